@@ -1,0 +1,1 @@
+"""thor-geo: from an area of the Earth to THOR embeddings."""

@@ -1,0 +1,82 @@
+"""The error tree of thor-geo.
+
+Every message names the argument, its value and the remedy. Errors about settings are also
+:class:`ValueError`, so that code that knows nothing of thor-geo catches them as usual.
+"""
+
+from __future__ import annotations
+
+
+class ThorGeoError(Exception):
+    """Base of every error that thor-geo raises on purpose."""
+
+
+class ConfigError(ThorGeoError, ValueError):
+    """A setting is invalid: raised in constructors, before any work starts."""
+
+    def __init__(self, argument: str, value: object, problem: str, remedy: str) -> None:
+        """Initialize a new ConfigError instance.
+
+        Args:
+            argument: Name of the argument or config key.
+            value: The offending value.
+            problem: What is wrong with it, with the numbers.
+            remedy: What to do instead.
+        """
+        self.argument = argument
+        self.value = value
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"`{argument}={value!r}`: {problem}. {remedy}")
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str, str]]:
+        """Pickle with the four arguments (the default would pass the message alone)."""
+        return type(self), (self.argument, self.value, self.problem, self.remedy)
+
+
+class BandError(ConfigError):
+    """A band is unknown, unsupported or asked for twice."""
+
+
+class LayoutError(ConfigError):
+    """Patch size, ground cover and GSDs admit no token layout."""
+
+
+class AreaError(ConfigError):
+    """An area is empty, invalid, or outside what UTM tiles can cover."""
+
+
+class InputError(ThorGeoError, ValueError):
+    """Pixels handed to the model have the wrong shape, dtype or content."""
+
+
+class CheckpointError(ThorGeoError, RuntimeError):
+    """Weights are missing, unreadable, or do not match the model."""
+
+
+class DependencyError(ThorGeoError, ImportError):
+    """An optional package is not installed."""
+
+
+class EarthEngineError(ThorGeoError, RuntimeError):
+    """Earth Engine refused a request, and asking again would not help."""
+
+
+class AuthenticationError(EarthEngineError):
+    """There are no usable Earth Engine credentials."""
+
+
+class ProjectError(EarthEngineError):
+    """The cloud project is missing, not registered, or may not be used."""
+
+
+class BlockError(ThorGeoError, RuntimeError):
+    """A composite block could not be produced; the tiles cut from it fail, the run goes on."""
+
+
+class PrefetchError(ThorGeoError, RuntimeError):
+    """The prefetch process died or could not start; the run cannot go on."""
+
+
+class RunDirectoryError(ThorGeoError, RuntimeError):
+    """The output directory belongs to another plan, or cannot be written."""
