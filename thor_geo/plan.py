@@ -1,0 +1,241 @@
+"""The plan of a run: every tile of an area, by shard, as columns of integers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from thor_geo.area import LONLAT, Area, transformer
+from thor_geo.errors import AreaError
+from thor_geo.grid import Lattice, Square, Tile, zone_strip
+
+# Tiles that only touch the area's edge are left out: a footprint shrunk by a centimetre must meet
+# it. Coordinates that went through another CRS and back differ by less.
+_TOUCH_M = 0.01
+# Candidate footprints tested at once: bounds the memory of planning a continent.
+_CHUNK = 500_000
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A square of tiles that one rank owns: tiles ``start`` to ``stop`` of the plan.
+
+    Attributes:
+        id: Name of its output files.
+        epsg: EPSG code of its UTM zone.
+        square: Its pixels.
+        start: Index of its first tile in the plan.
+        stop: Index after its last tile.
+    """
+
+    id: str
+    epsg: int
+    square: Square
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Every tile of an area; tiles of a shard are neighbours, shards of a zone as well.
+
+    The order is: zone, shards from north to south and west to east, tiles likewise within.
+
+    Attributes:
+        lattices: One per UTM zone, ascending EPSG code.
+        zone: Index into `lattices` of every tile, (n,) int64.
+        col: Lattice column of every tile, (n,) int64.
+        row: Lattice row of every tile, (n,) int64.
+        primary: Whether the tile's centre lies in its own zone's strip, (n,) bool.
+    """
+
+    lattices: tuple[Lattice, ...]
+    zone: IntArray
+    col: IntArray
+    row: IntArray
+    primary: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, area: Area, lattice: Lattice) -> Plan:
+        """Plan an area.
+
+        Args:
+            area: The area.
+            lattice: Tile size, stride, resolution, shard size and anchor; its zone is replaced by
+                each of the area's zones.
+
+        Raises:
+            AreaError: If a tile would straddle the antimeridian, an anchored lattice meets several
+                zones, or the area holds no tile.
+        """
+        parts = area.zones()
+        if lattice.anchor is not None and len(parts) > 1:
+            raise AreaError(
+                "anchor",
+                lattice.anchor,
+                f"the area lies in {len(parts)} UTM zones, an anchor belongs to one",
+                "Plan each zone in a run of its own, or leave the anchor out.",
+            )
+        lattices = tuple(replace(lattice, epsg=epsg) for epsg in parts)
+        columns = [
+            _tiles_of(one, geometry) for one, geometry in zip(lattices, parts.values(), strict=True)
+        ]
+        zone = np.concatenate([np.full(len(c), k) for k, (c, _, _) in enumerate(columns)])
+        col, row, primary = (np.concatenate(list(parts)) for parts in zip(*columns, strict=True))
+        if len(col) == 0:
+            raise AreaError(
+                area.source, area.geometry.wkt[:80], "no tile meets the area", "Give a larger area."
+            )
+        k = lattice.shard_tiles
+        order = np.lexsort((col, -row, col // k, row // -k, zone))  # -row // -k == ceil(row / k)
+        return cls(
+            lattices=lattices,
+            zone=zone[order].astype(np.int64),
+            col=col[order],
+            row=row[order],
+            primary=primary[order],
+        )
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return len(self.col)
+
+    def tile(self, index: int) -> Tile:
+        """Return one tile of the plan."""
+        lattice: Lattice = self.lattices[self.zone[index]]
+        return lattice.tile(int(self.col[index]), int(self.row[index]))
+
+    def tiles(self, indices: Sequence[int] | range) -> Iterator[Tile]:
+        """Yield several tiles of the plan."""
+        return map(self.tile, indices)
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards, in plan order."""
+        k = self.lattices[0].shard_tiles
+        keys = np.stack([self.zone, self.col // k, -(-self.row // k)])
+        starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=keys[:, :1] - 1), axis=0))
+        stops = np.append(starts[1:], len(self))
+        shards = []
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            lattice = self.lattices[keys[0, start]]
+            col, row = int(keys[1, start]), int(keys[2, start])
+            shards.append(
+                Shard(
+                    id=lattice.shard_id(col, row),
+                    epsg=lattice.epsg,
+                    square=lattice.shard_square(col, row),
+                    start=start,
+                    stop=stop,
+                )
+            )
+        return tuple(shards)
+
+    def footprints(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.object_]:
+        """Return tile footprints as polygons in longitude and latitude (OGC:CRS84).
+
+        Args:
+            start: First tile.
+            stop: Tile after the last; None for the plan's end.
+
+        Returns:
+            (stop - start,) shapely polygons, corners exact, edges straight.
+        """
+        stop = len(self) if stop is None else stop
+        out = np.empty(stop - start, dtype=object)
+        for k, lattice in enumerate(self.lattices):
+            chosen = self.zone[start:stop] == k
+            if not chosen.any():
+                continue
+            left, bottom, right, top = _bounds(
+                lattice, self.col[start:stop][chosen], self.row[start:stop][chosen]
+            )
+            x = np.stack([left, right, right, left, left], axis=1)
+            y = np.stack([bottom, bottom, top, top, bottom], axis=1)
+            lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y)
+            out[chosen] = shapely.polygons(np.stack([lon, lat], axis=-1))
+        return out
+
+    @property
+    def area_km2(self) -> float:
+        """Ground the tiles cover in square kilometres, overlaps counted once per tile."""
+        lattice = self.lattices[0]
+        return len(self) * (lattice.tile_size * lattice.resolution / 1000.0) ** 2
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the lattices and all tiles, hexadecimal."""
+        digest = hashlib.sha256()
+        for lattice in self.lattices:
+            digest.update(f"{lattice.name}_k{lattice.shard_tiles}\n".encode())
+        for column in (self.zone, self.col, self.row):
+            digest.update(np.ascontiguousarray(column, dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+
+def _bounds(
+    lattice: Lattice, col: IntArray, row: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    x, y = lattice.origin
+    scale, side = lattice.step * lattice.resolution, lattice.tile_size * lattice.resolution
+    left: FloatArray = x + col * float(scale)
+    top: FloatArray = y + row * float(scale)
+    return left, top - side, left + side, top
+
+
+def _tiles_of(
+    lattice: Lattice, geometry: BaseGeometry
+) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+    """Return columns, rows and primary flags of the tiles whose interior meets a geometry."""
+    left, bottom, right, top = geometry.bounds
+    cols = np.asarray(lattice.columns(left, right), dtype=np.int64)
+    rows = np.asarray(lattice.rows(bottom, top), dtype=np.int64)
+    shapely.prepare(geometry)
+    found_cols: list[IntArray] = [np.empty(0, np.int64)]
+    found_rows: list[IntArray] = [np.empty(0, np.int64)]
+    rows_at_once = max(1, _CHUNK // max(1, len(cols)))
+    for first in range(0, len(rows), rows_at_once):
+        row, col = (
+            a.ravel() for a in np.meshgrid(rows[first : first + rows_at_once], cols, indexing="ij")
+        )
+        x0, y0, x1, y1 = _bounds(lattice, col, row)
+        boxes = shapely.box(x0 + _TOUCH_M, y0 + _TOUCH_M, x1 - _TOUCH_M, y1 - _TOUCH_M)
+        meets = shapely.intersects(geometry, boxes)
+        found_cols.append(col[meets])
+        found_rows.append(row[meets])
+    col, row = np.concatenate(found_cols), np.concatenate(found_rows)
+    return col, row, _primary(lattice, col, row)
+
+
+def _primary(lattice: Lattice, col: IntArray, row: IntArray) -> npt.NDArray[np.bool_]:
+    x0, y0, x1, y1 = _bounds(lattice, col, row)
+    lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform((x0 + x1) / 2, (y0 + y1) / 2)
+    west, south, east, north = zone_strip(lattice.epsg)
+    corner, _ = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(
+        np.where(lon < (west + east) / 2, x0, x1), (y0 + y1) / 2
+    )
+    straddles = np.abs(corner - lon) > 180
+    if straddles.any():
+        k = int(np.flatnonzero(straddles)[0])
+        raise AreaError(
+            "area",
+            lattice.tile(int(col[k]), int(row[k])).id,
+            "this tile would straddle the antimeridian",
+            "Keep the area at least one tile away from 180 degrees.",
+        )
+    inside: npt.NDArray[np.bool_] = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
+    return inside
