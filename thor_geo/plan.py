@@ -192,8 +192,8 @@ def _bounds(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     x, y = lattice.origin
     scale, side = lattice.step * lattice.resolution, lattice.tile_size * lattice.resolution
-    left: FloatArray = x + col * float(scale)
-    top: FloatArray = y + row * float(scale)
+    left = np.asarray(x + col * scale, dtype=np.float64)
+    top = np.asarray(y + row * scale, dtype=np.float64)
     return left, top - side, left + side, top
 
 
