@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from thor_geo.errors import ConfigError
@@ -75,23 +75,25 @@ def _origin(epsg: int, anchor: tuple[float, float] | None) -> tuple[float, float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square:
-    """A square of pixels on a UTM grid: the common part of tiles and blocks.
+class Rect:
+    """A rectangle of pixels on a UTM grid.
 
     Attributes:
         epsg: EPSG code of the UTM zone.
-        size: Side in pixels.
         resolution: Pixel size in metres.
         left: Column of the left edge, pixels east of the anchor.
         top: Row of the upper edge, pixels north of the anchor.
+        width: Columns.
+        height: Rows.
         anchor: Where pixel (0, 0) is, metres; None for the equator and the false origin.
     """
 
     epsg: int
-    size: int
     resolution: int
     left: int
     top: int
+    width: int
+    height: int
     anchor: tuple[float, float] | None = None
 
     @property
@@ -100,8 +102,8 @@ class Square:
         x, y = _origin(self.epsg, self.anchor)
         return (
             x + self.left * self.resolution,
-            y + (self.top - self.size) * self.resolution,
-            x + (self.left + self.size) * self.resolution,
+            y + (self.top - self.height) * self.resolution,
+            x + (self.left + self.width) * self.resolution,
             y + self.top * self.resolution,
         )
 
@@ -111,31 +113,48 @@ class Square:
         left, _, _, top = self.bounds
         return (float(self.resolution), 0.0, left, 0.0, -float(self.resolution), top)
 
-    def overlap(self, other: Square) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-        """Return the pixels shared with a square on the same pixel grid.
+    def overlap(self, other: Rect) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+        """Return the pixels shared with a rectangle on the same pixel grid.
 
         Args:
-            other: A square of the same zone, resolution and anchor.
+            other: A rectangle of the same zone, resolution and anchor.
 
         Returns:
-            (rows, columns) within this square and (rows, columns) within *other*, or None where
-            they share no pixel.
+            (rows, columns) within this one and (rows, columns) within *other*, or None where they
+            share no pixel.
         """
-        left, right = (
-            max(self.left, other.left),
-            min(self.left + self.size, other.left + other.size),
-        )
-        top, bottom = min(self.top, other.top), max(self.top - self.size, other.top - other.size)
+        left = max(self.left, other.left)
+        right = min(self.left + self.width, other.left + other.width)
+        top = min(self.top, other.top)
+        bottom = max(self.top - self.height, other.top - other.height)
         if left >= right or bottom >= top:
             return None
 
-        def window(square: Square) -> tuple[slice, slice]:
+        def window(rect: Rect) -> tuple[slice, slice]:
             return (
-                slice(square.top - top, square.top - bottom),
-                slice(left - square.left, right - square.left),
+                slice(rect.top - top, rect.top - bottom),
+                slice(left - rect.left, right - rect.left),
             )
 
         return window(self), window(other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Rect):
+    """A square of pixels on a UTM grid: the common part of tiles, shards and blocks.
+
+    Attributes:
+        size: Side in pixels.
+    """
+
+    size: int
+    width: int = field(init=False, repr=False)
+    height: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the rectangle square."""
+        object.__setattr__(self, "width", self.size)
+        object.__setattr__(self, "height", self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,26 +170,26 @@ class Block(Square):
         )
 
 
-def blocks_meeting(square: Square, block_size: int) -> Iterator[Block]:
-    """Yield the blocks that share a pixel with a square, row by row from the north-west.
+def blocks_meeting(rect: Rect, block_size: int) -> Iterator[Block]:
+    """Yield the blocks that share a pixel with a rectangle, row by row from the north-west.
 
-    Blocks lie on their own lattice, with the square's zone, resolution and anchor; block
+    Blocks lie on their own lattice, with the rectangle's zone, resolution and anchor; block
     ``(0, 1)`` hangs from the anchor's row ``block_size``.
 
     Args:
-        square: A tile, or any other square.
+        rect: A tile, or any other rectangle.
         block_size: Side of a block in pixels.
     """
-    first_row, last_row = -(-square.top // block_size), (square.top - square.size) // block_size + 1
+    first_row, last_row = -(-rect.top // block_size), (rect.top - rect.height) // block_size + 1
     for row in range(first_row, last_row - 1, -1):
-        for col in range(square.left // block_size, -(-(square.left + square.size) // block_size)):
+        for col in range(rect.left // block_size, -(-(rect.left + rect.width) // block_size)):
             yield Block(
-                epsg=square.epsg,
+                epsg=rect.epsg,
                 size=block_size,
-                resolution=square.resolution,
+                resolution=rect.resolution,
                 left=col * block_size,
                 top=row * block_size,
-                anchor=square.anchor,
+                anchor=rect.anchor,
             )
 
 
