@@ -1,0 +1,5 @@
+"""LightningDataModules: dataset, sampler, and normalisation on the device."""
+
+from datamodules.composite import CompositeDataModule
+
+__all__ = ["CompositeDataModule"]

@@ -1,0 +1,443 @@
+"""CompositeDataModule: an area and a window in, batches of normalised tiles out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchgeo.datamodules import GeoDataModule
+from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset
+
+from datamodules.sampler import ShardBatchSampler
+from datamodules.source import Connection, Source, connect_earthengine, connect_emulator, disconnect
+from datamodules.splits import check_fractions, split_tiles
+from thor_geo.area import AreaSpec
+from thor_geo.bands import S2_DEFAULT_BANDS
+from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec
+from thor_geo.composites.source import PrefetchedSource
+from thor_geo.composites.store import BlockStore, StoredBlock
+from thor_geo.datasets import CompositeDataset, PlanDataset, collate, composite_picture
+from thor_geo.earthengine.session import CredentialsKind
+from thor_geo.errors import AreaError, ConfigError
+from thor_geo.grid import Block, Lattice, Rect, blocks_meeting
+from thor_geo.plan import Plan, Shard
+from thor_geo.specs import (
+    Composite,
+    Mask,
+    Normalize,
+    SensorSpec,
+    TemporalSpec,
+    check_choice,
+)
+from thor_geo.transforms import THORNormalize
+
+
+class Ledger(Protocol):
+    """Knows what is already done: the run writer registers itself as the datamodule's ledger."""
+
+    def open(self) -> None:
+        """Create or join the run directory; refuses another plan's before anything is fetched."""
+
+    def finished(self, shard: Shard) -> bool:
+        """Return whether a shard needs no more work."""
+
+
+class Labels(RasterDataset):
+    """A raster of integer labels, as the target of probes."""
+
+    is_image = False
+
+
+class CompositeDataModule(GeoDataModule):
+    """Tiles of composites over an area, for prediction and for training with labels.
+
+    Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
+    (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
+    and the lists ``error`` and ``scenes``.
+    """
+
+    # An empty rank (more ranks than shards) is no error.
+    allow_zero_length_dataloader_with_multiple_devices = True
+
+    def __init__(
+        self,
+        area: AreaSpec,
+        start: str,
+        end: str,
+        source: Source = "earthengine",
+        project: str | None = None,
+        credentials: CredentialsKind = "auto",
+        service_account_file: Path | None = None,
+        url: str | None = None,
+        emulator_archive: Path | None = None,
+        collection: str = "COPERNICUS/S2_SR_HARMONIZED",
+        bands: Sequence[str] = S2_DEFAULT_BANDS,
+        cloudy_pct: float = 30.0,
+        composite: Composite = "median",
+        mask: Mask = "none",
+        normalize: Normalize = "thor_stats",
+        tile_size: int = 288,
+        stride: int | None = None,
+        resolution: int = 10,
+        shard_tiles: int = 8,
+        anchor: tuple[float, float] | None = None,
+        block_size: int = 576,
+        batch_size: int = 32,
+        num_workers: int = 4,
+        cache_dir: Path | None = None,
+        concurrency: int = 40,
+        ahead: int = 64,
+        labels: Path | None = None,
+        split: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        split_side: int = 2,
+    ) -> None:
+        """Initialize a new CompositeDataModule instance.
+
+        Args:
+            area: Where.
+            start: First day of the window, YYYY-MM-DD.
+            end: Day after the window's last, YYYY-MM-DD.
+            source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+            project: Cloud project registered for Earth Engine.
+            credentials: ``auto``, ``user``, ``service_account`` or ``application_default``.
+            service_account_file: Path of a service account's JSON key.
+            url: Another endpoint than Earth Engine's high-volume one.
+            emulator_archive: Folder of scenes for the emulator; None generates one.
+            collection: Earth Engine image collection.
+            bands: Earth Engine band names, in the order of the planes.
+            cloudy_pct: Scenes cloudier than this percentage are left out.
+            composite: ``median`` or ``mean`` over the scenes that pass.
+            mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
+            normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
+            tile_size: Side of a tile in pixels.
+            stride: Distance of tiles in pixels; None for `tile_size`.
+            resolution: Pixel size in metres.
+            shard_tiles: Side of a shard in tiles.
+            anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.
+            block_size: Side in pixels of the blocks that are fetched and cached.
+            batch_size: Tiles per batch; batches never cross a shard.
+            num_workers: DataLoader workers.
+            cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
+            concurrency: Requests in flight, over all processes (a project may have 40).
+            ahead: Blocks the prefetch process may be ahead of the model.
+            labels: Raster of integer labels, for fit, validate and test.
+            split: Shares of train, val and test.
+            split_side: Side in tiles of the squares that are split.
+
+        Raises:
+            ConfigError: If a setting is invalid.
+        """
+        check_choice("source", source, Source)
+        check_choice("normalize", normalize, Normalize)
+        check_fractions(split)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("block_size", block_size, 64),
+            ("concurrency", concurrency, 1),
+            ("ahead", ahead, 1),
+            ("split_side", split_side, 1),
+        ):
+            if value < least:
+                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        super().__init__(GeoDataset, batch_size, tile_size, num_workers=num_workers)
+        self.area_spec = area
+        self.window = TemporalSpec.range(start, end)
+        self.sensor = SensorSpec(
+            collection=collection,
+            bands=tuple(bands),
+            scale_m=resolution,
+            cloudy_pct=cloudy_pct,
+            composite=composite,
+            mask=mask,
+        )
+        # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
+        self.lattice = Lattice(
+            epsg=32601,
+            tile_size=tile_size,
+            stride=stride,
+            resolution=resolution,
+            shard_tiles=shard_tiles,
+            anchor=anchor,
+        )
+        self.source: Source = source
+        self.project = project
+        self.credentials: CredentialsKind = credentials
+        self.service_account_file = service_account_file
+        self.url = url
+        self.emulator_archive = emulator_archive
+        self.normalize_name: Normalize = normalize
+        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
+        self.block_size = block_size
+        self.cache_dir = (
+            cache_dir or Path(os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
+        )
+        self.concurrency = concurrency
+        self.ahead = ahead
+        self.labels = labels
+        self.split = split
+        self.split_side = split_side
+        self.ledger: Ledger | None = None
+        self.plan: Plan | None = None
+        self.connection: Connection | None = None
+        self.prefetcher: Prefetcher | None = None
+        self.splits: dict[str, npt.NDArray[np.int64]] = {}
+
+    def connect(self) -> Connection:
+        """Connect to the source; later calls return the same connection.
+
+        A run's first process calls it before it launches others, so that they share one emulator.
+        """
+        if self.connection is None:
+            if self.source == "emulator":
+                self.connection = connect_emulator(
+                    self.emulator_archive,
+                    default_archive=self.cache_dir / "emulator-archive",
+                    pool_size=self.concurrency,
+                )
+            else:
+                self.connection = connect_earthengine(
+                    project=self.project,
+                    credentials=self.credentials,
+                    service_account_file=self.service_account_file,
+                    url=self.url,
+                    pool_size=self.concurrency,
+                )
+        return self.connection
+
+    def load_plan(self) -> Plan:
+        """Plan the area; later calls return the same plan.
+
+        Raises:
+            AreaError: If the area is invalid or holds no tile.
+        """
+        if self.plan is None:
+            self.plan = Plan.of(self.area_spec.load(), self.lattice)
+        return self.plan
+
+    def setup(self, stage: str) -> None:
+        """Plan the area, and connect to the source.
+
+        Raises:
+            ConfigError: If Lightning's own sampler is on, or labels are missing for a stage that
+                needs them.
+        """
+        plan = self.load_plan()
+        self.connect()
+        if stage == "predict":
+            self._refuse_distributed_sampler()
+            return
+        if self.labels is None:
+            raise ConfigError("labels", None, f"`{stage}` needs a target", "Give a label raster.")
+        if not self.labels.exists():
+            raise ConfigError("labels", str(self.labels), "no such file", "Give a raster.")
+        self.splits = split_tiles(plan, self.split, side=self.split_side)
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
+        plan = self.load_plan()
+        if self.ledger is not None:
+            self.ledger.open()
+        rank, world_size = self._rank()
+        finished = (lambda shard: False) if self.ledger is None else self.ledger.finished
+        sampler = ShardBatchSampler(
+            plan, self.batch_size, rank=rank, world_size=world_size, finished=finished
+        )
+        dataset = self._dataset(sampler.blocks(self.block_size), ahead=self.ahead)
+        return self._loader(dataset, batch_sampler=sampler)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return shuffled tiles of the training split, with masks."""
+        return self._labelled("train")
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return tiles of the validation split, with masks."""
+        return self._labelled("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return tiles of the test split, with masks."""
+        return self._labelled("test")
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move what the model needs; float64 transforms stay behind (MPS has no float64)."""
+        moved = {
+            key: value.to(device, non_blocking=True)
+            for key, value in batch.items()
+            if key in ("image", "observations", "tile", "mask")
+        }
+        return {**batch, **moved}
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Normalise on the device, from int16."""
+        batch["image"] = self.normalize(batch["image"])
+        return batch
+
+    def teardown(self, stage: str) -> None:
+        """End the prefetch process, and the emulator if this process started it."""
+        if self.prefetcher is not None:
+            self.prefetcher.close()
+            self.prefetcher = None
+        if self.connection is not None:
+            disconnect(self.connection)
+            self.connection = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything of the data that changes the numbers."""
+        means, stds = self.sensor.selection.statistics
+        return {
+            "collection": self.sensor.collection,
+            "bands": list(self.sensor.bands),
+            "start": self.window.start.isoformat(),
+            "end": self.window.end.isoformat(),
+            "cloudy_pct": self.sensor.cloudy_pct,
+            "composite": self.sensor.composite,
+            "mask": self.sensor.mask,
+            "fill_value": self.sensor.fill_value,
+            "normalize": self.normalize_name,
+            "mean": list(means),
+            "std": list(stds),
+            "tile_size": self.lattice.tile_size,
+            "stride": self.lattice.step,
+            "resolution": self.lattice.resolution,
+            "batch_size": self.batch_size,
+            "catalogue": self.connect().catalogue,
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Return what a reader of the outputs wants to know besides the settings."""
+        return {
+            "source": self.source,
+            "normalization": self.normalize_name,
+            "scenes": "pinned per block at its first request, kept in the cache",
+            "block_size": self.block_size,
+            "start": self.window.start.isoformat(),
+            "end": self.window.end.isoformat(),
+        }
+
+    def truecolour(
+        self, epsg: int, bounds: tuple[float, float, float, float], shape: tuple[int, int]
+    ) -> npt.NDArray[np.uint8] | None:
+        """Return a picture of cached composites, for a quicklook.
+
+        Args:
+            epsg: UTM zone.
+            bounds: Left, bottom, right, top in metres, on the pixel grid.
+            shape: Height and width of the picture in pixels.
+
+        Returns:
+            (height, width, 3) uint8, or None; see `composite_picture`.
+        """
+        lattice = self.load_plan().lattices[0]
+        x, y = Lattice(epsg=epsg, anchor=lattice.anchor).origin
+        res = lattice.resolution
+        rect = Rect(
+            epsg=epsg,
+            resolution=res,
+            left=round((bounds[0] - x) / res),
+            top=round((bounds[3] - y) / res),
+            width=round((bounds[2] - bounds[0]) / res),
+            height=round((bounds[3] - bounds[1]) / res),
+            anchor=lattice.anchor,
+        )
+        store, catalogue = BlockStore(self.cache_dir), self.connect().catalogue
+
+        def find(block: Block) -> StoredBlock | None:
+            return store.find(block, sensor=self.sensor, window=self.window, catalogue=catalogue)
+
+        return composite_picture(find, self.sensor, rect, shape, block_size=self.block_size)
+
+    def _rank(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def _refuse_distributed_sampler(self) -> None:
+        connector = getattr(self.trainer, "_accelerator_connector", None)
+        if connector is not None and connector.use_distributed_sampler:
+            raise ConfigError(
+                "use_distributed_sampler",
+                True,
+                "Lightning would stride tiles over the ranks and break up their shards",
+                "Set trainer.use_distributed_sampler to false (the command's default).",
+            )
+
+    def _dataset(self, blocks: Iterable[Block], *, ahead: int | None) -> PlanDataset:
+        """Start the prefetch process for *blocks*, and return the plan's dataset over them."""
+        plan = self.load_plan()
+        connection = self.connect()
+        _, world_size = self._rank()
+        if self.prefetcher is not None:
+            self.prefetcher.close()
+        self.prefetcher = Prefetcher(
+            PrefetchSpec(
+                store=self.cache_dir,
+                session=connection.session,
+                sensor=self.sensor,
+                window=self.window,
+                catalogue=connection.catalogue,
+                concurrency=max(1, self.concurrency // world_size),
+                ahead=ahead,
+                state_dir=Path(tempfile.mkdtemp(prefix="thor-geo-prefetch-")),
+            ),
+            list(blocks),
+        )
+        self.prefetcher.start()
+        source = PrefetchedSource(self.prefetcher.spec)
+        area = self.area_spec.load()
+        zones: dict[int, GeoDataset] = {}
+        footprints = area.zones()
+        for lattice in plan.lattices:
+            zones[lattice.epsg] = CompositeDataset(
+                source,
+                footprints[lattice.epsg],
+                lattice=lattice,
+                sensor=self.sensor,
+                window=self.window,
+                block_size=self.block_size,
+            )
+        return PlanDataset(plan, zones, channels=len(self.sensor.bands))
+
+    def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
+        plan = self.load_plan()
+        indices = self.splits[stage]
+        if len(indices) == 0:
+            raise AreaError(
+                "split",
+                self.split,
+                f"no tile is left for {stage}: the plan has {len(plan)} tiles",
+                "Take a larger area, or a smaller split_side.",
+            )
+        seen = {
+            block.id: block
+            for tile in plan.tiles(range(len(plan)))
+            for block in blocks_meeting(tile, self.block_size)
+        }
+        dataset = self._dataset(seen.values(), ahead=None)
+        dataset.zones = {
+            epsg: IntersectionDataset(composites, Labels(self.labels), spatial_only=True)
+            for epsg, composites in dataset.zones.items()
+        }
+        dataset.strict = True
+        subset: Dataset[dict[str, Any]] = Subset(dataset, indices.tolist())
+        return self._loader(
+            subset, batch_size=self.batch_size, shuffle=stage == "train", drop_last=False
+        )
+
+    def _loader(
+        self, dataset: Dataset[dict[str, Any]], **kwargs: Any
+    ) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            dataset,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            **kwargs,
+        )

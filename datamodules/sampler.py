@@ -1,0 +1,85 @@
+"""Batches by shard: what a rank computes, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch.utils.data import Sampler
+
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Block, blocks_meeting
+from thor_geo.plan import Plan, Shard
+
+
+class ShardBatchSampler(Sampler[list[int]]):
+    """Yields batches of plan indices; a batch never crosses a shard.
+
+    Every rank owns a contiguous run of the plan's shards, so that neighbouring tiles share cached
+    blocks, and a shard is always cut into the same batches whoever computes it. The partition
+    depends on the plan alone, not on what is finished: ranks that look at different times agree.
+
+    It has no `batch_size` and `drop_last` attributes on purpose: Lightning rebuilds a predict
+    batch sampler that has them, and would stride the shards over the ranks.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        tiles_per_batch: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        finished: Callable[[Shard], bool] = lambda shard: False,
+    ) -> None:
+        """Initialize a new ShardBatchSampler instance.
+
+        Args:
+            plan: The tiles.
+            tiles_per_batch: Tiles per batch; the last batch of a shard may hold fewer.
+            rank: This process's rank, 0 to `world_size` - 1.
+            world_size: Number of processes.
+            finished: Whether a shard needs no more work.
+
+        Raises:
+            ConfigError: If a number is out of range.
+        """
+        if tiles_per_batch < 1:
+            raise ConfigError("batch_size", tiles_per_batch, "not positive", "Give 1 or more.")
+        if not 0 <= rank < world_size:
+            raise ConfigError(
+                "rank", rank, f"not below world_size={world_size}", "Check the launcher."
+            )
+        self.tiles_per_batch = tiles_per_batch
+        count = len(plan.shards)
+        own = plan.shards[count * rank // world_size : count * (rank + 1) // world_size]
+        self.shards = tuple(shard for shard in own if not finished(shard))
+        self._plan = plan
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield lists of plan indices."""
+        for shard in self.shards:
+            for start in range(shard.start, shard.stop, self.tiles_per_batch):
+                yield list(range(start, min(start + self.tiles_per_batch, shard.stop)))
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return sum(-(-len(shard) // self.tiles_per_batch) for shard in self.shards)
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles in all batches."""
+        return sum(map(len, self.shards))
+
+    def blocks(self, block_size: int) -> Iterator[Block]:
+        """Yield the blocks the batches need, each once, in the order of first need.
+
+        Args:
+            block_size: Side of a block in pixels.
+        """
+        seen: set[str] = set()
+        for batch in self:
+            for tile in self._plan.tiles(batch):
+                for block in blocks_meeting(tile, block_size):
+                    if block.id not in seen:
+                        seen.add(block.id)
+                        yield block

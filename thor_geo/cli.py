@@ -1,0 +1,57 @@
+"""The ``thor-geo`` command: dispatches before anything heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from thor_geo.errors import ThorGeoError
+
+HELP = """\
+usage: thor-geo [-h] [--version] <command> ...
+
+From an area of the Earth to THOR embeddings.
+
+commands:
+  predict     embed an area: thor-geo predict -c configs/quickstart.yaml
+  emulator    serve a folder of scenes to the Earth Engine client:
+              thor-geo emulator --scenes DIR
+
+`thor-geo <command> --help` says more about each.
+"""
+
+#: Exit codes: bad settings or a stopped run; some tiles failed.
+EXIT_ERROR, EXIT_FAILED_TILES = 2, 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments after the program's name; None for the process's own.
+
+    Returns:
+        The exit code: 0, 2 for an error that the message explains, 3 if tiles failed.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if args[0] == "--version":
+        print(f"thor-geo {version('thor-geo')}")
+        return 0
+    try:
+        if args[0] == "predict":
+            from thor_geo.predict import predict
+
+            return predict(args)
+        if args[0] == "emulator":
+            from thor_geo.emulator import main as emulator
+
+            return emulator(args[1:])
+    except ThorGeoError as error:
+        print(f"thor-geo: {type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    print(f"thor-geo: unknown command {args[0]!r}. Choose predict or emulator.", file=sys.stderr)
+    return EXIT_ERROR

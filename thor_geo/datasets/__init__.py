@@ -1,0 +1,7 @@
+"""TorchGeo datasets over composites."""
+
+from thor_geo.datasets.composite import CompositeDataset, true_colour
+from thor_geo.datasets.picture import composite_picture
+from thor_geo.datasets.planned import PlanDataset, collate
+
+__all__ = ["CompositeDataset", "PlanDataset", "collate", "composite_picture", "true_colour"]

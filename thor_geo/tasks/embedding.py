@@ -1,0 +1,252 @@
+"""THOREmbeddingTask: a frozen encoder whose predict_step returns embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
+from thor_geo.errors import ConfigError
+from thor_geo.models import (
+    THORBackbone,
+    build_thor,
+    merge_groups,
+    pool_tokens,
+    token_layout,
+    weights_sha256,
+)
+from thor_geo.specs import Merge, Pooling, check_choice
+from thor_geo.tasks.features import generic_features, pool
+
+#: The ten Sentinel-2 bands at 10 and 20 m as THOR channels, in the order of the default sensor.
+DEFAULT_CHANNELS: tuple[str, ...] = tuple(band.channel for band in bands_from_ee(S2_DEFAULT_BANDS))
+
+
+class THOREmbeddingTask(LightningModule):
+    """Embeds tiles with a frozen THOR encoder, or with any other backbone.
+
+    `predict_step` takes a batch of ``image`` (normalised, (B, C, H, W)), ``observations``
+    ((B, S, H, W) uint8) and ``tile`` ((B,) int64), and returns a dict of tensors:
+
+    * ``pooled``: float32 (B, D), the mean or maximum over all patch tokens of the last block,
+      before the final norm (with groups of unequal token counts, the finer group weighs more)
+    * ``grid``: (B, D', h, w), the groups' token maps brought to the finest and merged; row 0 is
+      north. D' is D, or D times the number of groups for ``concat``
+    * ``tile``, ``valid_fraction`` (share of pixels with an observation), ``observations_mean``
+
+    Weights are loaded in `configure_model`, never in the constructor.
+    """
+
+    def __init__(
+        self,
+        model_key: str = "thor_v1_base",
+        pretrained: bool = True,
+        ckpt: Path | None = None,
+        bands: Sequence[str] = DEFAULT_CHANNELS,
+        image_size: int = 288,
+        resolution: int = 10,
+        patch_size: int = 16,
+        group_merge: Merge = "mean",
+        pooling: Pooling = "mean",
+        pooled: bool = True,
+        grid: bool = True,
+        seed: int = 0,
+        threads: int | None = None,
+        backbone: nn.Module | None = None,
+    ) -> None:
+        """Initialize a new THOREmbeddingTask instance.
+
+        Args:
+            model_key: ``thor_v1_tiny``, ``_small``, ``_base`` or ``_large``.
+            pretrained: Download the published weights; false gives seeded random ones.
+            ckpt: Checkpoint file to load instead of the published weights.
+            bands: THOR channels or TerraTorch names of the image's planes (linked to the data).
+            image_size: Side of a tile in pixels (linked to the data's tile_size).
+            resolution: Pixel size in metres (linked to the data).
+            patch_size: Side of a patch in pixels of each group's own grid.
+            group_merge: How the groups' maps become one: ``mean``, ``sum`` or ``concat``.
+            pooling: How tokens become one vector: ``mean`` or ``max``.
+            pooled: Return pooled vectors (linked to the output).
+            grid: Return grids (linked to the output).
+            seed: Seed of the random weights when `pretrained` is false and `ckpt` is None.
+            threads: CPU threads per process, part of the run's fingerprint; None leaves PyTorch's
+                number.
+            backbone: Another frozen model, returning tokens (B, N, D) or a map (B, D, h, w), used
+                instead of THOR.
+
+        Raises:
+            ConfigError: If a choice is unknown, or neither output is asked for.
+            LayoutError: If `patch_size` does not divide a group's image.
+            BandError: If a band is unknown or repeated.
+        """
+        super().__init__()
+        check_choice("group_merge", group_merge, Merge)
+        check_choice("pooling", pooling, Pooling)
+        if not (pooled or grid):
+            raise ConfigError(
+                "output", {"pooled": pooled, "grid": grid}, "no output", "Set one of them to true."
+            )
+        if threads is not None and threads < 1:
+            raise ConfigError("threads", threads, "not positive", "Give 1 or more, or null.")
+        self.model_key = model_key
+        self.pretrained = pretrained
+        self.ckpt = ckpt
+        self.bands = tuple(bands)
+        self.image_size = image_size
+        self.resolution = resolution
+        self.patch_size = patch_size
+        self.group_merge: Merge = group_merge
+        self.pooling: Pooling = pooling
+        self.pooled = pooled
+        self.grid = grid
+        self.seed = seed
+        self.threads = threads
+        self.generic = backbone
+        self.thor: THORBackbone | None = None
+        if backbone is None:
+            # Validates everything about patches and groups before anything is downloaded.
+            self.layout = token_layout(
+                model_key=model_key,
+                bands=self.bands,
+                image_size=image_size,
+                resolution=resolution,
+                patch_size=patch_size,
+            )
+
+    def setup(self, stage: str) -> None:
+        """Set the number of CPU threads: results differ in the last bits with it."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+    def configure_model(self) -> None:
+        """Load the weights, once.
+
+        Raises:
+            CheckpointError: If weights are missing or do not match.
+        """
+        if self.generic is None and self.thor is None:
+            self.thor = build_thor(
+                self.model_key,
+                bands=self.bands,
+                image_size=self.image_size,
+                resolution=self.resolution,
+                patch_size=self.patch_size,
+                pretrained=self.pretrained,
+                ckpt=self.ckpt,
+                seed=self.seed,
+            )
+        self.requires_grad_(False)
+        self.eval()
+
+    def predict_step(
+        self, batch: Mapping[str, Tensor], batch_idx: int = 0, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Embed one batch; see the class for keys and shapes.
+
+        Raises:
+            InputError: If grids are asked for and the backbone's tokens form none.
+        """
+        features = self.embed(batch["image"])
+        observations = batch["observations"].float()
+        clear = (batch["observations"] > 0).any(dim=1)
+        return {
+            **features,
+            "tile": batch["tile"],
+            "valid_fraction": clear.float().mean(dim=(1, 2)),
+            "observations_mean": observations.mean(dim=(1, 2, 3)),
+        }
+
+    def embed(self, image: Tensor) -> dict[str, Tensor]:
+        """Return ``pooled`` and/or ``grid`` of normalised images (B, C, H, W), as float32."""
+        out: dict[str, Tensor] = {}
+        if self.generic is not None:
+            features = generic_features(self.generic(image))
+            if self.pooled:
+                out["pooled"] = pool(features.tokens, self.pooling).float()
+            if self.grid:
+                out["grid"] = features.require_grid().float()
+            return out
+        tokens = self._thor.embed(image).tokens
+        if self.pooled:
+            out["pooled"] = pool_tokens(tokens, self.pooling).float()
+        if self.grid:
+            out["grid"] = merge_groups(tokens, self.layout, self.group_merge).float()
+        return out
+
+    @property
+    def _thor(self) -> THORBackbone:
+        if self.thor is None:
+            raise RuntimeError("configure_model has not run: there are no weights yet")
+        return self.thor
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one tile's outputs: ``pooled`` (D,) and/or ``grid`` (D', h, w)."""
+        if self.generic is not None:
+            # Only the model itself knows: ask it once, with an empty image.
+            blank = torch.zeros(
+                1, len(self.bands), self.image_size, self.image_size, device=self.device
+            )
+            with torch.no_grad():
+                return {key: tuple(value.shape[1:]) for key, value in self.embed(blank).items()}
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.pooled:
+            shapes["pooled"] = (self._thor.embed_dim,)
+        if self.grid:
+            side = self.layout.max_side
+            shapes["grid"] = (self._thor.grid_dim(self.group_merge), side, side)
+        return shapes
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything of the model that changes the numbers."""
+        trainer = self._trainer
+        model: nn.Module = self.generic if self.generic is not None else self._thor
+        return {
+            "model": self.model_key if self.generic is None else type(self.generic).__name__,
+            "weights_sha256": weights_sha256(model),
+            "bands": list(self.bands),
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+            "group_merge": self.group_merge,
+            "pooling": self.pooling,
+            "precision": "32-true" if trainer is None else str(trainer.precision),
+            "float32_matmul": torch.get_float32_matmul_precision(),
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Return what a reader of the outputs wants to know besides the settings."""
+        common = {
+            "image_size": self.image_size,
+            "ground_cover_m": self.image_size * self.resolution,
+            "pooling": self.pooling,
+            "patch_size": self.patch_size,
+            "group_merge": self.group_merge,
+        }
+        if self.generic is not None:
+            return {
+                **common,
+                "model_key": type(self.generic).__name__,
+                "grid_kind": "patch_tokens",
+            }
+        return {
+            **common,
+            "model_key": self.model_key,
+            "pretrained": self.pretrained,
+            "ckpt": None if self.ckpt is None else str(self.ckpt),
+            "weights": self._weights_note(),
+            "cls_removed": False,
+            "grid_kind": "thor_group_grid",
+            "expected_patch_tokens": self.layout.tokens,
+            "group_patch_sizes": self.layout.group_patch_sizes,
+        }
+
+    def _weights_note(self) -> str:
+        if self.ckpt is not None:
+            return f"checkpoint {self.ckpt}"
+        return "published weights" if self.pretrained else f"random weights (seed {self.seed})"
