@@ -1,0 +1,108 @@
+"""``thor-geo predict``: a LightningCLI with one subcommand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from datamodules import CompositeDataModule
+from thor_geo.bands import bands_from_ee
+from thor_geo.tasks import THOREmbeddingTask
+from thor_geo.writers import RunWriter, TileProgressBar
+
+#: Trainer settings that a run wants unless the config says otherwise.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "logger": False,
+    "use_distributed_sampler": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "callbacks": [],
+}
+
+
+def channels_of(bands: Sequence[str]) -> list[str]:
+    """Return the THOR channels of Earth Engine band names (links the data's bands to the model)."""
+    return [band.channel for band in bands_from_ee(list(bands))]
+
+
+class PredictCLI(LightningCLI):
+    """Model and data by default THOR and composites; both replaceable by class_path."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Offer `predict`; predictions go to the writers, so they are never returned."""
+        return {
+            "predict": {
+                "model",
+                "dataloaders",
+                "datamodule",
+                "return_predictions",
+                "ckpt_path",
+                "weights_only",
+            }
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add `output`, the defaults of `model` and `data`, and the links between them."""
+        parser.add_lightning_class_args(RunWriter, "output")
+        parser.set_defaults(
+            {
+                "model": {"class_path": "thor_geo.tasks.THOREmbeddingTask"},
+                "data": {"class_path": "datamodules.CompositeDataModule"},
+            }
+        )
+        for source, target in (
+            ("data.init_args.tile_size", "model.init_args.image_size"),
+            ("data.init_args.resolution", "model.init_args.resolution"),
+            ("output.pooled", "model.init_args.pooled"),
+            ("output.grid", "model.init_args.grid"),
+        ):
+            parser.link_arguments(source, target)
+        parser.link_arguments(
+            "data.init_args.bands", "model.init_args.bands", compute_fn=channels_of
+        )
+
+    def predict(self) -> None:
+        """Run; refuses an output directory that cannot be written before anything is loaded."""
+        writer = self._get(self.config_init, "output")
+        writer.check_writable()
+        self._dump_config()
+        writer.config = self.config_dump
+        if isinstance(self.datamodule, CompositeDataModule):
+            self.datamodule.load_plan()
+            # Before ranks are launched: they inherit the emulator's address.
+            self.datamodule.connect()
+        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+
+
+def predict(args: Sequence[str]) -> int:
+    """Run ``thor-geo predict ...``.
+
+    Args:
+        args: Arguments, the first being ``predict``.
+
+    Returns:
+        0, or 3 if tiles failed (on rank 0 only: another rank's exit would end its siblings).
+    """
+    _quieten()
+    sys.argv = [sys.argv[0], *args]
+    cli = PredictCLI(
+        model_class=LightningModule,
+        datamodule_class=LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        trainer_defaults=TRAINER_DEFAULTS,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+    )
+    writer = cli._get(cli.config_init, "output")
+    return int(writer.exit_code) if cli.trainer.is_global_zero else 0
