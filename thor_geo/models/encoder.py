@@ -1,0 +1,362 @@
+"""The THOR v1 encoder, with the official state-dict keys.
+
+What does not change while the encoder is frozen (fused group kernels, attention bias) is computed
+once and kept outside the state dict. It is computed anew when a tensor it depends on is replaced,
+written to or moved, and on every call while such a tensor is being trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from thor_geo.errors import ConfigError, InputError
+from thor_geo.models.alibi import alibi_bias, alibi_slopes
+from thor_geo.models.blocks import Block
+from thor_geo.models.codes import group_code
+from thor_geo.models.embedding import GroupKernel, IndividualPatchEmbed, embed_group, group_kernel
+from thor_geo.models.layout import TokenLayout
+from thor_geo.models.variants import N_GROUPS, NORM_EPS, Variant
+
+#: Standard deviation of random linear weights, as usual for vision transformers.
+_INIT_STD = 0.02
+
+_Fingerprint = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constants:
+    """What a forward pass needs besides the blocks' weights.
+
+    Attributes:
+        kernels: The fused kernel of every group in use.
+        bias: Attention bias (1, H, N, N), or with a CLS token (1, H, N + 1, N + 1).
+    """
+
+    kernels: tuple[GroupKernel, ...]
+    bias: Tensor
+
+
+def _fingerprint(tensors: Sequence[Tensor]) -> _Fingerprint:
+    # Tensors made in inference mode carry no version counter, and cannot be trained either.
+    return tuple((id(t), t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors)
+
+
+class THOREncoder(nn.Module):
+    """THOR v1: a ViT over the tokens of several spectral groups, with 2-D ALiBi.
+
+    One instance is bound to one layout. All 46 patch kernels exist whatever bands are used, so that
+    every official checkpoint of the variant fits.
+    """
+
+    encoder_slopes: Tensor
+
+    def __init__(
+        self,
+        variant: Variant,
+        layout: TokenLayout,
+        *,
+        cls_token: bool = False,
+        allow_resize: bool = False,
+        seed: int | None = 0,
+    ) -> None:
+        """Initialize a new THOREncoder instance.
+
+        Args:
+            variant: The size.
+            layout: The token layout.
+            cls_token: Whether a learned CLS token comes first (no published weights have one).
+            allow_resize: Accept inputs of any height and width, and squash them to the tile.
+            seed: Seed of the random weights, which do not depend on torch's global generator. None
+                leaves the weights uninitialised, for a state dict that is loaded right after.
+        """
+        super().__init__()
+        self.variant = variant
+        self.layout = layout
+        self.allow_resize = allow_resize
+        self.n_prefix = int(cls_token)
+        dim = variant.embed_dim
+        # On "meta" nothing is allocated and torch's own, slower initialisation costs nothing.
+        with torch.device("meta"):
+            if cls_token:
+                self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+            self.ind_patch_embed = IndividualPatchEmbed(dim)
+            self.band_embed = nn.ParameterDict(
+                {
+                    f"group{k}": nn.Parameter(torch.empty(variant.group_dim), requires_grad=False)
+                    for k in range(N_GROUPS)
+                }
+            )
+            self.blocks = nn.ModuleList(Block(dim, variant.num_heads) for _ in range(variant.depth))
+            self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self._kernels: tuple[object, tuple[GroupKernel, ...]] | None = None
+        self._bias: tuple[object, Tensor] | None = None
+        self.to_empty(device="cpu")
+        self.register_buffer("encoder_slopes", alibi_slopes(variant.num_heads))
+        for k in range(N_GROUPS):
+            self.band_embed[f"group{k}"].data.copy_(group_code(k, variant.group_dim))
+        if seed is not None:
+            self.reset_parameters(seed)
+        self.register_load_state_dict_post_hook(_forget_constants)
+
+    # -- weights -----------------------------------------------------------------------------------
+
+    def reset_parameters(self, seed: int) -> None:
+        """Draw random weights: the same for the same seed, on any state of torch's generators.
+
+        Linear weights and kernels are normal, biases zero, norms one; slopes and group codes are no
+        random weights and stay.
+
+        Args:
+            seed: Any integer that torch's generator takes.
+        """
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        with torch.no_grad():
+            for name, tensor in self.named_parameters():
+                if name.startswith("band_embed."):
+                    continue
+                if tensor.ndim == 1:
+                    tensor.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+                    continue
+                # Patch kernels: variance one per pixel sum, so that content outweighs the codes.
+                std = 1 / math.sqrt(tensor[0].numel()) if tensor.ndim == 4 else _INIT_STD
+                # What nn.init.trunc_normal_ with its default bounds (-2, 2, not in std) comes to.
+                if tensor.is_cpu and tensor.dtype == torch.float32:
+                    tensor.normal_(0.0, std, generator=generator)
+                else:
+                    tensor.copy_(torch.empty(tensor.shape).normal_(0.0, std, generator=generator))
+        self.forget_constants()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights, and of the tokens that come out."""
+        return self.norm.weight.dtype
+
+    def forget_constants(self) -> None:
+        """Have constants computed anew; needed only after writing to a weight's ``.data``."""
+        self._kernels = None
+        self._bias = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        slopes = self._buffers.get("encoder_slopes")
+        super()._apply(fn, recurse)
+        moved = self._buffers.get("encoder_slopes")
+        if slopes is not None and moved is not None and moved.dtype != slopes.dtype:
+            # Geometry stays float32 in a half-precision model.
+            self._buffers["encoder_slopes"] = slopes.to(moved.device)
+        self.forget_constants()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; see :meth:`torch.nn.Module.train`."""
+        super().train(mode)
+        if any(tensor.requires_grad for tensor in self._kernel_sources()):
+            self._kernels = None  # an optimizer may have written to .data meanwhile
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy without the constants."""
+        return {**self.__dict__, "_kernels": None, "_bias": None}
+
+    # -- constants ---------------------------------------------------------------------------------
+
+    def _kernel_sources(self) -> list[Tensor]:
+        sources: list[Tensor] = []
+        for group in self.layout.groups:
+            kernels, biases = self.ind_patch_embed.tensors(group)
+            sources += [*kernels, *biases, self.band_embed[f"group{group.group}"]]
+        return sources
+
+    def _build_kernels(self, device: torch.device) -> tuple[GroupKernel, ...]:
+        built = []
+        for group in self.layout.groups:
+            kernels, biases = self.ind_patch_embed.tensors(group)
+            built.append(
+                group_kernel(
+                    [kernel.to(device) for kernel in kernels],
+                    [bias.to(device) for bias in biases],
+                    self.band_embed[f"group{group.group}"].to(device),
+                    group=group,
+                    layout=self.layout,
+                )
+            )
+        return tuple(built)
+
+    def _current_kernels(self) -> tuple[GroupKernel, ...]:
+        sources = self._kernel_sources()
+        device = self.norm.weight.device
+        trained = any(tensor.requires_grad for tensor in sources)
+        if trained and (self.training or torch.is_grad_enabled()):
+            with torch.autocast(device.type, enabled=False):
+                return tuple(
+                    GroupKernel(weight=k.weight.to(self.dtype), bias=k.bias.to(self.dtype))
+                    for k in self._build_kernels(device)
+                )
+        key = (_fingerprint(sources), device, self.dtype)
+        if self._kernels is None or self._kernels[0] != key:
+            # Outside inference mode: what is made inside could never be used in training. On the
+            # CPU: the products must not be rounded to TF32.
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+                kernels = tuple(
+                    GroupKernel(
+                        weight=k.weight.to(device, self.dtype), bias=k.bias.to(device, self.dtype)
+                    )
+                    for k in self._build_kernels(torch.device("cpu"))
+                )
+            self._kernels = (key, kernels)
+        return self._kernels[1]
+
+    def _current_bias(self) -> Tensor:
+        device = self.norm.weight.device
+        dtype = self.dtype
+        if torch.is_autocast_enabled(device.type):
+            dtype = torch.get_autocast_dtype(device.type)
+        key = (_fingerprint([self.encoder_slopes]), device, dtype)
+        if self._bias is None or self._bias[0] != key:
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                torch.autocast(device.type, enabled=False),
+            ):
+                bias = alibi_bias(self.layout, self.encoder_slopes, cls_token=bool(self.n_prefix))
+                # Only the finished bias is rounded to the dtype that attention computes in.
+                self._bias = (key, bias.to(dtype).unsqueeze(0))
+        return self._bias[1]
+
+    def constants(self) -> Constants:
+        """Return the constants for the current weights, device and precision."""
+        return Constants(kernels=self._current_kernels(), bias=self._current_bias())
+
+    # -- forward -----------------------------------------------------------------------------------
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse an input that is not what the layout was made for.
+
+        Args:
+            x: Normalised input (B, C, side, side), floating point.
+
+        Raises:
+            InputError: If dtype, number of dimensions, channels, or height and width are wrong.
+        """
+        layout = self.layout
+        if x.ndim != 4:
+            raise InputError(f"`x` has {x.ndim} dimensions; give (batch, channel, height, width).")
+        if not x.is_floating_point():
+            raise InputError(
+                f"`x` has dtype {x.dtype}; give normalised floats (thor_geo.transforms.THORNormalize)."
+            )
+        if x.shape[1] != layout.n_channels:
+            names = ", ".join(band.channel for band in layout.selection.bands)
+            raise InputError(
+                f"`x` has {x.shape[1]} channels, but the model was built for {layout.n_channels}: "
+                f"{names}. Give one plane per band, in this order."
+            )
+        height, width = x.shape[-2:]
+        if not self.allow_resize and (height != width or height not in layout.input_sides):
+            sides = " or ".join(f"{side} x {side}" for side in layout.input_sides)
+            raise InputError(
+                f"`x` is {height} x {width} pixels, but a ground cover of {layout.ground_cover} m "
+                f"needs {sides}. Cut tiles of that size, build the model for yours, or allow "
+                "squashing with allow_resize=True."
+            )
+
+    def embed_tokens(self, x: Tensor, constants: Constants) -> Tensor:
+        """Return the sequence that enters the first block.
+
+        Args:
+            x: Normalised input (B, C, side, side).
+            constants: What :meth:`constants` returned.
+
+        Returns:
+            Tokens (B, N, D), groups ascending, rows from the top; a CLS token, if any, first.
+        """
+        parts = [
+            embed_group(x, group, kernel).to(self.dtype)
+            for group, kernel in zip(self.layout.groups, constants.kernels, strict=True)
+        ]
+        if self.n_prefix:
+            parts.insert(0, self.cls_token.expand(x.shape[0], -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def forward_features(
+        self, x: Tensor, indices: Sequence[int] | None = None, *, norm: bool = False
+    ) -> list[Tensor]:
+        """Return the tokens after some blocks; later blocks are not run.
+
+        Args:
+            x: Normalised input (B, C, side, side), floating point.
+            indices: Block indices, negative ones from the end; all blocks by default.
+            norm: Apply the final LayerNorm to each.
+
+        Returns:
+            One tensor (B, N, D) per index, in the order of *indices*, with the CLS token if there
+            is one.
+
+        Raises:
+            ConfigError: If an index is out of range.
+            InputError: If *x* does not fit the layout.
+        """
+        wanted = check_indices(indices, self.variant.depth)
+        self.check_input(x)
+        constants = self.constants()
+        tokens = self.embed_tokens(x, constants)
+        found: dict[int, Tensor] = {}
+        for number, block in enumerate(self.blocks[: max(wanted) + 1]):
+            tokens = block(tokens, constants.bias)
+            if number in wanted:
+                found[number] = self.norm(tokens) if norm else tokens
+        return [found[number] for number in wanted]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            x: Normalised input (B, C, side, side), floating point.
+
+        Returns:
+            Final-normed tokens (B, N, D), after the CLS token if there is one.
+
+        Raises:
+            InputError: If *x* does not fit the layout.
+        """
+        return self.forward_features(x, [-1], norm=True)[0]
+
+
+def check_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    """Resolve block indices.
+
+    Args:
+        out_indices: Block indices, negative ones from the end; all blocks by default.
+        depth: Number of blocks.
+
+    Returns:
+        Indices from 0, in the order given.
+
+    Raises:
+        ConfigError: If an index is out of range, or there is none.
+    """
+    if out_indices is None:
+        return tuple(range(depth))
+    if isinstance(out_indices, int) or not out_indices:
+        raise ConfigError(
+            "out_indices", out_indices, "not a list of block indices", "Give e.g. [-1]."
+        )
+    for index in out_indices:
+        if not isinstance(index, int) or isinstance(index, bool) or not -depth <= index < depth:
+            raise ConfigError(
+                "out_indices",
+                index,
+                f"the model has {depth} blocks",
+                f"Give indices from {-depth} to {depth - 1}.",
+            )
+    return tuple(index % depth for index in out_indices)
+
+
+def _forget_constants(module: nn.Module, incompatible_keys: object) -> None:
+    if isinstance(module, THOREncoder):
+        module.forget_constants()
