@@ -1,0 +1,127 @@
+"""Blocks as GeoTIFF files: writing them, and reading windows of them fast.
+
+Measured on one core with a real 576 px block of 10 bands and observations, in windows of 288 px:
+uncompressed 1118 windows/s at 100 % of the bytes, zstd 476 at 50 %, zstd with the horizontal
+predictor 241 at 37 %, deflate with it 209 at 38 %. Higher levels save no more than 1 %. The cache
+is read more often than written: zstd, level 1, without a predictor.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from thor_geo.grid import Block
+
+#: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
+TIFF_TILE = 288
+
+#: Datasets that a thread keeps open.
+OPEN_DATASETS = 16
+
+#: Modification time (ns), size and inode: what tells one file from its replacement.
+Identity = tuple[int, int, int]
+
+
+def identity(path: Path) -> Identity | None:
+    """Return what tells a file from its replacement, None where there is no file.
+
+    Args:
+        path: The file.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def write_geotiff(
+    path: Path, block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]
+) -> None:
+    """Write a block's planes.
+
+    Args:
+        path: The file.
+        block: Its grid.
+        planes: Pixels (bands, size, size), uint16.
+        names: One description per plane.
+    """
+    side = min(TIFF_TILE, -(-block.size // 16) * 16)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=block.size,
+        height=block.size,
+        count=len(planes),
+        dtype="uint16",
+        crs=f"EPSG:{block.epsg}",
+        transform=Affine(*block.transform),
+        tiled=True,
+        blockxsize=side,
+        blockysize=side,
+        interleave="band",
+        compress="zstd",
+        zstd_level=1,
+        predictor=1,
+    ) as file:
+        file.write(planes)
+        file.descriptions = tuple(names)
+
+
+class _OpenDatasets(threading.local):
+    """Datasets kept open by one thread; GDAL handles are for one thread at a time."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.datasets: OrderedDict[tuple[Path, Identity], Any] = OrderedDict()
+        self.inherited: list[Any] = []
+
+    def open(self, path: Path, which: Identity) -> Any:
+        if self.process != os.getpid():
+            # A fork came in between. Its file offsets are shared with the parent, so these handles
+            # must not be read from, nor closed by a copy of GDAL whose threads did not survive.
+            self.inherited.append(self.datasets)
+            self.process, self.datasets = os.getpid(), OrderedDict()
+        key = (path, which)
+        dataset = self.datasets.get(key)
+        if dataset is None:
+            dataset = self.datasets[key] = rasterio.open(path)
+            if len(self.datasets) > OPEN_DATASETS:
+                self.datasets.popitem(last=False)[1].close()
+        self.datasets.move_to_end(key)
+        return dataset
+
+
+_open_datasets = _OpenDatasets()
+
+
+def read_window(path: Path, which: Identity, rows: slice, cols: slice) -> npt.NDArray[np.uint16]:
+    """Read a window of all planes.
+
+    Args:
+        path: The file.
+        which: Its identity; another one means another file under this name.
+        rows: Rows, with start and stop.
+        cols: Columns, with start and stop.
+
+    Returns:
+        Pixels (bands, rows, columns), uint16.
+
+    Raises:
+        rasterio.errors.RasterioError: If the file cannot be opened or read.
+    """
+    window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+    planes: npt.NDArray[np.uint16] = _open_datasets.open(path, which).read(window=window)
+    return planes

@@ -1,0 +1,46 @@
+"""The query key: what names a block's list of scenes before the list is known.
+
+Computed without the `ee` client, so that processes which only read the cache need not load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+from thor_geo.earthengine.recipe import RECIPE_VERSION, canonical_sha256
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+
+def settings_key(sensor: SensorSpec, window: TemporalSpec, catalogue: str) -> str:
+    """Return the sha256 of all that the blocks of a run have in common.
+
+    Args:
+        sensor: Collection, bands and recipe.
+        window: Time window.
+        catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the archive's
+            fingerprint, so that archives never mix.
+    """
+    settings = {name: value for name, value in asdict(sensor).items() if name != "cloudy_pct"}
+    # 30 and 30.0 are one setting.
+    settings["cloudy_pct"] = float(sensor.cloudy_pct)
+    return canonical_sha256(
+        {
+            "recipe": RECIPE_VERSION,
+            "sensor": settings,
+            "window": [window.start.isoformat(), window.end.isoformat()],
+            "catalogue": catalogue,
+        }
+    )
+
+
+def query_key(settings: str, block: Block) -> str:
+    """Return the sha256 of settings and a block's grid, as 64 hexadecimal digits.
+
+    Args:
+        settings: The `settings_key`.
+        block: The block.
+    """
+    grid = (block.epsg, block.size, block.resolution, block.left, block.top, block.anchor)
+    return hashlib.sha256(f"{settings}:{grid!r}".encode()).hexdigest()

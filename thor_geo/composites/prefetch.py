@@ -1,0 +1,243 @@
+"""The prefetch process: fills the block store ahead of the DataLoader workers.
+
+One process per rank talks to Earth Engine, so that no process which forks ever does. It is started
+as `python -m thor_geo.composites.prefetch_process` rather than through multiprocessing: that would
+import the user's main module again, with whatever it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import thor_geo
+from thor_geo.composites.source import PrefetchedSource
+from thor_geo.composites.state import StateDir
+from thor_geo.composites.store import BlockStore
+from thor_geo.earthengine.client import CONCURRENCY
+from thor_geo.earthengine.policy import FetchStats, RetryPolicy
+from thor_geo.earthengine.session import SessionSpec
+from thor_geo.errors import ConfigError, PrefetchError
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+#: Seconds that setting the session up may take, with all its retries.
+START_TIMEOUT_S = 600.0
+
+#: Seconds that the process gets to end when it is told to.
+CLOSE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefetchSpec:
+    """What a prefetch process needs to know; picklable.
+
+    Attributes:
+        root: Folder of the cache.
+        session: How to reach Earth Engine.
+        sensor: Collection, bands and recipe.
+        window: Time window.
+        catalogue: Where the scenes are from, see `BlockStore`.
+        concurrency: Largest number of requests in flight; a project may have 40, so ranks and
+            jobs share that number out.
+        ahead: Blocks to fetch beyond the furthest one that a reader asked for.
+        retry: How often and how patiently to ask again.
+        state_dir: Folder for the files of `StateDir`, on a local disk; None for a temporary one.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    root: Path
+    session: SessionSpec
+    sensor: SensorSpec
+    window: TemporalSpec
+    catalogue: str = "earthengine"
+    concurrency: int = CONCURRENCY
+    ahead: int = 256
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    state_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for name in ("concurrency", "ahead"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise ConfigError(name, value, "not a positive whole number", "Give 1 or more.")
+
+    def store(self) -> BlockStore:
+        """Return the cache."""
+        return BlockStore(
+            self.root, sensor=self.sensor, window=self.window, catalogue=self.catalogue
+        )
+
+
+@dataclass(kw_only=True)
+class PrefetchStats(FetchStats):
+    """What a prefetch process has done.
+
+    Attributes:
+        blocks_planned: Different blocks in the plan.
+        blocks_fetched: Blocks fetched, those without scenes included.
+        blocks_empty: Blocks fetched without any scene.
+        blocks_cached: Blocks found in the cache.
+        blocks_failed: Blocks given up in this run.
+        concurrency: Requests that may be in flight now.
+    """
+
+    blocks_planned: int = 0
+    blocks_fetched: int = 0
+    blocks_empty: int = 0
+    blocks_cached: int = 0
+    blocks_failed: int = 0
+    concurrency: int = 0
+
+
+class Prefetcher:
+    """Starts, watches and ends the prefetch process of one rank."""
+
+    def __init__(self, spec: PrefetchSpec, blocks: Sequence[Block]) -> None:
+        """Initialize a new Prefetcher instance; nothing is started yet.
+
+        Args:
+            spec: What the process needs to know.
+            blocks: The blocks in the order in which they will be read.
+        """
+        self.spec = spec
+        self.blocks = tuple(blocks)
+        self._state: StateDir | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_stats = PrefetchStats()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """End the process."""
+        self.close()
+
+    def start(self) -> None:
+        """Start the process; return when its session is set up.
+
+        Raises:
+            ConfigError: If the cache folder cannot be written.
+            AuthenticationError: If there are no usable credentials.
+            ProjectError: If the project is missing or may not be used.
+            EarthEngineError: If Earth Engine cannot be reached or refuses.
+            PrefetchError: If the process is running already, or did not come up.
+        """
+        if self._process is not None:
+            raise PrefetchError("The prefetch process has been started already; close it first.")
+        self.spec.store().prepare()
+        state = StateDir(
+            self.spec.state_dir or tempfile.mkdtemp(prefix=f"thor-geo-prefetch-{os.getpid()}-")
+        )
+        state.reset()
+        self._state = state
+        with state.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "thor_geo.composites.prefetch_process", str(state.path)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+            )
+        try:
+            self._send_work(self._process)
+            self._wait_until_ready(self._process, state)
+        except BaseException:
+            self.close()
+            raise
+
+    def _send_work(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        work = pickle.dumps((os.getpid(), self.spec, self.blocks))
+        try:
+            process.stdin.write(len(work).to_bytes(8, "little") + work)
+            process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._death(process) from error
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], state: StateDir) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not state.ready():
+            if process.poll() is not None:
+                raise self._death(process)
+            if time.monotonic() > deadline:
+                raise PrefetchError(
+                    f"The prefetch process did not reach {self.spec.session.endpoint} within "
+                    f"{START_TIMEOUT_S:.0f} s. Check the network and the proxy settings."
+                )
+            time.sleep(0.01)
+
+    def _death(self, process: subprocess.Popen[bytes]) -> Exception:
+        assert self._state is not None
+        return self._state.death(process.wait())
+
+    def source(self) -> PrefetchedSource:
+        """Return the source through which datasets read; give it to the DataLoader's dataset.
+
+        Raises:
+            PrefetchError: If the process has not been started.
+        """
+        if self._state is None:
+            raise PrefetchError("The prefetch process has not been started; call start() first.")
+        return PrefetchedSource(self.spec.store(), self._state)
+
+    def check(self) -> None:
+        """Raise the error of the process if it has ended.
+
+        Raises:
+            EarthEngineError: If Earth Engine refused (its subclasses too).
+            PrefetchError: If it ended otherwise, or was never started.
+        """
+        if self._process is None:
+            raise PrefetchError("The prefetch process has not been started; call start() first.")
+        if self._process.poll() is not None:
+            raise self._death(self._process)
+
+    def stats(self) -> PrefetchStats:
+        """Return what the process has done, up to half a second ago; all of it after `close`."""
+        if self._state is not None:
+            self._last_stats = PrefetchStats(**self._state.stats())
+        return self._last_stats
+
+    def close(self) -> None:
+        """End the process; it leaves the cache as it is. Repeating it does no harm."""
+        process, state = self._process, self._state
+        if process is None or state is None:
+            return
+        assert process.stdin is not None
+        try:
+            # Said, not only hung up: a forked worker may hold a copy of this end of the pipe.
+            process.stdin.write(b"close")
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended already
+        try:
+            process.wait(CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self.stats()
+        self._process = self._state = None
+        if self.spec.state_dir is None:
+            shutil.rmtree(state.path, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the process imports the package that this one runs."""
+    folder = str(Path(thor_geo.__file__).parent.parent)
+    others = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([folder, *([others] if others else [])])}

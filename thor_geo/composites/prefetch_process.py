@@ -1,0 +1,161 @@
+"""The prefetch process itself: `python -m thor_geo.composites.prefetch_process STATE_DIR`.
+
+Started by `prefetch.Prefetcher`, which sends the work through standard input and ends the process
+through it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+
+from thor_geo.composites._schedule import Schedule
+from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
+from thor_geo.composites.produce import produce
+from thor_geo.composites.state import StateDir
+from thor_geo.earthengine.client import Client
+from thor_geo.earthengine.policy import FetchStats
+from thor_geo.earthengine.session import Session
+from thor_geo.errors import BlockError
+from thor_geo.grid import Block
+
+#: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
+_LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
+
+
+class Service:
+    """Fetches blocks with a pool of threads until it is told to stop."""
+
+    def __init__(self, spec: PrefetchSpec, blocks: tuple[Block, ...], state: StateDir) -> None:
+        """Initialize a new Service instance.
+
+        Args:
+            spec: What to fetch, from where, and into which cache.
+            blocks: The plan.
+            state: The folder through which it is observed.
+        """
+        self._store = spec.store()
+        self._state = state
+        self._client = Client(Session(spec.session), concurrency=spec.concurrency, retry=spec.retry)
+        keys = [self._store.query_key(block) for block in blocks]
+        self._schedule = Schedule(blocks, keys, spec.ahead)
+        self._threads = spec.concurrency
+        self._running: dict[Future[None], str] = {}
+        self._stats = PrefetchStats(blocks_planned=self._schedule.planned)
+        self._stats_lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Set the session up, then fetch until *stop* is set.
+
+        Args:
+            stop: Tells when to stop.
+
+        Raises:
+            EarthEngineError: If Earth Engine refuses.
+            Exception: Whatever else goes wrong beyond a single block.
+        """
+        self._client.connect()
+        self._state.set_ready()
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+        written = 0.0
+        while not stop.is_set():
+            self._look_at_readers()
+            self._collect()
+            while len(self._running) < self._threads and (todo := self._schedule.next()):
+                future = pool.submit(self._fetch, *todo)
+                self._running[future] = todo[0]
+                future.add_done_callback(lambda _: self._wake.set())
+            if time.monotonic() - written >= _STATS_S:
+                self.write_stats()
+                written = time.monotonic()
+            self._wake.wait(_LOOK_S)
+            self._wake.clear()
+
+    def _look_at_readers(self) -> None:
+        for key, block in self._state.take_requests():
+            self._schedule.request(key, block)
+        for key in self._state.progress():
+            self._schedule.seen(key)
+
+    def _collect(self) -> None:
+        for future in [future for future in self._running if future.done()]:
+            self._schedule.finished(self._running.pop(future))
+            # Anything but a block's own failure ends the process.
+            future.result()
+
+    def _fetch(self, key: str, block: Block) -> None:
+        cost, count = FetchStats(), PrefetchStats()
+        try:
+            if self._store.get(block) is not None:
+                count.blocks_cached = 1
+            else:
+                stored = produce(self._store, self._client, block, cost)
+                count.blocks_fetched = 1
+                count.blocks_empty = int(stored.path is None)
+        except BlockError as error:
+            self._state.set_failed(key, block, str(error))
+            count.blocks_failed = 1
+        finally:
+            with self._stats_lock:
+                self._stats.add(count)
+                self._stats.add(cost)
+
+    def write_stats(self) -> None:
+        """Write the statistics for the parent to read."""
+        with self._stats_lock:
+            self._stats.concurrency = self._client.limiter.limit
+            self._state.set_stats(asdict(self._stats))
+
+
+def _watch_parent(parent: int) -> None:
+    # PR_SET_PDEATHSIG would fire when the *thread* that started this process ends, which need not
+    # be the main one; and a closed pipe is not seen while forked workers hold copies of it.
+    while os.getppid() == parent:
+        time.sleep(_PARENT_S)
+    os._exit(1)
+
+
+def _watch_input(stop: threading.Event) -> None:
+    sys.stdin.buffer.read(1)
+    stop.set()
+
+
+def main() -> None:
+    """Run the process; it leaves with `os._exit`, as threads may be waiting for an answer."""
+    # Ctrl-C reaches the whole terminal; the parent decides, and ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    state = StateDir(sys.argv[1])
+    state.hold()
+    length = int.from_bytes(sys.stdin.buffer.read(8), "little")
+    parent, spec, blocks = pickle.loads(sys.stdin.buffer.read(length))
+    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_watch_input, args=(stop,), daemon=True).start()
+    code = 0
+    service = None
+    try:
+        service = Service(spec, blocks, state)
+        service.run(stop)
+    except Exception as error:
+        state.set_error(error, traceback.format_exc())
+        code = 1
+    finally:
+        if service is not None:
+            service.write_stats()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

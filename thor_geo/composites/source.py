@@ -1,0 +1,144 @@
+"""Where a dataset gets its blocks: by itself, or from the cache that a prefetch process fills."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Protocol, runtime_checkable
+
+from thor_geo.composites.produce import produce
+from thor_geo.composites.state import StateDir
+from thor_geo.composites.store import BlockStore
+from thor_geo.composites.stored import StoredBlock
+from thor_geo.earthengine.client import CONCURRENCY, Client
+from thor_geo.earthengine.policy import RetryPolicy
+from thor_geo.earthengine.session import Session, SessionSpec
+from thor_geo.errors import BlockError
+from thor_geo.grid import Block
+
+#: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
+
+
+@runtime_checkable
+class BlockSource(Protocol):
+    """Gives blocks to a dataset; picklable, and usable in forked processes."""
+
+    def get(self, block: Block) -> StoredBlock:
+        """Return a block.
+
+        Args:
+            block: The block.
+
+        Raises:
+            BlockError: If this block could not be produced; others may be.
+            EarthEngineError: If Earth Engine refuses everything.
+        """
+        ...
+
+
+class DirectSource:
+    """Fetches what is missing by itself, in this process: for notebooks, tests and single places.
+
+    The `ee` client is loaded when the first block is missing. Do not fork afterwards other than
+    into processes that use this class or no `ee` at all; for a DataLoader with workers use
+    `PrefetchedSource`.
+    """
+
+    def __init__(
+        self,
+        store: BlockStore,
+        session: SessionSpec,
+        *,
+        concurrency: int = CONCURRENCY,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Initialize a new DirectSource instance; nothing is touched yet.
+
+        Args:
+            store: The cache, with sensor, window and catalogue.
+            session: How to reach Earth Engine.
+            concurrency: Largest number of requests in flight.
+            retry: How often and how patiently to ask again.
+        """
+        self.store = store
+        self.session = session
+        self._concurrency = concurrency
+        self._retry = retry
+        self._client: tuple[int, Client] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the client."""
+        return {**self.__dict__, "_client": None}
+
+    def get(self, block: Block) -> StoredBlock:
+        """Return a block; fetch it if it is missing or damaged.
+
+        Args:
+            block: The block.
+
+        Raises:
+            ConfigError: If the cache cannot be written.
+            BlockError: If the service failed too often or cannot compute the block.
+            AuthenticationError: If there are no usable credentials.
+            ProjectError: If the project is missing or may not be used.
+            EarthEngineError: If the service refused for another reason.
+        """
+        found = self.store.get(block)
+        if found is not None:
+            return found
+        if self._client is None or self._client[0] != os.getpid():
+            # Of this process: the locks in a forked client may be held by threads left behind.
+            self.store.prepare()
+            client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
+            self._client = (os.getpid(), client)
+        return produce(self.store, self._client[1], block)
+
+
+class PrefetchedSource:
+    """Reads the cache and waits for the prefetch process; never loads the `ee` client."""
+
+    def __init__(self, store: BlockStore, state: StateDir) -> None:
+        """Initialize a new PrefetchedSource instance; see `Prefetcher.source`.
+
+        Args:
+            store: The cache, with sensor, window and catalogue.
+            state: The folder through which the prefetch process is observed.
+        """
+        self.store = store
+        self.state = state
+
+    def get(self, block: Block) -> StoredBlock:
+        """Return a block; wait until it is there.
+
+        A missing block is asked for before all others, planned or not, so that any order works
+        and a damaged file is fetched again.
+
+        Args:
+            block: The block.
+
+        Raises:
+            BlockError: If this block could not be produced in this run.
+            EarthEngineError: If the prefetch process ended because Earth Engine refused.
+            PrefetchError: If it ended otherwise, or was never started.
+        """
+        key = self.store.query_key(block)
+        pause, asked = _FIRST_WAIT_S, float("-inf")
+        while True:
+            alive = self.state.alive()
+            if alive:
+                self.state.report(key)
+            found = self.store.get(block)
+            if found is not None:
+                return found
+            failure = self.state.failure(key)
+            if failure is not None:
+                raise BlockError(failure)
+            # Looked up before the cache: what a process stored last is found after its end.
+            if not alive:
+                raise self.state.death()
+            if time.monotonic() - asked >= _ASK_AGAIN_S:
+                self.state.request(key, block)
+                asked = time.monotonic()
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_WAIT_S)

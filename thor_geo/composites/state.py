@@ -1,0 +1,210 @@
+"""What the prefetch process, its parent and the DataLoader workers tell each other: small files.
+
+    alive            locked by the prefetch process for as long as it lives
+    status.json      written once its session is set up
+    error.json       why it ended, if it ended by an error
+    stats.json       what it has done so far
+    process.log      what it printed
+    progress/        per reading process, the block it asked for last
+    requests/        blocks that a reader misses
+    failed/          blocks that could not be produced in this run, and why
+
+Files and a lock work for workers that were forked or spawned before or after the process, and the
+kernel releases the lock however the process ends. The folder belongs on a local disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from thor_geo.composites import _records
+from thor_geo.errors import AuthenticationError, EarthEngineError, PrefetchError, ProjectError
+from thor_geo.grid import Block
+
+# The errors that are raised again as what they were; all others come as PrefetchError.
+_SAME = {error.__name__: error for error in (AuthenticationError, ProjectError, EarthEngineError)}
+
+_KEY_LENGTH = 64
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of this folder; it need not outlive the machine's next start."""
+    _records.write_json(path, content, durable=False)
+
+
+class StateDir:
+    """The folder through which a prefetch process is observed; picklable."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Initialize a new StateDir instance; nothing is touched yet.
+
+        Args:
+            path: The folder.
+        """
+        self.path = Path(path)
+        self._progress: tuple[int, int, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the path alone: open files stay where they are."""
+        return {"path": self.path, "_progress": None}
+
+    @property
+    def log(self) -> Path:
+        """What the process printed."""
+        return self.path / "process.log"
+
+    def reset(self) -> None:
+        """Make the folder, and forget an earlier process's files in it."""
+        for name in ("progress", "requests", "failed"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            (self.path / name).mkdir(parents=True)
+        for name in ("alive", "status.json", "error.json", "stats.json", "process.log"):
+            (self.path / name).unlink(missing_ok=True)
+
+    # The prefetch process's side.
+
+    def hold(self) -> None:
+        """Mark this process as the living prefetch process, until it ends."""
+        descriptor = os.open(self.path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Never closed: the kernel does, when the process ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def set_ready(self) -> None:
+        """Tell that the session is set up."""
+        _write_json(self.path / "status.json", {"ready": True, "pid": os.getpid()})
+
+    def set_error(self, error: BaseException, traceback_text: str) -> None:
+        """Tell why the process ends."""
+        _write_json(
+            self.path / "error.json",
+            {"class": type(error).__name__, "message": str(error), "traceback": traceback_text},
+        )
+
+    def set_stats(self, stats: dict[str, Any]) -> None:
+        """Tell what has been done so far."""
+        _write_json(self.path / "stats.json", stats)
+
+    def set_failed(self, key: str, block: Block, message: str) -> None:
+        """Tell that a block could not be produced."""
+        _write_json(self.path / "failed" / f"{key}.json", {"block": block.id, "message": message})
+
+    def progress(self) -> list[str]:
+        """Return the query keys that the readers asked for last."""
+        keys = []
+        for path in (self.path / "progress").iterdir():
+            key = path.read_text(encoding="ascii", errors="replace")
+            # A reader may be in the middle of its first write.
+            if len(key) == _KEY_LENGTH:
+                keys.append(key)
+        return keys
+
+    def take_requests(self) -> list[tuple[str, Block]]:
+        """Return the blocks that readers miss, with their query keys, and forget the requests."""
+        taken = []
+        for path in sorted((self.path / "requests").glob("*.json")):
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            anchor = fields.pop("anchor")
+            block = Block(**fields, anchor=None if anchor is None else (anchor[0], anchor[1]))
+            taken.append((path.stem, block))
+            path.unlink(missing_ok=True)
+        return taken
+
+    # The readers' side.
+
+    def report(self, key: str) -> None:
+        """Tell which block this process wants now.
+
+        Args:
+            key: Query key of the block, 64 hexadecimal digits.
+        """
+        if self._progress is None or self._progress[0] != os.getpid():
+            path = self.path / "progress" / f"{os.getpid()}-{secrets.token_hex(4)}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            self._progress = (os.getpid(), os.open(path, flags, 0o644), "")
+        process, descriptor, last = self._progress
+        if key != last:
+            os.pwrite(descriptor, key.encode(), 0)
+            self._progress = (process, descriptor, key)
+
+    def request(self, key: str, block: Block) -> None:
+        """Ask the prefetch process for a block before all others.
+
+        Args:
+            key: Query key of the block.
+            block: The block.
+        """
+        _write_json(self.path / "requests" / f"{key}.json", asdict(block))
+
+    def failure(self, key: str) -> str | None:
+        """Return why a block could not be produced in this run, None unless it failed.
+
+        Args:
+            key: Query key of the block.
+        """
+        try:
+            text = (self.path / "failed" / f"{key}.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return str(json.loads(text)["message"])
+
+    def ready(self) -> bool:
+        """Return whether the process has set up its session."""
+        return (self.path / "status.json").exists()
+
+    def alive(self) -> bool:
+        """Return whether the prefetch process lives."""
+        try:
+            descriptor = os.open(self.path / "alive", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the process has done so far; empty before it has begun."""
+        try:
+            text = (self.path / "stats.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        return dict(json.loads(text))
+
+    def death(self, exit_code: int | None = None) -> Exception:
+        """Return the error for a process that has ended.
+
+        Args:
+            exit_code: Its exit code, where it is known.
+
+        Returns:
+            The Earth Engine error that ended it, or a PrefetchError with traceback or log.
+        """
+        try:
+            error = json.loads((self.path / "error.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return PrefetchError(self._unexplained(exit_code))
+        if error["class"] in _SAME:
+            return _SAME[error["class"]](error["message"])
+        return PrefetchError(f"The prefetch process ended by an error.\n{error['traceback']}")
+
+    def _unexplained(self, exit_code: int | None) -> str:
+        how = "" if exit_code is None else f" (exit code {exit_code})"
+        try:
+            log = self.log.read_text(encoding="utf-8", errors="replace").strip()[-4000:]
+        except FileNotFoundError:
+            log = ""
+        return (
+            f"The prefetch process is not running{how}, and left no error: it was killed, perhaps "
+            "for want of memory, or never started. What is in the cache is kept; run again. "
+            f"Its last output: {log or '(nothing)'}"
+        )

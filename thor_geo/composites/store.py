@@ -1,0 +1,291 @@
+"""The block store: a content-addressed cache of composites, verified on read.
+
+    scenes/<2>/<query key>.json    the pinned scenes of a block, and the key of its pixels
+    blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16
+    blocks/<2>/<block key>.json    sidecar, written last: checksum, provenance, cost
+
+The query key says what was asked for, the block key what was computed. Any number of processes and
+nodes may share a store: files appear whole, and two writers of one key write the same. What is
+damaged is reported, removed and counts as absent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from thor_geo.bands import STORAGE
+from thor_geo.composites import _raster
+from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
+from thor_geo.composites.keys import query_key, settings_key
+from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
+from thor_geo.earthengine.policy import FetchStats
+from thor_geo.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION, Scene
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+logger = logging.getLogger(__name__)
+
+#: Blocks whose files a process remembers to have verified.
+_REMEMBERED = 4096
+
+#: Largest stored value that counts as a valid Sentinel-2 reflectance; see `bands.STORAGE`.
+_VALID_RANGE = STORAGE["S2"].valid_range or (0, 65535)
+
+
+class BlockStore:
+    """The cache of one recipe's blocks under a folder that recipes can share; picklable."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        sensor: SensorSpec,
+        window: TemporalSpec,
+        catalogue: str = "earthengine",
+    ) -> None:
+        """Initialize a new BlockStore instance; nothing is touched yet.
+
+        Args:
+            root: Folder of the cache.
+            sensor: Collection, bands and recipe.
+            window: Time window.
+            catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the
+                archive's fingerprint.
+        """
+        self.root = Path(root)
+        self.sensor = sensor
+        self.window = window
+        self.catalogue = catalogue
+        self._settings = settings_key(sensor, window, catalogue)
+
+    def prepare(self) -> None:
+        """Make the folder, and see that it can be written.
+
+        Raises:
+            ConfigError: If it cannot.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.root / "CACHE_OF_THOR_GEO", lambda path: path.touch())
+        except OSError as error:
+            raise ConfigError(
+                "cache_dir",
+                str(self.root),
+                f"the folder cannot be written ({error})",
+                "Set `data.cache_dir` to a folder you may write, with room for the composites.",
+            ) from error
+
+    def query_key(self, block: Block) -> str:
+        """Return the name of a block's list of scenes, 64 hexadecimal digits."""
+        return query_key(self._settings, block)
+
+    def _scenes_path(self, key: str) -> Path:
+        return self.root / "scenes" / key[:2] / f"{key}.json"
+
+    def _block_path(self, key: str) -> Path:
+        return self.root / "blocks" / key[:2] / f"{key}.tif"
+
+    def pinned(self, block: Block) -> Pinned | None:
+        """Return the pinned scenes of a block, None where they are not known.
+
+        Args:
+            block: The block.
+        """
+        path = self._scenes_path(self.query_key(block))
+        try:
+            record = read_record(path)
+            if record is None:
+                return None
+            scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
+            return Pinned(scenes=scenes, block_key=record["block_key"])
+        except (DamagedError, KeyError, TypeError, ValueError) as error:
+            self._discard(f"{error}", path)
+            return None
+
+    def pin(self, block: Block, pinned: Pinned) -> None:
+        """Write down the scenes of a block.
+
+        Args:
+            block: The block.
+            pinned: Its scenes.
+        """
+        key = self.query_key(block)
+        write_record(
+            self._scenes_path(key),
+            {
+                "query_key": key,
+                "block_key": pinned.block_key,
+                "block": block.id,
+                "catalogue": self.catalogue,
+                "recipe_version": RECIPE_VERSION,
+                "collection": self.sensor.collection,
+                "scenes": [scene.to_dict() for scene in pinned.scenes],
+                "created": _now(),
+            },
+        )
+
+    def get(self, block: Block) -> StoredBlock | None:
+        """Return a block if it is here, whole and undamaged.
+
+        The first time a process meets a file it is read and compared with its checksum; after
+        that, for as long as time, size and inode stay the same, it is trusted.
+
+        Args:
+            block: The block.
+        """
+        record_path = self._scenes_path(self.query_key(block))
+        before = _raster.identity(record_path)
+        if before is None:
+            return None
+        known = _known.get(record_path)
+        if known is not None and known.still_true(before):
+            return known.stored
+        pinned = self.pinned(block)
+        if pinned is None:
+            return None
+        path = None if pinned.block_key is None else self._block_path(pinned.block_key)
+        which = None if path is None else self._verified(path)
+        if path is not None and which is None:
+            return None
+        stored = StoredBlock(
+            block=block,
+            bands=self.sensor.bands,
+            scenes=pinned.scenes,
+            fill_value=self.sensor.fill_value,
+            path=path,
+            which=which,
+        )
+        if len(_known) >= _REMEMBERED:
+            _known.clear()
+        _known[record_path] = _Known(record=before, stored=stored)
+        return stored
+
+    def _verified(self, path: Path) -> _raster.Identity | None:
+        sidecar_path = path.with_suffix(".json")
+        which = _raster.identity(path)
+        try:
+            sidecar = read_record(sidecar_path)
+            if sidecar is None or which is None:
+                # Never finished, or half of it was deleted: it is written anew.
+                return None
+            expected = sidecar["file"]
+            if which[1] != expected["size"]:
+                raise DamagedError(f"{path}: {which[1]} bytes instead of {expected['size']}")
+            if _sha256(path) != expected["sha256"]:
+                raise DamagedError(f"{path}: the checksum does not match")
+        except FileNotFoundError:
+            return None
+        except (DamagedError, KeyError, TypeError) as error:
+            # Another process may have put a good file in its place by now.
+            if _raster.identity(path) == which:
+                self._discard(f"{error}", sidecar_path, path)
+            return None
+        return which
+
+    def put(self, block: Block, pinned: Pinned, planes: Pixels, stats: FetchStats) -> StoredBlock:
+        """Store the pixels of a block.
+
+        Args:
+            block: The block.
+            pinned: Its scenes, which have been pinned, and the key of its pixels.
+            planes: Pixels (bands + 1, size, size), uint16; the last plane counts observations.
+            stats: What fetching it cost.
+
+        Returns:
+            The block as it is read from now on.
+
+        Raises:
+            ConfigError: If *planes* has another shape, or *pinned* no key.
+        """
+        shape = (len(self.sensor.bands) + 1, block.size, block.size)
+        if planes.shape != shape or pinned.block_key is None:
+            raise ConfigError(
+                "planes", planes.shape, f"not the shape {shape} of a block with scenes", "Pass it."
+            )
+        path = self._block_path(pinned.block_key)
+        names = (*self.sensor.bands, OBSERVATIONS)
+        file: dict[str, Any] = {}
+
+        def write(temporary: Path) -> None:
+            _raster.write_geotiff(temporary, block, planes, names)
+            file.update(sha256=_sha256(temporary), size=temporary.stat().st_size)
+
+        write_atomic(path, write)
+        write_record(
+            path.with_suffix(".json"),
+            {
+                "block_key": pinned.block_key,
+                "query_key": self.query_key(block),
+                "block": block.id,
+                "catalogue": self.catalogue,
+                "recipe_version": RECIPE_VERSION,
+                "file": file,
+                "bands": list(names),
+                "scenes": [scene.to_dict() for scene in pinned.scenes],
+                "values": _count_values(planes),
+                "fetch": asdict(stats),
+                "created": _now(),
+            },
+        )
+        return StoredBlock(
+            block=block,
+            bands=self.sensor.bands,
+            scenes=pinned.scenes,
+            fill_value=self.sensor.fill_value,
+            path=path,
+            which=_raster.identity(path),
+        )
+
+    def _discard(self, why: str, *paths: Path) -> None:
+        logger.warning("Damaged file in the cache, it will be fetched again: %s", why)
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A block that this process has verified, and the files as they were then."""
+
+    record: _raster.Identity
+    stored: StoredBlock
+
+    def still_true(self, record: _raster.Identity) -> bool:
+        stored = self.stored
+        if record != self.record:
+            return False
+        return stored.path is None or (
+            _raster.identity(stored.path) == stored.which
+            and stored.path.with_suffix(".json").exists()
+        )
+
+
+# By path of the scenes record, which names folder, recipe and block. Single dict operations only,
+# so that threads need no lock and a forked child inherits none.
+_known: dict[Path, _Known] = {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _count_values(planes: Pixels) -> dict[str, int]:
+    """Count the values that readers will clamp, where there is an observation."""
+    seen = planes[-1] > 0
+    low, high = _VALID_RANGE
+    return {
+        "pixels": int(seen.size),
+        "pixels_observed": int(seen.sum()),
+        "values_below_range": int(((planes[:-1] < low) & seen).sum()),
+        "values_above_range": int(((planes[:-1] > high) & seen).sum()),
+    }

@@ -1,0 +1,94 @@
+"""Blocks as readers see them: windows of pixels and observation counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.errors import RasterioError
+
+from thor_geo.composites import _raster
+from thor_geo.earthengine.recipe import Scene
+from thor_geo.errors import BlockError
+from thor_geo.grid import Block
+
+Pixels = npt.NDArray[np.uint16]
+Observations = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBlock:
+    """A block in the store.
+
+    Attributes:
+        block: Its grid.
+        bands: Earth Engine names of its bands, in order.
+        scenes: The scenes it is made of, sorted by index; empty where there are none.
+        fill_value: Value of pixels without observation.
+        path: The GeoTIFF; None for a block without scenes.
+        which: Identity of the verified file.
+    """
+
+    block: Block
+    bands: tuple[str, ...]
+    scenes: tuple[Scene, ...]
+    fill_value: int
+    path: Path | None = None
+    which: _raster.Identity | None = None
+
+    def read(
+        self, rows: slice | None = None, cols: slice | None = None
+    ) -> tuple[Pixels, Observations]:
+        """Read a window.
+
+        Args:
+            rows: Rows of the block; all by default.
+            cols: Columns of the block; all by default.
+
+        Returns:
+            Pixels (bands, rows, columns), uint16, and the number of clear observations (rows,
+            columns), uint8, saturating at 255. Without scenes: fill value and zeros.
+
+        Raises:
+            IndexError: If the window is empty, has a step, or leaves the block.
+            BlockError: If the file vanished or broke after it was verified.
+        """
+        rows, cols = self._checked("rows", rows), self._checked("cols", cols)
+        if self.path is None or self.which is None:
+            shape = (rows.stop - rows.start, cols.stop - cols.start)
+            return (
+                np.full((len(self.bands), *shape), self.fill_value, dtype=np.uint16),
+                np.zeros(shape, dtype=np.uint8),
+            )
+        try:
+            planes = _raster.read_window(self.path, self.which, rows, cols)
+        except RasterioError as error:
+            raise BlockError(
+                f"{self.path} could not be read ({error}). If something else cleans the cache "
+                "folder, stop it; run again to fetch the block again."
+            ) from error
+        return planes[:-1], np.minimum(planes[-1], 255).astype(np.uint8)
+
+    def _checked(self, argument: str, window: slice | None) -> slice:
+        size = self.block.size
+        if window is None:
+            return slice(0, size)
+        start, stop = window.start or 0, size if window.stop is None else window.stop
+        if window.step not in (None, 1) or not 0 <= start < stop <= size:
+            raise IndexError(f"`{argument}={window}` is no window of a block of {size} px")
+        return slice(start, stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """The pinned scenes of a block.
+
+    Attributes:
+        scenes: Sorted by index; empty where no scene passes the filters.
+        block_key: Name of the pixels, None without scenes.
+    """
+
+    scenes: tuple[Scene, ...]
+    block_key: str | None

@@ -1,0 +1,29 @@
+"""Earth Engine: session, recipe (what is asked for) and fetch (how it is asked for).
+
+The only room that imports `ee`, and it does so when it is used: importing this package costs
+nothing, so that processes which only read the cache never load the client.
+"""
+
+from __future__ import annotations
+
+from thor_geo.earthengine.client import Client
+from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
+from thor_geo.earthengine.policy import FetchStats, RetryPolicy
+from thor_geo.earthengine.recipe import RECIPE_VERSION, Scene, block_key, composite
+from thor_geo.earthengine.session import HIGH_VOLUME_URL, Session, SessionSpec, initialize
+
+__all__ = [
+    "HIGH_VOLUME_URL",
+    "RECIPE_VERSION",
+    "Client",
+    "FetchStats",
+    "RetryPolicy",
+    "Scene",
+    "Session",
+    "SessionSpec",
+    "block_key",
+    "composite",
+    "fetch_block",
+    "fetch_scenes",
+    "initialize",
+]

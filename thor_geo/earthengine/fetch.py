@@ -1,0 +1,194 @@
+"""Fetching: the scenes of a block, and its pixels, in requests the service can answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.earthengine._split import (
+    MAX_BYTES,
+    MAX_SIDE,
+    MIN_SIDE,
+    Window,
+    may_quarter,
+    request_bytes,
+)
+from thor_geo.earthengine.client import Client, TooLargeError
+from thor_geo.earthengine.policy import FetchStats, TruncatedError
+from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request, parse_scenes, scene_query
+from thor_geo.errors import BlockError, EarthEngineError
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+Pixels = npt.NDArray[np.uint16]
+
+
+def fetch_scenes(
+    client: Client,
+    sensor: SensorSpec,
+    window: TemporalSpec,
+    block: Block,
+    stats: FetchStats | None = None,
+) -> tuple[Scene, ...]:
+    """List the scenes of a block, in one request.
+
+    Args:
+        client: Access to Earth Engine.
+        sensor: Collection and cloud limit.
+        window: Time window.
+        block: The area.
+        stats: Counts what it cost.
+
+    Returns:
+        The scenes, sorted by index; none is an answer.
+
+    Raises:
+        BlockError: If the service failed too often, or cannot list the scenes.
+        EarthEngineError: If it refused.
+    """
+    import ee
+
+    stats = FetchStats() if stats is None else stats
+    what = f"the scenes of block {block.id}"
+    client.connect()
+    query = scene_query(sensor, window, block)
+    try:
+        answer = client.call(lambda: ee.data.computeValue(query), what, stats)
+    except TooLargeError as error:
+        raise BlockError(
+            f"Earth Engine could not list {what}: {error}. Make the time window shorter."
+        ) from error
+    return parse_scenes(answer)
+
+
+def fetch_block(
+    client: Client,
+    block: Block,
+    image: Any,
+    bands: Sequence[str],
+    stats: FetchStats | None = None,
+) -> Pixels:
+    """Fetch a block's pixels.
+
+    What exceeds the service's size limit is asked for in quarters from the start; what exceeds its
+    memory or time is quartered when it says so, down to `MIN_SIDE` pixels, and the size that
+    worked is where the next blocks begin.
+
+    Args:
+        client: Access to Earth Engine.
+        block: The block.
+        image: An `ee.Image` of uint16 bands.
+        bands: Names of all its bands, in order.
+        stats: Counts what it cost.
+
+    Returns:
+        Pixels (bands, size, size), uint16.
+
+    Raises:
+        BlockError: If the service failed too often, or even the smallest piece is too large.
+        EarthEngineError: If it refused, or answered with other pixels than were asked for.
+    """
+    stats = FetchStats() if stats is None else stats
+    pixels = np.empty((len(bands), block.size, block.size), dtype=DTYPE)
+    whole = Window(row=0, col=0, height=block.size, width=block.size)
+    _fetch_window(client, block, image, bands, whole, pixels, stats)
+    return pixels
+
+
+def _fetch_window(
+    client: Client,
+    block: Block,
+    image: Any,
+    bands: Sequence[str],
+    window: Window,
+    pixels: Pixels,
+    stats: FetchStats,
+) -> None:
+    limit = request_bytes(window.height, window.width, len(bands), np.dtype(DTYPE).itemsize)
+    # The size limit holds at any side; what the service can compute is only worth halving so far.
+    must_split = limit > MAX_BYTES or window.side > MAX_SIDE
+    if not must_split and (client.sizes.allows(window) or not may_quarter(window)):
+        what = f"block {block.id}, {window.width} x {window.height} px at {window.col, window.row}"
+        body = _request(block, image, bands, window)
+        try:
+            part = client.call(lambda: _compute(body, bands, window, stats), what, stats)
+        except TooLargeError as error:
+            client.sizes.refused(window)
+            if not may_quarter(window):
+                raise BlockError(
+                    f"Earth Engine cannot compute even {what}: {error}. It is not split below "
+                    f"{MIN_SIDE} px: make the time window shorter, or `cloudy_pct` smaller."
+                ) from error
+        else:
+            client.sizes.answered()
+            pixels[(slice(None), *window.slices)] = part
+            return
+    stats.splits += 1
+    for quarter in window.quarters():
+        _fetch_window(client, block, image, bands, quarter, pixels, stats)
+
+
+def _request(block: Block, image: Any, bands: Sequence[str], window: Window) -> dict[str, Any]:
+    grid = grid_request(block)
+    affine = grid["affineTransform"]
+    grid["dimensions"] = {"width": window.width, "height": window.height}
+    # Multiples of whole metres: exact in floating point.
+    affine["translateX"] += window.col * affine["scaleX"]
+    affine["translateY"] += window.row * affine["scaleY"]
+    # NPY rather than the client's NUMPY_NDARRAY, which is the same on the wire: the client would
+    # decode it inside the request, where a damaged body looks like a bug.
+    return {"expression": image, "fileFormat": "NPY", "grid": grid, "bandIds": list(bands)}
+
+
+def _compute(
+    body: dict[str, Any], bands: Sequence[str], window: Window, stats: FetchStats
+) -> Pixels:
+    import ee
+
+    raw = ee.data.computePixels(body)
+    stats.bytes += len(raw)
+    return decode(raw, bands, window.height, window.width)
+
+
+def decode(raw: bytes, bands: Sequence[str], height: int, width: int) -> Pixels:
+    """Decode and check one answer.
+
+    Args:
+        raw: A structured NPY array (height, width) with one uint16 field per band.
+        bands: Names of the bands that were asked for.
+        height: Rows that were asked for.
+        width: Columns that were asked for.
+
+    Returns:
+        Pixels (bands, height, width), uint16.
+
+    Raises:
+        TruncatedError: If *raw* is no complete NPY array.
+        EarthEngineError: If bands, shape or dtype are not what was asked for.
+    """
+    try:
+        table = np.load(io.BytesIO(raw), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise TruncatedError(f"{len(raw)} bytes that are no NPY array ({error})") from error
+    names = table.dtype.names or ()
+    if names != tuple(bands):
+        raise EarthEngineError(
+            f"Earth Engine answered with the bands {list(names)} where {list(bands)} were asked "
+            "for. The service changed, or another server answers at this endpoint."
+        )
+    if table.shape != (height, width):
+        raise EarthEngineError(
+            f"Earth Engine answered with {table.shape} pixels where {(height, width)} were asked "
+            "for. The service changed, or another server answers at this endpoint."
+        )
+    wrong = {name: str(table.dtype[name]) for name in names if table.dtype[name] != np.dtype(DTYPE)}
+    if wrong:
+        raise EarthEngineError(
+            f"Earth Engine answered with the data types {wrong} where {DTYPE} was asked for. The "
+            "service changed, or another server answers at this endpoint."
+        )
+    return np.stack([table[name] for name in names])

@@ -1,0 +1,88 @@
+"""One budget of concurrent requests, which shrinks when the service says so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from thor_geo.errors import ConfigError
+
+#: A burst of refusals to requests that were in flight together counts once within this time.
+HOLD_S = 5.0
+
+
+class Limiter:
+    """A counting semaphore whose size halves on refusals and grows back slowly.
+
+    Additive increase, multiplicative decrease: after a cut, one slot comes back for every
+    `recovery` rounds of answered requests, up to the limit it began with.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        hold_s: float = HOLD_S,
+        recovery: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Initialize a new Limiter instance.
+
+        Args:
+            limit: Largest number of requests in flight.
+            hold_s: Seconds within which further refusals belong to the same burst.
+            recovery: Answered requests per present slot before one slot is added.
+            clock: Source of the time, seconds.
+
+        Raises:
+            ConfigError: If *limit* is less than one.
+        """
+        if limit < 1:
+            raise ConfigError("concurrency", limit, "less than one request", "Give 1 to 40.")
+        self.largest = limit
+        self._limit = limit
+        self._hold_s = hold_s
+        self._recovery = recovery
+        self._clock = clock
+        self._in_flight = 0
+        self._answered = 0
+        self._cut_at: float | None = None
+        self._free = threading.Condition()
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now."""
+        return self._limit
+
+    def __enter__(self) -> None:
+        """Take a slot; wait until one is free."""
+        with self._free:
+            self._free.wait_for(lambda: self._in_flight < self._limit)
+            self._in_flight += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Give the slot back."""
+        with self._free:
+            self._in_flight -= 1
+            self._free.notify_all()
+
+    def slow_down(self) -> None:
+        """Halve the number of slots, once per burst."""
+        with self._free:
+            now = self._clock()
+            if self._cut_at is None or now - self._cut_at >= self._hold_s:
+                self._limit = max(1, self._limit // 2)
+                self._cut_at = now
+            self._answered = 0
+
+    def answered(self) -> None:
+        """Count an answered request; after enough of them, add a slot."""
+        with self._free:
+            if self._limit == self.largest:
+                return
+            self._answered += 1
+            if self._answered >= self._recovery * self._limit:
+                self._limit += 1
+                self._answered = 0
+                self._free.notify_all()

@@ -1,0 +1,243 @@
+"""Which failures are worth asking again, how long to wait, and what the others mean.
+
+Sources: Earth Engine usage limits (429, 40 requests in flight), REST reference of
+image.computePixels (size), and the texts that the service answers with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import email.utils
+import json
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from thor_geo.errors import ConfigError, ThorGeoError
+
+Kind = Literal["throttled", "transient", "too_large", "authentication", "project", "fatal"]
+
+#: Texts of HTTP 400 answers that a smaller request avoids.
+_TOO_LARGE = re.compile(
+    r"user memory limit exceeded|computation timed out|total request size|out of memory|"
+    r"too many pixels|must be less than or equal to \d+ bytes",
+    re.IGNORECASE,
+)
+#: Texts of HTTP 403 answers that mean "later" (googleapiclient counts these as rate limits).
+_RATE_403 = re.compile(r"rate ?limit|quota exceeded|user rate|too many requests", re.IGNORECASE)
+#: Texts that put the blame on the project, its registration or its permissions.
+_PROJECT = re.compile(
+    r"has not been used in project|is disabled|required permission to use project|not registered|"
+    r"not signed up|permission '?earthengine|no project found|service ?usage|project .*not found|"
+    r"not authorized to use|user project|consumer .*(invalid|suspended)",
+    re.IGNORECASE,
+)
+
+
+#: What decoding JSON raises on a body that is cut short or comes from a proxy.
+_UNDECODABLE = (json.JSONDecodeError, UnicodeDecodeError)
+
+
+class TruncatedError(Exception):
+    """The body of an answer ended early or is not what its headers promise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently to ask again.
+
+    Attributes:
+        tries: Requests made in all for connection failures, time-outs and HTTP 5xx.
+        throttled_tries: Requests made in all while the service answers 429.
+        base_s: Upper bound of the first wait; it doubles with every further one.
+        cap_s: Largest upper bound of a wait. A Retry-After header is honoured beyond it.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    tries: int = 6
+    throttled_tries: int = 40
+    base_s: float = 1.0
+    cap_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for name in ("tries", "throttled_tries"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, getattr(self, name), "less than one try", "Give 1 or more.")
+        for name in ("base_s", "cap_s"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(name, getattr(self, name), "a negative time", "Give seconds.")
+
+    def wait(
+        self,
+        failures: int,
+        retry_after_s: float | None = None,
+        uniform: Callable[[], float] = random.random,
+    ) -> float:
+        """Return how long to wait after so many failures, seconds.
+
+        Full jitter: uniform between 0 and the doubling bound, so that clients which failed
+        together do not come back together. A Retry-After is waited for in full, plus up to a tenth.
+
+        Args:
+            failures: Failed requests so far, 1 or more.
+            retry_after_s: What the Retry-After header asked for.
+            uniform: Source of random numbers in 0..1.
+        """
+        if retry_after_s is not None:
+            return retry_after_s * (1 + 0.1 * uniform())
+        return uniform() * min(self.cap_s, self.base_s * 2.0 ** min(failures - 1, 60))
+
+
+@dataclass(kw_only=True)
+class FetchStats:
+    """What answering cost.
+
+    Attributes:
+        requests: HTTP requests made, failed ones included.
+        retries: How many of those were repetitions.
+        splits: How often an area was quartered.
+        bytes: Bytes of pixels received, as they came.
+        seconds: Time spent in requests.
+        seconds_waiting: Time spent waiting: for a free slot, or before asking again.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    splits: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    seconds_waiting: float = 0.0
+
+    def add(self, other: FetchStats) -> None:
+        """Add another's numbers to these; a subclass takes its base's too."""
+        for field in dataclasses.fields(other):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a failed request means.
+
+    Attributes:
+        kind: ``throttled`` and ``transient`` are asked again, ``too_large`` is asked for in
+            pieces, the others end the run.
+        message: What the service or the connection said.
+        status: HTTP status, or None where there was no answer.
+        retry_after_s: What the Retry-After header asked for.
+    """
+
+    kind: Kind
+    message: str
+    status: int | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def said(self) -> str:
+        """Status and message as one sentence."""
+        status = f"HTTP {self.status}: " if self.status else ""
+        return f"{status}{self.message.strip().rstrip('.')}."
+
+
+def retry_after(headers: Mapping[str, Any], now: dt.datetime | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None without a usable one.
+
+    Args:
+        headers: Headers with lower-case names.
+        now: The present, for the form with a date.
+    """
+    value = str(headers.get("retry-after", "")).strip()
+    if not value:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=dt.UTC)
+    return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in found:
+        found.append(link)
+        link = link.__cause__ or link.__context__
+    return found
+
+
+def classify(error: BaseException) -> Verdict | None:
+    """Say what a failed request means.
+
+    The client's EEException carries only text; the HTTP status is in the exception it was raised
+    from.
+
+    Args:
+        error: What the request raised.
+
+    Returns:
+        The verdict; None if the error is none of the service's or the connection's, and should
+        propagate as the bug it is.
+    """
+    from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
+    from googleapiclient.errors import Error as GoogleApiError
+    from googleapiclient.errors import HttpError
+
+    if isinstance(error, ThorGeoError):
+        return None
+    text = str(error) or type(error).__name__
+    if isinstance(error, RefreshError):
+        kind: Kind = "transient" if error.retryable else "authentication"
+        return Verdict(kind=kind, message=f"the login could not be renewed: {text}")
+    if isinstance(error, TransportError):
+        return Verdict(kind="transient", message=text)
+    if isinstance(error, GoogleAuthError):
+        return Verdict(kind="authentication", message=text)
+    if isinstance(error, (ConnectionError, TimeoutError, TruncatedError, *_UNDECODABLE)):
+        return Verdict(kind="transient", message=f"{type(error).__name__}: {text}")
+    # By name: importing ee takes a second, and whoever raised it has imported it.
+    from_client = type(error).__name__ == "EEException"
+    if not (from_client or isinstance(error, GoogleApiError)):
+        return None
+    for link in _chain(error):
+        if isinstance(link, HttpError):
+            headers = {str(k).lower(): v for k, v in link.resp.items()}
+            return classify_status(int(link.resp.status), text, headers)
+    # Raised by the client itself, before a request (it names the missing project or login).
+    if _PROJECT.search(text):
+        return Verdict(kind="project", message=text)
+    if "authorize access" in text:
+        return Verdict(kind="authentication", message=text)
+    return Verdict(kind="fatal", message=text)
+
+
+def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdict:
+    """Say what an HTTP status means.
+
+    Args:
+        status: HTTP status, 300 or more.
+        text: What the service said.
+        headers: The answer's headers, names in lower case.
+    """
+    kind: Kind
+    if status == 429 or (status == 403 and _RATE_403.search(text) and not _PROJECT.search(text)):
+        kind = "throttled"
+    elif status in (408, 409) or status >= 500:
+        kind = "transient"
+    elif status in (400, 413) and (status == 413 or _TOO_LARGE.search(text)):
+        kind = "too_large"
+    elif status == 401:
+        kind = "authentication"
+    elif status == 403 or (status in (400, 404) and _PROJECT.search(text)):
+        kind = "project"
+    else:
+        kind = "fatal"
+    return Verdict(kind=kind, message=text, status=status, retry_after_s=retry_after(headers))
