@@ -1,0 +1,130 @@
+"""The command line: ``thor-geo emulator`` and ``python -m thor_geo.emulator``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from thor_geo.emulator._errors import ArchiveError
+from thor_geo.emulator._faults import FaultPlan
+from thor_geo.emulator.generate import ensure_archive
+from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
+from thor_geo.errors import DependencyError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thor-geo emulator",
+        description="Serve a folder of scenes to the unmodified Earth Engine client, on this "
+        "machine only.",
+    )
+    parser.add_argument(
+        "--scenes", type=Path, action="append", metavar="DIR",
+        help="folder with index.json, scenes.json or chip.json; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--collection", action="append", metavar="ID",
+        help=f"collection id of the --scenes at the same place (default: {DEFAULT_COLLECTION})",
+    )  # fmt: skip
+    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: 8765)")
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
+    parser.add_argument("--latency", type=float, metavar="S", help="wait before every answer")
+    parser.add_argument(
+        "--max-concurrent", type=int, default=MAX_CONCURRENT, metavar="N",
+        help=f"requests in flight above which 429 is answered (default: {MAX_CONCURRENT})",
+    )  # fmt: skip
+    parser.add_argument("--generate", type=Path, metavar="DIR", help="write an archive and end")
+    parser.add_argument("--seed", type=int, default=0, help="seed of --generate (default: 0)")
+    # Set by EmulatorProcess: whose end to follow, and where to write the address.
+    parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--announce", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until it is interrupted, or generate an archive.
+
+    Args:
+        argv: Arguments; by default the process's.
+
+    Returns:
+        Exit status: 0, or 1 after an error, which is printed to standard error.
+    """
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        if options.generate is not None:
+            return _generate(options.generate, options.seed)
+        if not options.scenes:
+            parser.error("give --scenes DIR to serve, or --generate DIR to write an archive")
+        return _serve(options)
+    except (ArchiveError, DependencyError) as error:
+        print(f"thor-geo emulator: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"thor-geo emulator: {error}", file=sys.stderr)
+    except ValueError as error:
+        print(f"thor-geo emulator: {error}", file=sys.stderr)
+    return 1
+
+
+def _generate(folder: Path, seed: int) -> int:
+    began = time.monotonic()
+    ensure_archive(folder, seed=seed)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.0f} MB, {time.monotonic() - began:.1f} s")
+    print(f"Serve it: thor-geo emulator --scenes {folder}")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    names = options.collection or [DEFAULT_COLLECTION]
+    if len(names) != len(options.scenes) or len(set(names)) != len(names):
+        raise ValueError(
+            f"--scenes was given {len(options.scenes)} times and --collection {len(names)} times: "
+            "give each folder its own collection id, in the same order"
+        )
+    faults = FaultPlan.from_json(options.faults) if options.faults else FaultPlan()
+    if options.latency is not None:
+        faults = replace(faults, latency_s=options.latency)
+    server = EmulatorServer(
+        dict(zip(names, options.scenes, strict=True)),
+        port=options.port,
+        faults=faults,
+        max_concurrent=options.max_concurrent,
+    )
+    # Children are ended with SIGTERM; both ways out are the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.parent_pid is not None:
+        threading.Thread(target=_follow, args=(options.parent_pid,), daemon=True).start()
+    for name, archive in server.archives.items():
+        print(f"Serving {len(archive.scenes)} scenes of {archive.folder} as {name}. To connect:\n")
+    print("    import ee")
+    print("    from google.auth.credentials import AnonymousCredentials")
+    print(f"    ee.Initialize(AnonymousCredentials(), project='emulator', url='{server.url}')\n")
+    print(f"Statistics: {server.url}/_emulator/stats   Stop: Ctrl-C", flush=True)
+    if options.announce is not None:
+        part = options.announce.with_suffix(".part")
+        part.write_text(server.url, encoding="utf-8")
+        part.replace(options.announce)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        summary = server.statistics.summary()
+        print(f"\nStopped after {summary['requests']} requests.", flush=True)
+    finally:
+        server.stop()
+    return 0
+
+
+def _follow(parent: int) -> None:
+    """End this process when its parent has ended, however that came about."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
