@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +19,7 @@ from datamodules.source import Connection, Source, connect_earthengine, connect_
 from datamodules.splits import check_fractions, split_tiles
 from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec
-from thor_geo.composites.source import PrefetchedSource
-from thor_geo.composites.store import BlockStore, StoredBlock
+from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate, composite_picture
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
@@ -147,7 +144,7 @@ class CompositeDataModule(GeoDataModule):
         ):
             if value < least:
                 raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
-        super().__init__(GeoDataset, batch_size, tile_size, num_workers=num_workers)
+        super().__init__(CompositeDataset, batch_size, tile_size, num_workers=num_workers)
         self.area_spec = area
         self.window = TemporalSpec.range(start, end)
         self.sensor = SensorSpec(
@@ -348,12 +345,8 @@ class CompositeDataModule(GeoDataModule):
             height=round((bounds[3] - bounds[1]) / res),
             anchor=lattice.anchor,
         )
-        store, catalogue = BlockStore(self.cache_dir), self.connect().catalogue
-
-        def find(block: Block) -> StoredBlock | None:
-            return store.find(block, sensor=self.sensor, window=self.window, catalogue=catalogue)
-
-        return composite_picture(find, self.sensor, rect, shape, block_size=self.block_size)
+        store = self._store()
+        return composite_picture(store.get, self.sensor, rect, shape, block_size=self.block_size)
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
@@ -369,28 +362,33 @@ class CompositeDataModule(GeoDataModule):
                 "Set trainer.use_distributed_sampler to false (the command's default).",
             )
 
-    def _dataset(self, blocks: Iterable[Block], *, ahead: int | None) -> PlanDataset:
+    def _store(self) -> BlockStore:
+        return BlockStore(
+            self.cache_dir,
+            sensor=self.sensor,
+            window=self.window,
+            catalogue=self.connect().catalogue,
+        )
+
+    def _dataset(self, blocks: Iterable[Block], *, ahead: int) -> PlanDataset:
         """Start the prefetch process for *blocks*, and return the plan's dataset over them."""
         plan = self.load_plan()
         connection = self.connect()
         _, world_size = self._rank()
         if self.prefetcher is not None:
             self.prefetcher.close()
-        self.prefetcher = Prefetcher(
-            PrefetchSpec(
-                store=self.cache_dir,
-                session=connection.session,
-                sensor=self.sensor,
-                window=self.window,
-                catalogue=connection.catalogue,
-                concurrency=max(1, self.concurrency // world_size),
-                ahead=ahead,
-                state_dir=Path(tempfile.mkdtemp(prefix="thor-geo-prefetch-")),
-            ),
-            list(blocks),
+        spec = PrefetchSpec(
+            root=self.cache_dir,
+            session=connection.session,
+            sensor=self.sensor,
+            window=self.window,
+            catalogue=connection.catalogue,
+            concurrency=max(1, self.concurrency // world_size),
+            ahead=ahead,
         )
+        self.prefetcher = Prefetcher(spec, list(blocks))
         self.prefetcher.start()
-        source = PrefetchedSource(self.prefetcher.spec)
+        source = self.prefetcher.source()
         area = self.area_spec.load()
         zones: dict[int, GeoDataset] = {}
         footprints = area.zones()
@@ -420,9 +418,11 @@ class CompositeDataModule(GeoDataModule):
             for tile in plan.tiles(range(len(plan)))
             for block in blocks_meeting(tile, self.block_size)
         }
-        dataset = self._dataset(seen.values(), ahead=None)
+        assert self.labels is not None  # `setup` has checked it
+        labels = self.labels
+        dataset = self._dataset(seen.values(), ahead=len(seen))
         dataset.zones = {
-            epsg: IntersectionDataset(composites, Labels(self.labels), spatial_only=True)
+            epsg: IntersectionDataset(composites, Labels(labels), spatial_only=True)
             for epsg, composites in dataset.zones.items()
         }
         dataset.strict = True

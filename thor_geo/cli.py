@@ -21,8 +21,8 @@ commands:
 `thor-geo <command> --help` says more about each.
 """
 
-#: Exit codes: bad settings or a stopped run; some tiles failed.
-EXIT_ERROR, EXIT_FAILED_TILES = 2, 3
+#: Exit code of an error that the message explains.
+EXIT_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +11,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
 from thor_geo.bands import bands_from_ee
-from thor_geo.tasks import THOREmbeddingTask
-from thor_geo.writers import RunWriter, TileProgressBar
+from thor_geo.writers import RunWriter
+
+#: Exit code of a run that left failed tiles.
+EXIT_FAILED_TILES = 3
 
 #: Trainer settings that a run wants unless the config says otherwise.
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -69,17 +68,45 @@ class PredictCLI(LightningCLI):
             "data.init_args.bands", "model.init_args.bands", compute_fn=channels_of
         )
 
+    @property
+    def writer(self) -> RunWriter:
+        """The run's writer, once classes are instantiated."""
+        writer: RunWriter = self._get(self.config_init, "output")
+        return writer
+
     def predict(self) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
-        writer = self._get(self.config_init, "output")
-        writer.check_writable()
+        self.writer.run.check_writable()
         self._dump_config()
-        writer.config = self.config_dump
+        self.writer.config = self.config_dump
         if isinstance(self.datamodule, CompositeDataModule):
             self.datamodule.load_plan()
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+
+
+def make_cli(args: Sequence[str] | None = None, *, run: bool = True) -> PredictCLI:
+    """Parse arguments, instantiate model, data and trainer, and run.
+
+    Args:
+        args: Arguments; None for the process's own.
+        run: False parses and instantiates only; there is no subcommand then.
+    """
+    return PredictCLI(
+        model_class=LightningModule,
+        datamodule_class=LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        trainer_defaults=TRAINER_DEFAULTS,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_kwargs={"prog": "thor-geo"},
+        args=args,
+        run=run,
+    )
 
 
 def predict(args: Sequence[str]) -> int:
@@ -91,18 +118,8 @@ def predict(args: Sequence[str]) -> int:
     Returns:
         0, or 3 if tiles failed (on rank 0 only: another rank's exit would end its siblings).
     """
-    _quieten()
+    # Lightning reads the process's own arguments, and starts further ranks with them.
     sys.argv = [sys.argv[0], *args]
-    cli = PredictCLI(
-        model_class=LightningModule,
-        datamodule_class=LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        trainer_defaults=TRAINER_DEFAULTS,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-    )
-    writer = cli._get(cli.config_init, "output")
-    return int(writer.exit_code) if cli.trainer.is_global_zero else 0
+    cli = make_cli()
+    failed = cli.trainer.is_global_zero and cli.writer.failures()
+    return EXIT_FAILED_TILES if failed else 0

@@ -11,16 +11,16 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import rasterio
 import rasterio.warp
 import torch
 from pyproj import CRS
 from rasterio.enums import Resampling
-from rasterio.transform import from_origin
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
 from thor_geo.bands import STORAGE
-from thor_geo.composites.source import BlockSource
+from thor_geo.composites import BlockSource
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Lattice, Rect, blocks_meeting
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -128,7 +128,8 @@ class CompositeDataset(GeoDataset):
             BlockError: If a block under the query could not be produced.
         """
         x, y, t = self._disambiguate_slice(query)
-        index = self.index.iloc[self.index.index.overlaps(pd.Interval(t.start, t.stop))]
+        interval = pd.Interval(pd.Timestamp(t.start), pd.Timestamp(t.stop))
+        index = self.index.iloc[self.index.index.overlaps(interval)]
         if index.empty or index.cx[x.start : x.stop, y.start : y.stop].empty:
             raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
         if self.crs == self._native_crs and (rect := self._on_grid(x, y)) is not None:
@@ -279,7 +280,7 @@ class CompositeDataset(GeoDataset):
                 target,
                 src_transform=rasterio.Affine(*rect.transform),
                 src_crs=self._native_crs,
-                dst_transform=from_origin(x.start, y.stop, x.step, y.step),
+                dst_transform=rasterio.Affine(x.step, 0, x.start, 0, -y.step, y.stop),
                 dst_crs=self.crs,
                 resampling=Resampling.nearest,
                 init_dest_nodata=False,
@@ -303,6 +304,6 @@ def true_colour(
     pixels = np.moveaxis(rgb.astype(np.float32), 0, -1)
     valid = np.ones(pixels.shape[:2], bool) if observations is None else observations > 0
     top = max(3000.0, float(np.percentile(pixels[valid], 98)) if valid.any() else 0.0)
-    out = (np.clip(pixels / top, 0, 1) ** (1 / 1.2) * 255).astype(np.uint8)
+    out: npt.NDArray[np.uint8] = (np.clip(pixels / top, 0, 1) ** (1 / 1.2) * 255).astype(np.uint8)
     out[~valid] = 224
     return out

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.composites.store import StoredBlock
+from thor_geo.composites import StoredBlock
 from thor_geo.datasets.composite import CompositeDataset, true_colour
 from thor_geo.grid import Block, Rect, blocks_meeting
 from thor_geo.specs import SensorSpec

@@ -18,6 +18,7 @@ from thor_geo.models import (
     merge_groups,
     pool_tokens,
     token_layout,
+    variant,
     weights_sha256,
 )
 from thor_geo.specs import Merge, Pooling, check_choice
@@ -110,8 +111,8 @@ class THOREmbeddingTask(LightningModule):
         self.thor: THORBackbone | None = None
         if backbone is None:
             # Validates everything about patches and groups before anything is downloaded.
+            variant(model_key)
             self.layout = token_layout(
-                model_key=model_key,
                 bands=self.bands,
                 image_size=image_size,
                 resolution=resolution,
@@ -197,7 +198,7 @@ class THOREmbeddingTask(LightningModule):
         if self.pooled:
             shapes["pooled"] = (self._thor.embed_dim,)
         if self.grid:
-            side = self.layout.max_side
+            side = self.layout.n_max
             shapes["grid"] = (self._thor.grid_dim(self.group_merge), side, side)
         return shapes
 
@@ -242,8 +243,8 @@ class THOREmbeddingTask(LightningModule):
             "weights": self._weights_note(),
             "cls_removed": False,
             "grid_kind": "thor_group_grid",
-            "expected_patch_tokens": self.layout.tokens,
-            "group_patch_sizes": self.layout.group_patch_sizes,
+            "expected_patch_tokens": self.layout.n_tokens,
+            "group_patch_sizes": {f"group{g.group}": g.patch_size for g in self.layout.groups},
         }
 
     def _weights_note(self) -> str:

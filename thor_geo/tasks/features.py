@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +54,7 @@ def generic_features(output: Any, *, prefix_tokens: int | None = None) -> Featur
     Raises:
         InputError: If the output has another shape.
     """
-    if isinstance(output, Sequence) and not isinstance(output, Tensor) and output:
+    if isinstance(output, list | tuple) and output:
         output = output[-1]
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -74,7 +73,7 @@ def generic_features(output: Any, *, prefix_tokens: int | None = None) -> Featur
     if side * side != tokens.shape[1]:
         reason = f"{tokens.shape[1]} tokens (of {count}) do not form a square"
         return Features(tokens=tokens, grid=None, reason=reason, cls_removed=prefix_tokens > 0)
-    grid = tokens.transpose(1, 2).unflatten(2, (side, side))
+    grid = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
     return Features(tokens=tokens, grid=grid, cls_removed=prefix_tokens > 0)
 
 

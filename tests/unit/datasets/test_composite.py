@@ -10,7 +10,6 @@ import rasterio.warp
 import shapely
 import torch
 from pyproj import CRS
-from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset, RGBBandsMissingError, stack_samples
 from torchgeo.samplers import GridGeoSampler, PreChippedGeoSampler, RandomGeoSampler
@@ -223,8 +222,8 @@ def test_plan_dataset_adds_where_the_tile_is() -> None:
     assert sample["error"] is None
     left, bottom, right, top = tiles.tile(4).bounds
     assert torch.equal(sample["image"], dataset()[left:right, bottom:top]["image"])
-    # the upper-left pixel of the sample is the one the transform names
-    assert from_origin(left, top, 10, 10) == rasterio.Affine(*sample["transform"].tolist())
+    # the transform names the sample's upper-left corner
+    assert sample["transform"].tolist() == [10, 0, left, 0, -10, top]
 
 
 def test_a_failed_block_keeps_the_batchs_shape_and_says_why() -> None:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thor_geo.emulator import Acquisition, generate_archive
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small generated archive around 12 E, 60 N: three dates, two UTM zones."""
+    return generate_archive(
+        tmp_path_factory.mktemp("archive") / "scenes",
+        size_m=4800,
+        acquisitions=(
+            Acquisition(date="2022-06-05", cloud_cover=0.1),
+            Acquisition(date="2022-07-05", cloud_cover=0.2),
+            Acquisition(date="2022-08-05", cloud_cover=0.3, coverage=0.8),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def thor_geo(root: Path) -> Run:
+    """Return a function that runs the command in a process of its own."""
+
+    def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "thor_geo", *map(str, args)],
+            cwd=root,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def quickstart(archive: Path, tmp_path: Path) -> list[object]:
+    """Return arguments for a quick run: small tiles over both zones, several shards."""
+    return [
+        "predict",
+        "-c",
+        "configs/quickstart.yaml",
+        f"--data.emulator_archive={archive}",
+        f"--data.cache_dir={tmp_path / 'cache'}",
+        "--data.area.bbox=[11.98,59.985,12.02,60.005]",
+        "--data.tile_size=96",
+        "--data.shard_tiles=2",
+        "--data.block_size=192",
+        "--model.threads=1",
+        f"--output.dir={tmp_path / 'run'}",
+    ]
