@@ -1,0 +1,79 @@
+"""The fingerprint of a run: equal exactly when the same command would give the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from thor_geo.errors import ConfigError
+
+JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
+
+#: What stands for a setting that one side does not have at all.
+MISSING = "(absent)"
+
+
+def canonical_json(value: object) -> bytes:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII.
+
+    Raises:
+        TypeError: If the value is no JSON.
+        ValueError: If it holds NaN or an infinity.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def plain(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
+    """Return a value as JSON gives it back: lists for tuples, strings for keys.
+
+    Args:
+        argument: Name of the value, for the message.
+        value: The value.
+
+    Raises:
+        ConfigError: If it is no JSON, or holds NaN or an infinity.
+    """
+    try:
+        restored: dict[str, Any] = json.loads(canonical_json(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            argument, value, f"not JSON ({error})", "Give strings, finite numbers, lists and dicts."
+        ) from error
+    return restored
+
+
+def fingerprint(settings: Mapping[str, JSON], plan_digest: str) -> str:
+    """Return the sha256 over all settings and the plan, hexadecimal.
+
+    Args:
+        settings: Everything that changes the numbers, and nothing else.
+        plan_digest: `Plan.digest`.
+    """
+    content = canonical_json({"settings": settings, "plan": plan_digest})
+    return hashlib.sha256(content).hexdigest()
+
+
+def differences(ours: object, theirs: object, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield where two JSON values differ.
+
+    Args:
+        ours: One value.
+        theirs: The other.
+        path: Where in the whole they stand, e.g. ``model.patch_size``.
+
+    Yields:
+        Path, our value and their value as JSON text, ``(absent)`` where a side has none.
+    """
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in sorted(ours.keys() | theirs.keys()):
+            below = f"{path}.{key}" if path else str(key)
+            if key not in ours or key not in theirs:
+                one, other = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
+                yield below, one, other
+            else:
+                yield from differences(ours[key], theirs[key], below)
+    elif ours != theirs or type(ours) is not type(theirs):
+        yield path, json.dumps(ours), json.dumps(theirs)

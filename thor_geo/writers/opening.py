@@ -1,0 +1,124 @@
+"""What the writers ask of trainer, datamodule and model, gathered in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Bounds
+from thor_geo.plan import Plan, Shard
+from thor_geo.specs import TemporalSpec
+from thor_geo.writers.fingerprint import JSON
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)) to uint8 RGB of that shape, or
+#: None where there are none.
+TrueColour: TypeAlias = Callable[[int, Bounds, tuple[int, int]], npt.NDArray[np.uint8] | None]
+
+# Packages whose version may change a number or a file.
+_PACKAGES = (
+    "thor-geo",
+    "torch",
+    "numpy",
+    "lightning",
+    "torchgeo",
+    "terratorch",
+    "earthengine-api",
+    "rasterio",
+    "pyarrow",
+    "zarr",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """A run as the writers see it.
+
+    Attributes:
+        plan: The plan.
+        shards: The shards that this job still has to do, over all its ranks.
+        window: Time window of the composites.
+        settings: Everything that changes the numbers.
+        info: What else a reader should know.
+        shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), as far as the model
+            gives them.
+        truecolour: Source of pixels for the picture, or None.
+    """
+
+    plan: Plan
+    shards: tuple[Shard, ...]
+    window: TemporalSpec
+    settings: dict[str, JSON]
+    info: dict[str, JSON]
+    shapes: Mapping[str, tuple[int, ...]]
+    truecolour: TrueColour | None
+
+
+def open_run(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, output: Mapping[str, JSON]
+) -> OpenRun:
+    """Gather the run from Lightning's objects; called when data and model are set up.
+
+    Asks ``datamodule.plan``, ``.shards_to_do``, ``.settings()`` (with ``start`` and ``end``),
+    ``.info()`` and, if it is there, ``.truecolour``; ``pl_module.settings()``, ``.info()`` and
+    ``.output_shapes()``. Settings and infos are JSON and say nothing about machines or ranks.
+
+    Args:
+        trainer: The trainer.
+        pl_module: The model.
+        output: The writer's own settings that change numbers.
+    """
+    import torch
+
+    # Lightning's classes do not declare what these add, and any class may add it.
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    module: Any = pl_module
+    if datamodule is None or not hasattr(datamodule, "plan"):
+        raise ConfigError(
+            "data",
+            type(datamodule).__name__,
+            "the datamodule has no `plan`",
+            "Run with datamodules.CompositeDataModule, or one with the same attributes.",
+        )
+    data_settings: dict[str, JSON] = dict(datamodule.settings())
+    return OpenRun(
+        plan=datamodule.plan,
+        shards=tuple(datamodule.shards_to_do),
+        window=TemporalSpec.range(str(data_settings["start"]), str(data_settings["end"])),
+        settings={
+            "data": data_settings,
+            "model": dict(module.settings()),
+            "output": dict(output),
+            "compute": {
+                "precision": str(trainer.precision),
+                "device": module.device.type,
+                "threads": torch.get_num_threads(),
+                "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            },
+        },
+        info={
+            "data": dict(datamodule.info()),
+            "model": dict(module.info()),
+            "packages": _versions(),
+        },
+        shapes=dict(module.output_shapes()),
+        truecolour=getattr(datamodule, "truecolour", None),
+    )
+
+
+def _versions() -> dict[str, JSON]:
+    versions: dict[str, JSON] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions

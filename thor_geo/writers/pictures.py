@@ -1,0 +1,265 @@
+"""The rasters of a quicklook, read shard by shard so that any run fits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.grid import Bounds, zone_name
+from thor_geo.plan import Plan, Shard
+from thor_geo.writers.grid import ARRAY
+from thor_geo.writers.markers import Marker
+from thor_geo.writers.opening import TrueColour
+from thor_geo.writers.pca import Colours
+from thor_geo.writers.rundir import RunDirectory
+
+#: Longest side of a raster in pixels.
+MAX_SIDE = 2000
+# Embeddings that the colours are fitted to, and the shards they come from.
+_SAMPLE, _SAMPLE_SHARDS = 2048, 32
+# A larger grid store would take minutes to read; its pooled vectors are drawn instead.
+_MAX_GRID_BYTES = 32 * 1024**3
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZonePicture:
+    """What is drawn of one UTM zone; rasters cover `bounds`, row 0 = north.
+
+    Attributes:
+        epsg: EPSG code.
+        tiles: Number of tiles.
+        bounds: Left, bottom, right, top of all tiles, metres.
+        embeddings: (h, w, 4) uint8 RGBA.
+        truecolour: (h, w, 4) uint8 RGBA, or None.
+        observations: Mean clear observations per tile, (rows, columns) float32, NaN where none.
+        failed: Bounds of failed tiles.
+        empty: Bounds of tiles without observations.
+    """
+
+    epsg: int
+    tiles: int
+    bounds: Bounds
+    embeddings: Image
+    truecolour: Image | None
+    observations: npt.NDArray[np.float32]
+    failed: tuple[Bounds, ...]
+    empty: tuple[Bounds, ...]
+
+
+class _Zone:
+    """Columns and rows of a zone's tiles, counted from the north-west."""
+
+    def __init__(self, plan: Plan, index: int) -> None:
+        chosen = plan.zone == index
+        self.lattice = plan.lattices[index]
+        self.epsg = self.lattice.epsg
+        self.tiles = int(chosen.sum())
+        self.west, self.north = int(plan.col[chosen].min()), int(plan.row[chosen].max())
+        self.cols = int(plan.col[chosen].max()) - self.west + 1
+        self.rows = self.north - int(plan.row[chosen].min()) + 1
+        self.shards = tuple(shard for shard in plan.shards if shard.epsg == self.epsg)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Bounds in metres; overlapping tiles are drawn as squares of one stride."""
+        step = float(self.lattice.step * self.lattice.resolution)
+        x, y = self.lattice.origin
+        left, top = x + self.west * step, y + self.north * step
+        return left, top - self.rows * step, left + self.cols * step, top
+
+    def place(self, plan: Plan, shard: Shard) -> tuple[npt.NDArray[np.int64], ...]:
+        """Return rows and columns of a shard's tiles."""
+        chosen = slice(shard.start, shard.stop)
+        return self.north - plan.row[chosen], plan.col[chosen] - self.west
+
+
+def read_pictures(
+    run: RunDirectory, plan: Plan, truecolour: TrueColour | None = None
+) -> tuple[list[ZonePicture], Colours | None]:
+    """Read a finished run as pictures.
+
+    Args:
+        run: The run directory.
+        plan: Its plan.
+        truecolour: Source of pixels, or None.
+
+    Returns:
+        One picture per zone, in the plan's order, and the colours; None if no tile has an
+        embedding.
+    """
+    source = _source(run, plan)
+    colours = _fit(source, plan)
+    pictures = []
+    for index in sorted(set(plan.zone.tolist())):
+        zone = _Zone(plan, index)
+        observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
+        marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
+        for shard in zone.shards:
+            marker = Marker.read(run.marker_of(shard))
+            if marker is None:
+                continue
+            rows, cols = zone.place(plan, shard)
+            observations[rows, cols] = [
+                np.nan if mean is None else mean for mean in marker.observations_mean
+            ]
+            by_id = {tile.id: tile.bounds for tile in plan.tiles(range(shard.start, shard.stop))}
+            marked["failed"] += [by_id[tile] for tile in marker.failed_tiles]
+            marked["empty"] += [by_id[tile] for tile in marker.empty_tiles]
+        pictures.append(
+            ZonePicture(
+                epsg=zone.epsg,
+                tiles=zone.tiles,
+                bounds=zone.bounds,
+                embeddings=source.image(zone, colours),
+                truecolour=None if truecolour is None else _true_colours(plan, zone, truecolour),
+                observations=observations,
+                failed=tuple(marked["failed"]),
+                empty=tuple(marked["empty"]),
+            )
+        )
+    return pictures, colours
+
+
+class _Pooled:
+    """Embeddings from the pooled files: one pixel per tile."""
+
+    def __init__(self, run: RunDirectory, plan: Plan) -> None:
+        self._run, self._plan = run, plan
+
+    def vectors(self, shard: Shard) -> npt.NDArray[np.float32]:
+        """Return (n, D), NaN where a tile has none."""
+        import pyarrow.parquet as pq
+
+        path = self._run.pooled_of(shard)
+        column = pq.ParquetFile(path).read(columns=["embedding"])["embedding"].combine_chunks()
+        out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
+        return out
+
+    def image(self, zone: _Zone, colours: Colours | None) -> Image:
+        """Return the zone in colours, (rows, columns, 4)."""
+        image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
+        for shard in zone.shards if colours else ():
+            assert colours is not None
+            values = self.vectors(shard)
+            valid = np.isfinite(values).all(axis=1)
+            rows, cols = zone.place(self._plan, shard)
+            image[rows[valid], cols[valid], :3] = colours(values[valid])
+            image[rows[valid], cols[valid], 3] = 255
+        return image
+
+
+class _Grid:
+    """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self._path, self._plan = path, plan
+
+    def _open(self, epsg: int) -> Any:
+        import zarr
+
+        return zarr.open_array(str(self._path), path=f"{zone_name(epsg)}/{ARRAY}", mode="r")
+
+    def _window(self, array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
+        """Return first row, end, first column, end of bounds in metres."""
+        left, _, _, top = array.attrs["spatial:bbox"]
+        cell = array.attrs["spatial:transform"][0]
+        return (
+            round((top - bounds[3]) / cell),
+            round((top - bounds[1]) / cell),
+            round((bounds[0] - left) / cell),
+            round((bounds[2] - left) / cell),
+        )
+
+    def vectors(self, shard: Shard) -> npt.NDArray[np.float32]:
+        """Return (cells, D) of every third cell a side, NaN where there is none."""
+        array = self._open(shard.epsg)
+        top, bottom, left, right = self._window(array, shard.square.bounds)
+        block: npt.NDArray[np.float32] = array[:, top:bottom:3, left:right:3].astype(np.float32)
+        return np.moveaxis(block, 0, -1).reshape(-1, len(block))
+
+    def image(self, zone: _Zone, colours: Colours | None) -> Image:
+        """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
+        array = self._open(zone.epsg)
+        top, bottom, left, right = self._window(array, zone.bounds)
+        step = -(-max(bottom - top, right - left) // MAX_SIDE)
+        rows, cols = (np.arange(a + step // 2, b, step) for a, b in ((top, bottom), (left, right)))
+        image = np.zeros((len(rows), len(cols), 4), dtype=np.uint8)
+        for shard in zone.shards if colours else ():
+            assert colours is not None
+            a, b, c, d = self._window(array, shard.square.bounds)
+            r = slice(*np.searchsorted(rows, (a, b)).tolist())
+            s = slice(*np.searchsorted(cols, (c, d)).tolist())
+            if r.start == r.stop or s.start == s.stop:
+                continue
+            block = array[
+                :,
+                slice(int(rows[r][0]), int(rows[r][-1]) + 1, step),
+                slice(int(cols[s][0]), int(cols[s][-1]) + 1, step),
+            ]
+            values = np.moveaxis(block.astype(np.float32), 0, -1)
+            valid = np.isfinite(values[..., 0])
+            part = image[r, s]
+            part[valid, :3] = colours(values[valid])
+            part[valid, 3] = 255
+        return image
+
+
+def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
+    pooled, grid = run.pooled.exists(), run.grid.exists()
+    if grid and pooled:
+        # One file per shard, all about as large as the first.
+        first = Marker.read(run.marker_of(plan.shards[0]))
+        size = 0
+        if first is not None:
+            size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
+        grid = size * len(plan.shards) <= _MAX_GRID_BYTES
+    return _Grid(run.grid, plan) if grid else _Pooled(run, plan)
+
+
+def _fit(source: _Grid | _Pooled, plan: Plan) -> Colours | None:
+    """Fit the colours to embeddings from shards spread evenly over all zones."""
+    count = min(_SAMPLE_SHARDS, len(plan.shards))
+    chosen = np.linspace(0, len(plan.shards) - 1, count).round().astype(int)
+    share = -(-_SAMPLE // count)
+
+    def samples() -> Iterator[npt.NDArray[np.float32]]:
+        for k in chosen.tolist():
+            values = source.vectors(plan.shards[k])
+            values = values[np.isfinite(values).all(axis=1)]
+            yield values[:: max(1, -(-len(values) // share))]
+
+    sample = np.concatenate(list(samples()))
+    return Colours.fit(sample) if len(sample) else None
+
+
+def _true_colours(plan: Plan, zone: _Zone, truecolour: TrueColour) -> Image | None:
+    """Ask for pixels shard by shard; pixels outside the plan's tiles stay transparent."""
+    k, tile_side = zone.lattice.shard_tiles, zone.lattice.step
+    per_tile = max(1, min(tile_side, MAX_SIDE // max(zone.rows, zone.cols)))
+    image = np.zeros((zone.rows * per_tile, zone.cols * per_tile, 4), dtype=np.uint8)
+    found = False
+    for shard in zone.shards:
+        pixels = truecolour(zone.epsg, shard.square.bounds, (k * per_tile, k * per_tile))
+        if pixels is None:
+            continue
+        found = True
+        tiles = pixels.reshape(k, per_tile, k, per_tile, 3).swapaxes(1, 2)
+        # Rows and columns of the shard's own north-west tile, which may not be in the plan.
+        north = zone.north - shard.square.top // tile_side
+        west = shard.square.left // tile_side - zone.west
+        for row, col in zip(*zone.place(plan, shard), strict=True):
+            part = image[
+                row * per_tile : (row + 1) * per_tile, col * per_tile : (col + 1) * per_tile
+            ]
+            part[..., :3] = tiles[row - north, col - west]
+            part[..., 3] = 255
+    return image if found else None

@@ -1,0 +1,162 @@
+"""Pooled embeddings: one GeoParquet 1.1 file per shard, one row per tile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from thor_geo.plan import Plan
+from thor_geo.specs import TemporalSpec
+from thor_geo.writers._files import replacing
+from thor_geo.writers.geoparquet import (
+    bbox_column,
+    bbox_type,
+    geo_metadata,
+    transforms_column,
+    writer,
+)
+from thor_geo.writers.shard import Dtype, ShardResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Few distinct values, or one value per file. Embeddings and coordinates would only fill the
+# dictionary; an encoding other than dictionary needs the column out of this list.
+_DICTIONARY = ("tile_id", "shard_id", "status", "error", "source_ids.list.element")
+
+
+def window_name(window: TemporalSpec) -> str:
+    """Return a time window as part of an id, e.g. ``20220601_20220901`` (the end is exclusive)."""
+    times = (window.start, window.end)
+    whole_days = all(time.time().isoformat() == "00:00:00" for time in times)
+    return "_".join(time.strftime("%Y%m%d" if whole_days else "%Y%m%dT%H%M%S") for time in times)
+
+
+def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
+    """Return the columns of a pooled file.
+
+    `id` is the tile id and the window, so that files of several windows can be put together;
+    `embedding` is null unless `status` is ``ok``; the numbers of a failed tile are null.
+
+    Args:
+        dimension: D, the length of an embedding.
+        dtype: Of the embedding's elements.
+    """
+    import pyarrow as pa
+
+    element = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("tile_id", pa.string()),
+            ("shard_id", pa.string()),
+            ("embedding", pa.list_(element, dimension)),
+            ("geometry", pa.binary()),
+            ("primary", pa.bool_()),
+            ("bbox", bbox_type()),
+            ("datetime_start", pa.timestamp("us", tz="UTC")),
+            ("datetime_end", pa.timestamp("us", tz="UTC")),
+            ("epsg", pa.int32()),
+            ("transform", pa.list_(pa.float64(), 6)),
+            ("valid_fraction", pa.float32()),
+            ("observations_mean", pa.float32()),
+            ("n_scenes", pa.int16()),
+            ("source_ids", pa.list_(pa.string())),
+            ("status", pa.string()),
+            ("error", pa.string()),
+        ]
+    )
+
+
+def pooled_table(
+    result: ShardResult, plan: Plan, window: TemporalSpec, dtype: Dtype, metadata: str
+) -> pa.Table:
+    """Return a shard's rows.
+
+    Args:
+        result: The complete shard, with vectors.
+        plan: The plan.
+        window: Time window of the composites.
+        dtype: Of the embedding's elements.
+        metadata: JSON text for the footer's key ``thor_geo``.
+
+    Raises:
+        ValueError: If *result* has no vectors.
+    """
+    import pyarrow as pa
+
+    if result.pooled is None:
+        raise ValueError(f"shard {result.shard.id} was collected without `pooled`")
+    shard, n = result.shard, len(result.shard)
+    start, stop = shard.start, shard.stop
+    tiles = list(plan.tiles(range(start, stop)))
+    polygons = plan.footprints(start, stop)
+    status = np.array(result.status)
+    failed = status == "failed"
+    name = window_name(window)
+    schema = pooled_schema(result.pooled.shape[1], dtype)
+    json.loads(metadata)  # a footer that is no JSON is found here, not by a reader
+    scenes = [
+        None if bad else list(ids) for bad, ids in zip(failed.tolist(), result.scenes, strict=True)
+    ]
+    columns: dict[str, Any] = {
+        "id": [f"{tile.id}_{name}" for tile in tiles],
+        "tile_id": [tile.id for tile in tiles],
+        "shard_id": [shard.id] * n,
+        "embedding": _vectors(result.pooled, status != "ok"),
+        "geometry": shapely.to_wkb(polygons, byte_order=1),
+        "primary": plan.primary[start:stop],
+        "bbox": bbox_column(polygons),
+        "datetime_start": [window.start] * n,
+        "datetime_end": [window.end] * n,
+        "epsg": np.full(n, shard.epsg, dtype=np.int32),
+        "transform": transforms_column(plan, start, stop),
+        "valid_fraction": pa.array(result.valid_fraction, mask=failed),
+        "observations_mean": pa.array(result.observations_mean, mask=failed),
+        "n_scenes": [None if ids is None else len(ids) for ids in scenes],
+        "source_ids": scenes,
+        "status": result.status,
+        "error": result.error,
+    }
+    arrays = [
+        value if isinstance(value, pa.Array) else pa.array(value, schema.field(column).type)
+        for column, value in columns.items()
+    ]
+    footer = {"geo": geo_metadata(polygons), "thor_geo": metadata}
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
+
+
+def write_pooled(path: Path, table: pa.Table) -> None:
+    """Write a shard's rows; equal tables give equal bytes.
+
+    Args:
+        path: ``pooled/<shard_id>.parquet``.
+        table: From `pooled_table`.
+    """
+    import pyarrow as pa
+
+    # DuckDB cannot read byte-stream-split half floats, so those stay plain.
+    split = table.schema.field("embedding").type.value_type == pa.float32()
+    with (
+        replacing(path) as temporary,
+        writer(
+            temporary,
+            table.schema,
+            use_dictionary=list(_DICTIONARY),
+            use_byte_stream_split=["embedding.list.element"] if split else False,
+        ) as out,
+    ):
+        out.write_table(table)
+
+
+def _vectors(values: npt.NDArray[Any], null: npt.NDArray[np.bool_]) -> pa.FixedSizeListArray:
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(values.ravel()), values.shape[1], mask=pa.array(null)
+    )

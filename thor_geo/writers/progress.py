@@ -1,0 +1,215 @@
+"""Progress of a run in tiles: a bar in a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.callbacks import ProgressBar
+
+from thor_geo.plan import Shard
+from thor_geo.writers.callback import RunWriter
+from thor_geo.writers.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    from tqdm import tqdm
+
+# The rate is that of the last minute: the first batches are slow, and neighbours differ.
+_WINDOW_SECONDS = 60.0
+# How often the markers of other ranks are looked for.
+_POLL_SECONDS = 5.0
+
+
+def clock(seconds: float) -> str:
+    """Return a time left as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Rate:
+    """Tiles per second over the last minute."""
+
+    def __init__(self, now: float) -> None:
+        """Initialize a new Rate instance.
+
+        Args:
+            now: Time of the start, seconds of any steady clock.
+        """
+        self._points: deque[tuple[float, int]] = deque([(now, 0)])
+
+    def add(self, now: float, done: int) -> None:
+        """Note how many tiles are done by now."""
+        self._points.append((now, done))
+        while len(self._points) > 2 and now - self._points[1][0] >= _WINDOW_SECONDS:
+            self._points.popleft()
+
+    @property
+    def value(self) -> float:
+        """Tiles per second, 0 while nothing is known."""
+        (begin, first), (end, last) = self._points[0], self._points[-1]
+        return (last - first) / (end - begin) if end > begin else 0.0
+
+
+class TileProgressBar(ProgressBar):
+    """Progress in tiles, with rate, time left, shards and failures.
+
+    Counts the tiles of this job over all ranks: its own as they come, the other ranks' as their
+    shards' markers appear. Only the first rank shows anything.
+    """
+
+    def __init__(self, interval: float = 10.0) -> None:
+        """Initialize a new TileProgressBar instance.
+
+        Args:
+            interval: Seconds between lines where standard error is no terminal.
+        """
+        super().__init__()
+        self._interval = interval
+        self._enabled = True
+        self._bar: tqdm[Any] | None = None
+
+    def disable(self) -> None:
+        """Show nothing."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show progress again."""
+        self._enabled = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(" ".join(map(str, args)), file=sys.stderr)
+        else:
+            print(*args, **kwargs)
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start counting."""
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        self._shards: dict[str, Shard] = {shard.id: shard for shard in datamodule.shards_to_do}
+        self._starts = sorted(self._shards.values(), key=lambda shard: shard.start)
+        self._total = sum(map(len, self._starts))
+        writer = next((c for c in _callbacks(trainer) if isinstance(c, RunWriter)), None)
+        self._run: RunDirectory | None = None
+        if writer is not None and trainer.world_size > 1:
+            self._run = writer.run
+            # Markers of shards that are made again say nothing yet.
+            self._known = {path.name: path.stat().st_mtime_ns for path in self._marker_files()}
+        self._own: dict[str, int] = {}
+        self._others: set[str] = set()
+        self._failed = 0
+        now = time.monotonic()
+        self._rate, self._polled, self._printed = Rate(now), now, now
+        if self._enabled and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self._total,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=True,
+                bar_format="{percentage:3.0f}% |{bar}| {postfix}",
+            )
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count a batch."""
+        if not self._enabled:
+            return
+        shard = self._shard_of(int(batch["tile"][0]))
+        self._own[shard] = self._own.get(shard, 0) + len(batch["error"])
+        self._failed += sum(error is not None for error in batch["error"])
+        now = time.monotonic()
+        if now - self._polled >= _POLL_SECONDS:
+            self._poll()
+            self._polled = now
+        self._rate.add(now, self.done)
+        if self._bar is not None:
+            self._bar.n = self.done
+            self._bar.set_postfix_str(self.text, refresh=False)
+            self._bar.update(0)
+        elif now - self._printed >= self._interval:
+            self._line(now)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the final state."""
+        if not self._enabled:
+            return
+        self._poll()
+        self._rate.add(time.monotonic(), self.done)
+        if self._bar is not None:
+            self._bar.n = self.done
+            self._bar.set_postfix_str(self.text)
+        else:
+            self._line(time.monotonic())
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the bar where it stands."""
+        self._close()
+
+    @property
+    def done(self) -> int:
+        """Tiles done by all ranks of this job."""
+        return sum(self._own.values()) + sum(len(self._shards[shard]) for shard in self._others)
+
+    @property
+    def text(self) -> str:
+        """Counts, rate and time left."""
+        shards = len(self._others) + sum(
+            count == len(self._shards[shard]) for shard, count in self._own.items()
+        )
+        rate, left = self._rate.value, self._total - self.done
+        parts = [
+            f"{self.done:,}/{self._total:,} tiles",
+            f"{rate:,.1f} tiles/s" if rate else "",
+            f"{clock(left / rate)} left" if rate and left else "",
+            f"{shards:,}/{len(self._shards):,} shards",
+            f"{self._failed:,} failed" if self._failed else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def _line(self, now: float) -> None:
+        percent = 100 * self.done // max(self._total, 1)
+        print(f"[thor-geo] {percent:3d}%  {self.text}", file=sys.stderr, flush=True)
+        self._printed = now
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _shard_of(self, tile: int) -> str:
+        from bisect import bisect_right
+
+        return self._starts[bisect_right(self._starts, tile, key=lambda s: s.start) - 1].id
+
+    def _marker_files(self) -> list[Any]:
+        assert self._run is not None
+        return list(self._run.markers.glob("[!.]*.json"))
+
+    def _poll(self) -> None:
+        if self._run is None:
+            return
+        for path in self._marker_files():
+            shard = path.stem
+            new = self._known.get(path.name) != path.stat().st_mtime_ns
+            if new and shard in self._shards and shard not in self._own:
+                self._others.add(shard)
+
+
+def _callbacks(trainer: pl.Trainer) -> list[Any]:
+    return list(getattr(trainer, "callbacks", []))

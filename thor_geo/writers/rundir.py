@@ -1,0 +1,279 @@
+"""The run directory: one folder, bound to one plan and one set of settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.grid import zone_name
+from thor_geo.plan import Plan, Shard
+from thor_geo.writers._files import beside, create_once, sync
+from thor_geo.writers.fingerprint import JSON, differences, fingerprint, plain
+from thor_geo.writers.markers import Marker
+
+_log = logging.getLogger(__name__)
+
+# Version of the directory's layout, for readers to come.
+_FORMAT = 1
+# Differing settings that a message names; the rest is counted.
+_NAMED = 8
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Any number of processes may prepare the same directory at the same time: files are created
+    once, the first wins, the others compare.
+
+    Attributes:
+        path: The directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Initialize a new RunDirectory instance; nothing is read or written yet.
+
+        Args:
+            path: The directory; made by `prepare`.
+        """
+        self.path = Path(path)
+        self._fingerprint: str | None = None
+
+    @property
+    def run_json(self) -> Path:
+        """Settings, versions and the plan's summary."""
+        return self.path / "run.json"
+
+    @property
+    def plan_parquet(self) -> Path:
+        """Every tile, as GeoParquet."""
+        return self.path / "plan.parquet"
+
+    @property
+    def pooled(self) -> Path:
+        """Folder of the pooled embeddings, one GeoParquet file per shard."""
+        return self.path / "pooled"
+
+    @property
+    def grid(self) -> Path:
+        """The Zarr store of the embedding maps."""
+        return self.path / "grid.zarr"
+
+    @property
+    def failures(self) -> Path:
+        """Folder of the failed tiles, one file per shard that has any."""
+        return self.path / "failures"
+
+    @property
+    def markers(self) -> Path:
+        """Folder of the markers."""
+        return self.path / "markers"
+
+    @property
+    def quicklook(self) -> Path:
+        """The picture of the run."""
+        return self.path / "quicklook.png"
+
+    def pooled_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's pooled embeddings."""
+        return self.pooled / f"{shard.id}.parquet"
+
+    def failures_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's failed tiles."""
+        return self.failures / f"{shard.id}.jsonl"
+
+    def marker_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's marker."""
+        return self.markers / f"{shard.id}.json"
+
+    def check_writable(self) -> None:
+        """Make the directory and write a file into it, before any work starts.
+
+        Raises:
+            RunDirectoryError: If it cannot be made, is no directory, or cannot be written.
+        """
+        probe = beside(self.path / "probe")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"thor-geo")
+            sync(probe)
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError) as error:
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: {error.filename or self.path} is a file, not a "
+                "directory. Choose another output.dir, or move that file away."
+            ) from error
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: not writable ({error.strerror}). Choose an "
+                "output.dir where you may write, with free space."
+            ) from error
+
+    def prepare(self, settings: Mapping[str, JSON], info: Mapping[str, JSON], plan: Plan) -> None:
+        """Bind the directory to a run, or check that it is this run's.
+
+        Args:
+            settings: Everything that changes the numbers, as JSON.
+            info: What else a reader should know (versions, weights, statistics), as JSON. It does
+                not bind: the first run's stays, and a difference is a warning.
+            plan: The plan.
+
+        Raises:
+            RunDirectoryError: If the directory belongs to another run, its run.json cannot be
+                read, or it cannot be written.
+            ConfigError: If *settings* or *info* is no JSON.
+        """
+        settings, info = plain("settings", settings), plain("info", info)
+        ours = {
+            "format": _FORMAT,
+            "fingerprint": fingerprint(settings, plan.digest),
+            "settings": settings,
+            "info": info,
+            "plan": _plan_summary(plan),
+        }
+        self.check_writable()
+        text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        if not create_once(self.run_json, lambda path: _write_text(path, text)):
+            self._compare(ours, self.document())
+        self._fingerprint = str(ours["fingerprint"])
+        if not self.plan_parquet.exists():
+            from thor_geo.writers.geoparquet import write_plan
+
+            create_once(self.plan_parquet, lambda path: write_plan(path, plan))
+        for folder in (self.markers, self.failures):
+            folder.mkdir(exist_ok=True)
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of run.json.
+
+        Raises:
+            RunDirectoryError: If it is missing or cannot be read.
+        """
+        try:
+            document: dict[str, Any] = json.loads(self.run_json.read_bytes())
+            missing = {"fingerprint", "settings", "info", "plan"} - set(document)
+            if missing:
+                raise ValueError(f"it has no {', '.join(sorted(missing))}")
+        except FileNotFoundError as error:
+            raise RunDirectoryError(
+                f"`{self.path}` is no run directory: it has no run.json. Give the output.dir of a "
+                "run."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(
+                f"`{self.run_json}` cannot be read ({error}). Restore it, or choose another "
+                "output.dir; the embeddings beside it are untouched."
+            ) from error
+        return document
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the run.
+
+        Raises:
+            RunDirectoryError: If there is no readable run.json.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = str(self.document()["fingerprint"])
+        return self._fingerprint
+
+    @cached_property
+    def metadata(self) -> str:
+        """What every output carries: fingerprint, settings and info but versions, as JSON text.
+
+        It says nothing about machines, so that outputs do not depend on them. Read once: settings
+        and fingerprint do not change, and the first run's info stays.
+        """
+        document = self.document()
+        info = {key: value for key, value in document["info"].items() if key != "packages"}
+        return json.dumps(
+            {"fingerprint": document["fingerprint"], "settings": document["settings"], **info},
+            sort_keys=True,
+        )
+
+    def finished(self, shard: Shard, *, verify: bool = False) -> bool:
+        """Return whether a shard needs no more work.
+
+        It needs some if its marker is missing, damaged or another run's, if it has failed tiles,
+        or if an output is missing or has another size.
+
+        Args:
+            shard: A shard of this run's plan.
+            verify: Also compare the outputs' sha256.
+        """
+        if self._fingerprint is None and not self.run_json.exists():
+            return False
+        marker = Marker.read(self.marker_of(shard))
+        return (
+            marker is not None
+            and marker.failed == 0
+            and marker.tiles == len(shard)
+            and marker.fingerprint == self.fingerprint
+            and all(
+                output.matches(self.path / name, verify=verify)
+                for name, output in marker.outputs.items()
+            )
+        )
+
+    def unmarked(self, shards: Iterable[Shard]) -> tuple[Shard, ...]:
+        """Return the shards that have no marker: never written, or being written."""
+        return tuple(shard for shard in shards if not self.marker_of(shard).exists())
+
+    def _compare(self, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+        if theirs["fingerprint"] == ours["fingerprint"]:
+            changed = [key for key, _, _ in differences(ours["info"], theirs["info"])]
+            if changed:
+                _log.warning(
+                    "%s was begun with other %s. The settings agree, so it resumes; new shards may "
+                    "differ in the last bits.",
+                    self.path,
+                    ", ".join(changed[:_NAMED]),
+                )
+            return
+        found = [
+            f"{key} is {one} here and {other} there"
+            for key, one, other in differences(ours["settings"], theirs["settings"])
+        ]
+        if ours["plan"] != theirs["plan"]:
+            here, there = (
+                f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
+                for plan in (ours["plan"], theirs["plan"])
+            )
+            found.append(f"the plan has {here} here and {there} there (another area or grid)")
+        found = found or ["its fingerprint is not that of its settings: run.json was edited"]
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise RunDirectoryError(
+            f"`output.dir={str(self.path)!r}` belongs to another run: "
+            f"{'; '.join(found[:_NAMED])}{more}. Choose another output.dir, or use that run's "
+            "settings to resume it."
+        )
+
+
+def _plan_summary(plan: Plan) -> dict[str, Any]:
+    tiles = Counter(plan.zone.tolist())
+    shards = Counter(shard.epsg for shard in plan.shards)
+    return {
+        "digest": plan.digest,
+        "tiles": len(plan),
+        "shards": len(plan.shards),
+        "area_km2": round(plan.area_km2, 6),
+        "zones": {
+            zone_name(lattice.epsg): {
+                "epsg": lattice.epsg,
+                "lattice": lattice.name,
+                "tiles": tiles[k],
+                "shards": shards[lattice.epsg],
+            }
+            for k, lattice in enumerate(plan.lattices)
+            if tiles[k]
+        },
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,179 @@
+"""Writing the shards of one process: collect, and write one while the next is collected."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from thor_geo.plan import Plan, Shard
+from thor_geo.specs import TemporalSpec
+from thor_geo.writers.grid import GridStore
+from thor_geo.writers.markers import Marker, Output, write_failures
+from thor_geo.writers.pooled import pooled_table, write_pooled
+from thor_geo.writers.rundir import RunDirectory
+from thor_geo.writers.shard import Shapes, ShardResult
+
+_log = logging.getLogger(__name__)
+
+
+def write_shard(
+    run: RunDirectory,
+    plan: Plan,
+    result: ShardResult,
+    *,
+    shapes: Shapes,
+    window: TemporalSpec,
+    store: GridStore | None,
+    started_at: dt.datetime,
+    compute_seconds: float,
+) -> Marker:
+    """Write a complete shard: pooled file, map, failures, and last the marker.
+
+    Args:
+        run: The prepared run directory.
+        plan: The plan.
+        result: The complete shard.
+        shapes: What *result* holds.
+        window: Time window of the composites.
+        store: The grid store, where maps are written.
+        started_at: When the shard's first batch came, UTC.
+        compute_seconds: Time from the end of the shard before to the end of this.
+
+    Returns:
+        The marker.
+    """
+    began = time.monotonic()
+    shard = result.shard
+    # A marker is there when a shard with failures is made again. From here on it would name files
+    # that change.
+    run.marker_of(shard).unlink(missing_ok=True)
+    files: list[Path] = []
+    if result.pooled is not None:
+        table = pooled_table(result, plan, window, shapes.dtype, run.metadata)
+        write_pooled(run.pooled_of(shard), table)
+        files.append(run.pooled_of(shard))
+    if result.grid is not None and store is not None:
+        files.append(store.write(shard, result.grid))
+    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    failures = {
+        tile: error for tile, error in zip(ids, result.error, strict=True) if error is not None
+    }
+    write_failures(run.failures_of(shard), failures)
+    marker = Marker(
+        shard_id=shard.id,
+        fingerprint=run.fingerprint,
+        tiles=len(shard),
+        ok=result.status.count("ok"),
+        empty=result.status.count("empty"),
+        failed=len(failures),
+        empty_tiles=tuple(t for t, s in zip(ids, result.status, strict=True) if s == "empty"),
+        failed_tiles=tuple(failures),
+        observations_mean=tuple(
+            None if status == "failed" else round(float(mean), 2)
+            for status, mean in zip(result.status, result.observations_mean, strict=True)
+        ),
+        scenes=tuple(sorted({scene for scenes in result.scenes for scene in scenes})),
+        outputs={file.relative_to(run.path).as_posix(): Output.of(file) for file in files},
+        started_at=started_at.isoformat(),
+        finished_at=dt.datetime.now(dt.UTC).isoformat(),
+        compute_seconds=round(compute_seconds, 3),
+        write_seconds=round(time.monotonic() - began, 3),
+    )
+    marker.write(run.marker_of(shard))
+    return marker
+
+
+class ShardWriter:
+    """Collects batches into shards and writes them in a thread of its own.
+
+    At most two shards are in memory: one being collected, one being written.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        plan: Plan,
+        shapes: Shapes,
+        window: TemporalSpec,
+        store: GridStore | None,
+    ) -> None:
+        """Initialize a new ShardWriter instance.
+
+        Args:
+            run: The prepared run directory.
+            plan: The plan.
+            shapes: What to collect.
+            window: Time window of the composites.
+            store: The created grid store, or None where no maps are written.
+        """
+        self._run, self._plan, self._shapes = run, plan, shapes
+        self._window, self._store = window, store
+        self._starts = [shard.start for shard in plan.shards]
+        self._current: ShardResult | None = None
+        self._started_at = dt.datetime.now(dt.UTC)
+        self._previous_end = time.monotonic()
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="thor-geo-writer")
+        self._writing: Future[Marker] | None = None
+
+    def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        """Add a batch, and write its shard if that is complete now.
+
+        Args:
+            prediction: What `predict_step` returned.
+            batch: The batch.
+
+        Raises:
+            ThorGeoError: If the batch does not fit the shard in the making.
+            OSError: If the shard before could not be written.
+        """
+        if self._current is None:
+            self._current = ShardResult(
+                self._plan, self._shard_of(int(prediction["tile"][0])), self._shapes
+            )
+            self._started_at = dt.datetime.now(dt.UTC)
+        self._current.add(prediction, batch)
+        if not self._current.complete:
+            return
+        result, self._current = self._current, None
+        now = time.monotonic()
+        seconds, self._previous_end = now - self._previous_end, now
+        self.wait()
+        self._writing = self._threads.submit(
+            write_shard,
+            self._run,
+            self._plan,
+            result,
+            shapes=self._shapes,
+            window=self._window,
+            store=self._store,
+            started_at=self._started_at,
+            compute_seconds=seconds,
+        )
+
+    def wait(self) -> None:
+        """Wait until every complete shard is on the disk; its error is raised here."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def close(self) -> None:
+        """Wait, and drop a shard that stopped half way."""
+        try:
+            self.wait()
+        finally:
+            self._threads.shutdown()
+        if self._current is not None:
+            _log.warning(
+                "Shard %s stopped half way and was not written; run again to make it.",
+                self._current.shard.id,
+            )
+            self._current = None
+
+    def _shard_of(self, tile: int) -> Shard:
+        return self._plan.shards[bisect_right(self._starts, tile) - 1]

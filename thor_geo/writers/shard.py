@@ -1,0 +1,187 @@
+"""Collecting the tiles of one shard from batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ThorGeoError
+from thor_geo.plan import Plan, Shard
+
+Status = Literal["ok", "empty", "failed"]
+Dtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes:
+    """Shapes of one tile's embeddings.
+
+    Attributes:
+        pooled: (D,), or None where no vectors are written.
+        grid: (D', h, w), or None where no maps are written.
+        dtype: NumPy dtype name on disk, of both.
+    """
+
+    pooled: tuple[int] | None
+    grid: tuple[int, int, int] | None
+    dtype: Dtype = "float32"
+
+
+class ShardResult:
+    """The embeddings of one shard, filled batch by batch, on the CPU.
+
+    Attributes:
+        shard: The shard; its n tiles are in plan order in all that follows.
+        pooled: (n, D), NaN where a tile has no embedding; or None.
+        grid: (D', k h, k w), the shard's whole square, row 0 = north, NaN likewise; or None.
+        valid_fraction: (n,) float32.
+        observations_mean: (n,) float32.
+        status: n words.
+        error: n texts or None.
+        scenes: n tuples of scene ids.
+    """
+
+    def __init__(self, plan: Plan, shard: Shard, shapes: Shapes) -> None:
+        """Initialize a new ShardResult instance, all fill.
+
+        Args:
+            plan: The plan.
+            shard: One of its shards.
+            shapes: What to collect.
+        """
+        n = len(shard)
+        self.shard = shard
+        self.pooled: npt.NDArray[Any] | None = None
+        self.grid: npt.NDArray[Any] | None = None
+        if shapes.pooled is not None:
+            self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.dtype)
+        if shapes.grid is not None:
+            bands, height, width = shapes.grid
+            k = plan.lattices[0].shard_tiles
+            self.grid = np.full((bands, k * height, k * width), np.nan, dtype=shapes.dtype)
+        self.valid_fraction = np.zeros(n, dtype=np.float32)
+        self.observations_mean = np.zeros(n, dtype=np.float32)
+        self.status: list[Status] = ["failed"] * n
+        self.error: list[str | None] = [None] * n
+        self.scenes: list[tuple[str, ...]] = [()] * n
+        self._plan = plan
+        self._shapes = shapes
+        self._seen = np.zeros(n, dtype=np.bool_)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile has come."""
+        return bool(self._seen.all())
+
+    def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        """Add one batch.
+
+        Args:
+            prediction: What `predict_step` returned, tensors on any device.
+            batch: The batch: `tile`, `error`, `scenes`.
+
+        Raises:
+            ThorGeoError: If the batch crosses the shard, repeats a tile, or an array has another
+                shape than announced.
+        """
+        tiles = np.asarray(_array(prediction["tile"]), dtype=np.int64)
+        self._check(tiles, batch["error"], batch["scenes"])
+        pooled = _wanted(prediction, "pooled", len(tiles), self._shapes.pooled)
+        grid = _wanted(prediction, "grid", len(tiles), self._shapes.grid)
+        valid = _array(prediction["valid_fraction"])
+        observations = _array(prediction["observations_mean"])
+        for k, tile in enumerate(tiles.tolist()):
+            slot = tile - self.shard.start
+            self.valid_fraction[slot], self.observations_mean[slot] = valid[k], observations[k]
+            self.scenes[slot] = tuple(batch["scenes"][k])
+            self.error[slot] = batch["error"][k]
+            if self.error[slot] is not None:
+                continue
+            if valid[k] == 0:
+                self.status[slot] = "empty"
+                continue
+            values = [
+                None if a is None else a[k].astype(self._shapes.dtype) for a in (pooled, grid)
+            ]
+            if not all(value is None or np.isfinite(value).all() for value in values):
+                self.error[slot] = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
+                continue
+            self.status[slot] = "ok"
+            self._store(tile, slot, *values)
+        self._seen[tiles - self.shard.start] = True
+
+    def _store(
+        self, tile: int, slot: int, pooled: npt.NDArray[Any] | None, grid: npt.NDArray[Any] | None
+    ) -> None:
+        if self.pooled is not None and pooled is not None:
+            self.pooled[slot] = pooled
+        if self.grid is not None and grid is not None:
+            _, height, width = grid.shape
+            square, one = self.shard.square, self._plan.tile(tile)
+            row = (square.top - one.top) // one.size * height
+            col = (one.left - square.left) // one.size * width
+            self.grid[:, row : row + height, col : col + width] = grid
+
+    def _check(
+        self, tiles: npt.NDArray[np.int64], errors: Sequence[Any], scenes: Sequence[Any]
+    ) -> None:
+        shard = self.shard
+        if not len(tiles) == len(errors) == len(scenes):
+            raise ThorGeoError(
+                f"A batch of shard {shard.id} has {len(tiles)} tiles, {len(errors)} errors and "
+                f"{len(scenes)} lists of scenes: one of each per tile is needed."
+            )
+        slots = tiles - shard.start
+        if slots.min() < 0 or slots.max() >= len(shard):
+            raise ThorGeoError(
+                f"A batch holds tiles {tiles.min()} to {tiles.max()}, shard {shard.id} has "
+                f"{shard.start} to {shard.stop - 1}: a batch must not cross shards, and a shard's "
+                "batches must follow one another. Use the datamodule's own batch sampler, with "
+                "`trainer.use_distributed_sampler=false`."
+            )
+        if self._seen[slots].any() or len(np.unique(slots)) < len(slots):
+            raise ThorGeoError(
+                f"A tile of shard {shard.id} came twice: every tile must come once. Use the "
+                "datamodule's own batch sampler, with `trainer.use_distributed_sampler=false`."
+            )
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    """Return a tensor of any device and floating dtype as an array (NumPy has no bfloat16)."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    value = value.detach()
+    array: npt.NDArray[Any] = (value.float() if value.is_floating_point() else value).cpu().numpy()
+    return array
+
+
+def _wanted(
+    prediction: Mapping[str, Any], name: str, tiles: int, shape: tuple[int, ...] | None
+) -> npt.NDArray[Any] | None:
+    if shape is None:
+        return None
+    value = _array(prediction[name])
+    if value.shape != (tiles, *shape):
+        raise ThorGeoError(
+            f"`{name}` has shape {value.shape}, announced was {(tiles, *shape)}: predict_step and "
+            "output_shapes() of the model disagree."
+        )
+    return value
+
+
+def _why_not_finite(
+    dtype: Dtype, values: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None], k: int
+) -> str:
+    if all(value is None or np.isfinite(value[k]).all() for value in values):
+        largest = max(float(np.abs(value[k]).max()) for value in values if value is not None)
+        return (
+            f"the embedding does not fit {dtype} (largest value {largest:.4g}): "
+            "use output.dtype=float32"
+        )
+    return "the embedding holds NaN or infinity: try trainer.precision=32-true"
