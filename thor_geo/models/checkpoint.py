@@ -70,14 +70,13 @@ def download(variant: Variant) -> Path:
         ) from error
     try:
         return Path(huggingface_hub.hf_hub_download(variant.hub_repo, variant.hub_file))
-    except (
-        Exception
-    ) as error:  # the hub's own, its HTTP client's and the disk's errors share no base
+    except Exception as error:
+        # The errors of the hub, of its HTTP client and of the disk share no narrower base.
         raise CheckpointError(
             f"`pretrained=True`: could not get {variant.hub_file} from the Hugging Face repository "
             f"{variant.hub_repo} ({type(error).__name__}: {error}). On a machine without internet "
-            "fetch the file elsewhere and pass its path as `ckpt=`, or point HF_HOME to a cache that "
-            "holds it."
+            "fetch the file elsewhere and pass its path as `ckpt=`, or point HF_HOME to a cache "
+            "that holds it."
         ) from error
 
 
@@ -104,14 +103,14 @@ def read_file(path: str | Path) -> dict[str, object]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"`ckpt={str(path)!r}`: the file holds more than plain tensors, or is no checkpoint, and "
-            f"is not loaded because that could run code ({str(error).splitlines()[0]}). Save its "
-            "state dict alone with torch.save, or as safetensors."
+            f"`ckpt={str(path)!r}`: the file holds more than plain tensors, or is no checkpoint, "
+            f"and is not loaded because that could run code ({str(error).splitlines()[0]}). Save "
+            "its state dict alone with torch.save, or as safetensors."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, BadZipFile) as error:
         raise CheckpointError(
-            f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: {error}). It may "
-            "be incomplete: download it again."
+            f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: {error}). It "
+            "may be incomplete: download it again."
         ) from error
     if isinstance(loaded, Mapping) and "state_dict" in loaded:
         loaded = loaded["state_dict"]
@@ -211,12 +210,12 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         f"{key} ({state[key].dtype})" for key in common if not state[key].is_floating_point()
     ]
     faults = [
-        f"{len(names)} {what}: {_shorten(names)}."
+        f"{what} ({len(names)}): {_shorten(names)}."
         for what, names in (
-            ("keys are missing", missing),
-            ("keys are unexpected", unexpected),
-            ("tensors have the wrong shape", misshaped),
-            ("tensors are not floating point", not_float),
+            ("Missing keys", missing),
+            ("Unexpected keys", unexpected),
+            ("Tensors of the wrong shape", misshaped),
+            ("Tensors that are not floating point", not_float),
         )
         if names
     ]

@@ -103,6 +103,7 @@ def embed_group(x: Tensor, group: GroupLayout, kernel: GroupKernel) -> Tensor:
     images = x if group.planes == tuple(range(x.shape[1])) else x[:, list(group.planes)]
     images = resample_images(images, group.side)
     n, p = group.n, group.patch_size
-    patches = images.unflatten(3, (n, p)).unflatten(2, (n, p)).permute(0, 2, 4, 1, 3, 5)
-    flat = patches.reshape(x.shape[0], n * n, -1)
+    batch, members = images.shape[:2]
+    patches = images.reshape(batch, members, n, p, n, p).permute(0, 2, 4, 1, 3, 5)
+    flat = patches.reshape(batch, n * n, members * p * p)
     return F.linear(flat.to(kernel.weight.dtype), kernel.weight, kernel.bias)

@@ -102,7 +102,7 @@ class THOREncoder(nn.Module):
             self.band_embed[f"group{k}"].data.copy_(group_code(k, variant.group_dim))
         if seed is not None:
             self.reset_parameters(seed)
-        self.register_load_state_dict_post_hook(_forget_constants)
+        self.register_load_state_dict_post_hook(_forget_constants)  # type: ignore[no-untyped-call]
 
     # -- weights -----------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class THOREncoder(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         slopes = self._buffers.get("encoder_slopes")
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved = self._buffers.get("encoder_slopes")
         if slopes is not None and moved is not None and moved.dtype != slopes.dtype:
             # Geometry stays float32 in a half-precision model.
@@ -248,7 +248,8 @@ class THOREncoder(nn.Module):
             raise InputError(f"`x` has {x.ndim} dimensions; give (batch, channel, height, width).")
         if not x.is_floating_point():
             raise InputError(
-                f"`x` has dtype {x.dtype}; give normalised floats (thor_geo.transforms.THORNormalize)."
+                f"`x` has dtype {x.dtype}; give normalised floats, as "
+                "thor_geo.transforms.THORNormalize makes them."
             )
         if x.shape[1] != layout.n_channels:
             names = ", ".join(band.channel for band in layout.selection.bands)

@@ -168,7 +168,7 @@ def _whole(argument: str, value: object, unit: str) -> int:
 def _candidates(patch_size: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(patch_size, int):
         return (_whole("patch_size", patch_size, "pixels"),)
-    if isinstance(patch_size, str) or not isinstance(patch_size, Sequence) or not patch_size:
+    if not isinstance(patch_size, (list, tuple)) or not patch_size:
         raise LayoutError(
             "patch_size",
             patch_size,
@@ -179,43 +179,56 @@ def _candidates(patch_size: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _refuse_indivisible(
-    ground_cover: int, gsds: Iterable[int], candidates: tuple[int, ...], bad_gsd: int
+    ground_cover: int,
+    image_size: int | None,
+    gsds: Iterable[int],
+    candidates: tuple[int, ...],
+    bad_gsd: int,
 ) -> LayoutError:
     """Return the error for a ground cover that no candidate divides, with what would do."""
     gsds = sorted(set(gsds))
     products = ", ".join(f"{size} x {bad_gsd} = {size * bad_gsd}" for size in candidates)
     unit = math.lcm(*(candidates[0] * gsd for gsd in gsds))
     below = ground_cover // unit * unit
-    covers = [str(cover) for cover in (below, below + unit) if cover > 0]
+    covers = [cover for cover in (below, below + unit) if cover > 0]
     fitting = [
         str(size)
         for size in PRETRAINING_PATCH_SIZES
         if all(ground_cover % (size * gsd) == 0 for gsd in gsds)
     ]
-    remedy = (
-        f"With patch size {candidates[0]} use a ground cover (image_size x resolution) of "
-        f"{' or '.join(covers)} m"
-    )
+    resolution = None if image_size is None else ground_cover / image_size
+    if resolution is None or any(cover % resolution for cover in covers):
+        argument, value, extent = "ground_cover", ground_cover, f"{ground_cover} m"
+        better = f"a ground cover of {' or '.join(map(str, covers))} m"
+    else:
+        argument, value = "image_size", image_size or 0
+        extent = f"{image_size} px x {resolution:g} m = {ground_cover} m"
+        sides = [str(round(cover / resolution)) for cover in covers]
+        better = f"an image size of {' or '.join(sides)} px ({resolution:g} m each)"
+    remedy = f"With patch size {candidates[0]} use {better}"
     if fitting:
         remedy += f"; for {ground_cover} m use a patch size of {', '.join(fitting)}"
     return LayoutError(
-        "ground_cover",
-        ground_cover,
-        f"{ground_cover} m is no multiple of patch size x GSD ({products} m) for the bands at "
-        f"{bad_gsd} m",
+        argument,
+        value,
+        f"{extent} is no multiple of patch size x GSD ({products} m) for the bands at {bad_gsd} m",
         f"{remedy}.",
     )
 
 
 def _choose(
-    ground_cover: int, gsds: dict[int, int], candidates: tuple[int, ...], strategy: Strategy
+    ground_cover: int,
+    image_size: int | None,
+    gsds: dict[int, int],
+    candidates: tuple[int, ...],
+    strategy: Strategy,
 ) -> dict[int, int]:
     """Return the patch size of every group; *gsds* maps groups to GSDs."""
     fitting: dict[int, list[int]] = {}
     for group, gsd in gsds.items():
         fitting[group] = [size for size in candidates if ground_cover % (size * gsd) == 0]
         if not fitting[group]:
-            raise _refuse_indivisible(ground_cover, gsds.values(), candidates, gsd)
+            raise _refuse_indivisible(ground_cover, image_size, gsds.values(), candidates, gsd)
     if strategy in ("min", "max"):
         pick = min if strategy == "min" else max
         return {group: pick(sizes) for group, sizes in fitting.items()}
@@ -276,7 +289,8 @@ def make_layout(
     candidates = _candidates(patch_size)
     ref = _whole("ref_patch_size", ref_patch_size, "pixels")
     gsds = {group: selection.group_gsd[group] for group in selection.groups}
-    sizes = _choose(cover, gsds, candidates, strategy)
+    side = None if image_size is None else _whole("image_size", image_size, "pixels")
+    sizes = _choose(cover, side, gsds, candidates, strategy)
     planes = {band.channel: plane for plane, band in enumerate(selection.bands)}
     groups = tuple(
         GroupLayout(
@@ -289,11 +303,11 @@ def make_layout(
         )
         for group, bands in selection.groups.items()
     )
-    if image_size is None:
+    if side is None:
         scales = {selection.min_gsd, *gsds.values()}
         sides = tuple(sorted(cover // gsd for gsd in scales if cover % gsd == 0))
     else:
-        sides = (_whole("image_size", image_size, "pixels"),)
+        sides = (side,)
     return TokenLayout(
         selection=selection,
         ground_cover=cover,

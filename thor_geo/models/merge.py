@@ -54,21 +54,22 @@ def split_groups(tokens: Tensor, layout: TokenLayout) -> list[Tensor]:
         layout: The token layout they were made with.
 
     Returns:
-        For each group in use, ascending, its map (B, D, n, n); a view.
+        For each group in use, ascending, its map (B, D, n, n).
 
     Raises:
         InputError: If N is not the layout's number of tokens.
     """
     if tokens.ndim != 3 or tokens.shape[1] != layout.n_tokens:
         raise InputError(
-            f"`tokens` has shape {tuple(tokens.shape)}, but the layout needs (B, {layout.n_tokens}, "
-            "D) patch tokens: pass the tokens of this model, without a CLS token."
+            f"`tokens` has shape {tuple(tokens.shape)}, but the layout needs "
+            f"(B, {layout.n_tokens}, D) patch tokens: pass this model's, without a CLS token."
         )
     maps = []
-    for part, group in zip(
-        tokens.split([group.n_tokens for group in layout.groups], dim=1), layout.groups, strict=True
-    ):
-        maps.append(part.transpose(1, 2).unflatten(2, (group.n, group.n)))
+    start = 0
+    for group in layout.groups:
+        part = tokens[:, start : start + group.n_tokens]
+        maps.append(part.mT.reshape(part.shape[0], part.shape[2], group.n, group.n))
+        start += group.n_tokens
     return maps
 
 

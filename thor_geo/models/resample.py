@@ -39,7 +39,8 @@ def resize_pinv(patch_size: int, kernel_size: int = KERNEL_SIZE) -> Tensor:
             align_corners=False,
             antialias=True,
         )
-        return torch.linalg.pinv(resized[0, 0])
+        pinv: Tensor = torch.linalg.pinv(resized[0, 0])
+    return pinv
 
 
 def resample_kernels(kernels: Tensor, patch_size: int) -> Tensor:

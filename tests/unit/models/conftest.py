@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-# The helper module golden.py lies next to the tests, which are no package.
+# The helper module thor_golden.py lies next to the tests, which are no package.
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import golden
 import numpy as np
 import pytest
+import thor_golden as golden
 import torch
 from torch import Tensor
 

@@ -40,7 +40,7 @@ def expected(case: Case) -> dict[str, Array]:
         return {name: pieces[name] for name in pieces}
 
 
-def test_weight(key: str, shape: tuple[int, ...]) -> Array:
+def weight_of(key: str, shape: tuple[int, ...]) -> Array:
     """Return the deterministic test weight of a key (specification, section 13)."""
     n = math.prod(shape)
     raw = np.random.PCG64(zlib.crc32(key.encode())).random_raw(n)
@@ -60,11 +60,11 @@ def fill(encoder: nn.Module) -> None:
     with torch.no_grad():
         for key, tensor in encoder.state_dict().items():
             if not key.startswith("band_embed.") and key != "encoder_slopes":
-                tensor.copy_(torch.from_numpy(test_weight(key, tuple(tensor.shape))))
+                tensor.copy_(torch.from_numpy(weight_of(key, tuple(tensor.shape))))
 
 
 @lru_cache(maxsize=1)
-def test_state(model_key: str, cls_token: bool) -> dict[str, Tensor]:
+def state_of(model_key: str, cls_token: bool) -> dict[str, Tensor]:
     """Return the test weights of a variant; only the last one asked for is kept."""
     layout = make_layout(select_bands(["RED"]), ground_cover=960)
     encoder = THOREncoder(variant(model_key), layout, cls_token=cls_token, seed=None)
@@ -86,7 +86,7 @@ def case_layout(case: Case) -> TokenLayout:
 def case_encoder(case: Case) -> THOREncoder:
     """Return the encoder of a case with the test weights, in eval mode."""
     cls_token = bool(case.get("cls_token", False))
-    state = test_state(case["variant"], cls_token)
+    state = state_of(case["variant"], cls_token)
     encoder = THOREncoder(
         variant(case["variant"]),
         case_layout(case),

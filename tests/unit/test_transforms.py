@@ -1,0 +1,190 @@
+"""Normalisation: the numbers that THOR was trained on, from the integers that are stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from thor_geo.bands import select_bands
+from thor_geo.errors import ConfigError, InputError
+from thor_geo.transforms import THORNormalize, check_input, inspect_input
+
+# Red and SWIR 1: mean, standard deviation (THOR 1.0 statistics).
+RED, SWIR = (0.213948, 0.259180), (0.221550, 0.171606)
+BANDS = ["RED", "SWIR_1"]
+
+
+def pixels(*values: float, dtype: torch.dtype = torch.int16) -> Tensor:
+    """Return both bands with the same values, as (2, 1, n)."""
+    return torch.tensor([values, values], dtype=torch.float64).to(dtype)[:, None, :]
+
+
+def test_statistics_are_applied_in_reflectance() -> None:
+    z = THORNormalize(BANDS)(pixels(0, 2139, 10000))
+    assert z.dtype == torch.float32
+    for row, (mean, std) in zip(z[:, 0], (RED, SWIR), strict=True):
+        want = [(dn / 10000 - mean) / std for dn in (0, 2139, 10000)]
+        assert row.tolist() == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int16, torch.uint16, torch.int32, torch.float32, torch.float64]
+)
+def test_all_stored_dtypes_give_the_same_bits(dtype: torch.dtype) -> None:
+    transform = THORNormalize(BANDS)
+    values = [0, 1, 1234, 9999, 10000]
+    assert torch.equal(transform(pixels(*values, dtype=dtype)), transform(pixels(*values)))
+
+
+def test_clamped_before_standardising() -> None:
+    transform = THORNormalize(BANDS)
+    assert torch.equal(transform(pixels(-5, 20000)), transform(pixels(0, 10000)))
+    above = pixels(65535, dtype=torch.uint16)
+    assert torch.equal(transform(above), transform(pixels(10000)))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("mode", ["thor_stats", "unit_scale", "none"])
+def test_values_that_are_not_finite_become_zero(bad: float, mode: Any) -> None:
+    transform = THORNormalize(BANDS, mode)
+    got = transform(pixels(bad, 500, dtype=torch.float32))
+    assert torch.equal(got, transform(pixels(0, 500)))
+
+
+def test_unit_scale_and_none() -> None:
+    x = pixels(-3, 2500, 12000)
+    assert THORNormalize(BANDS, "unit_scale")(x)[0, 0].tolist() == [0.0, 0.25, 1.0]
+    assert THORNormalize(BANDS, "none")(x)[0, 0].tolist() == [0.0, 2500.0, 10000.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+@pytest.mark.parametrize("mode", ["thor_stats", "none"])
+def test_the_input_is_left_alone(dtype: torch.dtype, mode: Any) -> None:
+    x = pixels(-5, 300, 20000, dtype=dtype)
+    before = x.clone()
+    out = THORNormalize(BANDS, mode)(x)
+    out.zero_()
+    assert torch.equal(x, before)
+
+
+def test_batches_equal_single_images() -> None:
+    transform = THORNormalize(BANDS)
+    batch = torch.randint(0, 10001, (3, 2, 4, 5), dtype=torch.int16)
+    assert torch.equal(transform(batch)[1], transform(batch[1]))
+
+
+def test_planes_follow_the_order_of_the_bands() -> None:
+    x = torch.randint(0, 10001, (2, 4, 5), dtype=torch.int16)
+    swapped = THORNormalize(BANDS[::-1])(x.flip(0))
+    assert torch.equal(THORNormalize(BANDS)(x), swapped.flip(0))
+
+
+def test_sentinel_1_is_in_hundredths_of_a_decibel_and_not_clamped() -> None:
+    transform = THORNormalize(select_bands(["VV"]))
+    x = torch.tensor([[[-1298, -6000, 500]]], dtype=torch.int16)
+    want = [(db + 12.9850) / 5.0062 for db in (-12.98, -60.0, 5.0)]
+    assert transform(x).flatten().tolist() == pytest.approx(want, abs=1e-5)
+    # NaN must not turn into 0 dB, which is brighter than any city.
+    gap = torch.tensor([[[float("nan")]]])
+    assert float(transform(gap)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_sentinel_1_at_60_m_has_its_own_statistics() -> None:
+    x = torch.full((1, 1, 1), -1300, dtype=torch.int16)
+    assert float(THORNormalize(["VV_60"])(x)) == pytest.approx((-13 + 13.0095) / 5.2439, abs=1e-5)
+
+
+def test_sentinel_3_is_physical_already() -> None:
+    x = torch.tensor([0.5, 290.0]).reshape(2, 1, 1)
+    z = THORNormalize(["OA01_REFLECTANCE", "S7_BT_IN"])(x).flatten()
+    want = [(0.5 - 0.418360) / 0.271155, (290 - 286.190167) / 21.070093]
+    assert z.tolist() == pytest.approx(want, abs=1e-5)
+
+
+def test_statistics_stay_float32_inside_a_half_precision_model() -> None:
+    transform = THORNormalize(BANDS)
+    x = pixels(1234, 4321)
+    before = transform(x)
+    assert torch.equal(torch.nn.Sequential(transform).to(torch.bfloat16)(x), before)
+
+
+def test_tables_made_in_inference_mode_serve_training() -> None:
+    transform = THORNormalize(BANDS)
+    with torch.inference_mode():
+        transform(pixels(1))
+    weight = torch.ones(1, requires_grad=True)
+    (transform(pixels(1)) * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_unknown_modes_are_refused() -> None:
+    mode: Any = "imagenet"
+    with pytest.raises(ConfigError, match=r"normalize='imagenet'.*thor_stats, unit_scale, none"):
+        THORNormalize(BANDS, mode)
+    with pytest.raises(ConfigError, match=r"S1:IW-VV has no fixed range"):
+        THORNormalize(["RED", "VV"], "unit_scale")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(3, 4, 4, dtype=torch.int16), "3 channels, expected 2"),
+        (torch.zeros(1, 1, 4, 4, dtype=torch.int16), "1 channels, expected 2"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), "dtype uint8, expected one of int16"),
+        (torch.zeros(2, 4, 4, dtype=torch.float16), "dtype float16"),
+        (torch.zeros(2, 4, 4, dtype=torch.bool), "dtype bool"),
+        (torch.zeros(4, 4, dtype=torch.int16), r"shape \(4, 4\)"),
+    ],
+)
+def test_wrong_pixels_are_refused(x: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_input(x, 2)
+    with pytest.raises(InputError, match=message):
+        THORNormalize(BANDS)(x)
+
+
+def test_inspection_of_good_pixels() -> None:
+    report = inspect_input(torch.tensor([[[0, 5, 9]], [[0, 7, 8]]], dtype=torch.int16), BANDS)
+    assert (report.expected_channels, report.actual_channels) == (2, 2)
+    assert (report.shape, report.dtype) == ((2, 1, 3), "int16")
+    assert (report.minimum, report.maximum) == ((0, 0), (9, 8))
+    assert report.fill_share == pytest.approx(1 / 3)
+    assert report.problems == ()
+    report.raise_if_bad()
+
+
+def test_inspection_counts_and_strict_inspection_refuses() -> None:
+    nan, inf = float("nan"), float("inf")
+    x = torch.tensor([[[nan, -1.0, 20000.0, 5.0]], [[inf, 7.0, 7.0, 10001.0]]])
+    report = inspect_input(x, BANDS)
+    assert (report.nan_count, report.inf_count) == (1, 1)
+    assert (report.below_count, report.above_count) == (1, 2)
+    assert (report.minimum, report.maximum) == ((-1, 7), (20000, 10001))
+    assert report.constant_bands == ()
+    with pytest.raises(InputError, match=r"1 values are NaN; 1 .*infinite; 1 .*below.*; 2 .*above"):
+        report.raise_if_bad()
+
+
+def test_inspection_finds_constant_and_empty_bands() -> None:
+    x = torch.stack([torch.full((2, 2), 7.0), torch.full((2, 2), float("nan"))])
+    report = inspect_input(x, BANDS)
+    assert report.constant_bands == ("S2:Red",)
+    assert torch.tensor(report.minimum).isnan().tolist() == [False, True]
+    with pytest.raises(InputError, match=r"constant: S2:Red"):
+        report.raise_if_bad()
+
+
+def test_inspection_reports_wrong_channels_and_dtype() -> None:
+    report = inspect_input(torch.randint(0, 255, (3, 8, 8), dtype=torch.uint8), BANDS)
+    assert (report.expected_channels, report.actual_channels) == (2, 3)
+    with pytest.raises(InputError, match=r"3 channels instead of 2 .*S2:Red.*dtype uint8"):
+        report.raise_if_bad()
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2, 3, 3), (2, 0, 3)])
+def test_inspection_wants_one_tile(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="expected"):
+        inspect_input(torch.zeros(shape), BANDS)

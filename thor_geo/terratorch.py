@@ -1,0 +1,172 @@
+"""THOR as a TerraTorch backbone: importing this module registers the source ``thorgeo``.
+
+``BACKBONE_REGISTRY.build("thorgeo_thor_v1_base", ...)`` is always this project's encoder. A plain
+``thor_v1_base`` is looked up source by source, in the order of registration: the official extension
+registers in TerraTorch's own source, which comes first, so that where it has been imported it is
+the one that answers, and this project's encoder otherwise. The extension is never imported from
+here, since its import replaces parts of timm for the whole process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thor_geo.bands import DEFAULT_MODEL_BANDS, select_bands
+from thor_geo.errors import ConfigError, DependencyError, LayoutError
+from thor_geo.models import VARIANTS, THORBackbone, TokenLayout, build_from_layout, make_layout
+from thor_geo.models.checkpoint import DEFAULT_PREFIX
+from thor_geo.models.layout import REF_PATCH_SIZE
+from thor_geo.specs import Merge
+
+try:
+    from terratorch.registry import BACKBONE_REGISTRY, Registry
+except ImportError as error:
+    raise DependencyError(
+        "`thor_geo.terratorch` needs the package terratorch: pip install terratorch."
+    ) from error
+
+#: Prefix of the names under which TerraTorch always finds this project's encoder.
+SOURCE = "thorgeo"
+
+#: The official extension's options and their defaults.
+INPUT_PARAMS: dict[str, Any] = {
+    "ground_covers": [2880],
+    "flexivit_patch_size_seqs": [8],
+    "flexivit_ref_patch_size": REF_PATCH_SIZE,
+    "select_patch_strategy": "min",
+}
+
+
+def input_layout(
+    model_bands: Sequence[str],
+    input_params: Mapping[str, Any] | None = None,
+    *,
+    image_size: int | None = None,
+) -> TokenLayout:
+    """Lay out the tokens from the official extension's options.
+
+    Args:
+        model_bands: TerraTorch band names, one per plane of the input.
+        input_params: ``ground_covers`` (a list of one, metres), ``flexivit_patch_size_seqs`` (a
+            list of candidates, pixels), ``flexivit_ref_patch_size``, ``select_patch_strategy``.
+        image_size: Side of the input in pixels; see :func:`thor_geo.models.make_layout`.
+
+    Returns:
+        The layout.
+
+    Raises:
+        BandError: If a band is unknown or asked for twice.
+        ConfigError: If an option or the strategy is unknown, or an option has the wrong form.
+        LayoutError: If the ground cover does not divide into patches.
+    """
+    unknown = sorted(set(input_params or {}) - set(INPUT_PARAMS))
+    if unknown:
+        raise ConfigError(
+            "input_params", unknown, "unknown option", f"Choose from: {', '.join(INPUT_PARAMS)}."
+        )
+    params = {**INPUT_PARAMS, **(input_params or {})}
+    covers = params["ground_covers"]
+    if not isinstance(covers, (list, tuple)) or len(covers) != 1:
+        raise LayoutError(
+            "ground_covers", covers, "not a list of one ground cover", "Give e.g. [2880] (metres)."
+        )
+    sizes = params["flexivit_patch_size_seqs"]
+    if not isinstance(sizes, (list, tuple)):
+        raise LayoutError(
+            "flexivit_patch_size_seqs",
+            sizes,
+            "not a list of patch sizes",
+            "Give e.g. [8] (pixels).",
+        )
+    # TerraTorch's band enums carry the name as their value.
+    names = [str(getattr(band, "value", band)) for band in model_bands]
+    return make_layout(
+        select_bands(names),
+        ground_cover=covers[0],
+        patch_size=sizes,
+        strategy=params["select_patch_strategy"],
+        ref_patch_size=params["flexivit_ref_patch_size"],
+        image_size=image_size,
+    )
+
+
+def build_backbone(
+    model_key: str,
+    *,
+    pretrained: bool = False,
+    model_bands: Sequence[str] | None = None,
+    out_indices: Sequence[int] | None = None,
+    return_channel_params: bool = False,
+    merge_method: Merge | None = None,
+    ckpt: str | Path | None = None,
+    input_params: Mapping[str, Any] | None = None,
+    model_ckpt_type: str = DEFAULT_PREFIX,
+    image_size: int | None = None,
+    allow_resize: bool = False,
+    seed: int = 0,
+) -> THORBackbone:
+    """Build a THOR backbone with the official extension's arguments.
+
+    Args:
+        model_key: Name of the variant.
+        pretrained: Download the published weights.
+        model_bands: TerraTorch band names, one per plane of the input; by default the 12
+            Sentinel-2 bands, VV and VH.
+        out_indices: Blocks whose features are returned; all by default.
+        return_channel_params: Return the channel parameters besides the features.
+        merge_method: ``mean``, ``sum`` or ``concat`` returns maps, which is what TerraTorch's
+            decoders want; None returns token sequences.
+        ckpt: Checkpoint file to load instead of the published one.
+        input_params: Geometry; see :func:`input_layout`.
+        model_ckpt_type: Prefix of the encoder's keys in the checkpoint.
+        image_size: Side of the input in pixels, if only that one is to be accepted.
+        allow_resize: Accept inputs of any size and squash them to the ground cover, as the official
+            extension does.
+        seed: Seed of the random weights used without *pretrained* and *ckpt*.
+
+    Returns:
+        The backbone, in eval mode.
+
+    Raises:
+        BandError: If a band is unknown or asked for twice.
+        ConfigError: If a setting is unknown or out of range.
+        LayoutError: If the ground cover does not divide into patches.
+        CheckpointError: If weights cannot be found, read or matched.
+    """
+    bands = DEFAULT_MODEL_BANDS if model_bands is None else model_bands
+    return build_from_layout(
+        model_key,
+        input_layout(bands, input_params, image_size=image_size),
+        pretrained=pretrained,
+        ckpt=ckpt,
+        model_ckpt_type=model_ckpt_type,
+        seed=seed,
+        out_indices=out_indices,
+        merge=merge_method,
+        return_channel_params=return_channel_params,
+        allow_resize=allow_resize,
+    )
+
+
+def _builder(model_key: str) -> Callable[..., THORBackbone]:
+    def build(**kwargs: Any) -> THORBackbone:
+        return build_backbone(model_key, **kwargs)
+
+    build.__doc__ = f"Build {model_key}; see :func:`thor_geo.terratorch.build_backbone`."
+    return build
+
+
+#: The builders by name: model keys and the official long names.
+THORGEO_BACKBONE_REGISTRY = Registry(
+    **{
+        name: _builder(row.model_key)
+        for row in VARIANTS.values()
+        for name in (row.model_key, row.long_name)
+    }
+)
+
+# A module that is loaded twice (importlib.reload) registers once.
+if SOURCE not in BACKBONE_REGISTRY.keys():  # noqa: SIM118 (`in` alone asks for models, not sources)
+    BACKBONE_REGISTRY.register_source(SOURCE, THORGEO_BACKBONE_REGISTRY)
