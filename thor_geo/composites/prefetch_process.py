@@ -141,20 +141,22 @@ def main() -> None:
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     stop = threading.Event()
     threading.Thread(target=_watch_input, args=(stop,), daemon=True).start()
-    code = 0
-    service = None
+    code = 1
     try:
         service = Service(spec, blocks, state)
-        service.run(stop)
-    except Exception as error:
-        state.set_error(error, traceback.format_exc())
-        code = 1
-    finally:
-        if service is not None:
+        try:
+            service.run(stop)
+        finally:
             service.write_stats()
+        code = 0
+    except Exception as error:
+        # Into the log first: if the disk is full, the log may be all that is left.
+        traceback.print_exc()
+        state.set_error(error, traceback.format_exc())
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,13 @@ class StateDir:
             key: Query key of the block.
             block: The block.
         """
-        _write_json(self.path / "requests" / f"{key}.json", asdict(block))
+        _write_json(
+            self.path / "requests" / f"{key}.json",
+            {
+                name: getattr(block, name)
+                for name in ("epsg", "size", "resolution", "left", "top", "anchor")
+            },
+        )
 
     def failure(self, key: str) -> str | None:
         """Return why a block could not be produced in this run, None unless it failed.

@@ -1,0 +1,136 @@
+"""Against Earth Engine itself: what the emulator can only claim. Run with `-m online`.
+
+Needs a login (`earthengine authenticate`, or GOOGLE_APPLICATION_CREDENTIALS) and the id of a
+registered project in THOR_GEO_TEST_PROJECT. Costs a dozen small requests.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
+from thor_geo.earthengine import Client, FetchStats, Session, SessionSpec, fetch_scenes
+from thor_geo.earthengine._split import MAX_BYTES, Window, request_bytes
+from thor_geo.earthengine.client import TooLargeError
+from thor_geo.earthengine.recipe import OBSERVATIONS, composite, grid_request
+from thor_geo.errors import EarthEngineError, ProjectError
+from thor_geo.grid import Block
+from thor_geo.specs import Mask, SensorSpec, TemporalSpec
+
+PROJECT = os.environ.get("THOR_GEO_TEST_PROJECT")
+
+pytestmark = [
+    pytest.mark.online,
+    pytest.mark.skipif(not PROJECT, reason="THOR_GEO_TEST_PROJECT is not set"),
+]
+
+# Ås, Norway: farmland, forest and a lake, in the overlap of several orbits.
+BLOCK = Block(epsg=32632, size=128, resolution=10, left=600_960 // 10, top=6_614_400 // 10)
+JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
+SENSOR = SensorSpec(bands=("B4", "B11"))
+
+
+@pytest.fixture(scope="module")
+def spec() -> SessionSpec:
+    return SessionSpec(project=PROJECT)
+
+
+@pytest.fixture(scope="module")
+def client(spec: SessionSpec) -> Client:
+    client = Client(Session(spec), concurrency=4)
+    client.connect()
+    return client
+
+
+def test_scenes_carry_the_properties_we_pin(client: Client) -> None:
+    scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)
+    assert scenes
+    for scene in scenes:
+        assert scene.time_start is not None
+        assert scene.time_start.startswith("2022-06-")
+        assert scene.mgrs_tile is not None
+        assert scene.processing_baseline is not None
+        assert scene.cloudy_pct is not None
+        assert scene.cloudy_pct <= 30
+
+
+@pytest.mark.parametrize("mask", ["none", "scl"])
+def test_composites_are_whole_reflectances_with_counts(
+    spec: SessionSpec, tmp_path: Path, mask: Mask
+) -> None:
+    sensor = replace(SENSOR, mask=mask, cloudy_pct=60)
+    source = DirectSource(BlockStore(tmp_path, sensor=sensor, window=JUNE), spec)
+    stored = source.get(BLOCK)
+    pixels, observations = stored.read()
+    assert observations.max() <= len(stored.scenes)
+    assert observations.max() > 0
+    seen = pixels[:, observations > 0]
+    assert 0 < np.median(seen) < 5000
+
+
+def test_masked_pixels_get_the_fill_value_we_ask_for(spec: SessionSpec, tmp_path: Path) -> None:
+    # One cloudy scene, cloud masked: some pixels have no observation.
+    sensor = replace(SENSOR, mask="scl", cloudy_pct=100, fill_value=65535)
+    window = TemporalSpec.range("2022-06-01", "2022-06-08")
+    stored = DirectSource(BlockStore(tmp_path, sensor=sensor, window=window), spec).get(BLOCK)
+    pixels, observations = stored.read()
+    if not (observations == 0).any():
+        pytest.skip("no pixel was cloudy in every scene of that week")
+    assert (pixels[:, observations == 0] == 65535).any()
+
+
+def test_a_month_without_a_satellite_is_an_empty_block(spec: SessionSpec, tmp_path: Path) -> None:
+    window = TemporalSpec.range("2010-06-01", "2010-07-01")
+    stored = DirectSource(BlockStore(tmp_path, sensor=SENSOR, window=window), spec).get(BLOCK)
+    assert (stored.path, stored.scenes) == (None, ())
+
+
+def test_the_size_limit_is_where_we_think_it_is(client: Client) -> None:
+    import ee
+
+    side = 1024
+    while request_bytes(side, side, 11, 2) <= MAX_BYTES:
+        side += 64
+    scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)
+    image = composite(SENSOR, JUNE, BLOCK, scenes[:1])
+    # Eleven bands of uint16, one step beyond the limit.
+    image = ee.Image.cat([image.select([0])] * 11)
+    grid = grid_request(BLOCK)
+    window = Window(row=0, col=0, height=side, width=side)
+    grid["dimensions"] = {"width": window.width, "height": window.height}
+    body = {"expression": image, "fileFormat": "NPY", "grid": grid}
+    with pytest.raises(TooLargeError, match=str(MAX_BYTES)):
+        client.call(lambda: ee.data.computePixels(body), "too much", FetchStats())
+
+
+def test_what_does_not_exist_is_named(spec: SessionSpec, tmp_path: Path) -> None:
+    sensor = replace(SENSOR, collection="COPERNICUS/NO_SUCH_COLLECTION")
+    with pytest.raises(EarthEngineError, match=r"data\.sensor\.collection"):
+        DirectSource(BlockStore(tmp_path, sensor=sensor, window=JUNE), spec).get(BLOCK)
+
+
+def test_a_project_that_is_not_ours_is_named() -> None:
+    spec = SessionSpec(project="thor-geo-no-such-project-0")
+    with pytest.raises(ProjectError, match="thor-geo-no-such-project-0"):
+        Client(Session(spec)).connect()
+
+
+def test_the_prefetch_process_and_the_key_agree_with_the_direct_way(
+    spec: SessionSpec, tmp_path: Path
+) -> None:
+    prefetch = PrefetchSpec(
+        root=tmp_path / "a", session=spec, sensor=SENSOR, window=JUNE, concurrency=2
+    )
+    with Prefetcher(prefetch, [BLOCK]) as prefetcher:
+        there = prefetcher.source().get(BLOCK)
+        here = DirectSource(BlockStore(tmp_path / "b", sensor=SENSOR, window=JUNE), spec).get(BLOCK)
+        assert there.path is not None
+        assert here.path is not None
+        assert there.path.name == here.path.name
+        np.testing.assert_array_equal(there.read()[0], here.read()[0])
+    assert OBSERVATIONS not in there.bands

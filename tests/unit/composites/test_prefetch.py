@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
+from thor_geo.earthengine import RetryPolicy, SessionSpec
+from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
+from thor_geo.errors import (
+    AuthenticationError,
+    BlockError,
+    ConfigError,
+    PrefetchError,
+    ProjectError,
+)
+from thor_geo.grid import Block
+
+Start = Callable[..., Prefetcher]
+
+
+@pytest.fixture
+def spec(store: BlockStore, session: SessionSpec, tmp_path: Path) -> PrefetchSpec:
+    return PrefetchSpec(
+        root=store.root,
+        session=session,
+        sensor=store.sensor,
+        window=store.window,
+        concurrency=4,
+        retry=RetryPolicy(base_s=0.001),
+        state_dir=tmp_path / "state",
+    )
+
+
+@pytest.fixture
+def start(spec: PrefetchSpec, block_at: Callable[[int], Block]) -> Iterator[Start]:
+    started: list[Prefetcher] = []
+
+    def start(blocks: range = range(8), **changes: Any) -> Prefetcher:
+        prefetcher = Prefetcher(replace(spec, **changes), [block_at(k) for k in blocks])
+        started.append(prefetcher)
+        prefetcher.start()
+        return prefetcher
+
+    yield start
+    for prefetcher in started:
+        prefetcher.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def process(prefetcher: Prefetcher) -> subprocess.Popen[bytes]:
+    assert prefetcher._process is not None
+    return prefetcher._process
+
+
+def test_blocks_are_fetched_ahead_and_read_by_forked_workers(
+    start: Start, block_at: Callable[[int], Block], server: EmulatorServer
+) -> None:
+    prefetcher = start()
+    source = prefetcher.source()
+    children = []
+    for worker in range(2):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for k in range(worker, 6, 2):
+                    pixels, _ = source.get(block_at(k)).read()
+                    assert pixels[0, 3, 0] == k * 64 + 1
+                assert source.get(block_at(7)).path is None
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0, 0]
+    wait_for(lambda: prefetcher.stats().blocks_fetched == 8)
+    prefetcher.check()
+    prefetcher.close()
+    stats = prefetcher.stats()
+    assert (stats.blocks_planned, stats.blocks_fetched, stats.blocks_empty) == (8, 8, 2)
+    assert (stats.requests, stats.retries, stats.blocks_failed) == (8 + 6, 0, 0)
+    assert stats.bytes > 6 * 64 * 64 * 3 * 2
+    # A second run finds everything.
+    server.statistics.reset()
+    again = start()
+    wait_for(lambda: again.stats().blocks_cached == 8)
+    assert not [request for request in server.statistics.log if "compute" in request.kind]
+
+
+def test_fetching_keeps_its_distance_from_the_reader(
+    start: Start, block_at: Callable[[int], Block]
+) -> None:
+    prefetcher = start(ahead=2)
+    wait_for(lambda: prefetcher.stats().blocks_fetched == 2)
+    time.sleep(0.7)
+    assert prefetcher.stats().blocks_fetched == 2
+    prefetcher.source().get(block_at(3))
+    wait_for(lambda: prefetcher.stats().blocks_fetched == 6)
+
+
+def test_blocks_outside_the_plan_are_fetched_when_they_are_asked_for(
+    start: Start, block_at: Callable[[int], Block]
+) -> None:
+    source = start(range(0)).source()
+    assert source.get(block_at(4)).read()[0][0, 0, 0] == 4 * 64 + 1
+
+
+def test_a_damaged_file_is_replaced_while_the_reader_waits(
+    start: Start, block: Block, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = start().source()
+    stored = source.get(block)
+    before = stored.read()[0]
+    assert stored.path is not None
+    raw = bytearray(stored.path.read_bytes())
+    raw[-5] ^= 255
+    stored.path.write_bytes(raw)
+    np.testing.assert_array_equal(source.get(block).read()[0], before)
+    assert "Damaged file" in caplog.text
+
+
+def test_a_failing_block_fails_its_reader_and_no_other(
+    start: Start, block_at: Callable[[int], Block], server: EmulatorServer
+) -> None:
+    fault = FaultRule(kind="image:computePixels", nth=(1, 2, 3, 4, 5, 6), status=503)
+    server.set_faults(FaultPlan(rules=(fault,)))
+    prefetcher = start(range(3), concurrency=1)
+    source = prefetcher.source()
+    with pytest.raises(BlockError, match=r"in 6 tries.*HTTP 503"):
+        source.get(block_at(0))
+    assert source.get(block_at(1)).read()[0][0, 0, 0] == 65
+    prefetcher.check()
+    wait_for(lambda: prefetcher.stats().blocks_fetched == 2)
+    assert prefetcher.stats().blocks_failed == 1
+    # The failure is this run's: the next one tries again.
+    prefetcher.close()
+    assert start(range(1)).source().get(block_at(0)).read()[0][0, 0, 0] == 1
+
+
+def test_a_refusal_becomes_the_runs_error_in_parent_and_readers(
+    start: Start, block: Block, server: EmulatorServer
+) -> None:
+    prefetcher = start(range(0))
+    source = prefetcher.source()
+    text = "Caller does not have required permission to use project x."
+    server.set_faults(FaultPlan(rules=(FaultRule(kind="value:compute", status=403, message=text),)))
+    with pytest.raises(ProjectError, match="serviceUsageConsumer"):
+        source.get(block)
+    wait_for(lambda: process(prefetcher).poll() is not None)
+    with pytest.raises(ProjectError, match="serviceUsageConsumer"):
+        prefetcher.check()
+
+
+def test_a_missing_login_is_raised_where_the_run_is_started(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with pytest.raises(AuthenticationError, match="Run `earthengine authenticate`"):
+        start(session=SessionSpec(project="p"))
+
+
+def test_a_project_that_may_not_be_used_is_raised_where_the_run_is_started(
+    start: Start, server: EmulatorServer
+) -> None:
+    text = "Earth Engine API has not been used in project 42 before or it is disabled."
+    server.set_faults(FaultPlan(rules=(FaultRule(kind="algorithms", status=403, message=text),)))
+    with pytest.raises(ProjectError, match="gcloud services enable"):
+        start()
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_anything_starts(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"data\.cache_dir"):
+        start(root=tmp_path / "file" / "cache")
+
+
+def test_a_killed_process_is_noticed_by_parent_and_waiting_readers(
+    start: Start, block: Block, server: EmulatorServer
+) -> None:
+    server.set_faults(FaultPlan(latency_s=30))
+    prefetcher = start()
+    source = prefetcher.source()
+    caught: list[Exception] = []
+
+    def read() -> None:
+        try:
+            source.get(block)
+        except PrefetchError as error:
+            caught.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.1)
+    # Not yet reaped by its parent, as in a run: to look for its process id would find it.
+    os.kill(process(prefetcher).pid, signal.SIGKILL)
+    reader.join(10)
+    assert len(caught) == 1
+    with pytest.raises(PrefetchError, match="exit code -9"):
+        wait_for(lambda: prefetcher.check() or False)  # type: ignore[func-returns-value] # raises
+
+
+def test_what_goes_wrong_in_the_process_arrives_with_its_traceback(start: Start) -> None:
+    prefetcher = start(range(0))
+    (prefetcher.source().state.path / "progress").rmdir()
+    with pytest.raises(PrefetchError, match=r"Traceback(.|\n)*FileNotFoundError.*progress"):
+        wait_for(lambda: prefetcher.check() or False)  # type: ignore[func-returns-value] # raises
+
+
+PARENT = """
+import pathlib, pickle, sys, time
+from thor_geo.composites import Prefetcher
+if __name__ == "__main__":
+    spec, blocks = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+    prefetcher = Prefetcher(spec, blocks)
+    prefetcher.start()
+    print(prefetcher._process.pid, flush=True)
+    time.sleep(60)
+else:
+    raise RuntimeError("the user's main module was imported a second time")
+"""
+
+
+def test_the_process_dies_with_its_parent_and_leaves_main_alone(
+    spec: PrefetchSpec, block_at: Callable[[int], Block], tmp_path: Path
+) -> None:
+    script, work = tmp_path / "main.py", tmp_path / "work.pickle"
+    script.write_text(PARENT)
+    work.write_bytes(pickle.dumps((spec, [block_at(0)])))
+    root = str(Path(__file__).parents[3])
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(work)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert Path(f"/proc/{child}").exists() or sys.platform != "linux"
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+
+    def gone() -> bool:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return True
+        # An orphan that nobody reaps here stays as a zombie.
+        stat = Path(f"/proc/{child}/stat")
+        return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+    wait_for(gone)
+
+
+def test_closing_ends_the_process_even_in_the_middle_of_requests(
+    start: Start, server: EmulatorServer
+) -> None:
+    server.set_faults(FaultPlan(latency_s=30))
+    prefetcher = start()
+    one = process(prefetcher)
+    begun = time.monotonic()
+    prefetcher.close()
+    prefetcher.close()
+    assert one.poll() == 0
+    assert time.monotonic() - begun < 3
+
+
+def test_a_temporary_state_folder_is_removed(start: Start) -> None:
+    prefetcher = start(state_dir=None)
+    state = prefetcher.source().state.path
+    assert state.is_dir()
+    prefetcher.close()
+    assert not state.exists()
+
+
+def test_misuse_is_named(start: Start, spec: PrefetchSpec) -> None:
+    idle = Prefetcher(spec, [])
+    for call in (idle.check, idle.source):
+        with pytest.raises(PrefetchError, match=r"start\(\)"):
+            call()
+    with pytest.raises(PrefetchError, match="already"):
+        start().start()
+    with pytest.raises(ConfigError, match="ahead"):
+        replace(spec, ahead=0)
+
+
+def test_the_parent_never_loads_the_client(spec: PrefetchSpec) -> None:
+    code = (
+        "import sys, thor_geo.composites; "
+        "assert not {'ee', 'googleapiclient', 'requests', 'torch'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

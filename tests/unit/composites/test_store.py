@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from thor_geo.composites import BlockStore, Pinned, StoredBlock, _raster, _records
+from thor_geo.composites import store as store_module
+from thor_geo.earthengine import FetchStats, Scene
+from thor_geo.errors import BlockError, ConfigError
+from thor_geo.grid import Block
+
+Put = Callable[..., StoredBlock]
+
+
+def path_of(stored: StoredBlock) -> Path:
+    assert stored.path is not None
+    return stored.path
+
+
+def test_what_is_put_comes_back(store: BlockStore, block: Block, put: Put, scene: Scene) -> None:
+    planes = np.random.default_rng(1).integers(0, 65536, (3, 64, 64), dtype=np.uint16)
+    put(store, block, planes=planes)
+    stored = store.get(block)
+    assert stored is not None
+    assert (stored.block, stored.scenes, stored.bands) == (block, (scene,), ("B4", "B3"))
+    pixels, observations = stored.read()
+    np.testing.assert_array_equal(pixels, planes[:2])
+    np.testing.assert_array_equal(observations, np.minimum(planes[2], 255))
+    assert pixels.dtype == np.uint16
+    assert observations.dtype == np.uint8
+
+
+def test_windows_are_parts_of_the_whole(store: BlockStore, block: Block, put: Put) -> None:
+    stored = put(store, block)
+    whole, counts = stored.read()
+    pixels, observations = stored.read(slice(3, 20), slice(60, 64))
+    np.testing.assert_array_equal(pixels, whole[:, 3:20, 60:64])
+    np.testing.assert_array_equal(observations, counts[3:20, 60:64])
+
+
+@pytest.mark.parametrize("rows", [slice(0, 65), slice(5, 5), slice(-3, 4), slice(0, 10, 2)])
+def test_windows_outside_the_block_are_refused(
+    store: BlockStore, block: Block, put: Put, rows: slice
+) -> None:
+    with pytest.raises(IndexError, match="rows"):
+        put(store, block).read(rows, slice(0, 4))
+
+
+def test_the_file_is_a_geotiff_that_any_tool_places_right(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    with rasterio.open(path_of(put(store, block))) as file:
+        assert file.crs.to_epsg() == 32632
+        assert tuple(file.transform)[:6] == block.transform
+        assert file.descriptions == ("B4", "B3", "observations")
+        assert set(file.dtypes) == {"uint16"}
+
+
+def test_the_sidecar_says_where_pixels_are_from_and_what_they_cost(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    planes = np.full((3, 64, 64), 10_001, np.uint16)
+    planes[0, 0] = 10_000
+    planes[2, 1] = 0
+    sidecar = json.loads(path_of(put(store, block, planes=planes)).with_suffix(".json").read_text())
+    assert sidecar["scenes"][0]["index"] == "s1"
+    assert sidecar["block"] == block.id
+    assert sidecar["catalogue"] == "earthengine"
+    assert sidecar["fetch"]["requests"] == 2
+    # Values that readers clamp: not where nothing was observed, there they are fill.
+    assert sidecar["values"]["values_above_range"] == 62 * 64 + 63 * 64
+    assert sidecar["values"]["pixels_observed"] == 63 * 64
+
+
+def test_a_block_without_scenes_is_an_answer_without_a_file(
+    store: BlockStore, block: Block
+) -> None:
+    store.sensor = replace(store.sensor, fill_value=9)
+    store.pin(block, Pinned(scenes=(), block_key=None))
+    stored = store.get(block)
+    assert stored is not None
+    assert stored.path is None
+    pixels, observations = stored.read(slice(0, 5), slice(0, 7))
+    assert pixels.shape == (2, 5, 7)
+    assert np.unique(pixels).tolist() == [9]
+    assert observations.max() == 0
+
+
+def test_scenes_alone_are_no_block(store: BlockStore, block: Block, scene: Scene) -> None:
+    store.pin(block, Pinned(scenes=(scene,), block_key="ab" * 32))
+    assert store.get(block) is None
+    assert store.pinned(block) == Pinned(scenes=(scene,), block_key="ab" * 32)
+
+
+def test_a_crash_between_pixels_and_sidecar_leaves_no_block(
+    store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record = _records.write_record
+
+    def crash(path: Path, content: dict[str, Any]) -> None:
+        if "file" in content:
+            raise KeyboardInterrupt
+        write_record(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_record", crash)
+        with pytest.raises(KeyboardInterrupt):
+            put(store, block)
+    assert list(store.root.rglob("*.tif"))
+    assert store.get(block) is None
+    put(store, block)
+    assert store.get(block) is not None
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("which", [".tif", ".json"])
+@pytest.mark.parametrize("known", [False, True], ids=["first read", "read before"])
+def test_damaged_files_count_as_absent_and_are_replaced(
+    store: BlockStore,
+    block: Block,
+    put: Put,
+    damage: Callable[[Path], None],
+    which: str,
+    known: bool,
+) -> None:
+    stored = put(store, block)
+    before = stored.read()[0]
+    if known:
+        assert store.get(block) is not None
+    damage(path_of(stored).with_suffix(which))
+    if not (known and which == ".json" and damage is not Path.unlink):
+        # A sidecar that breaks after its file was verified does no harm to this process.
+        assert store.get(block) is None
+    put(store, block)
+    again = store.get(block)
+    assert again is not None
+    np.testing.assert_array_equal(again.read()[0], before)
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_a_damaged_list_of_scenes_is_asked_for_again(
+    store: BlockStore, block: Block, put: Put, damage: Callable[[Path], None]
+) -> None:
+    put(store, block)
+    damage(next((store.root / "scenes").rglob("*.json")))
+    assert store.get(block) is None
+    assert store.pinned(block) is None
+    assert not list((store.root / "scenes").rglob("*.json"))
+
+
+def test_what_was_verified_is_not_read_again(
+    store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, block)
+    assert store.get(block) is not None
+
+    def forbidden(path: Path) -> str:
+        raise AssertionError(f"{path} was read a second time")
+
+    monkeypatch.setattr(store_module, "_sha256", forbidden)
+    assert store.get(block) is not None
+
+
+def test_a_replaced_file_is_verified_and_read_anew(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    put(store, block).read()
+    other = np.full((3, 64, 64), 5, np.uint16)
+    put(store, block, planes=other)
+    stored = store.get(block)
+    assert stored is not None
+    assert np.unique(stored.read()[0]).tolist() == [5]
+
+
+def test_recipes_share_a_folder_without_mixing(store: BlockStore, block: Block, put: Put) -> None:
+    put(store, block)
+    for other in (
+        BlockStore(store.root, sensor=replace(store.sensor, mask="scl"), window=store.window),
+        BlockStore(store.root, sensor=store.sensor, window=store.window, catalogue="emulator-1"),
+    ):
+        assert other.get(block) is None
+    same = pickle.loads(pickle.dumps(store))
+    assert same.get(block) is not None
+
+
+def test_writers_of_one_block_do_not_disturb_each_other(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    expected = put(store, block).read()[0]
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(10):
+                np.testing.assert_array_equal(put(store, block).read()[0], expected)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert store.get(block) is not None
+    assert not [path for path in store.root.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_file_that_vanishes_fails_its_block_alone(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    stored = put(store, block)
+    path_of(stored).unlink()
+    with pytest.raises(BlockError, match="could not be read"):
+        stored.read()
+
+
+def test_a_forked_child_opens_files_of_its_own(store: BlockStore, block: Block, put: Put) -> None:
+    stored = put(store, block)
+    stored.read()
+    mine = _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            stored.read()
+            theirs = _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0))
+            code = int(theirs is mine or mine.closed)
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0)) is mine
+
+
+def test_no_more_than_a_few_files_stay_open(
+    store: BlockStore, block_at: Callable[[int], Block], put: Put
+) -> None:
+    for k in range(_raster.OPEN_DATASETS + 4):
+        put(store, block_at(k), seed=k).read(slice(0, 1), slice(0, 1))
+    assert len(_raster._open_datasets.datasets) == _raster.OPEN_DATASETS
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named_before_work_starts(
+    store: BlockStore, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match=r"data\.cache_dir"):
+        store.prepare()
+
+
+def test_a_cache_folder_that_is_a_file_is_named_before_work_starts(store: BlockStore) -> None:
+    store.root.write_text("")
+    with pytest.raises(ConfigError, match=r"data\.cache_dir"):
+        store.prepare()
+
+
+def test_pixels_of_another_shape_are_refused(store: BlockStore, block: Block, scene: Scene) -> None:
+    with pytest.raises(ConfigError, match="planes"):
+        store.put(
+            block,
+            Pinned(scenes=(scene,), block_key="ab" * 32),
+            np.zeros((3, 64, 63), np.uint16),
+            FetchStats(),
+        )

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from thor_geo.earthengine.client import Client, TooLargeError
+from thor_geo.earthengine.policy import FetchStats, RetryPolicy, Verdict
+from thor_geo.earthengine.session import Session, SessionSpec
+from thor_geo.errors import BlockError, EarthEngineError, ProjectError
+
+
+class Transport:
+    restricted_answers = 0
+
+
+class FakeSession(Session):
+    """A session that is always set up, or fails to be."""
+
+    ready = False
+
+    def __init__(self, failures: list[Exception] | None = None) -> None:
+        super().__init__(SessionSpec(project="p"))
+        self.transport = Transport()
+        self.failures = failures or []
+
+    def ensure(self) -> Any:
+        if self.failures:
+            raise self.failures.pop(0)
+        return self.transport
+
+
+class AnswerError(Exception):
+    """An answer of the service that `classify` is made to read below."""
+
+    def __init__(self, kind: str, retry_after_s: float | None = None) -> None:
+        super().__init__(kind)
+        self.verdict = Verdict(
+            kind=kind,  # type: ignore[arg-type] # text from the test's table
+            message=f"it said {kind}",
+            status=499,
+            retry_after_s=retry_after_s,
+        )
+
+
+@pytest.fixture(autouse=True)
+def _read_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def classify(error: Exception) -> Verdict | None:
+        return error.verdict if isinstance(error, AnswerError) else None
+
+    monkeypatch.setattr("thor_geo.earthengine.client.classify", classify)
+
+
+def client(waits: list[float] | None = None, **settings: Any) -> Client:
+    waits = [] if waits is None else waits
+    return Client(
+        settings.pop("session", FakeSession()),
+        sleep=waits.append,
+        uniform=lambda: 1.0,
+        **settings,
+    )
+
+
+def request(*outcomes: Any) -> Callable[[], Any]:
+    """Return a request that fails with the exceptions among *outcomes*, and returns the rest."""
+    left: Iterator[Any] = iter(outcomes)
+
+    def ask() -> Any:
+        outcome = next(left)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return ask
+
+
+def test_an_answer_comes_through_at_once_and_is_counted() -> None:
+    waits: list[float] = []
+    stats = FetchStats()
+    assert client(waits).call(request("pixels"), "x", stats) == "pixels"
+    assert waits == []
+    assert (stats.requests, stats.retries) == (1, 0)
+
+
+def test_passing_failures_are_outwaited_with_doubling_pauses() -> None:
+    waits: list[float] = []
+    stats = FetchStats()
+    ask = request(*[AnswerError("transient")] * 5, "pixels")
+    assert client(waits).call(ask, "x", stats) == "pixels"
+    assert waits == [1, 2, 4, 8, 16]
+    assert (stats.requests, stats.retries) == (6, 5)
+    assert stats.seconds_waiting == pytest.approx(31, rel=0.1)
+
+
+def test_six_failures_are_enough_and_only_this_block_fails() -> None:
+    stats = FetchStats()
+    with pytest.raises(BlockError, match=r"block x in 6 tries.*HTTP 499: it said transient"):
+        client().call(request(*[AnswerError("transient")] * 7), "block x", stats)
+    assert stats.requests == 6
+
+
+def test_being_throttled_does_not_use_up_the_tries_and_slows_everyone_down() -> None:
+    waits: list[float] = []
+    one = client(waits, concurrency=40)
+    ask = request(
+        *[AnswerError("throttled", retry_after_s=20)] * 10, AnswerError("transient"), "pixels"
+    )
+    assert one.call(ask, "x", FetchStats()) == "pixels"
+    assert waits[:10] == [22.0] * 10
+    assert one.limiter.limit == 20
+
+
+def test_being_throttled_for_ever_ends_too() -> None:
+    retry = RetryPolicy(throttled_tries=3)
+    with pytest.raises(BlockError, match="in 3 tries"):
+        client(retry=retry).call(request(*[AnswerError("throttled")] * 4), "x", FetchStats())
+
+
+def test_a_refusal_is_not_repeated() -> None:
+    stats = FetchStats()
+    with pytest.raises(EarthEngineError, match="refused block x"):
+        client().call(request(AnswerError("fatal"), "never"), "block x", stats)
+    assert stats.requests == 1
+
+
+def test_a_request_that_is_too_large_is_left_to_the_caller() -> None:
+    with pytest.raises(TooLargeError):
+        client().call(request(AnswerError("too_large"), "never"), "x", FetchStats())
+
+
+def test_a_bug_comes_out_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        client().call(request(ZeroDivisionError(), "never"), "x", FetchStats())
+
+
+def test_restricted_mode_halves_the_budget_though_answers_succeed() -> None:
+    session = FakeSession()
+    one = client(session=session, concurrency=8)
+    session.transport.restricted_answers = 1
+    one.call(request("pixels"), "x", FetchStats())
+    assert one.limiter.limit == 4
+
+
+def test_connecting_is_retried_like_any_request() -> None:
+    waits: list[float] = []
+    client(
+        waits, session=FakeSession([AnswerError("transient"), AnswerError("throttled")])
+    ).connect()
+    assert len(waits) == 2
+
+
+def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block() -> None:
+    session = FakeSession([AnswerError("transient") for _ in range(6)])
+    with pytest.raises(EarthEngineError, match=r"highvolume.*could not be reached.*proxy"):
+        client(session=session).connect()
+
+
+def test_a_refused_project_shows_when_connecting() -> None:
+    with pytest.raises(ProjectError, match=r"data\.project='p'"):
+        client(session=FakeSession([AnswerError("project")])).connect()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from thor_geo.earthengine.limiter import Limiter
+from thor_geo.errors import ConfigError
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
+    limiter, lock = Limiter(3), threading.Lock()
+    running = most = 0
+
+    def request() -> None:
+        nonlocal running, most
+        with limiter:
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.005)
+            with lock:
+                running -= 1
+
+    threads = [threading.Thread(target=request) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 3
+
+
+def test_a_burst_of_refusals_halves_the_budget_once() -> None:
+    clock = Clock()
+    limiter = Limiter(40, hold_s=5, clock=clock)
+    for _ in range(40):
+        limiter.slow_down()
+    assert limiter.limit == 20
+    clock.now = 5.0
+    limiter.slow_down()
+    assert limiter.limit == 10
+
+
+def test_the_budget_never_falls_below_one_request() -> None:
+    clock = Clock()
+    limiter = Limiter(4, hold_s=1, clock=clock)
+    for _ in range(5):
+        clock.now += 1
+        limiter.slow_down()
+    assert limiter.limit == 1
+
+
+def test_the_budget_recovers_slowly_and_only_to_where_it_was() -> None:
+    limiter = Limiter(8, recovery=4)
+    limiter.slow_down()
+    for _ in range(4 * 4 - 1):
+        limiter.answered()
+    assert limiter.limit == 4
+    limiter.answered()
+    assert limiter.limit == 5
+    for _ in range(1000):
+        limiter.answered()
+    assert limiter.limit == 8
+
+
+def test_a_smaller_budget_holds_back_requests_that_come_after_the_cut() -> None:
+    limiter = Limiter(2)
+    limiter.slow_down()
+    entered = threading.Event()
+
+    def request() -> None:
+        with limiter:
+            entered.set()
+
+    with limiter:
+        thread = threading.Thread(target=request)
+        thread.start()
+        assert not entered.wait(0.05)
+    thread.join()
+    assert entered.is_set()
+
+
+def test_no_slot_at_all_is_refused() -> None:
+    with pytest.raises(ConfigError, match="concurrency"):
+        Limiter(0)
