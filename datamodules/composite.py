@@ -185,6 +185,7 @@ class CompositeDataModule(GeoDataModule):
         self.plan: Plan | None = None
         self.connection: Connection | None = None
         self.prefetcher: Prefetcher | None = None
+        self._todo: tuple[Shard, ...] | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
     def connect(self) -> Connection:
@@ -219,6 +220,14 @@ class CompositeDataModule(GeoDataModule):
             self.plan = Plan.of(self.area_spec.load(), self.lattice)
         return self.plan
 
+    @property
+    def shards_to_do(self) -> tuple[Shard, ...]:
+        """The plan's unfinished shards, over all ranks, as they were when first asked for."""
+        if self._todo is None:
+            done = (lambda shard: False) if self.ledger is None else self.ledger.finished
+            self._todo = tuple(shard for shard in self.load_plan().shards if not done(shard))
+        return self._todo
+
     def setup(self, stage: str) -> None:
         """Plan the area, and connect to the source.
 
@@ -230,6 +239,7 @@ class CompositeDataModule(GeoDataModule):
         self.connect()
         if stage == "predict":
             self._refuse_distributed_sampler()
+            self._todo = None
             return
         if self.labels is None:
             raise ConfigError("labels", None, f"`{stage}` needs a target", "Give a label raster.")
@@ -243,9 +253,13 @@ class CompositeDataModule(GeoDataModule):
         if self.ledger is not None:
             self.ledger.open()
         rank, world_size = self._rank()
-        finished = (lambda shard: False) if self.ledger is None else self.ledger.finished
+        todo = {shard.id for shard in self.shards_to_do}
         sampler = ShardBatchSampler(
-            plan, self.batch_size, rank=rank, world_size=world_size, finished=finished
+            plan,
+            self.batch_size,
+            rank=rank,
+            world_size=world_size,
+            finished=lambda shard: shard.id not in todo,
         )
         dataset = self._dataset(sampler.blocks(self.block_size), ahead=self.ahead)
         return self._loader(dataset, batch_sampler=sampler)

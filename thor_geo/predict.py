@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
 from thor_geo.bands import bands_from_ee
-from thor_geo.writers import RunWriter
+from thor_geo.writers import RunWriter, TileProgressBar
 
 #: Exit code of a run that left failed tiles.
 EXIT_FAILED_TILES = 3
@@ -22,7 +24,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "use_distributed_sampler": False,
     "enable_checkpointing": False,
     "enable_model_summary": False,
-    "callbacks": [],
+    "callbacks": [TileProgressBar()],
 }
 
 
@@ -74,19 +76,17 @@ class PredictCLI(LightningCLI):
         writer: RunWriter = self._get(self.config_init, "output")
         return writer
 
-    def predict(self) -> None:
+    def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         self.writer.run.check_writable()
-        self._dump_config()
-        self.writer.config = self.config_dump
         if isinstance(self.datamodule, CompositeDataModule):
             self.datamodule.load_plan()
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
-        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+        self.trainer.predict(**kwargs, return_predictions=False)
 
 
-def make_cli(args: Sequence[str] | None = None, *, run: bool = True) -> PredictCLI:
+def make_cli(args: list[str] | None = None, *, run: bool = True) -> PredictCLI:
     """Parse arguments, instantiate model, data and trainer, and run.
 
     Args:
@@ -116,10 +116,18 @@ def predict(args: Sequence[str]) -> int:
         args: Arguments, the first being ``predict``.
 
     Returns:
-        0, or 3 if tiles failed (on rank 0 only: another rank's exit would end its siblings).
+        0, or 3 if tiles failed.
     """
+    # Tips for other products, and what the machine has not got, are not worth a user's first lines.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        "The '.*_dataloader' does not have many workers",
+        "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it
+        ".*isinstance.treespec, LeafSpec.",  # between Lightning and PyTorch
+    ):
+        warnings.filterwarnings("ignore", message)
     # Lightning reads the process's own arguments, and starts further ranks with them.
     sys.argv = [sys.argv[0], *args]
     cli = make_cli()
-    failed = cli.trainer.is_global_zero and cli.writer.failures()
-    return EXIT_FAILED_TILES if failed else 0
+    summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
+    return EXIT_FAILED_TILES if summary is not None and summary.failed else 0

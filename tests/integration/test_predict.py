@@ -87,7 +87,7 @@ def check_against_the_parts(run: Path, tiles: gpd.GeoDataFrame, archive: Path, c
     with EmulatorServer(archive) as server:
         source = DirectSource(store, SessionSpec(credentials="anonymous", url=server.url))
         row = tiles[tiles.epsg == 32633].iloc[0]
-        res, _, left, _, _, top = row["transform"]
+        _, _, left, _, _, top = row["transform"]
         area = AreaSpec(bbox=(left, top - 960, left + 960, top), crs="EPSG:32633").load()
         from thor_geo.grid import Lattice
 

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +30,28 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# How often the first rank looks for the other ranks' markers, and how long it waits for the next.
+_POLL_SECONDS = 0.5
+_STALL_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """What one predict run of Lightning has open."""
+    """What one predict run of Lightning has open.
+
+    Attributes:
+        opened: The run.
+        shards: Writes them.
+        todo: Shards without a good marker when the run began, over all ranks.
+        stale: Markers that a retry is about to replace.
+        since: When it began, UTC.
+        began: Likewise, on the steady clock.
+    """
 
     opened: OpenRun
     shards: ShardWriter
+    todo: tuple[Shard, ...]
+    stale: Mapping[str, Marker]
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     began: float = field(default_factory=time.monotonic)
 
@@ -48,8 +63,12 @@ class RunWriter(BasePredictionWriter):
     computed: pooled file, map, failures, and last the marker. An interruption costs at most the
     shards in the making, and nothing that is written.
 
+    A datamodule with the attribute `ledger` gets this writer as its ledger: it calls `open` before
+    it fetches anything, and asks `finished` which shards to leave out.
+
     Attributes:
         run: The run directory.
+        config: The resolved config, to be kept in run.json; set by the command.
     """
 
     def __init__(
@@ -82,40 +101,77 @@ class RunWriter(BasePredictionWriter):
             )
         check_choice("output.dtype", dtype, Dtype)
         self.run = RunDirectory(dir)
+        self.config: Mapping[str, Any] | None = None
         self._pooled, self._grid, self._quicklook = pooled, grid, quicklook
         self._dtype: Dtype = dtype
-        self._stale: dict[str, Marker] = {}
+        self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
         self._session: _Session | None = None
-        self._told = False
-
-    def settings(self) -> dict[str, JSON]:
-        """Return what of this writer changes the numbers."""
-        return {"pooled": self._pooled, "grid": self._grid, "dtype": self._dtype}
+        self._summary: Summary | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse a directory that cannot be written, before any rank starts to work."""
+        """Refuse a directory that cannot be written, and become the datamodule's ledger.
+
+        Raises:
+            RunDirectoryError: If the directory cannot be written.
+        """
         super().setup(trainer, pl_module, stage)
         if stage != "predict":
             return
         self.run.check_writable()
-        self._session, self._told = None, False
-        # What a retry is about to replace. Ranks meet at a barrier after setup and before the
-        # first batch, so no marker of this run is among them.
+        self._around, self._session, self._summary = (trainer, pl_module), None, None
         datamodule: Any = getattr(trainer, "datamodule", None)
-        markers = {
-            shard.id: Marker.read(self.run.marker_of(shard))
-            for shard in getattr(datamodule, "shards_to_do", ())
-        }
-        self._stale = {name: marker for name, marker in markers.items() if marker is not None}
+        if hasattr(datamodule, "ledger"):
+            datamodule.ledger = self
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Bind the directory to this run.
+    def open(self) -> None:
+        """Create or join the run directory; later calls do nothing.
+
+        Every rank must call it before any rank writes (in `predict_dataloader` Lightning sees to
+        that with a barrier): what is left to do is decided here.
 
         Raises:
             RunDirectoryError: If it belongs to another run.
             ConfigError: If the model does not give what is to be written, or tiles overlap.
         """
-        self._open(trainer, pl_module)
+        if self._session is not None:
+            return
+        if self._around is None:
+            raise RuntimeError("RunWriter.open() needs Lightning's setup first")
+        opened = open_run(*self._around, self.settings(), self.config)
+        shapes = self._shapes(opened)
+        store = None
+        if shapes.grid is not None:
+            store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
+        self.run.prepare(opened.settings, opened.info, opened.plan)
+        if store is not None:
+            store.create(self.run.metadata)
+        todo = tuple(shard for shard in opened.plan.shards if not self.run.finished(shard))
+        markers = {shard.id: Marker.read(self.run.marker_of(shard)) for shard in todo}
+        self._session = _Session(
+            opened=opened,
+            shards=ShardWriter(self.run, opened.plan, shapes, opened.window, store),
+            todo=todo,
+            stale={name: marker for name, marker in markers.items() if marker is not None},
+        )
+        if not todo and self._around[0].is_global_zero:
+            # Lightning calls no predict hook when there is nothing to predict.
+            self._finish()
+
+    def finished(self, shard: Shard) -> bool:
+        """Return whether a shard needed no more work when the run began."""
+        self.open()
+        return shard.id not in {left.id for left in self.todo}
+
+    @property
+    def todo(self) -> tuple[Shard, ...]:
+        """Shards that needed work when the run began, over all ranks, in plan order."""
+        self.open()
+        assert self._session is not None
+        return self._session.todo
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the run, for a datamodule that knows no ledger."""
+        self.open()
 
     def write_on_batch_end(
         self,
@@ -128,13 +184,17 @@ class RunWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Collect a batch, and write its shard when that is complete."""
-        self._open(trainer, pl_module).shards.add(prediction, batch)
+        assert self._session is not None, "on_predict_start opens it"
+        self._session.shards.add(prediction, batch)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for the last shard; on the first rank, draw and sum up if this job is done."""
-        self._open(trainer, pl_module).shards.close()
-        if trainer.is_global_zero and not self.waiting_for():
-            self.finish(trainer, pl_module)
+        """Wait for the last shard; on the first rank for the others', then draw and sum up."""
+        assert self._session is not None, "on_predict_start opens it"
+        self._session.shards.close()
+        if trainer.is_global_zero:
+            if trainer.world_size > 1:
+                self._wait_for_ranks()
+            self._finish()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -147,70 +207,59 @@ class RunWriter(BasePredictionWriter):
         except Exception:  # the exception that stopped the run must stay the one that is raised
             _log.exception("The shard being written when the run stopped was not finished")
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Sum up a run that had nothing left to do: Lightning then calls no predict hook.
-
-        Raises:
-            RunDirectoryError: If the directory belongs to another run.
-        """
-        if stage == "predict" and self._session is None:
-            self.on_predict_end(trainer, pl_module)
-
-    def waiting_for(self) -> tuple[Shard, ...]:
-        """Return this job's shards that no rank has finished in this run yet.
-
-        Raises:
-            RuntimeError: If the run has not started.
-        """
-        if self._session is None:
-            raise RuntimeError("waiting_for() needs a run that has started")
+    def unwritten(self) -> tuple[Shard, ...]:
+        """Return the shards to do that no rank has written yet."""
         return tuple(
             shard
-            for shard in self._session.opened.shards
+            for shard in self.todo
             if (marker := Marker.read(self.run.marker_of(shard))) is None
-            or marker == self._stale.get(shard.id)
+            or (self._session is not None and marker == self._session.stale.get(shard.id))
         )
 
-    def finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Summary:
-        """Draw the quicklook and print the summary, once; called again, only sum up.
+    def failures(self) -> int:
+        """Return how many tiles of the run have failed or were not reached; 0 is success.
 
-        The picture is drawn when every shard of the plan is there, not only this job's.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The model.
-
-        Returns:
-            The summary, which knows of failures.
+        Known on the first rank, after the run.
         """
-        session = self._open(trainer, pl_module)
-        opened, seconds = session.opened, time.monotonic() - session.began
-        first, self._told = not self._told, True
+        summary = self._summary
+        return 0 if summary is None else summary.failed + summary.tiles[1] - summary.tiles[0]
+
+    def settings(self) -> dict[str, JSON]:
+        """Return what of this writer changes the numbers."""
+        return {"pooled": self._pooled, "grid": self._grid, "dtype": self._dtype}
+
+    def _wait_for_ranks(self) -> None:
+        """Wait for the other ranks' markers: no collective, which a dead rank would block."""
+        left, since = self.unwritten(), time.monotonic()
+        while left and time.monotonic() - since < _STALL_SECONDS:
+            time.sleep(_POLL_SECONDS)
+            now = self.unwritten()
+            if len(now) < len(left):
+                since = time.monotonic()
+            left = now
+        if left:
+            _log.error(
+                "No other rank has finished a shard for %.0f min; %d are missing, the first is "
+                "%s. Run the same command again to make them.",
+                _STALL_SECONDS / 60,
+                len(left),
+                left[0].id,
+            )
+
+    def _finish(self) -> None:
+        """Draw the quicklook if every shard is there, and print the summary."""
+        assert self._session is not None
+        session, opened = self._session, self._session.opened
+        seconds = time.monotonic() - session.began
+        drawn = not session.todo and self.run.quicklook.exists()
         try:
-            if first and self._quicklook and not self.run.unmarked(opened.plan.shards):
+            if self._quicklook and not drawn and not self.run.unmarked(opened.plan.shards):
                 from thor_geo.writers.quicklook import write_quicklook
 
                 write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
         finally:  # the embeddings are complete even where the picture fails
-            summary = summarise(self.run, opened.plan, since=session.since, seconds=seconds)
-            if first:
-                print(f"\n{summary}\n", file=sys.stdout, flush=True)
-        return summary
-
-    def _open(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> _Session:
-        if self._session is not None:
-            return self._session
-        opened = open_run(trainer, pl_module, self.settings())
-        shapes = self._shapes(opened)
-        store = None
-        if shapes.grid is not None:
-            store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
-        self.run.prepare(opened.settings, opened.info, opened.plan)
-        if store is not None:
-            store.create(self.run.metadata)
-        shards = ShardWriter(self.run, opened.plan, shapes, opened.window, store)
-        self._session = _Session(opened=opened, shards=shards)
-        return self._session
+            self._summary = summarise(self.run, opened.plan, since=session.since, seconds=seconds)
+            print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
 
     def _shapes(self, opened: OpenRun) -> Shapes:
         for name, wanted in (("pooled", self._pooled), ("grid", self._grid)):
