@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from thor_geo.emulator._faults import FaultPlan as FaultPlan
     from thor_geo.emulator._faults import FaultRule as FaultRule
     from thor_geo.emulator._main import main as main
-    from thor_geo.emulator.generate import Acquisition as Acquisition
+    from thor_geo.emulator._scenes import Acquisition as Acquisition
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
     from thor_geo.emulator.launch import EmulatorProcess as EmulatorProcess
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Looked up on first use: a run that only launches the emulator loads neither rasterio nor pyproj.
 _MODULES = {
-    "Acquisition": "generate",
+    "Acquisition": "_scenes",
     "Archive": "_archive",
     "ArchiveError": "_errors",
     "EmulatorProcess": "launch",

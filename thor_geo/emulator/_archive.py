@@ -125,7 +125,6 @@ class _Header:
     """What a raster's header says."""
 
     grid: Grid
-    footprint: Footprint
     dtypes: tuple[str, ...]
     nodata: float
 
@@ -207,8 +206,7 @@ class _Reader:
             with rasterio.open(path) as source:
                 code = source.crs.to_epsg() if source.crs else None
                 transform, nodata = source.transform, source.nodata
-                bounds, dtypes = tuple(source.bounds), tuple(source.dtypes)
-                width, height = source.width, source.height
+                dtypes, width, height = tuple(source.dtypes), source.width, source.height
         except RasterioIOError as error:
             raise ArchiveError(f"{path}: not a readable raster ({error}).") from error
         if code is None:
@@ -219,20 +217,17 @@ class _Reader:
         grid = Grid(crs=crs, transform=tuple(transform)[:6], width=width, height=height)
         return _Header(
             grid=grid,
-            footprint=Footprint(crs, bounds),
             dtypes=dtypes,
             nodata=0.0 if nodata is None else float(nodata),
         )
 
     def _image(self, bands: list[Band], properties: Mapping[str, Any]) -> Image:
-        first = bands[0].grid
-        assert first is not None  # `_band` always sets it
-        for header in self.headers.values():
-            if header.grid == first:
-                return Image(
-                    bands=tuple(bands), properties=properties, footprint=(header.footprint,)
-                )
-        raise AssertionError("unreachable: the first band's header was just read")
+        grid = bands[0].grid
+        assert grid is not None  # `_band` always sets it
+        a, _, left, _, e, top = grid.transform
+        bounds = (left, top + e * grid.height, left + a * grid.width, top)
+        footprint = Footprint(grid.crs, bounds)
+        return Image(bands=tuple(bands), properties=properties, footprint=(footprint,))
 
 
 def earth_engine_name(name: str) -> str:

@@ -212,7 +212,7 @@ def _property_names(element: Any) -> list[str]:
     return sorted(expect(element, Image, "element").properties)
 
 
-@function("Element.copyProperties")
+@function("Element.copyProperties", "Image.copyProperties")
 def _copy_properties(destination: Any, source: Any, properties: Any = None) -> Image:
     """Without a list, all properties but those of the system, as on the service."""
     target, other = expect(destination, Image, "destination"), expect(source, Image, "source")

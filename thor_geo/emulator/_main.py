@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._faults import FaultPlan
 from thor_geo.emulator.generate import ensure_archive
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
@@ -65,13 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not options.scenes:
             parser.error("give --scenes DIR to serve, or --generate DIR to write an archive")
         return _serve(options)
-    except (ArchiveError, DependencyError) as error:
+    except (DependencyError, OSError, ValueError) as error:  # ArchiveError is a ValueError
         print(f"thor-geo emulator: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"thor-geo emulator: {error}", file=sys.stderr)
-    except ValueError as error:
-        print(f"thor-geo emulator: {error}", file=sys.stderr)
-    return 1
+        return 1
 
 
 def _generate(folder: Path, seed: int) -> int:
@@ -100,7 +95,7 @@ def _serve(options: argparse.Namespace) -> int:
         max_concurrent=options.max_concurrent,
     )
     # Children are ended with SIGTERM; both ways out are the same.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.parent_pid is not None:
         threading.Thread(target=_follow, args=(options.parent_pid,), daemon=True).start()
     for name, archive in server.archives.items():
@@ -120,6 +115,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"\nStopped after {summary['requests']} requests.", flush=True)
     finally:
         server.stop()
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -23,7 +23,7 @@ MAX_SIDE = 32768
 MAX_BANDS = 1024
 
 #: Pixels of the strips in which a request is computed, which bounds its memory.
-STRIP_PIXELS = 2**17
+STRIP_PIXELS = 2**16
 
 FIELDS = {"expression", "fileFormat", "grid", "bandIds", "workloadTag"}
 

@@ -23,7 +23,8 @@ T = TypeVar("T")
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-#: Bytes of computed bands that one frame keeps. 12 scenes' masks of a 2^17 pixel strip are 2 MB.
+#: Bytes of computed bands that one frame keeps: enough for 12 bands of 24 scenes on a strip of 2^16
+#: pixels, with their masks.
 FRAME_BUDGET = 96 * 2**20
 
 

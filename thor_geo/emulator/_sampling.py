@@ -42,8 +42,10 @@ def scene_node(path: Path, number: int, dtype: npt.DTypeLike, grid: Grid, nodata
         window = Window(left, top, right - left, bottom - top)
         block = frame.files.dataset(path).read(number, window=window)
         values = _take(block, rows - top, columns - left)
-        valid = ~np.isnan(values) if np.isnan(nodata) else values != nodata
-        mask = inside & valid
+        mask = ~np.isnan(values) if np.isnan(nodata) else values != nodata
+        if nodata == 0 and inside.all():
+            return Raster(values, mask)
+        mask &= inside
         # Values under the mask are zero, whatever the nodata value is.
         return Raster(np.where(mask, values, np.zeros((), dtype=dtype)), mask)
 

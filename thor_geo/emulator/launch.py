@@ -86,6 +86,8 @@ class EmulatorProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=stderr,
+                    # Ctrl-C is for the parent, which still needs answers while it ends.
+                    start_new_session=True,
                 )
             try:
                 self._url = self._wait(announce, errors)

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -76,6 +77,7 @@ class EmulatorServer:
         self.catalog = Catalog(self.archives)
         self.statistics = Statistics()
         self.max_concurrent = max_concurrent
+        self._lock, self._serving = threading.Lock(), 0
         self.set_faults(faults)
         discovery_document(), algorithms()  # fail now rather than in the first request
         # More computations at once than cores only cost memory; the others wait their turn.
@@ -83,6 +85,25 @@ class EmulatorServer:
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.emulator = self
         self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for requests in flight.
+
+        Raises:
+            RequestError: With HTTP 429, if all are taken.
+        """
+        with self._lock:
+            if self._serving >= self.max_concurrent:
+                raise RequestError(
+                    f"Too many concurrent requests: at most {self.max_concurrent} are served.", 429
+                )
+            self._serving += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._serving -= 1
 
     @property
     def url(self) -> str:
@@ -170,20 +191,25 @@ class _Handler(BaseHTTPRequestHandler):
         # Always read, so that the next request on this connection starts in the right place.
         self._handle(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
+    # Answered with 404: the default answer, 501, would make the client try again and again.
+    do_DELETE = do_PATCH = do_PUT = do_POST  # noqa: N815
+
     def _handle(self, raw: bytes) -> None:
         kind, project = self._route()
         if kind == "stats":
             text = json.dumps(self.server.emulator.statistics.summary(), indent=1)
             self._send(200, text.encode(), "application/json", {})
             return
-        with self.server.emulator.statistics.track(kind) as record:
+        with self.server.emulator.statistics.track(kind) as record, ExitStack() as held:
             record.bytes_in = len(raw)
             rule: FaultRule | None = None
             extra: dict[str, str] = {}
             try:
-                body = _decode(raw) if self.command == "POST" else {}
+                body = _decode(raw) if ":" in kind else {}
                 record.pixels = request_pixels(body)
-                rule = self._admit(kind, raw, record.pixels)
+                if ":" in kind:
+                    held.enter_context(self.server.emulator.place())
+                rule = self._fault(kind, raw, record.pixels)
                 extra = dict(rule.headers) if rule else {}
                 if rule and rule.status is not None:
                     message = rule.message.replace("{project}", project)
@@ -214,20 +240,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return kind, found.groupdict().get("project", "")
         return "unknown", ""
 
-    def _admit(self, kind: str, raw: bytes, pixels: int) -> FaultRule | None:
-        """Apply the limit of concurrency, then latency and the fault plan."""
-        emulator = self.server.emulator
+    def _fault(self, kind: str, raw: bytes, pixels: int) -> FaultRule | None:
+        """Wait out latency and delay, and return the rule of the fault plan to apply."""
         if kind == "unknown":
             return None
-        in_flight = emulator.statistics.in_flight
-        if self.command == "POST" and in_flight > emulator.max_concurrent:
-            raise RequestError(
-                f"Too many concurrent requests: {in_flight} in flight, at most "
-                f"{emulator.max_concurrent} are served.",
-                429,
-            )
-        rule = emulator.faults.next(kind, raw, pixels)
-        latency = emulator.faults.plan.latency_s if self.command == "POST" else 0.0
+        faults = self.server.emulator.faults
+        rule = faults.next(kind, raw, pixels)
+        latency = faults.plan.latency_s if ":" in kind else 0.0
         delay = latency + (rule.delay_s if rule else 0.0)
         if delay:
             time.sleep(delay)

@@ -1,0 +1,215 @@
+"""Writes the scenes of a generated archive as GeoTIFFs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from pyproj import Transformer
+from rasterio.transform import from_origin
+
+from thor_geo.emulator._landscape import PIXEL, Landscape, make_landscape, make_weather
+from thor_geo.emulator._mgrs import mgrs_tile
+from thor_geo.emulator._spectra import (
+    RESOLUTION,
+    classify,
+    make_surface,
+    reflectance,
+    sun_zenith,
+)
+
+#: Scenes start and end on multiples of this, so that all resolutions share their corners.
+LATTICE = 60
+#: The upper end of what Level-2A's reflectances reach over bright clouds.
+MAX_DN = 16000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acquisition:
+    """One overpass.
+
+    Args:
+        date: ISO date.
+        cloud_cover: Share of the ground under clouds, 0 to 1.
+        coverage: Share of the ground inside the swath; the rest has no data.
+    """
+
+    date: str
+    cloud_cover: float
+    coverage: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Zone:
+    """One UTM zone's square, and which pixel of the landscape each of its pixels shows."""
+
+    epsg: int
+    left: int
+    top: int
+    lookup: dict[int, npt.NDArray[np.int32]]  # by resolution
+
+
+def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _Zone:
+    lon, lat = center
+    local = f"+proj=aeqd +lon_0={lon!r} +lat_0={lat!r} +datum=WGS84"
+    x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
+    left = round((x - size_m / 2) / LATTICE) * LATTICE
+    top = round((y + size_m / 2) / LATTICE) * LATTICE
+    transformer = Transformer.from_crs(f"EPSG:{epsg}", local, always_xy=True)
+    lookup = {}
+    for resolution in (10, 20, 60):
+        steps = (np.arange(size_m // resolution) + 0.5) * resolution
+        u, v = transformer.transform(*np.meshgrid(left + steps, top - steps))
+        column = np.clip(np.floor(u / PIXEL + n / 2), 0, n - 1).astype(np.int32)
+        row = np.clip(np.floor(n / 2 - v / PIXEL), 0, n - 1).astype(np.int32)
+        lookup[resolution] = row * np.int32(n) + column
+    return _Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+
+
+def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write every scene's rasters.
+
+    Args:
+        folder: Where to.
+        parameters: Those of the archive, as in its index.
+
+    Returns:
+        The index's entries, by zone within date.
+    """
+    center, size_m = tuple(parameters["center"]), parameters["size_m"]
+    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
+    n = math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
+    landscape = make_landscape(n, parameters["seed"])
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        zones = list(
+            pool.map(lambda epsg: _make_zone(epsg, center, size_m, n), parameters["zones"])
+        )
+        write = partial(_write_acquisition, folder, parameters, landscape, zones)
+        acquisitions = [Acquisition(**item) for item in parameters["acquisitions"]]
+        return [entry for entries in pool.map(write, range(len(acquisitions))) for entry in entries]
+
+
+def _write_acquisition(
+    folder: Path,
+    parameters: dict[str, Any],
+    landscape: Landscape,
+    zones: Sequence[_Zone],
+    number: int,
+) -> list[dict[str, Any]]:
+    """Write the scenes of one overpass."""
+    item = Acquisition(**parameters["acquisitions"][number])
+    moment = dt.datetime.fromisoformat(item.date).replace(hour=10, minute=40, second=31)
+    day, seed, n = moment.timetuple().tm_yday, parameters["seed"], landscape.size
+    surface = make_surface(landscape, day)
+    zenith = sun_zenith(parameters["center"][1], day)
+    weather = make_weather(n, item.cloud_cover, [seed, 2, number], zenith)
+    # The swath's edge runs a little west of south.
+    y, x = np.mgrid[:n, :n]
+    swath = (x + 0.2 * y).ravel()
+    seen = swath <= np.quantile(swath, item.coverage)
+    scl = np.where(seen, classify(surface, weather).ravel(), 0).astype(np.uint8)
+    stamp = moment.strftime("%Y%m%dT%H%M%S")
+    rasters: dict[tuple[int, int], list[tuple[str, npt.NDArray[Any]]]] = {}
+    rng = np.random.default_rng([seed, 3, number])
+    for band, resolution in RESOLUTION.items():
+        values = reflectance(surface, weather, band).ravel()
+        for zone in zones:
+            lookup = zone.lookup[resolution]
+            dn = values[lookup]
+            dn += (2 + np.float32(0.002) * dn) * rng.standard_normal(dn.shape, dtype=np.float32)
+            dn = np.where(seen[lookup], np.clip(np.rint(dn), 1, MAX_DN), 0)
+            rasters.setdefault((zone.epsg, resolution), []).append((band, dn.astype(np.uint16)))
+    entries: list[dict[str, Any]] = []
+    for zone in zones:
+        middle = parameters["size_m"] / 2
+        tile = mgrs_tile(zone.epsg, zone.left + middle, zone.top - middle)
+        name = f"{stamp}_{stamp}_T{tile}"
+        bands: list[dict[str, Any]] = []
+        for resolution in (10, 20, 60):
+            bands += _write(folder, f"{name}_{resolution}m.tif", zone, resolution,
+                            rasters[zone.epsg, resolution])  # fmt: skip
+        classes = scl[zone.lookup[20]]
+        bands += _write(folder, f"{name}_SCL.tif", zone, 20, [("SCL", classes)])
+        order = [*RESOLUTION, "SCL"]
+        bands.sort(key=lambda band: order.index(band["name"]))
+        entries.append(
+            {
+                "id": name,
+                "properties": {
+                    "system:time_start": int(moment.replace(tzinfo=dt.UTC).timestamp() * 1000),
+                    "MGRS_TILE": tile,
+                    # Offsets of 04.00 are already taken out, as in the harmonised collection.
+                    "PROCESSING_BASELINE": "04.00",
+                    "SPACECRAFT_NAME": "Sentinel-2A",
+                    "MEAN_SOLAR_ZENITH_ANGLE": round(zenith, 4),
+                    **_percentages(classes),
+                },
+                "bands": bands,
+            }
+        )
+    return entries
+
+
+def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Shares of the scene's classes in its pixels with data, counted."""
+    valid = max(int((scl != 0).sum()), 1)
+
+    def share(*classes: int) -> float:
+        return round(100 * float(np.isin(scl, classes).sum()) / valid, 4)
+
+    return {
+        "CLOUDY_PIXEL_PERCENTAGE": share(8, 9, 10),
+        "CLOUD_SHADOW_PERCENTAGE": share(3),
+        "SNOW_ICE_PERCENTAGE": share(11),
+        "VEGETATION_PERCENTAGE": share(4),
+        "WATER_PERCENTAGE": share(6),
+        "NODATA_PIXEL_PERCENTAGE": round(100 * float((scl == 0).mean()), 4),
+    }
+
+
+def _write(
+    folder: Path,
+    file: str,
+    zone: _Zone,
+    resolution: int,
+    bands: Sequence[tuple[str, npt.NDArray[Any]]],
+) -> list[dict[str, Any]]:
+    """Write one GeoTIFF and return its bands' entries in the index."""
+    height, width = bands[0][1].shape
+    tile = 256 if min(height, width) >= 256 else 16
+    with rasterio.open(
+        folder / file,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=len(bands),
+        dtype=bands[0][1].dtype,
+        crs=f"EPSG:{zone.epsg}",
+        transform=from_origin(zone.left, zone.top, resolution, resolution),
+        nodata=0,
+        tiled=True,
+        blockxsize=tile,
+        blockysize=tile,
+        interleave="band",
+        compress="deflate",
+        predictor=2,
+        zlevel=4,
+    ) as target:
+        for number, (name, values) in enumerate(bands, 1):
+            target.write(values, number)
+            target.set_band_description(number, name)
+    return [
+        {"name": name, "file": file, "index": number} for number, (name, _) in enumerate(bands, 1)
+    ]
