@@ -43,6 +43,7 @@ class _Session:
         opened: The run.
         shards: Writes them.
         todo: Shards without a good marker when the run began, over all ranks.
+        todo_ids: Their ids.
         stale: Markers that a retry is about to replace.
         since: When it began, UTC.
         began: Likewise, on the steady clock.
@@ -51,6 +52,7 @@ class _Session:
     opened: OpenRun
     shards: ShardWriter
     todo: tuple[Shard, ...]
+    todo_ids: frozenset[str]
     stale: Mapping[str, Marker]
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     began: float = field(default_factory=time.monotonic)
@@ -151,6 +153,7 @@ class RunWriter(BasePredictionWriter):
             opened=opened,
             shards=ShardWriter(self.run, opened.plan, shapes, opened.window, store),
             todo=todo,
+            todo_ids=frozenset(shard.id for shard in todo),
             stale={name: marker for name, marker in markers.items() if marker is not None},
         )
         if not todo and self._around[0].is_global_zero:
@@ -160,7 +163,8 @@ class RunWriter(BasePredictionWriter):
     def finished(self, shard: Shard) -> bool:
         """Return whether a shard needed no more work when the run began."""
         self.open()
-        return shard.id not in {left.id for left in self.todo}
+        assert self._session is not None
+        return shard.id not in self._session.todo_ids
 
     @property
     def todo(self) -> tuple[Shard, ...]:
@@ -216,13 +220,10 @@ class RunWriter(BasePredictionWriter):
             or (self._session is not None and marker == self._session.stale.get(shard.id))
         )
 
-    def failures(self) -> int:
-        """Return how many tiles of the run have failed or were not reached; 0 is success.
-
-        Known on the first rank, after the run.
-        """
-        summary = self._summary
-        return 0 if summary is None else summary.failed + summary.tiles[1] - summary.tiles[0]
+    @property
+    def summary(self) -> Summary | None:
+        """What the run did; None before its end, and on every rank but the first."""
+        return self._summary
 
     def settings(self) -> dict[str, JSON]:
         """Return what of this writer changes the numbers."""

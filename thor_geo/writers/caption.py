@@ -25,19 +25,21 @@ class Caption:
 def caption_of(run: RunDirectory, plan: Plan) -> Caption:
     """Word the caption of a run from its run.json.
 
-    Reads ``settings.model`` (`model_key`, `pretrained`, `ckpt`, `seed`, `patch_size`) and
-    ``settings.data`` (`start`, `end`, `source`); what a custom class does not give is left out.
+    Reads of the model `model_key`, `patch_size`, `pretrained`, `ckpt` and `weights` (a note), of
+    the data `start`, `end`, `collection` and `source`, from settings or info; what a custom class
+    does not give is left out.
     """
     document = run.document()
-    settings: Mapping[str, Any] = document["settings"]
-    model: Mapping[str, Any] = settings.get("model") or {}
-    data: Mapping[str, Any] = settings.get("data") or {}
+    model, data = (
+        {**document["settings"].get(part, {}), **document["info"].get(part, {})}
+        for part in ("model", "data")
+    )
     name = model.get("model_key")
     lattice = plan.lattices[0]
     side = lattice.tile_size * lattice.resolution / 1000
     parts = [
         f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else "",
-        str(data.get("source") or ""),
+        _source(data),
         f"{len(plan):,} {'tile' if len(plan) == 1 else 'tiles'} of {side:g} km",
         f"{plan.area_km2:,.0f} km²",
         f"patch {model['patch_size']} px" if "patch_size" in model else "",
@@ -53,8 +55,14 @@ def caption_of(run: RunDirectory, plan: Plan) -> Caption:
 def _notice(model: Mapping[str, Any]) -> str:
     if model.get("pretrained") is not False or model.get("ckpt"):
         return ""
-    seed = f" (seed {model['seed']})" if model.get("seed") is not None else ""
-    return f"random weights{seed}: colours show structure, not meaning"
+    return f"{model.get('weights') or 'random weights'}: colours show structure, not meaning"
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    collection, source = data.get("collection"), data.get("source")
+    if collection and source == "emulator":
+        return f"{collection} (emulator)"
+    return str(collection or source or "")
 
 
 def _day(value: object) -> str:

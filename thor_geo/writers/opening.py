@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds
-from thor_geo.plan import Plan, Shard
+from thor_geo.plan import Plan
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.fingerprint import JSON
 
@@ -44,7 +45,6 @@ class OpenRun:
 
     Attributes:
         plan: The plan.
-        shards: The shards that this job still has to do, over all its ranks.
         window: Time window of the composites.
         settings: Everything that changes the numbers.
         info: What else a reader should know.
@@ -54,7 +54,6 @@ class OpenRun:
     """
 
     plan: Plan
-    shards: tuple[Shard, ...]
     window: TemporalSpec
     settings: dict[str, JSON]
     info: dict[str, JSON]
@@ -63,25 +62,31 @@ class OpenRun:
 
 
 def open_run(
-    trainer: pl.Trainer, pl_module: pl.LightningModule, output: Mapping[str, JSON]
+    trainer: pl.Trainer,
+    pl_module: pl.LightningModule,
+    output: Mapping[str, JSON],
+    config: Mapping[str, Any] | None = None,
 ) -> OpenRun:
     """Gather the run from Lightning's objects; called when data and model are set up.
 
-    Asks ``datamodule.plan``, ``.shards_to_do``, ``.settings()`` (with ``start`` and ``end``),
-    ``.info()`` and, if it is there, ``.truecolour``; ``pl_module.settings()``, ``.info()`` and
-    ``.output_shapes()``. Settings and infos are JSON and say nothing about machines or ranks.
+    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``), ``.info()`` and, if it
+    is there, ``.truecolour``; ``pl_module.settings()``, ``.info()`` and ``.output_shapes()``.
+    Settings are everything that changes the numbers. Settings and infos are JSON and say nothing
+    about machines or ranks, as every output carries them.
 
     Args:
         trainer: The trainer.
         pl_module: The model.
         output: The writer's own settings that change numbers.
-    """
-    import torch
+        config: The resolved config of the command, for run.json only.
 
+    Raises:
+        ConfigError: If the datamodule has no plan.
+    """
     # Lightning's classes do not declare what these add, and any class may add it.
     datamodule: Any = getattr(trainer, "datamodule", None)
     module: Any = pl_module
-    if datamodule is None or not hasattr(datamodule, "plan"):
+    if getattr(datamodule, "plan", None) is None:
         raise ConfigError(
             "data",
             type(datamodule).__name__,
@@ -89,26 +94,23 @@ def open_run(
             "Run with datamodules.CompositeDataModule, or one with the same attributes.",
         )
     data_settings: dict[str, JSON] = dict(datamodule.settings())
+    info: dict[str, JSON] = {
+        "data": dict(datamodule.info()),
+        "model": dict(module.info()),
+        "packages": _versions(),
+    }
+    if config is not None:
+        # Paths and other objects become text: a record for people, not for the fingerprint.
+        info["config"] = json.loads(json.dumps(config, default=str))
     return OpenRun(
         plan=datamodule.plan,
-        shards=tuple(datamodule.shards_to_do),
         window=TemporalSpec.range(str(data_settings["start"]), str(data_settings["end"])),
         settings={
             "data": data_settings,
             "model": dict(module.settings()),
             "output": dict(output),
-            "compute": {
-                "precision": str(trainer.precision),
-                "device": module.device.type,
-                "threads": torch.get_num_threads(),
-                "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            },
         },
-        info={
-            "data": dict(datamodule.info()),
-            "model": dict(module.info()),
-            "packages": _versions(),
-        },
+        info=info,
         shapes=dict(module.output_shapes()),
         truecolour=getattr(datamodule, "truecolour", None),
     )

@@ -36,7 +36,7 @@ def draw_truecolour(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
 def draw_embeddings(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
     """Draw the embeddings as colours, with scale and north."""
     _image(axes, picture.embeddings, picture.bounds)
-    _frame(axes, picture, "Embeddings, principal components", first=first)
+    _frame(axes, picture, "Embeddings (PCA)", first=first)
     _scale_bar(axes, picture.bounds)
     _north(axes)
     _legend(axes, picture)
@@ -64,7 +64,7 @@ def draw_observations(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
     assert isinstance(figure, Figure)
     box = axes.get_position()
     high = figure.get_figheight()
-    bar = figure.add_axes((box.x0, box.y0 - 0.72 / high, box.width, 0.11 / high))
+    bar = figure.add_axes((box.x0, box.y0 - 0.7 / high, box.width, 0.11 / high))
     colours = figure.colorbar(image, cax=bar, orientation="horizontal")
     colours.set_label("mean per pixel and tile", fontsize=10, color=MUTED)
     colours.outline.set_edgecolor("#c9d1d8")
@@ -93,7 +93,7 @@ def _frame(axes: Axes, picture: ZonePicture, title: str, *, first: bool) -> None
     extent = axes.get_window_extent()
     for axis, pixels in ((axes.xaxis, extent.width), (axes.yaxis, extent.height)):
         many = max(1, int(pixels * 72 / axes.figure.dpi / _TICK_POINTS))
-        axis.set_major_locator(MaxNLocator(nbins=min(many, 8), steps=[1, 2, 5, 10]))
+        axis.set_major_locator(MaxNLocator(nbins=min(many, 8), steps=[1, 2, 5, 10], min_n_ticks=1))
         axis.set_major_formatter(FuncFormatter(lambda metres, _: f"{metres / 1000:g}"))
     axes.tick_params(labelsize=10, colors=MUTED, length=4, width=0.8)
     zone = zone_name(picture.epsg)[3:].upper()
@@ -166,7 +166,7 @@ def _label_tiles(axes: Axes, picture: ZonePicture) -> None:
             axes.text(
                 left + (col + 0.5) * side,
                 top - (row + 0.5) * side,
-                f"{value:.1f}" if width > 1.4 * _LABEL_POINTS else f"{value:.0f}",
+                f"{value:.1f}" if value < 10 else f"{value:.0f}",
                 fontsize=9,
                 color="white" if value > dark else INK,
                 ha="center",

@@ -74,7 +74,9 @@ class _Zone:
         left, top = x + self.west * step, y + self.north * step
         return left, top - self.rows * step, left + self.cols * step, top
 
-    def place(self, plan: Plan, shard: Shard) -> tuple[npt.NDArray[np.int64], ...]:
+    def place(
+        self, plan: Plan, shard: Shard
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return rows and columns of a shard's tiles."""
         chosen = slice(shard.start, shard.stop)
         return self.north - plan.row[chosen], plan.col[chosen] - self.west
@@ -242,24 +244,14 @@ def _fit(source: _Grid | _Pooled, plan: Plan) -> Colours | None:
 
 
 def _true_colours(plan: Plan, zone: _Zone, truecolour: TrueColour) -> Image | None:
-    """Ask for pixels shard by shard; pixels outside the plan's tiles stay transparent."""
-    k, tile_side = zone.lattice.shard_tiles, zone.lattice.step
-    per_tile = max(1, min(tile_side, MAX_SIDE // max(zone.rows, zone.cols)))
-    image = np.zeros((zone.rows * per_tile, zone.cols * per_tile, 4), dtype=np.uint8)
-    found = False
+    """Ask for a zone's pixels; those outside the plan's tiles become transparent."""
+    per_tile = max(1, min(zone.lattice.step, MAX_SIDE // max(zone.rows, zone.cols)))
+    shape = (zone.rows * per_tile, zone.cols * per_tile)
+    pixels = truecolour(zone.epsg, zone.bounds, shape)
+    if pixels is None:
+        return None
+    planned = np.zeros((zone.rows, zone.cols), dtype=np.uint8)
     for shard in zone.shards:
-        pixels = truecolour(zone.epsg, shard.square.bounds, (k * per_tile, k * per_tile))
-        if pixels is None:
-            continue
-        found = True
-        tiles = pixels.reshape(k, per_tile, k, per_tile, 3).swapaxes(1, 2)
-        # Rows and columns of the shard's own north-west tile, which may not be in the plan.
-        north = zone.north - shard.square.top // tile_side
-        west = shard.square.left // tile_side - zone.west
-        for row, col in zip(*zone.place(plan, shard), strict=True):
-            part = image[
-                row * per_tile : (row + 1) * per_tile, col * per_tile : (col + 1) * per_tile
-            ]
-            part[..., :3] = tiles[row - north, col - west]
-            part[..., 3] = 255
-    return image if found else None
+        planned[zone.place(plan, shard)] = 255
+    alpha = planned.repeat(per_tile, axis=0).repeat(per_tile, axis=1)
+    return np.dstack([pixels, alpha])

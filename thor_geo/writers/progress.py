@@ -57,8 +57,8 @@ class Rate:
 class TileProgressBar(ProgressBar):
     """Progress in tiles, with rate, time left, shards and failures.
 
-    Counts the tiles of this job over all ranks: its own as they come, the other ranks' as their
-    shards' markers appear. Only the first rank shows anything.
+    Counts the tiles that the run still had to do, over all ranks: its own as they come, the other
+    ranks' as their shards' markers appear. Only the first rank shows anything.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
@@ -89,11 +89,11 @@ class TileProgressBar(ProgressBar):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start counting."""
-        datamodule: Any = getattr(trainer, "datamodule", None)
-        self._shards: dict[str, Shard] = {shard.id: shard for shard in datamodule.shards_to_do}
-        self._starts = sorted(self._shards.values(), key=lambda shard: shard.start)
-        self._total = sum(map(len, self._starts))
         writer = next((c for c in _callbacks(trainer) if isinstance(c, RunWriter)), None)
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        self._starts = datamodule.plan.shards if writer is None else writer.todo
+        self._shards: dict[str, Shard] = {shard.id: shard for shard in self._starts}
+        self._total = sum(map(len, self._starts))
         self._run: RunDirectory | None = None
         if writer is not None and trainer.world_size > 1:
             self._run = writer.run
@@ -163,7 +163,7 @@ class TileProgressBar(ProgressBar):
 
     @property
     def done(self) -> int:
-        """Tiles done by all ranks of this job."""
+        """Tiles done by all ranks."""
         return sum(self._own.values()) + sum(len(self._shards[shard]) for shard in self._others)
 
     @property

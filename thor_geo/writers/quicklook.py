@@ -27,7 +27,7 @@ _WIDTH = 16.0
 _LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
 _HEADER, _FOOTER = 1.2, 0.6
 # Above a map its title, below it ticks, axis label and colour bar.
-_ABOVE, _BELOW = 0.55, 0.95
+_ABOVE, _BELOW = 0.55, 1.1
 _MAX_MAP_HEIGHT = 8.5
 # The observations need less room than the maps beside them.
 _OBSERVATIONS_WIDTH = 0.62
@@ -54,9 +54,9 @@ def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | N
     Args:
         run: The run directory; every shard of the plan has a marker.
         plan: Its plan.
-        truecolour: Called per shard with its EPSG code, bounds in metres and a shape (rows,
-            columns); returns uint8 RGB of that shape, row 0 = north, or None. It must scale every
-            shard alike. None leaves the true colours out.
+        truecolour: Called once per zone with its EPSG code, bounds in metres and a shape (rows,
+            columns); returns uint8 RGB of that shape, row 0 = north, or None. None leaves the
+            true colours out.
     """
     pictures, colours = read_pictures(run, plan, truecolour)
     figure = draw_quicklook(pictures, colours, caption_of(run, plan))

@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 # Version of the directory's layout, for readers to come.
 _FORMAT = 1
+# Parts of `info` that tell of machines, paths and versions, not of the embeddings.
+_NOT_IN_OUTPUTS = frozenset({"config", "packages"})
 # Differing settings that a message names; the rest is counted.
 _NAMED = 8
 
@@ -184,13 +186,13 @@ class RunDirectory:
 
     @cached_property
     def metadata(self) -> str:
-        """What every output carries: fingerprint, settings and info but versions, as JSON text.
+        """What every output carries: fingerprint, settings and most of info, as JSON text.
 
         It says nothing about machines, so that outputs do not depend on them. Read once: settings
         and fingerprint do not change, and the first run's info stays.
         """
         document = self.document()
-        info = {key: value for key, value in document["info"].items() if key != "packages"}
+        info = {key: value for key, value in document["info"].items() if key not in _NOT_IN_OUTPUTS}
         return json.dumps(
             {"fingerprint": document["fingerprint"], "settings": document["settings"], **info},
             sort_keys=True,
@@ -226,7 +228,11 @@ class RunDirectory:
 
     def _compare(self, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         if theirs["fingerprint"] == ours["fingerprint"]:
-            changed = [key for key, _, _ in differences(ours["info"], theirs["info"])]
+            changed = [
+                key
+                for key, _, _ in differences(ours["info"], theirs["info"])
+                if not key.startswith("config")
+            ]
             if changed:
                 _log.warning(
                     "%s was begun with other %s. The settings agree, so it resumes; new shards may "
