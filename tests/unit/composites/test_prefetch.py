@@ -230,13 +230,16 @@ def test_what_goes_wrong_in_the_process_arrives_with_its_traceback(start: Start)
 
 
 PARENT = """
-import pathlib, pickle, sys, time
+import os, pathlib, pickle, sys, time
 from thor_geo.composites import Prefetcher
 if __name__ == "__main__":
     spec, blocks = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
     prefetcher = Prefetcher(spec, blocks)
     prefetcher.start()
-    print(prefetcher._process.pid, flush=True)
+    # A DataLoader worker that outlives its parent, and holds a copy of the pipe to the process.
+    worker = os.fork()
+    if worker:
+        print(prefetcher._process.pid, worker, flush=True)
     time.sleep(60)
 else:
     raise RuntimeError("the user's main module was imported a second time")
@@ -256,7 +259,7 @@ def test_the_process_dies_with_its_parent_and_leaves_main_alone(
         env={**os.environ, "PYTHONPATH": root},
     )
     assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+    child, worker = map(int, parent.stdout.readline().split())
     assert Path(f"/proc/{child}").exists() or sys.platform != "linux"
     parent.kill()
     parent.wait()
@@ -271,7 +274,10 @@ def test_the_process_dies_with_its_parent_and_leaves_main_alone(
         stat = Path(f"/proc/{child}/stat")
         return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
-    wait_for(gone)
+    try:
+        wait_for(gone)
+    finally:
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_closing_ends_the_process_even_in_the_middle_of_requests(

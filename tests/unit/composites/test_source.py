@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +134,35 @@ def test_a_direct_source_travels_without_its_client(direct: DirectSource, block:
     direct.get(block)
     again = pickle.loads(pickle.dumps(direct))
     assert again.get(block).read()[0].shape == (2, 64, 64)
+
+
+def test_a_forked_child_does_not_wait_for_threads_that_were_left_behind(
+    direct: DirectSource, block_at: Callable[[int], Block]
+) -> None:
+    direct.get(block_at(0))
+    assert direct._client is not None
+    # Another thread is about to take or give back a slot at the moment of the fork.
+    limiter, held, release = direct._client[1].limiter, threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with limiter._free:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)
+            code = int(direct.get(block_at(1)).read()[0][0, 0, 0] != 65)
+        finally:
+            os._exit(code)
+    release.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_waiting_without_a_prefetch_process_ends_at_once(
