@@ -50,8 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             from thor_geo.emulator import main as emulator
 
             return emulator(args[1:])
-    except ThorGeoError as error:
-        print(f"thor-geo: {type(error).__name__}: {error}", file=sys.stderr)
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        print(f"thor-geo: {type(explained).__name__}: {explained}", file=sys.stderr)
         return EXIT_ERROR
     print(f"thor-geo: unknown command {args[0]!r}. Choose predict or emulator.", file=sys.stderr)
     return EXIT_ERROR
+
+
+def _explained(error: BaseException | None) -> ThorGeoError | None:
+    """Return this project's own error behind an error (the parser wraps those of constructors)."""
+    while error is not None and not isinstance(error, ThorGeoError):
+        error = error.__cause__ or error.__context__
+    return error

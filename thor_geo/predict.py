@@ -116,7 +116,7 @@ def predict(args: Sequence[str]) -> int:
         args: Arguments, the first being ``predict``.
 
     Returns:
-        0, or 3 if tiles failed.
+        0, or 3 if tiles failed or are missing.
     """
     # Tips for other products, and what the machine has not got, are not worth a user's first lines.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
@@ -130,4 +130,5 @@ def predict(args: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *args]
     cli = make_cli()
     summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
-    return EXIT_FAILED_TILES if summary is not None and summary.failed else 0
+    left = summary is not None and (summary.failed or not summary.complete)
+    return EXIT_FAILED_TILES if left else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import shapely
 import xarray as xr
 
 from thor_geo.area import LONLAT, AreaSpec, transformer
+from thor_geo.cli import main
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
 from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import Archive, EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
+from thor_geo.grid import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
@@ -89,8 +92,6 @@ def check_against_the_parts(run: Path, tiles: gpd.GeoDataFrame, archive: Path, c
         row = tiles[tiles.epsg == 32633].iloc[0]
         _, _, left, _, _, top = row["transform"]
         area = AreaSpec(bbox=(left, top - 960, left + 960, top), crs="EPSG:32633").load()
-        from thor_geo.grid import Lattice
-
         dataset = CompositeDataset(
             source,
             area.geometry,
@@ -189,12 +190,23 @@ def test_an_area_without_scenes_gives_empty_tiles(
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_bad_input_fails_before_work_starts_and_says_what_to_do(
-    thor_geo: Any, quickstart: list[object], tmp_path: Path, args: list[str], says: str
+    quickstart: list[object],
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    says: str,
 ) -> None:
-    done = thor_geo(*quickstart, *args)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    # in this process: importing Lightning anew for each would take minutes
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["thor-geo"])
+    try:
+        code = main([*map(str, quickstart), *args])
+    except SystemExit as exit_of_the_parser:
+        code = exit_of_the_parser.code
+    assert code == 2
+    assert says in capsys.readouterr().err
     assert not (tmp_path / "run" / "pooled").exists()
     assert not (tmp_path / "cache" / "blocks").exists()
 
