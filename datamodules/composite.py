@@ -91,6 +91,7 @@ class CompositeDataModule(GeoDataModule):
         cache_dir: Path | None = None,
         concurrency: int = 40,
         ahead: int = 64,
+        strict: bool = False,
         labels: Path | None = None,
         split: tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_side: int = 2,
@@ -124,6 +125,7 @@ class CompositeDataModule(GeoDataModule):
             cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
             concurrency: Requests in flight, over all processes (a project may have 40).
             ahead: Blocks the prefetch process may be ahead of the model.
+            strict: Stop at values outside 0..10000 instead of clamping them.
             labels: Raster of integer labels, for fit, validate and test.
             split: Shares of train, val and test.
             split_side: Side in tiles of the squares that are split.
@@ -178,6 +180,7 @@ class CompositeDataModule(GeoDataModule):
         )
         self.concurrency = concurrency
         self.ahead = ahead
+        self.strict = strict
         self.labels = labels
         self.split = split
         self.split_side = split_side
@@ -414,6 +417,7 @@ class CompositeDataModule(GeoDataModule):
                 sensor=self.sensor,
                 window=self.window,
                 block_size=self.block_size,
+                strict=self.strict,
             )
         return PlanDataset(plan, zones, channels=len(self.sensor.bands))
 

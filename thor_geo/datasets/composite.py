@@ -21,7 +21,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.bands import STORAGE
 from thor_geo.composites import BlockSource
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, InputError
 from thor_geo.grid import Lattice, Rect, blocks_meeting
 from thor_geo.specs import SensorSpec, TemporalSpec
 
@@ -75,6 +75,7 @@ class CompositeDataset(GeoDataset):
         sensor: SensorSpec,
         window: TemporalSpec,
         block_size: int = 576,
+        strict: bool = False,
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         """Initialize a new CompositeDataset instance.
@@ -86,6 +87,7 @@ class CompositeDataset(GeoDataset):
             sensor: Bands and recipe.
             window: Time window of the composite.
             block_size: Side of a block in pixels.
+            strict: Refuse values outside the sensor's valid range instead of clamping them.
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
@@ -103,6 +105,7 @@ class CompositeDataset(GeoDataset):
         self.sensor = sensor
         self.window = window
         self.block_size = block_size
+        self.strict = strict
         self.transforms = transforms
         self.bands = sensor.bands
         self.paths = ()  # blocks are content-addressed: there are no files to search for
@@ -126,6 +129,7 @@ class CompositeDataset(GeoDataset):
         Raises:
             IndexError: If the query misses the area or the window.
             BlockError: If a block under the query could not be produced.
+            InputError: If *strict*, and a value lies outside the valid range.
         """
         x, y, t = self._disambiguate_slice(query)
         interval = pd.Interval(pd.Timestamp(t.start), pd.Timestamp(t.stop))
@@ -139,7 +143,7 @@ class CompositeDataset(GeoDataset):
         sample: dict[str, Any] = {
             "crs": self.crs,
             "bounds": query,
-            "image": torch.from_numpy(self._to_sample(pixels.image)),
+            "image": torch.from_numpy(self._to_sample(pixels.image, query)),
             "observations": torch.from_numpy(pixels.observations[None]),
             "scenes": pixels.scenes,
         }
@@ -214,10 +218,17 @@ class CompositeDataset(GeoDataset):
             figure.suptitle(suptitle)
         return figure
 
-    def _to_sample(self, image: npt.NDArray[np.uint16]) -> npt.NDArray[Any]:
+    def _to_sample(self, image: npt.NDArray[np.uint16], query: Any) -> npt.NDArray[Any]:
         storage = STORAGE[self.sensor.thor_bands[0].sensor]
         if storage.valid_range is not None:
-            image = np.clip(image, *storage.valid_range)
+            low, high = storage.valid_range
+            if self.strict and (outside := np.count_nonzero((image < low) | (image > high))):
+                raise InputError(
+                    f"`strict=True`: {outside} of {image.size} values at {query} lie outside "
+                    f"{low}..{high} (largest: {image.max()}). Mask them (mask='scl' removes most "
+                    "clouds), or leave strict off to clamp them."
+                )
+            image = np.clip(image, low, high)
         return image.astype(storage.sample)
 
     def _on_grid(self, x: slice, y: slice) -> Rect | None:

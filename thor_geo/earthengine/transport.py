@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httplib2  # type: ignore[import-untyped] # ships no type information
+import httplib2  # ships no type information
 import requests
 from requests.adapters import HTTPAdapter
 

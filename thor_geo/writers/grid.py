@@ -7,142 +7,24 @@ file, so that writers never share any. Chunks within it are a divisor of its sid
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.grid import Bounds, zone_name
+from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan, Shard
-from thor_geo.writers._files import beside, sync
+from thor_geo.writers._files import beside, sync, write_bytes
 from thor_geo.writers.georeference import array_attributes, coordinate_attributes, grid_mapping
+from thor_geo.writers.layout import chunk_side, zone_grids
 from thor_geo.writers.shard import Dtype
 
-#: Largest side of a chunk in cells, where the shard's side has a fitting divisor. With 64 a point
-#: costs a tenth of what it costs with 256, for 9 % more bytes.
-CHUNK_CELLS = 64
-# Below this side a chunk is mostly overhead.
-_CHUNK_FLOOR = 16
 # At level 3 with byte shuffle, embeddings shrink most for the time it takes.
 _ZSTD_LEVEL = 3
 
 ARRAY = "embeddings"
-
-
-def chunk_side(shard_side: int) -> int:
-    """Return the side of a chunk in cells.
-
-    The largest divisor of the shard's side within 16 to 64 (48 for 8 tiles of 18 cells); where
-    there is none, the smallest divisor from 64 on.
-
-    Args:
-        shard_side: Side of a shard in cells.
-    """
-    divisors = [d for d in range(1, shard_side + 1) if shard_side % d == 0]
-    fitting = [d for d in divisors if _CHUNK_FLOOR <= d <= CHUNK_CELLS]
-    return fitting[-1] if fitting else next((d for d in divisors if d >= CHUNK_CELLS), shard_side)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZoneGrid:
-    """Geometry of one zone's array: the rectangle of all its shards.
-
-    Attributes:
-        epsg: EPSG code.
-        bounds: Left, bottom, right, top in metres.
-        rows: Shards from north to south.
-        cols: Shards from west to east.
-        shard_side: Cells of a shard's side.
-        left: Column of the westernmost shard, in shards from the lattice's anchor.
-        top: Row of the northernmost shard, likewise.
-    """
-
-    epsg: int
-    bounds: Bounds
-    rows: int
-    cols: int
-    shard_side: int
-    left: int
-    top: int
-
-    @property
-    def name(self) -> str:
-        """Name of the group, e.g. ``utm32n``."""
-        return zone_name(self.epsg)
-
-    @property
-    def cell(self) -> float:
-        """Side of a cell in metres."""
-        return (self.bounds[2] - self.bounds[0]) / (self.cols * self.shard_side)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of cells."""
-        return self.rows * self.shard_side, self.cols * self.shard_side
-
-    @property
-    def x(self) -> npt.NDArray[np.float64]:
-        """Eastings of the cell centres, metres, ascending."""
-        return np.float64(self.bounds[0]) + (np.arange(self.shape[1]) + 0.5) * self.cell
-
-    @property
-    def y(self) -> npt.NDArray[np.float64]:
-        """Northings of the cell centres, metres, descending."""
-        return np.float64(self.bounds[3]) - (np.arange(self.shape[0]) + 0.5) * self.cell
-
-    def place(self, shard: Shard) -> tuple[int, int]:
-        """Return row and column of a shard, in shards from the upper left."""
-        side = shard.square.size
-        return self.top - shard.square.top // side, shard.square.left // side - self.left
-
-
-def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
-    """Lay out the arrays of a plan, by EPSG code.
-
-    Args:
-        plan: The plan.
-        tile_cells: Rows and columns of cells in a tile.
-
-    Raises:
-        ConfigError: If tiles overlap, or cells are not square.
-    """
-    lattice = plan.lattices[0]
-    if lattice.step != lattice.tile_size:
-        raise ConfigError(
-            "output.grid",
-            True,
-            f"tiles overlap (stride={lattice.step}, tile_size={lattice.tile_size}), and a map has "
-            "one value per cell",
-            f"Use stride={lattice.tile_size}, or output.grid=false for pooled vectors only.",
-        )
-    if tile_cells[0] != tile_cells[1]:
-        raise ConfigError(
-            "output.grid", tile_cells, "the map's cells are not square", "Use output.grid=false."
-        )
-    grids = {}
-    for epsg in sorted({shard.epsg for shard in plan.shards}):
-        squares = [shard.square for shard in plan.shards if shard.epsg == epsg]
-        side = squares[0].size
-        bounds = np.array([square.bounds for square in squares])
-        left, top = min(s.left for s in squares), max(s.top for s in squares)
-        grids[epsg] = ZoneGrid(
-            epsg=epsg,
-            bounds=(
-                float(bounds[:, 0].min()),
-                float(bounds[:, 1].min()),
-                float(bounds[:, 2].max()),
-                float(bounds[:, 3].max()),
-            ),
-            rows=(top - min(s.top for s in squares)) // side + 1,
-            cols=(max(s.left for s in squares) - left) // side + 1,
-            shard_side=lattice.shard_tiles * tile_cells[0],
-            left=left // side,
-            top=top // side,
-        )
-    return grids
 
 
 class GridStore:
@@ -171,7 +53,7 @@ class GridStore:
         self.zones = zone_grids(plan, (shape[1], shape[2]))
         self._bands = shape[0]
         self._dtype = dtype
-        self._arrays: dict[int, Any] = {}
+        self._encoders: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str) -> None:
         """Create groups, coordinates and attributes, or check that they are there.
@@ -211,11 +93,10 @@ class GridStore:
         zone = self.zones[shard.epsg]
         row, col = zone.place(shard)
         side = zone.shard_side
-        array = self._array(shard.epsg)
+        array, files = self._encoder(shard.epsg)
         array[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = values
         path = self.file_of(shard)
-        sync(path)
-        sync(path.parent)
+        write_bytes(path, files.pop(f"c/0/{row}/{col}").to_bytes())
         return path
 
     def file_of(self, shard: Shard) -> Path:
@@ -223,15 +104,26 @@ class GridStore:
         row, col = self.zones[shard.epsg].place(shard)
         return self.path / self.zones[shard.epsg].name / ARRAY / "c" / "0" / str(row) / str(col)
 
-    def _array(self, epsg: int) -> Any:
-        import zarr
+    def _encoder(self, epsg: int) -> tuple[Any, dict[str, Any]]:
+        """Return the zone's array in memory, and the files that writing to it makes.
 
-        if epsg not in self._arrays:
+        Written to the store itself, zarr would first read the shard's old file, even to replace
+        it whole, and fail where a crash has torn that.
+        """
+        import zarr
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.storage import MemoryStore
+
+        if epsg not in self._encoders:
+            about = (self.path / self.zones[epsg].name / ARRAY / "zarr.json").read_bytes()
+            files: dict[str, Any] = {
+                "zarr.json": default_buffer_prototype().buffer.from_bytes(about)
+            }
             # A shard full of NaN is a file too: its absence means "not done".
             with zarr.config.set({"array.write_empty_chunks": True}):
-                name = f"{self.zones[epsg].name}/{ARRAY}"
-                self._arrays[epsg] = zarr.open_array(str(self.path), path=name, mode="r+")
-        return self._arrays[epsg]
+                array = zarr.open_array(MemoryStore(files), mode="r+")
+            self._encoders[epsg] = array, files
+        return self._encoders[epsg]
 
     def _build(self, path: Path, metadata: str) -> None:
         import zarr
@@ -282,6 +174,7 @@ class GridStore:
                 data=np.array(0, dtype=np.int64),
                 attributes=grid_mapping(zone.epsg, zone.bounds, zone.cell),
             )
+        _consolidate(path)
         for file in sorted(path.rglob("*")):
             sync(file)
 
@@ -317,3 +210,14 @@ class GridStore:
                         f"`{self.path}/{zone.name}`: {key} is {found[key]} there and {value} in "
                         "this run. Choose another output.dir."
                     )
+
+
+def _consolidate(path: Path) -> None:
+    """Repeat the metadata of all arrays at the store's root, where xarray looks for it first."""
+    import zarr
+
+    with warnings.catch_warnings():
+        # zarr warns that this is no part of the Zarr v3 specification; readers that do not know
+        # it ignore it, and without it xarray warns every user at `open_zarr`.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(str(path))

@@ -106,8 +106,10 @@ class RunDirectory:
             sync(probe)
             probe.unlink()
         except (FileExistsError, NotADirectoryError) as error:
+            ancestors = (self.path, *self.path.parents)
+            file = next((path for path in ancestors if path.is_file()), self.path)
             raise RunDirectoryError(
-                f"`output.dir={str(self.path)!r}`: {error.filename or self.path} is a file, not a "
+                f"`output.dir={str(self.path)!r}`: {file} is a file, not a "
                 "directory. Choose another output.dir, or move that file away."
             ) from error
         except OSError as error:

@@ -16,7 +16,7 @@ from torchgeo.samplers import GridGeoSampler, PreChippedGeoSampler, RandomGeoSam
 
 from thor_geo.area import AreaSpec
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
-from thor_geo.errors import BlockError, ConfigError
+from thor_geo.errors import BlockError, ConfigError, InputError
 from thor_geo.grid import Block, Lattice
 from thor_geo.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -95,6 +95,13 @@ def test_a_full_query_is_cut_from_several_blocks_without_a_seam() -> None:
 
 def test_reflectance_is_clamped_to_the_valid_range() -> None:
     assert int(dataset()[LEFT : LEFT + 960, BOTTOM : BOTTOM + 640]["image"].max()) <= 10_000
+
+
+def test_strict_inspection_refuses_what_would_be_clamped() -> None:
+    data = dataset()
+    data.strict = True
+    with pytest.raises(InputError, match=r"outside 0\.\.10000 \(largest: 1\d{4}\)"):
+        data[LEFT : LEFT + 960, BOTTOM : BOTTOM + 640]
 
 
 def test_partial_slices_take_the_rest_from_the_bounds() -> None:

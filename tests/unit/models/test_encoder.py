@@ -244,7 +244,9 @@ def test_moving_there_and_back_changes_nothing() -> None:
 
 def test_copies_and_pickles_leave_constants_behind_and_agree() -> None:
     encoder = make()
+    lean = len(pickle.dumps(encoder))
     before = tokens(encoder)
+    assert len(pickle.dumps(encoder)) == lean
     clone = copy.deepcopy(encoder)
     assert torch.equal(tokens(clone), before)
     with torch.no_grad():
