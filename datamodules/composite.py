@@ -12,18 +12,19 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import GeoDataModule
-from torchgeo.datasets import GeoDataset, IntersectionDataset, RasterDataset
+from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from datamodules.sampler import ShardBatchSampler
 from datamodules.source import Connection, Source, connect_earthengine, connect_emulator, disconnect
 from datamodules.splits import check_fractions, split_tiles
+from datamodules.tiles import Tiles
 from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
-from thor_geo.datasets import CompositeDataset, PlanDataset, collate, composite_picture
+from thor_geo.composites import Prefetcher
+from thor_geo.datasets import CompositeDataset, PlanDataset, collate
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
-from thor_geo.grid import Block, Lattice, Rect, blocks_meeting
+from thor_geo.grid import Block, Lattice, blocks_meeting
 from thor_geo.plan import Plan, Shard
 from thor_geo.specs import (
     Composite,
@@ -350,20 +351,7 @@ class CompositeDataModule(GeoDataModule):
         Returns:
             (height, width, 3) uint8, or None; see `composite_picture`.
         """
-        lattice = self.load_plan().lattices[0]
-        x, y = Lattice(epsg=epsg, anchor=lattice.anchor).origin
-        res = lattice.resolution
-        rect = Rect(
-            epsg=epsg,
-            resolution=res,
-            left=round((bounds[0] - x) / res),
-            top=round((bounds[3] - y) / res),
-            width=round((bounds[2] - bounds[0]) / res),
-            height=round((bounds[3] - bounds[1]) / res),
-            anchor=lattice.anchor,
-        )
-        store = self._store()
-        return composite_picture(store.get, self.sensor, rect, shape, block_size=self.block_size)
+        return self._tiles().picture(self.load_plan().lattices[0], epsg, bounds, shape)
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
@@ -379,47 +367,27 @@ class CompositeDataModule(GeoDataModule):
                 "Set trainer.use_distributed_sampler to false (the command's default).",
             )
 
-    def _store(self) -> BlockStore:
-        return BlockStore(
-            self.cache_dir,
+    def _tiles(self) -> Tiles:
+        return Tiles(
+            connection=self.connect(),
             sensor=self.sensor,
             window=self.window,
-            catalogue=self.connect().catalogue,
+            cache_dir=self.cache_dir,
+            block_size=self.block_size,
+            strict=self.strict,
         )
 
     def _dataset(self, blocks: Iterable[Block], *, ahead: int) -> PlanDataset:
         """Start the prefetch process for *blocks*, and return the plan's dataset over them."""
-        plan = self.load_plan()
-        connection = self.connect()
-        _, world_size = self._rank()
         if self.prefetcher is not None:
             self.prefetcher.close()
-        spec = PrefetchSpec(
-            root=self.cache_dir,
-            session=connection.session,
-            sensor=self.sensor,
-            window=self.window,
-            catalogue=connection.catalogue,
-            concurrency=max(1, self.concurrency // world_size),
-            ahead=ahead,
+        tiles, (_, world_size) = self._tiles(), self._rank()
+        self.prefetcher = tiles.prefetcher(
+            blocks, concurrency=max(1, self.concurrency // world_size), ahead=ahead
         )
-        self.prefetcher = Prefetcher(spec, list(blocks))
         self.prefetcher.start()
-        source = self.prefetcher.source()
-        area = self.area_spec.load()
-        zones: dict[int, GeoDataset] = {}
-        footprints = area.zones()
-        for lattice in plan.lattices:
-            zones[lattice.epsg] = CompositeDataset(
-                source,
-                footprints[lattice.epsg],
-                lattice=lattice,
-                sensor=self.sensor,
-                window=self.window,
-                block_size=self.block_size,
-                strict=self.strict,
-            )
-        return PlanDataset(plan, zones, channels=len(self.sensor.bands))
+        plan, zones = self.load_plan(), self.area_spec.load().zones()
+        return tiles.dataset(plan, zones, self.prefetcher.source())
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan = self.load_plan()
