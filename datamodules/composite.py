@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import GeoDataModule
-from torchgeo.datasets import IntersectionDataset, RasterDataset
 
+from datamodules.labels import check_labels, with_labels
+from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler
 from datamodules.source import Connection, Source, connect_earthengine, connect_emulator, disconnect
 from datamodules.splits import check_fractions, split_tiles
@@ -35,22 +36,6 @@ from thor_geo.specs import (
     check_choice,
 )
 from thor_geo.transforms import THORNormalize
-
-
-class Ledger(Protocol):
-    """Knows what is already done: the run writer registers itself as the datamodule's ledger."""
-
-    def open(self) -> None:
-        """Create or join the run directory; refuses another plan's before anything is fetched."""
-
-    def finished(self, shard: Shard) -> bool:
-        """Return whether a shard needs no more work."""
-
-
-class Labels(RasterDataset):
-    """A raster of integer labels, as the target of probes."""
-
-    is_image = False
 
 
 class CompositeDataModule(GeoDataModule):
@@ -245,10 +230,7 @@ class CompositeDataModule(GeoDataModule):
             self._refuse_distributed_sampler()
             self._todo = None
             return
-        if self.labels is None:
-            raise ConfigError("labels", None, f"`{stage}` needs a target", "Give a label raster.")
-        if not self.labels.exists():
-            raise ConfigError("labels", str(self.labels), "no such file", "Give a raster.")
+        check_labels(self.labels, stage)
         self.splits = split_tiles(plan, self.split, side=self.split_side)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -399,23 +381,16 @@ class CompositeDataModule(GeoDataModule):
                 f"no tile is left for {stage}: the plan has {len(plan)} tiles",
                 "Take a larger area, or a smaller split_side.",
             )
-        seen = {
+        blocks = {
             block.id: block
             for tile in plan.tiles(range(len(plan)))
             for block in blocks_meeting(tile, self.block_size)
         }
-        assert self.labels is not None  # `setup` has checked it
-        labels = self.labels
-        dataset = self._dataset(seen.values(), ahead=len(seen))
-        dataset.zones = {
-            epsg: IntersectionDataset(composites, Labels(labels), spatial_only=True)
-            for epsg, composites in dataset.zones.items()
-        }
-        dataset.strict = True
-        subset: Dataset[dict[str, Any]] = Subset(dataset, indices.tolist())
-        return self._loader(
-            subset, batch_size=self.batch_size, shuffle=stage == "train", drop_last=False
+        dataset = with_labels(
+            self._dataset(blocks.values(), ahead=len(blocks)), check_labels(self.labels, stage)
         )
+        subset: Dataset[dict[str, Any]] = Subset(dataset, indices.tolist())
+        return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 
     def _loader(
         self, dataset: Dataset[dict[str, Any]], **kwargs: Any

@@ -1,0 +1,48 @@
+"""Label rasters beside composites, for probes and for TerraTorch tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchgeo.datasets import IntersectionDataset, RasterDataset
+
+from thor_geo.datasets import PlanDataset
+from thor_geo.errors import ConfigError
+
+
+class Labels(RasterDataset):
+    """A raster of integer labels; samples hold ``mask`` int64 (H, W)."""
+
+    is_image = False
+
+
+def check_labels(labels: Path | None, stage: str) -> Path:
+    """Return the label raster.
+
+    Args:
+        labels: Its path.
+        stage: What it is needed for, for the message.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if labels is None:
+        raise ConfigError("labels", None, f"`{stage}` needs a target", "Give a label raster.")
+    if not labels.exists():
+        raise ConfigError("labels", str(labels), "no such file", "Give a label raster.")
+    return labels
+
+
+def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
+    """Return the dataset with masks added to its samples, and errors raised rather than recorded.
+
+    Args:
+        dataset: Tiles of composites.
+        labels: Raster of integer labels; brought to each zone's CRS and resolution by the nearest
+            pixel.
+    """
+    zones = {
+        epsg: IntersectionDataset(composites, Labels(str(labels)), spatial_only=True)
+        for epsg, composites in dataset.zones.items()
+    }
+    return PlanDataset(dataset.plan, zones, channels=dataset.channels, strict=True)
