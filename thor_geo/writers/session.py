@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan, Shard
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.grid import GridStore
@@ -115,6 +116,7 @@ class ShardWriter:
         self._run, self._plan, self._shapes = run, plan, shapes
         self._window, self._store = window, store
         self._starts = [shard.start for shard in plan.shards]
+        self._complete: set[str] = set()
         self._current: ShardResult | None = None
         self._started_at = dt.datetime.now(dt.UTC)
         self._previous_end = time.monotonic()
@@ -133,14 +135,19 @@ class ShardWriter:
             OSError: If the shard before could not be written.
         """
         if self._current is None:
-            self._current = ShardResult(
-                self._plan, self._shard_of(int(prediction["tile"][0])), self._shapes
-            )
+            shard = self._shard_of(int(prediction["tile"][0]))
+            if shard.id in self._complete:
+                raise ThorGeoError(
+                    f"Shard {shard.id} came twice: every tile must come once. Use the datamodule's "
+                    "own batch sampler, with `trainer.use_distributed_sampler=false`."
+                )
+            self._current = ShardResult(self._plan, shard, self._shapes)
             self._started_at = dt.datetime.now(dt.UTC)
         self._current.add(prediction, batch)
         if not self._current.complete:
             return
         result, self._current = self._current, None
+        self._complete.add(result.shard.id)
         now = time.monotonic()
         seconds, self._previous_end = now - self._previous_end, now
         self.wait()

@@ -104,9 +104,10 @@ class ShardResult:
             if valid[k] == 0:
                 self.status[slot] = "empty"
                 continue
-            values = [
-                None if a is None else a[k].astype(self._shapes.dtype) for a in (pooled, grid)
-            ]
+            with np.errstate(over="ignore"):  # infinity is what the next line looks for
+                values = [
+                    None if a is None else a[k].astype(self._shapes.dtype) for a in (pooled, grid)
+                ]
             if not all(value is None or np.isfinite(value).all() for value in values):
                 self.error[slot] = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
                 continue

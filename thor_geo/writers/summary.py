@@ -152,7 +152,7 @@ def summarise(
 
 def duration(seconds: float) -> str:
     """Return a time span for reading: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
