@@ -142,8 +142,8 @@ class TileProgressBar(ProgressBar):
         elif now - self._printed >= self._interval:
             self._line(now)
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the final state."""
+    def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the final state, before the writer prints its summary."""
         if not self._enabled:
             return
         self._poll()

@@ -108,7 +108,7 @@ def test_in_a_terminal_it_draws_a_bar(
     for shard in plan.shards:
         for prediction, batch in batches(plan, shard):
             bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
-    bar.on_predict_end(trainer, model)
+    bar.on_predict_epoch_end(trainer, model)
     error = capsys.readouterr().err
     assert "\r" in error
     assert f"{len(plan)}/{len(plan)} tiles" in error
@@ -125,7 +125,7 @@ def test_other_ranks_count_when_their_markers_appear(tmp_path: Path, plan: Plan)
     run: RunDirectory = trainer.callbacks[0].run
     run.marker_of(other).write_text("{}")
     run.marker_of(own).write_text("{}")
-    bar.on_predict_end(trainer, model)
+    bar.on_predict_epoch_end(trainer, model)
     assert bar.done == len(own) + len(other)
 
 
@@ -138,5 +138,5 @@ def test_other_ranks_show_nothing(
     bar.setup(trainer, model, "predict")
     for prediction, batch in batches(plan, plan.shards[0]):
         bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
-    bar.on_predict_end(trainer, model)
+    bar.on_predict_epoch_end(trainer, model)
     assert "tiles" not in capsys.readouterr().err
