@@ -111,13 +111,14 @@ def test_statistics_stay_float32_inside_a_half_precision_model() -> None:
     assert torch.equal(torch.nn.Sequential(transform).to(torch.bfloat16)(x), before)
 
 
-def test_tables_made_in_inference_mode_serve_training() -> None:
+def test_tables_made_in_inference_mode_serve_gradients() -> None:
     transform = THORNormalize(BANDS)
     with torch.inference_mode():
         transform(pixels(1))
-    weight = torch.ones(1, requires_grad=True)
-    (transform(pixels(1)) * weight).sum().backward()
-    assert weight.grad is not None
+    x = pixels(2500, dtype=torch.float32).requires_grad_()
+    transform(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == pytest.approx([1e-4 / std for _, std in (RED, SWIR)])
 
 
 def test_unknown_modes_are_refused() -> None:
