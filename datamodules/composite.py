@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import GeoDataModule
 
-from datamodules.labels import check_labels, with_labels
+from datamodules.labels import check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler
 from datamodules.source import Connection, Source, connect_earthengine, connect_emulator, disconnect
@@ -175,6 +175,7 @@ class CompositeDataModule(GeoDataModule):
         self.connection: Connection | None = None
         self.prefetcher: Prefetcher | None = None
         self._todo: tuple[Shard, ...] | None = None
+        self._with_labels: PlanDataset | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
     def connect(self) -> Connection:
@@ -282,7 +283,7 @@ class CompositeDataModule(GeoDataModule):
         """End the prefetch process, and the emulator if this process started it."""
         if self.prefetcher is not None:
             self.prefetcher.close()
-            self.prefetcher = None
+            self.prefetcher = self._with_labels = None
         if self.connection is not None:
             disconnect(self.connection)
             self.connection = None
@@ -372,24 +373,24 @@ class CompositeDataModule(GeoDataModule):
         return tiles.dataset(plan, zones, self.prefetcher.source())
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
-        plan = self.load_plan()
-        indices = self.splits[stage]
-        if len(indices) == 0:
+        plan, labels = self.load_plan(), check_labels(self.labels, stage)
+        if self._with_labels is None:  # one prefetch process serves all stages
+            blocks = {
+                block.id: block
+                for tile in plan.tiles(range(len(plan)))
+                for block in blocks_meeting(tile, self.block_size)
+            }
+            composites = self._dataset(blocks.values(), ahead=len(blocks))
+            self._with_labels = with_labels(composites, labels)
+        indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
+        if not indices:
             raise AreaError(
                 "split",
                 self.split,
-                f"no tile is left for {stage}: the plan has {len(plan)} tiles",
+                f"no labelled tile is left for {stage}: the plan has {len(plan)} tiles",
                 "Take a larger area, or a smaller split_side.",
             )
-        blocks = {
-            block.id: block
-            for tile in plan.tiles(range(len(plan)))
-            for block in blocks_meeting(tile, self.block_size)
-        }
-        dataset = with_labels(
-            self._dataset(blocks.values(), ahead=len(blocks)), check_labels(self.labels, stage)
-        )
-        subset: Dataset[dict[str, Any]] = Subset(dataset, indices.tolist())
+        subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 
     def _loader(

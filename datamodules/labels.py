@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import shapely
 from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from thor_geo.datasets import PlanDataset
@@ -46,3 +48,19 @@ def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
         for epsg, composites in dataset.zones.items()
     }
     return PlanDataset(dataset.plan, zones, channels=dataset.channels, strict=True)
+
+
+def labelled_tiles(dataset: PlanDataset, indices: Iterable[int]) -> list[int]:
+    """Return those of some tiles whose interior meets the labels.
+
+    Args:
+        dataset: What `with_labels` returned.
+        indices: Plan indices.
+    """
+    ground = {epsg: zone.index.geometry.union_all() for epsg, zone in dataset.zones.items()}
+    kept = []
+    for index in indices:
+        tile = dataset.plan.tile(index)
+        if ground[tile.epsg].intersection(shapely.box(*tile.bounds)).area > 0:
+            kept.append(index)
+    return kept
