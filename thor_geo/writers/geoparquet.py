@@ -7,6 +7,7 @@ is in OGC:CRS84, longitude before latitude.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from thor_geo.grid import Tile
 from thor_geo.plan import Plan
 
 if TYPE_CHECKING:
@@ -61,11 +63,11 @@ def geo_metadata(polygons: Geometries | None) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 
-def transforms_column(plan: Plan, start: int, stop: int) -> pa.FixedSizeListArray:
-    """Return the affine coefficients (a, b, c, d, e, f) of tiles *start* to *stop*, metres."""
+def transforms_column(tiles: Sequence[Tile]) -> pa.FixedSizeListArray:
+    """Return the affine coefficients (a, b, c, d, e, f) of tiles, metres."""
     import pyarrow as pa
 
-    values = np.array([tile.transform for tile in plan.tiles(range(start, stop))], dtype=np.float64)
+    values = np.array([tile.transform for tile in tiles], dtype=np.float64)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6)
 
 
@@ -118,7 +120,7 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = 65_536) -> None:
                 pa.array([tile.id for tile in tiles], pa.string()),
                 pa.array([tile.shard_id for tile in tiles], pa.string()),
                 pa.array(epsg[plan.zone[start:stop]]),
-                transforms_column(plan, start, stop),
+                transforms_column(tiles),
                 pa.array(plan.primary[start:stop]),
                 pa.array(shapely.to_wkb(polygons, byte_order=1), pa.binary()),
                 bbox_column(polygons),

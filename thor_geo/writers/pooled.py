@@ -115,7 +115,7 @@ def pooled_table(
         "datetime_start": [window.start] * n,
         "datetime_end": [window.end] * n,
         "epsg": np.full(n, shard.epsg, dtype=np.int32),
-        "transform": transforms_column(plan, start, stop),
+        "transform": transforms_column(tiles),
         "valid_fraction": pa.array(result.valid_fraction, mask=failed),
         "observations_mean": pa.array(result.observations_mean, mask=failed),
         "n_scenes": [None if ids is None else len(ids) for ids in scenes],
