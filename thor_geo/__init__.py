@@ -1,1 +1,62 @@
-"""thor-geo: from an area of the Earth to THOR embeddings."""
+"""thor-geo: from an area of the Earth to THOR embeddings.
+
+The names below are looked up on first use, so that ``import thor_geo`` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thor_geo.area import Area, AreaSpec
+    from thor_geo.datasets import CompositeDataset
+    from thor_geo.models import build_thor
+    from thor_geo.plan import Plan
+    from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
+    from thor_geo.tasks import THOREmbeddingTask
+    from thor_geo.transforms import THORNormalize
+    from thor_geo.writers import RunWriter
+
+_HOMES = {
+    "Area": "area",
+    "AreaSpec": "area",
+    "BBox": "specs",
+    "CompositeDataset": "datasets",
+    "OutputSpec": "specs",
+    "Plan": "plan",
+    "PointBuffer": "specs",
+    "RunWriter": "writers",
+    "SensorSpec": "specs",
+    "THOREmbeddingTask": "tasks",
+    "THORNormalize": "transforms",
+    "TemporalSpec": "specs",
+    "build_thor": "models",
+}
+
+__all__ = [
+    "Area",
+    "AreaSpec",
+    "BBox",
+    "CompositeDataset",
+    "OutputSpec",
+    "Plan",
+    "PointBuffer",
+    "RunWriter",
+    "SensorSpec",
+    "THOREmbeddingTask",
+    "THORNormalize",
+    "TemporalSpec",
+    "build_thor",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module, or read the version."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("thor-geo")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import thor_geo
+from thor_geo.cli import main
+
+HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "numpy", "terratorch", "matplotlib"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the heavy packages that a fresh process has loaded after some code."""
+    report = "import json, sys; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return HEAVY & set(json.loads(out.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import thor_geo") == set()
+
+
+def test_help_is_there_before_anything_heavy_is_loaded() -> None:
+    assert loaded_by("from thor_geo.cli import main; main(['--help'])") == set()
+
+
+def test_the_model_needs_only_torch() -> None:
+    code = "import thor_geo.models, thor_geo.transforms, thor_geo.bands, thor_geo.errors"
+    assert loaded_by(code) <= {"torch", "numpy"}
+
+
+def test_a_run_loads_neither_terratorch_nor_the_picture_nor_ee() -> None:
+    # matplotlib comes with torchgeo; ee belongs to the prefetch process
+    assert not loaded_by("import thor_geo.predict") & {"terratorch", "ee"}
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in thor_geo.__all__:
+        assert getattr(thor_geo, name).__name__ == name
+    assert thor_geo.__version__.count(".") == 2
+    with pytest.raises(AttributeError, match="no attribute 'thor'"):
+        _ = thor_geo.thor
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert "predict" in out
+    assert "emulator" in out
+    assert main(["--version"]) == 0
+    assert thor_geo.__version__ in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed"]) == 2
+    assert "predict" in capsys.readouterr().err
