@@ -79,6 +79,8 @@ class PredictCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         self.writer.run.check_writable()
+        self._dump_config()
+        self.writer.config = self.config_dump
         if isinstance(self.datamodule, CompositeDataModule):
             self.datamodule.load_plan()
             # Before ranks are launched: they inherit the emulator's address.

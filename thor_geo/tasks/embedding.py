@@ -239,7 +239,8 @@ class THOREmbeddingTask(LightningModule):
             **common,
             "model_key": self.model_key,
             "pretrained": self.pretrained,
-            "ckpt": None if self.ckpt is None else str(self.ckpt),
+            # Its name only: outputs carry this, and must not depend on where the file lies.
+            "ckpt": None if self.ckpt is None else Path(self.ckpt).name,
             "weights": self._weights_note(),
             "cls_removed": False,
             "grid_kind": "thor_group_grid",
@@ -249,5 +250,5 @@ class THOREmbeddingTask(LightningModule):
 
     def _weights_note(self) -> str:
         if self.ckpt is not None:
-            return f"checkpoint {self.ckpt}"
+            return f"checkpoint {Path(self.ckpt).name}"
         return "published weights" if self.pretrained else f"random weights (seed {self.seed})"
