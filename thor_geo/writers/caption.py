@@ -41,7 +41,7 @@ def caption_of(run: RunDirectory, plan: Plan) -> Caption:
         f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else "",
         _source(data),
         f"{len(plan):,} {'tile' if len(plan) == 1 else 'tiles'} of {side:g} km",
-        f"{plan.area_km2:,.0f} km²",
+        f"{plan.area_km2:,.{0 if plan.area_km2 >= 10 else 2}f} km²",
         f"patch {model['patch_size']} px" if "patch_size" in model else "",
     ]
     return Caption(

@@ -63,6 +63,8 @@ class Summary:
         done, total = self.tiles
         lines = [_headline(self), ""]
         lines += _row("tiles", f"{done:,} of {total:,}: {self._states()}")
+        if self.empty == done:
+            lines += _row("", "no scene passes: try a longer window, or a higher data.cloudy_pct")
         if not self.complete:
             lines += _row(
                 "to do",
@@ -168,7 +170,8 @@ def _headline(summary: Summary) -> str:
     before = summary.tiles[0] - summary.new_tiles
     rate = summary.new_tiles / max(summary.seconds, 1e-9)
     text = (
-        f"Embedded {summary.new_tiles:,} tiles in {duration(summary.seconds)} ({rate:,.1f} tiles/s)"
+        f"Embedded {summary.new_tiles:,} tile{'s' if summary.new_tiles != 1 else ''} in "
+        f"{duration(summary.seconds)} ({rate:,.1f} tiles/s)"
     )
     return text + (f"; {before:,} more were done before" if before else "")
 
