@@ -26,7 +26,7 @@ from thor_geo.datasets import CompositeDataset, PlanDataset, collate
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.grid import Block, Lattice, blocks_meeting
-from thor_geo.plan import Plan, Shard
+from thor_geo.plan import Plan
 from thor_geo.specs import (
     Composite,
     Mask,
@@ -45,9 +45,6 @@ class CompositeDataModule(GeoDataModule):
     (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
     and the lists ``error`` and ``scenes``.
     """
-
-    # An empty rank (more ranks than shards) is no error.
-    allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(
         self,
@@ -133,6 +130,8 @@ class CompositeDataModule(GeoDataModule):
             if value < least:
                 raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
         super().__init__(CompositeDataset, batch_size, tile_size, num_workers=num_workers)
+        # More ranks than shards is no error. Lightning's constructor sets it on the instance.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area
         self.window = TemporalSpec.range(start, end)
         self.sensor = SensorSpec(
@@ -161,9 +160,9 @@ class CompositeDataModule(GeoDataModule):
         self.normalize_name: Normalize = normalize
         self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
         self.block_size = block_size
-        self.cache_dir = (
-            cache_dir or Path(os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
-        )
+        self.cache_dir = Path(
+            cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
+        ).expanduser()
         self.concurrency = concurrency
         self.ahead = ahead
         self.strict = strict
@@ -174,7 +173,6 @@ class CompositeDataModule(GeoDataModule):
         self.plan: Plan | None = None
         self.connection: Connection | None = None
         self.prefetcher: Prefetcher | None = None
-        self._todo: tuple[Shard, ...] | None = None
         self._with_labels: PlanDataset | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -187,6 +185,7 @@ class CompositeDataModule(GeoDataModule):
             if self.source == "emulator":
                 self.connection = connect_emulator(
                     self.emulator_archive,
+                    collection=self.sensor.collection,
                     default_archive=self.cache_dir / "emulator-archive",
                     pool_size=self.concurrency,
                 )
@@ -210,14 +209,6 @@ class CompositeDataModule(GeoDataModule):
             self.plan = Plan.of(self.area_spec.load(), self.lattice)
         return self.plan
 
-    @property
-    def shards_to_do(self) -> tuple[Shard, ...]:
-        """The plan's unfinished shards, over all ranks, as they were when first asked for."""
-        if self._todo is None:
-            done = (lambda shard: False) if self.ledger is None else self.ledger.finished
-            self._todo = tuple(shard for shard in self.load_plan().shards if not done(shard))
-        return self._todo
-
     def setup(self, stage: str) -> None:
         """Plan the area, and connect to the source.
 
@@ -229,7 +220,6 @@ class CompositeDataModule(GeoDataModule):
         self.connect()
         if stage == "predict":
             self._refuse_distributed_sampler()
-            self._todo = None
             return
         check_labels(self.labels, stage)
         self.splits = split_tiles(plan, self.split, side=self.split_side)
@@ -240,13 +230,9 @@ class CompositeDataModule(GeoDataModule):
         if self.ledger is not None:
             self.ledger.open()
         rank, world_size = self._rank()
-        todo = {shard.id for shard in self.shards_to_do}
+        finished = (lambda shard: False) if self.ledger is None else self.ledger.finished
         sampler = ShardBatchSampler(
-            plan,
-            self.batch_size,
-            rank=rank,
-            world_size=world_size,
-            finished=lambda shard: shard.id not in todo,
+            plan, self.batch_size, rank=rank, world_size=world_size, finished=finished
         )
         dataset = self._dataset(sampler.blocks(self.block_size), ahead=self.ahead)
         return self._loader(dataset, batch_sampler=sampler)
@@ -287,6 +273,10 @@ class CompositeDataModule(GeoDataModule):
         if self.connection is not None:
             disconnect(self.connection)
             self.connection = None
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End what was started: Lightning calls no teardown after an error."""
+        self.teardown("predict")
 
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""

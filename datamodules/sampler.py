@@ -15,8 +15,9 @@ class ShardBatchSampler(Sampler[list[int]]):
     """Yields batches of plan indices; a batch never crosses a shard.
 
     Every rank owns a contiguous run of the plan's shards, so that neighbouring tiles share cached
-    blocks, and a shard is always cut into the same batches whoever computes it. The partition
-    depends on the plan alone, not on what is finished: ranks that look at different times agree.
+    blocks, and a shard is always cut into the same batches whoever computes it. The unfinished
+    shards are shared out, the first rank first: it is never idle while another works, which it
+    must not be, as it starts the emulator and sums up. All ranks must agree on what is finished.
 
     It has no `batch_size` and `drop_last` attributes on purpose: Lightning rebuilds a predict
     batch sampler that has them, and would stride the shards over the ranks.
@@ -50,9 +51,9 @@ class ShardBatchSampler(Sampler[list[int]]):
                 "rank", rank, f"not below world_size={world_size}", "Check the launcher."
             )
         self.tiles_per_batch = tiles_per_batch
-        count = len(plan.shards)
-        own = plan.shards[count * rank // world_size : count * (rank + 1) // world_size]
-        self.shards = tuple(shard for shard in own if not finished(shard))
+        todo = tuple(shard for shard in plan.shards if not finished(shard))
+        first, last = (-(-len(todo) * k // world_size) for k in (rank, rank + 1))
+        self.shards = todo[first:last]
         self._plan = plan
 
     def __iter__(self) -> Iterator[list[int]]:

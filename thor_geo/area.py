@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError
-from thor_geo.grid import zone_name, zone_of, zone_strip
+from thor_geo.grid import zone_of, zone_strip
 from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 
 #: Longitude and latitude in this order (OGC:CRS84), as GeoParquet and GeoJSON have them.
@@ -274,9 +274,7 @@ def _from_file(path: Path, layer: str | None) -> Area:
             f"feature {broken.index[0]} is invalid: {reason}",
             "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
         )
-    zone = frame.crs.to_epsg()
-    crs = f"EPSG:{zone}" if zone and zone // 100 in (326, 327) else LONLAT
-    if crs != LONLAT:
-        zone_name(zone)  # 32661 and 32761 are polar, not UTM
-    geometry = frame.geometry if crs != LONLAT else frame.to_crs(LONLAT).geometry
-    return Area(geometry=geometry.union_all(), crs=crs, source="file")
+    # Areas keep their CRS: edges that are straight in it are densified when it changes.
+    code = frame.crs.to_epsg()
+    crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
+    return Area(geometry=frame.geometry.union_all(), crs=crs, source="file")

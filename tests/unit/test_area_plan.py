@@ -117,6 +117,15 @@ def test_files_are_read_in_whatever_crs_they_have(tmp_path: Path) -> None:
     assert len({plan.digest for plan in plans}) == 1
 
 
+def test_long_edges_are_straight_in_the_files_own_crs(tmp_path: Path) -> None:
+    box = (4_000_000, 3_800_000, 4_300_000, 3_830_000)
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(*box)], crs="EPSG:3035")
+    frame.to_file(tmp_path / "laea.gpkg")
+    lattice = Lattice(epsg=32601, tile_size=576)
+    file = plan_of(lattice, file=tmp_path / "laea.gpkg")
+    assert file.digest == plan_of(lattice, bbox=box, crs="EPSG:3035").digest
+
+
 def test_digest_tells_plans_apart() -> None:
     boxes = [(10.5, 59.8, 10.6, 59.9), (10.5, 59.8, 10.65, 59.9)]
     assert len({plan_of(bbox=box).digest for box in boxes}) == 2

@@ -102,6 +102,8 @@ class BlockStore:
             record = read_record(path)
             if record is None:
                 return None
+            if record["query_key"] != path.stem:
+                raise ValueError(f"{path} holds the scenes of another query")
             scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
             return Pinned(scenes=scenes, block_key=record["block_key"])
         except (DamagedError, KeyError, TypeError, ValueError) as error:

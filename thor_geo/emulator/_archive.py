@@ -102,10 +102,12 @@ class Archive:
         digest = hashlib.sha256(self.index.read_bytes())
         for file in self.files:
             digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return the sha256, in hex, of the index and the names and sizes of the rasters."""
+        """Return the sha256, in hex, of the index and of the rasters' names and contents."""
         return self._fingerprint
 
     def as_collection(self, asset_id: str) -> tuple[Image, ...]:

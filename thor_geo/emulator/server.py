@@ -34,6 +34,7 @@ _ROUTES = {
         re.compile(r"/\$discovery/rest"): "discovery",
         re.compile(r"/v1/projects/(?P<project>[^/]+)/algorithms"): "algorithms",
         re.compile(r"/_emulator/stats"): "stats",
+        re.compile(r"/_emulator/archives"): "archives",
     },
     "POST": {
         re.compile(r"/v1/projects/(?P<project>[^/]+)/value:compute"): "value:compute",
@@ -113,6 +114,10 @@ class EmulatorServer:
     def set_faults(self, faults: FaultPlan | None) -> None:
         """Replace the fault plan and start its counts anew."""
         self.faults = FaultCounter(faults or FaultPlan())
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of the archives by collection id, also at /_emulator/archives."""
+        return {name: archive.fingerprint() for name, archive in self.archives.items()}
 
     def start(self) -> Self:
         """Serve from a thread of this process."""
@@ -196,8 +201,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self, raw: bytes) -> None:
         kind, project = self._route()
-        if kind == "stats":
-            text = json.dumps(self.server.emulator.statistics.summary(), indent=1)
+        if kind in ("stats", "archives"):
+            emulator = self.server.emulator
+            report = emulator.statistics.summary() if kind == "stats" else emulator.fingerprints()
+            text = json.dumps(report, indent=1)
             self._send(200, text.encode(), "application/json", {})
             return
         with self.server.emulator.statistics.track(kind) as record, ExitStack() as held:

@@ -34,17 +34,32 @@ def test_batches_never_cross_a_shard_and_do_not_depend_on_the_ranks(plan: Plan) 
     assert [batch for part in parts for batch in part] == alone
 
 
-def test_finished_shards_are_left_out_without_moving_the_others(plan: Plan) -> None:
-    done = {plan.shards[0].id, plan.shards[-1].id}
-    full = [ShardBatchSampler(plan, 4, rank=r, world_size=2).shards for r in range(2)]
-    rest = [
-        ShardBatchSampler(
-            plan, 4, rank=r, world_size=2, finished=lambda shard: shard.id in done
-        ).shards
+def test_unfinished_shards_are_shared_out_and_keep_their_batches(plan: Plan) -> None:
+    done = {shard.id for shard in plan.shards[1:-2]}
+    samplers = [
+        ShardBatchSampler(plan, 4, rank=r, world_size=2, finished=lambda shard: shard.id in done)
         for r in range(2)
     ]
-    for before, after in zip(full, rest, strict=True):
-        assert after == tuple(shard for shard in before if shard.id not in done)
+    left = [shard for sampler in samplers for shard in sampler.shards]
+    assert left == [plan.shards[0], *plan.shards[-2:]]
+    assert [len(sampler.shards) for sampler in samplers] == [2, 1]
+    batches = [batch for sampler in samplers for batch in sampler]
+    assert all(batch in list(ShardBatchSampler(plan, 4)) for batch in batches)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_first_rank_is_never_idle_while_another_works(plan: Plan, count: int) -> None:
+    todo = {shard.id for shard in plan.shards[:count]}
+    sizes = [
+        len(
+            ShardBatchSampler(
+                plan, 4, rank=r, world_size=4, finished=lambda shard: shard.id not in todo
+            ).shards
+        )
+        for r in range(4)
+    ]
+    assert sum(sizes) == count
+    assert sizes[0] == max(sizes) > 0
 
 
 def test_lightning_finds_nothing_to_rebuild(plan: Plan) -> None:
