@@ -138,7 +138,7 @@ def parse_scenes(answer: Any) -> tuple[Scene, ...]:
     for first, second in itertools.pairwise(scenes):
         if first.index == second.index:
             raise EarthEngineError(
-                f"The collection lists scene {first.index!r} twice; `data.sensor.collection` must "
+                f"The collection lists scene {first.index!r} twice; `data.collection` must "
                 "be one collection, in which `system:index` is unique."
             )
     return tuple(scenes)

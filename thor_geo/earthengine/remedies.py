@@ -69,10 +69,10 @@ def _project_remedy(text: str, spec: SessionSpec) -> str:
 def _request_remedy(text: str) -> str:
     lowered = text.lower()
     if "band pattern" in lowered or "no band" in lowered:
-        return "Check `data.sensor.bands` against the collection's bands."
+        return "Check `data.bands` against the collection's bands."
     if "not found" in lowered or "does not exist" in lowered:
-        return "Check `data.sensor.collection`, and that the login may read it."
+        return "Check `data.collection`, and that the login may read it."
     return (
-        "Asking again would not help: check `data.sensor` and the dates; if they are right, this "
-        "is a defect of thor-geo or of the service, please report it with this text."
+        "Asking again would not help: check `data.collection`, `data.bands` and the dates; if they "
+        "are right, this is a defect of thor-geo or of the service, please report it with this text."
     )

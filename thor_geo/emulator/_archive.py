@@ -143,6 +143,11 @@ class _Reader:
             raise ArchiveError(f"{index}: not a readable JSON index ({error}).") from error
 
     def scenes(self) -> list[Image]:
+        """Return the scenes of the index, in its order.
+
+        Raises:
+            ArchiveError: If the index or a raster is not as it should be.
+        """
         content = self.content
         own = isinstance(content, dict) and content.get("format") == FORMAT
         if own and content.get("version") != VERSION:

@@ -134,6 +134,7 @@ def _aggregate(name: str, apply: Callable[[list[Any]], Any]) -> None:
 
     @function(f"AggregateFeatureCollection.{name}")
     def aggregate(collection: Any, property: Any) -> Any:
+        """Aggregate the property's values that are not null."""
         key = expect(property, str, "property")
         found = [image.properties.get(key) for image in _images(collection)]
         return apply([value for value in found if value is not None])
@@ -182,6 +183,7 @@ def _reduced(nodes: Sequence[Node], output: Output) -> Node:
     dtype = common if output.dtype is None else np.dtype(output.dtype)
 
     def compute(frame: Frame) -> Raster:
+        """Reduce the pixels of the frame."""
         stack = [frame.get(node) for node in nodes]
         values, mask = output.reduce(stack, frame.grid.shape)
         return Raster(cast(values, dtype), mask)
@@ -202,6 +204,7 @@ def _union(images: Sequence[Image]) -> tuple[Footprint, ...] | None:
 def _register_reduction(name: str) -> None:
     @function(f"reduce.{name}")
     def reduce(collection: Any) -> Image:
+        """Reduce the collection band by band."""
         return reduce_images(_images(collection), simple_reducer(name).outputs, suffix=False)
 
 

@@ -33,9 +33,13 @@ class _Operands:
         expect(self.field, str, "leftField" if self.field_is_left else "rightField")
 
     def compare(self, test: Callable[[Any, Any], bool]) -> Filter:
-        """Return the filter that tests (left, right); an image without the property fails it."""
+        """Return the filter that tests (left, right); an image without the property fails it.
+
+        The filter raises RequestError where an image's property cannot be compared with the value.
+        """
 
         def passes(image: Image) -> bool:
+            """Compare the image's property."""
             found = image.properties.get(self.field)
             if found is None:
                 return False
@@ -60,6 +64,7 @@ def _comparison(name: str, test: Callable[[Any, Any], bool]) -> None:
         rightField: Any = None,
         leftValue: Any = None,
     ) -> Filter:
+        """Bind the operands, property and value on either side."""
         return _Operands(leftField, rightValue, rightField, leftValue).compare(test)
 
 
@@ -91,6 +96,7 @@ def _date_range_contains(leftValue: Any, rightField: Any) -> Filter:
     span, name = expect(leftValue, DateRange, "leftValue"), expect(rightField, str, "rightField")
 
     def passes(image: Image) -> bool:
+        """Look the image's time up in the span."""
         moment = image.properties.get(name)
         return moment is not None and span.start <= to_millis(moment, name) < span.end
 
@@ -104,6 +110,7 @@ def _intersects(leftField: Any, rightValue: Any) -> Filter:
         raise RequestError(f"Only the image's own geometry can be filtered, not '{leftField}'.")
 
     def passes(image: Image) -> bool:
+        """Test whether the image's footprint meets the geometry."""
         # An unbounded image, such as a constant, is everywhere.
         return image.footprint is None or any(map(geometry.overlaps, image.footprint))
 

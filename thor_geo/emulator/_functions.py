@@ -54,6 +54,7 @@ def function(*names: str) -> Callable[[H], H]:
     """
 
     def register(handler: H) -> H:
+        """Enter the handler under each name."""
         for name in names:
             if name in REGISTRY:
                 raise ValueError(f"{name} is registered twice")

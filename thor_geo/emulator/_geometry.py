@@ -169,6 +169,7 @@ def _edges_cross(one: Points, other: Points) -> bool:
     q, s = other[None], (np.roll(other, -1, axis=0) - other)[None]
 
     def cross(u: Points, v: Points) -> Points:
+        """Return the z component of the cross products."""
         result: Points = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
         return result
 

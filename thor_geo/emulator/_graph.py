@@ -110,7 +110,11 @@ class Graph:
             raise RequestError("Invalid expression: it is nested too deeply.") from None
 
     def reference(self, key: str, scope: Scope) -> Any:
-        """Return the value under a key; each is evaluated once per scope."""
+        """Return the value under a key; each is evaluated once per scope.
+
+        Raises:
+            RequestError: If there is no such key, or what it names is malformed, unknown or fails.
+        """
         if key not in scope.values:
             if key not in self._values:
                 raise RequestError(f"Invalid expression: unknown value reference '{key}'.")

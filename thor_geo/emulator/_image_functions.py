@@ -106,7 +106,10 @@ def _mask(image: Any) -> Image:
     """The mask as an image, 0 or 1: the emulator's masks are never fractional."""
 
     def mask_node(node: Node) -> Node:
+        """Return a node whose values are the mask."""
+
         def compute(frame: Frame) -> Raster:
+            """Turn the mask into values, valid everywhere."""
             return Raster(frame.get(node).mask.astype(np.float32), np.array(True))
 
         return Node(np.float32, compute)
@@ -119,6 +122,7 @@ def _lies_in(frame: Frame, footprints: tuple[Footprint, ...]) -> Mask:
     """Which pixel centres lie in any of the footprints."""
 
     def compute() -> Mask:
+        """Test the pixel centres, once per frame."""
         inside: Mask = np.zeros(frame.grid.shape, dtype=bool)
         for footprint in footprints:
             x, y = frame.coordinates(footprint.crs)
@@ -136,9 +140,11 @@ def _unmask(input: Any, value: Any = None, sameFootprint: Any = True) -> Image:
     within = source.footprint if sameFootprint is True else None
 
     def unmask_node(node: Node, fill: Node) -> Node:
+        """Return a node that takes masked pixels from the filling."""
         dtype = np.result_type(node.dtype, fill.dtype)
 
         def compute(frame: Frame) -> Raster:
+            """Fill the masked pixels."""
             values, mask = frame.get(node)
             if mask.all():
                 return Raster(cast(values, dtype), mask)

@@ -67,9 +67,11 @@ def _binary(
     """Register a function of two images; a pixel is valid where both are."""
 
     def node(left: Node, right: Node) -> Node:
+        """Return the node of one pair of bands."""
         dtype = result(left.dtype, right.dtype)
 
         def compute(frame: Frame) -> Raster:
+            """Apply the function where both are valid."""
             (a, a_mask), (b, b_mask) = frame.get(left), frame.get(right)
             if dtype.itemsize > 2:  # arithmetic, in the type of the result
                 a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
@@ -79,6 +81,7 @@ def _binary(
 
     @function(f"Image.{name}")
     def call(image1: Any, image2: Any) -> Image:
+        """Apply the function to pairs of bands."""
         first, second = as_image(image1, "image1"), as_image(image2, "image2")
         pairs = pair_bands(first, second)
         bands = [replace(named, node=node(a.node, b.node)) for a, b, named in pairs]
@@ -107,6 +110,7 @@ def _unary(name: str, result: Any, apply: Callable[[Array], Array]) -> None:
 
     @function(f"Image.{name}")
     def call(value: Any) -> Image:
+        """Apply it to every band."""
         image = as_image(value, "value")
         return image.derived(
             image.map_nodes(
@@ -129,6 +133,7 @@ def _cast(suffix: str, dtype: Any) -> None:
 
     @function(f"Image.to{suffix}", f"Image.{suffix[0].lower()}{suffix[1:]}")
     def call(value: Any) -> Image:
+        """Apply it to every band."""
         image = as_image(value, "value")
         return image.with_bands(image.map_nodes(lambda node: cast_node(node, dtype)))
 
@@ -145,6 +150,7 @@ def _clamp(input: Any, low: Any, high: Any) -> Image:
         raise RequestError(f"'low' ({low}) must not exceed 'high' ({high}).")
 
     def clamp_node(node: Node) -> Node:
+        """Return the node clamped."""
         # Bounds outside an integer's range change nothing; the pixel type stays.
         return map_node(
             node, node.dtype, lambda v: cast(np.clip(v * 1.0, lowest, highest), v.dtype)
@@ -170,6 +176,7 @@ def _remap(
     dtype = np.dtype(np.int32 if whole else np.float64)
 
     def compute(frame: Frame) -> Raster:
+        """Replace the values in the list; others are masked, or the default."""
         values, mask = frame.get(node)
         mapped = np.full(values.shape, 0 if defaultValue is None else defaultValue, dtype=dtype)
         known = np.full(values.shape, defaultValue is not None)

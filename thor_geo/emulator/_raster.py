@@ -115,6 +115,7 @@ class Frame:
         """Return x and y of the pixel centres in another CRS, each (height, width)."""
 
         def compute() -> tuple[Array, Array]:
+            """Transform the centres, once per frame and CRS."""
             transformer = Transformer.from_crs(self.grid.crs, crs, always_xy=True)
             x, y = transformer.transform(*self.grid.centres())
             return x, y
@@ -130,9 +131,11 @@ class Files:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        """Return itself; files are opened when they are needed."""
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Close the files."""
         self._open.clear()
         self._stack.close()
 
@@ -196,6 +199,7 @@ def cast_node(source: Node, dtype: npt.DTypeLike) -> Node:
         return source
 
     def compute(frame: Frame) -> Raster:
+        """Cast the values."""
         values, mask = frame.get(source)
         return Raster(cast(values, target), mask)
 
@@ -206,6 +210,7 @@ def map_node(source: Node, dtype: npt.DTypeLike, apply: Callable[[Array], Array]
     """Return a node that applies a function to the values and keeps the mask."""
 
     def compute(frame: Frame) -> Raster:
+        """Apply the function to the values."""
         values, mask = frame.get(source)
         return Raster(apply(values).astype(dtype, copy=False), mask)
 
@@ -216,6 +221,7 @@ def masked_node(source: Node, by: Node) -> Node:
     """Return a node that is masked, in addition, where another is masked or zero."""
 
     def compute(frame: Frame) -> Raster:
+        """Mask by the other node."""
         values, mask = frame.get(source)
         if not mask.any():
             return Raster(values, mask)

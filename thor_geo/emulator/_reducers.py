@@ -132,6 +132,7 @@ def _quantiles(fractions: Sequence[float], index: int) -> Reduction:
     fraction = fractions[index]
 
     def reduce(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+        """Interpolate between ranks of the valid values of each pixel."""
         stack = [raster for raster in stack if raster.mask.any()]
         if not stack:
             return Raster(np.zeros(()), np.array(False))
@@ -185,6 +186,7 @@ def _extreme(choose: Callable[[Array, Array], Array]) -> Reduction:
     """Return the reduction to the smallest or largest value."""
 
     def reduce(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+        """Choose among the valid values of each pixel."""
         dtype = np.result_type(*(raster.values.dtype for raster in stack))
         best, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
         for values, mask in stack:
@@ -232,6 +234,7 @@ def simple_reducer(name: str) -> Reducer:
 def _register(name: str) -> None:
     @function(f"Reducer.{name}")
     def make() -> Reducer:
+        """Return the reducer of this name."""
         return simple_reducer(name)
 
 

@@ -34,6 +34,7 @@ def scene_node(path: Path, number: int, dtype: npt.DTypeLike, grid: Grid, nodata
     """
 
     def compute(frame: Frame) -> Raster:
+        """Read the file's pixels that the frame's fall in, nearest neighbour."""
         rows, columns, inside = frame.remember(("indices", grid), lambda: _indices(frame, grid))
         if not inside.any():
             return Raster(np.zeros((), dtype=dtype), np.array(False))

@@ -166,6 +166,7 @@ def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
     valid = max(int((scl != 0).sum()), 1)
 
     def share(*classes: int) -> float:
+        """Return the percentage of these classes."""
         return round(100 * float(np.isin(scl, classes).sum()) / valid, 4)
 
     return {

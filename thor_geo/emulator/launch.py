@@ -135,9 +135,11 @@ class EmulatorProcess:
             process.wait()
 
     def __enter__(self) -> Self:
+        """Start the child."""
         return self.start()
 
     def __exit__(self, *exception: object) -> None:
+        """Stop the child, whatever happened; exceptions pass."""
         self.stop()
 
 

@@ -140,9 +140,11 @@ class EmulatorServer:
         self._http.server_close()
 
     def __enter__(self) -> Self:
+        """Start to serve."""
         return self.start()
 
     def __exit__(self, *exception: object) -> None:
+        """Stop serving, whatever happened; exceptions pass."""
         self.stop()
 
     def answer(self, kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:

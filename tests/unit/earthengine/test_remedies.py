@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import inspect
+import re
+from types import ModuleType
+
 import pytest
 
+from datamodules import CompositeDataModule
+from thor_geo.earthengine import recipe, remedies
 from thor_geo.earthengine.policy import Kind, Verdict
 from thor_geo.earthengine.remedies import to_error
 from thor_geo.earthengine.session import SessionSpec
@@ -39,9 +45,9 @@ SPEC = SessionSpec(project="my-project")
             "https://console.cloud.google.com/earth-engine/configuration?project=my-project",
         ),
         ("project", "Project 'projects/my-project' not found.", ProjectError, "spelling"),
-        ("fatal", "Band pattern 'B99' did not match", EarthEngineError, "`data.sensor.bands`"),
-        ("fatal", "asset 'A/B' not found", EarthEngineError, "`data.sensor.collection`"),
-        ("fatal", "Something new", EarthEngineError, "report"),
+        ("fatal", "Band pattern 'B99' did not match", EarthEngineError, "`data.bands`"),
+        ("fatal", "asset 'A/B' not found", EarthEngineError, "`data.collection`"),
+        ("fatal", "Something new", EarthEngineError, "check `data.collection`, `data.bands`"),
     ],
 )
 def test_every_refusal_names_what_was_said_and_what_to_do(
@@ -56,3 +62,10 @@ def test_every_refusal_names_what_was_said_and_what_to_do(
 def test_without_a_project_in_the_settings_the_one_in_the_answer_is_named() -> None:
     verdict = Verdict(kind="project", message="API has not been used in project 4711 before")
     assert "--project 4711" in str(to_error(verdict, SessionSpec(), "block x"))
+
+
+@pytest.mark.parametrize("module", [recipe, remedies], ids=lambda module: module.__name__)
+def test_remedies_name_keys_that_a_config_has(module: ModuleType) -> None:
+    named = set(re.findall(r"\bdata\.([\w.]+\w)", inspect.getsource(module)))
+    assert named
+    assert named <= set(inspect.signature(CompositeDataModule).parameters)
