@@ -23,6 +23,7 @@ from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.composites import Prefetcher
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
+from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.grid import Block, Lattice, blocks_meeting
@@ -182,6 +183,7 @@ class CompositeDataModule(GeoDataModule):
         A run's first process calls it before it launches others, so that they share one emulator.
         """
         if self.connection is None:
+            self._prepare_cache()
             if self.source == "emulator":
                 self.connection = connect_emulator(
                     self.emulator_archive,
@@ -210,7 +212,7 @@ class CompositeDataModule(GeoDataModule):
         return self.plan
 
     def setup(self, stage: str) -> None:
-        """Plan the area, and connect to the source.
+        """Plan the area, connect to the source, and sign in.
 
         Raises:
             ConfigError: If Lightning's own sampler is on, or labels are missing for a stage that
@@ -220,9 +222,12 @@ class CompositeDataModule(GeoDataModule):
         self.connect()
         if stage == "predict":
             self._refuse_distributed_sampler()
-            return
-        check_labels(self.labels, stage)
-        self.splits = split_tiles(plan, self.split, side=self.split_side)
+        else:
+            check_labels(self.labels, stage)
+            self.splits = split_tiles(plan, self.split, side=self.split_side)
+        # Before weights are downloaded and a run directory is bound to a window or a project that
+        # turns out wrong.
+        self._start_prefetch()
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
@@ -234,7 +239,7 @@ class CompositeDataModule(GeoDataModule):
         sampler = ShardBatchSampler(
             plan, self.batch_size, rank=rank, world_size=world_size, finished=finished
         )
-        dataset = self._dataset(sampler.blocks(self.block_size), ahead=self.ahead)
+        dataset = self._dataset(sampler.blocks(self.block_size))
         return self._loader(dataset, batch_sampler=sampler)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -259,6 +264,14 @@ class CompositeDataModule(GeoDataModule):
             if key in ("image", "observations", "tile", "mask")
         }
         return {**batch, **moved}
+
+    def on_before_batch_transfer(
+        self, batch: dict[str, Any], dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Raise what stopped a worker: as it was, not wrapped in the worker's traceback."""
+        for error in batch.get("fatal", ()):
+            raise error
+        return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Normalise on the device, from int16."""
@@ -298,6 +311,9 @@ class CompositeDataModule(GeoDataModule):
             "resolution": self.lattice.resolution,
             "batch_size": self.batch_size,
             "catalogue": self.connect().catalogue,
+            "recipe_version": RECIPE_VERSION,
+            # A tile's scenes are those of all blocks it touches.
+            "block_size": self.block_size,
         }
 
     def info(self) -> dict[str, Any]:
@@ -306,7 +322,6 @@ class CompositeDataModule(GeoDataModule):
             "source": self.source,
             "normalization": self.normalize_name,
             "scenes": "pinned per block at its first request, kept in the cache",
-            "block_size": self.block_size,
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
         }
@@ -325,6 +340,17 @@ class CompositeDataModule(GeoDataModule):
             (height, width, 3) uint8, or None; see `composite_picture`.
         """
         return self._tiles().picture(self.load_plan().lattices[0], epsg, bounds, shape)
+
+    def _prepare_cache(self) -> None:
+        try:
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "cache_dir",
+                str(self.cache_dir),
+                f"it cannot be made ({error.strerror})",
+                "Choose a folder where you may write.",
+            ) from error
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
@@ -350,17 +376,23 @@ class CompositeDataModule(GeoDataModule):
             strict=self.strict,
         )
 
-    def _dataset(self, blocks: Iterable[Block], *, ahead: int) -> PlanDataset:
-        """Start the prefetch process for *blocks*, and return the plan's dataset over them."""
-        if self.prefetcher is not None:
-            self.prefetcher.close()
-        tiles, (_, world_size) = self._tiles(), self._rank()
-        self.prefetcher = tiles.prefetcher(
-            blocks, concurrency=max(1, self.concurrency // world_size), ahead=ahead
-        )
-        self.prefetcher.start()
+    def _start_prefetch(self) -> Prefetcher:
+        """Start the prefetch process, which signs in: a missing login ends the run here."""
+        if self.prefetcher is None:
+            _, world_size = self._rank()
+            prefetcher = self._tiles().prefetcher(
+                concurrency=max(1, self.concurrency // world_size), ahead=self.ahead
+            )
+            prefetcher.start()
+            self.prefetcher = prefetcher
+        return self.prefetcher
+
+    def _dataset(self, blocks: Iterable[Block]) -> PlanDataset:
+        """Have *blocks* fetched, and return the plan's dataset over them."""
+        prefetcher = self._start_prefetch()
+        prefetcher.plan(list(blocks))
         plan, zones = self.load_plan(), self.area_spec.load().zones()
-        return tiles.dataset(plan, zones, self.prefetcher.source())
+        return self._tiles().dataset(plan, zones, prefetcher.source())
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan, labels = self.load_plan(), check_labels(self.labels, stage)
@@ -370,8 +402,7 @@ class CompositeDataModule(GeoDataModule):
                 for tile in plan.tiles(range(len(plan)))
                 for block in blocks_meeting(tile, self.block_size)
             }
-            composites = self._dataset(blocks.values(), ahead=len(blocks))
-            self._with_labels = with_labels(composites, labels)
+            self._with_labels = with_labels(self._dataset(blocks.values()), labels)
         indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
         if not indices:
             raise AreaError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from datamodules.source import Connection
 from thor_geo.composites import BlockSource, BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.datasets import CompositeDataset, PlanDataset, composite_picture
-from thor_geo.grid import Block, Bounds, Lattice, Rect
+from thor_geo.grid import Bounds, Lattice, Rect
 from thor_geo.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
 
@@ -38,8 +38,8 @@ class Tiles:
     block_size: int
     strict: bool
 
-    def prefetcher(self, blocks: Iterable[Block], *, concurrency: int, ahead: int) -> Prefetcher:
-        """Return a prefetch process for blocks in the order of need, not started yet."""
+    def prefetcher(self, *, concurrency: int, ahead: int) -> Prefetcher:
+        """Return a prefetch process, not started yet, and without a plan."""
         spec = PrefetchSpec(
             root=self.cache_dir,
             session=self.connection.session,
@@ -49,7 +49,7 @@ class Tiles:
             concurrency=concurrency,
             ahead=ahead,
         )
-        return Prefetcher(spec, list(blocks))
+        return Prefetcher(spec)
 
     def dataset(
         self, plan: Plan, footprints: Mapping[int, BaseGeometry], source: BlockSource

@@ -232,7 +232,12 @@ def _read_points(path: Path) -> npt.NDArray[np.float64]:
     path = Path(path)
     if not path.is_file():
         raise AreaError("points", str(path), "no such file", "Give a CSV or Parquet table.")
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except Exception as error:  # each reader has classes of its own
+        raise AreaError(
+            "points", str(path), f"not readable ({error})", "Give a CSV or Parquet table."
+        ) from error
     missing = {"lon", "lat"} - set(table.columns)
     if missing:
         raise AreaError(
@@ -243,7 +248,12 @@ def _read_points(path: Path) -> npt.NDArray[np.float64]:
         )
     if table.empty:
         raise AreaError("points", str(path), "the table is empty", "Give at least one point.")
-    points = table[["lon", "lat"]].to_numpy(dtype=np.float64)
+    try:
+        points = table[["lon", "lat"]].to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise AreaError(
+            "points", str(path), f"not all numbers ({error})", "Give decimal degrees."
+        ) from error
     for lon, lat in points:
         PointBuffer(lon=float(lon), lat=float(lat), buffer_m=1.0)  # validates the coordinates
     return points

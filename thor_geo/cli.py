@@ -63,5 +63,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explained(error: BaseException | None) -> ThorGeoError | None:
     """Return this project's own error behind an error (the parser wraps those of constructors)."""
     while error is not None and not isinstance(error, ThorGeoError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error

@@ -60,7 +60,8 @@ class Plan:
         zone: Index into `lattices` of every tile, (n,) int64.
         col: Lattice column of every tile, (n,) int64.
         row: Lattice row of every tile, (n,) int64.
-        primary: Whether the tile's centre lies in its own zone's strip, (n,) bool.
+        primary: Whether the tile's centre lies in its own zone's strip, (n,) bool. Ground on a
+            zone's edge may lie in no primary tile: prefer them, do not drop the others.
     """
 
     lattices: tuple[Lattice, ...]
@@ -171,10 +172,15 @@ class Plan:
         return out
 
     @property
-    def area_km2(self) -> float:
-        """Ground the tiles cover in square kilometres, overlaps counted once per tile."""
+    def tile_km2(self) -> float:
+        """Ground in square kilometres that a tile adds: the square of the stride."""
         lattice = self.lattices[0]
-        return len(self) * (lattice.tile_size * lattice.resolution / 1000.0) ** 2
+        return (lattice.step * lattice.resolution / 1000.0) ** 2
+
+    @property
+    def area_km2(self) -> float:
+        """Ground the tiles cover in square kilometres."""
+        return len(self) * self.tile_km2
 
     @cached_property
     def digest(self) -> str:

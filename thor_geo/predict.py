@@ -12,7 +12,10 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
+from thor_geo.arguments import LINKED, refuse_linked, with_whole_areas
 from thor_geo.bands import bands_from_ee
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Lattice
 from thor_geo.writers import RunWriter, TileProgressBar
 
 #: Exit code of a run that left failed tiles.
@@ -59,16 +62,13 @@ class PredictCLI(LightningCLI):
                 "data": {"class_path": "datamodules.CompositeDataModule"},
             }
         )
-        for source, target in (
-            ("data.init_args.tile_size", "model.init_args.image_size"),
-            ("data.init_args.resolution", "model.init_args.resolution"),
-            ("output.pooled", "model.init_args.pooled"),
-            ("output.grid", "model.init_args.grid"),
-        ):
-            parser.link_arguments(source, target)
-        parser.link_arguments(
-            "data.init_args.bands", "model.init_args.bands", compute_fn=channels_of
-        )
+        for target, source in LINKED.items():
+            section, key = source.split(".")
+            parser.link_arguments(
+                f"data.init_args.{key}" if section == "data" else source,
+                f"model.init_args.{target}",
+                compute_fn=channels_of if target == "bands" else None,
+            )
 
     @property
     def writer(self) -> RunWriter:
@@ -79,6 +79,7 @@ class PredictCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         self.writer.run.check_writable()
+        self._check_stride()
         self._dump_config()
         self.writer.config = self.config_dump
         if isinstance(self.datamodule, CompositeDataModule):
@@ -86,6 +87,17 @@ class PredictCLI(LightningCLI):
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
         self.trainer.predict(**kwargs, return_predictions=False)
+
+    def _check_stride(self) -> None:
+        lattice = getattr(self.datamodule, "lattice", None)
+        patch = getattr(self.model, "patch_size", None)
+        if isinstance(lattice, Lattice) and isinstance(patch, int) and lattice.step % patch:
+            raise ConfigError(
+                "stride",
+                lattice.step,
+                f"no multiple of patch_size={patch}",
+                "Patches of neighbouring tiles would not line up; take a multiple.",
+            )
 
 
 def make_cli(args: list[str] | None = None, *, run: bool = True) -> PredictCLI:
@@ -129,7 +141,8 @@ def predict(args: Sequence[str]) -> int:
     ):
         warnings.filterwarnings("ignore", message)
     # Lightning reads the process's own arguments, and starts further ranks with them.
-    sys.argv = [sys.argv[0], *args]
+    sys.argv = [sys.argv[0], *with_whole_areas(args)]
+    refuse_linked(sys.argv[1:])
     cli = make_cli()
     summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
     left = summary is not None and (summary.failed or not summary.complete)

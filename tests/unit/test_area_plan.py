@@ -171,6 +171,12 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1], "y": [2]}).to_csv(tmp_path / "xy.csv")
     with pytest.raises(AreaError, match="lat, lon"):
         plan_of(points=tmp_path / "xy.csv")
+    pd.DataFrame({"lon": ["12 E"], "lat": ["60 N"]}).to_csv(tmp_path / "text.csv")
+    with pytest.raises(AreaError, match="decimal degrees"):
+        plan_of(points=tmp_path / "text.csv")
+    (tmp_path / "broken.parquet").write_text("hello")
+    with pytest.raises(AreaError, match="not readable"):
+        plan_of(points=tmp_path / "broken.parquet")
 
 
 def test_lines_have_no_area() -> None:

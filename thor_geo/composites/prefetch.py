@@ -105,12 +105,12 @@ class PrefetchStats(FetchStats):
 class Prefetcher:
     """Starts, watches and ends the prefetch process of one rank."""
 
-    def __init__(self, spec: PrefetchSpec, blocks: Sequence[Block]) -> None:
+    def __init__(self, spec: PrefetchSpec, blocks: Sequence[Block] = ()) -> None:
         """Initialize a new Prefetcher instance; nothing is started yet.
 
         Args:
             spec: What the process needs to know.
-            blocks: The blocks in the order in which they will be read.
+            blocks: The blocks in the order in which they will be read; `plan` may name them later.
         """
         self.spec = spec
         self.blocks = tuple(blocks)
@@ -154,15 +154,30 @@ class Prefetcher:
                 env=_environment(),
             )
         try:
-            self._send_work(self._process)
+            self._send(self._process, (os.getpid(), self.spec, self.blocks))
             self._wait_until_ready(self._process, state)
         except BaseException:
             self.close()
             raise
 
-    def _send_work(self, process: subprocess.Popen[bytes]) -> None:
+    def plan(self, blocks: Sequence[Block]) -> None:
+        """Name the blocks to fetch, in place of those named before.
+
+        Args:
+            blocks: The blocks in the order in which they will be read.
+
+        Raises:
+            EarthEngineError: If the process has ended because Earth Engine refused.
+            PrefetchError: If it ended otherwise, or was never started.
+        """
+        self.check()
+        assert self._process is not None
+        self.blocks = tuple(blocks)
+        self._send(self._process, self.blocks)
+
+    def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
         assert process.stdin is not None
-        work = pickle.dumps((os.getpid(), self.spec, self.blocks))
+        work = pickle.dumps(message)
         try:
             process.stdin.write(len(work).to_bytes(8, "little") + work)
             process.stdin.flush()

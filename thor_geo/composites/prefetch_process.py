@@ -16,6 +16,7 @@ import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from typing import Any
 
 from thor_geo.composites._schedule import Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
@@ -45,13 +46,27 @@ class Service:
         self._store = spec.store()
         self._state = state
         self._client = Client(Session(spec.session), concurrency=spec.concurrency, retry=spec.retry)
-        keys = [self._store.query_key(block) for block in blocks]
-        self._schedule = Schedule(blocks, keys, spec.ahead)
+        self._ahead = spec.ahead
+        self._schedule = self._scheduled(blocks)
+        self._planned: Schedule | None = None
         self._threads = spec.concurrency
         self._running: dict[Future[None], str] = {}
         self._stats = PrefetchStats(blocks_planned=self._schedule.planned)
         self._stats_lock = threading.Lock()
         self._wake = threading.Event()
+
+    def _scheduled(self, blocks: tuple[Block, ...]) -> Schedule:
+        keys = [self._store.query_key(block) for block in blocks]
+        return Schedule(blocks, keys, self._ahead)
+
+    def plan(self, blocks: tuple[Block, ...]) -> None:
+        """Take these blocks in place of the plan so far; called from another thread.
+
+        Args:
+            blocks: The blocks in the order in which they will be read.
+        """
+        self._planned = self._scheduled(blocks)
+        self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
         """Set the session up, then fetch until *stop* is set.
@@ -68,6 +83,9 @@ class Service:
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
         written = 0.0
         while not stop.is_set():
+            if self._planned is not None:
+                self._schedule, self._planned = self._planned, None
+                self._stats.blocks_planned = self._schedule.planned
             self._look_at_readers()
             self._collect()
             while len(self._running) < self._threads and (todo := self._schedule.next()):
@@ -124,8 +142,17 @@ def _watch_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _watch_input(stop: threading.Event) -> None:
-    sys.stdin.buffer.read(1)
+def _receive() -> Any:
+    """Return the next message of the parent; None when it hangs up, or says that it does."""
+    header = sys.stdin.buffer.read(8)
+    if len(header) < 8:
+        return None
+    return pickle.loads(sys.stdin.buffer.read(int.from_bytes(header, "little")))
+
+
+def _watch_input(service: Service, stop: threading.Event) -> None:
+    while (blocks := _receive()) is not None:
+        service.plan(blocks)
     stop.set()
 
 
@@ -136,14 +163,13 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     state = StateDir(sys.argv[1])
     state.hold()
-    length = int.from_bytes(sys.stdin.buffer.read(8), "little")
-    parent, spec, blocks = pickle.loads(sys.stdin.buffer.read(length))
+    parent, spec, blocks = _receive()
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     stop = threading.Event()
-    threading.Thread(target=_watch_input, args=(stop,), daemon=True).start()
     code = 1
     try:
         service = Service(spec, blocks, state)
+        threading.Thread(target=_watch_input, args=(service, stop), daemon=True).start()
         try:
             service.run(stop)
         finally:

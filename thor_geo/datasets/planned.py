@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 from torchgeo.datasets import GeoDataset
 
-from thor_geo.errors import BlockError
+from thor_geo.errors import BlockError, ThorGeoError
 from thor_geo.plan import Plan
 
 
@@ -23,6 +23,9 @@ class PlanDataset(Dataset[dict[str, Any]]):
     * ``transform``: float64 (6,), affine coefficients (a, b, c, d, e, f) in metres
     * ``error``: None, or why the tile could not be produced; its tensors are zeros then, so that
       batches keep their shape and the other tiles their numbers
+
+    What must stop the run is returned as ``{"fatal": error}``: raised in a DataLoader worker, it
+    would reach the main process as another class, with the worker's traceback for a message.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
             plan: The tiles.
             zones: Dataset of each UTM zone, by EPSG code.
             channels: Planes of a failed tile's image.
-            strict: Raise for a tile that cannot be produced, as training wants it.
+            strict: Stop at a tile that cannot be produced, as training wants it.
         """
         self.plan = plan
         self.zones = zones
@@ -57,9 +60,9 @@ class PlanDataset(Dataset[dict[str, Any]]):
         query = (slice(left, right), slice(bottom, top))
         try:
             sample = {**self.zones[tile.epsg][query], "error": None}
-        except BlockError as error:
-            if self.strict:
-                raise
+        except ThorGeoError as error:
+            if self.strict or not isinstance(error, BlockError):
+                return {"fatal": error}
             sample = {
                 "image": torch.zeros(self.channels, tile.size, tile.size, dtype=torch.int16),
                 "observations": torch.zeros(1, tile.size, tile.size, dtype=torch.uint8),
@@ -75,7 +78,13 @@ class PlanDataset(Dataset[dict[str, Any]]):
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Collate samples: tensors are stacked, everything else becomes a list."""
+    """Collate samples: tensors are stacked, everything else becomes a list.
+
+    Where a sample is fatal, the batch holds nothing but ``fatal``, the list of errors.
+    """
+    fatal = [sample["fatal"] for sample in samples if "fatal" in sample]
+    if fatal:
+        return {"fatal": fatal}
     batch: dict[str, Any] = {}
     for key in samples[0]:
         values = [sample[key] for sample in samples]

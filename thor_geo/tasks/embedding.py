@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
-from thor_geo.errors import ConfigError
+from thor_geo.errors import CheckpointError, ConfigError
 from thor_geo.models import (
     THORBackbone,
     build_thor,
@@ -23,6 +25,7 @@ from thor_geo.models import (
 )
 from thor_geo.specs import Merge, Pooling, check_choice
 from thor_geo.tasks.features import generic_features, pool
+from thor_geo.writers.describe import describe_module
 
 #: The ten Sentinel-2 bands at 10 and 20 m as THOR channels, in the order of the default sensor.
 DEFAULT_CHANNELS: tuple[str, ...] = tuple(band.channel for band in bands_from_ee(S2_DEFAULT_BANDS))
@@ -84,6 +87,7 @@ class THOREmbeddingTask(LightningModule):
             ConfigError: If a choice is unknown, or neither output is asked for.
             LayoutError: If `patch_size` does not divide a group's image.
             BandError: If a band is unknown or repeated.
+            CheckpointError: If *ckpt* is no file.
         """
         super().__init__()
         check_choice("group_merge", group_merge, Merge)
@@ -92,11 +96,16 @@ class THOREmbeddingTask(LightningModule):
             raise ConfigError(
                 "output", {"pooled": pooled, "grid": grid}, "no output", "Set one of them to true."
             )
+        if ckpt is not None and not Path(ckpt).expanduser().is_file():
+            raise CheckpointError(
+                f"`ckpt={str(ckpt)!r}`: no such file. Give the path of a .pt or .safetensors file, "
+                "or leave it out for the published weights."
+            )
         if threads is not None and threads < 1:
             raise ConfigError("threads", threads, "not positive", "Give 1 or more, or null.")
         self.model_key = model_key
         self.pretrained = pretrained
-        self.ckpt = ckpt
+        self.ckpt = None if ckpt is None else Path(ckpt).expanduser()
         self.bands = tuple(bands)
         self.image_size = image_size
         self.resolution = resolution
@@ -120,9 +129,26 @@ class THOREmbeddingTask(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Set the number of CPU threads: results differ in the last bits with it."""
+        """Set the number of CPU threads: results differ in the last bits with it.
+
+        Lightning would divide the cores by the ranks; the same run on another number of devices
+        would then give other numbers.
+        """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        elif self._on_cpu():
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+            torch.set_num_threads(cores or os.cpu_count() or 1)
+            if self.trainer.world_size > 1:
+                rank_zero_warn(
+                    f"{self.trainer.world_size} ranks on the CPU take {torch.get_num_threads()} "
+                    "threads each, so that their numbers are those of one rank. Set model.threads "
+                    "to share the cores out."
+                )
+
+    def _on_cpu(self) -> bool:
+        trainer = self._trainer
+        return trainer is None or trainer.strategy.root_device.type == "cpu"
 
     def configure_model(self) -> None:
         """Load the weights, once.
@@ -188,12 +214,9 @@ class THOREmbeddingTask(LightningModule):
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of one tile's outputs: ``pooled`` (D,) and/or ``grid`` (D', h, w)."""
         if self.generic is not None:
-            # Only the model itself knows: ask it once, with an empty image.
-            blank = torch.zeros(
-                1, len(self.bands), self.image_size, self.image_size, device=self.device
-            )
             with torch.no_grad():
-                return {key: tuple(value.shape[1:]) for key, value in self.embed(blank).items()}
+                outputs = self.embed(self._blank())
+            return {key: tuple(value.shape[1:]) for key, value in outputs.items()}
         shapes: dict[str, tuple[int, ...]] = {}
         if self.pooled:
             shapes["pooled"] = (self._thor.embed_dim,)
@@ -202,13 +225,20 @@ class THOREmbeddingTask(LightningModule):
             shapes["grid"] = (self._thor.grid_dim(self.group_merge), side, side)
         return shapes
 
+    def _blank(self) -> Tensor:
+        # What a backbone returns only it knows: ask it once, with an empty image.
+        side = self.image_size
+        return torch.zeros(1, len(self.bands), side, side, device=self.device)
+
     def settings(self) -> dict[str, Any]:
         """Return everything of the model that changes the numbers."""
         trainer = self._trainer
-        model: nn.Module = self.generic if self.generic is not None else self._thor
+        if self.generic is None:
+            model = {"model": self.model_key, "weights_sha256": weights_sha256(self._thor)}
+        else:
+            model = describe_module(self.generic)
         return {
-            "model": self.model_key if self.generic is None else type(self.generic).__name__,
-            "weights_sha256": weights_sha256(model),
+            **model,
             "bands": list(self.bands),
             "image_size": self.image_size,
             "patch_size": self.patch_size,
@@ -217,7 +247,8 @@ class THOREmbeddingTask(LightningModule):
             "precision": "32-true" if trainer is None else str(trainer.precision),
             "float32_matmul": torch.get_float32_matmul_precision(),
             "device": self.device.type,
-            "threads": torch.get_num_threads(),
+            # Elsewhere than on the CPU they change nothing.
+            "threads": torch.get_num_threads() if self._on_cpu() else None,
         }
 
     def info(self) -> dict[str, Any]:
@@ -230,17 +261,23 @@ class THOREmbeddingTask(LightningModule):
             "group_merge": self.group_merge,
         }
         if self.generic is not None:
+            features = generic_features(self.generic(self._blank()))
             return {
                 **common,
                 "model_key": type(self.generic).__name__,
+                "pretrained": None,
+                "ckpt": None,
+                "weights": "the backbone's own",
+                "cls_removed": features.cls_removed,
                 "grid_kind": "patch_tokens",
+                "expected_patch_tokens": features.tokens.shape[1],
             }
         return {
             **common,
             "model_key": self.model_key,
             "pretrained": self.pretrained,
             # Its name only: outputs carry this, and must not depend on where the file lies.
-            "ckpt": None if self.ckpt is None else Path(self.ckpt).name,
+            "ckpt": None if self.ckpt is None else self.ckpt.name,
             "weights": self._weights_note(),
             "cls_removed": False,
             "grid_kind": "thor_group_grid",
@@ -250,5 +287,5 @@ class THOREmbeddingTask(LightningModule):
 
     def _weights_note(self) -> str:
         if self.ckpt is not None:
-            return f"checkpoint {Path(self.ckpt).name}"
+            return f"checkpoint {self.ckpt.name}"
         return "published weights" if self.pretrained else f"random weights (seed {self.seed})"

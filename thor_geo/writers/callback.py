@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 # How often the first rank looks for the other ranks' markers, and how long it waits for the next.
 _POLL_SECONDS = 0.5
+
+# What a shell reports of a process that SIGTERM ended: 128 + 15.
+_EXIT_SIGTERM = 143
 _STALL_SECONDS = 3600.0
 
 
@@ -190,6 +193,10 @@ class RunWriter(BasePredictionWriter):
         """Collect a batch, and write its shard when that is complete."""
         assert self._session is not None, "on_predict_start opens it"
         self._session.shards.add(prediction, batch)
+        if getattr(trainer, "received_sigterm", False):
+            # Lightning only looks at it while training. Schedulers kill what does not stop.
+            _log.warning("stopped by SIGTERM; the same command continues the run")
+            raise SystemExit(_EXIT_SIGTERM)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Wait for the last shard; on the first rank for the others', then draw and sum up."""

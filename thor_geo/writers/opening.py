@@ -15,6 +15,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds
 from thor_geo.plan import Plan
 from thor_geo.specs import TemporalSpec
+from thor_geo.writers.describe import describe_module, probe_shapes
 from thor_geo.writers.fingerprint import JSON
 
 if TYPE_CHECKING:
@@ -86,17 +87,20 @@ def open_run(
     # Lightning's classes do not declare what these add, and any class may add it.
     datamodule: Any = getattr(trainer, "datamodule", None)
     module: Any = pl_module
-    if getattr(datamodule, "plan", None) is None:
+    missing = [
+        name for name in ("plan", "settings", "info") if getattr(datamodule, name, None) is None
+    ]
+    if missing:
         raise ConfigError(
             "data",
             type(datamodule).__name__,
-            "the datamodule has no `plan`",
-            "Run with datamodules.CompositeDataModule, or one with the same attributes.",
+            f"the datamodule has no `{missing[0]}`",
+            "Run with datamodules.CompositeDataModule, or one with plan, settings() and info().",
         )
     data_settings: dict[str, JSON] = dict(datamodule.settings())
     info: dict[str, JSON] = {
         "data": dict(datamodule.info()),
-        "model": dict(module.info()),
+        "model": dict(module.info()) if hasattr(module, "info") else {},
         "packages": _versions(),
     }
     if config is not None:
@@ -107,13 +111,23 @@ def open_run(
         window=TemporalSpec.range(str(data_settings["start"]), str(data_settings["end"])),
         settings={
             "data": data_settings,
-            "model": dict(module.settings()),
+            "model": dict(
+                module.settings() if hasattr(module, "settings") else describe_module(module)
+            ),
             "output": dict(output),
         },
         info=info,
-        shapes=dict(module.output_shapes()),
+        shapes=dict(_shapes(module, datamodule)),
         truecolour=getattr(datamodule, "truecolour", None),
     )
+
+
+def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
+    if hasattr(module, "output_shapes"):
+        shapes: Mapping[str, tuple[int, ...]] = module.output_shapes()
+        return shapes
+    bands, lattice = datamodule.settings()["bands"], datamodule.plan.lattices[0]
+    return probe_shapes(module, len(bands), lattice.tile_size)
 
 
 def _versions() -> dict[str, JSON]:

@@ -43,7 +43,7 @@ class RunDirectory:
         Args:
             path: The directory; made by `prepare`.
         """
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self._fingerprint: str | None = None
 
     @property

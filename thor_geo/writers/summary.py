@@ -63,7 +63,7 @@ class Summary:
         done, total = self.tiles
         lines = [_headline(self), ""]
         lines += _row("tiles", f"{done:,} of {total:,}: {self._states()}")
-        if self.empty == done:
+        if done and self.empty == done:
             lines += _row("", "no scene passes: try a longer window, or a higher data.cloudy_pct")
         if not self.complete:
             lines += _row(

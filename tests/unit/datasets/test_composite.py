@@ -243,7 +243,13 @@ def test_a_failed_block_keeps_the_batchs_shape_and_says_why() -> None:
     assert "the service said no" in batch["error"][1]
 
 
-def test_training_wants_the_error_itself() -> None:
-    broken = {32632: dataset(FakeSource(broken=True))}
-    with pytest.raises(BlockError, match="said no"):
-        PlanDataset(plan(), broken, channels=3, strict=True)[0]
+def test_what_must_stop_the_run_reaches_the_main_process_as_it_was() -> None:
+    broken = PlanDataset(plan(), {32632: dataset(FakeSource(broken=True))}, channels=3, strict=True)
+    good = PlanDataset(plan(), {32632: dataset()}, channels=3)
+    (error,) = collate([good[0], broken[1]])["fatal"]
+    assert isinstance(error, BlockError)
+    assert "said no" in str(error)
+    picky = dataset()
+    picky.strict = True
+    (error,) = collate([PlanDataset(plan(), {32632: picky}, channels=3)[0]])["fatal"]
+    assert isinstance(error, InputError)

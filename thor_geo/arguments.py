@@ -1,0 +1,92 @@
+"""Command-line arguments, before the parser sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thor_geo.area import AreaSpec
+from thor_geo.errors import ConfigError
+
+#: Settings of the model that follow another key, which is the one to set.
+LINKED: Mapping[str, str] = {
+    "image_size": "data.tile_size",
+    "resolution": "data.resolution",
+    "bands": "data.bands",
+    "pooled": "output.pooled",
+    "grid": "output.grid",
+}
+
+_AREA_KEYS = ("--data.area", "--data.init_args.area")
+
+
+def with_whole_areas(args: Sequence[str]) -> list[str]:
+    """Have an area on the command line replace the config's, which the parser would merge.
+
+    Args:
+        args: Arguments, e.g. ``--data.area={point: [10.75, 59.91], buffer_m: 5000}``.
+
+    Returns:
+        The arguments, with every field of such an area named.
+    """
+    out = list(args)
+    for k, arg in enumerate(out):
+        key, equals, value = arg.partition("=")
+        if key not in _AREA_KEYS:
+            continue
+        if equals:
+            out[k] = f"{key}={_whole(value)}"
+        elif k + 1 < len(out):
+            out[k + 1] = _whole(out[k + 1])
+    return out
+
+
+def _whole(value: str) -> str:
+    try:
+        area = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value  # the parser's own message is the better one
+    if not isinstance(area, dict):
+        return value
+    return json.dumps({field.name: field.default for field in fields(AreaSpec)} | area)
+
+
+def refuse_linked(args: Sequence[str]) -> None:
+    """Refuse settings that would be overridden silently, as they follow another key.
+
+    Args:
+        args: Arguments; configs named by ``-c`` or ``--config`` are looked into.
+
+    Raises:
+        ConfigError: If one is given; names the key to set instead.
+    """
+    for key, value in _given(args):
+        if key in LINKED:
+            raise ConfigError(
+                f"model.{key}",
+                value,
+                f"it follows `{LINKED[key]}` and cannot be set by itself",
+                f"Set {LINKED[key]}.",
+            )
+
+
+def _given(args: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the model's keys and values on the command line and in the configs it names."""
+    for k, arg in enumerate(args):
+        key, equals, value = arg.partition("=")
+        value = value if equals else (args[k + 1] if k + 1 < len(args) else "")
+        if key.startswith("--model."):
+            yield key.removeprefix("--model.").removeprefix("init_args."), value
+        elif key in ("-c", "--config") and Path(value).is_file():
+            try:
+                config = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                continue  # the parser's own message is the better one
+            model = config.get("model") if isinstance(config, dict) else None
+            if isinstance(model, dict):
+                yield from {**model, **(model.get("init_args") or {})}.items()
