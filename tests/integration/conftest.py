@@ -11,6 +11,7 @@ import pytest
 from thor_geo.emulator import Acquisition, generate_archive
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Arguments = Callable[[Path], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -45,19 +46,32 @@ def thor_geo(root: Path) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def quick_arguments(archive: Path) -> Arguments:
+    """Return a function from a folder to the arguments of a quick run in it.
+
+    Small tiles over both zones, in several shards; ``cache`` and ``run`` lie in the folder.
+    """
+
+    def arguments(folder: Path) -> list[str]:
+        return [
+            "predict",
+            "-c",
+            "configs/quickstart.yaml",
+            f"--data.emulator_archive={archive}",
+            f"--data.cache_dir={folder / 'cache'}",
+            "--data.area.bbox=[11.98,59.985,12.02,60.005]",
+            "--data.tile_size=96",
+            "--data.shard_tiles=2",
+            "--data.block_size=192",
+            "--model.threads=1",
+            f"--output.dir={folder / 'run'}",
+        ]
+
+    return arguments
+
+
 @pytest.fixture
-def quickstart(archive: Path, tmp_path: Path) -> list[object]:
-    """Return arguments for a quick run: small tiles over both zones, several shards."""
-    return [
-        "predict",
-        "-c",
-        "configs/quickstart.yaml",
-        f"--data.emulator_archive={archive}",
-        f"--data.cache_dir={tmp_path / 'cache'}",
-        "--data.area.bbox=[11.98,59.985,12.02,60.005]",
-        "--data.tile_size=96",
-        "--data.shard_tiles=2",
-        "--data.block_size=192",
-        "--model.threads=1",
-        f"--output.dir={tmp_path / 'run'}",
-    ]
+def quickstart(quick_arguments: Arguments, tmp_path: Path) -> list[str]:
+    """Return the arguments of a quick run in this test's folder."""
+    return quick_arguments(tmp_path)
