@@ -3,8 +3,9 @@
 ``BACKBONE_REGISTRY.build("thorgeo_thor_v1_base", ...)`` is always this project's encoder. A plain
 ``thor_v1_base`` is looked up source by source, in the order of registration: the official extension
 registers in TerraTorch's own source, which comes first, so that where it has been imported it is
-the one that answers, and this project's encoder otherwise. The extension is never imported from
-here, since its import replaces parts of timm for the whole process.
+the one that answers, and this project's encoder otherwise. Having it installed is not enough, and
+this module never imports it, since its import replaces parts of timm for the whole process: that is
+for whoever wants it to do.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ def build_backbone(
 
 def _builder(model_key: str) -> Callable[..., THORBackbone]:
     def build(**kwargs: Any) -> THORBackbone:
+        """Build the variant; TerraTorch shows the docstring set below, which names it."""
         return build_backbone(model_key, **kwargs)
 
     build.__doc__ = f"Build {model_key}; see :func:`thor_geo.terratorch.build_backbone`."

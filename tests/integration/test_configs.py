@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from datamodules import CompositeDataModule
 from thor_geo.predict import make_cli
@@ -41,18 +43,49 @@ def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
     assert isinstance(cli.datamodule, CompositeDataModule)
 
 
+# The comment above a key begins with its type, and says its default or that it has none.
+COMMENT = re.compile(r"[\w |()-]+, (required|default [^.,]+)[.:,]? ?")
+
+
 @pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS], ids=lambda path: path.stem)
-def test_every_key_has_a_comment_above_it_or_beside_it(path: Path) -> None:
-    lines = path.read_text().splitlines()
-    bare = [
-        line.strip()
-        for above, line in zip(["", *lines], lines, strict=False)
+def test_every_key_has_a_comment_with_its_type_and_default(path: Path) -> None:
+    wrong, comment = [], ""
+    for line in map(str.strip, path.read_text().splitlines()):
+        if line.startswith("#"):
+            comment = f"{comment} {line.lstrip('# ')}".strip()
+            continue
         # sections (`trainer:`) hold keys, and explain themselves by them
-        if re.match(r"\s*\w+: *[^#\s]", line)
-        and not line.lstrip().startswith("#")
-        and not above.lstrip().startswith("#")
-    ]
-    assert bare == []
+        if re.match(r"\w+: *[^#\s]", line) and not COMMENT.match(comment):
+            wrong.append(line)
+        comment = ""
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS], ids=lambda path: path.stem)
+def test_the_defaults_in_the_comments_are_the_signatures(path: Path) -> None:
+    signatures = {
+        "model": inspect.signature(THOREmbeddingTask),
+        "data": inspect.signature(CompositeDataModule),
+        "output": inspect.signature(RunWriter),
+    }
+    section, comment, checked = "", "", 0
+    for line in path.read_text().splitlines():
+        if line.strip().startswith("#"):
+            comment = f"{comment} {line.strip().lstrip('# ')}".strip()
+            continue
+        if found := re.match(r"(\w+):", line):
+            section = found[1]
+        elif (found := re.match(r"  (\w+): ", line)) and section in signatures:
+            parameter, stated = signatures[section].parameters[found[1]], COMMENT.match(comment)
+            assert stated is not None, line
+            if parameter.default is inspect.Parameter.empty:
+                assert stated[1] == "required", line
+            else:
+                default = yaml.safe_load(stated[1].removeprefix("default ").split(" (")[0])
+                assert default == parameter.default, line
+            checked += 1
+        comment = ""
+    assert checked or path in FRAGMENTS
 
 
 def test_links_follow_the_command_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,16 @@ def test_a_part_of_a_run_says_what_is_left(tmp_path: Path, plan: Plan) -> None:
     text = str(summary)
     assert f"{len(plan.shards) - 1} of {len(plan.shards)} shards" in text
     assert f"{len(plan.shards[0])} of {len(plan)} tiles are done" in str(summarise(run, plan))
+
+
+def test_only_a_run_of_empty_tiles_blames_the_scenes(tmp_path: Path, plan: Plan) -> None:
+    run = RunDirectory(tmp_path / "run")
+    nothing = summarise(run, plan)
+    assert nothing.tiles[0] == 0
+    assert "no scene passes" not in str(nothing)
+    done = replace(nothing, tiles=(len(plan), len(plan)))
+    assert "no scene passes" in str(replace(done, empty=len(plan)))
+    assert "no scene passes" not in str(replace(done, empty=len(plan) - 1, ok=1))
 
 
 @pytest.mark.parametrize(
