@@ -15,8 +15,8 @@ from torchgeo.datamodules import GeoDataModule
 
 from datamodules.labels import check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
-from datamodules.sampler import ShardBatchSampler
-from datamodules.source import Connection, Source, connect_earthengine, connect_emulator, disconnect
+from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
+from datamodules.source import Connection, Source, SourceSpec, disconnect
 from datamodules.splits import check_fractions, split_tiles
 from datamodules.tiles import Tiles
 from thor_geo.area import AreaSpec
@@ -37,6 +37,10 @@ from thor_geo.specs import (
     check_choice,
 )
 from thor_geo.transforms import THORNormalize
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()
 
 
 class CompositeDataModule(GeoDataModule):
@@ -83,7 +87,7 @@ class CompositeDataModule(GeoDataModule):
         """Initialize a new CompositeDataModule instance.
 
         Args:
-            area: Where.
+            area: Where; a dict of AreaSpec's fields will do.
             start: First day of the window, YYYY-MM-DD.
             end: Day after the window's last, YYYY-MM-DD.
             source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
@@ -117,7 +121,6 @@ class CompositeDataModule(GeoDataModule):
         Raises:
             ConfigError: If a setting is invalid.
         """
-        check_choice("source", source, Source)
         check_choice("normalize", normalize, Normalize)
         check_fractions(split)
         for name, value, least in (
@@ -133,7 +136,7 @@ class CompositeDataModule(GeoDataModule):
         super().__init__(CompositeDataset, batch_size, tile_size, num_workers=num_workers)
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.area_spec = area
+        self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
         self.sensor = SensorSpec(
             collection=collection,
@@ -152,22 +155,27 @@ class CompositeDataModule(GeoDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        self.source: Source = source
-        self.project = project
-        self.credentials: CredentialsKind = credentials
-        self.service_account_file = service_account_file
-        self.url = url
-        self.emulator_archive = emulator_archive
-        self.normalize_name: Normalize = normalize
-        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
-        self.block_size = block_size
         self.cache_dir = Path(
             cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         ).expanduser()
+        self.source = SourceSpec(
+            source=source,
+            collection=collection,
+            cache_dir=self.cache_dir,
+            project=project,
+            credentials=credentials,
+            service_account_file=_path(service_account_file),
+            url=url,
+            emulator_archive=_path(emulator_archive),
+            pool_size=concurrency,
+        )
+        self.normalize_name: Normalize = normalize
+        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
+        self.block_size = block_size
         self.concurrency = concurrency
         self.ahead = ahead
         self.strict = strict
-        self.labels = labels
+        self.labels = _path(labels)
         self.split = split
         self.split_side = split_side
         self.ledger: Ledger | None = None
@@ -183,22 +191,7 @@ class CompositeDataModule(GeoDataModule):
         A run's first process calls it before it launches others, so that they share one emulator.
         """
         if self.connection is None:
-            self._prepare_cache()
-            if self.source == "emulator":
-                self.connection = connect_emulator(
-                    self.emulator_archive,
-                    collection=self.sensor.collection,
-                    default_archive=self.cache_dir / "emulator-archive",
-                    pool_size=self.concurrency,
-                )
-            else:
-                self.connection = connect_earthengine(
-                    project=self.project,
-                    credentials=self.credentials,
-                    service_account_file=self.service_account_file,
-                    url=self.url,
-                    pool_size=self.concurrency,
-                )
+            self.connection = self.source.connect()
         return self.connection
 
     def load_plan(self) -> Plan:
@@ -221,7 +214,7 @@ class CompositeDataModule(GeoDataModule):
         plan = self.load_plan()
         self.connect()
         if stage == "predict":
-            self._refuse_distributed_sampler()
+            refuse_lightnings_sampler(self.trainer)
         else:
             check_labels(self.labels, stage)
             self.splits = split_tiles(plan, self.split, side=self.split_side)
@@ -319,7 +312,7 @@ class CompositeDataModule(GeoDataModule):
     def info(self) -> dict[str, Any]:
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
-            "source": self.source,
+            "source": self.source.source,
             "normalization": self.normalize_name,
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
@@ -341,30 +334,9 @@ class CompositeDataModule(GeoDataModule):
         """
         return self._tiles().picture(self.load_plan().lattices[0], epsg, bounds, shape)
 
-    def _prepare_cache(self) -> None:
-        try:
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                "cache_dir",
-                str(self.cache_dir),
-                f"it cannot be made ({error.strerror})",
-                "Choose a folder where you may write.",
-            ) from error
-
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-
-    def _refuse_distributed_sampler(self) -> None:
-        connector = getattr(self.trainer, "_accelerator_connector", None)
-        if connector is not None and connector.use_distributed_sampler:
-            raise ConfigError(
-                "use_distributed_sampler",
-                True,
-                "Lightning would stride tiles over the ranks and break up their shards",
-                "Set trainer.use_distributed_sampler to false (the command's default).",
-            )
 
     def _tiles(self) -> Tiles:
         return Tiles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
 from thor_geo.errors import ConfigError
@@ -84,3 +85,22 @@ class ShardBatchSampler(Sampler[list[int]]):
                     if block.id not in seen:
                         seen.add(block.id)
                         yield block
+
+
+def refuse_lightnings_sampler(trainer: Trainer | None) -> None:
+    """Refuse a trainer that would inject its own distributed sampler.
+
+    Args:
+        trainer: The trainer, if there is one.
+
+    Raises:
+        ConfigError: If its `use_distributed_sampler` is on.
+    """
+    connector = getattr(trainer, "_accelerator_connector", None)
+    if connector is not None and connector.use_distributed_sampler:
+        raise ConfigError(
+            "use_distributed_sampler",
+            True,
+            "Lightning would stride tiles over the ranks and break up their shards",
+            "Set trainer.use_distributed_sampler to false (the command's default).",
+        )

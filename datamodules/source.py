@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from thor_geo.earthengine.session import CredentialsKind, SessionSpec
+from thor_geo.errors import ConfigError
+from thor_geo.specs import check_choice
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
@@ -37,54 +39,86 @@ class Connection:
     inherited: str | None = None
 
 
-def connect_earthengine(
-    *,
-    project: str | None,
-    credentials: CredentialsKind,
-    service_account_file: Path | None,
-    url: str | None,
-    pool_size: int,
-) -> Connection:
-    """Describe the real service; nothing is contacted yet."""
-    session = SessionSpec(
-        project=project,
-        credentials=credentials,
-        service_account_file=service_account_file,
-        url=url,
-        pool_size=pool_size,
-    )
-    return Connection(session=session, catalogue="earthengine")
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """Where composites come from, as the user says it; nothing is contacted before `connect`.
 
-
-def connect_emulator(
-    archive: Path | None, *, collection: str, default_archive: Path, pool_size: int
-) -> Connection:
-    """Start an emulator over an archive, or join the one the run already has.
-
-    Args:
-        archive: Folder of scenes; None generates the quickstart's at *default_archive*.
-        collection: Collection id to serve it as.
-        default_archive: Where the generated archive is kept.
+    Attributes:
+        source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+        collection: Earth Engine image collection; the emulator serves its scenes under this id.
+        cache_dir: Folder of the block cache, and of the generated archive.
+        project: Cloud project registered for Earth Engine.
+        credentials: Kind of login.
+        service_account_file: Path of a service account's JSON key.
+        url: Another endpoint than Earth Engine's high-volume one.
+        emulator_archive: Folder of scenes; None generates the quickstart's.
         pool_size: Connections to keep open.
-    """
-    from thor_geo.emulator import Archive, EmulatorProcess, ensure_archive
 
-    folder = ensure_archive(default_archive) if archive is None else archive
-    fingerprint = Archive.open(folder).fingerprint()
-    inherited = os.environ.get(EMULATOR_URL)
-    emulator = None
-    url = inherited
-    # Another archive's pixels must never be cached under this one's name.
-    if url is None or _served(url).get(collection) != fingerprint:
-        emulator = EmulatorProcess(folder, collection=collection)
-        emulator.start()
-        url = os.environ[EMULATOR_URL] = emulator.url
-    return Connection(
-        session=SessionSpec(credentials="anonymous", url=url, pool_size=pool_size),
-        catalogue=f"emulator-{fingerprint}",
-        emulator=emulator,
-        inherited=inherited,
-    )
+    Raises:
+        ConfigError: If a choice is unknown.
+    """
+
+    source: Source
+    collection: str
+    cache_dir: Path
+    project: str | None = None
+    credentials: CredentialsKind = "auto"
+    service_account_file: Path | None = None
+    url: str | None = None
+    emulator_archive: Path | None = None
+    pool_size: int = 40
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        check_choice("source", self.source, Source)
+        check_choice("credentials", self.credentials, CredentialsKind)
+
+    def connect(self) -> Connection:
+        """Describe the real service, or start an emulator, or join the one the run already has.
+
+        Raises:
+            ConfigError: If the cache folder cannot be made.
+        """
+        try:
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "cache_dir",
+                str(self.cache_dir),
+                f"it cannot be made ({error.strerror})",
+                "Choose a folder where you may write.",
+            ) from error
+        return self._emulator() if self.source == "emulator" else self._earthengine()
+
+    def _earthengine(self) -> Connection:
+        session = SessionSpec(
+            project=self.project,
+            credentials=self.credentials,
+            service_account_file=self.service_account_file,
+            url=self.url,
+            pool_size=self.pool_size,
+        )
+        return Connection(session=session, catalogue="earthengine")
+
+    def _emulator(self) -> Connection:
+        from thor_geo.emulator import Archive, EmulatorProcess, ensure_archive
+
+        folder = self.emulator_archive or ensure_archive(self.cache_dir / "emulator-archive")
+        fingerprint = Archive.open(folder).fingerprint()
+        inherited = os.environ.get(EMULATOR_URL)
+        emulator = None
+        url = inherited
+        # Another archive's pixels must never be cached under this one's name.
+        if url is None or _served(url).get(self.collection) != fingerprint:
+            emulator = EmulatorProcess(folder, collection=self.collection)
+            emulator.start()
+            url = os.environ[EMULATOR_URL] = emulator.url
+        return Connection(
+            session=SessionSpec(credentials="anonymous", url=url, pool_size=self.pool_size),
+            catalogue=f"emulator-{fingerprint}",
+            emulator=emulator,
+            inherited=inherited,
+        )
 
 
 def _served(url: str) -> dict[str, str]:

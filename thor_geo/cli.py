@@ -21,8 +21,8 @@ commands:
 `thor-geo <command> --help` says more about each.
 """
 
-#: Exit code of an error that the message explains.
-EXIT_ERROR = 2
+#: Exit codes of an error that the message explains, and of Ctrl-C (128 + SIGINT).
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from thor_geo.emulator import main as emulator
 
             return emulator(args[1:])
+    except KeyboardInterrupt:
+        print("thor-geo: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except Exception as error:
         explained = _explained(error)
         if explained is None:

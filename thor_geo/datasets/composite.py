@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
 import numpy as np
@@ -19,10 +19,11 @@ from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
+from thor_geo.area import Area
 from thor_geo.bands import STORAGE
 from thor_geo.composites import BlockSource
-from thor_geo.errors import ConfigError, InputError
-from thor_geo.grid import Lattice, Rect, blocks_meeting
+from thor_geo.errors import AreaError, ConfigError, InputError
+from thor_geo.grid import Lattice, Rect, blocks_meeting, zone_name
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 if TYPE_CHECKING:
@@ -120,6 +121,53 @@ class CompositeDataset(GeoDataset):
         )
         self.index = gpd.GeoDataFrame(index=interval, geometry=[footprint], crs=self._native_crs)
 
+    @classmethod
+    def from_area(
+        cls,
+        source: BlockSource,
+        area: Area,
+        *,
+        sensor: SensorSpec,
+        window: TemporalSpec,
+        block_size: int = 576,
+        strict: bool = False,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> Self:
+        """Return the dataset of an area that lies in one UTM zone.
+
+        Args:
+            source: Where blocks come from.
+            area: The area.
+            sensor: Bands and recipe; its scale is the resolution.
+            window: Time window of the composite.
+            block_size: Side of a block in pixels.
+            strict: Refuse values outside the sensor's valid range instead of clamping them.
+            transforms: Takes a sample and returns a transformed one.
+
+        Raises:
+            AreaError: If the area lies in several UTM zones.
+        """
+        zones = area.zones()
+        if len(zones) > 1:
+            names = ", ".join(map(zone_name, zones))
+            raise AreaError(
+                area.source,
+                names,
+                "the area lies in several UTM zones, a dataset has one CRS",
+                "Use CompositeDataModule, which makes one dataset for each.",
+            )
+        ((epsg, footprint),) = zones.items()
+        return cls(
+            source,
+            footprint,
+            lattice=Lattice(epsg=epsg, resolution=sensor.scale_m),
+            sensor=sensor,
+            window=window,
+            block_size=block_size,
+            strict=strict,
+            transforms=transforms,
+        )
+
     def __getitem__(self, query: Any) -> dict[str, Any]:
         """Return the sample of a spatiotemporal slice.
 
@@ -170,12 +218,6 @@ class CompositeDataset(GeoDataset):
             image[:, rows, cols], observations[rows, cols] = stored.read(block_rows, block_cols)
             scenes.update(scene.index for scene in stored.scenes)
         return Pixels(image=image, observations=observations, scenes=tuple(sorted(scenes)))
-
-    def blocks(self) -> Iterator[str]:
-        """Yield the ids of the blocks under the area's bounds."""
-        left, bottom, right, top = self.index.to_crs(self._native_crs).total_bounds
-        for block in blocks_meeting(self._cover(left, bottom, right, top), self.block_size):
-            yield block.id
 
     def plot(
         self,
@@ -309,12 +351,13 @@ def true_colour(
         observations: (H, W); pixels with 0 become light grey.
 
     Returns:
-        (H, W, 3) uint8: reflectance 0 to 0.3 over the full range with a gamma of 1.2, brighter
-        where the scene needs it (98th percentile above 0.3, as over snow).
+        (H, W, 3) uint8: reflectance 0 to 0.3 over the full range with a gamma of 1.2; to 0.8 at
+        most where more than a tenth of the values are brighter, as over snow.
     """
     pixels = np.moveaxis(rgb.astype(np.float32), 0, -1)
     valid = np.ones(pixels.shape[:2], bool) if observations is None else observations > 0
-    top = max(3000.0, float(np.percentile(pixels[valid], 98)) if valid.any() else 0.0)
+    bright = float(np.percentile(pixels[valid], 90)) if valid.any() else 0.0
+    top = min(max(3000.0, bright), 8000.0)
     out: npt.NDArray[np.uint8] = (np.clip(pixels / top, 0, 1) ** (1 / 1.2) * 255).astype(np.uint8)
     out[~valid] = 224
     return out

@@ -27,6 +27,9 @@ from thor_geo.specs import Merge, Pooling, check_choice
 from thor_geo.tasks.features import generic_features, pool
 from thor_geo.writers.describe import describe_module
 
+# Attention biases above this are refused: N x N for every head, float32, beside the activations.
+_MAX_BIAS_BYTES = 32 * 2**30
+
 #: The ten Sentinel-2 bands at 10 and 20 m as THOR channels, in the order of the default sensor.
 DEFAULT_CHANNELS: tuple[str, ...] = tuple(band.channel for band in bands_from_ee(S2_DEFAULT_BANDS))
 
@@ -120,13 +123,21 @@ class THOREmbeddingTask(LightningModule):
         self.thor: THORBackbone | None = None
         if backbone is None:
             # Validates everything about patches and groups before anything is downloaded.
-            variant(model_key)
+            heads = variant(model_key).num_heads
             self.layout = token_layout(
                 bands=self.bands,
                 image_size=image_size,
                 resolution=resolution,
                 patch_size=patch_size,
             )
+            if (needed := 4 * heads * self.layout.n_tokens**2) > _MAX_BIAS_BYTES:
+                raise ConfigError(
+                    "tile_size",
+                    image_size,
+                    f"{self.layout.n_tokens:,} tokens of patch_size={patch_size} need "
+                    f"{needed / 2**30:,.0f} GiB for attention biases alone",
+                    "Take smaller tiles (288 is what THOR was trained on) or larger patches.",
+                )
 
     def setup(self, stage: str) -> None:
         """Set the number of CPU threads: results differ in the last bits with it.

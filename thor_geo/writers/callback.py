@@ -213,6 +213,13 @@ class RunWriter(BasePredictionWriter):
         """Let the shard that is being written end; one half collected is made again."""
         if self._session is None:
             return
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            left = len(self.unwritten())
+            print(
+                f"\nInterrupted with {left} of {len(self.todo)} shards left; run the same command "
+                "to continue.",
+                file=sys.stderr,
+            )
         try:
             self._session.shards.close()
         except Exception:  # the exception that stopped the run must stay the one that is raised

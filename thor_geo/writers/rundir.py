@@ -228,6 +228,11 @@ class RunDirectory:
         """Return the shards that have no marker: never written, or being written."""
         return tuple(shard for shard in shards if not self.marker_of(shard).exists())
 
+    def _way_out(self) -> str:
+        if any(self.markers.glob("*.json")):
+            return "Choose another output.dir, or use that run's settings to resume it."
+        return "It holds no finished shard: delete it, or choose another output.dir."
+
     def _compare(self, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         if theirs["fingerprint"] == ours["fingerprint"]:
             changed = [
@@ -257,8 +262,7 @@ class RunDirectory:
         more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise RunDirectoryError(
             f"`output.dir={str(self.path)!r}` belongs to another run: "
-            f"{'; '.join(found[:_NAMED])}{more}. Choose another output.dir, or use that run's "
-            "settings to resume it."
+            f"{'; '.join(found[:_NAMED])}{more}. {self._way_out()}"
         )
 
 

@@ -16,7 +16,7 @@ from torchgeo.samplers import GridGeoSampler, PreChippedGeoSampler, RandomGeoSam
 
 from thor_geo.area import AreaSpec
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
-from thor_geo.errors import BlockError, ConfigError, InputError
+from thor_geo.errors import AreaError, BlockError, ConfigError, InputError
 from thor_geo.grid import Block, Lattice
 from thor_geo.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -212,6 +212,17 @@ def test_plot_shows_true_colour_and_observations() -> None:
 def test_resolution_must_be_the_lattices() -> None:
     with pytest.raises(ConfigError, match="scale_m"):
         dataset(sensor=SensorSpec(scale_m=20))
+
+
+def test_an_area_of_one_zone_makes_a_dataset_and_one_of_two_says_what_to_use() -> None:
+    one = AreaSpec(bbox=(LEFT, BOTTOM, LEFT + 960, BOTTOM + 640), crs="EPSG:32632").load()
+    made = CompositeDataset.from_area(
+        FakeSource(), one, sensor=SENSOR, window=WINDOW, block_size=64
+    )
+    assert torch.equal(made[LEFT : LEFT + 320]["image"], dataset()[LEFT : LEFT + 320]["image"])
+    two = AreaSpec(bbox=(11.9, 59.9, 12.1, 60.0)).load()
+    with pytest.raises(AreaError, match=r"utm32n, utm33n.*CompositeDataModule"):
+        CompositeDataset.from_area(FakeSource(), two, sensor=SENSOR, window=WINDOW)
 
 
 def plan() -> Plan:
