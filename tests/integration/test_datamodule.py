@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,15 @@ from torch import nn
 
 from datamodules import CompositeDataModule
 from thor_geo.area import AreaSpec
-from thor_geo.emulator import EmulatorServer
-from thor_geo.errors import AreaError, ConfigError, InputError
+from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
+from thor_geo.emulator._faults import NO_PERMISSION
+from thor_geo.errors import (
+    AreaError,
+    ConfigError,
+    InputError,
+    ProjectError,
+    RunDirectoryError,
+)
 from thor_geo.tasks import THOREmbeddingTask
 from thor_geo.writers import RunWriter
 
@@ -175,6 +184,107 @@ def test_tokens_without_a_square_suggest_pooled_output(archive: Path, tmp_path: 
     run = RunWriter(tmp_path / "run", grid=False)
     trainer(run).predict(pooled, datamodule=data, return_predictions=False)
     assert len(gpd.read_parquet(tmp_path / "run" / "pooled")) == len(data.load_plan())
+
+
+class AnyModule(LightningModule):
+    """A module that knows nothing of this project, but the dict."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> Any:
+        grid = nn.functional.avg_pool2d(batch["image"], 16) * self.scale
+        seen = batch["observations"].float()
+        return {
+            "tile": batch["tile"],
+            "pooled": grid.mean(dim=(2, 3)),
+            "grid": grid,
+            "valid_fraction": (seen > 0).float().mean(dim=(1, 2, 3)),
+            "observations_mean": seen.mean(dim=(1, 2, 3)),
+        }
+
+
+class NoDict(LightningModule):
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> Any:
+        return batch["image"]
+
+
+@pytest.mark.usefixtures("emulated")
+def test_any_module_that_returns_the_same_dict_is_written_and_told_apart(
+    archive: Path, tmp_path: Path
+) -> None:
+    data = datamodule(archive, tmp_path)
+    trainer(RunWriter(tmp_path / "run")).predict(
+        AnyModule(), datamodule=data, return_predictions=False
+    )
+    assert set(gpd.read_parquet(tmp_path / "run" / "pooled").status) == {"ok"}
+    with pytest.raises(RunDirectoryError, match="attributes_sha256"):
+        trainer(RunWriter(tmp_path / "run")).predict(
+            AnyModule(scale=2.0), datamodule=data, return_predictions=False
+        )
+    with pytest.raises(ConfigError, match="valid_fraction"):
+        trainer(RunWriter(tmp_path / "other")).predict(
+            NoDict(), datamodule=data, return_predictions=False
+        )
+
+
+def test_two_archives_never_mix(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brighter = tmp_path / "brighter"
+    shutil.copytree(archive, brighter)
+    for path in brighter.rglob("*_10m.tif"):
+        with rasterio.open(path, "r+") as raster:
+            raster.write(np.clip(raster.read().astype(int) + 2000, 0, 60_000).astype("uint16"))
+    first = datamodule(archive, tmp_path)
+    second = datamodule(brighter, tmp_path)
+    means = []
+    try:
+        for data in (first, second):
+            data.setup("predict")  # the second finds the first's emulator in the environment
+            (batch, *_) = data.predict_dataloader()
+            means.append(float(batch["image"][:, 2].float().mean()))
+    finally:
+        second.teardown("predict")
+        first.teardown("predict")
+    assert means[1] > means[0] + 1000
+    assert "THOR_GEO_EMULATOR_URL" not in os.environ
+
+
+class Breaks(Patchify):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        if image.any():
+            raise RuntimeError("out of memory, say")
+        return super().forward(image)
+
+
+def test_an_error_ends_what_was_started(archive: Path, tmp_path: Path) -> None:
+    data = datamodule(archive, tmp_path)
+    task = THOREmbeddingTask(image_size=96, backbone=Breaks())
+    with pytest.raises(RuntimeError, match="out of memory, say"):
+        trainer(RunWriter(tmp_path / "run")).predict(
+            task, datamodule=data, return_predictions=False
+        )
+    assert data.prefetcher is None
+    assert data.connection is None
+    assert "THOR_GEO_EMULATOR_URL" not in os.environ
+
+
+def test_a_worker_hands_over_what_must_stop_the_run_as_it_was(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = FaultRule(kind="image:computePixels", status=403, message=NO_PERMISSION)
+    with EmulatorServer(archive, faults=FaultPlan(rules=(refusal,))) as server:
+        monkeypatch.setenv("THOR_GEO_EMULATOR_URL", server.url)
+        data = datamodule(archive, tmp_path, num_workers=1)
+        task = THOREmbeddingTask("thor_v1_tiny", pretrained=False, image_size=96)
+        with pytest.raises(ProjectError) as caught:
+            trainer(RunWriter(tmp_path / "run")).predict(
+                task, datamodule=data, return_predictions=False
+            )
+    assert "Traceback" not in str(caught.value)
+    assert "serviceUsageConsumer" in str(caught.value) or "permission" in str(caught.value)
 
 
 @pytest.mark.usefixtures("emulated")
