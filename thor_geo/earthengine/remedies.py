@@ -74,5 +74,6 @@ def _request_remedy(text: str) -> str:
         return "Check `data.collection`, and that the login may read it."
     return (
         "Asking again would not help: check `data.collection`, `data.bands` and the dates; if they "
-        "are right, this is a defect of thor-geo or of the service, please report it with this text."
+        "are right, this is a defect of thor-geo or of the service: please report it with this "
+        "text."
     )

@@ -1,0 +1,32 @@
+"""If this fails, the README's table of keys is not the command's."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from datamodules import CompositeDataModule
+from thor_geo.arguments import LINKED
+from thor_geo.tasks import THOREmbeddingTask
+from thor_geo.writers import RunWriter
+
+TEXT = (Path(__file__).parents[2] / "README.md").read_text()
+KEYS = re.findall(r"^\| `((?:model|data|output)\.\w+)` \|", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("section", "cls", "linked"),
+    [
+        ("model", THOREmbeddingTask, set(LINKED)),
+        ("data", CompositeDataModule, set()),
+        ("output", RunWriter, set()),
+    ],
+)
+def test_the_table_has_every_key_once(section: str, cls: type, linked: set[str]) -> None:
+    listed = [key.split(".")[1] for key in KEYS if key.startswith(f"{section}.")]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(inspect.signature(cls).parameters) - linked
+    assert "| `seed_everything` |" in TEXT
