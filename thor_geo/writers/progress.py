@@ -101,7 +101,7 @@ class TileProgressBar(ProgressBar):
             self._known = {path.name: path.stat().st_mtime_ns for path in self._marker_files()}
         self._own: dict[str, int] = {}
         self._others: set[str] = set()
-        self._failed = 0
+        self._failed, self._told = 0, -1
         now = time.monotonic()
         self._rate, self._polled, self._printed = Rate(now), now, now
         if self._enabled and sys.stderr.isatty():
@@ -112,8 +112,11 @@ class TileProgressBar(ProgressBar):
                 file=sys.stderr,
                 dynamic_ncols=True,
                 leave=True,
-                bar_format="{percentage:3.0f}% |{bar}| {postfix}",
+                desc=self.text,
+                bar_format="{percentage:3.0f}% |{bar}| {desc}",
             )
+        elif self._enabled:
+            self._line(now)  # the first composites may take a while
 
     def on_predict_batch_end(
         self,
@@ -137,7 +140,7 @@ class TileProgressBar(ProgressBar):
         self._rate.add(now, self.done)
         if self._bar is not None:
             self._bar.n = self.done
-            self._bar.set_postfix_str(self.text, refresh=False)
+            self._bar.set_description_str(self.text, refresh=False)
             self._bar.update(0)
         elif now - self._printed >= self._interval:
             self._line(now)
@@ -150,8 +153,8 @@ class TileProgressBar(ProgressBar):
         self._rate.add(time.monotonic(), self.done)
         if self._bar is not None:
             self._bar.n = self.done
-            self._bar.set_postfix_str(self.text)
-        else:
+            self._bar.set_description_str(self.text)
+        elif self.done != self._told:
             self._line(time.monotonic())
         self._close()
 
@@ -185,7 +188,7 @@ class TileProgressBar(ProgressBar):
     def _line(self, now: float) -> None:
         percent = 100 * self.done // max(self._total, 1)
         print(f"[thor-geo] {percent:3d}%  {self.text}", file=sys.stderr, flush=True)
-        self._printed = now
+        self._printed, self._told = now, self.done
 
     def _close(self) -> None:
         if self._bar is not None:

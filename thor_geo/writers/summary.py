@@ -28,7 +28,7 @@ class Summary:
         failed: Tiles that could not be produced.
         new_tiles: Tiles done since the process began.
         seconds: Wall time since the process began; None for a look at a directory.
-        area_km2: Ground of the tiles done, overlaps counted once per tile.
+        area_km2: Ground of the tiles done.
         scenes: Number of distinct scenes used.
         zones: Names of the UTM zones.
         pooled: Whether there are pooled files.
@@ -116,8 +116,6 @@ def summarise(
         since: Shards finished from then on count as new; None counts all.
         seconds: Wall time of this process.
     """
-    lattice = plan.lattices[0]
-    tile_km2 = (lattice.tile_size * lattice.resolution / 1000.0) ** 2
     shards = tiles = ok = empty = failed = new = 0
     scenes: set[str] = set()
     first_failure: tuple[str, str] | None = None
@@ -142,7 +140,7 @@ def summarise(
         failed=failed,
         new_tiles=new,
         seconds=seconds,
-        area_km2=tiles * tile_km2,
+        area_km2=tiles * plan.tile_km2,
         scenes=len(scenes),
         zones=tuple(zone_name(epsg) for epsg in sorted({shard.epsg for shard in plan.shards})),
         pooled=run.pooled.exists(),
@@ -165,6 +163,8 @@ def duration(seconds: float) -> str:
 def _headline(summary: Summary) -> str:
     if summary.seconds is None:
         return f"{summary.tiles[0]:,} of {summary.tiles[1]:,} tiles are done"
+    if summary.new_tiles == 0 and not summary.complete:
+        return "No shard was finished in this run"
     if summary.new_tiles == 0:
         return f"Nothing to do: {summary.tiles[0]:,} tiles were embedded before"
     before = summary.tiles[0] - summary.new_tiles

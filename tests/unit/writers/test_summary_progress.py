@@ -144,6 +144,7 @@ def test_other_ranks_show_nothing(
     tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bar, trainer = bar_over(plan, tmp_path)
+    capsys.readouterr()  # what the first rank said when it began
     trainer = SimpleNamespace(**{**vars(trainer), "is_global_zero": False})
     model: Any = Model()
     bar.setup(trainer, model, "predict")
