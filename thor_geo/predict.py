@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
 from thor_geo.arguments import LINKED, refuse_linked, with_whole_areas
 from thor_geo.bands import bands_from_ee
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.grid import Lattice
+from thor_geo.help import page, wants_help
+from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
 
 #: Exit code of a run that left failed tiles.
@@ -76,6 +80,26 @@ class PredictCLI(LightningCLI):
         writer: RunWriter = self._get(self.config_init, "output")
         return writer
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer; what Lightning refuses is an error of the config."""
+        usual = inspect.signature(Trainer).parameters
+        settings = {
+            key: value
+            for key, value in self._get(self.config, "trainer", default={}).items()
+            if key not in TRAINER_DEFAULTS and value != usual[key].default
+        }
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ThorGeoError:
+            raise
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise ConfigError(
+                "trainer",
+                settings,
+                " ".join(str(error).split()).rstrip(".!"),
+                "Correct the key, or leave it out: auto takes what the machine has.",
+            ) from error
+
     def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         self.writer.run.check_writable()
@@ -117,6 +141,7 @@ def make_cli(args: list[str] | None = None, *, run: bool = True) -> PredictCLI:
         save_config_callback=None,
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
+        parser_class=RunParser,
         parser_kwargs={"prog": "thor-geo"},
         args=args,
         run=run,
@@ -132,12 +157,16 @@ def predict(args: Sequence[str]) -> int:
     Returns:
         0, or 3 if tiles failed or are missing.
     """
+    if wants_help(list(args)):
+        print(page(), end="")
+        return 0
     # Tips for other products, and what the machine has not got, are not worth a user's first lines.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (
         "The '.*_dataloader' does not have many workers",
         "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it
         ".*isinstance.treespec, LeafSpec.",  # between Lightning and PyTorch
+        "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)
     # Lightning reads the process's own arguments, and starts further ranks with them.
