@@ -58,7 +58,7 @@ class BlockStore:
             catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the
                 archive's fingerprint.
         """
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.sensor = sensor
         self.window = window
         self.catalogue = catalogue
