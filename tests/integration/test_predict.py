@@ -20,6 +20,7 @@ from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
 from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import Archive, EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
+from thor_geo.emulator._faults import NO_PERMISSION
 from thor_geo.grid import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -37,7 +38,7 @@ def outputs(run: Path) -> dict[str, str]:
 
 
 def test_a_run_writes_what_it_says_and_resumes(
-    thor_geo: Any, quickstart: list[object], tmp_path: Path, archive: Path
+    thor_geo: Any, quickstart: list[str], tmp_path: Path, archive: Path
 ) -> None:
     run = tmp_path / "run"
     first = thor_geo(*quickstart)
@@ -123,7 +124,7 @@ def check_against_the_parts(run: Path, tiles: gpd.GeoDataFrame, archive: Path, c
 
 
 def test_failed_tiles_keep_a_row_and_the_next_run_makes_them(
-    thor_geo: Any, quickstart: list[object], archive: Path, tmp_path: Path
+    thor_geo: Any, quickstart: list[str], archive: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     # The first two pixel requests fail for good (a permanent refusal to compute that block).
@@ -159,7 +160,7 @@ def test_failed_tiles_keep_a_row_and_the_next_run_makes_them(
 
 
 def test_an_area_without_scenes_gives_empty_tiles(
-    thor_geo: Any, quickstart: list[object], tmp_path: Path
+    thor_geo: Any, quickstart: list[str], tmp_path: Path
 ) -> None:
     done = thor_geo(*quickstart, "--data.start=2019-01-01", "--data.end=2019-02-01")
     assert done.returncode == 0, done.stderr
@@ -171,48 +172,211 @@ def test_an_area_without_scenes_gives_empty_tiles(
     assert bool(grid.isnull().all())
 
 
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (["--data.end=2022-05-01"], "not after"),
-        (["--data.area.bbox=[12,60,11,61]"], "west"),
-        (["--data.area.bbox=[12,84.5,13,85]"], "84 N"),
-        (["--data.bands=[B2,B10]"], "B10"),
-        (["--data.normalize=zscore"], "normalize"),
-        (["--model.group_merge=max"], "group_merge"),
-        (["--model.model_key=thor_v1_huge"], "thor_v1_huge"),
-        (["--model.patch_size=17"], "17"),
-        (["--model.ckpt=missing.pt"], "missing.pt"),
-        (["--data.colour=red"], "colour"),
-        (["--trainer.use_distributed_sampler=true"], "use_distributed_sampler"),
-        (["--output.dir=README.md/run"], "README.md"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
+#: Arguments, the error's class, and words that the message must have: the argument, its value, and
+#: what to do instead.
+BAD: list[tuple[list[str], str, list[str]]] = [
+    (
+        ["--data.end=2022-05-01"],
+        "ConfigError",
+        ["end='2022-05-01'", "not after start=2022-06-01", "give an end date at least one day"],
+    ),
+    (["--data.start=yesterday"], "ConfigError", ["start='yesterday'", "YYYY-MM-DD"]),
+    (
+        ["--data.area.bbox=[12,60,11,61]"],
+        "AreaError",
+        ["bbox=(12.0, 60.0, 11.0, 61.0)", "west, south, east, north"],
+    ),
+    (
+        ["--data.area.bbox=[12,84.5,13,85]"],
+        "AreaError",
+        ["84.5", "Cut the area at 80 S and 84 N"],
+    ),
+    (
+        ["--data.area={}"],
+        "AreaError",
+        ["exactly one area is needed", "bbox, point with buffer_m, file, or points"],
+    ),
+    (
+        ["--data.area={bbox: [11.98,59.985,12.02,60.005], point: [12, 60], buffer_m: 500}"],
+        "AreaError",
+        ["['bbox', 'point']", "exactly one area is needed"],
+    ),
+    (["--data.area={point: [12.0, 60.0]}"], "AreaError", ["buffer_m", "Give metres"]),
+    (
+        ["--data.area={point: [12.0, 60.0], radius: 500}"],
+        "ConfigError",
+        ["data.area.radius=500", "there is no such key"],
+    ),
+    (["--data.area={file: nowhere.geojson}"], "AreaError", ["nowhere.geojson", "no such file"]),
+    (
+        ["--data.area={points: TMP/points.csv}"],
+        "AreaError",
+        ["points.csv", "twelve", "Give decimal degrees"],
+    ),
+    (["--data.bands=[B2,B10]"], "BandError", ["bands='B10'", "without B10", "Choose from: B4, B3"]),
+    (["--model.bands=[RED]"], "ConfigError", ["model.bands", "RED", "Set data.bands"]),
+    (
+        ["--data.normalize=zscore"],
+        "ConfigError",
+        ["data.normalize='zscore'", "Choose thor_stats, unit_scale or none."],
+    ),
+    (["--data.mask=clouds"], "ConfigError", ["data.mask='clouds'", "Choose none or scl."]),
+    (
+        ["--model.group_merge=max"],
+        "ConfigError",
+        ["model.group_merge='max'", "Choose mean, sum or concat."],
+    ),
+    (
+        ["--model.model_key=thor_v1_huge"],
+        "ConfigError",
+        ["model_key='thor_v1_huge'", "Choose from: thor_v1_tiny, thor_v1_small"],
+    ),
+    (
+        ["--model.patch_size=17"],
+        "LayoutError",
+        ["17 x 10 = 170 m", "96 px x 10 m = 960 m", "68 or 102 px", "use a patch size of 4, 6, 8"],
+    ),
+    (["--model.ckpt=missing.pt"], "CheckpointError", ["ckpt='missing.pt'", "Give the path"]),
+    (["--data.tile_size=big"], "ConfigError", ["data.tile_size='big'", "Give an integer"]),
+    (
+        ["--data.tile_size=192", "--data.stride=100", "--output.grid=false"],
+        "ConfigError",
+        ["stride=100", "patch_size=16", "take a multiple"],
+    ),
+    (["--data.stride=100"], "ConfigError", ["stride=100", "tile_size=96", "leave gaps"]),
+    (
+        ["--data.stride=48"],
+        "ConfigError",
+        ["output.grid", "tiles overlap", "stride=96", "output.grid=false"],
+    ),
+    (
+        ["--data.colour=red"],
+        "ConfigError",
+        ["data.colour='red'", "there is no such key", "thor-geo predict --help"],
+    ),
+    (["--data.tile_sise=96"], "ConfigError", ["data.tile_sise=96", "mean `data.tile_size`"]),
+    (
+        ["--trainer.use_distributed_sampler=true"],
+        "ConfigError",
+        ["use_distributed_sampler=True", "Set trainer.use_distributed_sampler to false"],
+    ),
+    (
+        ["--trainer.devices=0"],
+        "ConfigError",
+        ["'devices': '0'", "not a valid input", "Correct the key"],
+    ),
+    (
+        ["--output.dir=README.md/run"],
+        "RunDirectoryError",
+        ["output.dir='README.md/run'", "README.md is a file", "Choose another output.dir"],
+    ),
+    (
+        ["--output.pooled=false", "--output.grid=false"],
+        "ConfigError",
+        ["'pooled': False, 'grid': False", "Set one of them to true"],
+    ),
+    (
+        ["--data.cache_dir=README.md/cache"],
+        "ConfigError",
+        ["cache_dir='README.md/cache'", "Choose a folder where you may write"],
+    ),
+]
+
+#: What only the trainer or the loaded model can tell.
+SEEN_LATE = (["--data.stride=48"], ["--trainer.use_distributed_sampler=true"])
+
+
+@pytest.fixture(scope="module")
+def _loaded() -> None:
+    """Load Lightning before a test captures its output: its log handlers keep that stream."""
+    import thor_geo.predict  # noqa: F401
+
+
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize(("args", "error", "says"), BAD, ids=[" ".join(args) for args, *_ in BAD])
 def test_bad_input_fails_before_work_starts_and_says_what_to_do(
-    quickstart: list[object],
+    quickstart: list[str],
     tmp_path: Path,
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     args: list[str],
-    says: str,
+    error: str,
+    says: list[str],
 ) -> None:
+    (tmp_path / "points.csv").write_text("lon,lat\n12.0,60.0\ntwelve,60.001\n")
+    emulators: list[EmulatorProcess] = []
+    start = EmulatorProcess.start
+
+    def recorded(emulator: EmulatorProcess) -> EmulatorProcess:
+        emulators.append(emulator)
+        return start(emulator)
+
+    monkeypatch.setattr(EmulatorProcess, "start", recorded)
     # in this process: importing Lightning anew for each would take minutes
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "argv", ["thor-geo"])
+    given = [arg.replace("TMP", str(tmp_path)) for arg in args]
+    code: object
     try:
-        code = main([*map(str, quickstart), *args])
+        code = main([*quickstart, *given])
     except SystemExit as exit_of_the_parser:
         code = exit_of_the_parser.code
     assert code == 2
-    assert says in capsys.readouterr().err
+    stderr = capsys.readouterr().err
+    assert f"thor-geo: {error}: " in stderr
+    message = stderr[stderr.index("thor-geo: ") :]
+    for words in says:
+        assert words in message
+    assert "usage:" not in stderr, "it would bury the message"
+    assert "Traceback" not in stderr
+    if args not in SEEN_LATE:
+        assert not emulators, "it can be seen without a service"
+    assert all(emulator.pid is None for emulator in emulators), "one is left behind"
+    assert not (tmp_path / "run" / "run.json").exists()
     assert not (tmp_path / "run" / "pooled").exists()
     assert not (tmp_path / "cache" / "blocks").exists()
 
 
-def test_missing_credentials_are_told_before_work_starts(thor_geo: Any, tmp_path: Path) -> None:
-    done = thor_geo(
+def test_an_area_on_the_command_line_replaces_that_of_the_config(
+    thor_geo: Any, quickstart: list[str], tmp_path: Path
+) -> None:
+    whole = "--data.area={point: [12.0, 60.0], buffer_m: 500}"
+    # the quick run's arguments name a box, as the config does; both must give way
+    done = thor_geo(*quickstart, whole, "--data.num_workers=0", "--output.quicklook=false")
+    assert done.returncode == 0, done.stderr
+    tiles = gpd.read_parquet(tmp_path / "run" / "plan.parquet")
+    x, y = transformer(LONLAT, "EPSG:32633").transform(12.0, 60.0)
+    square = gpd.GeoSeries([shapely.box(x - 500, y - 500, x + 500, y + 500)], crs="EPSG:32633")
+    assert tiles.geometry.intersects(square.to_crs(tiles.crs).iloc[0].buffer(1e-6)).all()
+    assert tiles.union_all().buffer(1e-6).covers(square.to_crs(tiles.crs).iloc[0])
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["area_km2"] > 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_refused_project_ends_the_run_and_names_the_roles(
+    thor_geo: Any, quickstart: list[str], archive: Path, workers: int
+) -> None:
+    refusal = FaultRule(kind="image:computePixels", status=403, message=NO_PERMISSION)
+    with EmulatorProcess(archive, faults=FaultPlan(rules=(refusal,))) as emulator:
+        done = thor_geo(
+            *quickstart,
+            f"--data.num_workers={workers}",
+            env={"THOR_GEO_EMULATOR_URL": emulator.url},
+        )
+    assert done.returncode == 2, done.stdout + done.stderr
+    message = done.stderr[done.stderr.index("thor-geo: ProjectError: ") :]
+    assert "data.project" in message
+    assert "gcloud projects add-iam-policy-binding" in message
+    assert "roles/serviceusage.serviceUsageConsumer" in message
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_credentials_are_told_before_work_starts_and_bind_nothing(
+    thor_geo: Any, tmp_path: Path
+) -> None:
+    home = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+    arguments = (
         "predict",
         "-c",
         "configs/gee.yaml",
@@ -221,9 +385,14 @@ def test_missing_credentials_are_told_before_work_starts(thor_geo: Any, tmp_path
         "--trainer.accelerator=cpu",
         f"--data.cache_dir={tmp_path / 'cache'}",
         f"--output.dir={tmp_path / 'run'}",
-        env={"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"},
     )
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "earthengine authenticate" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run" / "pooled").exists()
+    # with the window corrected the second time: nothing of the first try may stand against it
+    for start in ("2022-05-01", "2022-06-01"):
+        done = thor_geo(*arguments, f"--data.start={start}", env=home)
+        assert done.returncode == 2, done.stdout + done.stderr
+        message = done.stderr[done.stderr.index("thor-geo: AuthenticationError: ") :]
+        assert "earthengine authenticate" in message
+        assert "data.service_account_file" in message
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "run" / "run.json").exists()
+        assert not (tmp_path / "run" / "pooled").exists()
