@@ -81,8 +81,7 @@ class THOREmbeddingTask(LightningModule):
             pooled: Return pooled vectors (linked to the output).
             grid: Return grids (linked to the output).
             seed: Seed of the random weights when `pretrained` is false and `ckpt` is None.
-            threads: CPU threads per process, part of the run's fingerprint; None leaves PyTorch's
-                number.
+            threads: CPU threads per process, part of a CPU run's fingerprint; None takes all cores.
             backbone: Another frozen model, returning tokens (B, N, D) or a map (B, D, h, w), used
                 instead of THOR.
 
