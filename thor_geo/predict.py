@@ -21,6 +21,7 @@ from thor_geo.grid import Lattice
 from thor_geo.help import page, wants_help
 from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
+from thor_geo.writers.signals import stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
 EXIT_FAILED_TILES = 3
@@ -110,6 +111,7 @@ class PredictCLI(LightningCLI):
             self.datamodule.load_plan()
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
+        stop_on_sigterm(self.trainer)
         self.trainer.predict(**kwargs, return_predictions=False)
 
     def _check_stride(self) -> None:

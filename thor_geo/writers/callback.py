@@ -23,6 +23,7 @@ from thor_geo.writers.opening import OpenRun, open_run
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.session import ShardWriter
 from thor_geo.writers.shard import Dtype, Shapes
+from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ _log = logging.getLogger(__name__)
 
 # How often the first rank looks for the other ranks' markers, and how long it waits for the next.
 _POLL_SECONDS = 0.5
-
-# What a shell reports of a process that SIGTERM ended: 128 + 15.
-_EXIT_SIGTERM = 143
 _STALL_SECONDS = 3600.0
 
 
@@ -142,6 +140,7 @@ class RunWriter(BasePredictionWriter):
             return
         if self._around is None:
             raise RuntimeError("RunWriter.open() needs Lightning's setup first")
+        stop_on_sigterm(self._around[0])
         opened = open_run(*self._around, self.settings(), self.config)
         shapes = self._shapes(opened)
         store = None
@@ -193,10 +192,6 @@ class RunWriter(BasePredictionWriter):
         """Collect a batch, and write its shard when that is complete."""
         assert self._session is not None, "on_predict_start opens it"
         self._session.shards.add(prediction, batch)
-        if getattr(trainer, "received_sigterm", False):
-            # Lightning only looks at it while training. Schedulers kill what does not stop.
-            _log.warning("stopped by SIGTERM; the same command continues the run")
-            raise SystemExit(_EXIT_SIGTERM)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Wait for the last shard; on the first rank for the others', then draw and sum up."""
@@ -213,11 +208,11 @@ class RunWriter(BasePredictionWriter):
         """Let the shard that is being written end; one half collected is made again."""
         if self._session is None:
             return
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
             left = len(self.unwritten())
             print(
-                f"\nInterrupted with {left} of {len(self.todo)} shards left; run the same command "
-                "to continue.",
+                f"\nStopped with {left} of {len(self.todo)} shards left; run the same command to "
+                "continue.",
                 file=sys.stderr,
             )
         try:
