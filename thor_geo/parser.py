@@ -250,11 +250,14 @@ def _unknown(
     place = f" in {source}" if source else ""
     others = [part for part in (found["argument"] or "").split()[1:] if part.startswith("--")]
     place += f" (nor {', '.join(others)})" if others else ""
-    # Full keys first, so that `model.patchsize` beats other sections; then keys without a section.
-    similar = get_close_matches(unknown, known, 1, 0.75)
-    leaf = unknown.rpartition(".")[2]
-    near = get_close_matches(leaf, [k.rpartition(".")[2] for k in known], 1, 0.75)
-    similar = similar or [k for k in known if k.rpartition(".")[2] in near][:1]
+    section, _, leaf = unknown.rpartition(".")
+    beside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
+    anywhere = {k.rpartition(".")[2]: k for k in reversed(list(known))}
+    similar = [
+        table[near]
+        for table in (beside, anywhere)
+        for near in get_close_matches(leaf, table, 1, 0.65)
+    ]
     remedy = f"Did you mean `{similar[0]}`?" if similar else HINT
     return ConfigError(unknown, value, f"there is no such key{place}", remedy)
 
