@@ -255,8 +255,8 @@ def _unknown(
     anywhere = {k.rpartition(".")[2]: k for k in reversed(list(known))}
     similar = [
         table[near]
-        for table in (beside, anywhere)
-        for near in get_close_matches(leaf, table, 1, 0.65)
+        for table, likeness in ((beside, 0.65), (anywhere, 0.75))
+        for near in get_close_matches(leaf, table, 1, likeness)
     ]
     remedy = f"Did you mean `{similar[0]}`?" if similar else HINT
     return ConfigError(unknown, value, f"there is no such key{place}", remedy)
