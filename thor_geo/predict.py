@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
+from datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.arguments import LINKED, refuse_linked, with_whole_areas
 from thor_geo.bands import bands_from_ee
 from thor_geo.errors import ConfigError, ThorGeoError
@@ -21,6 +22,7 @@ from thor_geo.grid import Lattice
 from thor_geo.help import page, wants_help
 from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
+from thor_geo.writers.layout import refuse_overlap
 from thor_geo.writers.signals import stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
@@ -105,6 +107,7 @@ class PredictCLI(LightningCLI):
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         self.writer.run.check_writable()
         self._check_stride()
+        refuse_lightnings_sampler(self.trainer)
         self._dump_config()
         self.writer.config = self.config_dump
         if isinstance(self.datamodule, CompositeDataModule):
@@ -117,6 +120,8 @@ class PredictCLI(LightningCLI):
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
         patch = getattr(self.model, "patch_size", None)
+        if isinstance(lattice, Lattice) and self.writer.settings()["grid"]:
+            refuse_overlap(lattice)
         if isinstance(lattice, Lattice) and isinstance(patch, int) and lattice.step % patch:
             raise ConfigError(
                 "stride",

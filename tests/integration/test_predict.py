@@ -282,9 +282,6 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     ),
 ]
 
-#: What only the trainer or the loaded model can tell.
-SEEN_LATE = (["--data.stride=48"], ["--trainer.use_distributed_sampler=true"])
-
 
 @pytest.fixture(scope="module")
 def _loaded() -> None:
@@ -330,9 +327,7 @@ def test_bad_input_fails_before_work_starts_and_says_what_to_do(
         assert words in message
     assert "usage:" not in stderr, "it would bury the message"
     assert "Traceback" not in stderr
-    if args not in SEEN_LATE:
-        assert not emulators, "it can be seen without a service"
-    assert all(emulator.pid is None for emulator in emulators), "one is left behind"
+    assert not emulators, "it can be seen without a service"
     assert not (tmp_path / "run" / "run.json").exists()
     assert not (tmp_path / "run" / "pooled").exists()
     assert not (tmp_path / "cache" / "blocks").exists()

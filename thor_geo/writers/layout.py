@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Bounds, zone_name
+from thor_geo.grid import Bounds, Lattice, zone_name
 from thor_geo.plan import Plan, Shard
 
 #: Largest side of a chunk in cells, where the shard's side has a fitting divisor. With 64 a point
@@ -85,6 +85,25 @@ class ZoneGrid:
         return self.top - shard.square.top // side, shard.square.left // side - self.left
 
 
+def refuse_overlap(lattice: Lattice) -> None:
+    """Refuse tiles that overlap: a map has one value per cell.
+
+    Args:
+        lattice: The plan's lattice.
+
+    Raises:
+        ConfigError: If the stride is less than the tile size.
+    """
+    if lattice.step != lattice.tile_size:
+        raise ConfigError(
+            "output.grid",
+            True,
+            f"tiles overlap (stride={lattice.step}, tile_size={lattice.tile_size}), and a map has "
+            "one value per cell",
+            f"Use stride={lattice.tile_size}, or output.grid=false for pooled vectors only.",
+        )
+
+
 def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
     """Lay out the arrays of a plan, by EPSG code.
 
@@ -96,14 +115,7 @@ def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
         ConfigError: If tiles overlap, or cells are not square.
     """
     lattice = plan.lattices[0]
-    if lattice.step != lattice.tile_size:
-        raise ConfigError(
-            "output.grid",
-            True,
-            f"tiles overlap (stride={lattice.step}, tile_size={lattice.tile_size}), and a map has "
-            "one value per cell",
-            f"Use stride={lattice.tile_size}, or output.grid=false for pooled vectors only.",
-        )
+    refuse_overlap(lattice)
     if tile_cells[0] != tile_cells[1]:
         raise ConfigError(
             "output.grid", tile_cells, "the map's cells are not square", "Use output.grid=false."
