@@ -65,8 +65,8 @@ def download(variant: Variant) -> Path:
     except ImportError as error:
         raise DependencyError(
             "`pretrained=True` needs the package huggingface_hub: pip install huggingface_hub, or "
-            f"download {variant.hub_file} from https://huggingface.co/{variant.hub_repo} and pass "
-            "its path as `ckpt=`."
+            f"download {variant.hub_file} from the Hugging Face repository {variant.hub_repo} and "
+            "pass its path as `ckpt=`."
         ) from error
     try:
         return Path(huggingface_hub.hf_hub_download(variant.hub_repo, variant.hub_file))
