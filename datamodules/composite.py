@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
 from datamodules.source import Connection, Source, SourceSpec, disconnect
 from datamodules.splits import check_fractions, split_tiles
 from datamodules.tiles import Tiles
-from thor_geo.area import AreaSpec
+from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.composites import Prefetcher
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
@@ -201,8 +202,12 @@ class CompositeDataModule(GeoDataModule):
             AreaError: If the area is invalid or holds no tile.
         """
         if self.plan is None:
-            self.plan = Plan.of(self.area_spec.load(), self.lattice)
+            self.plan = Plan.of(self._area, self.lattice)
         return self.plan
+
+    @cached_property
+    def _area(self) -> Area:
+        return self.area_spec.load()
 
     def setup(self, stage: str) -> None:
         """Plan the area, connect to the source, and sign in.
@@ -212,14 +217,12 @@ class CompositeDataModule(GeoDataModule):
                 needs them.
         """
         plan = self.load_plan()
-        self.connect()
         if stage == "predict":
             refuse_lightnings_sampler(self.trainer)
         else:
             check_labels(self.labels, stage)
             self.splits = split_tiles(plan, self.split, side=self.split_side)
-        # Before weights are downloaded and a run directory is bound to a window or a project that
-        # turns out wrong.
+        # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         self._start_prefetch()
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -363,8 +366,7 @@ class CompositeDataModule(GeoDataModule):
         """Have *blocks* fetched, and return the plan's dataset over them."""
         prefetcher = self._start_prefetch()
         prefetcher.plan(list(blocks))
-        plan, zones = self.load_plan(), self.area_spec.load().zones()
-        return self._tiles().dataset(plan, zones, prefetcher.source())
+        return self._tiles().dataset(self.load_plan(), self._area.zones(), prefetcher.source())
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan, labels = self.load_plan(), check_labels(self.labels, stage)

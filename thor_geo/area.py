@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,10 @@ class Area:
 
     def zones(self) -> dict[int, BaseGeometry]:
         """Return the area's part in every UTM zone strip it meets, in metres, by EPSG code."""
+        return self._zones
+
+    @cached_property
+    def _zones(self) -> dict[int, BaseGeometry]:
         lonlat = self.lonlat
         west, south, east, north = lonlat.bounds
         parts: dict[int, BaseGeometry] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thor_geo.models.backbone import EncoderOutput, THORBackbone, WeightsSource
 from thor_geo.models.builder import build_from_layout, build_thor
-from thor_geo.models.checkpoint import weights_sha256
+from thor_geo.models.checkpoint import checkpoint_path, weights_sha256
 from thor_geo.models.encoder import THOREncoder
 from thor_geo.models.layout import GroupLayout, TokenLayout, make_layout, token_layout
 from thor_geo.models.merge import merge_groups, pool_tokens, split_groups
@@ -21,6 +21,7 @@ __all__ = [
     "WeightsSource",
     "build_from_layout",
     "build_thor",
+    "checkpoint_path",
     "make_layout",
     "merge_groups",
     "pool_tokens",

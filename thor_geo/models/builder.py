@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from thor_geo.bands import BandSelection
-from thor_geo.errors import CheckpointError
 from thor_geo.models.backbone import THORBackbone, WeightsSource
 from thor_geo.models.checkpoint import (
     DEFAULT_PREFIX,
+    checkpoint_path,
     download,
     load_state,
     read_file,
@@ -69,10 +69,8 @@ def build_from_layout(
     source = WeightsSource(kind="random", seed=seed)
     path: Path | None = None
     if ckpt is not None:
-        path = Path(ckpt).expanduser()
+        path = checkpoint_path(ckpt)
         source = WeightsSource(kind="file", location=str(path))
-        if not path.is_file():
-            raise CheckpointError(f"`ckpt={str(ckpt)!r}`: there is no such file. Check the path.")
     elif pretrained:
         path = download(row)
         source = WeightsSource(kind="hub", location=f"{row.hub_repo}/{row.hub_file}")

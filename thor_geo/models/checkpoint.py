@@ -47,6 +47,24 @@ def _guess_variant(state: Mapping[str, Tensor]) -> str:
     return f" Width {norm.numel()} and {len(blocks)} blocks fit no THOR v1 variant."
 
 
+def checkpoint_path(ckpt: str | Path) -> Path:
+    """Return the path of a checkpoint file, the home folder spelled out.
+
+    Args:
+        ckpt: The path as the user gave it.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    path = Path(ckpt).expanduser()
+    if not path.is_file():
+        raise CheckpointError(
+            f"`ckpt={str(ckpt)!r}`: there is no such file. Give the path of a .pt or .safetensors "
+            "file, or leave it out for the published weights."
+        )
+    return path
+
+
 def download(variant: Variant) -> Path:
     """Fetch the published weights of a variant, or find them in the Hugging Face cache.
 
@@ -93,9 +111,7 @@ def read_file(path: str | Path) -> dict[str, object]:
         CheckpointError: If the file is missing, unreadable, or holds something else.
         DependencyError: If it is a safetensors file and the package safetensors is not installed.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f"`ckpt={str(path)!r}`: there is no such file. Check the path.")
+    path = checkpoint_path(path)
     try:
         if path.suffix == ".safetensors":
             loaded: object = _read_safetensors(path)

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
-from thor_geo.errors import CheckpointError, ConfigError
+from thor_geo.errors import ConfigError
 from thor_geo.models import (
     THORBackbone,
     build_thor,
+    checkpoint_path,
     merge_groups,
     pool_tokens,
     token_layout,
@@ -24,7 +25,7 @@ from thor_geo.models import (
     weights_sha256,
 )
 from thor_geo.specs import Merge, Pooling, check_choice
-from thor_geo.tasks.features import generic_features, pool
+from thor_geo.tasks.features import generic_features
 from thor_geo.writers.describe import describe_module
 
 # Attention biases above this are refused: N x N for every head, float32, beside the activations.
@@ -98,16 +99,11 @@ class THOREmbeddingTask(LightningModule):
             raise ConfigError(
                 "output", {"pooled": pooled, "grid": grid}, "no output", "Set one of them to true."
             )
-        if ckpt is not None and not Path(ckpt).expanduser().is_file():
-            raise CheckpointError(
-                f"`ckpt={str(ckpt)!r}`: no such file. Give the path of a .pt or .safetensors file, "
-                "or leave it out for the published weights."
-            )
         if threads is not None and threads < 1:
             raise ConfigError("threads", threads, "not positive", "Give 1 or more, or null.")
         self.model_key = model_key
         self.pretrained = pretrained
-        self.ckpt = None if ckpt is None else Path(ckpt).expanduser()
+        self.ckpt = None if ckpt is None else checkpoint_path(ckpt)
         self.bands = tuple(bands)
         self.image_size = image_size
         self.resolution = resolution
@@ -204,13 +200,13 @@ class THOREmbeddingTask(LightningModule):
         if self.generic is not None:
             features = generic_features(self.generic(image))
             if self.pooled:
-                out["pooled"] = pool(features.tokens, self.pooling).float()
+                out["pooled"] = pool_tokens(features.tokens, self.pooling)
             if self.grid:
                 out["grid"] = features.require_grid().float()
             return out
         tokens = self._thor.embed(image).tokens
         if self.pooled:
-            out["pooled"] = pool_tokens(tokens, self.pooling).float()
+            out["pooled"] = pool_tokens(tokens, self.pooling)
         if self.grid:
             out["grid"] = merge_groups(tokens, self.layout, self.group_merge).float()
         return out

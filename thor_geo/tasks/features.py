@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from thor_geo.errors import InputError
-from thor_geo.specs import Pooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +73,3 @@ def generic_features(output: Any, *, prefix_tokens: int | None = None) -> Featur
         return Features(tokens=tokens, grid=None, reason=reason, cls_removed=prefix_tokens > 0)
     grid = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
     return Features(tokens=tokens, grid=grid, cls_removed=prefix_tokens > 0)
-
-
-def pool(tokens: Tensor, pooling: Pooling) -> Tensor:
-    """Reduce (B, N, D) tokens to (B, D) by their mean or maximum."""
-    return tokens.mean(dim=1) if pooling == "mean" else torch.amax(tokens, dim=1)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from thor_geo.errors import InputError
-from thor_geo.tasks.features import generic_features, pool
+from thor_geo.models import pool_tokens
+from thor_geo.tasks.features import generic_features
 
 
 def test_square_tokens_become_a_row_major_map() -> None:
@@ -20,19 +21,19 @@ def test_a_class_token_in_front_is_taken_off_and_reported() -> None:
     features = generic_features(tokens)
     assert features.cls_removed
     assert torch.equal(features.tokens, tokens[:, 1:])
-    assert torch.equal(pool(features.tokens, "mean"), tokens[:, 1:].mean(dim=1))
+    assert torch.equal(pool_tokens(features.tokens, "mean"), tokens[:, 1:].mean(dim=1))
 
 
 def test_maps_are_taken_as_they_are_and_pool_like_their_tokens() -> None:
     maps = torch.randn(2, 8, 5, 7)
     features = generic_features([torch.zeros(1), maps])
     assert features.grid is maps
-    assert torch.allclose(pool(features.tokens, "max"), maps.amax(dim=(2, 3)))
+    assert torch.allclose(pool_tokens(features.tokens, "max"), maps.amax(dim=(2, 3)))
 
 
 def test_tokens_without_a_square_pool_but_have_no_map() -> None:
     features = generic_features(torch.randn(1, 405, 8))
-    assert pool(features.tokens, "mean").shape == (1, 8)
+    assert pool_tokens(features.tokens, "mean").shape == (1, 8)
     with pytest.raises(InputError, match=r"405 tokens.*output\.grid to false"):
         features.require_grid()
 
