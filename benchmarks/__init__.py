@@ -1,0 +1,1 @@
+"""One runnable file per claim; each prints a table and writes JSON into `results/`."""

@@ -1,0 +1,1 @@
+"""Campaigns that break runs on purpose; `make chaos` runs them all."""
