@@ -1,4 +1,4 @@
-"""The plan of a run: every tile of an area, by shard, as columns of integers."""
+"""The plan of a run: every tile of an area, by shard, as columns of small integers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,11 @@ from thor_geo.grid import Lattice, Square, Tile, zone_strip
 _TOUCH_M = 0.01
 # Candidate footprints tested at once: bounds the memory of planning a continent.
 _CHUNK = 500_000
+# Tiles whose columns are widened or compared at once.
+_ROWS = 1_000_000
 
 IntArray = npt.NDArray[np.int64]
+Columns = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -49,6 +53,94 @@ class Shard:
         return self.stop - self.start
 
 
+class Shards(Sequence[Shard]):
+    """Shards of a plan, in plan order; a `Shard` is made when it is asked for.
+
+    A slice is again a `Shards`, a view of the same columns. The land surface has some 300,000
+    shards: as objects they would take a hundred times the memory of the columns.
+
+    Attributes:
+        starts: Index in the plan of every shard's first tile, (n,) int64, ascending.
+        stops: Index after every shard's last tile, (n,) int64.
+        zone: Index of every shard's lattice, (n,) uint8.
+        col: Column of every shard, counted in shards from the lattice's anchor, (n,) int32.
+        row: Row of every shard, likewise, (n,) int32.
+    """
+
+    def __init__(
+        self,
+        lattices: Sequence[Lattice],
+        *,
+        starts: IntArray,
+        stops: IntArray,
+        zone: npt.NDArray[np.uint8],
+        col: Columns,
+        row: Columns,
+    ) -> None:
+        """Initialize a new Shards instance.
+
+        Args:
+            lattices: One per UTM zone.
+            starts: See above.
+            stops: See above.
+            zone: See above.
+            col: See above.
+            row: See above.
+        """
+        self.lattices = tuple(lattices)
+        self.starts, self.stops = starts, stops
+        self.zone, self.col, self.row = zone, col, row
+
+    def __len__(self) -> int:
+        """Return the number of shards."""
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Shard: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Shards: ...
+
+    def __getitem__(self, index: int | slice) -> Shard | Shards:
+        """Return one shard, or a view of several."""
+        if isinstance(index, slice):
+            return Shards(
+                self.lattices,
+                starts=self.starts[index],
+                stops=self.stops[index],
+                zone=self.zone[index],
+                col=self.col[index],
+                row=self.row[index],
+            )
+        lattice = self.lattices[self.zone[index]]
+        col, row = int(self.col[index]), int(self.row[index])
+        return Shard(
+            id=lattice.shard_id(col, row),
+            epsg=lattice.epsg,
+            square=lattice.shard_square(col, row),
+            start=int(self.starts[index]),
+            stop=int(self.stops[index]),
+        )
+
+    def __iter__(self) -> Iterator[Shard]:
+        """Yield the shards one by one."""
+        return map(self.__getitem__, range(len(self)))
+
+    def holding(self, tile: int) -> int:
+        """Return the position in this sequence of the shard that holds a tile of the plan.
+
+        Args:
+            tile: Index in the plan.
+
+        Raises:
+            IndexError: If none of these shards holds it.
+        """
+        index = int(np.searchsorted(self.starts, tile, side="right")) - 1
+        if index < 0 or tile >= self.stops[index]:
+            raise IndexError(f"tile {tile} lies in none of these {len(self)} shards")
+        return index
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """Every tile of an area; tiles of a shard are neighbours, shards of a zone as well.
@@ -57,17 +149,17 @@ class Plan:
 
     Attributes:
         lattices: One per UTM zone, ascending EPSG code.
-        zone: Index into `lattices` of every tile, (n,) int64.
-        col: Lattice column of every tile, (n,) int64.
-        row: Lattice row of every tile, (n,) int64.
+        zone: Index into `lattices` of every tile, (n,) uint8.
+        col: Lattice column of every tile, (n,) int32.
+        row: Lattice row of every tile, (n,) int32.
         primary: Whether the tile's centre lies in its own zone's strip, (n,) bool. Ground on a
             zone's edge may lie in no primary tile: prefer them, do not drop the others.
     """
 
     lattices: tuple[Lattice, ...]
-    zone: IntArray
-    col: IntArray
-    row: IntArray
+    zone: npt.NDArray[np.uint8]
+    col: Columns
+    row: Columns
     primary: npt.NDArray[np.bool_]
 
     @classmethod
@@ -105,9 +197,9 @@ class Plan:
         order = np.lexsort((col, -row, col // k, row // -k, zone))  # -row // -k == ceil(row / k)
         return cls(
             lattices=lattices,
-            zone=zone[order].astype(np.int64),
-            col=col[order],
-            row=row[order],
+            zone=zone[order].astype(np.uint8),
+            col=col[order].astype(np.int32),
+            row=row[order].astype(np.int32),
             primary=primary[order],
         )
 
@@ -125,26 +217,24 @@ class Plan:
         return map(self.tile, indices)
 
     @cached_property
-    def shards(self) -> tuple[Shard, ...]:
+    def shards(self) -> Shards:
         """The shards, in plan order."""
         k = self.lattices[0].shard_tiles
-        keys = np.stack([self.zone, self.col // k, -(-self.row // k)])
-        starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=keys[:, :1] - 1), axis=0))
-        stops = np.append(starts[1:], len(self))
-        shards = []
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            lattice = self.lattices[keys[0, start]]
-            col, row = int(keys[1, start]), int(keys[2, start])
-            shards.append(
-                Shard(
-                    id=lattice.shard_id(col, row),
-                    epsg=lattice.epsg,
-                    square=lattice.shard_square(col, row),
-                    start=start,
-                    stop=stop,
-                )
-            )
-        return tuple(shards)
+        found = [np.zeros(1, dtype=np.int64)]
+        for start in range(1, len(self), _ROWS):  # each chunk begins with the tile before it
+            part = slice(start - 1, start + _ROWS)
+            zone, col, row = self.zone[part], self.col[part] // k, -(-self.row[part] // k)
+            new = (zone[1:] != zone[:-1]) | (col[1:] != col[:-1]) | (row[1:] != row[:-1])
+            found.append(np.flatnonzero(new) + start)
+        starts = np.concatenate(found)
+        return Shards(
+            self.lattices,
+            starts=starts,
+            stops=np.append(starts[1:], len(self)),
+            zone=self.zone[starts],
+            col=self.col[starts] // k,
+            row=-(-self.row[starts] // k),
+        )
 
     def footprints(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.object_]:
         """Return tile footprints as polygons in longitude and latitude (OGC:CRS84).
@@ -189,17 +279,18 @@ class Plan:
         for lattice in self.lattices:
             digest.update(f"{lattice.name}_k{lattice.shard_tiles}\n".encode())
         for column in (self.zone, self.col, self.row):
-            digest.update(np.ascontiguousarray(column, dtype="<i8").tobytes())
+            for start in range(0, len(self), _ROWS):
+                digest.update(column[start : start + _ROWS].astype("<i8").tobytes())
         return digest.hexdigest()
 
 
 def _bounds(
-    lattice: Lattice, col: IntArray, row: IntArray
+    lattice: Lattice, col: IntArray | Columns, row: IntArray | Columns
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     x, y = lattice.origin
     scale, side = lattice.step * lattice.resolution, lattice.tile_size * lattice.resolution
-    left = np.asarray(x + col * scale, dtype=np.float64)
-    top = np.asarray(y + row * scale, dtype=np.float64)
+    left = x + col * np.float64(scale)
+    top = y + row * np.float64(scale)
     return left, top - side, left + side, top
 
 

@@ -120,24 +120,28 @@ def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
         raise ConfigError(
             "output.grid", tile_cells, "the map's cells are not square", "Use output.grid=false."
         )
-    grids = {}
-    for epsg in sorted({shard.epsg for shard in plan.shards}):
-        squares = [shard.square for shard in plan.shards if shard.epsg == epsg]
-        side = squares[0].size
-        bounds = np.array([square.bounds for square in squares])
-        left, top = min(s.left for s in squares), max(s.top for s in squares)
-        grids[epsg] = ZoneGrid(
-            epsg=epsg,
+    side = lattice.shard_tiles * lattice.step
+    metres = float(side * lattice.resolution)
+    shards, grids = plan.shards, {}
+    for index, zone in enumerate(plan.lattices):
+        of_zone = shards.zone == index
+        if not of_zone.any():
+            continue
+        cols, rows = shards.col[of_zone], shards.row[of_zone]
+        left, right, bottom, top = map(int, (cols.min(), cols.max(), rows.min(), rows.max()))
+        x, y = zone.origin
+        grids[zone.epsg] = ZoneGrid(
+            epsg=zone.epsg,
             bounds=(
-                float(bounds[:, 0].min()),
-                float(bounds[:, 1].min()),
-                float(bounds[:, 2].max()),
-                float(bounds[:, 3].max()),
+                x + left * metres,
+                y + (bottom - 1) * metres,
+                x + (right + 1) * metres,
+                y + top * metres,
             ),
-            rows=(top - min(s.top for s in squares)) // side + 1,
-            cols=(max(s.left for s in squares) - left) // side + 1,
+            rows=top - bottom + 1,
+            cols=right - left + 1,
             shard_side=lattice.shard_tiles * tile_cells[0],
-            left=left // side,
-            top=top // side,
+            left=left,
+            top=top,
         )
     return grids

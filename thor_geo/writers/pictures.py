@@ -76,7 +76,7 @@ class _Zone:
 
     def place(
         self, plan: Plan, shard: Shard
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """Return rows and columns of a shard's tiles."""
         chosen = slice(shard.start, shard.stop)
         return self.north - plan.row[chosen], plan.col[chosen] - self.west
