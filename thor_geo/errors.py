@@ -74,6 +74,10 @@ class BlockError(ThorGeoError, RuntimeError):
     """A composite block could not be produced; the tiles cut from it fail, the run goes on."""
 
 
+class CacheError(ThorGeoError, RuntimeError):
+    """The block cache cannot be written: full, read-only, or over a quota; the run cannot go on."""
+
+
 class PrefetchError(ThorGeoError, RuntimeError):
     """The prefetch process died or could not start; the run cannot go on."""
 

@@ -3,72 +3,173 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 
 from thor_geo.grid import Block
+
+#: Blocks that are taken from the plan, at most, to find one that a reader has come to.
+SEARCH = 100_000
+
+#: Of those, how many at a time: the search goes on between other work.
+SEARCH_STEP = 2_000
+
+#: Blocks behind the readers whose keys are remembered.
+REMEMBERED = 4_096
 
 
 class Schedule:
     """The plan, the readers' requests, and how far ahead of the readers to go.
 
+    The plan is taken block by block, as far as it is needed, so that its length costs no memory.
     Used by one thread.
     """
 
-    def __init__(self, blocks: Sequence[Block], keys: Sequence[str], ahead: int) -> None:
+    def __init__(
+        self, blocks: Iterable[Block], key_of: Callable[[Block], str], ahead: int | None
+    ) -> None:
         """Initialize a new Schedule instance.
 
         Args:
             blocks: The blocks in the order in which they will be read; repetitions do not matter.
-            keys: Their query keys.
-            ahead: Blocks to fetch beyond the furthest one that a reader asked for.
+            key_of: Gives a block's query key.
+            ahead: Blocks to fetch beyond the furthest one that a reader asked for; None for all.
         """
-        self._blocks = blocks
-        self._keys = keys
+        self._plan = iter(blocks)
+        self._key_of = key_of
         self._ahead = ahead
-        self._index: dict[str, int] = {}
-        for k, key in enumerate(keys):
-            self._index.setdefault(key, k)
-        self._next = 0
+        self._exhausted = False
+        self._taken = 0
+        # Position in the plan by key: of what waits or runs, and of what was begun last.
+        self._position: dict[str, int] = {}
+        self._begun: dict[str, None] = {}
+        self._waiting: deque[tuple[int, str, Block]] = deque()
+        # What readers have passed before it was begun: they flew over cached blocks.
+        self._passed: deque[tuple[str, Block]] = deque()
         self._furthest = -1
-        self._urgent: deque[tuple[str, Block]] = deque()
-        self._waiting: set[str] = set()
+        self._sought: dict[str, int] = {}
+        self._urgent: dict[str, Block] = {}
         self._active: set[str] = set()
-        self._begun: set[str] = set()
+        # Done because a reader missed them, before the plan came to them.
+        self._done_early: dict[str, None] = {}
 
     @property
     def planned(self) -> int:
-        """Number of different blocks in the plan."""
-        return len(self._index)
+        """Number of different blocks taken from the plan so far."""
+        return self._taken
+
+    @property
+    def finished(self) -> bool:
+        """Whether the plan has been taken to its end, and nothing waits or runs."""
+        idle = not (self._urgent or self._waiting or self._passed or self._active)
+        return self._exhausted and idle
 
     def seen(self, key: str) -> None:
-        """Note that a reader has come to a block."""
-        self._furthest = max(self._furthest, self._index.get(key, -1))
+        """Note that a reader has come to a block, wherever in the plan that is.
+
+        A block that was not taken yet is looked for ahead; `look` does it.
+        """
+        position = self._position.get(key)
+        if position is not None:
+            self._reach(position)
+        elif not self._exhausted and key not in self._done_early:
+            self._sought.setdefault(key, self._taken + SEARCH)
+
+    def look(self) -> bool:
+        """Take some blocks from the plan if a reader is at one that was not taken yet.
+
+        Returns:
+            Whether there is more to look through.
+        """
+        if not self._sought:
+            return False
+        for _ in range(SEARCH_STEP):
+            if len(self._waiting) + len(self._passed) >= SEARCH or not self._take():
+                break
+        self._sought = {
+            key: limit
+            for key, limit in self._sought.items()
+            if key not in self._position and limit > self._taken and not self._exhausted
+        }
+        return bool(self._sought) and len(self._waiting) + len(self._passed) < SEARCH
 
     def request(self, key: str, block: Block) -> None:
         """Put a block first that a reader misses, even if it was done before."""
         self.seen(key)
-        if key not in self._active and key not in self._waiting:
-            self._urgent.append((key, block))
-            self._waiting.add(key)
+        if key not in self._active:
+            self._urgent.setdefault(key, block)
 
     def next(self) -> tuple[str, Block] | None:
         """Return the next block to fetch, None while there is nothing to do."""
-        while self._urgent:
-            key, block = self._urgent.popleft()
-            self._waiting.discard(key)
-            return self._begin(key, block)
-        while self._next < len(self._blocks) and self._next <= self._furthest + self._ahead:
-            key, block = self._keys[self._next], self._blocks[self._next]
-            self._next += 1
+        if self._urgent:
+            key = next(iter(self._urgent))
+            block = self._urgent.pop(key)
             if key not in self._begun:
-                return self._begin(key, block)
+                _remember(key, self._done_early)
+            self._active.add(key)
+            return key, block
+        return self._next_waiting() or self._next_passed()
+
+    def _next_waiting(self) -> tuple[str, Block] | None:
+        while self._waiting or self._take():
+            position, key, block = self._waiting[0]
+            if self._ahead is not None and position > self._furthest + self._ahead:
+                return None
+            self._waiting.popleft()
+            if self._begin(key):
+                return key, block
         return None
 
-    def _begin(self, key: str, block: Block) -> tuple[str, Block]:
-        self._active.add(key)
-        self._begun.add(key)
-        return key, block
+    def _next_passed(self) -> tuple[str, Block] | None:
+        while self._passed:
+            key, block = self._passed.popleft()
+            if self._begin(key):
+                return key, block
+        return None
 
-    def finished(self, key: str) -> None:
+    def _begin(self, key: str) -> bool:
+        """Return whether a block of the plan is still to be done, and count it as begun."""
+        forgotten = _remember(key, self._begun)
+        if forgotten is not None:
+            del self._position[forgotten]
+        early = key in self._done_early
+        self._done_early.pop(key, None)
+        if early or key in self._active:
+            return False
+        self._urgent.pop(key, None)
+        self._active.add(key)
+        return True
+
+    def _take(self) -> bool:
+        """Take one more different block from the plan, if there is one."""
+        for block in self._plan:
+            key = self._key_of(block)
+            if key in self._position:
+                continue
+            position = self._position[key] = self._taken
+            self._taken += 1
+            self._waiting.append((position, key, block))
+            if key in self._sought:
+                self._reach(position)
+            return True
+        self._exhausted = True
+        return False
+
+    def _reach(self, position: int) -> None:
+        self._furthest = max(self._furthest, position)
+        while self._waiting and self._waiting[0][0] < self._furthest:
+            _, key, block = self._waiting.popleft()
+            self._passed.append((key, block))
+
+    def finished_with(self, key: str) -> None:
         """Note that a block is done, or has failed."""
         self._active.discard(key)
+
+
+def _remember(key: str, keys: dict[str, None]) -> str | None:
+    """Add a key, and return the oldest one if it is forgotten for that."""
+    keys[key] = None
+    if len(keys) <= REMEMBERED:
+        return None
+    oldest = next(iter(keys))
+    del keys[oldest]
+    return oldest

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,8 @@ from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import ConfigError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
+
+_PROCESS = "thor_geo.composites.prefetch_process"
 
 #: Seconds that setting the session up may take, with all its retries.
 START_TIMEOUT_S = 600.0
@@ -49,7 +51,8 @@ class PrefetchSpec:
         catalogue: Where the scenes are from, see `BlockStore`.
         concurrency: Largest number of requests in flight; a project may have 40, so ranks and
             jobs share that number out.
-        ahead: Blocks to fetch beyond the furthest one that a reader asked for.
+        ahead: Blocks to fetch beyond the furthest one that a reader asked for; None for all of the
+            plan, as when nobody reads.
         retry: How often and how patiently to ask again.
         state_dir: Folder for the files of `StateDir`, on a local disk; None for a temporary one.
 
@@ -63,7 +66,7 @@ class PrefetchSpec:
     window: TemporalSpec
     catalogue: str = "earthengine"
     concurrency: int = CONCURRENCY
-    ahead: int = 256
+    ahead: int | None = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     state_dir: Path | None = None
 
@@ -71,6 +74,8 @@ class PrefetchSpec:
         """Validate."""
         for name in ("concurrency", "ahead"):
             value = getattr(self, name)
+            if name == "ahead" and value is None:
+                continue
             if not (isinstance(value, int) and value >= 1):
                 raise ConfigError(name, value, "not a positive whole number", "Give 1 or more.")
 
@@ -86,12 +91,14 @@ class PrefetchStats(FetchStats):
     """What a prefetch process has done.
 
     Attributes:
-        blocks_planned: Different blocks in the plan.
+        blocks_planned: Different blocks taken from the plan so far: it is walked as it is needed.
         blocks_fetched: Blocks fetched, those without scenes included.
         blocks_empty: Blocks fetched without any scene.
         blocks_cached: Blocks found in the cache.
         blocks_failed: Blocks given up in this run.
         concurrency: Requests that may be in flight now.
+        finished: Whether everything that was planned last is fetched, found or given up, and
+            nothing that a reader misses is left to do. False before the first plan.
     """
 
     blocks_planned: int = 0
@@ -100,23 +107,26 @@ class PrefetchStats(FetchStats):
     blocks_cached: int = 0
     blocks_failed: int = 0
     concurrency: int = 0
+    finished: bool = False
 
 
 class Prefetcher:
     """Starts, watches and ends the prefetch process of one rank."""
 
-    def __init__(self, spec: PrefetchSpec, blocks: Sequence[Block] = ()) -> None:
+    def __init__(self, spec: PrefetchSpec, blocks: Iterable[Block] | None = None) -> None:
         """Initialize a new Prefetcher instance; nothing is started yet.
 
         Args:
             spec: What the process needs to know.
-            blocks: The blocks in the order in which they will be read; `plan` may name them later.
+            blocks: The plan, see `plan`, which may also name it later.
         """
         self.spec = spec
-        self.blocks = tuple(blocks)
+        self._blocks = blocks
+        self._plans = 0
         self._state: StateDir | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._last_stats = PrefetchStats()
+        self._last_failures: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start."""
@@ -145,35 +155,44 @@ class Prefetcher:
         )
         state.reset()
         self._state = state
+        self._plans = 0
         with state.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "thor_geo.composites.prefetch_process", str(state.path)],
+                [sys.executable, "-m", _PROCESS, str(state.path), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
             )
         try:
-            self._send(self._process, (os.getpid(), self.spec, self.blocks))
+            self._send(self._process, self.spec)
+            if self._blocks is not None:
+                self._send_plan(self._process, self._blocks)
             self._wait_until_ready(self._process, state)
         except BaseException:
             self.close()
             raise
 
-    def plan(self, blocks: Sequence[Block]) -> None:
+    def plan(self, blocks: Iterable[Block]) -> None:
         """Name the blocks to fetch, in place of those named before.
 
         Args:
-            blocks: The blocks in the order in which they will be read.
+            blocks: The blocks in the order in which they will be read: a list, or any other
+                iterable that can be pickled. The process walks it as far as it needs to, and
+                holds no more than a window of it.
 
         Raises:
             EarthEngineError: If the process has ended because Earth Engine refused.
+            CacheError: If it has ended because the cache cannot be written.
             PrefetchError: If it ended otherwise, or was never started.
         """
         self.check()
         assert self._process is not None
-        self.blocks = tuple(blocks)
-        self._send(self._process, self.blocks)
+        self._send_plan(self._process, blocks)
+
+    def _send_plan(self, process: subprocess.Popen[bytes], blocks: Iterable[Block]) -> None:
+        self._plans += 1
+        self._send(process, (self._plans, blocks))
 
     def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
         assert process.stdin is not None
@@ -211,11 +230,13 @@ class Prefetcher:
         return PrefetchedSource(self.spec.store(), self._state)
 
     def check(self) -> None:
-        """Raise the error of the process if it has ended.
+        """Raise the error of the process if it has ended; cheap enough for every batch.
 
         Raises:
             EarthEngineError: If Earth Engine refused (its subclasses too).
-            PrefetchError: If it ended otherwise, or was never started.
+            CacheError: If the cache cannot be written.
+            PrefetchError: If it ended otherwise, with its traceback or its last output; or was
+                never started.
         """
         if self._process is None:
             raise PrefetchError("The prefetch process has not been started; call start() first.")
@@ -225,8 +246,18 @@ class Prefetcher:
     def stats(self) -> PrefetchStats:
         """Return what the process has done, up to half a second ago; all of it after `close`."""
         if self._state is not None:
-            self._last_stats = PrefetchStats(**self._state.stats())
+            values = self._state.stats()
+            # What is written may still be about the plan before the last one.
+            current = values.pop("plan", 0) == self._plans
+            stats = PrefetchStats(**values)
+            self._last_stats = replace(stats, finished=stats.finished and current)
         return self._last_stats
+
+    def failures(self) -> dict[str, str]:
+        """Return the blocks that were given up in this run: messages by block id."""
+        if self._state is not None:
+            self._last_failures = self._state.failures()
+        return dict(self._last_failures)
 
     def close(self) -> None:
         """End the process; it leaves the cache as it is. Repeating it does no harm."""
@@ -246,6 +277,7 @@ class Prefetcher:
             process.kill()
             process.wait()
         self.stats()
+        self.failures()
         self._process = self._state = None
         if self.spec.state_dir is None:
             shutil.rmtree(state.path, ignore_errors=True)

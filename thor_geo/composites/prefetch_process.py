@@ -1,4 +1,4 @@
-"""The prefetch process itself: `python -m thor_geo.composites.prefetch_process STATE_DIR`.
+"""The prefetch process itself: `python -m thor_geo.composites.prefetch_process STATE_DIR PARENT`.
 
 Started by `prefetch.Prefetcher`, which sends the work through standard input and ends the process
 through it.
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -35,37 +36,48 @@ _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
 class Service:
     """Fetches blocks with a pool of threads until it is told to stop."""
 
-    def __init__(self, spec: PrefetchSpec, blocks: tuple[Block, ...], state: StateDir) -> None:
-        """Initialize a new Service instance.
+    def __init__(self, spec: PrefetchSpec, state: StateDir) -> None:
+        """Initialize a new Service instance, without a plan.
 
         Args:
             spec: What to fetch, from where, and into which cache.
-            blocks: The plan.
             state: The folder through which it is observed.
         """
         self._store = spec.store()
         self._state = state
         self._client = Client(Session(spec.session), concurrency=spec.concurrency, retry=spec.retry)
         self._ahead = spec.ahead
-        self._schedule = self._scheduled(blocks)
-        self._planned: Schedule | None = None
-        self._threads = spec.concurrency
+        self._schedule = self._scheduled(())
+        self._plan_number = 0
+        self._planned: tuple[int, Schedule] | None = None
+        self._seen: dict[str, str] = {}
+        self._failed: set[str] = set()
+        # More than there are slots for requests: while some threads build requests, decode and
+        # write, others keep the slots busy.
+        self._threads = spec.concurrency + max(4, spec.concurrency // 2)
         self._running: dict[Future[None], str] = {}
-        self._stats = PrefetchStats(blocks_planned=self._schedule.planned)
+        self._stats = PrefetchStats()
         self._stats_lock = threading.Lock()
+        self._finished = False
+        self._error: Exception | None = None
         self._wake = threading.Event()
 
-    def _scheduled(self, blocks: tuple[Block, ...]) -> Schedule:
-        keys = [self._store.query_key(block) for block in blocks]
-        return Schedule(blocks, keys, self._ahead)
+    def _scheduled(self, blocks: Iterable[Block]) -> Schedule:
+        return Schedule(blocks, self._store.query_key, self._ahead)
 
-    def plan(self, blocks: tuple[Block, ...]) -> None:
+    def plan(self, number: int, blocks: Iterable[Block]) -> None:
         """Take these blocks in place of the plan so far; called from another thread.
 
         Args:
+            number: How many plans were sent, this one included; 0 for none.
             blocks: The blocks in the order in which they will be read.
         """
-        self._planned = self._scheduled(blocks)
+        self._planned = (number, self._scheduled(blocks))
+        self._wake.set()
+
+    def fail(self, error: Exception) -> None:
+        """Have `run` raise an error; called from another thread."""
+        self._error = error
         self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
@@ -76,37 +88,52 @@ class Service:
 
         Raises:
             EarthEngineError: If Earth Engine refuses.
+            CacheError: If the cache cannot be written.
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()
         self._state.set_ready()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
-        written = 0.0
+        looked = written = float("-inf")
+        searching = False
         while not stop.is_set():
+            if self._error is not None:
+                raise self._error
             if self._planned is not None:
-                self._schedule, self._planned = self._planned, None
-                self._stats.blocks_planned = self._schedule.planned
-            self._look_at_readers()
+                (self._plan_number, self._schedule), self._planned = self._planned, None
+                self._seen.clear()
+                self._finished = False
+            now = time.monotonic()
+            if now - looked >= _LOOK_S:
+                self._look_at_readers()
+                looked = now
+            searching = self._schedule.look()
             self._collect()
             while len(self._running) < self._threads and (todo := self._schedule.next()):
                 future = pool.submit(self._fetch, *todo)
                 self._running[future] = todo[0]
                 future.add_done_callback(lambda _: self._wake.set())
-            if time.monotonic() - written >= _STATS_S:
+            finished = self._schedule.finished and self._plan_number > 0
+            if finished != self._finished or now - written >= _STATS_S:
+                self._finished = finished
                 self.write_stats()
-                written = time.monotonic()
-            self._wake.wait(_LOOK_S)
+                written = now
+            if not searching:
+                self._wake.wait(_LOOK_S)
             self._wake.clear()
 
     def _look_at_readers(self) -> None:
         for key, block in self._state.take_requests():
             self._schedule.request(key, block)
-        for key in self._state.progress():
-            self._schedule.seen(key)
+        for reader, key in self._state.progress().items():
+            # Told once for each step of a reader: looking for an unplanned block costs a search.
+            if self._seen.get(reader) != key:
+                self._seen[reader] = key
+                self._schedule.seen(key)
 
     def _collect(self) -> None:
         for future in [future for future in self._running if future.done()]:
-            self._schedule.finished(self._running.pop(future))
+            self._schedule.finished_with(self._running.pop(future))
             # Anything but a block's own failure ends the process.
             future.result()
 
@@ -119,7 +146,11 @@ class Service:
                 stored = produce(self._store, self._client, block, cost)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
+            if key in self._failed:
+                self._state.clear_failed(key)
+                self._failed.discard(key)
         except BlockError as error:
+            self._failed.add(key)
             self._state.set_failed(key, block, str(error))
             count.blocks_failed = 1
         finally:
@@ -130,8 +161,10 @@ class Service:
     def write_stats(self) -> None:
         """Write the statistics for the parent to read."""
         with self._stats_lock:
+            self._stats.blocks_planned = self._schedule.planned
             self._stats.concurrency = self._client.limiter.limit
-            self._state.set_stats(asdict(self._stats))
+            self._stats.finished = self._finished
+            self._state.set_stats({**asdict(self._stats), "plan": self._plan_number})
 
 
 def _watch_parent(parent: int) -> None:
@@ -151,9 +184,13 @@ def _receive() -> Any:
 
 
 def _watch_input(service: Service, stop: threading.Event) -> None:
-    while (blocks := _receive()) is not None:
-        service.plan(blocks)
-    stop.set()
+    try:
+        while (message := _receive()) is not None:
+            service.plan(*message)
+    except Exception as error:  # such as a plan whose class cannot be imported here
+        service.fail(error)
+    else:
+        stop.set()
 
 
 def main() -> None:
@@ -162,13 +199,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     state = StateDir(sys.argv[1])
-    state.hold()
-    parent, spec, blocks = _receive()
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(int(sys.argv[2]),), daemon=True).start()
     stop = threading.Event()
     code = 1
     try:
-        service = Service(spec, blocks, state)
+        state.hold()
+        spec = _receive()
+        if spec is None:  # the parent gave up before it said anything
+            os._exit(0)
+        service = Service(spec, state)
         threading.Thread(target=_watch_input, args=(service, stop), daemon=True).start()
         try:
             service.run(stop)

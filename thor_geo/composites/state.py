@@ -18,24 +18,59 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from thor_geo.composites import _records
-from thor_geo.errors import AuthenticationError, EarthEngineError, PrefetchError, ProjectError
+from thor_geo.errors import (
+    AuthenticationError,
+    CacheError,
+    EarthEngineError,
+    PrefetchError,
+    ProjectError,
+    ThorGeoError,
+)
 from thor_geo.grid import Block
 
 # The errors that are raised again as what they were; all others come as PrefetchError.
-_SAME = {error.__name__: error for error in (AuthenticationError, ProjectError, EarthEngineError)}
+_SAME: dict[str, type[ThorGeoError]] = {
+    error.__name__: error
+    for error in (AuthenticationError, ProjectError, EarthEngineError, CacheError)
+}
 
-_KEY_LENGTH = 64
+#: Query keys come from files; what is no key must not become part of a path.
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+#: Bytes that the folder needs at least; below that it counts as full.
+_ENOUGH = 1 << 20
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say what to do where a file of this folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise PrefetchError(_unwritable(path, error.strerror or str(error))) from error
+
+
+def _unwritable(path: Path, why: str) -> str:
+    return (
+        f"{path}: the run's temporary files cannot be written ({why}). Free some space there, or "
+        "set the environment variable TMPDIR to a folder on another local disk; run again: what "
+        "is in the cache is kept."
+    )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of this folder; it need not outlive the machine's next start."""
-    _records.write_json(path, content, durable=False)
+    with _explained(path):
+        _records.write_json(path, content, durable=False)
 
 
 class StateDir:
@@ -60,20 +95,26 @@ class StateDir:
         return self.path / "process.log"
 
     def reset(self) -> None:
-        """Make the folder, and forget an earlier process's files in it."""
-        for name in ("progress", "requests", "failed"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-            (self.path / name).mkdir(parents=True)
-        for name in ("alive", "status.json", "error.json", "stats.json", "process.log"):
-            (self.path / name).unlink(missing_ok=True)
+        """Make the folder, and forget an earlier process's files in it.
+
+        Raises:
+            PrefetchError: If it cannot be written.
+        """
+        with _explained(self.path):
+            for name in ("progress", "requests", "failed"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+                (self.path / name).mkdir(parents=True)
+            for name in ("alive", "status.json", "error.json", "stats.json", "process.log"):
+                (self.path / name).unlink(missing_ok=True)
 
     # The prefetch process's side.
 
     def hold(self) -> None:
         """Mark this process as the living prefetch process, until it ends."""
-        descriptor = os.open(self.path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        # Never closed: the kernel does, when the process ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with _explained(self.path):
+            descriptor = os.open(self.path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Never closed: the kernel does, when the process ends.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def set_ready(self) -> None:
         """Tell that the session is set up."""
@@ -94,14 +135,18 @@ class StateDir:
         """Tell that a block could not be produced."""
         _write_json(self.path / "failed" / f"{key}.json", {"block": block.id, "message": message})
 
-    def progress(self) -> list[str]:
-        """Return the query keys that the readers asked for last."""
-        keys = []
+    def clear_failed(self, key: str) -> None:
+        """Tell that a block which had failed has been produced after all."""
+        (self.path / "failed" / f"{key}.json").unlink(missing_ok=True)
+
+    def progress(self) -> dict[str, str]:
+        """Return the query keys that the readers asked for last, by reader."""
+        keys = {}
         for path in (self.path / "progress").iterdir():
             key = path.read_text(encoding="ascii", errors="replace")
             # A reader may be in the middle of its first write.
-            if len(key) == _KEY_LENGTH:
-                keys.append(key)
+            if _KEY.fullmatch(key):
+                keys[path.name] = key
         return keys
 
     def take_requests(self) -> list[tuple[str, Block]]:
@@ -111,7 +156,8 @@ class StateDir:
             fields = json.loads(path.read_text(encoding="utf-8"))
             anchor = fields.pop("anchor")
             block = Block(**fields, anchor=None if anchor is None else (anchor[0], anchor[1]))
-            taken.append((path.stem, block))
+            if _KEY.fullmatch(path.stem):
+                taken.append((path.stem, block))
             path.unlink(missing_ok=True)
         return taken
 
@@ -122,15 +168,19 @@ class StateDir:
 
         Args:
             key: Query key of the block, 64 hexadecimal digits.
+
+        Raises:
+            PrefetchError: If the folder cannot be written.
         """
-        if self._progress is None or self._progress[0] != os.getpid():
-            path = self.path / "progress" / f"{os.getpid()}-{secrets.token_hex(4)}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            self._progress = (os.getpid(), os.open(path, flags, 0o644), "")
-        process, descriptor, last = self._progress
-        if key != last:
-            os.pwrite(descriptor, key.encode(), 0)
-            self._progress = (process, descriptor, key)
+        with _explained(self.path / "progress"):
+            if self._progress is None or self._progress[0] != os.getpid():
+                path = self.path / "progress" / f"{os.getpid()}-{secrets.token_hex(4)}"
+                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+                self._progress = (os.getpid(), os.open(path, flags, 0o644), "")
+            process, descriptor, last = self._progress
+            if key != last:
+                os.pwrite(descriptor, key.encode(), 0)
+                self._progress = (process, descriptor, key)
 
     def request(self, key: str, block: Block) -> None:
         """Ask the prefetch process for a block before all others.
@@ -138,6 +188,9 @@ class StateDir:
         Args:
             key: Query key of the block.
             block: The block.
+
+        Raises:
+            PrefetchError: If the folder cannot be written.
         """
         _write_json(
             self.path / "requests" / f"{key}.json",
@@ -158,6 +211,17 @@ class StateDir:
         except FileNotFoundError:
             return None
         return str(json.loads(text)["message"])
+
+    def failures(self) -> dict[str, str]:
+        """Return the blocks that could not be produced in this run: messages by block id."""
+        found = {}
+        for path in sorted((self.path / "failed").glob("*.json")):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except FileNotFoundError:  # produced after all, just now
+                continue
+            found[str(content["block"])] = str(content["message"])
+        return found
 
     def ready(self) -> bool:
         """Return whether the process has set up its session."""
@@ -206,8 +270,13 @@ class StateDir:
         how = "" if exit_code is None else f" (exit code {exit_code})"
         try:
             log = self.log.read_text(encoding="utf-8", errors="replace").strip()[-4000:]
+            free = shutil.disk_usage(self.path).free
         except FileNotFoundError:
-            log = ""
+            log, free = "", _ENOUGH
+        if free < _ENOUGH:
+            # It could not even write down why it ended.
+            why = _unwritable(self.path, f"{free} bytes are free")
+            return f"The prefetch process is not running{how}. {why} Its last output: {log}"
         return (
             f"The prefetch process is not running{how}, and left no error: it was killed, perhaps "
             "for want of memory, or never started. What is in the cache is kept; run again. "

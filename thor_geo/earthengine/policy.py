@@ -115,9 +115,11 @@ class FetchStats:
     seconds_waiting: float = 0.0
 
     def add(self, other: FetchStats) -> None:
-        """Add another's numbers to these; a subclass takes its base's too."""
+        """Add another's numbers to these; a subclass takes its base's too, and no truth value."""
         for field in dataclasses.fields(other):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+            value = getattr(other, field.name)
+            if not isinstance(value, bool):
+                setattr(self, field.name, getattr(self, field.name) + value)
 
 
 @dataclass(frozen=True, kw_only=True)

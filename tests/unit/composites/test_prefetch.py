@@ -47,8 +47,9 @@ def spec(store: BlockStore, session: SessionSpec, tmp_path: Path) -> PrefetchSpe
 def start(spec: PrefetchSpec, block_at: Callable[[int], Block]) -> Iterator[Start]:
     started: list[Prefetcher] = []
 
-    def start(blocks: range = range(8), **changes: Any) -> Prefetcher:
-        prefetcher = Prefetcher(replace(spec, **changes), [block_at(k) for k in blocks])
+    def start(blocks: range | None = range(8), **changes: Any) -> Prefetcher:
+        plan = None if blocks is None else [block_at(k) for k in blocks]
+        prefetcher = Prefetcher(replace(spec, **changes), plan)
         started.append(prefetcher)
         prefetcher.start()
         return prefetcher
@@ -58,7 +59,7 @@ def start(spec: PrefetchSpec, block_at: Callable[[int], Block]) -> Iterator[Star
         prefetcher.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -95,6 +96,7 @@ def test_blocks_are_fetched_ahead_and_read_by_forked_workers(
     prefetcher.check()
     prefetcher.close()
     stats = prefetcher.stats()
+    assert stats.finished
     assert (stats.blocks_planned, stats.blocks_fetched, stats.blocks_empty) == (8, 8, 2)
     assert (stats.requests, stats.retries, stats.blocks_failed) == (8 + 6, 0, 0)
     assert stats.bytes > 6 * 64 * 64 * 3 * 2
@@ -114,6 +116,46 @@ def test_fetching_keeps_its_distance_from_the_reader(
     assert prefetcher.stats().blocks_fetched == 2
     prefetcher.source().get(block_at(3))
     wait_for(lambda: prefetcher.stats().blocks_fetched == 6)
+
+
+def test_a_plan_may_be_any_iterable_that_can_be_pickled(
+    start: Start, block_at: Callable[[int], Block]
+) -> None:
+    prefetcher = start(None)
+    time.sleep(0.6)
+    assert not prefetcher.stats().finished  # nothing was planned yet
+    # An iterator pickles as what is left of it.
+    prefetcher.plan(iter([block_at(k) for k in range(4)]))
+    assert not prefetcher.stats().finished
+    wait_for(lambda: prefetcher.stats().finished)
+    assert prefetcher.stats().blocks_fetched == 4
+    prefetcher.plan(())
+    wait_for(lambda: prefetcher.stats().finished)
+    assert prefetcher.stats().blocks_planned == 0
+
+
+def test_without_a_bound_all_is_fetched_though_nobody_reads(start: Start) -> None:
+    prefetcher = start(ahead=None)
+    wait_for(lambda: prefetcher.stats().finished)
+    assert prefetcher.stats().blocks_fetched == prefetcher.stats().blocks_planned == 8
+
+
+def test_readers_that_fly_through_the_cache_are_followed(
+    start: Start, block_at: Callable[[int], Block], server: EmulatorServer
+) -> None:
+    first = start(range(4), ahead=None)
+    wait_for(lambda: first.stats().finished)
+    prefetcher = start(ahead=1)
+    prefetcher.source().get(block_at(3))
+    wait_for(lambda: prefetcher.stats().blocks_fetched == 1)  # block 4: no reader asked for it
+    assert prefetcher.stats().blocks_planned >= 5
+
+
+def test_a_plan_that_cannot_be_walked_ends_the_process_with_its_traceback(start: Start) -> None:
+    prefetcher = start(None)
+    prefetcher.plan([None])  # type: ignore[list-item] # no block
+    with pytest.raises(PrefetchError, match=r"Traceback(.|\n)*AttributeError"):
+        wait_for(lambda: prefetcher.check() or False)  # type: ignore[func-returns-value] # raises
 
 
 def test_blocks_outside_the_plan_are_fetched_when_they_are_asked_for(
@@ -142,16 +184,19 @@ def test_a_failing_block_fails_its_reader_and_no_other(
 ) -> None:
     fault = FaultRule(kind="image:computePixels", nth=(1, 2, 3, 4, 5, 6), status=503)
     server.set_faults(FaultPlan(rules=(fault,)))
-    prefetcher = start(range(3), concurrency=1)
+    prefetcher = start(range(1), concurrency=1)
     source = prefetcher.source()
     with pytest.raises(BlockError, match=r"in 6 tries.*HTTP 503"):
         source.get(block_at(0))
     assert source.get(block_at(1)).read()[0][0, 0, 0] == 65
     prefetcher.check()
-    wait_for(lambda: prefetcher.stats().blocks_fetched == 2)
-    assert prefetcher.stats().blocks_failed == 1
+    wait_for(lambda: prefetcher.stats().finished)
+    assert (prefetcher.stats().blocks_fetched, prefetcher.stats().blocks_failed) == (1, 1)
+    assert list(prefetcher.failures()) == [block_at(0).id]
+    assert "HTTP 503" in prefetcher.failures()[block_at(0).id]
     # The failure is this run's: the next one tries again.
     prefetcher.close()
+    assert list(prefetcher.failures()) == [block_at(0).id]
     assert start(range(1)).source().get(block_at(0)).read()[0][0, 0, 0] == 1
 
 
