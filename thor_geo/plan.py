@@ -11,23 +11,16 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from thor_geo.area import LONLAT, Area, transformer
 from thor_geo.errors import AreaError
-from thor_geo.grid import Lattice, Square, Tile, zone_strip
+from thor_geo.grid import Lattice, Square, Tile
+from thor_geo.planning import Columns, tile_bounds, tiles_meeting
 
-# Tiles that only touch the area's edge are left out: a footprint shrunk by a centimetre must meet
-# it. Coordinates that went through another CRS and back differ by less.
-_TOUCH_M = 0.01
-# Candidate footprints tested at once: bounds the memory of planning a continent.
-_CHUNK = 500_000
 # Tiles whose columns are widened or compared at once.
 _ROWS = 1_000_000
 
 IntArray = npt.NDArray[np.int64]
-Columns = npt.NDArray[np.int32]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,23 +178,16 @@ class Plan:
             )
         lattices = tuple(replace(lattice, epsg=epsg) for epsg in parts)
         columns = [
-            _tiles_of(one, geometry) for one, geometry in zip(lattices, parts.values(), strict=True)
+            tiles_meeting(one, geometry)
+            for one, geometry in zip(lattices, parts.values(), strict=True)
         ]
-        zone = np.concatenate([np.full(len(c), k) for k, (c, _, _) in enumerate(columns)])
-        col, row, primary = (np.concatenate(list(parts)) for parts in zip(*columns, strict=True))
-        if len(col) == 0:
+        zone = np.repeat(np.arange(len(columns), dtype=np.uint8), [len(c.col) for c in columns])
+        if len(zone) == 0:
             raise AreaError(
                 area.source, area.geometry.wkt[:80], "no tile meets the area", "Give a larger area."
             )
-        k = lattice.shard_tiles
-        order = np.lexsort((col, -row, col // k, row // -k, zone))  # -row // -k == ceil(row / k)
-        return cls(
-            lattices=lattices,
-            zone=zone[order].astype(np.uint8),
-            col=col[order].astype(np.int32),
-            row=row[order].astype(np.int32),
-            primary=primary[order],
-        )
+        col, row, primary = (np.concatenate(list(column)) for column in zip(*columns, strict=True))
+        return cls(lattices=lattices, zone=zone, col=col, row=row, primary=primary)
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -252,7 +238,7 @@ class Plan:
             chosen = self.zone[start:stop] == k
             if not chosen.any():
                 continue
-            left, bottom, right, top = _bounds(
+            left, bottom, right, top = tile_bounds(
                 lattice, self.col[start:stop][chosen], self.row[start:stop][chosen]
             )
             x = np.stack([left, right, right, left, left], axis=1)
@@ -282,57 +268,3 @@ class Plan:
             for start in range(0, len(self), _ROWS):
                 digest.update(column[start : start + _ROWS].astype("<i8").tobytes())
         return digest.hexdigest()
-
-
-def _bounds(
-    lattice: Lattice, col: IntArray | Columns, row: IntArray | Columns
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    x, y = lattice.origin
-    scale, side = lattice.step * lattice.resolution, lattice.tile_size * lattice.resolution
-    left = x + col * np.float64(scale)
-    top = y + row * np.float64(scale)
-    return left, top - side, left + side, top
-
-
-def _tiles_of(
-    lattice: Lattice, geometry: BaseGeometry
-) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
-    """Return columns, rows and primary flags of the tiles whose interior meets a geometry."""
-    left, bottom, right, top = geometry.bounds
-    cols = np.asarray(lattice.columns(left, right), dtype=np.int64)
-    rows = np.asarray(lattice.rows(bottom, top), dtype=np.int64)
-    shapely.prepare(geometry)
-    found_cols: list[IntArray] = [np.empty(0, np.int64)]
-    found_rows: list[IntArray] = [np.empty(0, np.int64)]
-    rows_at_once = max(1, _CHUNK // max(1, len(cols)))
-    for first in range(0, len(rows), rows_at_once):
-        row, col = (
-            a.ravel() for a in np.meshgrid(rows[first : first + rows_at_once], cols, indexing="ij")
-        )
-        x0, y0, x1, y1 = _bounds(lattice, col, row)
-        boxes = shapely.box(x0 + _TOUCH_M, y0 + _TOUCH_M, x1 - _TOUCH_M, y1 - _TOUCH_M)
-        meets = shapely.intersects(geometry, boxes)
-        found_cols.append(col[meets])
-        found_rows.append(row[meets])
-    col, row = np.concatenate(found_cols), np.concatenate(found_rows)
-    return col, row, _primary(lattice, col, row)
-
-
-def _primary(lattice: Lattice, col: IntArray, row: IntArray) -> npt.NDArray[np.bool_]:
-    x0, y0, x1, y1 = _bounds(lattice, col, row)
-    lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform((x0 + x1) / 2, (y0 + y1) / 2)
-    west, south, east, north = zone_strip(lattice.epsg)
-    corner, _ = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(
-        np.where(lon < (west + east) / 2, x0, x1), (y0 + y1) / 2
-    )
-    straddles = np.abs(corner - lon) > 180
-    if straddles.any():
-        k = int(np.flatnonzero(straddles)[0])
-        raise AreaError(
-            "area",
-            lattice.tile(int(col[k]), int(row[k])).id,
-            "this tile would straddle the antimeridian",
-            "Keep the area at least one tile away from 180 degrees.",
-        )
-    inside: npt.NDArray[np.bool_] = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
-    return inside
