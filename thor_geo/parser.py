@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from thor_geo.arguments import LINKED
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.help import CLASSES, HINT
+from thor_geo.redact import redact
 
 #: What the user gave: value and where it is from, by key without `init_args`.
 Given = Mapping[str, tuple[Any, str]]
@@ -77,7 +78,7 @@ class RunParser(LightningArgumentParser):
 
     def _leave(self, message: str, error: ThorGeoError | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}" if error else _plain(message)
-        self.exit(2, f"thor-geo: {text}\n")
+        self.exit(2, f"thor-geo: {redact(text)}\n")
         raise AssertionError("exit returns never")
 
 

@@ -39,7 +39,8 @@ def contract(start: str) -> dict[str, Any]:
         (
             "The emulator stands alone",
             "forbidden_modules",
-            ROOMS - {"thor_geo.emulator", "thor_geo.errors"} | {"datamodules", "ee", "torch"},
+            ROOMS - {"thor_geo.emulator", "thor_geo.errors", "thor_geo.redact"}
+            | {"datamodules", "ee", "torch"},
         ),
         (
             "Only earthengine imports ee",
