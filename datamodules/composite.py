@@ -14,20 +14,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import GeoDataModule
 
+from datamodules.feed import Feed, FeedSpec
 from datamodules.labels import check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
-from datamodules.source import Connection, Source, SourceSpec, disconnect
+from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, split_tiles
-from datamodules.tiles import Tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.composites import Prefetcher
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.grid import Block, Lattice, blocks_meeting
+from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.specs import (
     Composite,
@@ -80,6 +80,7 @@ class CompositeDataModule(GeoDataModule):
         cache_dir: Path | None = None,
         concurrency: int = 40,
         ahead: int = 64,
+        clamp: bool = True,
         strict: bool = False,
         labels: Path | None = None,
         split: tuple[float, float, float] = (0.6, 0.2, 0.2),
@@ -112,9 +113,11 @@ class CompositeDataModule(GeoDataModule):
             batch_size: Tiles per batch; batches never cross a shard.
             num_workers: DataLoader workers.
             cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
-            concurrency: Requests in flight, over all processes (a project may have 40).
+            concurrency: Requests in flight over all ranks, and over the jobs that run at once (a
+                project may have 40).
             ahead: Blocks the prefetch process may be ahead of the model.
-            strict: Stop at values outside 0..10000 instead of clamping them.
+            clamp: Clamp values outside 0..10000; false stops the run at them.
+            strict: Stop at the first tile that cannot be produced, instead of recording it.
             labels: Raster of integer labels, for fit, validate and test.
             split: Shares of train, val and test.
             split_side: Side in tiles of the squares that are split.
@@ -156,13 +159,12 @@ class CompositeDataModule(GeoDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        self.cache_dir = Path(
-            cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
-        ).expanduser()
-        self.source = SourceSpec(
+        spec = SourceSpec(
             source=source,
             collection=collection,
-            cache_dir=self.cache_dir,
+            cache_dir=Path(
+                cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
+            ).expanduser(),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),
@@ -170,19 +172,23 @@ class CompositeDataModule(GeoDataModule):
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
         )
+        self.feed = Feed(
+            FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
+        )
         self.normalize_name: Normalize = normalize
         self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
         self.block_size = block_size
         self.concurrency = concurrency
         self.ahead = ahead
+        self.clamp = clamp
         self.strict = strict
         self.labels = _path(labels)
         self.split = split
         self.split_side = split_side
+        #: The part of the plan that this process, or its ranks, predict.
+        self.job = Job()
         self.ledger: Ledger | None = None
         self.plan: Plan | None = None
-        self.connection: Connection | None = None
-        self.prefetcher: Prefetcher | None = None
         self._with_labels: PlanDataset | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -191,9 +197,7 @@ class CompositeDataModule(GeoDataModule):
 
         A run's first process calls it before it launches others, so that they share one emulator.
         """
-        if self.connection is None:
-            self.connection = self.source.connect()
-        return self.connection
+        return self.feed.connect()
 
     def load_plan(self) -> Plan:
         """Plan the area; later calls return the same plan.
@@ -223,19 +227,22 @@ class CompositeDataModule(GeoDataModule):
             check_labels(self.labels, stage)
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
-        self._start_prefetch()
+        rank, world_size = self._rank()
+        concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
         plan = self.load_plan()
-        if self.ledger is not None:
-            self.ledger.open()
+        if self.ledger is None:
+            shards = np.asarray(self.job.part(len(plan.shards)), dtype=np.int64)
+        else:
+            shards = self.ledger.unfinished()
         rank, world_size = self._rank()
-        finished = (lambda shard: False) if self.ledger is None else self.ledger.finished
         sampler = ShardBatchSampler(
-            plan, self.batch_size, rank=rank, world_size=world_size, finished=finished
+            plan, self.batch_size, rank=rank, world_size=world_size, shards=shards
         )
-        dataset = self._dataset(sampler.blocks(self.block_size))
+        dataset = self._dataset(sampler.blocks(self.block_size), strict=self.strict)
         return self._loader(dataset, batch_sampler=sampler)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -264,7 +271,8 @@ class CompositeDataModule(GeoDataModule):
     def on_before_batch_transfer(
         self, batch: dict[str, Any], dataloader_idx: int
     ) -> dict[str, Any]:
-        """Raise what stopped a worker: as it was, not wrapped in the worker's traceback."""
+        """Raise what stopped a worker, as it was, or the prefetch process."""
+        self.feed.check()
         for error in batch.get("fatal", ()):
             raise error
         return batch
@@ -276,12 +284,8 @@ class CompositeDataModule(GeoDataModule):
 
     def teardown(self, stage: str) -> None:
         """End the prefetch process, and the emulator if this process started it."""
-        if self.prefetcher is not None:
-            self.prefetcher.close()
-            self.prefetcher = self._with_labels = None
-        if self.connection is not None:
-            disconnect(self.connection)
-            self.connection = None
+        self.feed.close()
+        self._with_labels = None
 
     def on_exception(self, exception: BaseException) -> None:
         """End what was started: Lightning calls no teardown after an error."""
@@ -315,7 +319,7 @@ class CompositeDataModule(GeoDataModule):
     def info(self) -> dict[str, Any]:
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
-            "source": self.source.source,
+            "source": self.feed.spec.source.source,
             "normalization": self.normalize_name,
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
@@ -335,38 +339,20 @@ class CompositeDataModule(GeoDataModule):
         Returns:
             (height, width, 3) uint8, or None; see `composite_picture`.
         """
-        return self._tiles().picture(self.load_plan().lattices[0], epsg, bounds, shape)
+        return self.feed.picture(self.load_plan().lattices[0], epsg, bounds, shape)
+
+    def fetch_cost(self) -> dict[str, float]:
+        """Return what fetching has cost this process so far; see `FetchStats`."""
+        return self.feed.cost()
 
     def _rank(self) -> tuple[int, int]:
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def _tiles(self) -> Tiles:
-        return Tiles(
-            connection=self.connect(),
-            sensor=self.sensor,
-            window=self.window,
-            cache_dir=self.cache_dir,
-            block_size=self.block_size,
-            strict=self.strict,
+    def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
+        return self.feed.dataset(
+            self.load_plan(), self._area.zones(), blocks, clamp=self.clamp, strict=strict
         )
-
-    def _start_prefetch(self) -> Prefetcher:
-        """Start the prefetch process, which signs in: a missing login ends the run here."""
-        if self.prefetcher is None:
-            _, world_size = self._rank()
-            prefetcher = self._tiles().prefetcher(
-                concurrency=max(1, self.concurrency // world_size), ahead=self.ahead
-            )
-            prefetcher.start()
-            self.prefetcher = prefetcher
-        return self.prefetcher
-
-    def _dataset(self, blocks: Iterable[Block]) -> PlanDataset:
-        """Have *blocks* fetched, and return the plan's dataset over them."""
-        prefetcher = self._start_prefetch()
-        prefetcher.plan(list(blocks))
-        return self._tiles().dataset(self.load_plan(), self._area.zones(), prefetcher.source())
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan, labels = self.load_plan(), check_labels(self.labels, stage)
@@ -376,7 +362,9 @@ class CompositeDataModule(GeoDataModule):
                 for tile in plan.tiles(range(len(plan)))
                 for block in blocks_meeting(tile, self.block_size)
             }
-            self._with_labels = with_labels(self._dataset(blocks.values()), labels)
+            self._with_labels = with_labels(
+                self._dataset(list(blocks.values()), strict=True), labels
+            )
         indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
         if not indices:
             raise AreaError(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from thor_geo.plan import Shard
+import numpy as np
+import numpy.typing as npt
 
 
 class Ledger(Protocol):
     """Knows what is already done: the run writer registers itself as the datamodule's ledger."""
 
-    def open(self) -> None:
-        """Create or join the run directory; refuses another plan's before anything is fetched."""
+    def unfinished(self) -> npt.NDArray[np.int64]:
+        """Create or join the run directory, and return the shards to make.
 
-    def finished(self, shard: Shard) -> bool:
-        """Return whether a shard needs no more work."""
+        Every rank calls it at the same point, before anything is fetched; it refuses another
+        plan's directory.
+
+        Returns:
+            Indices of the plan's shards, ascending, (n,) int64; the same on all ranks, and of the
+            datamodule's job only.
+        """

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Block, blocks_meeting
-from thor_geo.plan import Plan, Shard
+from thor_geo.job import part
+from thor_geo.order import BlockOrder
+from thor_geo.plan import Plan
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 
 class ShardBatchSampler(Sampler[list[int]]):
     """Yields batches of plan indices; a batch never crosses a shard.
 
-    Every rank owns a contiguous run of the plan's shards, so that neighbouring tiles share cached
-    blocks, and a shard is always cut into the same batches whoever computes it. The unfinished
-    shards are shared out, the first rank first: it is never idle while another works, which it
-    must not be, as it starts the emulator and sums up. All ranks must agree on what is finished.
+    Every rank owns a contiguous run of the shards, so that neighbouring tiles share cached blocks,
+    and a shard is always cut into the same batches whoever computes it. The first rank is never
+    idle while another works, which it must not be, as it starts the emulator and sums up. All ranks
+    must be given the same shards.
 
     It has no `batch_size` and `drop_last` attributes on purpose: Lightning rebuilds a predict
     batch sampler that has them, and would stride the shards over the ranks.
+
+    Attributes:
+        shards: This rank's shards, as indices in the plan, (n,) int64.
     """
 
     def __init__(
@@ -31,7 +40,7 @@ class ShardBatchSampler(Sampler[list[int]]):
         *,
         rank: int = 0,
         world_size: int = 1,
-        finished: Callable[[Shard], bool] = lambda shard: False,
+        shards: Sequence[int] | IntArray | None = None,
     ) -> None:
         """Initialize a new ShardBatchSampler instance.
 
@@ -40,7 +49,8 @@ class ShardBatchSampler(Sampler[list[int]]):
             tiles_per_batch: Tiles per batch; the last batch of a shard may hold fewer.
             rank: This process's rank, 0 to `world_size` - 1.
             world_size: Number of processes.
-            finished: Whether a shard needs no more work.
+            shards: The shards to compute, over all ranks, as ascending indices in the plan; None
+                for all.
 
         Raises:
             ConfigError: If a number is out of range.
@@ -52,39 +62,36 @@ class ShardBatchSampler(Sampler[list[int]]):
                 "rank", rank, f"not below world_size={world_size}", "Check the launcher."
             )
         self.tiles_per_batch = tiles_per_batch
-        todo = tuple(shard for shard in plan.shards if not finished(shard))
-        first, last = (-(-len(todo) * k // world_size) for k in (rank, rank + 1))
-        self.shards = todo[first:last]
+        todo = np.arange(len(plan.shards)) if shards is None else np.asarray(shards, np.int64)
+        own = part(len(todo), rank, world_size)
+        self.shards: IntArray = todo[own.start : own.stop]
+        self._starts = plan.shards.starts[self.shards]
+        self._stops = plan.shards.stops[self.shards]
         self._plan = plan
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield lists of plan indices."""
-        for shard in self.shards:
-            for start in range(shard.start, shard.stop, self.tiles_per_batch):
-                yield list(range(start, min(start + self.tiles_per_batch, shard.stop)))
+        step = self.tiles_per_batch
+        for first, stop in zip(self._starts.tolist(), self._stops.tolist(), strict=True):
+            for start in range(first, stop, step):
+                yield list(range(start, min(start + step, stop)))
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return sum(-(-len(shard) // self.tiles_per_batch) for shard in self.shards)
+        return int((-(-(self._stops - self._starts) // self.tiles_per_batch)).sum())
 
     @property
     def tiles(self) -> int:
         """Number of tiles in all batches."""
-        return sum(map(len, self.shards))
+        return int((self._stops - self._starts).sum())
 
-    def blocks(self, block_size: int) -> Iterator[Block]:
-        """Yield the blocks the batches need, each once, in the order of first need.
+    def blocks(self, block_size: int) -> BlockOrder:
+        """Return the blocks the batches need, in the order of first need; see `BlockOrder`.
 
         Args:
             block_size: Side of a block in pixels.
         """
-        seen: set[str] = set()
-        for batch in self:
-            for tile in self._plan.tiles(batch):
-                for block in blocks_meeting(tile, block_size):
-                    if block.id not in seen:
-                        seen.add(block.id)
-                        yield block
+        return BlockOrder.of(self._plan, self.shards, block_size)
 
 
 def refuse_lightnings_sampler(trainer: Trainer | None) -> None:

@@ -56,6 +56,11 @@ def _whole(value: str) -> str:
     return json.dumps({field.name: field.default for field in fields(AreaSpec)} | area)
 
 
+def with_strict(args: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--strict`` spelled out as ``--data.strict=true``."""
+    return ["--data.strict=true" if arg == "--strict" else arg for arg in args]
+
+
 def refuse_linked(args: Sequence[str]) -> None:
     """Refuse settings that would be overridden silently, as they follow another key.
 

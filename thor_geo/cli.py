@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 
 from thor_geo.errors import ThorGeoError
+from thor_geo.redact import redact, redact_output
 
 HELP = """\
 usage: thor-geo [-h] [--version] <command> ...
@@ -15,11 +17,26 @@ From an area of the Earth to THOR embeddings.
 
 commands:
   predict     embed an area: thor-geo predict -c configs/quickstart.yaml
+  fetch       only fill the cache of composites: thor-geo fetch -c configs/gee.yaml
+  status      how far a run is: thor-geo status out/oslo
+  validate    check every file of a run: thor-geo validate out/oslo
+  merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
 `thor-geo <command> --help` says more about each.
 """
+
+#: Module and function of every command, imported when it is given. The commands that are a parser's
+#: subcommand take their own name with the arguments.
+COMMANDS = {
+    "predict": ("thor_geo.predict", "predict"),
+    "fetch": ("thor_geo.fetch", "fetch"),
+    "status": ("thor_geo.runs.status", "main"),
+    "validate": ("thor_geo.runs.validate", "main"),
+    "merge": ("thor_geo.runs.merge", "main"),
+    "emulator": ("thor_geo.emulator", "main"),
+}
 
 #: Exit codes of an error that the message explains, and of Ctrl-C (128 + SIGINT).
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -41,15 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"thor-geo {version('thor-geo')}")
         return 0
+    redact_output()
     try:
-        if args[0] == "predict":
-            from thor_geo.predict import predict
-
-            return predict(args)
-        if args[0] == "emulator":
-            from thor_geo.emulator import main as emulator
-
-            return emulator(args[1:])
+        if args[0] in COMMANDS:
+            module, function = COMMANDS[args[0]]
+            run: Callable[[list[str]], int] = getattr(import_module(module), function)
+            return run(args if function == args[0] else args[1:])
     except KeyboardInterrupt:
         print("thor-geo: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -57,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = _explained(error)
         if explained is None:
             raise
-        print(f"thor-geo: {type(explained).__name__}: {explained}", file=sys.stderr)
+        print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
         return EXIT_ERROR
-    print(f"thor-geo: unknown command {args[0]!r}. Choose predict or emulator.", file=sys.stderr)
+    known = ", ".join(COMMANDS)
+    print(f"thor-geo: unknown command {args[0]!r}. Choose one of {known}.", file=sys.stderr)
     return EXIT_ERROR
 
 

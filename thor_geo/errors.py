@@ -84,3 +84,7 @@ class PrefetchError(ThorGeoError, RuntimeError):
 
 class RunDirectoryError(ThorGeoError, RuntimeError):
     """The output directory belongs to another plan, or cannot be written."""
+
+
+class WorkerError(ThorGeoError, RuntimeError):
+    """A DataLoader worker died; the run cannot go on, and continues when it is run again."""

@@ -39,9 +39,12 @@ Embed an area: composites in, THOR embeddings out. Later configs and keys win.
 
   thor-geo predict -c configs/quickstart.yaml
   thor-geo predict -c configs/gee.yaml --data.project=my-project --output.dir=out/oslo
+  thor-geo predict -c configs/gee.yaml --job 17/64
 
   -h, --help         this page
   -c, --config FILE  YAML with the keys below; may be given several times
+  --job I/N          do the I-th of N parts, each a process of its own; I/N%M if M run at once
+  --strict           stop at the first tile that cannot be produced
   --print_config     the whole configuration as YAML, all of Lightning's Trainer too; runs nothing
   --seed_everything  int or bool, default 0: seed of everything random
 """

@@ -15,11 +15,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
 from datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.arguments import LINKED, refuse_linked, with_whole_areas
+from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
 from thor_geo.bands import bands_from_ee
-from thor_geo.errors import ConfigError, ThorGeoError
+from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.help import page, wants_help
+from thor_geo.job import Job
 from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
 from thor_geo.writers.layout import refuse_overlap
@@ -63,6 +64,12 @@ class PredictCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `output`, the defaults of `model` and `data`, and the links between them."""
         parser.add_lightning_class_args(RunWriter, "output")
+        parser.add_argument(
+            "--job",
+            type=str,
+            default=str(Job()),
+            help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
+        )
         parser.set_defaults(
             {
                 "model": {"class_path": "thor_geo.tasks.THOREmbeddingTask"},
@@ -82,6 +89,15 @@ class PredictCLI(LightningCLI):
         """The run's writer, once classes are instantiated."""
         writer: RunWriter = self._get(self.config_init, "output")
         return writer
+
+    @property
+    def job(self) -> Job:
+        """Which part of the run is this command's.
+
+        Raises:
+            ConfigError: If there is no such job.
+        """
+        return Job.parse(str(self._get(self.config, "job")))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; what Lightning refuses is an error of the config."""
@@ -105,17 +121,36 @@ class PredictCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
+        job = self.job
         self.writer.run.check_writable()
         self._check_stride()
         refuse_lightnings_sampler(self.trainer)
         self._dump_config()
         self.writer.config = self.config_dump
+        if hasattr(self.datamodule, "job"):
+            self.datamodule.job = job
+        elif job.count > 1:
+            raise ConfigError(
+                "job",
+                str(job),
+                f"{type(self.datamodule).__name__} has no attribute `job`",
+                "Use datamodules.CompositeDataModule, or give the datamodule one and honour it.",
+            )
         if isinstance(self.datamodule, CompositeDataModule):
             self.datamodule.load_plan()
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
         stop_on_sigterm(self.trainer)
-        self.trainer.predict(**kwargs, return_predictions=False)
+        try:
+            self.trainer.predict(**kwargs, return_predictions=False)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise WorkerError(
+                f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
+                "of memory. What is written is kept: run the same command again, with a smaller "
+                "data.num_workers or data.batch_size if memory is short."
+            ) from error
 
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
@@ -131,14 +166,17 @@ class PredictCLI(LightningCLI):
             )
 
 
-def make_cli(args: list[str] | None = None, *, run: bool = True) -> PredictCLI:
+def make_cli(
+    args: list[str] | None = None, *, run: bool = True, cli: type[PredictCLI] | None = None
+) -> PredictCLI:
     """Parse arguments, instantiate model, data and trainer, and run.
 
     Args:
         args: Arguments; None for the process's own.
         run: False parses and instantiates only; there is no subcommand then.
+        cli: What to run; None for PredictCLI.
     """
-    return PredictCLI(
+    return (cli or PredictCLI)(
         model_class=LightningModule,
         datamodule_class=LightningDataModule,
         subclass_mode_model=True,
@@ -167,6 +205,20 @@ def predict(args: Sequence[str]) -> int:
     if wants_help(list(args)):
         print(page(), end="")
         return 0
+    # Lightning reads the process's own arguments, and starts further ranks with them.
+    sys.argv = [sys.argv[0], *prepared(args)]
+    cli = make_cli()
+    summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
+    left = summary is not None and (summary.failed or not summary.complete)
+    return EXIT_FAILED_TILES if left else 0
+
+
+def prepared(args: Sequence[str]) -> list[str]:
+    """Return the arguments as the parser wants them, and quiet what says nothing to a user.
+
+    Raises:
+        ConfigError: If a key is set that follows another.
+    """
     # Tips for other products, and what the machine has not got, are not worth a user's first lines.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (
@@ -176,10 +228,6 @@ def predict(args: Sequence[str]) -> int:
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)
-    # Lightning reads the process's own arguments, and starts further ranks with them.
-    sys.argv = [sys.argv[0], *with_whole_areas(args)]
-    refuse_linked(sys.argv[1:])
-    cli = make_cli()
-    summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
-    left = summary is not None and (summary.failed or not summary.complete)
-    return EXIT_FAILED_TILES if left else 0
+    out = with_strict(with_whole_areas(args))
+    refuse_linked(out)
+    return out

@@ -76,7 +76,7 @@ class CompositeDataset(GeoDataset):
         sensor: SensorSpec,
         window: TemporalSpec,
         block_size: int = 576,
-        strict: bool = False,
+        clamp: bool = True,
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         """Initialize a new CompositeDataset instance.
@@ -88,7 +88,7 @@ class CompositeDataset(GeoDataset):
             sensor: Bands and recipe.
             window: Time window of the composite.
             block_size: Side of a block in pixels.
-            strict: Refuse values outside the sensor's valid range instead of clamping them.
+            clamp: Clamp values outside the sensor's valid range; False refuses them.
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
@@ -106,7 +106,7 @@ class CompositeDataset(GeoDataset):
         self.sensor = sensor
         self.window = window
         self.block_size = block_size
-        self.strict = strict
+        self.clamp = clamp
         self.transforms = transforms
         self.bands = sensor.bands
         self.paths = ()  # blocks are content-addressed: there are no files to search for
@@ -130,7 +130,7 @@ class CompositeDataset(GeoDataset):
         sensor: SensorSpec,
         window: TemporalSpec,
         block_size: int = 576,
-        strict: bool = False,
+        clamp: bool = True,
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> Self:
         """Return the dataset of an area that lies in one UTM zone.
@@ -141,7 +141,7 @@ class CompositeDataset(GeoDataset):
             sensor: Bands and recipe; its scale is the resolution.
             window: Time window of the composite.
             block_size: Side of a block in pixels.
-            strict: Refuse values outside the sensor's valid range instead of clamping them.
+            clamp: Clamp values outside the sensor's valid range; False refuses them.
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
@@ -164,7 +164,7 @@ class CompositeDataset(GeoDataset):
             sensor=sensor,
             window=window,
             block_size=block_size,
-            strict=strict,
+            clamp=clamp,
             transforms=transforms,
         )
 
@@ -177,7 +177,7 @@ class CompositeDataset(GeoDataset):
         Raises:
             IndexError: If the query misses the area or the window.
             BlockError: If a block under the query could not be produced.
-            InputError: If *strict*, and a value lies outside the valid range.
+            InputError: If not *clamp*, and a value lies outside the valid range.
         """
         x, y, t = self._disambiguate_slice(query)
         interval = pd.Interval(pd.Timestamp(t.start), pd.Timestamp(t.stop))
@@ -264,11 +264,11 @@ class CompositeDataset(GeoDataset):
         storage = STORAGE[self.sensor.thor_bands[0].sensor]
         if storage.valid_range is not None:
             low, high = storage.valid_range
-            if self.strict and (outside := np.count_nonzero((image < low) | (image > high))):
+            if not self.clamp and (outside := np.count_nonzero((image < low) | (image > high))):
                 raise InputError(
-                    f"`strict=True`: {outside} of {image.size} values at {query} lie outside "
+                    f"`clamp=False`: {outside} of {image.size} values at {query} lie outside "
                     f"{low}..{high} (largest: {image.max()}). Mask them (mask='scl' removes most "
-                    "clouds), or leave strict off to clamp them."
+                    "clouds), or leave clamp on."
                 )
             image = np.clip(image, low, high)
         return image.astype(storage.sample)

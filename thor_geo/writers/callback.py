@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from thor_geo.errors import ConfigError
-from thor_geo.plan import Shard
 from thor_geo.specs import check_choice
 from thor_geo.writers.fingerprint import JSON
 from thor_geo.writers.grid import GridStore
-from thor_geo.writers.markers import Marker
+from thor_geo.writers.lock import RunLock
 from thor_geo.writers.opening import OpenRun, open_run
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.session import ShardWriter
 from thor_geo.writers.shard import Dtype, Shapes
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import Summary, summarise
+from thor_geo.writers.todo import Frontier, Indices, Todo, find_todo
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -43,18 +43,16 @@ class _Session:
     Attributes:
         opened: The run.
         shards: Writes them.
-        todo: Shards without a good marker when the run began, over all ranks.
-        todo_ids: Their ids.
-        stale: Markers that a retry is about to replace.
+        todo: What it had to do when it began, over all ranks.
+        frontier: How far the other ranks have come; on the first rank only.
         since: When it began, UTC.
         began: Likewise, on the steady clock.
     """
 
     opened: OpenRun
     shards: ShardWriter
-    todo: tuple[Shard, ...]
-    todo_ids: frozenset[str]
-    stale: Mapping[str, Marker]
+    todo: Todo
+    frontier: Frontier | None
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     began: float = field(default_factory=time.monotonic)
 
@@ -66,8 +64,8 @@ class RunWriter(BasePredictionWriter):
     computed: pooled file, map, failures, and last the marker. An interruption costs at most the
     shards in the making, and nothing that is written.
 
-    A datamodule with the attribute `ledger` gets this writer as its ledger: it calls `open` before
-    it fetches anything, and asks `finished` which shards to leave out.
+    A datamodule with the attribute `ledger` gets this writer as its ledger: it asks `unfinished`
+    for the shards to make, before it fetches anything.
 
     Attributes:
         run: The run directory.
@@ -109,6 +107,7 @@ class RunWriter(BasePredictionWriter):
         self._dtype: Dtype = dtype
         self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
         self._session: _Session | None = None
+        self._lock: RunLock | None = None
         self._summary: Summary | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -126,58 +125,79 @@ class RunWriter(BasePredictionWriter):
         if hasattr(datamodule, "ledger"):
             datamodule.ledger = self
 
-    def open(self) -> None:
-        """Create or join the run directory; later calls do nothing.
+    def unfinished(self) -> Indices:
+        """Create or join the run directory, and return the shards that this launch must make.
 
-        Every rank must call it before any rank writes (in `predict_dataloader` Lightning sees to
-        that with a barrier): what is left to do is decided here.
+        Every rank must call it at the same point, which Lightning sees to in `predict_dataloader`:
+        the ranks agree on the answer. Later calls return it again.
+
+        Returns:
+            Indices of the plan's shards, ascending, (n,) int64; the same on all ranks.
 
         Raises:
-            RunDirectoryError: If it belongs to another run.
+            RunDirectoryError: If the directory belongs to another run, or another process is
+                writing the same part of it.
             ConfigError: If the model does not give what is to be written, or tiles overlap.
         """
+        return self._open(together=True).todo.shards
+
+    def _open(self, *, together: bool) -> _Session:
         if self._session is not None:
-            return
+            return self._session
         if self._around is None:
-            raise RuntimeError("RunWriter.open() needs Lightning's setup first")
-        stop_on_sigterm(self._around[0])
-        opened = open_run(*self._around, self.settings(), self.config)
+            raise RuntimeError("RunWriter needs Lightning's setup first")
+        trainer, module = self._around
+        stop_on_sigterm(trainer)
+        opened = open_run(trainer, module, self.settings(), self.config)
         shapes = self._shapes(opened)
         store = None
         if shapes.grid is not None:
             store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
-        self.run.prepare(opened.settings, opened.info, opened.plan)
+        if trainer.is_global_zero:
+            self._lock = RunLock(self.run.path, opened.job)
+            self._lock.acquire()
+        first = trainer.is_global_zero
+        self.run.prepare(opened.settings, opened.info, opened.plan, with_plan=first)
         if store is not None:
             store.create(self.run.metadata)
-        todo = tuple(shard for shard in opened.plan.shards if not self.run.finished(shard))
-        markers = {shard.id: Marker.read(self.run.marker_of(shard)) for shard in todo}
+        of = opened.job.part(len(opened.plan.shards))
+        todo = find_todo(self.run, opened.plan, of, trainer, together=together)
         self._session = _Session(
             opened=opened,
-            shards=ShardWriter(self.run, opened.plan, shapes, opened.window, store),
+            shards=ShardWriter(
+                self.run,
+                opened.plan,
+                shapes,
+                opened.window,
+                store,
+                session=todo.session,
+                strict=opened.strict,
+                fetch_cost=opened.fetch_cost,
+            ),
             todo=todo,
-            todo_ids=frozenset(shard.id for shard in todo),
-            stale={name: marker for name, marker in markers.items() if marker is not None},
+            frontier=Frontier(self.run, opened.plan, todo, trainer.world_size) if first else None,
         )
-        if not todo and self._around[0].is_global_zero:
+        if not len(todo) and first:
             # Lightning calls no predict hook when there is nothing to predict.
             self._finish()
-
-    def finished(self, shard: Shard) -> bool:
-        """Return whether a shard needed no more work when the run began."""
-        self.open()
-        assert self._session is not None
-        return shard.id not in self._session.todo_ids
+        return self._session
 
     @property
-    def todo(self) -> tuple[Shard, ...]:
-        """Shards that needed work when the run began, over all ranks, in plan order."""
-        self.open()
-        assert self._session is not None
+    def todo(self) -> Todo:
+        """What the launch had to do when it began, over all ranks."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
         return self._session.todo
+
+    @property
+    def frontier(self) -> Frontier | None:
+        """How far the other ranks have come; None on all ranks but the first."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
+        return self._session.frontier
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the run, for a datamodule that knows no ledger."""
-        self.open()
+        # Lightning skips this hook on a rank without batches, so that nothing can be agreed on.
+        self._open(together=False)
 
     def write_on_batch_end(
         self,
@@ -197,9 +217,8 @@ class RunWriter(BasePredictionWriter):
         """Wait for the last shard; on the first rank for the others', then draw and sum up."""
         assert self._session is not None, "on_predict_start opens it"
         self._session.shards.close()
-        if trainer.is_global_zero:
-            if trainer.world_size > 1:
-                self._wait_for_ranks()
+        if self._session.frontier is not None:
+            _wait_for_ranks(self._session.frontier)
             self._finish()
 
     def on_exception(
@@ -207,27 +226,28 @@ class RunWriter(BasePredictionWriter):
     ) -> None:
         """Let the shard that is being written end; one half collected is made again."""
         if self._session is None:
+            self._unlock()
             return
-        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
-            left = len(self.unwritten())
-            print(
-                f"\nStopped with {left} of {len(self.todo)} shards left; run the same command to "
-                "continue.",
-                file=sys.stderr,
-            )
         try:
             self._session.shards.close()
         except Exception:  # the exception that stopped the run must stay the one that is raised
             _log.exception("The shard being written when the run stopped was not finished")
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
+            print(f"\n{self._stopped()}; run the same command to continue.", file=sys.stderr)
+        self._unlock()
 
-    def unwritten(self) -> tuple[Shard, ...]:
-        """Return the shards to do that no rank has written yet."""
-        return tuple(
-            shard
-            for shard in self.todo
-            if (marker := Marker.read(self.run.marker_of(shard))) is None
-            or (self._session is not None and marker == self._session.stale.get(shard.id))
-        )
+    def _stopped(self) -> str:
+        assert self._session is not None
+        session = self._session
+        done = session.shards.written
+        if session.frontier is not None:
+            session.frontier.advance()
+            done += session.frontier.shards
+        return f"Stopped with {len(session.todo) - done} of {len(session.todo)} shards left"
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def summary(self) -> Summary | None:
@@ -238,37 +258,26 @@ class RunWriter(BasePredictionWriter):
         """Return what of this writer changes the numbers."""
         return {"pooled": self._pooled, "grid": self._grid, "dtype": self._dtype}
 
-    def _wait_for_ranks(self) -> None:
-        """Wait for the other ranks' markers: no collective, which a dead rank would block."""
-        left, since = self.unwritten(), time.monotonic()
-        while left and time.monotonic() - since < _STALL_SECONDS:
-            time.sleep(_POLL_SECONDS)
-            now = self.unwritten()
-            if len(now) < len(left):
-                since = time.monotonic()
-            left = now
-        if left:
-            _log.error(
-                "No other rank has finished a shard for %.0f min; %d are missing, the first is "
-                "%s. Run the same command again to make them.",
-                _STALL_SECONDS / 60,
-                len(left),
-                left[0].id,
-            )
-
     def _finish(self) -> None:
-        """Draw the quicklook if every shard is there, and print the summary."""
+        """Draw the quicklook if every shard of the plan is there, and print the summary."""
         assert self._session is not None
         session, opened = self._session, self._session.opened
         seconds = time.monotonic() - session.began
-        drawn = not session.todo and self.run.quicklook.exists()
+        drawn = not len(session.todo) and self.run.quicklook.exists()
         try:
-            if self._quicklook and not drawn and not self.run.unmarked(opened.plan.shards):
+            if self._quicklook and not drawn and self.run.marked(opened.plan.shards):
                 from thor_geo.writers.quicklook import write_quicklook
 
                 write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
         finally:  # the embeddings are complete even where the picture fails
-            self._summary = summarise(self.run, opened.plan, since=session.since, seconds=seconds)
+            self._summary = summarise(
+                self.run,
+                opened.plan,
+                job=opened.job,
+                session=session.todo.session,
+                seconds=seconds,
+            )
+            self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
 
     def _shapes(self, opened: OpenRun) -> Shapes:
@@ -289,3 +298,20 @@ class RunWriter(BasePredictionWriter):
             bands, height, width = opened.shapes["grid"]
             grid = (bands, height, width)
         return Shapes(pooled=pooled, grid=grid, dtype=self._dtype)
+
+
+def _wait_for_ranks(frontier: Frontier) -> None:
+    """Wait for the other ranks' markers: no collective, which a dead rank would block."""
+    since = time.monotonic()
+    frontier.advance()
+    while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
+        time.sleep(_POLL_SECONDS)
+        if frontier.advance():
+            since = time.monotonic()
+    if left:
+        _log.error(
+            "No other rank has finished a shard for %.0f min; the next one missing is %s. Run the "
+            "same command again to make what is missing.",
+            _STALL_SECONDS / 60,
+            left[0].id,
+        )

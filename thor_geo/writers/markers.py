@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +61,11 @@ class Marker:
         compute_seconds: From the end of the process's shard before (or its start) to the last
             batch of this, waiting for data included.
         write_seconds: Time to write the outputs.
+        session: Id of the launch that wrote it.
+        batches: Shape of every batch of images, in order: last bits depend on it.
+        threads: CPU threads of a process, likewise.
+        fetch: What the process's fetching has cost since its marker before (requests, retries,
+            splits, bytes, seconds, seconds_waiting); the sum over a run's markers is the run's.
     """
 
     shard_id: str
@@ -78,6 +83,10 @@ class Marker:
     finished_at: str
     compute_seconds: float
     write_seconds: float
+    session: str = ""
+    batches: tuple[tuple[int, ...], ...] = ()
+    threads: int = 0
+    fetch: dict[str, float] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the marker; the outputs must be on the disk already."""
@@ -94,7 +103,7 @@ class Marker:
         """
         try:
             content: dict[str, Any] = json.loads(path.read_bytes())
-            known = {field.name for field in fields(cls)}
+            known = {one.name for one in fields(cls)}
             values: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in content.items()
@@ -103,6 +112,7 @@ class Marker:
             values["outputs"] = {
                 name: Output(**output) for name, output in content["outputs"].items()
             }
+            values["batches"] = tuple(map(tuple, content.get("batches", ())))
             return cls(**values)
         except (FileNotFoundError, NotADirectoryError):
             return None

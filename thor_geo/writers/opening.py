@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds
+from thor_geo.job import Job
 from thor_geo.plan import Plan
+from thor_geo.redact import redact_json
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.describe import describe_module, probe_shapes
 from thor_geo.writers.fingerprint import JSON
@@ -52,6 +54,9 @@ class OpenRun:
         shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), as far as the model
             gives them.
         truecolour: Source of pixels for the picture, or None.
+        job: Which part of the plan this launch makes.
+        strict: Whether to stop at the first tile that cannot be produced.
+        fetch_cost: Tells what fetching has cost this process so far, or None.
     """
 
     plan: Plan
@@ -60,6 +65,9 @@ class OpenRun:
     info: dict[str, JSON]
     shapes: Mapping[str, tuple[int, ...]]
     truecolour: TrueColour | None
+    job: Job = field(default_factory=Job)
+    strict: bool = False
+    fetch_cost: Callable[[], Mapping[str, float]] | None = None
 
 
 def open_run(
@@ -70,10 +78,11 @@ def open_run(
 ) -> OpenRun:
     """Gather the run from Lightning's objects; called when data and model are set up.
 
-    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``), ``.info()`` and, if it
-    is there, ``.truecolour``; ``pl_module.settings()``, ``.info()`` and ``.output_shapes()``.
-    Settings are everything that changes the numbers. Settings and infos are JSON and say nothing
-    about machines or ranks, as every output carries them.
+    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``), ``.info()`` and, if they
+    are there, ``.truecolour``, ``.job``, ``.strict`` and ``.fetch_cost``; of the model,
+    ``.settings()``, ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
+    numbers. Settings and infos are JSON and say nothing about machines or ranks, as every output
+    carries them.
 
     Args:
         trainer: The trainer.
@@ -116,9 +125,12 @@ def open_run(
             ),
             "output": dict(output),
         },
-        info=info,
+        info=redact_json(info),
         shapes=dict(_shapes(module, datamodule)),
         truecolour=getattr(datamodule, "truecolour", None),
+        job=getattr(datamodule, "job", None) or Job(),
+        strict=bool(getattr(datamodule, "strict", False)),
+        fetch_cost=getattr(datamodule, "fetch_cost", None),
     )
 
 

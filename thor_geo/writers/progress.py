@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import ProgressBar
 
-from thor_geo.plan import Shard
+from thor_geo.plan import Shards
 from thor_geo.writers.callback import RunWriter
-from thor_geo.writers.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -91,16 +90,14 @@ class TileProgressBar(ProgressBar):
         """Start counting."""
         writer = next((c for c in _callbacks(trainer) if isinstance(c, RunWriter)), None)
         datamodule: Any = getattr(trainer, "datamodule", None)
-        self._starts = datamodule.plan.shards if writer is None else writer.todo
-        self._shards: dict[str, Shard] = {shard.id: shard for shard in self._starts}
-        self._total = sum(map(len, self._starts))
-        self._run: RunDirectory | None = None
-        if writer is not None and trainer.world_size > 1:
-            self._run = writer.run
-            # Markers of shards that are made again say nothing yet.
-            self._known = {path.name: path.stat().st_mtime_ns for path in self._marker_files()}
-        self._own: dict[str, int] = {}
-        self._others: set[str] = set()
+        shards: Shards = datamodule.plan.shards
+        todo = range(len(shards)) if writer is None else writer.todo.shards
+        self._shards = len(todo)
+        self._total = int((shards.stops[todo] - shards.starts[todo]).sum())
+        self._frontier = None if writer is None else writer.frontier
+        # Of this rank: tiles done, shards done, and what is left of the shard in the making.
+        self._tiles = self._own_shards = self._left = 0
+        self._plan_shards = shards
         self._failed, self._told = 0, -1
         now = time.monotonic()
         self._rate, self._polled, self._printed = Rate(now), now, now
@@ -130,8 +127,13 @@ class TileProgressBar(ProgressBar):
         """Count a batch."""
         if not self._enabled:
             return
-        shard = self._shard_of(int(batch["tile"][0]))
-        self._own[shard] = self._own.get(shard, 0) + len(batch["error"])
+        count = len(batch["error"])
+        if self._left == 0:
+            shards = self._plan_shards
+            self._left = len(shards[shards.holding(int(batch["tile"][0]))])
+        self._left -= count
+        self._tiles += count
+        self._own_shards += self._left == 0
         self._failed += sum(error is not None for error in batch["error"])
         now = time.monotonic()
         if now - self._polled >= _POLL_SECONDS:
@@ -167,20 +169,18 @@ class TileProgressBar(ProgressBar):
     @property
     def done(self) -> int:
         """Tiles done by all ranks."""
-        return sum(self._own.values()) + sum(len(self._shards[shard]) for shard in self._others)
+        return self._tiles + (0 if self._frontier is None else self._frontier.tiles)
 
     @property
     def text(self) -> str:
         """Counts, rate and time left."""
-        shards = len(self._others) + sum(
-            count == len(self._shards[shard]) for shard, count in self._own.items()
-        )
+        shards = self._own_shards + (0 if self._frontier is None else self._frontier.shards)
         rate, left = self._rate.value, self._total - self.done
         parts = [
             f"{self.done:,}/{self._total:,} tiles",
             f"{rate:,.1f} tiles/s" if rate else "",
             f"{clock(left / rate)} left" if rate and left else "",
-            f"{shards:,}/{len(self._shards):,} shards",
+            f"{shards:,}/{self._shards:,} shards",
             f"{self._failed:,} failed" if self._failed else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -195,23 +195,9 @@ class TileProgressBar(ProgressBar):
             self._bar.close()
             self._bar = None
 
-    def _shard_of(self, tile: int) -> str:
-        from bisect import bisect_right
-
-        return self._starts[bisect_right(self._starts, tile, key=lambda s: s.start) - 1].id
-
-    def _marker_files(self) -> list[Any]:
-        assert self._run is not None
-        return list(self._run.markers.glob("[!.]*.json"))
-
     def _poll(self) -> None:
-        if self._run is None:
-            return
-        for path in self._marker_files():
-            shard = path.stem
-            new = self._known.get(path.name) != path.stat().st_mtime_ns
-            if new and shard in self._shards and shard not in self._own:
-                self._others.add(shard)
+        if self._frontier is not None:
+            self._frontier.advance()
 
 
 def _callbacks(trainer: pl.Trainer) -> list[Any]:

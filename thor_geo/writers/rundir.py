@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import zone_name
@@ -118,7 +119,14 @@ class RunDirectory:
                 "output.dir where you may write, with free space."
             ) from error
 
-    def prepare(self, settings: Mapping[str, JSON], info: Mapping[str, JSON], plan: Plan) -> None:
+    def prepare(
+        self,
+        settings: Mapping[str, JSON],
+        info: Mapping[str, JSON],
+        plan: Plan,
+        *,
+        with_plan: bool = True,
+    ) -> None:
         """Bind the directory to a run, or check that it is this run's.
 
         Args:
@@ -126,6 +134,7 @@ class RunDirectory:
             info: What else a reader should know (versions, weights, statistics), as JSON. It does
                 not bind: the first run's stays, and a difference is a warning.
             plan: The plan.
+            with_plan: Whether to write plan.parquet; one process of a launch is enough.
 
         Raises:
             RunDirectoryError: If the directory belongs to another run, its run.json cannot be
@@ -145,7 +154,7 @@ class RunDirectory:
         if not create_once(self.run_json, lambda path: _write_text(path, text)):
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
-        if not self.plan_parquet.exists():
+        if with_plan and not self.plan_parquet.exists():
             from thor_geo.writers.geoparquet import write_plan
 
             create_once(self.plan_parquet, lambda path: write_plan(path, plan))
@@ -201,21 +210,31 @@ class RunDirectory:
         )
 
     def finished(self, shard: Shard, *, verify: bool = False) -> bool:
-        """Return whether a shard needs no more work.
-
-        It needs some if its marker is missing, damaged or another run's, if it has failed tiles,
-        or if an output is missing or has another size.
+        """Return whether a shard needs no more work; see `vouches`.
 
         Args:
             shard: A shard of this run's plan.
             verify: Also compare the outputs' sha256.
         """
+        marker = Marker.read(self.marker_of(shard))
+        return marker is not None and self.vouches(marker, shard, verify=verify)
+
+    def vouches(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
+        """Return whether a marker says that its shard needs no more work.
+
+        It does not if it is another run's or shard's, if tiles failed, or if an output is missing
+        or has another size.
+
+        Args:
+            marker: What the shard's marker holds.
+            shard: A shard of this run's plan.
+            verify: Also compare the outputs' sha256.
+        """
         if self._fingerprint is None and not self.run_json.exists():
             return False
-        marker = Marker.read(self.marker_of(shard))
         return (
-            marker is not None
-            and marker.failed == 0
+            marker.failed == 0
+            and marker.shard_id == shard.id
             and marker.tiles == len(shard)
             and marker.fingerprint == self.fingerprint
             and all(
@@ -224,9 +243,9 @@ class RunDirectory:
             )
         )
 
-    def unmarked(self, shards: Iterable[Shard]) -> tuple[Shard, ...]:
-        """Return the shards that have no marker: never written, or being written."""
-        return tuple(shard for shard in shards if not self.marker_of(shard).exists())
+    def marked(self, shards: Iterable[Shard]) -> bool:
+        """Return whether all of some shards have a marker; stops at the first that has none."""
+        return all(self.marker_of(shard).exists() for shard in shards)
 
     def _way_out(self) -> str:
         if any(self.markers.glob("*.json")):
@@ -267,8 +286,8 @@ class RunDirectory:
 
 
 def _plan_summary(plan: Plan) -> dict[str, Any]:
-    tiles = Counter(plan.zone.tolist())
-    shards = Counter(shard.epsg for shard in plan.shards)
+    tiles = np.bincount(plan.zone, minlength=len(plan.lattices)).tolist()
+    shards = np.bincount(plan.zone[plan.shards.starts], minlength=len(plan.lattices)).tolist()
     return {
         "digest": plan.digest,
         "tiles": len(plan),
@@ -279,7 +298,7 @@ def _plan_summary(plan: Plan) -> dict[str, Any]:
                 "epsg": lattice.epsg,
                 "lattice": lattice.name,
                 "tiles": tiles[k],
-                "shards": shards[lattice.epsg],
+                "shards": shards[k],
             }
             for k, lattice in enumerate(plan.lattices)
             if tiles[k]

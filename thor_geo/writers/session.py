@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from thor_geo.errors import ThorGeoError
+from thor_geo.errors import RunDirectoryError, ThorGeoError
 from thor_geo.plan import Plan, Shard
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.grid import GridStore
@@ -33,6 +32,8 @@ def write_shard(
     store: GridStore | None,
     started_at: dt.datetime,
     compute_seconds: float,
+    session: str = "",
+    fetch: Mapping[str, float] | None = None,
 ) -> Marker:
     """Write a complete shard: pooled file, map, failures, and last the marker.
 
@@ -45,55 +46,89 @@ def write_shard(
         store: The grid store, where maps are written.
         started_at: When the shard's first batch came, UTC.
         compute_seconds: Time from the end of the shard before to the end of this.
+        session: Id of the launch.
+        fetch: What fetching has cost since the marker before.
 
     Returns:
         The marker.
+
+    Raises:
+        RunDirectoryError: If a file cannot be written; names what to do.
     """
+    import torch
+
     began = time.monotonic()
     shard = result.shard
     # A marker is there when a shard with failures is made again. From here on it would name files
     # that change.
-    run.marker_of(shard).unlink(missing_ok=True)
+    try:
+        run.marker_of(shard).unlink(missing_ok=True)
+        files = _write_outputs(run, plan, result, shapes=shapes, window=window, store=store)
+        ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+        failures = {
+            tile: error for tile, error in zip(ids, result.error, strict=True) if error is not None
+        }
+        write_failures(run.failures_of(shard), failures)
+        marker = Marker(
+            shard_id=shard.id,
+            fingerprint=run.fingerprint,
+            tiles=len(shard),
+            ok=result.status.count("ok"),
+            empty=result.status.count("empty"),
+            failed=len(failures),
+            empty_tiles=tuple(t for t, s in zip(ids, result.status, strict=True) if s == "empty"),
+            failed_tiles=tuple(failures),
+            observations_mean=tuple(
+                None if status == "failed" else round(float(mean), 2)
+                for status, mean in zip(result.status, result.observations_mean, strict=True)
+            ),
+            scenes=tuple(sorted({scene for scenes in result.scenes for scene in scenes})),
+            outputs={file.relative_to(run.path).as_posix(): Output.of(file) for file in files},
+            started_at=started_at.isoformat(),
+            finished_at=dt.datetime.now(dt.UTC).isoformat(),
+            compute_seconds=round(compute_seconds, 3),
+            write_seconds=round(time.monotonic() - began, 3),
+            session=session,
+            batches=tuple(result.batches),
+            threads=torch.get_num_threads(),
+            fetch=dict(fetch or {}),
+        )
+        marker.write(run.marker_of(shard))
+    except OSError as error:
+        raise RunDirectoryError(
+            f"`output.dir={str(run.path)!r}`: shard {shard.id} cannot be written "
+            f"({error.strerror or error}). Make room there, or make it writable, and run the same "
+            "command again: the shards before it are kept."
+        ) from error
+    return marker
+
+
+def _write_outputs(
+    run: RunDirectory,
+    plan: Plan,
+    result: ShardResult,
+    *,
+    shapes: Shapes,
+    window: TemporalSpec,
+    store: GridStore | None,
+) -> list[Path]:
     files: list[Path] = []
     if result.pooled is not None:
         table = pooled_table(result, plan, window, shapes.dtype, run.metadata)
-        write_pooled(run.pooled_of(shard), table)
-        files.append(run.pooled_of(shard))
+        write_pooled(run.pooled_of(result.shard), table)
+        files.append(run.pooled_of(result.shard))
     if result.grid is not None and store is not None:
-        files.append(store.write(shard, result.grid))
-    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
-    failures = {
-        tile: error for tile, error in zip(ids, result.error, strict=True) if error is not None
-    }
-    write_failures(run.failures_of(shard), failures)
-    marker = Marker(
-        shard_id=shard.id,
-        fingerprint=run.fingerprint,
-        tiles=len(shard),
-        ok=result.status.count("ok"),
-        empty=result.status.count("empty"),
-        failed=len(failures),
-        empty_tiles=tuple(t for t, s in zip(ids, result.status, strict=True) if s == "empty"),
-        failed_tiles=tuple(failures),
-        observations_mean=tuple(
-            None if status == "failed" else round(float(mean), 2)
-            for status, mean in zip(result.status, result.observations_mean, strict=True)
-        ),
-        scenes=tuple(sorted({scene for scenes in result.scenes for scene in scenes})),
-        outputs={file.relative_to(run.path).as_posix(): Output.of(file) for file in files},
-        started_at=started_at.isoformat(),
-        finished_at=dt.datetime.now(dt.UTC).isoformat(),
-        compute_seconds=round(compute_seconds, 3),
-        write_seconds=round(time.monotonic() - began, 3),
-    )
-    marker.write(run.marker_of(shard))
-    return marker
+        files.append(store.write(result.shard, result.grid))
+    return files
 
 
 class ShardWriter:
     """Collects batches into shards and writes them in a thread of its own.
 
     At most two shards are in memory: one being collected, one being written.
+
+    Attributes:
+        written: Shards on the disk, markers included.
     """
 
     def __init__(
@@ -103,6 +138,10 @@ class ShardWriter:
         shapes: Shapes,
         window: TemporalSpec,
         store: GridStore | None,
+        *,
+        session: str = "",
+        strict: bool = False,
+        fetch_cost: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         """Initialize a new ShardWriter instance.
 
@@ -112,10 +151,16 @@ class ShardWriter:
             shapes: What to collect.
             window: Time window of the composites.
             store: The created grid store, or None where no maps are written.
+            session: Id of the launch.
+            strict: Refuse a tile without a finite embedding.
+            fetch_cost: Tells what fetching has cost this process so far.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
         self._window, self._store = window, store
-        self._starts = [shard.start for shard in plan.shards]
+        self._session, self._strict = session, strict
+        self._fetch_cost = fetch_cost
+        self._told: Mapping[str, float] = {}
+        self.written = 0
         self._complete: set[str] = set()
         self._current: ShardResult | None = None
         self._started_at = dt.datetime.now(dt.UTC)
@@ -132,7 +177,7 @@ class ShardWriter:
 
         Raises:
             ThorGeoError: If the batch does not fit the shard in the making.
-            OSError: If the shard before could not be written.
+            RunDirectoryError: If the shard before could not be written.
         """
         if self._current is None:
             shard = self._shard_of(int(prediction["tile"][0]))
@@ -141,7 +186,7 @@ class ShardWriter:
                     f"Shard {shard.id} came twice: every tile must come once. Use the datamodule's "
                     "own batch sampler, with `trainer.use_distributed_sampler=false`."
                 )
-            self._current = ShardResult(self._plan, shard, self._shapes)
+            self._current = ShardResult(self._plan, shard, self._shapes, strict=self._strict)
             self._started_at = dt.datetime.now(dt.UTC)
         self._current.add(prediction, batch)
         if not self._current.complete:
@@ -161,6 +206,8 @@ class ShardWriter:
             store=self._store,
             started_at=self._started_at,
             compute_seconds=seconds,
+            session=self._session,
+            fetch=self._fetched(),
         )
 
     def wait(self) -> None:
@@ -168,6 +215,7 @@ class ShardWriter:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
+            self.written += 1
 
     def close(self) -> None:
         """Wait, and drop a shard that stopped half way."""
@@ -183,4 +231,10 @@ class ShardWriter:
             self._current = None
 
     def _shard_of(self, tile: int) -> Shard:
-        return self._plan.shards[bisect_right(self._starts, tile) - 1]
+        return self._plan.shards[self._plan.shards.holding(tile)]
+
+    def _fetched(self) -> dict[str, float]:
+        """Return what fetching has cost since the shard before."""
+        now = {} if self._fetch_cost is None else dict(self._fetch_cost())
+        before, self._told = self._told, now
+        return {name: round(value - before.get(name, 0), 3) for name, value in now.items()}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan, Shard
+from thor_geo.redact import redact
 
 Status = Literal["ok", "empty", "failed"]
 Dtype = Literal["float32", "float16"]
@@ -43,15 +44,17 @@ class ShardResult:
         status: n words.
         error: n texts or None.
         scenes: n tuples of scene ids.
+        batches: Shape of every batch of images, in order.
     """
 
-    def __init__(self, plan: Plan, shard: Shard, shapes: Shapes) -> None:
+    def __init__(self, plan: Plan, shard: Shard, shapes: Shapes, *, strict: bool = False) -> None:
         """Initialize a new ShardResult instance, all fill.
 
         Args:
             plan: The plan.
             shard: One of its shards.
             shapes: What to collect.
+            strict: Refuse a tile without a finite embedding, instead of recording it as failed.
         """
         n = len(shard)
         self.shard = shard
@@ -68,8 +71,10 @@ class ShardResult:
         self.status: list[Status] = ["failed"] * n
         self.error: list[str | None] = [None] * n
         self.scenes: list[tuple[str, ...]] = [()] * n
+        self.batches: list[tuple[int, ...]] = []
         self._plan = plan
         self._shapes = shapes
+        self._strict = strict
         self._seen = np.zeros(n, dtype=np.bool_)
 
     @property
@@ -82,11 +87,11 @@ class ShardResult:
 
         Args:
             prediction: What `predict_step` returned, tensors on any device.
-            batch: The batch: `tile`, `error`, `scenes`.
+            batch: The batch: `image`, `tile`, `error`, `scenes`.
 
         Raises:
             ThorGeoError: If the batch crosses the shard, repeats a tile, or an array has another
-                shape than announced.
+                shape than announced; if *strict*, also if an embedding is not finite.
         """
         tiles = np.asarray(_array(prediction["tile"]), dtype=np.int64)
         self._check(tiles, batch["error"], batch["scenes"])
@@ -98,8 +103,8 @@ class ShardResult:
             slot = tile - self.shard.start
             self.valid_fraction[slot], self.observations_mean[slot] = valid[k], observations[k]
             self.scenes[slot] = tuple(batch["scenes"][k])
-            self.error[slot] = batch["error"][k]
-            if self.error[slot] is not None:
+            if batch["error"][k] is not None:
+                self.error[slot] = redact(batch["error"][k])
                 continue
             if valid[k] == 0:
                 self.status[slot] = "empty"
@@ -109,11 +114,15 @@ class ShardResult:
                     None if a is None else a[k].astype(self._shapes.dtype) for a in (pooled, grid)
                 ]
             if not all(value is None or np.isfinite(value).all() for value in values):
-                self.error[slot] = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
+                why = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
+                if self._strict:
+                    raise ThorGeoError(f"`strict=True`: tile {self._plan.tile(tile).id}: {why}.")
+                self.error[slot] = why
                 continue
             self.status[slot] = "ok"
             self._store(tile, slot, *values)
         self._seen[tiles - self.shard.start] = True
+        self.batches.append(tuple(batch["image"].shape))
 
     def _store(
         self, tile: int, slot: int, pooled: npt.NDArray[Any] | None, grid: npt.NDArray[Any] | None

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from thor_geo.grid import zone_name
-from thor_geo.plan import Plan
+from thor_geo.job import Job
+from thor_geo.plan import Plan, Shard
+from thor_geo.redact import redact
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
+from thor_geo.writers.todo import read_markers
 
 _LABEL_WIDTH = 10
 
@@ -35,6 +41,9 @@ class Summary:
         grid: Whether there is a grid store.
         quicklook: Whether there is a picture.
         first_failure: Tile and error of the first failed tile, or None.
+        job: The part that is summed up; the whole run, or one job of it.
+        fetch: What fetching has cost so far: requests, retries, splits, bytes, seconds and
+            seconds_waiting; empty where nothing was fetched.
     """
 
     path: Path
@@ -52,6 +61,8 @@ class Summary:
     grid: bool
     quicklook: bool
     first_failure: tuple[str, str] | None
+    job: Job = field(default_factory=Job)
+    fetch: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -62,6 +73,8 @@ class Summary:
         """Return the text, lines without a trailing newline."""
         done, total = self.tiles
         lines = [_headline(self), ""]
+        if self.job.count > 1:
+            lines += _row("job", f"{self.job}; what follows is this job's part of the run")
         lines += _row("tiles", f"{done:,} of {total:,}: {self._states()}")
         if done and self.empty == done:
             lines += _row("", "no scene passes: try a longer window, or a higher data.cloudy_pct")
@@ -69,10 +82,12 @@ class Summary:
             lines += _row(
                 "to do",
                 f"{self.shards[1] - self.shards[0]:,} of {self.shards[1]:,} shards "
-                "(other jobs, or run the same command again)",
+                "(run the same command again)",
             )
         lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
         lines += _row("scenes", f"{self.scenes:,}")
+        if self.fetch.get("requests"):
+            lines += _row("fetched", _fetched(self.fetch))
         lines += _row("run", f"{self.path / 'run.json'}")
         if self.pooled:
             folder = self.path / "pooled"
@@ -91,7 +106,8 @@ class Summary:
             tile, error = self.first_failure
             lines += _row("failures", f"{self.path / 'failures'}/", f"{tile}: {error}")
             lines += _row("", "run the same command again: only shards with failures are redone")
-        return "\n".join(lines)
+        # Both readers named above take a path with ~.
+        return redact("\n".join(lines))
 
     def _states(self) -> str:
         states = [f"{self.ok:,} ok"]
@@ -105,36 +121,41 @@ def summarise(
     run: RunDirectory,
     plan: Plan,
     *,
-    since: dt.datetime | None = None,
+    job: Job | None = None,
+    session: str | None = None,
     seconds: float | None = None,
 ) -> Summary:
-    """Sum up a run from its markers.
+    """Sum up a run, or one job of it, from its markers.
 
     Args:
         run: The run directory.
         plan: Its plan.
-        since: Shards finished from then on count as new; None counts all.
+        job: Which part; None for all.
+        session: Shards of this launch count as new; None counts all.
         seconds: Wall time of this process.
     """
-    shards = tiles = ok = empty = failed = new = 0
+    job = job or Job()
+    part = job.part(len(plan.shards))
+    shards = tiles = total = ok = empty = failed = new = 0
     scenes: set[str] = set()
+    fetch: Counter[str] = Counter()
     first_failure: tuple[str, str] | None = None
-    for shard in plan.shards:
-        marker = Marker.read(run.marker_of(shard))
+    for shard, marker in read_markers(run, plan, part):
+        total += len(shard)
         if marker is None:
             continue
         shards, tiles = shards + 1, tiles + marker.tiles
         ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
         scenes.update(marker.scenes)
-        if since is None or dt.datetime.fromisoformat(marker.finished_at) >= since:
+        fetch.update(marker.fetch)
+        if session is None or marker.session == session:
             new += marker.tiles
         if marker.failed and first_failure is None:
-            record = json.loads(run.failures_of(shard).read_text().splitlines()[0])
-            first_failure = (record["tile_id"], record["error"])
+            first_failure = _first_failure(run, shard, marker)
     return Summary(
         path=run.path,
-        shards=(shards, len(plan.shards)),
-        tiles=(tiles, len(plan)),
+        shards=(shards, len(part)),
+        tiles=(tiles, total),
         ok=ok,
         empty=empty,
         failed=failed,
@@ -142,12 +163,38 @@ def summarise(
         seconds=seconds,
         area_km2=tiles * plan.tile_km2,
         scenes=len(scenes),
-        zones=tuple(zone_name(epsg) for epsg in sorted({shard.epsg for shard in plan.shards})),
+        zones=tuple(
+            zone_name(plan.lattices[k].epsg)
+            for k in np.unique(plan.zone[plan.shards.starts[part.start : part.stop]]).tolist()
+        ),
         pooled=run.pooled.exists(),
         grid=run.grid.exists(),
         quicklook=run.quicklook.exists(),
         first_failure=first_failure,
+        job=job,
+        fetch=dict(fetch),
     )
+
+
+def _first_failure(run: RunDirectory, shard: Shard, marker: Marker) -> tuple[str, str]:
+    try:
+        record = json.loads(run.failures_of(shard).read_text(encoding="utf-8").splitlines()[0])
+        return str(record["tile_id"]), str(record["error"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return marker.failed_tiles[0], f"(its record cannot be read: {error})"
+
+
+def _fetched(fetch: Mapping[str, float]) -> str:
+    """Word what fetching has cost."""
+    parts = [f"{fetch['requests']:,.0f} requests"]
+    parts += [
+        f"{fetch[name]:,.0f} {name}" for name in ("retries", "splits") if fetch.get(name, 0) >= 1
+    ]
+    parts += [
+        f"{fetch.get('bytes', 0) / 1e6:,.1f} MB",
+        f"{duration(fetch.get('seconds_waiting', 0))} waiting for slots and before retries",
+    ]
+    return ", ".join(parts)
 
 
 def duration(seconds: float) -> str:
@@ -166,7 +213,8 @@ def _headline(summary: Summary) -> str:
     if summary.new_tiles == 0 and not summary.complete:
         return "No shard was finished in this run"
     if summary.new_tiles == 0:
-        return f"Nothing to do: {summary.tiles[0]:,} tiles were embedded before"
+        of = "" if summary.job.count == 1 else f" of job {summary.job}"
+        return f"Nothing to do: {summary.tiles[0]:,} tiles{of} were embedded before"
     before = summary.tiles[0] - summary.new_tiles
     rate = summary.new_tiles / max(summary.seconds, 1e-9)
     text = (

@@ -35,13 +35,12 @@ def test_batches_never_cross_a_shard_and_do_not_depend_on_the_ranks(plan: Plan) 
 
 
 def test_unfinished_shards_are_shared_out_and_keep_their_batches(plan: Plan) -> None:
-    done = {shard.id for shard in plan.shards[1:-2]}
+    n = len(plan.shards)
+    left = [0, n - 2, n - 1]
     samplers = [
-        ShardBatchSampler(plan, 4, rank=r, world_size=2, finished=lambda shard: shard.id in done)
-        for r in range(2)
+        ShardBatchSampler(plan, 4, rank=rank, world_size=2, shards=left) for rank in range(2)
     ]
-    left = [shard for sampler in samplers for shard in sampler.shards]
-    assert left == [plan.shards[0], *plan.shards[-2:]]
+    assert [k for sampler in samplers for k in sampler.shards] == left
     assert [len(sampler.shards) for sampler in samplers] == [2, 1]
     batches = [batch for sampler in samplers for batch in sampler]
     assert all(batch in list(ShardBatchSampler(plan, 4)) for batch in batches)
@@ -49,14 +48,9 @@ def test_unfinished_shards_are_shared_out_and_keep_their_batches(plan: Plan) -> 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_first_rank_is_never_idle_while_another_works(plan: Plan, count: int) -> None:
-    todo = {shard.id for shard in plan.shards[:count]}
     sizes = [
-        len(
-            ShardBatchSampler(
-                plan, 4, rank=r, world_size=4, finished=lambda shard: shard.id not in todo
-            ).shards
-        )
-        for r in range(4)
+        len(ShardBatchSampler(plan, 4, rank=rank, world_size=4, shards=range(count)).shards)
+        for rank in range(4)
     ]
     assert sum(sizes) == count
     assert sizes[0] == max(sizes) > 0

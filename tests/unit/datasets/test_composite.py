@@ -99,7 +99,7 @@ def test_reflectance_is_clamped_to_the_valid_range() -> None:
 
 def test_strict_inspection_refuses_what_would_be_clamped() -> None:
     data = dataset()
-    data.strict = True
+    data.clamp = False
     with pytest.raises(InputError, match=r"outside 0\.\.10000 \(largest: 1\d{4}\)"):
         data[LEFT : LEFT + 960, BOTTOM : BOTTOM + 640]
 
@@ -261,6 +261,6 @@ def test_what_must_stop_the_run_reaches_the_main_process_as_it_was() -> None:
     assert isinstance(error, BlockError)
     assert "said no" in str(error)
     picky = dataset()
-    picky.strict = True
+    picky.clamp = False
     (error,) = collate([PlanDataset(plan(), {32632: picky}, channels=3)[0]])["fatal"]
     assert isinstance(error, InputError)

@@ -87,7 +87,7 @@ class Model:
         raise NotImplementedError
 
 
-def trainer_of(data: Data, *, rank: int = 0) -> Any:
+def trainer_of(data: Data, *, rank: int = 0, world_size: int = 1) -> Any:
     """Return the part of a trainer that writers ask."""
     loop = SimpleNamespace(current_batch_indices=[])
     return SimpleNamespace(
@@ -95,7 +95,8 @@ def trainer_of(data: Data, *, rank: int = 0) -> Any:
         datamodule=data,
         precision="32-true",
         is_global_zero=rank == 0,
-        world_size=1,
+        global_rank=rank,
+        world_size=world_size,
         callbacks=[],
     )
 
@@ -127,6 +128,7 @@ def batches(
         }
         batch = {
             "tile": torch.tensor(tiles),
+            "image": torch.zeros(len(tiles), 1, 2, 2),
             "error": [failed.get(t) for t in tiles],
             "scenes": [() if t in empty else (f"S2_{t % 3}", f"S2_{t % 3 + 1}") for t in tiles],
         }
@@ -152,8 +154,7 @@ def write_run(
     callback = RunWriter(dir=path, **{"quicklook": False, **writer})
     callback.setup(trainer, model, "predict")
     # What the datamodule does in `predict_dataloader`.
-    data.ledger.open()
-    todo = [shard for shard in plan.shards if not data.ledger.finished(shard)][:only]
+    todo = [plan.shards[k] for k in data.ledger.unfinished()][:only]
     if todo:
         callback.on_predict_start(trainer, model)
         for shard in todo:

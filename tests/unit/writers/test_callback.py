@@ -36,13 +36,14 @@ def outputs(run: RunDirectory) -> dict[str, str]:
     }
 
 
-def opened(path: Path, plan: Plan, **kwargs: Any) -> tuple[RunWriter, Any, Model]:
+def opened(
+    path: Path, plan: Plan, *, rank: int = 0, world_size: int = 1, **kwargs: Any
+) -> tuple[RunWriter, Any, Model]:
     """Return a writer as it stands before the first batch."""
     data, model = Data(plan), Model()
-    trainer = trainer_of(data)
+    trainer = trainer_of(data, rank=rank, world_size=world_size)
     writer = RunWriter(dir=path, quicklook=False, **kwargs)
     writer.setup(trainer, model, "predict")
-    data.ledger.open()
     writer.on_predict_start(trainer, model)
     return writer, trainer, model
 
@@ -84,7 +85,7 @@ def test_a_retry_makes_only_shards_with_failures(tmp_path: Path, plan: Plan) -> 
     bad = {shard.id for shard in plan.shards for k in (1, 5) if shard.start <= k < shard.stop}
     times = {path: path.stat().st_mtime_ns for path in run.markers.iterdir()}
     mended = write_run(tmp_path / "run", plan)
-    assert {shard.id for shard in mended.todo} == bad
+    assert {plan.shards[k].id for k in mended.todo.shards} == bad
     touched = {path.stem for path in times if path.stat().st_mtime_ns != times[path]}
     assert touched == bad
     assert not list(run.failures.iterdir())
@@ -95,13 +96,13 @@ def test_a_second_run_of_a_finished_plan_writes_nothing(
     tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "run", plan, quicklook=True).run
-    times = {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
+    times = {path: path.stat().st_mtime_ns for path in run.path.rglob("[!.]*") if path.is_file()}
     assert run.quicklook in times
     capsys.readouterr()
     again = write_run(tmp_path / "run", plan, quicklook=True)
-    assert again.todo == ()
+    assert len(again.todo) == 0
     assert "Nothing to do" in capsys.readouterr().out
-    assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*") if p.is_file()} == times
+    assert {p: p.stat().st_mtime_ns for p in run.path.rglob("[!.]*") if p.is_file()} == times
 
 
 def test_other_settings_are_refused_before_any_batch(tmp_path: Path, plan: Plan) -> None:
@@ -132,7 +133,7 @@ def test_the_marker_comes_last(
 
     with monkeypatch.context() as patch:
         patch.setattr(session, step, crash)
-        with pytest.raises(OSError, match="power failure"):
+        with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
             write_run(tmp_path / "run", plan)
     run = RunDirectory(tmp_path / "run")
     assert run.finished(plan.shards[0], verify=True)
@@ -152,7 +153,7 @@ def test_a_retry_removes_the_old_marker_first(
         raise OSError("power failure")
 
     monkeypatch.setattr(session, "write_pooled", crash)
-    with pytest.raises(OSError, match="power failure"):
+    with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
         write_run(tmp_path / "run", plan)
     assert not run.marker_of(plan.shards[0]).exists()
 
@@ -282,8 +283,7 @@ class _DataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         ledger: Any = self.ledger
-        ledger.open()
-        shards = [shard for shard in self.plan.shards if not ledger.finished(shard)]
+        shards = [self.plan.shards[k] for k in ledger.unfinished()]
         items = [batch for shard in shards for _, batch in batches(self.plan, shard)]
         return DataLoader(items, batch_size=None)  # type: ignore[arg-type]
 
@@ -324,25 +324,28 @@ def test_the_first_rank_waits_for_the_others(
 ) -> None:
     from thor_geo.writers import callback
 
-    writer, trainer, model = opened(tmp_path / "run", plan)
-    trainer.world_size = 2
-    half = len(plan.shards) // 2
+    failed = plan.shards[-1]  # has a marker, which says nothing until it is replaced
+    write_run(tmp_path / "run", plan, failed={failed.start: "timed out"})
+    for shard in plan.shards[:-1]:
+        RunDirectory(tmp_path / "run").marker_of(shard).unlink()
+    writer, trainer, model = opened(tmp_path / "run", plan, world_size=2)
+    half = -(-len(plan.shards) // 2)
     for shard in plan.shards[:half]:
         for prediction, batch in batches(plan, shard):
             writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
-    polls = []
+    left = list(plan.shards[half:])
 
     def other_rank(seconds: float) -> None:
-        polls.append(len(writer.unwritten()))
-        other, its_trainer, its_model = opened(tmp_path / "run", plan)
-        shard = other.todo[0]
-        for prediction, batch in batches(plan, shard):
+        assert writer.frontier is not None
+        assert [shard.id for shard in writer.frontier.missing] == [left[0].id]
+        other, its_trainer, its_model = opened(tmp_path / "run", plan, rank=1, world_size=2)
+        for prediction, batch in batches(plan, left.pop(0)):
             other.write_on_batch_end(its_trainer, its_model, prediction, None, batch, 0, 0)
         other.on_exception(its_trainer, its_model, KeyboardInterrupt())
 
     monkeypatch.setattr(callback.time, "sleep", other_rank)
     writer.on_predict_end(trainer, model)
-    assert polls == list(range(len(plan.shards) - half, 0, -1))
+    assert not left
     assert writer.summary is not None
     assert writer.summary.complete
     np.testing.assert_equal(writer.summary.tiles, (len(plan), len(plan)))
@@ -355,9 +358,8 @@ def test_a_rank_that_never_ends_is_not_waited_for_for_ever(
 
     monkeypatch.setattr(callback, "_STALL_SECONDS", 0.05)
     monkeypatch.setattr(callback, "_POLL_SECONDS", 0.01)
-    writer, trainer, model = opened(tmp_path / "run", plan)
-    trainer.world_size = 2
+    writer, trainer, model = opened(tmp_path / "run", plan, world_size=2)
     writer.on_predict_end(trainer, model)
-    assert plan.shards[0].id in caplog.text
+    assert plan.shards[-(-len(plan.shards) // 2)].id in caplog.text
     assert writer.summary is not None
     assert not writer.summary.complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import sys
 from dataclasses import replace
@@ -39,7 +38,7 @@ def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, 
 
 def test_a_part_of_a_run_says_what_is_left(tmp_path: Path, plan: Plan) -> None:
     run = write_run(tmp_path / "run", plan, only=1).run
-    summary = summarise(run, plan, since=dt.datetime.now(dt.UTC), seconds=1.0)
+    summary = summarise(run, plan, session="another launch", seconds=1.0)
     assert not summary.complete
     assert summary.new_tiles == 0
     text = str(summary)
@@ -80,12 +79,12 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
 
 def bar_over(plan: Plan, tmp_path: Path, world_size: int = 1) -> tuple[TileProgressBar, Any]:
     data = Data(plan)
-    trainer = trainer_of(data)
+    trainer = trainer_of(data, world_size=world_size)
     writer = RunWriter(dir=tmp_path / "run", quicklook=False)
     writer.setup(trainer, Model(), "predict")  # type: ignore[arg-type]
-    writer.open()
+    writer.on_predict_start(trainer, Model())  # type: ignore[arg-type]
     bar = TileProgressBar(interval=0.0)
-    trainer.callbacks, trainer.world_size = [writer, bar], world_size
+    trainer.callbacks = [writer, bar]
     bar.setup(trainer, Model(), "predict")  # type: ignore[arg-type]
     bar.on_predict_start(trainer, Model())  # type: ignore[arg-type]
     return bar, trainer
@@ -129,7 +128,7 @@ def test_in_a_terminal_it_draws_a_bar(
 def test_other_ranks_count_when_their_markers_appear(tmp_path: Path, plan: Plan) -> None:
     bar, trainer = bar_over(plan, tmp_path, world_size=2)
     model: Any = Model()
-    own, other = plan.shards[0], plan.shards[1]
+    own, other = plan.shards[0], plan.shards[-(-len(plan.shards) // 2)]
     for prediction, batch in batches(plan, own):
         bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
     assert bar.done == len(own)

@@ -1,0 +1,143 @@
+"""``thor-geo fetch``: fill the cache that a run will read, without a model or a GPU."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from datamodules import CompositeDataModule
+from datamodules.sampler import ShardBatchSampler
+from thor_geo.composites.prefetch import PrefetchStats
+from thor_geo.errors import ConfigError
+from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.writers.progress import Rate, clock
+from thor_geo.writers.summary import duration
+
+HELP = """\
+usage: thor-geo fetch -c CONFIG [--job I/N] [--section.key=value ...]
+
+Fetch the composites of a run into the cache, e.g. on a machine without a GPU; `thor-geo predict`
+with the same config then finds them there. Takes the arguments of `thor-geo predict`; nothing is
+written to output.dir, and the model is not loaded.
+
+  thor-geo fetch -c configs/gee.yaml
+  thor-geo fetch -c configs/gee.yaml --job 3/8%2
+
+Run again, it fetches what is missing and checks what is there. Exit codes: 0 everything is in the
+cache; 2 the message says what to change; 3 some blocks could not be fetched, run it again.
+"""
+
+# A cache is filled by one process on any machine, whatever the run will use.
+_HERE = (
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.num_nodes=1",
+    "--trainer.strategy=auto",
+)
+
+_LOOK_S, _LINE_S = 0.5, 10.0
+# Failed blocks that are named; the rest is counted.
+_NAMED = 5
+
+
+class FetchCLI(PredictCLI):
+    """Parses what `thor-geo predict` takes, and only fetches."""
+
+    #: Whether a block could not be fetched.
+    failed = False
+
+    def predict(self, **kwargs: Any) -> None:
+        """Fetch the blocks of the job's tiles."""
+        data = self.datamodule
+        if not isinstance(data, CompositeDataModule):
+            raise ConfigError(
+                "data",
+                type(data).__name__,
+                "only CompositeDataModule fetches composites",
+                "Leave data.class_path out.",
+            )
+        data.job = self.job
+        plan = data.load_plan()
+        part = data.job.part(len(plan.shards))
+        sampler = ShardBatchSampler(plan, data.batch_size, shards=np.asarray(part, dtype=np.int64))
+        began = time.monotonic()
+        try:
+            prefetcher = data.feed.start(concurrency=data.job.share(data.concurrency), ahead=None)
+            prefetcher.plan(sampler.blocks(data.block_size))
+            progress = _Progress(sampler.tiles)
+            while not (stats := prefetcher.stats()).finished:
+                prefetcher.check()
+                progress.show(stats)
+                time.sleep(_LOOK_S)
+            failures = prefetcher.failures()
+        finally:
+            data.feed.close()
+        self.failed = bool(failures)
+        print(_report(stats, failures, time.monotonic() - began, data), flush=True)
+
+
+class _Progress:
+    """A line now and then; how many blocks there are is known only when all were planned."""
+
+    def __init__(self, tiles: int) -> None:
+        self._tiles = tiles
+        now = time.monotonic()
+        self._rate, self._printed = Rate(now), now
+
+    def show(self, stats: PrefetchStats) -> None:
+        now = time.monotonic()
+        done = stats.blocks_fetched + stats.blocks_cached + stats.blocks_failed
+        self._rate.add(now, done)
+        if now - self._printed < _LINE_S:
+            return
+        self._printed = now
+        left = stats.blocks_planned - done
+        rate = self._rate.value
+        parts = [
+            f"{done:,}/{stats.blocks_planned:,} blocks for {self._tiles:,} tiles",
+            f"{rate:,.1f} blocks/s" if rate else "",
+            f"{clock(left / rate)} left" if rate and left else "",
+            f"{stats.concurrency} requests at once",
+            f"{stats.blocks_failed:,} failed" if stats.blocks_failed else "",
+        ]
+        print(f"[thor-geo] {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+
+
+def _report(
+    stats: PrefetchStats, failures: dict[str, str], seconds: float, data: CompositeDataModule
+) -> str:
+    lines = [
+        f"Fetched {stats.blocks_fetched:,} blocks in {duration(seconds)}; "
+        f"{stats.blocks_cached:,} were in the cache; {len(failures):,} failed",
+        "",
+        f"  requests  {stats.requests:,} ({stats.retries:,} retries, {stats.splits:,} splits), "
+        f"{stats.bytes / 1e6:,.1f} MB, {duration(stats.seconds_waiting)} waiting",
+        f"  empty     {stats.blocks_empty:,} blocks without any scene",
+        f"  cache     {data.feed.spec.source.cache_dir}",
+    ]
+    for block, message in list(failures.items())[:_NAMED]:
+        lines.append(f"  failed    {block}: {message}")
+    if failures:
+        lines.append("  Run the same command again: only what is missing is fetched.")
+    return "\n".join(lines)
+
+
+def fetch(args: Sequence[str]) -> int:
+    """Run ``thor-geo fetch ...``.
+
+    Args:
+        args: Arguments, the first being ``fetch``.
+
+    Returns:
+        0, or 3 if blocks could not be fetched.
+    """
+    if {"-h", "--help"} & set(args):
+        print(HELP, end="")
+        return 0
+    cli = make_cli(prepared(["predict", *args[1:], *_HERE]), cli=FetchCLI)
+    assert isinstance(cli, FetchCLI)
+    return EXIT_FAILED_TILES if cli.failed else 0
