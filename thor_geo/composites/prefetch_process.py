@@ -28,6 +28,7 @@ from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.session import Session
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
+from thor_geo.redact import redact, redact_output
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
@@ -197,6 +198,7 @@ def main() -> None:
     """Run the process; it leaves with `os._exit`, as threads may be waiting for an answer."""
     # Ctrl-C reaches the whole terminal; the parent decides, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    redact_output()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     state = StateDir(sys.argv[1])
     threading.Thread(target=_watch_parent, args=(int(sys.argv[2]),), daemon=True).start()
@@ -216,7 +218,7 @@ def main() -> None:
         code = 0
     except Exception as error:
         # Into the log first: if the disk is full, the log may be all that is left.
-        traceback.print_exc()
+        print(redact(traceback.format_exc()), file=sys.stderr)
         state.set_error(error, traceback.format_exc())
     finally:
         sys.stdout.flush()

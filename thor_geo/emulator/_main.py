@@ -16,6 +16,7 @@ from thor_geo.emulator._faults import FaultPlan
 from thor_geo.emulator.generate import ensure_archive
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
 from thor_geo.errors import DependencyError
+from thor_geo.redact import redact, redact_output
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 after an error, which is printed to standard error.
     """
+    redact_output()
     parser = _parser()
     options = parser.parse_args(argv)
     try:
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("give --scenes DIR to serve, or --generate DIR to write an archive")
         return _serve(options)
     except (DependencyError, OSError, ValueError) as error:  # ArchiveError is a ValueError
-        print(f"thor-geo emulator: {error}", file=sys.stderr)
+        print(f"thor-geo emulator: {redact(error)}", file=sys.stderr)
         return 1
 
 
