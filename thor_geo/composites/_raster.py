@@ -46,38 +46,37 @@ def identity(path: Path) -> Identity | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def write_geotiff(
-    path: Path, block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]
-) -> None:
-    """Write a block's planes.
+def geotiff(block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]) -> bytes:
+    """Return a block's planes as a GeoTIFF.
+
+    Made in memory: what GDAL cannot write to a full disk when it closes a file, it only logs.
 
     Args:
-        path: The file.
-        block: Its grid.
+        block: Their grid.
         planes: Pixels (bands, size, size), uint16.
         names: One description per plane.
     """
     side = min(TIFF_TILE, -(-block.size // 16) * 16)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=block.size,
-        height=block.size,
-        count=len(planes),
-        dtype="uint16",
-        crs=f"EPSG:{block.epsg}",
-        transform=Affine(*block.transform),
-        tiled=True,
-        blockxsize=side,
-        blockysize=side,
-        interleave="band",
-        compress="zstd",
-        zstd_level=1,
-        predictor=1,
-    ) as file:
-        file.write(planes)
-        file.descriptions = tuple(names)
+    with rasterio.MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            width=block.size,
+            height=block.size,
+            count=len(planes),
+            dtype="uint16",
+            crs=f"EPSG:{block.epsg}",
+            transform=Affine(*block.transform),
+            tiled=True,
+            blockxsize=side,
+            blockysize=side,
+            interleave="band",
+            compress="zstd",
+            zstd_level=1,
+            predictor=1,
+        ) as file:
+            file.write(planes)
+            file.descriptions = tuple(names)
+        return bytes(memory.getbuffer())
 
 
 class _OpenDatasets(threading.local):

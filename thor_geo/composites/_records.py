@@ -2,72 +2,130 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import platform
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from thor_geo.earthengine.recipe import canonical_sha256
+
+# What `link` answers on file systems without hard links (exFAT, some network and FUSE mounts).
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class DamagedError(Exception):
     """A file of the cache is not what was written."""
 
 
-def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
+def write_atomic(
+    path: Path,
+    content: bytes,
+    *,
+    durable: bool = True,
+    scratch: Path | None = None,
+    replace: bool = True,
+) -> bool:
     """Write a file so that others see all of it or none.
 
     Args:
         path: The file.
-        write: Writes the content to the path it is given, which is in the same folder.
+        content: Its content.
         durable: Whether the file must survive a crash of the machine.
+        scratch: Folder for the temporary file, on the same file system; None for the file's own.
+            What killed writers leave behind is looked for in it.
+        replace: Whether a file that is there gives way; else the first of several writers wins.
+
+    Returns:
+        Whether the file is this content; False only if it was there and stays.
+
+    Raises:
+        OSError: If it cannot be written; then nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    folder = path.parent if scratch is None else scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / temporary_name(path.name)
     try:
-        write(temporary)
-        if durable:
-            # Before the rename: a crash must not leave the final name on missing content.
-            _sync(temporary)
-        temporary.replace(path)
+        _write(temporary, content, durable)
+        if replace or not _link(temporary, path):
+            temporary.replace(path)
+    except FileExistsError:
+        return False
     finally:
         temporary.unlink(missing_ok=True)
+    return True
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def temporary_name(name: str) -> str:
+    """Return a name for a temporary file that no other process on any node uses."""
+    return f".{name}.{node()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+
+
+def node() -> str:
+    """Return this machine's name, no longer than a file's name can take."""
+    return platform.node()[:64]
+
+
+def _write(path: Path, content: bytes, durable: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        os.fsync(descriptor)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        if durable:
+            # Before the rename: a crash must not leave the final name on missing content.
+            os.fsync(descriptor)
     finally:
+        # Network file systems may tell only here that a quota is used up.
         os.close(descriptor)
 
 
-def write_json(path: Path, content: dict[str, Any], *, durable: bool = True) -> None:
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file its name unless that is taken; False where there are no hard links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Between this look and the rename another may write; then the last wins, not the first.
+        if path.exists():
+            raise FileExistsError(path) from error
+        return False
+    return True
+
+
+def write_json(path: Path, content: dict[str, Any], **how: Any) -> bool:
     """Write JSON atomically.
 
     Args:
         path: The file.
         content: What to write.
-        durable: Whether the file must survive a crash of the machine.
+        how: As `write_atomic` takes it.
+
+    Returns:
+        Whether the file is this content, see `write_atomic`.
     """
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_atomic(path, lambda temporary: _write_text(temporary, text), durable=durable)
+    return write_atomic(path, text.encode(), **how)
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def write_record(path: Path, content: dict[str, Any]) -> None:
+def write_record(path: Path, content: dict[str, Any], **how: Any) -> bool:
     """Write JSON atomically, with a checksum of itself.
 
     Args:
         path: The file.
         content: What to write; without the key ``record_sha256``.
+        how: As `write_atomic` takes it.
+
+    Returns:
+        Whether the file is this content, see `write_atomic`.
     """
-    write_json(path, {**content, "record_sha256": canonical_sha256(content)})
+    return write_json(path, {**content, "record_sha256": canonical_sha256(content)}, **how)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

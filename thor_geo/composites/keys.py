@@ -6,11 +6,19 @@ Computed without the `ee` client, so that processes which only read the cache ne
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict
 
 from thor_geo.earthengine.recipe import RECIPE_VERSION, canonical_sha256
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def is_key(value: object) -> bool:
+    """Return whether a value read from a file is a key; only then may it become part of a path."""
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
 def settings_key(sensor: SensorSpec, window: TemporalSpec, catalogue: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import thor_geo
+from thor_geo.composites._folder import STATE_PREFIX, remove_dead_states
 from thor_geo.composites.source import PrefetchedSource
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
@@ -140,6 +141,9 @@ class Prefetcher:
     def start(self) -> None:
         """Start the process; return when its session is set up.
 
+        What runs that were killed left behind is removed: their temporary folders, and half-written
+        files in the cache, once they are certainly dead (see `_folder`).
+
         Raises:
             ConfigError: If the cache folder cannot be written.
             AuthenticationError: If there are no usable credentials.
@@ -150,8 +154,10 @@ class Prefetcher:
         if self._process is not None:
             raise PrefetchError("The prefetch process has been started already; close it first.")
         self.spec.store().prepare()
+        if self.spec.state_dir is None:
+            remove_dead_states()
         state = StateDir(
-            self.spec.state_dir or tempfile.mkdtemp(prefix=f"thor-geo-prefetch-{os.getpid()}-")
+            self.spec.state_dir or tempfile.mkdtemp(prefix=f"{STATE_PREFIX}{os.getpid()}-")
         )
         state.reset()
         self._state = state

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, block_key, composite
+from thor_geo.earthengine.recipe import OBSERVATIONS, Scene, block_key, composite
 from thor_geo.grid import Block
 
 
@@ -31,19 +33,32 @@ def produce(
     Raises:
         BlockError: If the service failed too often or cannot compute the block.
         EarthEngineError: If the service refused.
+        CacheError: If the cache cannot be written.
     """
     stats = FetchStats() if stats is None else stats
-    sensor, window = store.sensor, store.window
+    sensor = store.sensor
     client.connect()
     pinned = store.pinned(block)
-    scenes = fetch_scenes(client, sensor, window, block, stats) if pinned is None else pinned.scenes
-    if not scenes:
-        store.pin(block, Pinned(scenes=(), block_key=None))
-        return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
-    image = composite(sensor, window, block, scenes)
-    now = Pinned(scenes=scenes, block_key=block_key(image, sensor, block, store.catalogue))
+    if pinned is None:
+        now, image = _named(store, block, fetch_scenes(client, sensor, store.window, block, stats))
+    else:
+        now, image = _named(store, block, pinned.scenes)
     # Another release of the client may write the same graph differently, and so change the key.
     if pinned != now:
-        store.pin(block, now)
+        held = store.pin(block, now)
+        if held.scenes != now.scenes:
+            # Another process was first, and was told other scenes: both keep to the first list.
+            now, image = _named(store, block, held.scenes)
+    if image is None:
+        return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
     planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), stats)
     return store.put(block, now, planes, stats)
+
+
+def _named(store: BlockStore, block: Block, scenes: tuple[Scene, ...]) -> tuple[Pinned, Any]:
+    """Return scenes with the key of their pixels, and the image; None for both without scenes."""
+    if not scenes:
+        return Pinned(scenes=(), block_key=None), None
+    image = composite(store.sensor, store.window, block, scenes)
+    key = block_key(image, store.sensor, block, store.catalogue)
+    return Pinned(scenes=scenes, block_key=key), image

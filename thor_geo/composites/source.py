@@ -33,6 +33,7 @@ class BlockSource(Protocol):
         Raises:
             BlockError: If this block could not be produced; others may be.
             EarthEngineError: If Earth Engine refuses everything.
+            CacheError: If the cache cannot be used.
         """
         ...
 
@@ -83,6 +84,7 @@ class DirectSource:
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
             EarthEngineError: If the service refused for another reason.
+            CacheError: If the cache cannot be used.
         """
         found = self.store.get(block)
         if found is not None:
@@ -120,6 +122,7 @@ class PrefetchedSource:
         Raises:
             BlockError: If this block could not be produced in this run.
             EarthEngineError: If the prefetch process ended because Earth Engine refused.
+            CacheError: If the cache cannot be used.
             PrefetchError: If it ended otherwise, or was never started.
         """
         key = self.store.query_key(block)

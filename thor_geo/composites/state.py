@@ -18,7 +18,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.composites import _records
+from thor_geo.composites.keys import is_key
 from thor_geo.errors import (
     AuthenticationError,
     CacheError,
@@ -36,15 +36,13 @@ from thor_geo.errors import (
     ThorGeoError,
 )
 from thor_geo.grid import Block
+from thor_geo.redact import redact
 
 # The errors that are raised again as what they were; all others come as PrefetchError.
 _SAME: dict[str, type[ThorGeoError]] = {
     error.__name__: error
     for error in (AuthenticationError, ProjectError, EarthEngineError, CacheError)
 }
-
-#: Query keys come from files; what is no key must not become part of a path.
-_KEY = re.compile(r"[0-9a-f]{64}")
 
 #: Bytes that the folder needs at least; below that it counts as full.
 _ENOUGH = 1 << 20
@@ -124,7 +122,11 @@ class StateDir:
         """Tell why the process ends."""
         _write_json(
             self.path / "error.json",
-            {"class": type(error).__name__, "message": str(error), "traceback": traceback_text},
+            {
+                "class": type(error).__name__,
+                "message": redact(error),
+                "traceback": redact(traceback_text),
+            },
         )
 
     def set_stats(self, stats: dict[str, Any]) -> None:
@@ -133,7 +135,9 @@ class StateDir:
 
     def set_failed(self, key: str, block: Block, message: str) -> None:
         """Tell that a block could not be produced."""
-        _write_json(self.path / "failed" / f"{key}.json", {"block": block.id, "message": message})
+        _write_json(
+            self.path / "failed" / f"{key}.json", {"block": block.id, "message": redact(message)}
+        )
 
     def clear_failed(self, key: str) -> None:
         """Tell that a block which had failed has been produced after all."""
@@ -145,7 +149,7 @@ class StateDir:
         for path in (self.path / "progress").iterdir():
             key = path.read_text(encoding="ascii", errors="replace")
             # A reader may be in the middle of its first write.
-            if _KEY.fullmatch(key):
+            if is_key(key):
                 keys[path.name] = key
         return keys
 
@@ -156,7 +160,7 @@ class StateDir:
             fields = json.loads(path.read_text(encoding="utf-8"))
             anchor = fields.pop("anchor")
             block = Block(**fields, anchor=None if anchor is None else (anchor[0], anchor[1]))
-            if _KEY.fullmatch(path.stem):
+            if is_key(path.stem):
                 taken.append((path.stem, block))
             path.unlink(missing_ok=True)
         return taken

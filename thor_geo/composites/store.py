@@ -3,6 +3,7 @@
     scenes/<2>/<query key>.json    the pinned scenes of a block, and the key of its pixels
     blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16
     blocks/<2>/<block key>.json    sidecar, written last: checksum, provenance, cost
+    writing/                       temporary files of writers
 
 The query key says what was asked for, the block key what was computed. Any number of processes and
 nodes may share a store: files appear whole, and two writers of one key write the same. What is
@@ -19,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.bands import STORAGE
-from thor_geo.composites import _raster
+from thor_geo.composites import _folder, _raster
 from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
-from thor_geo.composites.keys import query_key, settings_key
+from thor_geo.composites.keys import is_key, query_key, settings_key
 from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION, Scene
@@ -36,6 +37,10 @@ _REMEMBERED = 4096
 
 #: Largest stored value that counts as a valid Sentinel-2 reflectance; see `bands.STORAGE`.
 _VALID_RANGE = STORAGE["S2"].valid_range or (0, 65535)
+
+
+#: What a sidecar or a list of scenes takes, bytes, for messages.
+_RECORD_BYTES = 16_384
 
 
 class BlockStore:
@@ -65,14 +70,16 @@ class BlockStore:
         self._settings = settings_key(sensor, window, catalogue)
 
     def prepare(self) -> None:
-        """Make the folder, and see that it can be written.
+        """Make the folder, see that it can be written, and remove what killed writers left.
 
         Raises:
             ConfigError: If it cannot.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.root / "CACHE_OF_THOR_GEO", lambda path: path.touch())
+            marker = self.root / "CACHE_OF_THOR_GEO"
+            write_atomic(marker, b"", scratch=self._scratch)
+            _folder.remove_leftovers(self._scratch, marker.stat().st_mtime)
         except OSError as error:
             raise ConfigError(
                 "cache_dir",
@@ -85,6 +92,10 @@ class BlockStore:
         """Return the name of a block's list of scenes, 64 hexadecimal digits."""
         return query_key(self._settings, block)
 
+    @property
+    def _scratch(self) -> Path:
+        return self.root / "writing"
+
     def _scenes_path(self, key: str) -> Path:
         return self.root / "scenes" / key[:2] / f"{key}.json"
 
@@ -96,41 +107,53 @@ class BlockStore:
 
         Args:
             block: The block.
+
+        Raises:
+            CacheError: If the cache cannot be read.
         """
         path = self._scenes_path(self.query_key(block))
-        try:
-            record = read_record(path)
-            if record is None:
+        with _folder.explained(self.root):
+            try:
+                record = read_record(path)
+                return None if record is None else _pinned(record, path.stem)
+            except (DamagedError, KeyError, TypeError, ValueError) as error:
+                self._discard(f"{path}: {error}", path)
                 return None
-            if record["query_key"] != path.stem:
-                raise ValueError(f"{path} holds the scenes of another query")
-            scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
-            return Pinned(scenes=scenes, block_key=record["block_key"])
-        except (DamagedError, KeyError, TypeError, ValueError) as error:
-            self._discard(f"{error}", path)
-            return None
 
-    def pin(self, block: Block, pinned: Pinned) -> None:
-        """Write down the scenes of a block.
+    def pin(self, block: Block, pinned: Pinned) -> Pinned:
+        """Write down the scenes of a block, unless others have been: the first list wins.
 
         Args:
             block: The block.
             pinned: Its scenes.
+
+        Returns:
+            What holds from now on: *pinned*, or the scenes that another process wrote down first.
+
+        Raises:
+            CacheError: If the cache cannot be written.
         """
         key = self.query_key(block)
-        write_record(
-            self._scenes_path(key),
-            {
-                "query_key": key,
-                "block_key": pinned.block_key,
-                "block": block.id,
-                "catalogue": self.catalogue,
-                "recipe_version": RECIPE_VERSION,
-                "collection": self.sensor.collection,
-                "scenes": [scene.to_dict() for scene in pinned.scenes],
-                "created": _now(),
-            },
-        )
+        path = self._scenes_path(key)
+        content = {
+            "query_key": key,
+            "block_key": pinned.block_key,
+            "block": block.id,
+            "catalogue": self.catalogue,
+            "recipe_version": RECIPE_VERSION,
+            "collection": self.sensor.collection,
+            "scenes": [scene.to_dict() for scene in pinned.scenes],
+            "created": _now(),
+        }
+        with _folder.explained(self.root, _RECORD_BYTES):
+            if write_record(path, content, scratch=self._scratch, replace=False):
+                return pinned
+            before = self.pinned(block)
+            if before is not None and before.scenes != pinned.scenes:
+                return before
+            # The same scenes under another key, or a list that turned out damaged.
+            write_record(path, content, scratch=self._scratch)
+        return pinned
 
     def get(self, block: Block) -> StoredBlock | None:
         """Return a block if it is here, whole and undamaged.
@@ -140,7 +163,14 @@ class BlockStore:
 
         Args:
             block: The block.
+
+        Raises:
+            CacheError: If the cache cannot be read.
         """
+        with _folder.explained(self.root):
+            return self._get(block)
+
+    def _get(self, block: Block) -> StoredBlock | None:
         record_path = self._scenes_path(self.query_key(block))
         before = _raster.identity(record_path)
         if before is None:
@@ -176,6 +206,8 @@ class BlockStore:
             if sidecar is None or which is None:
                 # Never finished, or half of it was deleted: it is written anew.
                 return None
+            if sidecar["block_key"] != path.stem:
+                raise DamagedError(f"{sidecar_path}: the sidecar of another block")
             expected = sidecar["file"]
             if which[1] != expected["size"]:
                 raise DamagedError(f"{path}: {which[1]} bytes instead of {expected['size']}")
@@ -204,6 +236,7 @@ class BlockStore:
 
         Raises:
             ConfigError: If *planes* has another shape, or *pinned* no key.
+            CacheError: If the cache cannot be written.
         """
         shape = (len(self.sensor.bands) + 1, block.size, block.size)
         if planes.shape != shape or pinned.block_key is None:
@@ -212,29 +245,23 @@ class BlockStore:
             )
         path = self._block_path(pinned.block_key)
         names = (*self.sensor.bands, OBSERVATIONS)
-        file: dict[str, Any] = {}
-
-        def write(temporary: Path) -> None:
-            _raster.write_geotiff(temporary, block, planes, names)
-            file.update(sha256=_sha256(temporary), size=temporary.stat().st_size)
-
-        write_atomic(path, write)
-        write_record(
-            path.with_suffix(".json"),
-            {
-                "block_key": pinned.block_key,
-                "query_key": self.query_key(block),
-                "block": block.id,
-                "catalogue": self.catalogue,
-                "recipe_version": RECIPE_VERSION,
-                "file": file,
-                "bands": list(names),
-                "scenes": [scene.to_dict() for scene in pinned.scenes],
-                "values": _count_values(planes),
-                "fetch": asdict(stats),
-                "created": _now(),
-            },
-        )
+        content = _raster.geotiff(block, planes, names)
+        sidecar = {
+            "block_key": pinned.block_key,
+            "query_key": self.query_key(block),
+            "block": block.id,
+            "catalogue": self.catalogue,
+            "recipe_version": RECIPE_VERSION,
+            "file": {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)},
+            "bands": list(names),
+            "scenes": [scene.to_dict() for scene in pinned.scenes],
+            "values": _count_values(planes),
+            "fetch": asdict(stats),
+            "created": _now(),
+        }
+        with _folder.explained(self.root, len(content) + _RECORD_BYTES):
+            write_atomic(path, content, scratch=self._scratch)
+            write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch)
         return StoredBlock(
             block=block,
             bands=self.sensor.bands,
@@ -248,6 +275,21 @@ class BlockStore:
         logger.warning("Damaged file in the cache, it will be fetched again: %s", why)
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _pinned(record: dict[str, Any], key: str) -> Pinned:
+    """Return what a record of scenes says.
+
+    Raises:
+        ValueError: If it is another block's, or not what `BlockStore.pin` writes.
+    """
+    if record["query_key"] != key:
+        raise ValueError("the scenes of another query")
+    scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
+    block_key = record["block_key"]
+    if is_key(block_key) if scenes else block_key is None:
+        return Pinned(scenes=scenes, block_key=block_key)
+    raise ValueError(f"{str(block_key)[:80]!r} is no key of a block with {len(scenes)} scenes")
 
 
 @dataclass(frozen=True, kw_only=True)

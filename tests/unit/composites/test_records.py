@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,15 +37,49 @@ def test_one_changed_digit_is_noticed(tmp_path: Path) -> None:
         read_record(path)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", ["write", "fsync", "close"])
+@pytest.mark.parametrize("scratch", [None, "writing"])
+def test_a_write_that_fails_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, scratch: str | None
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
+    original = getattr(os, call)
 
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half of the n")
-        raise OSError("disk full")
+    def fail(*arguments: Any) -> None:
+        if call == "close":
+            original(*arguments)
+        elif call == "write":
+            original(arguments[0], b"half of the n")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
-        write_atomic(path, fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="No space"):
+            write_atomic(path, b"new", scratch=scratch and tmp_path / scratch)
     assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == [path]
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:3]))
+    write_atomic(tmp_path / "a", b"0123456789")
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_writers_the_first_wins_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def no_link(*arguments: Any) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    assert write_atomic(tmp_path / "a", b"1", replace=False)
+    assert not write_atomic(tmp_path / "a", b"2", replace=False)
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert write_atomic(tmp_path / "a", b"3")
+    assert (tmp_path / "a").read_bytes() == b"3"
+    assert len(list(tmp_path.iterdir())) == 1

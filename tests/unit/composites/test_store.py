@@ -107,10 +107,10 @@ def test_a_crash_between_pixels_and_sidecar_leaves_no_block(
 ) -> None:
     write_record = _records.write_record
 
-    def crash(path: Path, content: dict[str, Any]) -> None:
+    def crash(path: Path, content: dict[str, Any], **how: Any) -> bool:
         if "file" in content:
             raise KeyboardInterrupt
-        write_record(path, content)
+        return write_record(path, content, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "write_record", crash)

@@ -1,0 +1,157 @@
+"""The folder of the cache: whether it can be written, and what killed writers left in it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thor_geo.composites._records import node
+from thor_geo.composites.state import StateDir
+from thor_geo.errors import CacheError
+
+logger = logging.getLogger(__name__)
+
+#: Prefix of the temporary folders of prefetch processes; the parent's process id follows.
+STATE_PREFIX = "thor-geo-prefetch-"
+
+#: Seconds after which a file of a process that is gone counts as left behind.
+STALE_S = 3600.0
+
+#: Seconds after which a temporary file of another node does; writing one takes seconds.
+STALE_ELSEWHERE_S = 24 * 3600.0
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def explained(root: Path, needed: int = 0) -> Iterator[None]:
+    """Turn errors of the file system into one that says what to do.
+
+    Args:
+        root: Folder of the cache.
+        needed: Bytes that are about to be written.
+
+    Raises:
+        CacheError: In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(_message(root, needed, error)) from error
+
+
+def _message(root: Path, needed: int, error: OSError) -> str:
+    said = error.strerror or str(error)
+    kept = "Then run again: what was fetched is kept."
+    if error.errno in _FULL:
+        wants = f", {_megabytes(needed)} MB are needed for one more block" if needed else ""
+        return (
+            f"`data.cache_dir={str(root)!r}`: no room for another block ({said}; "
+            f"{_free(root)} free{wants}). Free some space or raise the quota, or "
+            f"set `data.cache_dir` to a larger disk. {kept}"
+        )
+    if error.errno in _FORBIDDEN:
+        return (
+            f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({said}: "
+            f"{error.filename}). Give yourself permission to read and write it, or set "
+            f"`data.cache_dir` to a folder you may write. {kept}"
+        )
+    return (
+        f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({said}: {error.filename}). "
+        f"Check that disk or mount, or set `data.cache_dir` to another one. {kept}"
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f}"
+
+
+def _free(root: Path) -> str:
+    try:
+        return f"{_megabytes(shutil.disk_usage(root).free)} MB are"
+    except OSError as error:
+        return f"unknown how much is ({error.strerror})"
+
+
+def remove_leftovers(scratch: Path, now: float) -> list[Path]:
+    """Remove what killed writers left in the folder of temporary files.
+
+    A file goes if it is this user's and older than an hour, and its name says that a process of
+    this node wrote it which no longer runs; or if it is this user's and older than a day.
+
+    Args:
+        scratch: The folder.
+        now: The present by the clock of its file system, seconds since 1970.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for path in sorted(scratch.glob(".*.tmp")):
+        fields = path.name.rsplit(".", 3)
+        if len(fields) != 4 or not fields[1].isdecimal():
+            continue  # not ours
+        try:
+            status = path.stat()
+            if status.st_uid != os.geteuid():
+                continue
+            age = now - status.st_mtime
+            here = fields[0].endswith(f".{node()}")
+            gone = here and age > STALE_S and not _running(int(fields[1]))
+            if gone or age > STALE_ELSEWHERE_S:
+                path.unlink()
+                removed.append(path)
+        except FileNotFoundError:
+            continue  # another process was faster
+    if removed:
+        logger.info("Removed %d temporary files of killed processes.", len(removed))
+    return removed
+
+
+def remove_dead_states(folder: Path | None = None) -> list[Path]:
+    """Remove the temporary folders of prefetch processes whose run was killed.
+
+    A folder goes if it is this user's, its name holds the id of a process that no longer runs, its
+    prefetch process does not hold its lock, and nothing in it has changed for an hour.
+
+    Args:
+        folder: Where they are; None for the system's folder of temporary files.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    root = Path(tempfile.gettempdir()) if folder is None else folder
+    for path in sorted(root.glob(f"{STATE_PREFIX}*")):
+        pid = path.name.removeprefix(STATE_PREFIX).split("-")[0]
+        try:
+            status = path.stat(follow_symlinks=False)
+            mine = status.st_uid == os.geteuid() and path.is_dir() and not path.is_symlink()
+            old = time.time() - status.st_mtime > STALE_S
+            if not (mine and old and pid.isdecimal()) or _running(int(pid)):
+                continue
+            if StateDir(path).alive():
+                continue
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # another process was faster
+        removed.append(path)
+    return removed
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
