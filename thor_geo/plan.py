@@ -232,19 +232,31 @@ class Plan:
         Returns:
             (stop - start,) shapely polygons, corners exact, edges straight.
         """
-        stop = len(self) if stop is None else stop
-        out = np.empty(stop - start, dtype=object)
-        for k, lattice in enumerate(self.lattices):
-            chosen = self.zone[start:stop] == k
-            if not chosen.any():
-                continue
+        return np.asarray(shapely.polygons(self.rings(start, stop)))
+
+    def rings(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float64]:
+        """Return the corners of tile footprints in longitude and latitude.
+
+        Args:
+            start: First tile.
+            stop: Tile after the last; None for the plan's end.
+
+        Returns:
+            (stop - start, 5, 2): lower left, lower right, upper right, upper left, lower left.
+        """
+        part = slice(start, stop)
+        zone = self.zone[part]
+        out = np.empty((len(zone), 5, 2))
+        for k in np.unique(zone):
+            chosen, lattice = zone == k, self.lattices[k]
             left, bottom, right, top = tile_bounds(
-                lattice, self.col[start:stop][chosen], self.row[start:stop][chosen]
+                lattice, self.col[part][chosen], self.row[part][chosen]
             )
-            x = np.stack([left, right, right, left, left], axis=1)
-            y = np.stack([bottom, bottom, top, top, bottom], axis=1)
+            x = np.stack([left, right, right, left], axis=1)
+            y = np.stack([bottom, bottom, top, top], axis=1)
             lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y)
-            out[chosen] = shapely.polygons(np.stack([lon, lat], axis=-1))
+            out[chosen, :4] = np.stack([lon, lat], axis=-1)
+        out[:, 4] = out[:, 0]
         return out
 
     @property

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import shapely
 
 from thor_geo.grid import Tile
-from thor_geo.plan import Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,51 +77,3 @@ def writer(path: Path, schema: pa.Schema, **options: Any) -> Any:
     return pq.ParquetWriter(
         path, schema, compression="zstd", compression_level=_ZSTD_LEVEL, version="2.6", **options
     )
-
-
-def plan_schema() -> pa.Schema:
-    """Return the schema of ``plan.parquet``."""
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            ("tile_id", pa.string()),
-            ("shard_id", pa.string()),
-            ("epsg", pa.int32()),
-            ("transform", pa.list_(pa.float64(), 6)),
-            ("primary", pa.bool_()),
-            ("geometry", pa.binary()),
-            ("bbox", bbox_type()),
-        ]
-    )
-
-
-def write_plan(path: Path, plan: Plan, *, rows_at_once: int = 65_536) -> None:
-    """Write every tile of a plan as GeoParquet, in plan order.
-
-    Args:
-        path: Target.
-        plan: The plan.
-        rows_at_once: Rows of a row group: bounds the memory.
-    """
-    import pyarrow as pa
-
-    schema = plan_schema().with_metadata(
-        {"geo": geo_metadata(None), "thor_geo": json.dumps({"plan": plan.digest})}
-    )
-    epsg = np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int32)
-    with writer(path, schema) as out:
-        for start in range(0, len(plan), rows_at_once):
-            stop = min(start + rows_at_once, len(plan))
-            tiles = list(plan.tiles(range(start, stop)))
-            polygons = plan.footprints(start, stop)
-            columns = [
-                pa.array([tile.id for tile in tiles], pa.string()),
-                pa.array([tile.shard_id for tile in tiles], pa.string()),
-                pa.array(epsg[plan.zone[start:stop]]),
-                transforms_column(tiles),
-                pa.array(plan.primary[start:stop]),
-                pa.array(shapely.to_wkb(polygons, byte_order=1), pa.binary()),
-                bbox_column(polygons),
-            ]
-            out.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -155,7 +155,7 @@ class RunDirectory:
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
         if with_plan and not self.plan_parquet.exists():
-            from thor_geo.writers.geoparquet import write_plan
+            from thor_geo.writers.plan_file import write_plan
 
             create_once(self.plan_parquet, lambda path: write_plan(path, plan))
         for folder in (self.markers, self.failures):
@@ -183,6 +183,16 @@ class RunDirectory:
                 "output.dir; the embeddings beside it are untouched."
             ) from error
         return document
+
+    def plan(self) -> Plan:
+        """Return the run's plan, read from plan.parquet.
+
+        Raises:
+            RunDirectoryError: If plan.parquet is missing, damaged or no plan.
+        """
+        from thor_geo.writers.plan_file import read_plan
+
+        return read_plan(self.plan_parquet)
 
     @property
     def fingerprint(self) -> str:
