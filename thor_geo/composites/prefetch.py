@@ -7,6 +7,7 @@ import the user's main module again, with whatever it starts.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
@@ -31,10 +32,15 @@ from thor_geo.errors import ConfigError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
 
+logger = logging.getLogger(__name__)
+
 _PROCESS = "thor_geo.composites.prefetch_process"
 
 #: Seconds that setting the session up may take, with all its retries.
 START_TIMEOUT_S = 600.0
+
+#: Seconds after which the user is told that it takes longer than usual.
+PATIENCE_S = 10.0
 
 #: Seconds that the process gets to end when it is told to.
 CLOSE_TIMEOUT_S = 5.0
@@ -210,7 +216,8 @@ class Prefetcher:
             raise self._death(process) from error
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], state: StateDir) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        begun, told = time.monotonic(), False
+        deadline = begun + START_TIMEOUT_S
         while not state.ready():
             if process.poll() is not None:
                 raise self._death(process)
@@ -218,6 +225,12 @@ class Prefetcher:
                 raise PrefetchError(
                     f"The prefetch process did not reach {self.spec.session.endpoint} within "
                     f"{START_TIMEOUT_S:.0f} s. Check the network and the proxy settings."
+                )
+            if not told and time.monotonic() - begun > PATIENCE_S:
+                told = True
+                lines = state.log.read_text(encoding="utf-8", errors="replace").splitlines()
+                logger.warning(
+                    "Waiting for %s. %s", self.spec.session.endpoint, lines[-1] if lines else ""
                 )
             time.sleep(0.01)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from thor_geo.earthengine._split import SizeMemory
@@ -41,6 +43,7 @@ class Client:
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Initialize a new Client instance; no request is made.
 
@@ -50,6 +53,7 @@ class Client:
             retry: How often and how patiently to ask again.
             sleep: Waits for some seconds.
             uniform: Source of random numbers in 0..1.
+            clock: Source of the time, seconds.
         """
         self.session = session
         self.limiter = Limiter(concurrency)
@@ -57,7 +61,9 @@ class Client:
         self.sizes = SizeMemory()
         self._sleep = sleep
         self._uniform = uniform
-        self._restricted_seen = 0
+        self._clock = clock
+        self._restricted = False
+        self._quota_lock = threading.Lock()
 
     def connect(self) -> None:
         """Set the session up unless it is, with retries; graphs can be built from then on.
@@ -91,16 +97,16 @@ class Client:
 
         Raises:
             TooLargeError: If less must be asked for at a time.
-            BlockError: If the connection or the service failed too often.
+            BlockError: If the service failed too often, or there was no connection for too long.
             AuthenticationError: If the login is not accepted.
             ProjectError: If the project may not be used.
             EarthEngineError: If the service refuses for another reason.
         """
-        failures = throttled = 0
+        failures = _Failures()
         while True:
-            started = time.monotonic()
+            started = self._clock()
             with self.limiter:
-                entered = time.monotonic()
+                entered = self._clock()
                 stats.seconds_waiting += entered - started
                 stats.requests += 1
                 try:
@@ -112,40 +118,89 @@ class Client:
                         raise
                     cause: Exception = error
                 else:
-                    self._watch_quota(transport.restricted_answers)
+                    self._watch_quota(transport.restricted)
                     return answer
                 finally:
-                    stats.seconds += time.monotonic() - entered
-            throttled += verdict.kind == "throttled"
-            failures += verdict.kind == "transient"
-            self._refuse_or_continue(verdict, what, failures, throttled, cause)
+                    stats.seconds += self._clock() - entered
+            failures.add(verdict, self._clock())
+            self._refuse_or_continue(verdict, what, failures, cause)
             if verdict.kind == "throttled":
                 self.limiter.slow_down()
-            pause = self.retry.wait(failures + throttled, verdict.retry_after_s, self._uniform)
-            logger.info("%s: %s; asking again in %.1f s", what, verdict.message, pause)
+            pause = self._pause(verdict, failures)
+            level = logging.WARNING if failures.unreachable == 1 else logging.INFO
+            logger.log(level, "%s: %s; asking again in %.1f s", what, verdict.message, pause)
             stats.retries += 1
             stats.seconds_waiting += pause
             self._sleep(pause)
 
+    def _pause(self, verdict: Verdict, failures: _Failures) -> float:
+        lost = verdict.kind == "unreachable"
+        number = failures.unreachable if lost else failures.transient + failures.throttled
+        pause = self.retry.wait(number, verdict.retry_after_s, self._uniform, unreachable=lost)
+        # The last try comes when the time is up, not before and not long after.
+        left = self.retry.unreachable_s - failures.seconds_unreachable
+        return min(pause, left) if lost else pause
+
     def _refuse_or_continue(
-        self, verdict: Verdict, what: str, failures: int, throttled: int, cause: Exception
+        self, verdict: Verdict, what: str, failures: _Failures, cause: Exception
     ) -> None:
         if verdict.kind == "too_large":
             raise TooLargeError(verdict.message) from cause
-        if verdict.kind not in ("throttled", "transient"):
+        if verdict.kind not in ("throttled", "transient", "unreachable"):
             raise to_error(verdict, self.session.spec, what) from cause
-        if failures >= self.retry.tries or throttled >= self.retry.throttled_tries:
-            tries = failures + throttled
+        retry = self.retry
+        if verdict.kind == "unreachable":
+            seconds = failures.seconds_unreachable
+            if seconds >= retry.unreachable_s:
+                raise BlockError(
+                    f"There was no connection to {self.session.spec.endpoint} for {what}, for "
+                    f"{seconds:.0f} s and {failures.unreachable} tries; the last time: "
+                    f"{verdict.said} Run again later: what is already there is kept."
+                ) from cause
+        elif failures.transient >= retry.tries or failures.throttled >= retry.throttled_tries:
             raise BlockError(
-                f"Earth Engine did not answer for {what} in {tries} tries; the last time: "
+                f"Earth Engine did not answer for {what} in {failures.all} tries; the last time: "
                 f"{verdict.said} Run again later: what is already there is kept."
             ) from cause
 
-    def _watch_quota(self, restricted_answers: int) -> None:
-        # Restricted mode is told in a header of answers that otherwise succeed. A count that went
-        # up means at least one answer since the last look; the limiter makes a burst count once.
-        if restricted_answers != self._restricted_seen:
-            self._restricted_seen = restricted_answers
+    def _watch_quota(self, restricted: bool) -> None:
+        # Restricted mode is told in a header of answers that otherwise succeed, and may last until
+        # the end of the month: the budget is halved once, and does not grow while it lasts. What
+        # that leaves is for the service to refuse with 429.
+        with self._quota_lock:
+            begins = restricted and not self._restricted
+            self._restricted = restricted
+        if begins:
             self.limiter.slow_down()
-        else:
+            logger.warning(
+                "The project has used up its Earth Engine quota and is in restricted mode: %d "
+                "requests at a time from now on. See https://developers.google.com/earth-engine/"
+                "guides/noncommercial_tiers#restricted_mode",
+                self.limiter.limit,
+            )
+        elif not restricted:
             self.limiter.answered()
+
+
+@dataclass(kw_only=True)
+class _Failures:
+    """How one request has failed so far."""
+
+    transient: int = 0
+    throttled: int = 0
+    unreachable: int = 0
+    all: int = 0
+    since: float | None = None
+    seconds_unreachable: float = 0.0
+
+    def add(self, verdict: Verdict, now: float) -> None:
+        self.all += 1
+        self.transient += verdict.kind == "transient"
+        self.throttled += verdict.kind == "throttled"
+        if verdict.kind == "unreachable":
+            self.since = now if self.since is None else self.since
+            self.seconds_unreachable = now - self.since
+            self.unreachable += 1
+        else:
+            # It answered: a connection that is lost later is another matter.
+            self.since, self.unreachable, self.seconds_unreachable = None, 0, 0.0

@@ -65,7 +65,7 @@ class Limiter:
         """Give the slot back."""
         with self._free:
             self._in_flight -= 1
-            self._free.notify_all()
+            self._free.notify()
 
     def slow_down(self) -> None:
         """Halve the number of slots, once per burst."""

@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 from thor_geo.errors import ConfigError, ThorGeoError
 
-Kind = Literal["throttled", "transient", "too_large", "authentication", "project", "fatal"]
+Kind = Literal[
+    "throttled", "unreachable", "transient", "too_large", "authentication", "project", "fatal"
+]
 
 #: Texts of HTTP 400 answers that a smaller request avoids.
 _TOO_LARGE = re.compile(
@@ -35,7 +37,8 @@ _PROJECT = re.compile(
     r"not authorized to use|user project|consumer .*(invalid|suspended)",
     re.IGNORECASE,
 )
-
+#: A certificate that is not trusted: no connection, but waiting does not help.
+_CERTIFICATE = re.compile(r"certificate verify failed", re.IGNORECASE)
 
 #: What decoding JSON raises on a body that is cut short or comes from a proxy.
 _UNDECODABLE = (json.JSONDecodeError, UnicodeDecodeError)
@@ -50,10 +53,14 @@ class RetryPolicy:
     """How often and how patiently to ask again.
 
     Attributes:
-        tries: Requests made in all for connection failures, time-outs and HTTP 5xx.
+        tries: Requests made in all for time-outs, broken answers and HTTP 5xx.
         throttled_tries: Requests made in all while the service answers 429.
+        unreachable_s: Seconds for which one request is tried again while there is no connection
+            (refused, reset, no address, no answer at all), from the first such failure on.
         base_s: Upper bound of the first wait; it doubles with every further one.
         cap_s: Largest upper bound of a wait. A Retry-After header is honoured beyond it.
+        unreachable_cap_s: The same while there is no connection: shorter, so that a service which
+            is back is soon noticed.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -61,15 +68,17 @@ class RetryPolicy:
 
     tries: int = 6
     throttled_tries: int = 40
+    unreachable_s: float = 300.0
     base_s: float = 1.0
     cap_s: float = 120.0
+    unreachable_cap_s: float = 10.0
 
     def __post_init__(self) -> None:
         """Validate."""
         for name in ("tries", "throttled_tries"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "less than one try", "Give 1 or more.")
-        for name in ("base_s", "cap_s"):
+        for name in ("unreachable_s", "base_s", "cap_s", "unreachable_cap_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(name, getattr(self, name), "a negative time", "Give seconds.")
 
@@ -78,6 +87,8 @@ class RetryPolicy:
         failures: int,
         retry_after_s: float | None = None,
         uniform: Callable[[], float] = random.random,
+        *,
+        unreachable: bool = False,
     ) -> float:
         """Return how long to wait after so many failures, seconds.
 
@@ -88,10 +99,12 @@ class RetryPolicy:
             failures: Failed requests so far, 1 or more.
             retry_after_s: What the Retry-After header asked for.
             uniform: Source of random numbers in 0..1.
+            unreachable: Whether there is no connection.
         """
         if retry_after_s is not None:
             return retry_after_s * (1 + 0.1 * uniform())
-        return uniform() * min(self.cap_s, self.base_s * 2.0 ** min(failures - 1, 60))
+        cap = self.unreachable_cap_s if unreachable else self.cap_s
+        return uniform() * min(cap, self.base_s * 2.0 ** min(failures - 1, 60))
 
 
 @dataclass(kw_only=True)
@@ -127,8 +140,8 @@ class Verdict:
     """What a failed request means.
 
     Attributes:
-        kind: ``throttled`` and ``transient`` are asked again, ``too_large`` is asked for in
-            pieces, the others end the run.
+        kind: ``throttled``, ``unreachable`` and ``transient`` are asked again, ``too_large`` is
+            asked for in pieces, the others end the run.
         message: What the service or the connection said.
         status: HTTP status, or None where there was no answer.
         retry_after_s: What the Retry-After header asked for.
@@ -200,10 +213,14 @@ def classify(error: BaseException) -> Verdict | None:
         kind: Kind = "transient" if error.retryable else "authentication"
         return Verdict(kind=kind, message=f"the login could not be renewed: {text}")
     if isinstance(error, TransportError):
-        return Verdict(kind="transient", message=text)
+        return Verdict(kind="unreachable", message=text)
     if isinstance(error, GoogleAuthError):
         return Verdict(kind="authentication", message=text)
-    if isinstance(error, (ConnectionError, TimeoutError, TruncatedError, *_UNDECODABLE)):
+    if _CERTIFICATE.search(text):
+        return Verdict(kind="fatal", message=text)
+    if isinstance(error, ConnectionError):
+        return Verdict(kind="unreachable", message=f"{type(error).__name__}: {text}")
+    if isinstance(error, (TimeoutError, TruncatedError, *_UNDECODABLE)):
         return Verdict(kind="transient", message=f"{type(error).__name__}: {text}")
     # By name: importing ee takes a second, and whoever raised it has imported it.
     from_client = type(error).__name__ == "EEException"

@@ -68,6 +68,11 @@ def _project_remedy(text: str, spec: SessionSpec) -> str:
 
 def _request_remedy(text: str) -> str:
     lowered = text.lower()
+    if "certificate verify failed" in lowered:
+        return (
+            "A proxy may be in between that signs with its own certificate: set the environment "
+            "variable REQUESTS_CA_BUNDLE to a file with it."
+        )
     if "band pattern" in lowered or "no band" in lowered:
         return "Check `data.bands` against the collection's bands."
     if "not found" in lowered or "does not exist" in lowered:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httplib2  # ships no type information
 import requests
 from requests.adapters import HTTPAdapter
+
+from thor_geo.earthengine.policy import TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +38,20 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def _host(uri: str) -> str:
+    """Return host and port alone: the rest of an address may hold a password."""
+    parts = urlsplit(uri)
+    return parts.netloc.rpartition("@")[2]
+
+
+def _without_answer(uri: str, error: requests.exceptions.ConnectionError) -> Exception:
+    """Tell a body that came and stalled from a connection on which nothing came."""
+    # What stalls in the middle of a body reaches requests as a ConnectionError too.
+    if "Read timed out" in str(error):
+        return TimeoutError(f"no answer from {_host(uri)} in time: {error}")
+    return ConnectionError(f"{_host(uri)}: {error}")
+
+
 class Transport:
     """An httplib2-like object, as `ee.Initialize(http_transport=...)` takes it.
 
@@ -53,8 +70,12 @@ class Transport:
         # By process id; `dict.setdefault` is atomic, so no lock can be inherited in a locked state.
         # Sessions of other processes stay referenced: closing them is their owners' business.
         self._sessions: dict[tuple[int, bool], requests.Session] = {}
-        #: How many answers said that the project is in restricted mode.
-        self.restricted_answers = 0
+        self._last = threading.local()
+
+    @property
+    def restricted(self) -> bool:
+        """Whether this thread's last answer said that the project is in restricted mode."""
+        return bool(getattr(self._last, "restricted", False))
 
     def session(self, url: str) -> requests.Session:
         """Return this process's connection pool for a URL."""
@@ -95,23 +116,25 @@ class Transport:
             The answer's status and headers, and its body.
 
         Raises:
-            TimeoutError: If no connection or no bytes came in time.
-            ConnectionError: If the connection failed or the body was cut short.
+            ConnectionError: If there was no connection, or it ended before any answer came.
+            TimeoutError: If there was a connection, and no bytes came in time.
+            TruncatedError: If an answer began and was cut short.
         """
         try:
             answer = self.session(uri).request(
                 method, uri, data=body, headers=headers, timeout=self._timeout
             )
-        except requests.exceptions.Timeout as error:
-            raise TimeoutError(f"no answer from {urlsplit(uri).netloc} in time: {error}") from error
+        except requests.exceptions.ReadTimeout as error:
+            raise TimeoutError(f"no answer from {_host(uri)} in time: {error}") from error
         except (
-            requests.exceptions.ConnectionError,
             requests.exceptions.ChunkedEncodingError,
             requests.exceptions.ContentDecodingError,
         ) as error:
-            raise ConnectionError(f"{urlsplit(uri).netloc}: {error}") from error
-        if "parallelism_restricted=true" in answer.headers.get(QUOTA_HEADER, ""):
-            self.restricted_answers += 1
+            raise TruncatedError(f"{_host(uri)}: {error}") from error
+        except requests.exceptions.ConnectionError as error:  # a time-out of connecting as well
+            raise _without_answer(uri, error) from error
+        restricted = "parallelism_restricted=true" in answer.headers.get(QUOTA_HEADER, "")
+        self._last.restricted = restricted
         fields = {name.lower(): value for name, value in answer.headers.items()}
         fields["status"] = str(answer.status_code)
         response = httplib2.Response(fields)

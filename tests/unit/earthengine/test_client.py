@@ -12,7 +12,7 @@ from thor_geo.errors import BlockError, EarthEngineError, ProjectError
 
 
 class Transport:
-    restricted_answers = 0
+    restricted = False
 
 
 class FakeSession(Session):
@@ -134,12 +134,86 @@ def test_a_bug_comes_out_as_it_is() -> None:
         client().call(request(ZeroDivisionError(), "never"), "x", FetchStats())
 
 
-def test_restricted_mode_halves_the_budget_though_answers_succeed() -> None:
+class Clock:
+    """A time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def endless(kind: str) -> Callable[[], Any]:
+    def ask() -> Any:
+        raise AnswerError(kind)
+
+    return ask
+
+
+def at(clock: Clock, **settings: Any) -> Client:
+    return Client(FakeSession(), sleep=clock.sleep, uniform=lambda: 1.0, clock=clock, **settings)
+
+
+def test_a_lost_connection_has_five_minutes_and_not_a_number_of_tries() -> None:
+    clock, stats = Clock(), FetchStats()
+    with pytest.raises(
+        BlockError, match=r"no connection to .* for block x, for 300 s and 34 tries"
+    ):
+        at(clock).call(endless("unreachable"), "block x", stats)
+    assert sum(clock.waits) == 300
+    assert max(clock.waits) == 10
+    assert stats.requests == 34
+
+
+def test_a_service_gone_for_a_minute_fails_nothing() -> None:
+    clock = Clock()
+
+    def ask() -> str:
+        if clock.now < 160:
+            raise AnswerError("unreachable")
+        return "pixels"
+
+    assert at(clock).call(ask, "x", FetchStats()) == "pixels"
+    assert clock.now <= 170
+
+
+def test_the_time_for_a_lost_connection_begins_anew_after_an_answer() -> None:
+    clock = Clock()
+
+    def ask() -> str:
+        if clock.now < 350:
+            raise AnswerError("unreachable")
+        if clock.now < 360:
+            raise AnswerError("throttled", retry_after_s=10)
+        if clock.now < 600:
+            raise AnswerError("unreachable")
+        return "pixels"
+
+    assert at(clock).call(ask, "x", FetchStats()) == "pixels"
+
+
+def test_lost_connections_do_not_use_up_the_tries_of_other_failures() -> None:
+    ask = request(*[AnswerError("unreachable"), AnswerError("transient")] * 5, "pixels")
+    assert client().call(ask, "x", FetchStats()) == "pixels"
+
+
+def test_restricted_mode_halves_the_budget_once_and_holds_it_though_answers_succeed() -> None:
     session = FakeSession()
     one = client(session=session, concurrency=8)
-    session.transport.restricted_answers = 1
-    one.call(request("pixels"), "x", FetchStats())
+    session.transport.restricted = True
+    for _ in range(100):
+        one.call(request("pixels"), "x", FetchStats())
     assert one.limiter.limit == 4
+    session.transport.restricted = False
+    for _ in range(100):
+        one.call(request("pixels"), "x", FetchStats())
+    assert one.limiter.limit == 8
 
 
 def test_connecting_is_retried_like_any_request() -> None:

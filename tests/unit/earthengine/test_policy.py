@@ -69,11 +69,13 @@ def test_the_status_decides_what_happens_next(status: int, text: str, kind: str)
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (ConnectionResetError("reset"), "transient"),
+        (ConnectionResetError("reset"), "unreachable"),
+        (ConnectionError("Failed to resolve 'earthengine'"), "unreachable"),
+        (ConnectionError("SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), "fatal"),
         (TimeoutError("slow"), "transient"),
         (TruncatedError("12 bytes"), "transient"),
         (json.JSONDecodeError("cut", "{", 1), "transient"),
-        (TransportError("no route to the token server"), "transient"),
+        (TransportError("no route to the token server"), "unreachable"),
         (RefreshError("invalid_grant"), "authentication"),
         (RefreshError("try later", retryable=True), "transient"),
         (ee.EEException("ee.Initialize: no project found. Call with project="), "project"),
@@ -129,6 +131,11 @@ def test_waits_double_up_to_the_cap_with_full_jitter() -> None:
     assert policy.wait(10_000, None, lambda: 1.0) == 120
 
 
+def test_a_service_that_is_back_is_noticed_within_ten_seconds() -> None:
+    waits = [RetryPolicy().wait(k, None, lambda: 1.0, unreachable=True) for k in range(1, 9)]
+    assert waits == [1, 2, 4, 8, 10, 10, 10, 10]
+
+
 def test_retry_after_is_honoured_in_full_even_beyond_the_cap() -> None:
     policy = RetryPolicy(cap_s=120)
     assert policy.wait(1, 300, lambda: 0.0) == 300
@@ -136,7 +143,14 @@ def test_retry_after_is_honoured_in_full_even_beyond_the_cap() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"tries": 0}, {"throttled_tries": 0}, {"base_s": -1.0}, {"cap_s": float("nan")}]
+    "bad",
+    [
+        {"tries": 0},
+        {"throttled_tries": 0},
+        {"base_s": -1.0},
+        {"cap_s": float("nan")},
+        {"unreachable_s": -1.0},
+    ],
 )
 def test_a_policy_that_could_never_work_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):

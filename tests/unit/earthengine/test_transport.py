@@ -5,10 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from thor_geo.earthengine.policy import TruncatedError
 from thor_geo.earthengine.transport import QUOTA_HEADER, Transport, is_loopback
 
 
@@ -90,9 +92,15 @@ def test_status_and_headers_reach_the_client(url: str) -> None:
     assert body.endswith(b"/429")
 
 
-def test_a_body_cut_short_is_a_connection_failure(url: str) -> None:
-    with pytest.raises(ConnectionError):
+def test_a_body_cut_short_is_told_from_a_lost_connection(url: str) -> None:
+    with pytest.raises(TruncatedError):
         transport().request(f"{url}/cut")
+
+
+def test_no_password_of_an_address_gets_into_messages() -> None:
+    with pytest.raises(ConnectionError) as caught:
+        transport().request("http://someone:secret@127.0.0.1:1/")
+    assert "secret" not in str(caught.value)
 
 
 def test_no_answer_is_not_waited_for_for_ever(url: str) -> None:
@@ -113,9 +121,14 @@ def test_nobody_listening_is_a_connection_failure() -> None:
 def test_restricted_mode_is_noticed(url: str) -> None:
     one = transport()
     one.request(f"{url}/a")
-    assert one.restricted_answers == 0
+    assert not one.restricted
     one.request(f"{url}/restricted")
-    assert one.restricted_answers == 1
+    assert one.restricted
+    # Of this thread's last answer, and of no other's.
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(lambda: one.restricted).result()
+    one.request(f"{url}/a")
+    assert not one.restricted
 
 
 def test_a_proxy_is_not_asked_for_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
