@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thor_geo.emulator import (  # imported to register their functions
@@ -23,11 +23,19 @@ class Catalog:
 
     Args:
         archives: Archive by collection id, such as ``COPERNICUS/S2_SR_HARMONIZED``.
+        hide: Ids of scenes to leave out.
     """
 
-    def __init__(self, archives: Mapping[str, Archive]) -> None:
+    def __init__(self, archives: Mapping[str, Archive], hide: Sequence[str] = ()) -> None:
         self._collections = {
-            asset_id: Collection(images=archive.as_collection(asset_id), asset_id=asset_id)
+            asset_id: Collection(
+                images=tuple(
+                    image
+                    for image in archive.as_collection(asset_id)
+                    if image.properties["system:index"] not in hide
+                ),
+                asset_id=asset_id,
+            )
             for asset_id, archive in archives.items()
         }
         self._by_id = {

@@ -33,6 +33,9 @@ NO_PERMISSION = (
 RESTRICTED = {"x-earth-engine-quota-status": "parallelism_restricted=true"}
 
 
+_EFFECTS = ("status", "headers", "drop", "reset", "hide", "delay_s")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaultRule:
     """One thing to get wrong. A request must meet every condition that is set.
@@ -40,6 +43,8 @@ class FaultRule:
     Args:
         kind: Kind of request, one of :data:`KINDS`; None for any.
         nth: Numbers of the requests of that kind, from 1.
+        after: Only requests of that kind after the first so many.
+        first_times: Only the first so many times that a request of the same content comes.
         min_pixels: Only requests of more pixels than this, to play "User memory limit exceeded."
         probability: Share of requests, 0 to 1. Drawn from seed, request and how often that request
             has come, so it does not depend on the order in which threads ask.
@@ -49,6 +54,8 @@ class FaultRule:
         message: Text of the error. ``{project}`` is replaced by the request's project.
         headers: Headers to add, also to a good answer (``Retry-After``, :data:`RESTRICTED`).
         drop: Close the connection without an answer.
+        reset: Reset the connection (TCP RST) without an answer.
+        hide: Ids of scenes that the answer knows nothing of, as if they came to the catalogue later.
         truncate: Send this share of the body, 0 to 1, and close the connection.
         delay_s: Wait before answering.
 
@@ -58,6 +65,8 @@ class FaultRule:
 
     kind: str | None = None
     nth: tuple[int, ...] = ()
+    after: int | None = None
+    first_times: int | None = None
     min_pixels: int | None = None
     probability: float | None = None
     seed: int = 0
@@ -66,11 +75,14 @@ class FaultRule:
     message: str = "Fault plan."
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: bool = False
+    reset: bool = False
+    hide: tuple[str, ...] = ()
     truncate: float | None = None
     delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nth", tuple(self.nth))
+        object.__setattr__(self, "hide", tuple(self.hide))
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"`kind={self.kind!r}` is unknown. Choose one of {KINDS}.")
         if self.probability is not None and not 0 <= self.probability <= 1:
@@ -83,9 +95,12 @@ class FaultRule:
             raise ValueError(f"`delay_s={self.delay_s}`, `times={self.times}` must be positive.")
         if min(self.nth, default=1) < 1:
             raise ValueError(f"`nth={self.nth}` counts from 1.")
-        effects = (self.status, self.headers, self.drop, self.truncate is not None, self.delay_s)
-        if not any(effects):
-            raise ValueError("A rule needs one of status, headers, drop, truncate and delay_s.")
+        for name in ("after", "first_times"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}={value}` counts from 1.")
+        if not any(bool(getattr(self, name)) for name in _EFFECTS) and self.truncate is None:
+            raise ValueError(f"A rule needs one of truncate, {', '.join(_EFFECTS)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +187,10 @@ class FaultCounter:
         if rule.kind not in (None, kind) or (rule.times and self._applied[index] >= rule.times):
             return False
         if rule.nth and self._seen[rule.kind] not in rule.nth:
+            return False
+        if rule.after is not None and self._seen[rule.kind] <= rule.after:
+            return False
+        if rule.first_times is not None and repeat > rule.first_times:
             return False
         if rule.min_pixels is not None and pixels <= rule.min_pixels:
             return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import struct
 import sys
 import threading
 import time
@@ -28,6 +30,9 @@ DEFAULT_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 MAX_CONCURRENT = 40
 #: Google's front ends refuse longer request bodies.
 MAX_BODY_BYTES = 10 * 2**20
+
+#: Of SO_LINGER: on, for 0 s.
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 _ROUTES = {
     "GET": {
@@ -147,12 +152,15 @@ class EmulatorServer:
         """Stop serving, whatever happened; exceptions pass."""
         self.stop()
 
-    def answer(self, kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
+    def answer(
+        self, kind: str, body: Mapping[str, Any], hide: tuple[str, ...] = ()
+    ) -> tuple[bytes, str]:
         """Compute the answer to a request.
 
         Args:
             kind: ``value:compute`` or ``image:computePixels``.
             body: The decoded request.
+            hide: Ids of scenes to know nothing of.
 
         Returns:
             Body and content type.
@@ -161,7 +169,8 @@ class EmulatorServer:
             RequestError: If the request is refused.
         """
         with self._slots:
-            value = self.catalog.evaluate(body.get("expression"))
+            catalog = Catalog(self.archives, hide) if hide else self.catalog
+            value = catalog.evaluate(body.get("expression"))
             if kind == "image:computePixels":
                 return compute_pixels(value, body)
             unknown = set(body) - {"expression", "workloadTag"}
@@ -175,6 +184,14 @@ class _Server(ThreadingHTTPServer):
     # The default backlog of 5 would refuse connections before the emulator could answer 429.
     request_queue_size = 256
     emulator: EmulatorServer
+
+    def shutdown_request(self, request: Any) -> None:
+        # An orderly end before the close would reach the client in place of the reset.
+        linger = request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGER))
+        if linger == _NO_LINGER:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client that goes away is its own business; anything else is a bug worth a traceback.
@@ -223,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if rule and rule.status is not None:
                     message = rule.message.replace("{project}", project)
                     raise RequestError(message, rule.status)
-                content, content_type = self._answer(kind, body)
+                content, content_type = self._answer(kind, body, rule.hide if rule else ())
                 status = 200
             except RequestError as error:
                 status, content, content_type = error.code, error.body(), "application/json"
@@ -233,13 +250,19 @@ class _Handler(BaseHTTPRequestHandler):
                 failure = RequestError(f"The emulator failed: {error!r}", 500)
                 status, content, content_type = 500, failure.body(), "application/json"
             record.status, record.fault = status, rule is not None
-            if rule and rule.drop:
+            if rule and (rule.drop or rule.reset):
                 record.status = 0
                 self.close_connection = True
+                if rule.reset:
+                    self._reset()
                 return
             record.bytes_out = len(content)
             cut = None if rule is None else rule.truncate
             self._send(status, content, content_type, extra, cut)
+
+    def _reset(self) -> None:
+        # Not to linger: the kernel then resets the connection instead of ending it in order.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
     def _route(self) -> tuple[str, str]:
         path = self.path.split("?")[0]
@@ -261,7 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(delay)
         return rule
 
-    def _answer(self, kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
+    def _answer(
+        self, kind: str, body: Mapping[str, Any], hide: tuple[str, ...]
+    ) -> tuple[bytes, str]:
         if kind == "discovery":
             return discovery_document(), "application/json"
         if kind == "algorithms":
@@ -270,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RequestError(
                 f"{self.command} {self.path} is not supported by the Earth Engine emulator.", 404
             )
-        return self.server.emulator.answer(kind, body)
+        return self.server.emulator.answer(kind, body, hide)
 
     def _send(
         self,

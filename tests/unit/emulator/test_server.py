@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,9 @@ def _post(
 
 def test_listens_on_loopback_only(server: EmulatorServer) -> None:
     assert server._http.server_address[0] == "127.0.0.1"
+    # A server on all interfaces would answer here (Linux), or at least not refuse at once.
+    with pytest.raises(OSError, match=r"refused|assign|unreachable|timed out"):
+        socket.create_connection(("127.0.0.2", int(server.url.rsplit(":", 1)[1])), timeout=5)
 
 
 def test_connections_are_kept_alive_also_after_errors(server: EmulatorServer) -> None:
@@ -138,6 +142,32 @@ def test_dropped_connections_and_truncated_bodies(server: EmulatorServer) -> Non
     assert [request.status for request in server.statistics.log][-2:] == [0, 200]
 
 
+def test_connections_are_reset(server: EmulatorServer) -> None:
+    server.set_faults(FaultPlan(rules=(FaultRule(reset=True, nth=(1,)),)))
+    with pytest.raises(ConnectionResetError):
+        _post(server)
+    assert server.statistics.log[-1].status == 0
+    assert _post(server)[0] == 200
+
+
+def test_rules_for_requests_after_the_first_few(server: EmulatorServer) -> None:
+    server.set_faults(FaultPlan(rules=(FaultRule(kind="value:compute", after=2, status=401),)))
+    assert [_post(server)[0] for _ in range(4)] == [200, 200, 401, 401]
+
+
+def test_rules_for_the_first_times_of_each_request(server: EmulatorServer) -> None:
+    other = {"expression": {"values": {"0": {"constantValue": 2}}, "result": "0"}}
+    server.set_faults(FaultPlan(rules=(FaultRule(first_times=1, status=503),)))
+    asked = [_post(server, body)[0] for body in (None, other, None, other)]
+    assert asked == [503, 503, 200, 200]
+
+
+def test_scenes_that_reach_the_catalogue_later(server: EmulatorServer) -> None:
+    server.set_faults(FaultPlan(rules=(FaultRule(nth=(1,), hide=("a",)),)))
+    size = ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED").size()
+    assert [size.getInfo(), size.getInfo()] == [0, 1]
+
+
 def test_the_client_survives_what_the_fault_plan_broke(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +240,7 @@ def test_fault_plans_travel_as_json(tmp_path: Path) -> None:
         ('{"rules": [{"statuss": 503}]}', "unknown key 'statuss'"),
         ('{"rules": [{"kind": "tiles", "drop": true}]}', "`kind='tiles'` is unknown"),
         ('{"rules": [{"nth": [1]}]}', "A rule needs one of"),
+        ('{"rules": [{"status": 503, "after": 0}]}', "`after=0` counts from 1"),
         ('{"latency": 1}', "unknown key 'latency'"),
         ("[]", "not a valid fault plan"),
     ):
