@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ def transforms_column(tiles: Sequence[Tile]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6)
 
 
-def writer(path: Path, schema: pa.Schema, **options: Any) -> Any:
+def writer(path: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:
     """Return a `pyarrow.parquet.ParquetWriter` with zstd and this project's settings."""
     import pyarrow.parquet as pq
 

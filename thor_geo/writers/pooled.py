@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -138,20 +138,29 @@ def write_pooled(path: Path, table: pa.Table) -> None:
         path: ``pooled/<shard_id>.parquet``.
         table: From `pooled_table`.
     """
+    with replacing(path) as temporary, pooled_writer(temporary, table.schema) as out:
+        out.write_table(table)
+
+
+def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:
+    """Return a `pyarrow.parquet.ParquetWriter` for rows of `pooled_schema`.
+
+    Args:
+        where: A path or an open file.
+        schema: The columns.
+        **options: Further options of the writer.
+    """
     import pyarrow as pa
 
     # DuckDB cannot read byte-stream-split half floats, so those stay plain.
-    split = table.schema.field("embedding").type.value_type == pa.float32()
-    with (
-        replacing(path) as temporary,
-        writer(
-            temporary,
-            table.schema,
-            use_dictionary=list(_DICTIONARY),
-            use_byte_stream_split=["embedding.list.element"] if split else False,
-        ) as out,
-    ):
-        out.write_table(table)
+    split = schema.field("embedding").type.value_type == pa.float32()
+    return writer(
+        where,
+        schema,
+        use_dictionary=list(_DICTIONARY),
+        use_byte_stream_split=["embedding.list.element"] if split else False,
+        **options,
+    )
 
 
 def _vectors(values: npt.NDArray[Any], null: npt.NDArray[np.bool_]) -> pa.FixedSizeListArray:

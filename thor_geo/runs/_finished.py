@@ -1,0 +1,71 @@
+"""Which tiles of a run can be merged: those of shards with a marker and a pooled file."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.plan import Shard
+from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.writers.markers import Marker
+
+_AT_ONCE = 4096
+
+#: States of a tile: no row yet, a row without failure, a row that says why it failed.
+MISSING, PRODUCED, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What is there to be merged.
+
+    Attributes:
+        state: State of every tile, (n,) uint8.
+        shards_missing: Shards that are not finished.
+        first_missing: Id of the first of them, None without any.
+    """
+
+    state: npt.NDArray[np.uint8]
+    shards_missing: int
+    first_missing: str | None
+
+
+def find_finished(opened: OpenedRun) -> Finished:
+    """Read all markers, and look whether the pooled files they name are there.
+
+    Args:
+        opened: A run with pooled files.
+    """
+    state = np.zeros(len(opened.plan), dtype=np.uint8)
+    missing, first = 0, None
+    shards = iter(opened.plan.shards)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
+        while some := list(islice(shards, _AT_ONCE)):
+            for shard, marker in zip(
+                some, pool.map(lambda s: _usable(opened, s), some), strict=True
+            ):
+                if marker is None:
+                    missing, first = missing + 1, first or shard.id
+                    continue
+                state[shard.start : shard.stop] = PRODUCED
+                if marker.failed:
+                    failed = set(marker.failed_tiles)
+                    for k in range(shard.start, shard.stop):
+                        if opened.plan.tile(k).id in failed:
+                            state[k] = FAILED
+    return Finished(state=state, shards_missing=missing, first_missing=first)
+
+
+def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
+    """Return a shard's marker if it is this run's and its pooled file has the size it says."""
+    run = opened.run
+    marker = Marker.read(run.marker_of(shard))
+    if marker is None or not opened.fits(marker, shard):
+        return None
+    path = run.pooled_of(shard)
+    output = marker.outputs.get(path.relative_to(run.path).as_posix())
+    return marker if output is not None and output.matches(path) else None

@@ -1,0 +1,240 @@
+"""Checking one shard: its marker, the files it names, and its list of failed tiles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thor_geo.plan import Plan, Shard
+from thor_geo.runs._faults import Fault, Kind, some
+from thor_geo.runs._maps import MapsExpected, check_map
+from thor_geo.runs._rows import Rows, RowsExpected, check_rows
+from thor_geo.writers.markers import Marker
+from thor_geo.writers.rundir import RunDirectory
+
+# A shard that is rewritten while it is looked at is looked at again, so many times at most.
+_LOOKS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What all shards of a run have in common; picklable.
+
+    Attributes:
+        path: The run directory.
+        fingerprint: Of the run.
+        rows: What its pooled files are; None where it has none.
+        grid: Whether it has maps.
+        maps: What they are; None where it has none, or the store's metadata is damaged.
+    """
+
+    path: Path
+    fingerprint: str
+    rows: RowsExpected | None
+    grid: bool
+    maps: MapsExpected | None
+
+
+@dataclass(kw_only=True)
+class Checked:
+    """What was found in some shards.
+
+    Attributes:
+        shards: Shards with a marker.
+        ok: Tiles with an embedding, as markers say.
+        empty: Tiles without any observation.
+        failed: Tiles that could not be produced.
+        faults: What is wrong.
+    """
+
+    shards: int = 0
+    ok: int = 0
+    empty: int = 0
+    failed: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, other: Checked) -> None:
+        """Add what was found in other shards."""
+        self.shards += other.shards
+        self.ok, self.empty = self.ok + other.ok, self.empty + other.empty
+        self.failed += other.failed
+        self.faults += other.faults
+
+
+def check_shard(expected: Expected, plan: Plan, shard: Shard) -> Checked:
+    """Check everything about one shard; a job may be writing it.
+
+    Args:
+        expected: What all shards have in common.
+        plan: A plan that holds the shard.
+        shard: The shard.
+    """
+    run = RunDirectory(expected.path)
+    for _ in range(_LOOKS):
+        before = _bytes(run.marker_of(shard))
+        checked = _look(run, expected, plan, shard, before)
+        if not checked.faults or _bytes(run.marker_of(shard)) == before:
+            break
+    return checked
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _look(
+    run: RunDirectory, expected: Expected, plan: Plan, shard: Shard, content: bytes | None
+) -> Checked:
+    checked = Checked()
+
+    def fault(kind: Kind, file: Path, reason: str) -> None:
+        name = file.relative_to(run.path).as_posix()
+        checked.faults.append(Fault(kind=kind, file=name, reason=reason))
+
+    path = run.marker_of(shard)
+    if content is None:
+        missing = "cannot be read" if path.exists() else "missing"
+        fault("unfinished", path, f"{missing}: the shard's {len(shard)} tiles are not done")
+        return checked
+    marker = Marker.read(path)
+    if marker is None:
+        fault("marker", path, "cannot be read as a marker")
+        return checked
+    checked.shards, checked.ok = 1, marker.ok
+    checked.empty, checked.failed = marker.empty, marker.failed
+    if marker.fingerprint != expected.fingerprint:
+        fault("marker", path, "belongs to another run (its fingerprint differs)")
+        return checked
+    for reason in _marker_problems(marker, plan, shard):
+        fault("marker", path, reason)
+    if checked.faults:
+        return checked
+    files = {}
+    if expected.rows is not None:
+        files[run.pooled_of(shard)] = "pooled"
+    if expected.maps is not None and shard.epsg in expected.maps.zones:
+        files[expected.maps.file_of(shard)] = "map"
+    names = {file.relative_to(run.path).as_posix() for file in files}
+    if expected.grid and "map" not in files.values():  # the store's own fault is told elsewhere
+        names |= {name for name in marker.outputs if name.startswith(f"{run.grid.name}/")}
+    if set(marker.outputs) != names:
+        other = sorted(set(marker.outputs) ^ names)
+        fault("marker", path, f"names other files than the run writes: {some(other)}")
+        return checked
+    rows: Rows | None = None
+    for file, what in files.items():
+        output = marker.outputs[file.relative_to(run.path).as_posix()]
+        problem = _content_problem(file, output.size, output.sha256)
+        if problem:
+            fault("file", file, problem)
+        elif what == "pooled" and expected.rows is not None:
+            rows, found = check_rows(file, plan, shard, expected.rows)
+            for kind, reason in found:
+                fault(kind, file, reason)
+        elif what == "map" and expected.maps is not None:
+            without = {*marker.empty_tiles, *marker.failed_tiles}
+            for kind, reason in check_map(expected.maps, plan, shard, without):
+                fault(kind, file, reason)
+    if rows is not None:
+        for reason in _disagreements(marker, rows, plan, shard):
+            fault("marker", path, reason)
+    _check_failures(run, marker, rows, plan, shard, checked)
+    return checked
+
+
+def _content_problem(path: Path, size: int, sha256: str) -> str | None:
+    """Return how a file differs from what its marker says, None where it does not."""
+    from thor_geo.writers._files import sha256_of
+
+    try:
+        found = path.stat().st_size
+        if found != size:
+            return f"has {found:,} bytes, the marker says {size:,}"
+        if sha256_of(path) != sha256:
+            return "its content is not what the marker says (sha256 differs)"
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return None
+
+
+def _marker_problems(marker: Marker, plan: Plan, shard: Shard) -> Iterator[str]:
+    if marker.shard_id != shard.id:
+        yield f"is that of shard {marker.shard_id[:80]}"
+        return
+    if marker.tiles != len(shard):
+        yield f"counts {marker.tiles} tiles, the plan has {len(shard)}"
+    if marker.ok + marker.empty + marker.failed != marker.tiles:
+        yield (
+            f"{marker.ok} ok, {marker.empty} empty and {marker.failed} failed are not "
+            f"{marker.tiles} tiles"
+        )
+    ids = {tile.id for tile in plan.tiles(range(shard.start, shard.stop))}
+    for what, count, named in (
+        ("empty", marker.empty, marker.empty_tiles),
+        ("failed", marker.failed, marker.failed_tiles),
+    ):
+        if len(set(named)) != count or len(named) != count:
+            yield f"counts {count} {what} tiles and names {len(set(named))}"
+        if not set(named) <= ids:
+            yield f"names {what} tiles that are not the shard's: {some(sorted(set(named) - ids))}"
+    if len(marker.observations_mean) != len(shard):
+        yield f"has {len(marker.observations_mean)} mean observations for {len(shard)} tiles"
+
+
+def _disagreements(marker: Marker, rows: Rows, plan: Plan, shard: Shard) -> Iterator[str]:
+    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
+        found = {tile for tile, word in zip(ids, rows.status, strict=True) if word == what}
+        if found != set(named):
+            yield f"names {len(named)} {what} tiles, the rows have {len(found)} (or others)"
+    # A failed tile may have seen scenes, and its row names none.
+    named_scenes = set(marker.scenes)
+    if not (rows.scenes <= named_scenes and (marker.failed or rows.scenes == named_scenes)):
+        yield f"names {len(named_scenes)} scenes, the rows have {len(rows.scenes)} (or others)"
+
+
+def _check_failures(
+    run: RunDirectory,
+    marker: Marker,
+    rows: Rows | None,
+    plan: Plan,
+    shard: Shard,
+    checked: Checked,
+) -> None:
+    """Compare failures/<shard_id>.jsonl with marker and rows, and tell the failed tiles."""
+    path = run.failures_of(shard)
+    name = path.relative_to(run.path).as_posix()
+    content = _bytes(path)
+    if content is None and not marker.failed:
+        return
+    try:
+        records = [json.loads(line) for line in (content or b"").splitlines()]
+        listed = {str(record["tile_id"]): str(record["error"]) for record in records}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        checked.faults.append(
+            Fault(kind="failures", file=name, reason=f"cannot be read ({error!r:.200})")
+        )
+        return
+    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    told = {} if rows is None else dict(zip(ids, rows.error, strict=True))
+    if content is None:
+        reason: str | None = f"missing: the marker names {marker.failed} failed tiles"
+    elif set(listed) != set(marker.failed_tiles) or len(records) != marker.failed:
+        reason = f"lists {len(records)} failed tiles, the marker names {marker.failed} (or others)"
+    elif rows is not None and any(told[tile] != error for tile, error in listed.items()):
+        reason = "its errors are not those of the rows"
+    else:
+        reason = None
+    if reason is not None:
+        checked.faults.append(Fault(kind="failures", file=name, reason=reason))
+        return
+    checked.faults += [
+        Fault(kind="failed", file=name, reason=f"{tile}: {error}") for tile, error in listed.items()
+    ]

@@ -1,0 +1,106 @@
+"""A run as its directory tells it: run.json and plan.parquet, read and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.plan import Plan, Shard
+from thor_geo.specs import TemporalSpec
+from thor_geo.writers.markers import Marker
+from thor_geo.writers.rundir import RunDirectory
+from thor_geo.writers.shard import Dtype
+
+#: Threads that read small files: more than cores, as they wait for the file system.
+THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedRun:
+    """A run of which run.json and plan.parquet are readable and fit each other.
+
+    Attributes:
+        run: The run directory.
+        plan: Its plan.
+        fingerprint: Fingerprint that every output carries.
+        pooled: Whether the run writes vectors.
+        grid: Whether the run writes maps.
+        dtype: Of the embeddings on disk.
+        window: Time window of the composites.
+        document: The content of run.json.
+    """
+
+    run: RunDirectory
+    plan: Plan
+    fingerprint: str
+    pooled: bool
+    grid: bool
+    dtype: Dtype
+    window: TemporalSpec
+    document: Mapping[str, Any]
+
+    def fits(self, marker: Marker, shard: Shard) -> bool:
+        """Return whether a marker is this run's and this shard's; tiles may have failed."""
+        return (
+            marker.fingerprint == self.fingerprint
+            and marker.shard_id == shard.id
+            and marker.tiles == len(shard) == marker.ok + marker.empty + marker.failed
+        )
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_run(path: str | Path) -> OpenedRun:
+    """Open a run directory for reading; nothing in it is written.
+
+    Args:
+        path: The directory.
+
+    Raises:
+        RunDirectoryError: If it is no run, or run.json or plan.parquet cannot be read, or they are
+            not of one run.
+    """
+    run = RunDirectory(path)
+    document = run.document()
+    settings = document["settings"]
+    try:
+        output = settings["output"]
+        pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
+        window = TemporalSpec.range(str(settings["data"]["start"]), str(settings["data"]["end"]))
+        digest, fingerprint = document["plan"]["digest"], document["fingerprint"]
+        if not (isinstance(pooled, bool) and isinstance(grid, bool) and dtype in get_args(Dtype)):
+            raise ValueError(f"settings.output is {output}")
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RunDirectoryError(
+            f"`{run.run_json}` does not describe a run ({problem}). Restore it; rerunning the "
+            "command that made it writes it anew if it is deleted."
+        ) from error
+    if not run.plan_parquet.exists():
+        raise RunDirectoryError(
+            f"`{run.path}` has no plan.parquet yet: the run is just starting, or stopped while it "
+            "did. Try again, or run the same `thor-geo predict` command."
+        )
+    plan = run.plan()
+    if plan.digest != digest:
+        raise RunDirectoryError(
+            f"`{run.plan_parquet}` is not the plan that `{run.run_json.name}` names. Delete it and "
+            "run the same `thor-geo predict` command, which writes it anew."
+        )
+    return OpenedRun(
+        run=run,
+        plan=plan,
+        fingerprint=str(fingerprint),
+        pooled=pooled,
+        grid=grid,
+        dtype=dtype,
+        window=window,
+        document=document,
+    )

@@ -1,0 +1,245 @@
+"""Counting a run's markers: what is done, how fast, and what failed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from thor_geo.plan import Shard
+from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.writers.markers import Marker
+
+# The rate is that of the last quarter of an hour; where shards are slower, of the last few.
+_WINDOW_S = 900.0
+_FEWEST = 5
+# A run seems to go on while its newest marker is younger than ten minutes, or ten usual shards.
+_QUIET_S = 600.0
+_QUIET_SHARDS = 10
+# Markers read together.
+_AT_ONCE = 4096
+# Different messages that are counted; the rest is "other".
+_MESSAGES = 1000
+#: What a marker says of fetching, summed over markers.
+COSTS = ("requests", "retries", "splits", "bytes", "seconds", "seconds_waiting")
+
+# Ids of tiles and blocks: messages that differ in them alone are one message.
+_IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A tile that failed.
+
+    Attributes:
+        tile: Its id.
+        error: Why.
+    """
+
+    tile: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What the markers of a run say.
+
+    Attributes:
+        shards: Shards of the plan.
+        shards_done: Those with a marker of this run and no failed tile.
+        shards_failed: Those with a marker of this run and failed tiles.
+        tiles: Tiles of the plan.
+        ok: Tiles with an embedding.
+        empty: Tiles without any observation.
+        failed: Tiles that could not be produced.
+        rate: Tiles per second over the last `rate_seconds`; None with nothing to measure.
+        rate_seconds: Time over which the rate is measured.
+        launches: Commands that finished a shard in that time.
+        newest_age: Seconds since the newest marker was written; None without any.
+        running: Whether something seems to write still: the newest marker is recent, and shards
+            are left.
+        fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
+        failures: The first failed tiles, in plan order.
+        messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
+    """
+
+    shards: int
+    shards_done: int
+    shards_failed: int
+    tiles: int
+    ok: int
+    empty: int
+    failed: int
+    rate: float | None
+    rate_seconds: float | None
+    launches: int
+    newest_age: float | None
+    running: bool
+    fetch: dict[str, float]
+    failures: tuple[Failure, ...]
+    messages: dict[str, int]
+
+    @property
+    def shards_left(self) -> int:
+        """Shards without a marker of this run."""
+        return self.shards - self.shards_done - self.shards_failed
+
+    @property
+    def left(self) -> int:
+        """Tiles without a row: neither done nor failed."""
+        return self.tiles - self.ok - self.empty - self.failed
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the tiles left take at the recent rate; None if nothing runs or is left."""
+        if not self.running or not self.rate or not self.left:
+            return None
+        return self.left / self.rate
+
+
+def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) -> Tally:
+    """Count a run's markers; folders are not listed, and memory does not grow with the files.
+
+    Args:
+        opened: The run.
+        now: The time to reckon from; None for the present.
+        first: Failed tiles to name.
+    """
+    now = now or dt.datetime.now(dt.UTC)
+    done = with_failures = ok = empty = failed = 0
+    fetch = dict.fromkeys(COSTS, 0.0)
+    finished: list[_Finished] = []
+    failures: list[Failure] = []
+    messages: Counter[str] = Counter()
+    for shard, marker in markers(opened):
+        if marker is None:
+            continue
+        done, with_failures = done + (marker.failed == 0), with_failures + (marker.failed > 0)
+        ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
+        for name in COSTS:
+            fetch[name] += _number(marker.fetch.get(name))
+        finished.append(_Finished.of(marker))
+        if marker.failed:
+            for failure in read_failures(opened.run.failures_of(shard)):
+                if len(failures) < first:
+                    failures.append(failure)
+                text = _IDS.sub("<id>", failure.error)
+                messages[text if text in messages or len(messages) < _MESSAGES else "other"] += 1
+    newest = max((one.at for one in finished), default=None)
+    age = None if newest is None else max(0.0, now.timestamp() - newest)
+    running = bool(age is not None and age < _quiet(finished) and done < len(opened.plan.shards))
+    rate, seconds, launches = _rate(finished, now.timestamp() if running else newest)
+    return Tally(
+        shards=len(opened.plan.shards),
+        shards_done=done,
+        shards_failed=with_failures,
+        tiles=len(opened.plan),
+        ok=ok,
+        empty=empty,
+        failed=failed,
+        rate=rate,
+        rate_seconds=seconds,
+        launches=launches,
+        newest_age=age,
+        running=running,
+        fetch=fetch,
+        failures=tuple(failures),
+        messages=dict(messages.most_common()),
+    )
+
+
+def markers(opened: OpenedRun) -> Iterator[tuple[Shard, Marker | None]]:
+    """Yield every shard with its marker, None where there is none that fits the run.
+
+    Args:
+        opened: The run.
+    """
+    shards, run = iter(opened.plan.shards), opened.run
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
+        while some := list(islice(shards, _AT_ONCE)):
+            found = pool.map(lambda shard: Marker.read(run.marker_of(shard)), some)
+            for shard, marker in zip(some, found, strict=True):
+                fits = marker is not None and opened.fits(marker, shard)
+                yield shard, marker if fits else None
+
+
+def read_failures(path: Path) -> Iterator[Failure]:
+    """Yield the failed tiles of a shard; none where the file is gone, which a retry explains.
+
+    Args:
+        path: ``failures/<shard_id>.jsonl``. A line that cannot be read is left out, as `validate`
+            is there to complain.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for line in lines:
+        try:
+            record = json.loads(line)
+            yield Failure(tile=str(record["tile_id"]), error=str(record["error"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """When a shard was finished (seconds since 1970), how long it took, its tiles, its launch."""
+
+    at: float
+    seconds: float
+    tiles: int
+    session: str
+
+    @classmethod
+    def of(cls, marker: Marker) -> _Finished:
+        return cls(
+            _timestamp(marker.finished_at),
+            _number(marker.compute_seconds),
+            marker.tiles,
+            str(marker.session),
+        )
+
+
+def _rate(
+    finished: Iterable[_Finished], until: float | None
+) -> tuple[float | None, float | None, int]:
+    """Return tiles per second, the seconds they were counted over, and the launches at work."""
+    latest = sorted((one for one in finished if one.at > 0), key=lambda one: one.at)
+    if until is None or not latest:
+        return None, None, 0
+    recent = [one for one in latest if one.at > until - _WINDOW_S]
+    if len(recent) < _FEWEST:
+        recent = latest[-_FEWEST:]
+    # A shard that was begun before the window counts as begun with it, unless there are too few.
+    begin = min(one.at - one.seconds for one in recent)
+    if len(recent) > _FEWEST:
+        begin = max(begin, until - _WINDOW_S)
+    seconds = max(until, recent[-1].at) - begin
+    if seconds <= 0:
+        return None, None, 0
+    launches = len({one.session for one in recent})
+    return sum(one.tiles for one in recent) / seconds, seconds, launches
+
+
+def _quiet(finished: list[_Finished]) -> float:
+    return max(_QUIET_S, _QUIET_SHARDS * median(one.seconds for one in finished))
+
+
+def _timestamp(text: object) -> float:
+    """Return seconds since 1970, 0 for what is no time."""
+    try:
+        return dt.datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

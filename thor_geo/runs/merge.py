@@ -1,0 +1,216 @@
+"""``thor-geo merge``: one GeoParquet file out of a run's shards, sorted along a Hilbert curve."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
+from thor_geo.runs._gather import Gatherer
+from thor_geo.runs._hilbert import hilbert_order
+from thor_geo.runs._opened import OpenedRun, cores, open_run
+from thor_geo.runs._overlap import redundant
+from thor_geo.runs._parts import GROUP_ROWS, PartWriter, check_target, replacing_all
+
+_EXAMPLE = """\
+example:
+  thor-geo merge out/oslo                            # out/oslo/embeddings.parquet
+  thor-geo merge out/europe --max-size 2GB           # out/europe/embeddings/part-*.parquet
+  thor-geo merge out/europe --partial --to some.parquet
+
+Rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a tile
+whose ground lies wholly in primary tiles that did not fail is left out. The same run gives the same
+bytes, in whatever order its shards were written.
+"""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What was written.
+
+    Attributes:
+        path: The file, or the folder of parts.
+        rows: Rows in it.
+        files: Files.
+        bytes: Their size.
+        failed: Rows of failed tiles.
+        left_out: Tiles left out because primary tiles hold their ground.
+        missing: Tiles of shards that are not finished.
+    """
+
+    path: Path
+    rows: int
+    files: int
+    bytes: int
+    failed: int
+    left_out: int
+    missing: int
+
+
+def main(args: Sequence[str]) -> int:
+    """Merge a run and print what was written.
+
+    Args:
+        args: Arguments after ``thor-geo merge``.
+
+    Returns:
+        0.
+
+    Raises:
+        RunDirectoryError: If the directory holds no run, or an unfinished or a damaged one.
+        ConfigError: If an argument is invalid, or the target exists.
+    """
+    parser = argparse.ArgumentParser(
+        prog="thor-geo merge",
+        description="Make one Hilbert-sorted GeoParquet file, or a few, of a run's pooled files.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    parser.add_argument("--to", type=Path, metavar="PATH", help="the file or folder to make")
+    parser.add_argument(
+        "--max-rows", type=int, metavar="N", help="a folder of parts with so many rows at most"
+    )
+    parser.add_argument(
+        "--max-size", metavar="SIZE", help="a folder of parts of about this size, e.g. 500MB, 2GB"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier merge")
+    parser.add_argument(
+        "--partial", action="store_true", help="merge what there is of an unfinished run"
+    )
+    options = parser.parse_args(args)
+    merged = merge_run(
+        open_run(options.dir),
+        to=options.to,
+        max_rows=options.max_rows,
+        max_bytes=None if options.max_size is None else parse_size(options.max_size),
+        overwrite=options.overwrite,
+        partial=options.partial,
+        progress=True,
+    )
+    notes = [
+        f"{count:,} {what}"
+        for count, what in (
+            (merged.failed, "of them failed, without an embedding"),
+            (merged.left_out, "tiles left out where zones overlap"),
+            (merged.missing, "tiles not done yet"),
+        )
+        if count
+    ]
+    files = f" in {merged.files} files" if merged.files > 1 else ""
+    text = f"{merged.path}: {merged.rows:,} rows, {merged.bytes / 1e6:,.1f} MB{files}"
+    print("; ".join([text, *notes]))
+    return 0
+
+
+def merge_run(
+    opened: OpenedRun,
+    *,
+    to: Path | None = None,
+    max_rows: int | None = None,
+    max_bytes: int | None = None,
+    overwrite: bool = False,
+    partial: bool = False,
+    progress: bool = False,
+) -> Merged:
+    """Write a run's rows in Hilbert order; the target is whole or absent.
+
+    Args:
+        opened: The run.
+        to: The file to make, or with a limit the folder of parts; None for ``embeddings.parquet``
+            or ``embeddings`` in the run directory.
+        max_rows: Most rows of a part.
+        max_bytes: Size at which a part is closed, after a whole row group.
+        overwrite: Replace an earlier merge.
+        partial: Take an unfinished run as it is.
+        progress: Whether to draw a progress bar on standard error.
+
+    Raises:
+        RunDirectoryError: If the run has no pooled files, is unfinished, or a file is damaged.
+        ConfigError: If a limit is invalid, or the target exists.
+    """
+    from tqdm import tqdm
+
+    if max_rows is not None and max_rows < 1:
+        raise ConfigError("--max-rows", max_rows, "a part would hold no row", "Give 1 or more.")
+    if max_bytes is not None and max_bytes < 1:
+        raise ConfigError("--max-size", max_bytes, "a part would hold nothing", "Give e.g. 2GB.")
+    folder = max_rows is not None or max_bytes is not None
+    target = _target(opened, to, folder=folder)
+    check_target(target, folder=folder, overwrite=overwrite)
+    finished = find_finished(opened)
+    state = finished.state
+    missing = int((state == MISSING).sum())
+    if missing and not partial:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` is unfinished: {finished.shards_missing:,} of "
+            f"{len(opened.plan.shards):,} shards and {missing:,} of {len(state):,} tiles are "
+            f"missing, the first shard is {finished.first_missing}. Finish the run with the same "
+            "`thor-geo predict` command, or merge what there is with --partial."
+        )
+    if missing == len(state):
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no finished shard: there is nothing to merge yet."
+        )
+    spare = redundant(opened.plan, state == PRODUCED)
+    keep = (state != MISSING) & ~spare
+    order = hilbert_order(opened.plan, keep)
+    gatherer = Gatherer(opened, state, order, threads=cores())
+    rows = GROUP_ROWS
+    if max_rows is not None:  # whole row groups of one size, as few as can be
+        rows = max_rows // -(-max_rows // GROUP_ROWS)
+        max_rows = max_rows // rows * rows
+    with (
+        replacing_all(target, folder=folder, overwrite=overwrite) as temporary,
+        tqdm(total=len(order), unit="row", disable=not progress, file=sys.stderr) as bar,
+    ):
+        writer = PartWriter(temporary, gatherer.schema, max_rows=max_rows, max_bytes=max_bytes)
+        for written in writer.write(gatherer.batches(rows)):
+            bar.update(written)
+    return Merged(
+        path=target,
+        rows=writer.rows,
+        files=writer.files,
+        bytes=writer.bytes,
+        failed=int((state[keep] == FAILED).sum()),
+        left_out=int(np.sum(spare & (state != MISSING))),
+        missing=missing,
+    )
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``500MB`` or ``2GiB`` means.
+
+    Raises:
+        ConfigError: If it is not of this form.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError("--max-size", text, "not a size", "Give a number and a unit, e.g. 2GB.")
+    number, unit, binary = found.groups()
+    base = 1024 if binary else 1000
+    return int(float(number) * base ** " KMGT".index(unit.upper() or " "))
+
+
+def _target(opened: OpenedRun, to: Path | None, *, folder: bool) -> Path:
+    if not opened.pooled:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no pooled files (output.pooled=false): there are no rows to "
+            "merge. Its maps are one store already: grid.zarr."
+        )
+    if to is None:
+        return opened.run.path / ("embeddings" if folder else "embeddings.parquet")
+    to = to.expanduser()
+    if opened.run.pooled.resolve() in (to.resolve(), *to.resolve().parents):
+        raise ConfigError(
+            "--to", str(to), "lies in the run's own folder of pooled files", "Give another path."
+        )
+    return to

@@ -1,0 +1,157 @@
+"""``thor-geo status``: how far a run is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from thor_geo.runs._opened import open_run
+from thor_geo.runs._tally import Tally, tally
+from thor_geo.writers.summary import duration
+
+_EXAMPLE = """\
+example:
+  thor-geo status out/oslo
+  thor-geo status out/oslo --json | jq .tiles.left
+
+Reads the markers of a run and nothing else, at any time and from anywhere. Exits with 0 for any
+run, whatever its state; with 2 if the directory holds none. `thor-geo validate` looks into the
+files.
+"""
+# Different messages of failed tiles that are shown.
+_SHOWN = 5
+
+
+def main(args: Sequence[str]) -> int:
+    """Print how far a run is.
+
+    Args:
+        args: Arguments after ``thor-geo status``.
+
+    Returns:
+        0.
+
+    Raises:
+        RunDirectoryError: If the directory holds no run.
+    """
+    parser = argparse.ArgumentParser(
+        prog="thor-geo status",
+        description="Show what of a run is done, failed and left, its rate and the time left.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="look again every so many seconds, until the run is complete",
+    )
+    options = parser.parse_args(args)
+    if options.watch is not None and not options.watch > 0:
+        parser.error("--watch: give seconds, e.g. --watch 30")
+    opened = open_run(options.dir)
+    while True:
+        found = tally(opened)
+        text = (
+            json.dumps(as_json(options.dir, found)) if options.json else str_of(options.dir, found)
+        )
+        print(text, flush=True)
+        if options.watch is None or found.shards_left == 0:
+            return 0
+        time.sleep(options.watch)
+
+
+def as_json(path: Path, found: Tally) -> dict[str, Any]:
+    """Return a tally as JSON.
+
+    Args:
+        path: The run directory.
+        found: What its markers say.
+    """
+    return {
+        "run": str(path),
+        "complete": found.shards_left == 0,
+        "running": found.running,
+        "shards": {
+            "total": found.shards,
+            "done": found.shards_done,
+            "with_failures": found.shards_failed,
+            "left": found.shards_left,
+        },
+        "tiles": {
+            "total": found.tiles,
+            "ok": found.ok,
+            "empty": found.empty,
+            "failed": found.failed,
+            "left": found.left,
+        },
+        "tiles_per_second": found.rate,
+        "rate_over_seconds": found.rate_seconds,
+        "launches": found.launches,
+        "seconds_left": found.seconds_left,
+        "seconds_since_newest": found.newest_age,
+        "fetch": found.fetch,
+        "failures": [asdict(failure) for failure in found.failures],
+        "messages": found.messages,
+    }
+
+
+def str_of(path: Path, found: Tally) -> str:
+    """Return a tally for reading.
+
+    Args:
+        path: The run directory.
+        found: What its markers say.
+    """
+    done = found.ok + found.empty
+    lines = [f"{path}: {_headline(found, done)}", ""]
+    lines.append(
+        f"  tiles     {done:,} of {found.tiles:,} done ({found.ok:,} ok, {found.empty:,} empty), "
+        f"{found.failed:,} failed, {found.left:,} left"
+    )
+    lines.append(
+        f"  shards    {found.shards_done:,} of {found.shards:,} done, {found.shards_failed:,} "
+        f"with failed tiles, {found.shards_left:,} left"
+    )
+    if found.rate is not None and found.rate_seconds is not None and found.newest_age is not None:
+        by = f", {found.launches} at work" if found.launches > 1 else ""
+        span = duration(found.rate_seconds)
+        past = "over the last" if found.running else "over its last"
+        lines.append(f"  rate      {found.rate:,.1f} tiles/s {past} {span}{by}")
+        if found.seconds_left is not None:
+            lines.append(f"  left      about {duration(found.seconds_left)} at this rate")
+        lines.append(f"  newest    shard finished {duration(found.newest_age)} ago")
+    if found.fetch["requests"]:
+        lines.append(
+            f"  fetched   {found.fetch['requests']:,.0f} requests, {found.fetch['retries']:,.0f} "
+            f"retries, {found.fetch['splits']:,.0f} splits, {found.fetch['bytes'] / 1e6:,.1f} MB, "
+            f"{duration(found.fetch['seconds_waiting'])} waiting"
+        )
+    if found.messages:
+        label = "failures"
+        for message, count in list(found.messages.items())[:_SHOWN]:
+            lines.append(f"  {label:<10}{count:,} x {message}")
+            label = ""
+        if len(found.messages) > _SHOWN:
+            lines.append(f"  {'':<10}and {len(found.messages) - _SHOWN} other messages (--json)")
+        lines.append(f"  {'first':<10}{found.failures[0].tile}: {found.failures[0].error}")
+        lines.append(f"  {'':<10}run the same command again: only shards with failures are redone")
+    return "\n".join(lines)
+
+
+def _headline(found: Tally, done: int) -> str:
+    share = f"{100 * done / found.tiles:.1f} % of the tiles are done"
+    if found.shards_left == 0:
+        return "complete" if not found.failed else "complete, except for failed tiles"
+    if found.running:
+        return f"{share}; running"
+    if found.newest_age is None:
+        return "no shard is finished yet"
+    return f"{share}; nothing seems to run"
