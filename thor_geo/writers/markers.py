@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
+from thor_geo.errors import RunDirectoryError
+from thor_geo.jsontext import parse_json
 from thor_geo.writers._files import sha256_of, write_bytes
 
 _log = logging.getLogger(__name__)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What file systems take, bytes.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096
+# Characters of a reason that a warning gives.
+_TOLD = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +110,14 @@ class Marker:
 
         Returns:
             The marker, or None where there is none. A damaged one counts as none, with a warning:
-            the shard is then made again.
+            the shard is then made again. What is returned is of the stated types, its counts
+            agree, and its outputs lie inside the run directory.
+
+        Raises:
+            RunDirectoryError: If there is something under this name that cannot be read.
         """
         try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             known = {one.name for one in fields(cls)}
             values: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -113,12 +128,98 @@ class Marker:
                 name: Output(**output) for name, output in content["outputs"].items()
             }
             values["batches"] = tuple(map(tuple, content.get("batches", ())))
-            return cls(**values)
+            marker = cls(**values)
+            marker._check()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`{path}` cannot be read ({error.strerror}). Give yourself permission to read the "
+                "run directory, or remove what is there in place of the marker."
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            _log.warning("Marker %s is damaged (%s): its shard is made again.", path, error)
+            why = str(error)[:_TOLD]
+            _log.warning("Marker %s is damaged (%s): its shard is made again.", path, why)
             return None
+        return marker
+
+    def _check(self) -> None:
+        """Refuse what `write` cannot have written.
+
+        Raises:
+            ValueError: If a value is of another type, counts disagree, or an output lies elsewhere.
+        """
+        for one in fields(self):
+            if not _KINDS[str(one.type)](getattr(self, one.name)):
+                raise ValueError(f"{one.name} is no {one.type}")
+        if self.tiles != self.ok + self.empty + self.failed:
+            raise ValueError("its counts of tiles disagree")
+        if self.tiles != len(self.observations_mean) or (
+            (self.empty, self.failed) != (len(self.empty_tiles), len(self.failed_tiles))
+        ):
+            raise ValueError("its counts and lists of tiles disagree")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, float) and math.isfinite(value)) or _is_int(value)
+
+
+def _is_inside(name: object) -> bool:
+    """Return whether a text names a file below a directory, and nowhere else."""
+    if not isinstance(name, str) or not name or "\\" in name or not name.isprintable():
+        return False
+    path = PurePosixPath(name)
+    # `as_posix` drops `.` and doubled slashes: what it changes was not written by `write`.
+    return (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and path.as_posix() == name
+        and (
+            len(name.encode()) < _LONGEST_PATH
+            and all(len(part.encode()) <= _LONGEST_NAME for part in path.parts)
+        )
+    )
+
+
+def _is_output(value: object) -> bool:
+    return (
+        isinstance(value, Output)
+        and _is_int(value.size)
+        and isinstance(value.sha256, str)
+        and _SHA256.fullmatch(value.sha256) is not None
+    )
+
+
+def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(kind, value))
+
+
+def _maps(key: Callable[[Any], bool], kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, Mapping)
+        and all(key(name) and kind(entry) for name, entry in value.items())
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+# What JSON may give for each type that a field of a marker has, as it is annotated.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "int": _is_int,
+    "float": _is_number,
+    "tuple[str, ...]": _are(_is_text),
+    "tuple[float | None, ...]": _are(lambda value: value is None or _is_number(value)),
+    "tuple[tuple[int, ...], ...]": _are(_are(_is_int)),
+    "dict[str, Output]": _maps(_is_inside, _is_output),
+    "dict[str, float]": _maps(_is_text, _is_number),
+}
 
 
 def write_failures(path: Path, failures: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import zone_name
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, create_once, sync
 from thor_geo.writers.fingerprint import JSON, differences, fingerprint, plain
@@ -168,10 +169,17 @@ class RunDirectory:
             RunDirectoryError: If it is missing or cannot be read.
         """
         try:
-            document: dict[str, Any] = json.loads(self.run_json.read_bytes())
+            document = parse_json(self.run_json.read_bytes())
+            if not isinstance(document, dict):
+                raise ValueError("it is no JSON object")
             missing = {"fingerprint", "settings", "info", "plan"} - set(document)
             if missing:
                 raise ValueError(f"it has no {', '.join(sorted(missing))}")
+            odd = [key for key in ("settings", "info", "plan") if type(document[key]) is not dict]
+            if odd or not isinstance(document["fingerprint"], str):
+                raise ValueError(f"its {(odd or ['fingerprint'])[0]} is not what a run writes")
+            if not isinstance(document["plan"].get("zones", {}), dict):
+                raise ValueError("its plan has no zones by name")
         except FileNotFoundError as error:
             raise RunDirectoryError(
                 f"`{self.path}` is no run directory: it has no run.json. Give the output.dir of a "
