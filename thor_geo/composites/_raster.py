@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
@@ -25,6 +26,10 @@ from thor_geo.grid import Block
 
 #: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
 TIFF_TILE = 288
+
+# Named when reading, too: GDAL would open whatever a file turns out to be, and some formats name
+# other files and addresses to read instead.
+_DRIVER = "GTiff"
 
 #: Datasets that a thread keeps open.
 OPEN_DATASETS = 16
@@ -59,7 +64,7 @@ def geotiff(block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]) 
     side = min(TIFF_TILE, -(-block.size // 16) * 16)
     with rasterio.MemoryFile() as memory:
         with memory.open(
-            driver="GTiff",
+            driver=_DRIVER,
             width=block.size,
             height=block.size,
             count=len(planes),
@@ -96,7 +101,7 @@ class _OpenDatasets(threading.local):
         key = (path, which)
         dataset = self.datasets.get(key)
         if dataset is None:
-            dataset = self.datasets[key] = rasterio.open(path)
+            dataset = self.datasets[key] = rasterio.open(path, driver=_DRIVER)
             if len(self.datasets) > OPEN_DATASETS:
                 self.datasets.popitem(last=False)[1].close()
         self.datasets.move_to_end(key)
@@ -106,12 +111,15 @@ class _OpenDatasets(threading.local):
 _open_datasets = _OpenDatasets()
 
 
-def read_window(path: Path, which: Identity, rows: slice, cols: slice) -> npt.NDArray[np.uint16]:
+def read_window(
+    path: Path, which: Identity, shape: tuple[int, int, int], rows: slice, cols: slice
+) -> npt.NDArray[np.uint16]:
     """Read a window of all planes.
 
     Args:
         path: The file.
         which: Its identity; another one means another file under this name.
+        shape: Planes, rows and columns that the file must have.
         rows: Rows, with start and stop.
         cols: Columns, with start and stop.
 
@@ -119,8 +127,22 @@ def read_window(path: Path, which: Identity, rows: slice, cols: slice) -> npt.ND
         Pixels (bands, rows, columns), uint16.
 
     Raises:
-        rasterio.errors.RasterioError: If the file cannot be opened or read.
+        rasterio.errors.RasterioError: If the file cannot be opened or read, or is another image.
     """
     window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-    planes: npt.NDArray[np.uint16] = _open_datasets.open(path, which).read(window=window)
+    dataset = _open_datasets.open(path, which)
+    _check(dataset, shape)
+    planes: npt.NDArray[np.uint16] = dataset.read(window=window)
     return planes
+
+
+def _check(dataset: Any, shape: tuple[int, int, int]) -> None:
+    """Refuse an image of another shape or type, and one whose tiles ask for too much memory."""
+    found = (dataset.count, dataset.height, dataset.width)
+    if found != shape:
+        raise RasterioIOError(f"it has planes, rows and columns {found} instead of {shape}")
+    if set(dataset.dtypes) != {"uint16"}:
+        raise RasterioIOError(f"it holds {', '.join(sorted(set(dataset.dtypes)))}, not uint16")
+    largest = max(TIFF_TILE, -(-max(shape[1:]) // 16) * 16)
+    if any(max(tile) > largest for tile in dataset.block_shapes):
+        raise RasterioIOError(f"its tiles are larger than {largest} px")

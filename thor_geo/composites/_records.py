@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.earthengine.recipe import canonical_sha256
+from thor_geo.jsontext import parse_json
 
 # What `link` answers on file systems without hard links (exFAT, some network and FUSE mounts).
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -145,10 +146,10 @@ def read_record(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     try:
-        content = json.loads(raw)
+        content = parse_json(raw)
         checksum = content.pop("record_sha256")
         if checksum != canonical_sha256(content):
             raise DamagedError(f"{path}: the checksum does not match")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedError(f"{path}: not a record ({error!r})") from error
+        raise DamagedError(f"{path}: not a record ({error!r:.200})") from error
     return dict(content)

@@ -57,13 +57,14 @@ class StoredBlock:
         """
         rows, cols = self._checked("rows", rows), self._checked("cols", cols)
         if self.path is None or self.which is None:
-            shape = (rows.stop - rows.start, cols.stop - cols.start)
+            window = (rows.stop - rows.start, cols.stop - cols.start)
             return (
-                np.full((len(self.bands), *shape), self.fill_value, dtype=np.uint16),
-                np.zeros(shape, dtype=np.uint8),
+                np.full((len(self.bands), *window), self.fill_value, dtype=np.uint16),
+                np.zeros(window, dtype=np.uint8),
             )
         try:
-            planes = _raster.read_window(self.path, self.which, rows, cols)
+            shape = (len(self.bands) + 1, self.block.size, self.block.size)
+            planes = _raster.read_window(self.path, self.which, shape, rows, cols)
         except RasterioError as error:
             raise BlockError(
                 f"{self.path} could not be read ({error}). If something else cleans the cache "

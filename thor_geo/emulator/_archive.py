@@ -21,7 +21,6 @@ nodata value (0 if it states none), and outside the scene.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._images import Band, Image
 from thor_geo.emulator._raster import Grid
 from thor_geo.emulator._sampling import scene_node
+from thor_geo.jsontext import parse_json
 
 FORMAT = "thor-geo-archive"
 VERSION = 1
@@ -138,7 +138,7 @@ class _Reader:
         self.index = index
         self.headers: dict[Path, _Header] = {}
         try:
-            self.content = json.loads(index.read_text(encoding="utf-8"))
+            self.content = parse_json(index.read_bytes())
         except (OSError, ValueError) as error:
             raise ArchiveError(f"{index}: not a readable JSON index ({error}).") from error
 
@@ -162,6 +162,10 @@ class _Reader:
             return [self._own(entry) if own else self._foreign(entry) for entry in entries]
         except KeyError as error:
             raise ArchiveError(f"{self.index}: a scene has no {error}.") from error
+        except ArchiveError:
+            raise
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ArchiveError(f"{self.index}: a scene is not as it should be: {error}.") from error
 
     def _own(self, entry: Mapping[str, Any]) -> Image:
         """A scene of a generated archive."""

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from thor_geo.emulator._errors import ArchiveError
+from thor_geo.jsontext import parse_json
 
 #: Kinds of requests, as rules and statistics name them.
 KINDS = ("discovery", "algorithms", "value:compute", "image:computePixels")
@@ -55,7 +56,7 @@ class FaultRule:
         headers: Headers to add, also to a good answer (``Retry-After``, :data:`RESTRICTED`).
         drop: Close the connection without an answer.
         reset: Reset the connection (TCP RST) without an answer.
-        hide: Ids of scenes that the answer knows nothing of, as if they came to the catalogue later.
+        hide: Ids of scenes that the answer knows nothing of, as if they came later.
         truncate: Send this share of the body, 0 to 1, and close the connection.
         delay_s: Wait before answering.
 
@@ -131,7 +132,7 @@ class FaultPlan:
             ArchiveError: If it cannot be read, a key is unknown or a value invalid.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = parse_json(Path(path).read_bytes())
             rules = tuple(FaultRule(**_known(rule, FaultRule)) for rule in content.pop("rules", []))
             return cls(**_known(content, FaultPlan), rules=rules)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import Lattice
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan
 from thor_geo.planning import Columns, tile_bounds
 from thor_geo.writers.geoparquet import bbox_type, geo_metadata, writer
@@ -73,7 +74,7 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
     with writer(path, schema, use_dictionary=repeating) as out:
         for start in range(0, len(plan), rows_at_once):
             stop = min(start + rows_at_once, len(plan))
-            out.write_table(pa.Table.from_arrays(_columns(plan, start, stop), schema=schema))
+            out.write_table(pa.Table.from_arrays(plan_columns(plan, start, stop), schema=schema))
 
 
 def read_plan(path: Path) -> Plan:
@@ -115,7 +116,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _footer(metadata: Mapping[bytes, bytes] | None) -> tuple[str, tuple[Lattice, ...]]:
-    content = json.loads((metadata or {}).get(b"thor_geo", b"{}"))
+    content = parse_json((metadata or {}).get(b"thor_geo", b"{}"))
     if not isinstance(content, dict) or not content.get("lattices"):
         raise ValueError("its footer names no lattices")
     lattices = []
@@ -157,8 +158,14 @@ def _integers(
     return zone.astype(np.uint8), np.ascontiguousarray(col), np.ascontiguousarray(row), primary
 
 
-def _columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
-    """Return some rows of the file."""
+def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
+    """Return some rows of the file, columns in the order of `plan_schema`.
+
+    Args:
+        plan: The plan.
+        start: First tile.
+        stop: Tile after the last.
+    """
     import pyarrow as pa
 
     zone, col, row = plan.zone[start:stop], plan.col[start:stop], plan.row[start:stop]
