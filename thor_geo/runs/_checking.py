@@ -14,7 +14,6 @@ from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan
 from thor_geo.runs._marked import Checked, Expected, check_shard
 from thor_geo.runs._opened import OpenedRun
-from thor_geo.writers.markers import Marker
 
 # Shards of a task: enough that handing it over costs nothing, few enough that cores end together.
 _AT_ONCE = 16
@@ -99,7 +98,7 @@ def dimension(opened: OpenedRun) -> int | None:
     for shard in opened.plan.shards:
         if looked == _LOOKS:
             break
-        if Marker.read(opened.run.marker_of(shard)) is None:
+        if not opened.run.marker_of(shard).exists():
             continue
         looked += 1
         try:

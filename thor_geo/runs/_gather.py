@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Shard
 from thor_geo.runs._finished import FAILED
 from thor_geo.runs._opened import OpenedRun
@@ -153,7 +153,7 @@ class Gatherer:
             # One thread: several shards are read at a time already.
             with pq.ParquetFile(path) as file:
                 table = file.read(use_threads=False)
-            fingerprint = json.loads(table.schema.metadata[b"thor_geo"])["fingerprint"]
+            fingerprint = parse_json(table.schema.metadata[b"thor_geo"])["fingerprint"]
             self._check(table, shard, fingerprint)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind
 from thor_geo.writers.georeference import array_attributes, grid_mapping
@@ -155,10 +155,10 @@ def _fault(store: Path, name: str, reason: str) -> Fault:
 def _described(store: Path) -> tuple[dict[str, Any], list[Fault]]:
     """Return the metadata of the store's embeddings by path, as its root repeats them."""
     try:
-        root = json.loads((store / "zarr.json").read_bytes())
+        root = parse_json((store / "zarr.json").read_bytes())
         repeated = root["consolidated_metadata"]["metadata"]
         return {name: array for name, array in repeated.items() if name.endswith(f"/{ARRAY}")}, []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
         return {}, [_fault(store, "zarr.json", reason)]
 
@@ -183,7 +183,7 @@ def _zone_problems(
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
         arrays: dict[str, Any] = {name: group[name] for name in (ARRAY, *_COORDINATES)}
         values = {name: np.asarray(arrays[name][...]) for name in _COORDINATES}
-        about = json.loads(str(group.attrs["thor_geo"]))
+        about = parse_json(str(group.attrs["thor_geo"]))
         same_run = about["fingerprint"] == fingerprint
     except Exception as error:  # as in `check_map`
         yield ARRAY, f"cannot be opened ({error!r:.200})"

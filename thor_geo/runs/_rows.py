@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Kind, some
 from thor_geo.specs import TemporalSpec
@@ -22,8 +22,8 @@ from thor_geo.writers.shard import Dtype
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Degrees, 0.1 mm on the ground: versions of PROJ differ in the last bits.
-_SAME_PLACE = 1e-9
+#: Degrees, 0.1 mm on the ground: versions of PROJ differ in the last bits.
+SAME_PLACE = 1e-9
 _STATUSES = frozenset({"ok", "empty", "failed"})
 
 
@@ -139,13 +139,13 @@ def _row_difference(found: list[Any], planned: list[str]) -> str:
 def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str]]:
     metadata = table.schema.metadata or {}
     try:
-        about = json.loads(metadata[b"thor_geo"])
+        about = parse_json(metadata[b"thor_geo"])
         if about["fingerprint"] != expected.fingerprint:
             yield "schema", "the footer carries the fingerprint of another run"
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         yield "schema", f"the footer's `thor_geo` is missing or damaged ({_first_line(error)})"
     try:
-        geo = json.loads(metadata[b"geo"])
+        geo = parse_json(metadata[b"geo"])
         column = geo["columns"]["geometry"]
         bounds = np.asarray(column["bbox"], dtype=np.float64)
         good = geo["primary_column"] == "geometry" and column["encoding"] == "WKB"
@@ -202,7 +202,7 @@ def _place(table: pa.Table, plan: Plan, shard: Shard) -> Iterator[tuple[Kind, st
         yield "place", f"`transform` is not the tile's in {wrong} rows"
     polygons = plan.footprints(shard.start, shard.stop)
     geometry = shapely.from_wkb(table["geometry"].to_pylist(), on_invalid="ignore")
-    same = shapely.equals_exact(geometry, polygons, tolerance=_SAME_PLACE)
+    same = shapely.equals_exact(geometry, polygons, tolerance=SAME_PLACE)
     if not same.all():
         yield "place", f"`geometry` is not the tile's footprint in {int((~same).sum())} rows"
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Shard
 from thor_geo.runs._opened import THREADS, OpenedRun
 from thor_geo.writers.markers import Marker
@@ -183,9 +183,9 @@ def read_failures(path: Path) -> Iterator[Failure]:
         return
     for line in lines:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             yield Failure(tile=str(record["tile_id"]), error=str(record["error"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             continue
 
 

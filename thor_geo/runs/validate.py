@@ -18,6 +18,7 @@ from thor_geo.runs._faults import Fault
 from thor_geo.runs._maps import open_maps
 from thor_geo.runs._marked import Checked, Expected
 from thor_geo.runs._opened import OpenedRun, cores, open_run
+from thor_geo.runs._planned import check_plan_file
 from thor_geo.runs._rows import RowsExpected
 from thor_geo.runs._strays import Temporaries, find_strays
 from thor_geo.writers.fingerprint import fingerprint
@@ -123,7 +124,28 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     if fingerprint(settings, digest) != opened.fingerprint:
         reason = "its fingerprint is not that of its settings and plan: it was edited"
         found.faults.append(Fault(kind="run", file="run.json", reason=reason))
+    found.faults += check_plan_file(opened.run.plan_parquet, opened.plan)
+    expected, faults = expect(opened)
+    found.faults += faults
+    with tqdm(total=found.tiles, unit="tile", disable=not progress, file=sys.stderr) as bar:
+        for checked, tiles in check_shards(opened, expected, workers):
+            found.checked.add(checked)
+            bar.update(tiles)
+    found.faults += found.checked.faults
+    found.faults += sorted(
+        find_strays(opened, expected.maps, found.temporaries), key=lambda fault: fault.file
+    )
+    return found
+
+
+def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
+    """Return what all shards have in common, and what is wrong with the Zarr store's metadata.
+
+    Args:
+        opened: The run.
+    """
     rows = maps = None
+    faults: list[Fault] = []
     if opened.pooled:
         rows = RowsExpected(
             fingerprint=opened.fingerprint,
@@ -133,7 +155,6 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
         )
     if opened.grid:
         maps, faults = open_maps(opened.run.grid, opened.plan, opened.dtype, opened.fingerprint)
-        found.faults += faults
     expected = Expected(
         path=opened.run.path,
         fingerprint=opened.fingerprint,
@@ -141,15 +162,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
         grid=opened.grid,
         maps=maps,
     )
-    with tqdm(total=found.tiles, unit="tile", disable=not progress, file=sys.stderr) as bar:
-        for checked, tiles in check_shards(opened, expected, workers):
-            found.checked.add(checked)
-            bar.update(tiles)
-    found.faults += found.checked.faults
-    found.faults += sorted(
-        find_strays(opened, maps, found.temporaries), key=lambda fault: fault.file
-    )
-    return found
+    return expected, faults
 
 
 def as_json(path: Path, found: Findings) -> dict[str, Any]:
