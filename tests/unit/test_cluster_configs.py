@@ -1,0 +1,210 @@
+"""If this fails, a script of configs/cluster/ or docs/clusters.md starts the wrong run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import yaml
+from torch.distributed.run import get_args_parser
+
+from thor_geo.cli import EXIT_ERROR
+from thor_geo.job import Job
+from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli
+from thor_geo.writers.signals import EXIT_SIGTERM
+
+Parse: TypeAlias = Callable[[list[str], dict[str, str]], PredictCLI]
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "configs" / "cluster").iterdir())
+RUN = "configs/gee_pooled.yaml"
+# A GPU cannot be asked for on every machine; numbers of devices and nodes stay the script's.
+ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.precision=32-true"]
+
+# What SLURM tells a job and its first process. The array's size is that of `--array=17,23`.
+SLURM = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_JOB_NAME": "thor-geo",
+    "SLURM_CPUS_PER_TASK": "8",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_NODELIST": "node[1-2]",
+}
+ARRAY = {"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "17", "SLURM_ARRAY_TASK_COUNT": "2"}
+
+# Stand-ins: srun starts its command, the others write their arguments down.
+SRUN = '#!/bin/bash\nwhile [[ "$1" == -* ]]; do shift; done\nexec "$@"\n'
+RECORD = '#!/bin/bash\nprintf "%s\\0" "$0" "$@" > "$RECORD"\n'
+
+
+def directives(script: str) -> dict[str, str]:
+    """Return a script's `#SBATCH --key=value` lines."""
+    text = (ROOT / "configs" / "cluster" / script).read_text()
+    return dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", text, re.MULTILINE))
+
+
+def slurm(script: str) -> dict[str, str]:
+    """Return the variables that SLURM sets for a script's directives."""
+    asked = directives(script)
+    nodes = int(asked.get("nodes", 1))
+    variables = {**SLURM, "SLURM_NNODES": str(nodes), "SLURM_CPUS_PER_TASK": asked["cpus-per-task"]}
+    if "ntasks-per-node" in asked:
+        variables["SLURM_NTASKS_PER_NODE"] = asked["ntasks-per-node"]
+        variables["SLURM_NTASKS"] = str(nodes * int(asked["ntasks-per-node"]))
+    else:
+        variables["SLURM_NTASKS"] = asked["ntasks"]
+    return variables
+
+
+def recorded(command: list[str], folder: Path, variables: dict[str, str]) -> tuple[str, list[str]]:
+    """Run a script with stand-ins; return which command it started last, and its arguments."""
+    for name, text in {"srun": SRUN, "thor-geo": RECORD, "torchrun": RECORD}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    record = folder / "record"
+    # SLURM variables of the machine that runs the tests would get in the way.
+    inherited = {key: value for key, value in os.environ.items() if "SLURM" not in key}
+    path = f"{folder}:{os.environ['PATH']}"
+    env = {**inherited, **variables, "PATH": path, "RECORD": str(record)}
+    subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=60)
+    name, *args = record.read_text().split("\0")[:-1]
+    return Path(name).name, args
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch) -> Parse:
+    """Return a function that parses a command's arguments as that process would."""
+
+    def parse(args: list[str], variables: dict[str, str]) -> PredictCLI:
+        for key in ("MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED", *os.environ):
+            if "SLURM" in key or key in ("MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"):
+                monkeypatch.setenv(key, "")  # restored, whatever is set by Lightning
+                monkeypatch.delenv(key)
+        for key, value in variables.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.chdir(ROOT)
+        return make_cli([*args, *ANY_MACHINE], run=False)
+
+    return parse
+
+
+def test_the_folder_holds_what_the_page_names() -> None:
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    named = set(re.findall(r"\(\.\./configs/cluster/([\w.]+)\)", page))
+    assert named == {path.name for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_is_valid_and_stops_at_the_first_error(path: Path) -> None:
+    subprocess.run(["bash", "-n", path], check=True)
+    assert "\nset -euo pipefail\n" in path.read_text()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_without_its_config_says_what_is_missing(path: Path) -> None:
+    done = subprocess.run(["bash", path], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "give the " in done.stderr
+
+
+def test_one_process_for_each_gpu_on_every_node(tmp_path: Path, parse: Parse) -> None:
+    asked, variables = directives("slurm.sbatch"), slurm("slurm.sbatch")
+    assert asked["ntasks-per-node"] == asked["gpus-per-node"]
+    script = ["bash", "configs/cluster/slurm.sbatch", RUN]
+    name, args = recorded(script, tmp_path, variables)
+    assert (name, args[0]) == ("thor-geo", "predict")
+    # Lightning refuses devices and nodes other than SLURM's.
+    cli = parse(args[1:], variables)
+    assert cli.trainer.num_devices == int(asked["gpus-per-node"])
+    assert cli.trainer.num_nodes == int(asked["nodes"])
+    assert cli.trainer.world_size == int(variables["SLURM_NTASKS"])
+    assert cli.datamodule.num_workers == int(asked["cpus-per-task"]) - 2
+    assert cli.config.data.init_args.credentials == "service_account"
+
+
+def test_a_job_of_the_array_is_the_same_part_however_many_are_submitted(
+    tmp_path: Path, parse: Parse
+) -> None:
+    asked, variables = directives("slurm_array.sbatch"), slurm("slurm_array.sbatch") | ARRAY
+    script = ["bash", "configs/cluster/slurm_array.sbatch", RUN]
+    name, args = recorded(script, tmp_path, variables)
+    assert (name, args[0]) == ("thor-geo", "predict")
+    cli = parse(args[1:], variables)
+    first, last, at_once = re.fullmatch(r"(\d+)-(\d+)%(\d+)", asked["array"]).groups()  # type: ignore[union-attr]
+    assert int(first) == 1
+    assert cli.job == Job(index=17, count=int(last), at_once=int(at_once))
+    assert cli.trainer.world_size == int(asked["ntasks"]) == int(asked["gpus-per-node"]) == 1
+    # pre-emption: started again, the log kept, and time to requeue before time is over
+    assert {"requeue", "open-mode", "signal"} <= set(asked)
+    assert asked["signal"].startswith("B:USR1@")
+
+
+def test_the_cache_is_filled_without_a_gpu(tmp_path: Path, parse: Parse) -> None:
+    variables = slurm("fetch.sbatch")
+    name, args = recorded(["bash", "configs/cluster/fetch.sbatch", RUN], tmp_path, variables)
+    assert (name, args[0]) == ("thor-geo", "fetch")
+    assert not any("gpu" in key for key in directives("fetch.sbatch"))
+    assert parse(args[1:], variables).job == Job()
+
+
+def test_torchrun_and_lightning_are_told_the_same_numbers(tmp_path: Path, parse: Parse) -> None:
+    script = ["bash", "configs/cluster/torchrun.sh", "node1", RUN]
+    name, args = recorded(script, tmp_path, {})
+    assert name == "torchrun"
+    torchrun = get_args_parser().parse_args(args)
+    assert torchrun.module
+    assert torchrun.training_script == "thor_geo"
+    assert torchrun.max_restarts == 0
+    nodes, processes = int(torchrun.nnodes), int(torchrun.nproc_per_node)
+    assert torchrun.training_script_args[0] == "predict"
+    # What torchrun tells its first process.
+    variables = {
+        "TORCHELASTIC_RUN_ID": torchrun.rdzv_id,
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(nodes * processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "node1",
+        "MASTER_PORT": "29500",
+    }
+    cli = parse(torchrun.training_script_args[1:], variables)
+    assert (cli.trainer.num_nodes, cli.trainer.num_devices) == (nodes, processes)
+    assert cli.trainer.world_size == nodes * processes
+
+
+def test_the_kubernetes_job_is_a_job_array(tmp_path: Path, parse: Parse) -> None:
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    _, job = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])  # type: ignore[index]
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert (spec["completionMode"], pod["restartPolicy"]) == ("Indexed", "Never")
+    # every index is one job, the first one 1, the last one the number of jobs
+    for index in (0, spec["completions"] - 1):
+        args = [*container["args"]]
+        for key, path in {"run": RUN, "gpu": "configs/trainer/gpu.yaml"}.items():
+            args[0] = args[0].replace(f"/etc/thor-geo/{key}.yaml", path)
+        variables = {"JOB_COMPLETION_INDEX": str(index)}
+        name, words = recorded([*container["command"], *args], tmp_path, variables)
+        assert (name, words[0]) == ("thor-geo", "predict")
+        cli = parse(words[1:], {})
+        assert cli.job == Job(
+            index=index + 1, count=spec["completions"], at_once=spec["parallelism"]
+        )
+    # every mounted folder has a volume
+    assert {v["name"] for v in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    # what each exit code leads to
+    rules = spec["podFailurePolicy"]["rules"]
+    actions = {
+        code: rule["action"]
+        for rule in rules
+        for code in rule.get("onExitCodes", {}).get("values", [])
+    }
+    assert actions == {EXIT_SIGTERM: "Ignore", EXIT_ERROR: "FailJob", EXIT_FAILED_TILES: "Count"}
+    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
