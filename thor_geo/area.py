@@ -26,6 +26,8 @@ LONLAT = "OGC:CRS84"
 # by at most L^2 tan(lat) / 8R = 0.15 m at 80 degrees.
 _EDGE_DEGREES = 0.01
 _EDGE_METRES = 500.0
+# Points of an outline with edges that short: the coastlines of the world have a tenth of it.
+_MOST_POINTS = 20_000_000
 # Half the side of the square that stands for a bare point, metres: far below a pixel.
 _POINT_M = 0.05
 
@@ -38,10 +40,26 @@ def transformer(source: str, target: str) -> pyproj.Transformer:
 
 
 def _reproject(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
-    geographic = pyproj.CRS.from_user_input(source).is_geographic
-    dense = shapely.segmentize(geometry, _EDGE_DEGREES if geographic else _EDGE_METRES)
-    change: Callable[..., Any] = transformer(source, target).transform
-    return shapely.transform(dense, lambda xy: np.column_stack(change(xy[:, 0], xy[:, 1])))
+    try:
+        geographic = pyproj.CRS.from_user_input(source).is_geographic
+        change: Callable[..., Any] = transformer(source, target).transform
+        edge = _EDGE_DEGREES if geographic else _EDGE_METRES
+        if not geometry.length / edge < _MOST_POINTS:
+            raise AreaError(
+                "area",
+                source,
+                f"its outline is {geometry.length:.3g} {'degrees' if geographic else 'm'} long",
+                "Coordinates do not fit the CRS: check crs and axis order.",
+            )
+        dense = shapely.segmentize(geometry, edge)
+        return shapely.transform(dense, lambda xy: np.column_stack(change(xy[:, 0], xy[:, 1])))
+    except pyproj.exceptions.ProjError as error:
+        raise AreaError(
+            "area",
+            source[:80],
+            f"no way from this CRS to {target} ({error})",
+            "Save the area in EPSG:4326 or in a UTM zone.",
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +273,9 @@ def _read_points(path: Path) -> npt.NDArray[np.float64]:
         raise AreaError("points", str(path), "the table is empty", "Give at least one point.")
     try:
         points = table[["lon", "lat"]].to_numpy(dtype=np.float64)
-    except ValueError as error:
+        if points.shape[1] != 2:
+            raise ValueError("columns of these names come twice")
+    except (ValueError, TypeError, OverflowError) as error:
         raise AreaError(
             "points", str(path), f"not all numbers ({error})", "Give decimal degrees."
         ) from error
@@ -276,10 +296,20 @@ def _from_file(path: Path, layer: str | None) -> Area:
         raise AreaError(
             "file", str(path), f"not readable ({error})", "Open it in QGIS to see what it holds."
         ) from error
+    if isinstance(frame, gpd.GeoDataFrame):  # without any geometry it is a plain table
+        frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise AreaError("file", str(path), "it holds no geometry", "Give polygons.")
     if frame.crs is None:
         raise AreaError("file", str(path), "it names no CRS", "Set one, e.g. with set_crs.")
-    if frame.geometry.is_empty.all() or frame.empty:
-        raise AreaError("file", str(path), "it holds no geometry", "Give polygons.")
+    others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]
+    if len(others):
+        raise AreaError(
+            "file",
+            str(path),
+            f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
+            "Give polygons; for points there is `points`.",
+        )
     broken = frame[~frame.geometry.is_valid]
     if len(broken):
         reason = shapely.is_valid_reason(broken.geometry.iloc[0])
@@ -292,4 +322,10 @@ def _from_file(path: Path, layer: str | None) -> Area:
     # Areas keep their CRS: edges that are straight in it are densified when it changes.
     code = frame.crs.to_epsg()
     crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
-    return Area(geometry=frame.geometry.union_all(), crs=crs, source="file")
+    try:
+        whole = frame.geometry.union_all()
+    except shapely.errors.GEOSException as error:
+        raise AreaError(
+            "file", str(path), f"its polygons have no union ({error})", "Dissolve them in QGIS."
+        ) from error
+    return Area(geometry=whole, crs=crs, source="file")
