@@ -64,6 +64,7 @@ class FetchCLI(PredictCLI):
         plan = data.load_plan()
         part = data.job.part(len(plan.shards))
         sampler = ShardBatchSampler(plan, data.batch_size, shards=np.asarray(part, dtype=np.int64))
+        data.connect()
         began = time.monotonic()
         try:
             prefetcher = data.feed.start(concurrency=data.job.share(data.concurrency), ahead=None)
@@ -138,6 +139,7 @@ def fetch(args: Sequence[str]) -> int:
     if {"-h", "--help"} & set(args):
         print(HELP, end="")
         return 0
-    cli = make_cli(prepared(["predict", *args[1:], *_HERE]), cli=FetchCLI)
+    sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *_HERE])]
+    cli = make_cli(cli=FetchCLI)
     assert isinstance(cli, FetchCLI)
     return EXIT_FAILED_TILES if cli.failed else 0

@@ -148,6 +148,18 @@ def test_failed_tiles_keep_a_row_and_the_next_run_makes_them(
     assert failed.embedding.isna().all()
     assert failed.error.str.contains("memory").all()
     assert list((run / "failures").glob("*.jsonl"))
+    before = outputs(run)
+
+    never = FaultPlan(
+        rules=(FaultRule(kind="image:computePixels", status=400, message="Out of memory"),)
+    )
+    with EmulatorProcess(archive, faults=never) as emulator:
+        strict = thor_geo(*quickstart, "--strict", env={"THOR_GEO_EMULATOR_URL": emulator.url})
+    assert strict.returncode == 2, strict.stderr
+    assert "BlockError" in strict.stderr
+    assert "Out of memory" in strict.stderr
+    assert "Traceback" not in strict.stderr
+    assert outputs(run) == before, "nothing written is lost"
 
     mended = thor_geo(*quickstart)
     assert mended.returncode == 0, mended.stderr

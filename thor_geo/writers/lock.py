@@ -96,7 +96,11 @@ class RunLock:
 
     @property
     def _part(self) -> str:
-        return "this run" if self._job.count == 1 else f"job {self._job} of this run"
+        return (
+            "this run"
+            if self._job.count == 1
+            else f"job {self._job.index}/{self._job.count} of this run"
+        )
 
 
 def _holder(descriptor: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ def find_todo(
     rows = np.concatenate([np.frombuffer(secrets.token_bytes(_ID_BYTES), np.uint8), row])[None]
     if world_size > 1:
         tensor = torch.from_numpy(rows[0]).to(trainer.strategy.root_device)
-        gathered: torch.Tensor = trainer.strategy.all_gather(tensor)
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what PyTorch has renamed.
+            warnings.filterwarnings("ignore", ".*all_gather is deprecated")
+            gathered: torch.Tensor = trainer.strategy.all_gather(tensor)
         rows = gathered.cpu().numpy()
     states = np.concatenate(
         [rows[k, _ID_BYTES:][: len(part(len(of), k, world_size))] for k in range(world_size)]
