@@ -12,12 +12,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 from rasterio.windows import Window
@@ -51,6 +53,11 @@ def identity(path: Path) -> Identity | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+@lru_cache(maxsize=128)
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
+
+
 def geotiff(block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]) -> bytes:
     """Return a block's planes as a GeoTIFF.
 
@@ -69,7 +76,7 @@ def geotiff(block: Block, planes: npt.NDArray[np.uint16], names: Sequence[str]) 
             height=block.size,
             count=len(planes),
             dtype="uint16",
-            crs=f"EPSG:{block.epsg}",
+            crs=_crs(block.epsg),
             transform=Affine(*block.transform),
             tiled=True,
             blockxsize=side,

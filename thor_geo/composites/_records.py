@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,30 @@ def write_atomic(
     Raises:
         OSError: If it cannot be written; then nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent if scratch is None else scratch
-    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / temporary_name(path.name)
     try:
-        _write(temporary, content, durable)
-        if replace or not _link(temporary, path):
-            temporary.replace(path)
+        _in_folder(folder, lambda: _write(temporary, content, durable))
+        _in_folder(path.parent, lambda: _name(temporary, path, replace))
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _in_folder(folder: Path, write: Callable[[], None]) -> None:
+    """Write, and make the folder only if it is missing: it is there nearly always."""
+    try:
+        write()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        write()
+
+
+def _name(temporary: Path, path: Path, replace: bool) -> None:
+    if replace or not _link(temporary, path):
+        temporary.replace(path)
 
 
 def temporary_name(name: str) -> str:

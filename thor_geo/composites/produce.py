@@ -9,7 +9,7 @@ from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, Scene, block_key, composite
+from thor_geo.earthengine.recipe import OBSERVATIONS, Scene, block_key
 from thor_geo.grid import Block
 
 
@@ -59,6 +59,9 @@ def _named(store: BlockStore, block: Block, scenes: tuple[Scene, ...]) -> tuple[
     """Return scenes with the key of their pixels, and the image; None for both without scenes."""
     if not scenes:
         return Pinned(scenes=(), block_key=None), None
-    image = composite(store.sensor, store.window, block, scenes)
+    # Loads the client, which a process that finds everything in the cache never needs.
+    from thor_geo.earthengine._expression import prepared_composite
+
+    image = prepared_composite(store.sensor, store.window, block, scenes)
     key = block_key(image, store.sensor, block, store.catalogue)
     return Pinned(scenes=scenes, block_key=key), image

@@ -261,7 +261,8 @@ class BlockStore:
         }
         with _folder.explained(self.root, len(content) + _RECORD_BYTES):
             write_atomic(path, content, scratch=self._scratch)
-            write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch)
+            # Not durable: if a crash takes the sidecar, the block is fetched again.
+            write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
         return StoredBlock(
             block=block,
             bands=self.sensor.bands,

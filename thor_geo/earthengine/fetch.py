@@ -19,7 +19,7 @@ from thor_geo.earthengine._split import (
 )
 from thor_geo.earthengine.client import Client, TooLargeError
 from thor_geo.earthengine.policy import FetchStats, TruncatedError
-from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request, parse_scenes, scene_query
+from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request, parse_scenes
 from thor_geo.errors import BlockError, EarthEngineError
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -52,10 +52,12 @@ def fetch_scenes(
     """
     import ee
 
+    from thor_geo.earthengine._expression import prepared_query
+
     stats = FetchStats() if stats is None else stats
     what = f"the scenes of block {block.id}"
     client.connect()
-    query = scene_query(sensor, window, block)
+    query = prepared_query(sensor, window, block)
     try:
         answer = client.call(lambda: ee.data.computeValue(query), what, stats)
     except TooLargeError as error:
@@ -81,7 +83,7 @@ def fetch_block(
     Args:
         client: Access to Earth Engine.
         block: The block.
-        image: An `ee.Image` of uint16 bands.
+        image: An `ee.Image` of uint16 bands, or its prepared graph.
         bands: Names of all its bands, in order.
         stats: Counts what it cost.
 
