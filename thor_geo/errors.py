@@ -7,6 +7,18 @@ Every message names the argument, its value and the remedy. Errors about setting
 from __future__ import annotations
 
 
+# Characters of what a message quotes: libraries repeat whole files in theirs.
+_LONGEST_VALUE, _LONGEST_PROBLEM = 400, 1500
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return a text of at most *longest* characters; what is left out in the middle is ``...``."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
 class ThorGeoError(Exception):
     """Base of every error that thor-geo raises on purpose."""
 
@@ -27,7 +39,8 @@ class ConfigError(ThorGeoError, ValueError):
         self.value = value
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"`{argument}={value!r}`: {problem}. {remedy}")
+        shown = shorten(f"{value!r}", _LONGEST_VALUE)
+        super().__init__(f"`{argument}={shown}`: {shorten(problem, _LONGEST_PROBLEM)}. {remedy}")
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str, str]]:
         """Pickle with the four arguments (the default would pass the message alone)."""
