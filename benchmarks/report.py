@@ -1,6 +1,6 @@
 """What a benchmark leaves behind: a table on the screen, and JSON in `results/`.
 
-python -m benchmarks.report chaos      # results/chaos_*.json -> results/chaos.md
+`python -m benchmarks.report chaos` makes results/chaos.md of results/chaos_*.json.
 """
 
 from __future__ import annotations

@@ -1,0 +1,103 @@
+"""The processes of a run, read from /proc: who they are, and how much memory they take.
+
+A run is started with a mark in its environment, which all processes that it starts inherit: so they
+are found even after their parents have died.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Environment variable of the mark.
+MARK = "THOR_GEO_CAMPAIGN"
+
+#: What a process of a run does, by a piece of its command line; `worker` and `main` look alike.
+_MODULES = {
+    "prefetch": "thor_geo.composites.prefetch_process",
+    "emulator": "thor_geo.emulator",
+    "helper": "multiprocessing.resource_tracker",
+    "launcher": "torch.distributed.run",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process.
+
+    Attributes:
+        pid: Its id.
+        parent: Its parent's.
+        role: ``main``, ``prefetch``, ``worker``, ``emulator``, ``helper`` or ``launcher``.
+        peak_kb: Largest resident set so far, kB (VmHWM).
+        private_kb: Resident pages that it shares with no file and no shared memory, kB (RssAnon).
+    """
+
+    pid: int
+    parent: int
+    role: str
+    peak_kb: int
+    private_kb: int
+
+
+def find(mark: str) -> list[Process]:
+    """Return the living processes of a run; the dead that nobody waits for left out.
+
+    Args:
+        mark: Value of the environment variable `MARK`.
+    """
+    wanted = f"{MARK}={mark}".encode()
+    # Of each: parent, command line with environment, status.
+    found: dict[int, tuple[int, bytes, dict[str, str]]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes()
+            if wanted not in environment.split(b"\0"):
+                continue
+            command = (folder / "cmdline").read_bytes() + b"\0\0" + environment
+            lines = (folder / "status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it ended meanwhile, or is not ours
+        status = dict(line.split(":", 1) for line in lines)
+        if status["State"].strip()[0] != "Z" and "VmHWM" in status:
+            found[int(folder.name)] = (int(status["PPid"]), command, status)
+    return [
+        Process(
+            pid=pid,
+            parent=parent,
+            role=_role(command, found[parent][1] if parent in found else b""),
+            peak_kb=int(status["VmHWM"].split()[0]),
+            private_kb=int(status["RssAnon"].split()[0]),
+        )
+        for pid, (parent, command, status) in sorted(found.items())
+    ]
+
+
+def _role(command: bytes, parents: bytes) -> str:
+    arguments = command.split(b"\0\0")[0].split(b"\0")
+    for role, module in _MODULES.items():
+        if any(module.encode() in argument for argument in arguments):
+            return role
+    # A worker is a fork, so it has command line and environment of its parent. A rank that
+    # Lightning started has the same command line, but its number in the environment.
+    return "worker" if command == parents else "main"
+
+
+def gone(mark: str, *, within: float, apart_from: Collection[int] = ()) -> list[Process]:
+    """Wait until a run's processes have ended; return those that have not.
+
+    Args:
+        mark: Value of the environment variable `MARK`.
+        within: Seconds to wait.
+        apart_from: Ids of processes that may stay.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        left = [process for process in find(mark) if process.pid not in apart_from]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)

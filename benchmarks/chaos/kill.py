@@ -1,0 +1,340 @@
+"""kill -9 of the main process, the prefetch process or a worker, at random moments; then resume.
+
+`python -m benchmarks.chaos.kill [--quick] [--seed N]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from benchmarks.chaos._common import (
+    Started,
+    Workspace,
+    differences,
+    end_on_sigterm,
+    kill,
+    markers,
+    message,
+    states,
+    temporaries,
+)
+from benchmarks.report import Report, Row
+
+VICTIMS = ("main", "prefetch", "worker")
+
+#: Kills in a row: whom, and when as a share of its life in the undisturbed run.
+Draws: TypeAlias = list[tuple[str, float]]
+
+# Kills of each victim, and how many of them hit a run that is already a resumed one.
+_KILLS, _AGAIN = 10, 2
+# Of the command itself after one of its children was killed, and of the others after it.
+_SECONDS_TO_END, _SECONDS_TO_VANISH = 60.0, 10.0
+_LOOK_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """The undisturbed run, in seconds from the start of the command.
+
+    Attributes:
+        lives: Begin and end of the processes, by role.
+        marked: When each marker had appeared, ascending.
+        end: When it ended.
+    """
+
+    lives: dict[str, tuple[float, float]]
+    marked: list[float]
+    end: float
+
+    def moment(self, victim: str, share: float) -> Moment:
+        """Return the moment at a share (0 to 1) of a process's life.
+
+        A run on a busy machine is slower: so the moment is told in shards done and seconds since.
+        """
+        begin, end = self.lives[victim]
+        at = begin + share * (end - begin)
+        shards = bisect_right(self.marked, at)
+        since = max(begin, self.marked[shards - 1]) if shards else begin
+        return Moment(victim=victim, share=share, shards=shards, seconds=at - since)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When to kill whom.
+
+    Attributes:
+        victim: Role of the process.
+        share: Of its life in the undisturbed run.
+        shards: Markers that must be there,
+        seconds: and how long to wait then.
+    """
+
+    victim: str
+    share: float
+    shards: int
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Kill:
+    """One kill and what followed.
+
+    Attributes:
+        victim: Role of the process.
+        moment: Seconds from the start of the command.
+        shards_done: Markers on disk.
+        code: Exit code of the command.
+        seconds: From the kill to the command's end.
+        said: Its last message.
+        orphans: Processes that outlived it.
+        done: Every marker when all had ended, by name.
+    """
+
+    victim: str
+    moment: float
+    shards_done: int
+    code: int
+    seconds: float
+    said: str
+    orphans: list[str]
+    done: dict[str, tuple[int, int, bytes]] = field(repr=False)
+
+
+def watch(started: Started, place: Workspace) -> Timeline:
+    """Wait for a command, and return what happened when."""
+    seen: dict[str, tuple[float, float]] = {}
+    marked: list[float] = []
+    while started.running:
+        now = time.monotonic() - started.began
+        for one in started.processes():
+            seen[one.role] = (seen.get(one.role, (now, now))[0], now)
+        marked += [now] * (len(markers(place.run)) - len(marked))
+        time.sleep(_LOOK_S)
+    end = time.monotonic() - started.began
+    # The main process is there from the start, even before it can be seen.
+    return Timeline(lives={**seen, "main": (0.0, end)}, marked=marked, end=end)
+
+
+def strike(started: Started, place: Workspace, moment: Moment) -> Kill | None:
+    """Kill a process of a command and wait until everything has ended.
+
+    Args:
+        started: The command.
+        place: Its workspace.
+        moment: Whom and when; of several workers the first.
+
+    Returns:
+        What happened; None if the process had ended before its moment came.
+    """
+    while started.running and not (
+        len(markers(place.run)) >= moment.shards and started.processes(moment.victim)
+    ):
+        time.sleep(_LOOK_S)
+    time.sleep(moment.seconds)
+    chosen = started.processes(moment.victim)
+    if not started.running or not chosen:
+        started.wait()
+        return None
+    shards_done, at = len(markers(place.run)), time.monotonic()
+    if not kill(chosen[0].pid):
+        started.wait()
+        return None
+    try:
+        ended = started.wait(_SECONDS_TO_END)
+        code, seconds = ended.code, time.monotonic() - at
+    except RuntimeError:  # the table says so
+        code, seconds = -999, float("inf")
+    orphans = [one.role for one in started.survivors(_SECONDS_TO_VANISH)]
+    started.destroy()
+    return Kill(
+        victim=moment.victim,
+        moment=at - started.began,
+        shards_done=shards_done,
+        code=code,
+        seconds=seconds,
+        said=message(started.said, hide=place.folder),
+        orphans=orphans,
+        done=states(place.run),
+    )
+
+
+def disturb(place: Workspace, timeline: Timeline, draws: Draws) -> list[Kill] | None:
+    """Kill a fresh run, and its continuations; None if one had ended before its moment came."""
+    place.clear()
+    kills: list[Kill] = []
+    passed = 0.0
+    for victim, share in draws:
+        # Of a continuation, the share is that of what is left.
+        passed += share * (1 - passed)
+        done = strike(place.start(), place, timeline.moment(victim, passed))
+        if done is None:
+            return None
+        kills.append(done)
+    return kills
+
+
+def trial(
+    place: Workspace, reference: Path, timeline: Timeline, draws: Draws, validates: bool
+) -> tuple[list[Row], list[str]]:
+    """Kill a fresh run, and its continuations, at given moments; then let it end.
+
+    Args:
+        place: The workspace.
+        reference: Directory of the undisturbed run.
+        timeline: Of that.
+        draws: Victim and moment as a share of its life, one for each kill.
+        validates: Whether ``thor-geo validate`` is asked, too.
+
+    Returns:
+        A row for each kill, and what does not hold.
+    """
+    while (kills := disturb(place, timeline, draws)) is None:
+        # It was faster than the undisturbed run, and over.
+        draws = [(victim, 0.95 * share) for victim, share in draws]
+    again, resumed = 1, place.finish()
+    while resumed.code != 0 and again < 3:
+        again, resumed = again + 1, place.finish()
+    final = states(place.run)
+    different = differences(place.run, reference)
+    left = temporaries(place.run, place.cache)
+    valid = place.tool("validate") if validates else None
+    rows: list[Row] = []
+    faults = []
+    for number, one in enumerate(kills):
+        redone = sum(final.get(name) != state for name, state in one.done.items())
+        what = f"{one.victim} killed at {one.moment:.1f} s"
+        last = number == len(kills) - 1
+        rows.append(
+            {
+                "killed": one.victim,
+                "at s": round(one.moment, 1),
+                "of a resumed run": "yes" if number else "",
+                "shards done": one.shards_done,
+                "exit": one.code,
+                "after s": round(one.seconds, 1),
+                "orphans": len(one.orphans),
+                "done shards made again": redone,
+                "runs until 0": again if last else "",
+                "other bytes": len(different) if last else "",
+                "validate": valid.code if last and valid is not None else "",
+                "temporaries": len(left) if last else "",
+                "said": "" if one.victim == "main" else one.said,
+            }
+        )
+        if redone:
+            faults.append(f"{what}: {redone} finished shards were made again")
+        if one.orphans:
+            faults.append(f"{what}: {', '.join(one.orphans)} outlived it")
+        if one.code == -999:
+            faults.append(f"{what}: the command did not end within {_SECONDS_TO_END:.0f} s")
+        elif one.victim != "main" and one.code != 0 and "thor-geo: " not in one.said:
+            faults.append(f"{what}: no message of its own, exit code {one.code}: {one.said}")
+        if "[with a traceback]" in one.said:
+            faults.append(f"{what}: a traceback")
+    whole = " and ".join(f"{one.victim} killed at {one.moment:.1f} s" for one in kills)
+    if resumed.code != 0:
+        faults.append(f"{whole}: the same command ends with {resumed.code}: {resumed.said[-300:]}")
+    if different:
+        faults.append(f"{whole}: {len(different)} files differ: {', '.join(different[:5])}")
+    if valid is not None and valid.code != 0:
+        faults.append(f"{whole}: validate ends with {valid.code}: {valid.said[-300:]}")
+    return rows, faults
+
+
+def moments(rng: random.Random, number: int) -> list[float]:
+    """Return random shares of a life, one in each of *number* equal parts of it, shuffled."""
+    shares = [(k + rng.random()) / number for k in range(number)]
+    rng.shuffle(shares)
+    return shares
+
+
+def plan(rng: random.Random, kills: int, again: int) -> list[Draws]:
+    """Draw the trials: each a list of kills, most of one, some of two in a row."""
+    draws = {victim: [(victim, share) for share in moments(rng, kills)] for victim in VICTIMS}
+    seconds = [draws[victim].pop() for victim in VICTIMS for _ in range(again)]
+    rng.shuffle(seconds)
+    trials = [[one] for victim in VICTIMS for one in draws[victim]]
+    rng.shuffle(trials)
+    for trial_, second in zip(trials, seconds, strict=False):
+        trial_.append(second)
+    return trials
+
+
+def run(kills: int, again: int, seed: int, *, quick: bool) -> int:
+    """Run the campaign.
+
+    Args:
+        kills: Kills of each victim.
+        again: How many of them hit a resumed run.
+        seed: Of victims' moments.
+        quick: Whether this is the short form.
+    """
+    report = Report(
+        name="chaos_kill",
+        claim=(
+            "After kill -9 of the main process, the prefetch process or a worker, the same command "
+            "ends in the bytes of the undisturbed run, and makes no finished shard again."
+        ),
+        command=f"python -m benchmarks.chaos.kill --seed {seed}",
+        quick=quick,
+    )
+    with tempfile.TemporaryDirectory(prefix="thor-geo-kill-") as folder:
+        place = Workspace(folder=Path(folder))
+        started = place.start()
+        timeline = watch(started, place)
+        undisturbed = started.wait()
+        if undisturbed.code != 0:
+            raise RuntimeError(f"The undisturbed run failed: {undisturbed.said}")
+        shards = len(markers(place.run))
+        validates = place.tool("validate").code == 0
+        reference = place.keep("reference")
+        report.figures = {
+            "seconds of the undisturbed run": round(timeline.end, 1),
+            "its shards": shards,
+            "lives of its processes, s": {
+                victim: [round(at, 1) for at in timeline.lives[victim]] for victim in VICTIMS
+            },
+        }
+        if not validates:
+            report.notes.append("`thor-geo validate` does not accept the undisturbed run, or is "
+                                "not there: not asked")  # fmt: skip
+        trials = plan(random.Random(seed), kills, again)
+        for number, draws in enumerate(trials, 1):
+            rows, faults = trial(place, reference, timeline, draws, validates)
+            report.rows.extend(rows)
+            report.faults.extend(faults)
+            for row in rows:
+                print(f"[{number}/{len(trials)}]", *(f"{k}={v}" for k, v in row.items() if v != ""))
+            for fault in faults:
+                print(f"    {fault}", flush=True)
+    ends = [row["after s"] for row in report.rows if row["killed"] != "main"]
+    report.figures["kills"] = len(report.rows)
+    report.figures["seconds from a child's death to the command's end, median and most"] = (
+        round(statistics.median(ends), 1),
+        max(ends),
+    )
+    return report.finish()
+
+
+def main() -> int:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one kill of each, nothing written")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    options = parser.parse_args()
+    end_on_sigterm()
+    kills, again = (1, 0) if options.quick else (_KILLS, _AGAIN)
+    return run(kills, again, options.seed, quick=options.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
