@@ -27,11 +27,13 @@ class Finished:
         state: State of every tile, (n,) uint8.
         shards_missing: Shards that are not finished.
         first_missing: Id of the first of them, None without any.
+        bytes: Size of the pooled files of the others.
     """
 
     state: npt.NDArray[np.uint8]
     shards_missing: int
     first_missing: str | None
+    bytes: int
 
 
 def find_finished(opened: OpenedRun) -> Finished:
@@ -41,7 +43,7 @@ def find_finished(opened: OpenedRun) -> Finished:
         opened: A run with pooled files.
     """
     state = np.zeros(len(opened.plan), dtype=np.uint8)
-    missing, first = 0, None
+    missing, first, size = 0, None, 0
     shards = iter(opened.plan.shards)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
         while some := list(islice(shards, _AT_ONCE)):
@@ -51,13 +53,14 @@ def find_finished(opened: OpenedRun) -> Finished:
                 if marker is None:
                     missing, first = missing + 1, first or shard.id
                     continue
+                size += marker.outputs[_name(opened, shard)].size
                 state[shard.start : shard.stop] = PRODUCED
                 if marker.failed:
                     failed = set(marker.failed_tiles)
                     for k in range(shard.start, shard.stop):
                         if opened.plan.tile(k).id in failed:
                             state[k] = FAILED
-    return Finished(state=state, shards_missing=missing, first_missing=first)
+    return Finished(state=state, shards_missing=missing, first_missing=first, bytes=size)
 
 
 def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
@@ -66,6 +69,9 @@ def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
     marker = Marker.read(run.marker_of(shard))
     if marker is None or not opened.fits(marker, shard):
         return None
-    path = run.pooled_of(shard)
-    output = marker.outputs.get(path.relative_to(run.path).as_posix())
-    return marker if output is not None and output.matches(path) else None
+    output = marker.outputs.get(_name(opened, shard))
+    return marker if output is not None and output.matches(run.pooled_of(shard)) else None
+
+
+def _name(opened: OpenedRun, shard: Shard) -> str:
+    return opened.run.pooled_of(shard).relative_to(opened.run.path).as_posix()

@@ -188,11 +188,11 @@ def _disagreements(marker: Marker, rows: Rows, plan: Plan, shard: Shard) -> Iter
     for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         found = {tile for tile, word in zip(ids, rows.status, strict=True) if word == what}
         if found != set(named):
-            yield f"names {len(named)} {what} tiles, the rows have {len(found)} (or others)"
+            yield f"the {len(named)} {what} tiles it names are not the {len(found)} of the rows"
     # A failed tile may have seen scenes, and its row names none.
     named_scenes = set(marker.scenes)
     if not (rows.scenes <= named_scenes and (marker.failed or rows.scenes == named_scenes)):
-        yield f"names {len(named_scenes)} scenes, the rows have {len(rows.scenes)} (or others)"
+        yield f"the {len(named_scenes)} scenes it names are not the {len(rows.scenes)} of the rows"
 
 
 def _check_failures(
@@ -222,7 +222,7 @@ def _check_failures(
     if content is None:
         reason: str | None = f"missing: the marker names {marker.failed} failed tiles"
     elif set(listed) != set(marker.failed_tiles) or len(records) != marker.failed:
-        reason = f"lists {len(records)} failed tiles, the marker names {marker.failed} (or others)"
+        reason = f"its {len(records)} tiles are not the {marker.failed} that the marker names"
     elif rows is not None and any(told[tile] != error for tile, error in listed.items()):
         reason = "its errors are not those of the rows"
     else:

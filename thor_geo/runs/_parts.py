@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
+from thor_geo.plan import Plan
 from thor_geo.writers._files import beside, sync
 from thor_geo.writers.geoparquet import geo_metadata
 from thor_geo.writers.pooled import pooled_writer
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Rows of a row group: a box of some hundred kilometres' tiles, which readers skip by its bounds.
 GROUP_ROWS = 4096
+# Tiles whose footprints are in memory at once.
+_AT_ONCE = 65_536
 
 
 @contextmanager
@@ -83,8 +87,37 @@ def check_target(target: Path, *, folder: bool, overwrite: bool) -> None:
         )
 
 
+def part_bounds(
+    plan: Plan, order: npt.NDArray[np.uint32], part_rows: int
+) -> npt.NDArray[np.float64]:
+    """Return the box around the footprints of every part's tiles.
+
+    Args:
+        plan: The plan.
+        order: Indices of the tiles to be written, in order.
+        part_rows: Rows of a part; the last has what is left.
+
+    Returns:
+        (parts, 4) west, south, east, north, degrees.
+    """
+    parts = -(-len(order) // part_rows)
+    boxes = np.full((parts, 4), np.inf)
+    boxes[:, 2:] = -np.inf
+    part = np.full(len(plan), -1, dtype=np.int32)
+    part[order] = np.arange(len(order)) // part_rows
+    for start in range(0, len(plan), _AT_ONCE):
+        stop = min(start + _AT_ONCE, len(plan))
+        chosen = part[start:stop] >= 0
+        if not chosen.any():
+            continue
+        rings, into = plan.rings(start, stop)[chosen], part[start:stop][chosen]
+        np.minimum.at(boxes[:, :2], into, rings.min(axis=1))
+        np.maximum.at(boxes[:, 2:], into, rings.max(axis=1))
+    return boxes
+
+
 class PartWriter:
-    """Writes row groups into one file, or into parts of bounded size.
+    """Writes row groups into one file, or into a folder of parts.
 
     Attributes:
         rows: Rows written.
@@ -96,76 +129,41 @@ class PartWriter:
         self,
         path: Path,
         schema: pa.Schema,
+        boxes: npt.NDArray[np.float64],
         *,
-        max_rows: int | None = None,
-        max_bytes: int | None = None,
+        part_rows: int,
+        folder: bool,
     ) -> None:
         """Initialize a new PartWriter instance.
 
         Args:
-            path: The file; with one of the limits, the folder of parts.
+            path: The file, or the folder of parts.
             schema: Columns and footer metadata.
-            max_rows: Most rows of a part, a multiple of the rows of a batch.
-            max_bytes: Size at which a part is closed, after its row group.
+            boxes: From `part_bounds`.
+            part_rows: Rows of a part, a multiple of the rows of a batch.
+            folder: Whether *path* is a folder.
         """
-        self._path, self._schema = path, schema
-        self._max_rows, self._max_bytes = max_rows, max_bytes
-        self._folder = max_rows is not None or max_bytes is not None
-        self._writer: Any = None
-        self._file: Any = None
-        self._part_rows = 0
-        self._bounds: list[np.ndarray[Any, Any]] = []
+        self._path, self._schema, self._boxes = path, schema, boxes
+        self._part_rows, self._folder = part_rows, folder
         self.rows = self.files = self.bytes = 0
 
     def write(self, batches: Iterable[pa.Table]) -> Iterator[int]:
         """Write batches, each as one row group; yields the rows of each when it is written."""
-        try:
-            for table in batches:
-                if self._writer is None:
-                    self._open()
-                self._writer.write_table(table, row_group_size=GROUP_ROWS)
-                self._bounds.append(_bounds(table))
-                self._part_rows += len(table)
-                self.rows += len(table)
-                full = self._max_rows is not None and self._part_rows >= self._max_rows
-                large = self._max_bytes is not None and self._file.tell() >= self._max_bytes
-                if full or large:
-                    self._close()
-                yield len(table)
-        finally:
-            self._close()
+        batches = iter(batches)
+        while (table := next(batches, None)) is not None:
+            path = self._path / f"part-{self.files:05d}.parquet" if self._folder else self._path
+            # The page index lets readers skip within a row group, too.
+            with pooled_writer(path, self._schema_of(self.files), write_page_index=True) as out:
+                rows = 0
+                while table is not None:
+                    out.write_table(table, row_group_size=len(table))
+                    rows, self.rows = rows + len(table), self.rows + len(table)
+                    yield len(table)
+                    table = next(batches, None) if rows < self._part_rows else None
+            self.files, self.bytes = self.files + 1, self.bytes + path.stat().st_size
 
-    def _open(self) -> None:
-        path = self._path / f"part-{self.files:05d}.parquet" if self._folder else self._path
-        self._file = path.open("wb")
-        # The page index lets readers skip within a row group, too.
-        self._writer = pooled_writer(self._file, self._schema, write_page_index=True)
-        self._part_rows, self._bounds = 0, []
-
-    def _close(self) -> None:
-        if self._writer is None:
-            return
-        writer, self._writer = self._writer, None
-        try:
-            edges, about = np.array(self._bounds), json.loads(geo_metadata(None))
-            box = [*edges[:, :2].min(axis=0).tolist(), *edges[:, 2:].max(axis=0).tolist()]
-            about["columns"]["geometry"]["bbox"] = box
-            writer.add_key_value_metadata({"geo": json.dumps(about, sort_keys=True)})
-            writer.close()
-            self.files, self.bytes = self.files + 1, self.bytes + self._file.tell()
-        finally:
-            self._file.close()
-
-
-def _bounds(table: pa.Table) -> np.ndarray[Any, Any]:
-    """Return west, south, east, north of the covering of some rows."""
-    import pyarrow.compute as pc
-
-    struct = table["bbox"].combine_chunks()
-    edges = [
-        pc.min(struct.field("xmin")),
-        pc.min(struct.field("ymin")),
-        pc.max(struct.field("xmax")),
-        pc.max(struct.field("ymax")),
-    ]
-    return np.array([edge.as_py() for edge in edges])
+    def _schema_of(self, part: int) -> pa.Schema:
+        about = json.loads(geo_metadata(None))
+        about["columns"]["geometry"]["bbox"] = self._boxes[part].tolist()
+        geo = json.dumps(about, sort_keys=True).encode()
+        return self._schema.with_metadata({**self._schema.metadata, b"geo": geo})

@@ -17,7 +17,7 @@ from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
 from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._overlap import redundant
-from thor_geo.runs._parts import GROUP_ROWS, PartWriter, check_target, replacing_all
+from thor_geo.runs._parts import GROUP_ROWS, PartWriter, check_target, part_bounds, replacing_all
 
 _EXAMPLE = """\
 example:
@@ -128,7 +128,7 @@ def merge_run(
         to: The file to make, or with a limit the folder of parts; None for ``embeddings.parquet``
             or ``embeddings`` in the run directory.
         max_rows: Most rows of a part.
-        max_bytes: Size at which a part is closed, after a whole row group.
+        max_bytes: About the size of a part, judged by the sizes of the shards.
         overwrite: Replace an earlier merge.
         partial: Take an unfinished run as it is.
         progress: Whether to draw a progress bar on standard error.
@@ -164,16 +164,22 @@ def merge_run(
     keep = (state != MISSING) & ~spare
     order = hilbert_order(opened.plan, keep)
     gatherer = Gatherer(opened, state, order, threads=cores())
-    rows = GROUP_ROWS
-    if max_rows is not None:  # whole row groups of one size, as few as can be
-        rows = max_rows // -(-max_rows // GROUP_ROWS)
-        max_rows = max_rows // rows * rows
+    group, part = GROUP_ROWS, len(order)
+    if max_bytes is not None:  # as long as rows take what they take in the shards
+        part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
+    if max_rows is not None:
+        part = min(part, max_rows)
+    if folder:  # whole row groups of one size, as few as can be
+        group = part // -(-part // GROUP_ROWS)
+        part = part // group * group
+    gatherer = Gatherer(opened, state, order, threads=cores())
     with (
         replacing_all(target, folder=folder, overwrite=overwrite) as temporary,
         tqdm(total=len(order), unit="row", disable=not progress, file=sys.stderr) as bar,
     ):
-        writer = PartWriter(temporary, gatherer.schema, max_rows=max_rows, max_bytes=max_bytes)
-        for written in writer.write(gatherer.batches(rows)):
+        boxes = part_bounds(opened.plan, order, part)
+        writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)
+        for written in writer.write(gatherer.batches(group)):
             bar.update(written)
     return Merged(
         path=target,

@@ -1,0 +1,54 @@
+"""Damage to a run that its markers vouch for: what only a look inside finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from thor_geo.plan import Shard
+from thor_geo.writers import RunDirectory
+from thor_geo.writers.markers import Output
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file."""
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def vouch(run: RunDirectory, shard: Shard, path: Path) -> None:
+    """Let the marker say that a file is as it is now."""
+    output = Output.of(path)
+    name = path.relative_to(run.path).as_posix()
+
+    def change(marker: dict[str, Any]) -> None:
+        marker["outputs"][name] = {"sha256": output.sha256, "size": output.size}
+
+    edit_json(run.marker_of(shard), change)
+
+
+def edit_rows(run: RunDirectory, shard: Shard, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a pooled file and vouch for it."""
+    path = run.pooled_of(shard)
+    pq.write_table(change(pq.ParquetFile(path).read()), path)
+    vouch(run, shard, path)
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """Return a table with other values in a column of the same type."""
+    kind = table.schema.field(name).type
+    array = values if isinstance(values, pa.Array) else pa.array(values, kind)
+    return table.set_column(table.schema.get_field_index(name), name, array)
+
+
+def with_row(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
+    """Return a table with another value in one cell."""
+    values = table[name].to_pylist()
+    values[row] = value
+    return with_column(table, name, values)
