@@ -140,8 +140,8 @@ def test_torchrun_makes_the_same_bytes(
 ) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
-            *("--master-addr=127.0.0.1", "--master-port=0"),
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            "--nproc-per-node=2",
             *("-m", "thor_geo", *quickstart, *ranks(2)),
             f"--data.cache_dir={reference / 'cache'}",
         ],
