@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,41 @@ def explained(root: Path, needed: int = 0) -> Iterator[None]:
         yield
     except OSError as error:
         raise CacheError(_message(root, needed, error)) from error
+
+
+# Threads that are in the middle of storing something. Single dict operations only, so that threads
+# need no lock and a forked child inherits none.
+_writers: dict[int, None] = {}
+
+
+@contextmanager
+def writing(root: Path, needed: int) -> Iterator[None]:
+    """Do as `explained` does, and have `wait_for_writers` wait for it.
+
+    Args:
+        root: Folder of the cache.
+        needed: Bytes that are about to be written.
+
+    Raises:
+        CacheError: In place of any OSError.
+    """
+    _writers[threading.get_ident()] = None
+    try:
+        with explained(root, needed):
+            yield
+    finally:
+        del _writers[threading.get_ident()]
+
+
+def wait_for_writers(seconds: float) -> None:
+    """Wait until no other thread of this process is storing anything, but not for ever.
+
+    Args:
+        seconds: For how long at most.
+    """
+    deadline = time.monotonic() + seconds
+    while _writers and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _message(root: Path, needed: int, error: OSError) -> str:

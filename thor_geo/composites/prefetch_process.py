@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+from thor_geo.composites._folder import wait_for_writers
 from thor_geo.composites._schedule import Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
@@ -32,6 +33,9 @@ from thor_geo.redact import redact, redact_output
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
+
+#: Seconds that blocks which have arrived get to be stored when the process ends.
+_WIND_UP_S = 2.0
 
 
 class Service:
@@ -159,6 +163,11 @@ class Service:
                 self._stats.add(count)
                 self._stats.add(cost)
 
+    def wind_up(self) -> None:
+        """Make no more requests, and let the blocks that have arrived be stored."""
+        self._client.stop()
+        wait_for_writers(_WIND_UP_S)
+
     def write_stats(self) -> None:
         """Write the statistics for the parent to read."""
         with self._stats_lock:
@@ -214,6 +223,7 @@ def main() -> None:
         try:
             service.run(stop)
         finally:
+            service.wind_up()
             service.write_stats()
         code = 0
     except Exception as error:

@@ -145,7 +145,7 @@ class BlockStore:
             "scenes": [scene.to_dict() for scene in pinned.scenes],
             "created": _now(),
         }
-        with _folder.explained(self.root, _RECORD_BYTES):
+        with _folder.writing(self.root, _RECORD_BYTES):
             if write_record(path, content, scratch=self._scratch, replace=False):
                 return pinned
             before = self.pinned(block)
@@ -259,7 +259,7 @@ class BlockStore:
             "fetch": asdict(stats),
             "created": _now(),
         }
-        with _folder.explained(self.root, len(content) + _RECORD_BYTES):
+        with _folder.writing(self.root, len(content) + _RECORD_BYTES):
             write_atomic(path, content, scratch=self._scratch)
             # Not durable: if a crash takes the sidecar, the block is fetched again.
             write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)

@@ -29,6 +29,10 @@ class TooLargeError(Exception):
     """The request exceeds the service's memory, time or size: ask for less at a time."""
 
 
+class StoppedError(Exception):
+    """The client makes no more requests: its process ends."""
+
+
 class Client:
     """A session with a budget of concurrent requests, a retry policy and a memory of sizes.
 
@@ -62,8 +66,13 @@ class Client:
         self._sleep = sleep
         self._uniform = uniform
         self._clock = clock
+        self._stopped = False
         self._restricted = False
         self._quota_lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Make no more requests: whoever asks gets a `StoppedError`."""
+        self._stopped = True
 
     def connect(self) -> None:
         """Set the session up unless it is, with retries; graphs can be built from then on.
@@ -97,6 +106,7 @@ class Client:
 
         Raises:
             TooLargeError: If less must be asked for at a time.
+            StoppedError: If `stop` was called.
             BlockError: If the service failed too often, or there was no connection for too long.
             AuthenticationError: If the login is not accepted.
             ProjectError: If the project may not be used.
@@ -106,6 +116,8 @@ class Client:
         while True:
             started = self._clock()
             with self.limiter:
+                if self._stopped:
+                    raise StoppedError(what)
                 entered = self._clock()
                 stats.seconds_waiting += entered - started
                 stats.requests += 1
