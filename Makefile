@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint clean
+.PHONY: help predict test lint chaos clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
 	@echo "make test      install, then run linters, types and tests"
+	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
 	@echo "make clean     remove the environment and what runs leave behind"
 
 $(VENV)/.created:
@@ -37,6 +38,14 @@ lint: $(VENV)/.installed-test
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Each is run whatever the others say; the disk campaign needs the right to mount (root).
+chaos: $(VENV)/.installed-test
+	failed=0; for campaign in kill determinism disk memory faults fuzz; do \
+		$(BIN)/python -m benchmarks.chaos.$$campaign || failed=1; \
+	done; \
+	$(BIN)/python -m benchmarks.report chaos || failed=1; \
+	exit $$failed
 
 clean:
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache

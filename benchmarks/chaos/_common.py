@@ -120,7 +120,7 @@ class Workspace:
 
     Attributes:
         folder: The folder.
-        settings: Keys of the command beyond those of `_QUICK`, replacing them.
+        settings: Keys of the command beyond those of `_QUICK`, replacing them; None takes one out.
         outputs_in: Where the run directory is made; None for the folder itself.
         cache_in: Likewise the block cache.
     """
@@ -153,12 +153,16 @@ class Workspace:
         """
         settings = {
             **_QUICK,
-            "data.emulator_archive": self.scenes,
+            **(
+                {}
+                if "data.emulator_archive" in self.settings
+                else {"data.emulator_archive": self.scenes}
+            ),
             **self.settings,
             "data.cache_dir": self.cache,
             "output.dir": self.run,
         }
-        keys = [f"--{key}={value}" for key, value in settings.items()]
+        keys = [f"--{key}={value}" for key, value in settings.items() if value is not None]
         return ["predict", "-c", "configs/quickstart.yaml", *keys, *more]
 
     def start(
