@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +28,7 @@ from thor_geo.composites.state import StateDir
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.session import Session
-from thor_geo.errors import BlockError
+from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.redact import redact, redact_output
 
@@ -227,13 +228,23 @@ def main() -> None:
             service.write_stats()
         code = 0
     except Exception as error:
-        # Into the log first: if the disk is full, the log may be all that is left.
-        print(redact(traceback.format_exc()), file=sys.stderr)
-        state.set_error(error, traceback.format_exc())
+        _leave_word(state, error)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # nothing may keep it from leaving
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
+
+
+def _leave_word(state: StateDir, error: Exception) -> None:
+    """Tell why the process ends, in the log and in its own file.
+
+    On a full disk neither may succeed; `StateDir.death` then finds the disk full, and says so.
+    """
+    with suppress(OSError):
+        print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
+    with suppress(PrefetchError):
+        state.set_error(error, traceback.format_exc())
 
 
 if __name__ == "__main__":
