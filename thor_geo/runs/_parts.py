@@ -21,8 +21,9 @@ from thor_geo.writers.pooled import pooled_writer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows of a row group: a box of some hundred kilometres' tiles, which readers skip by its bounds.
-GROUP_ROWS = 4096
+#: Rows of a row group, which readers skip by its bounds: some 90 km square of default tiles. With
+#: 4,096 a query for a town reads 2.5 times as much; with 256 the footer grows to 0.4 % of the file.
+GROUP_ROWS = 1024
 # Tiles whose footprints are in memory at once.
 _AT_ONCE = 65_536
 
