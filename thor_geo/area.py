@@ -323,7 +323,8 @@ def _from_file(path: Path, layer: str | None) -> Area:
     code = frame.crs.to_epsg()
     crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
     try:
-        whole = frame.geometry.union_all()
+        # The union of one is itself, but of a detailed coast takes longer than all the planning.
+        whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
     except shapely.errors.GEOSException as error:
         raise AreaError(
             "file", str(path), f"its polygons have no union ({error})", "Dissolve them in QGIS."

@@ -1,0 +1,323 @@
+"""What planning costs: seconds and memory, for a million tiles and for as many as all land has.
+
+    python -m benchmarks.planning
+
+The areas are made here: land with ragged coasts, of 100,000 and of half a million corners, over
+many zones and both hemispheres. Every step runs in a process of its own, whose clock starts before
+Python does and whose peak memory (VmHWM) is its own. Seconds of work (CPU) stand beside those of
+the clock: the claim is judged by the clock unless the machine has more to do than it has cores.
+
+- plan: read the area, plan it, name its digest;
+- write: then also write plan.parquet;
+- read: read plan.parquet back, without the area;
+- start: what rank 517 of 1,024 does before its first batch. It imports Lightning and TorchGeo,
+  plans, compares run.json, looks at the markers of its share (half of them there), and lists its
+  batches and its first 64 blocks. The ranks' exchange is not in it: the others' shares count as
+  unfinished.
+
+Prints a table and writes ``benchmarks/results/planning.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import Report
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import shapely
+
+    from thor_geo.plan import Plan
+
+RANK, RANKS = 517, 1024
+
+#: Largest figures that the claim allows: seconds and gigabytes for a million tiles, seconds.
+MOST_SECONDS, MOST_GB, MOST_START_SECONDS = 60.0, 1.5, 30.0
+
+#: Continents: longitude and latitude of the middle, half the height and width in degrees, corners.
+AREAS: dict[str, list[tuple[float, float, float, float, int]]] = {
+    "1 million": [(22.0, -3.0, 15.2, 15.5, 100_000)],
+    "all land": [
+        (20.0, 5.0, 36.0, 30.0, 80_000),
+        (85.0, 50.0, 27.0, 66.0, 150_000),
+        (105.0, 22.0, 13.0, 19.0, 50_000),
+        (-100.0, 50.0, 24.0, 42.0, 90_000),
+        (-60.0, -17.0, 32.0, 20.0, 60_000),
+        (134.0, -25.0, 16.0, 22.0, 30_000),
+        (-42.0, 71.0, 12.0, 22.0, 30_000),
+        (46.0, -19.0, 7.0, 3.0, 10_000),
+        (114.0, 0.0, 5.0, 6.0, 10_000),
+        (171.0, -43.0, 5.0, 3.0, 10_000),
+    ],
+}
+
+
+def coast(
+    rng: np.random.Generator, continent: tuple[float, float, float, float, int]
+) -> shapely.Geometry:
+    """Return a continent whose coast is ragged at all scales, and valid by construction.
+
+    The distance from its middle is a random function of the direction with a power-law spectrum.
+    """
+    import numpy as np
+    import shapely
+
+    lon, lat, height, width, corners = continent
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    waves = np.arange(2, corners // 3)
+    spectrum = np.zeros(corners // 2 + 1, dtype=complex)
+    spectrum[waves] = waves**-1.2 * np.exp(2j * np.pi * rng.random(len(waves)))
+    rough = np.fft.irfft(spectrum, corners)
+    reach: npt.NDArray[np.float64] = np.exp(0.35 * rough / rough.std())
+    reach /= np.sqrt((reach**2).mean())
+    reach = np.minimum(reach, 1.6)
+    ring = np.column_stack(
+        [lon + width * reach * np.cos(angle), lat + height * reach * np.sin(angle)]
+    )
+    return shapely.Polygon(ring)
+
+
+def write_area(path: Path, continents: list[tuple[float, float, float, float, int]]) -> None:
+    import geopandas as gpd
+    import numpy as np
+    import shapely
+
+    rng = np.random.default_rng(0)
+    land = [coast(rng, one) for one in continents]
+    world = shapely.box(-179.8, -79.0, 179.8, 83.0)
+    merged = shapely.intersection(shapely.union_all(land), world)
+    gpd.GeoDataFrame(geometry=[merged], crs="OGC:CRS84").to_file(path)
+
+
+# --- what runs in a process of its own ---
+
+
+def load_plan(area: Path) -> Plan:
+    from thor_geo.area import AreaSpec
+    from thor_geo.grid import Lattice
+    from thor_geo.plan import Plan
+
+    return Plan.of(AreaSpec(file=area).load(), Lattice(epsg=32601))
+
+
+def step_plan(folder: Path) -> dict[str, Any]:
+    began = time.monotonic()
+    plan = load_plan(folder / "area.gpkg")
+    digest, shards = plan.digest, len(plan.shards)
+    return {
+        "seconds": time.monotonic() - began,
+        "tiles": len(plan),
+        "shards": shards,
+        "zones": len(plan.lattices),
+        "columns_mb": sum(c.nbytes for c in (plan.zone, plan.col, plan.row, plan.primary)) / 1e6,
+        "digest": digest,
+    }
+
+
+def step_write(folder: Path) -> dict[str, Any]:
+    from thor_geo.writers import RunDirectory
+
+    plan = load_plan(folder / "area.gpkg")
+    run = RunDirectory(folder / "run")
+    began = time.monotonic()
+    run.prepare({}, {}, plan)
+    return {
+        "seconds": time.monotonic() - began,
+        "tiles": len(plan),
+        "file_mb": run.plan_parquet.stat().st_size / 1e6,
+        "digest": plan.digest,
+    }
+
+
+def step_read(folder: Path) -> dict[str, Any]:
+    from thor_geo.writers import RunDirectory
+
+    began = time.monotonic()
+    plan = RunDirectory(folder / "run").plan()
+    return {"seconds": time.monotonic() - began, "tiles": len(plan), "digest": plan.digest}
+
+
+def step_mark(folder: Path) -> dict[str, Any]:
+    """Finish every second shard of the rank's share."""
+    from thor_geo.job import part
+    from thor_geo.writers import RunDirectory
+    from thor_geo.writers.markers import Marker, Output
+
+    run = RunDirectory(folder / "run")
+    plan = run.plan()
+    run.pooled.mkdir(exist_ok=True)
+    own = part(len(plan.shards), RANK, RANKS)
+    for index in own[::2]:
+        shard = plan.shards[index]
+        output = run.pooled_of(shard)
+        output.write_bytes(b"embeddings")
+        Marker(
+            shard_id=shard.id,
+            fingerprint=run.fingerprint,
+            tiles=len(shard),
+            ok=len(shard),
+            empty=0,
+            failed=0,
+            empty_tiles=(),
+            failed_tiles=(),
+            observations_mean=(3.25,) * len(shard),
+            scenes=tuple(f"20220601T10{k:04d}_20220601T10{k:04d}_T32VNM" for k in range(100)),
+            outputs={output.relative_to(run.path).as_posix(): Output.of(output)},
+            started_at="2022-09-01T00:00:00+00:00",
+            finished_at="2022-09-01T00:01:00+00:00",
+            compute_seconds=59.0,
+            write_seconds=1.0,
+        ).write(run.marker_of(shard))
+    return {"tiles": len(plan), "shards": len(own)}
+
+
+def step_start(folder: Path) -> dict[str, Any]:
+    began = time.monotonic()
+    import numpy as np
+
+    import datamodules  # noqa: F401  (all of what a run imports)
+    from datamodules.sampler import ShardBatchSampler
+    from thor_geo.job import part
+    from thor_geo.writers import RunDirectory
+    from thor_geo.writers.todo import read_markers
+
+    imported = time.monotonic()
+    plan = load_plan(folder / "area.gpkg")
+    planned = time.monotonic()
+    run = RunDirectory(folder / "run")
+    run.prepare({}, {}, plan, with_plan=False)
+    own = part(len(plan.shards), RANK, RANKS)
+    states = np.zeros(len(plan.shards), dtype=np.bool_)
+    states[own.start : own.stop] = [
+        marker is not None and run.vouches(marker, shard)
+        for shard, marker in read_markers(run, plan, own)
+    ]
+    sampler = ShardBatchSampler(
+        plan, 32, rank=RANK, world_size=RANKS, shards=np.flatnonzero(~states)
+    )
+    batch = next(iter(sampler))
+    blocks = list(islice(sampler.blocks(576), 64))
+    return {
+        "seconds": time.monotonic() - began,
+        "import_seconds": imported - began,
+        "plan_seconds": planned - imported,
+        "rest_seconds": time.monotonic() - planned,
+        "tiles": len(plan),
+        "own_shards": len(own),
+        "finished": int(states.sum()),
+        "first_tile": batch[0],
+        "blocks": len(blocks),
+    }
+
+
+STEPS = {
+    "plan": step_plan,
+    "write": step_write,
+    "read": step_read,
+    "mark": step_mark,
+    "start": step_start,
+}
+
+
+def peak_gb() -> float:
+    """Return this process's highest resident memory in GB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e9
+
+
+# --- what starts them ---
+
+
+def measure(step: str, folder: Path) -> dict[str, Any]:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.planning", "--step", step, str(folder)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    took = time.monotonic() - began
+    busy = os.getloadavg()[0] > len(os.sched_getaffinity(0))
+    return {**found, "process_seconds": took, "judged": found["cpu_seconds"] if busy else took}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="*", default=list(AREAS), help=f"of {', '.join(AREAS)}")
+    args = parser.parse_args()
+    if args.step:
+        found = STEPS[args.step[0]](Path(args.step[1]))
+        print(json.dumps({**found, "peak_gb": peak_gb(), "cpu_seconds": sum(os.times()[:2])}))
+        return 0
+    report = Report(
+        name="planning",
+        claim="A million tiles are planned in under 60 s and 1.5 GB, and rank 517 of 1,024 starts "
+        "in under 30 s.",
+        command="python -m benchmarks.planning",
+        quick=set(args.only) != set(AREAS),
+    )
+    peaks: list[tuple[int, float]] = []
+    for name in args.only:
+        with tempfile.TemporaryDirectory() as text:
+            folder = Path(text)
+            write_area(folder / "area.gpkg", AREAS[name])
+            steps = {step: measure(step, folder) for step in STEPS}
+        report.rows += [row(name, step, found) for step, found in steps.items() if step != "mark"]
+        peaks.append((steps["plan"]["tiles"], steps["plan"]["peak_gb"]))
+        report.faults += faults(name, steps)
+        report.figures[f"{name}: zones"] = steps["plan"]["zones"]
+        report.figures[f"{name}: columns of the plan, MB"] = round(steps["plan"]["columns_mb"], 1)
+        report.figures[f"{name}: plan.parquet, MB"] = round(steps["write"]["file_mb"], 1)
+        start = steps["start"]
+        report.figures[f"{name}: start of rank {RANK}, seconds"] = {
+            key: round(start[f"{key}_seconds"], 1) for key in ("import", "plan", "rest")
+        }
+    if len(peaks) == 2:
+        (few, low), (many, high) = peaks
+        growth = (high - low) * 1e3 / ((many - few) / 1e6)
+        report.figures["growth of the peak of planning, MB per million tiles"] = round(growth, 1)
+    report.figures["load of the machine at the end, 1 minute"] = round(os.getloadavg()[0], 1)
+    return report.finish()
+
+
+def row(name: str, step: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "area": name,
+        "step": step,
+        "tiles": f"{found['tiles']:,}",
+        "seconds": found["seconds"],
+        "with starting Python": found["process_seconds"],
+        "of work (CPU)": found["cpu_seconds"],
+        "peak GB": found["peak_gb"],
+    }
+
+
+def faults(name: str, steps: dict[str, dict[str, Any]]) -> list[str]:
+    plan, start = steps["plan"], steps["start"]
+    found = []
+    if len({steps[step]["digest"] for step in ("plan", "write", "read")}) != 1:
+        found.append(f"{name}: what was read is not what was planned")
+    if start["finished"] != -(-start["own_shards"] // 2) or start["blocks"] != 64:
+        found.append(f"{name}: rank {RANK} did not find its own work")
+    if plan["tiles"] < 1_000_000:
+        found.append(f"{name}: it has fewer than a million tiles")
+    if name == "1 million" and plan["judged"] > MOST_SECONDS:
+        found.append(f"{name}: planning took {plan['judged']:.0f} s")
+    if name == "1 million" and plan["peak_gb"] > MOST_GB:
+        found.append(f"{name}: planning took {plan['peak_gb']:.2f} GB")
+    if start["judged"] > MOST_START_SECONDS:
+        found.append(f"{name}: rank {RANK} started after {start['judged']:.0f} s")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
