@@ -6,7 +6,6 @@ Every message names the argument, its value and the remedy. Errors about setting
 
 from __future__ import annotations
 
-
 # Characters of what a message quotes: libraries repeat whole files in theirs.
 _LONGEST_VALUE, _LONGEST_PROBLEM = 400, 1500
 
