@@ -2,7 +2,7 @@
 
     python -m benchmarks.costs --scenes ../shared/data
 
-Measures the encoder's rate on the CPU for three sizes, and reads the sizes of files that real runs
+Measures the encoder's CPU time for three sizes, and reads the sizes of files that real runs
 of the command leave behind: one over a Major TOM chip (16 tiles of 288 px, in one shard of 4 x 4
 and in four of 2 x 2) and one over 38 scenes of a village (for what scenes cost in JSON). The
 weights are random, because the published ones cannot be had everywhere: rates do not depend on
@@ -14,9 +14,9 @@ Prints a table and writes ``benchmarks/results/costs.json``, from which `benchma
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
-import os
-import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -29,13 +29,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.report import RESULTS, machine
+from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
+from thor_geo.grid import Lattice
 from thor_geo.models import build_thor
+from thor_geo.plan import Plan
+from thor_geo.specs import TemporalSpec
+from thor_geo.writers.grid import GridStore
+from thor_geo.writers.rundir import RunDirectory
+from thor_geo.writers.session import write_shard
+from thor_geo.writers.shard import Shapes, ShardResult
 
-RESULT = Path(__file__).parent / "results" / "costs.json"
+RESULT = RESULTS / "costs.json"
 
 #: Base width, tokens and bytes are those of the default settings.
-TILE, PATCH, BATCH, THREADS = 288, 16, 8, 2
+TILE, PATCH, BATCH = 288, 16, 8
 
 #: The chip's extent and the village's, as docs/real-data.md has them.
 CHIP = [
@@ -60,43 +69,33 @@ VILLAGE = [
 ]
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on, in general words."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+def encoder_rate(model_key: str, seconds: float) -> dict[str, float]:
+    """Return CPU seconds per tile of the encoder alone: float32, one thread, random weights.
 
-
-def encoder_rate(model_key: str, seconds: float = 10.0) -> dict[str, float]:
-    """Return tiles/s of the encoder alone, float32, random weights (median over the batches)."""
-    torch.set_num_threads(THREADS)
+    CPU seconds of one thread hardly depend on what else runs on the machine; wall time does.
+    """
+    torch.set_num_threads(1)
     channels = [band.channel for band in bands_from_ee(list(S2_DEFAULT_BANDS))]
     encoder = build_thor(model_key, bands=channels, image_size=TILE, patch_size=PATCH).encoder
     image = torch.randn(BATCH, len(channels), TILE, TILE)
     times: list[float] = []
     with torch.inference_mode():
         encoder(image)
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < 3:
-            begin = time.perf_counter()
+        while sum(times) < seconds or len(times) < 3:
+            begin = time.process_time()
             encoder(image)
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
     return {
-        "tiles_per_s": round(BATCH / statistics.median(times), 3),
+        "core_s_per_tile": round(statistics.median(times) / BATCH, 4),
+        "fastest": round(min(times) / BATCH, 4),
         "batches": len(times),
         "batch_size": BATCH,
-        "threads": THREADS,
     }
 
 
-def run(folder: Path, archive: Path, *args: str) -> tuple[Path, float]:
-    """Embed with the command; return the run directory and the seconds it took in all."""
-    out = folder / f"run-{len(list(folder.glob('run-*')))}"
+def run(folder: Path, name: str, archive: Path, *args: str) -> tuple[Path, float]:
+    """Embed with the command; return the run directory and the CPU seconds of all its processes."""
+    out = folder / name
     command = [sys.executable, "-m", "thor_geo", "predict", "-c", "configs/quickstart.yaml"]
     settings = [
         f"--data.emulator_archive={archive}",
@@ -105,9 +104,10 @@ def run(folder: Path, archive: Path, *args: str) -> tuple[Path, float]:
         "--output.quicklook=false",
         *args,
     ]
-    begin = time.perf_counter()
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([*command, *settings], check=True, stdout=subprocess.DEVNULL)
-    return out, time.perf_counter() - begin
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return out, end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
 
 def sizes(run_dir: Path, pattern: str) -> list[int]:
@@ -123,6 +123,20 @@ def line_through(
     return one[0] - per_tile * tiles_one, per_tile
 
 
+def column_bytes(file: Path) -> dict[str, float]:
+    """Return compressed bytes per row of a pooled file's embeddings, and of all other columns."""
+    import pyarrow.parquet as pq
+
+    about = pq.ParquetFile(file).metadata
+    sizes = {"embedding": 0, "others": 0}
+    for group in range(about.num_row_groups):
+        for k in range(about.num_columns):
+            column = about.row_group(group).column(k)
+            name = "embedding" if column.path_in_schema.startswith("embedding") else "others"
+            sizes[name] += column.total_compressed_size
+    return {name: round(value / about.num_rows, 1) for name, value in sizes.items()}
+
+
 def grid_sizes(run_dir: Path) -> dict[str, float]:
     """Return compressed over raw bytes of the grid's values at three types, as the writer packs.
 
@@ -132,7 +146,8 @@ def grid_sizes(run_dir: Path) -> dict[str, float]:
     from numcodecs import Blosc
 
     group = next(path.name for path in (run_dir / "grid.zarr").iterdir() if path.is_dir())
-    values = np.asarray(zarr.open_group(run_dir / "grid.zarr", mode="r")[f"{group}/embeddings"][:])
+    array = zarr.open_array(run_dir / "grid.zarr", path=f"{group}/embeddings", mode="r")
+    values = np.asarray(array[...])
     assert np.isfinite(values).all()
     scale = np.abs(values).max(axis=(1, 2), keepdims=True) / 127
     side = 36  # cells of a chunk: a divisor of 72, as the writer chooses for 4 tiles of 18
@@ -152,13 +167,61 @@ def grid_sizes(run_dir: Path) -> dict[str, float]:
     return ratios
 
 
-def marker_seconds(run_dir: Path) -> dict[str, float]:
-    """Return what the run's markers say of time, seconds per shard."""
-    markers = [json.loads(path.read_text()) for path in sorted(run_dir.glob("markers/*.json"))]
-    return {
-        "write_seconds": round(statistics.median(m["write_seconds"] for m in markers), 4),
-        "shards": len(markers),
-    }
+def write_seconds(run_dir: Path, folder: Path, shard_tiles: int, *, grid: bool) -> dict[str, float]:
+    """Return the time to write a full shard in the way of the command: outputs and marker.
+
+    Args:
+        run_dir: A run whose only shard's values are written again, repeated to the shard's size.
+        folder: Where to write.
+        shard_tiles: Side of the shard in tiles.
+        grid: Whether maps are written, too.
+    """
+    import zarr
+
+    name = next(path.name for path in (run_dir / "grid.zarr").iterdir() if path.is_dir())
+    maps = np.asarray(zarr.open_array(run_dir / "grid.zarr", path=f"{name}/embeddings")[...])
+    plan = Plan.of(
+        AreaSpec(bbox=(300_000, 6_000_000, 400_000, 6_100_000), crs="EPSG:32632").load(),
+        Lattice(epsg=32632, shard_tiles=shard_tiles),
+    )
+    shard = next(one for one in plan.shards if len(one) == shard_tiles**2)
+    cells = TILE // PATCH
+    shapes = Shapes(pooled=(len(maps),), grid=(len(maps), cells, cells) if grid else None)
+    result = ShardResult(plan, shard, shapes)
+    assert result.pooled is not None
+    result.pooled[:] = np.resize(maps.reshape(len(maps), -1).T, result.pooled.shape)
+    if result.grid is not None:
+        times = -(-result.grid.shape[1] // maps.shape[1])
+        result.grid[:] = np.tile(maps, (1, times, times))[:, : result.grid.shape[1]][
+            :, :, : result.grid.shape[2]
+        ]
+    result.status = ["ok"] * len(shard)
+    result.scenes = [
+        tuple(f"20220601T100601_20220601T100600_T32VN{k:02d}" for k in range(30))
+    ] * len(shard)
+    rundir = RunDirectory(folder / f"write-{shard_tiles}-{grid}")
+    rundir.prepare({"benchmark": "costs"}, {}, plan)
+    store = None
+    if shapes.grid is not None:
+        store = GridStore(rundir.grid, plan, shapes.grid, shapes.dtype)
+        store.create("{}")
+    cpu, wall = [], []
+    for _ in range(5):
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        write_shard(
+            rundir,
+            plan,
+            result,
+            shapes=shapes,
+            window=TemporalSpec.range("2022-06-01", "2022-09-01"),
+            store=store,
+            started_at=dt.datetime.now(dt.UTC),
+            compute_seconds=0.0,
+        )
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - begin_cpu)
+    shutil.rmtree(rundir.path)
+    return {"cpu": round(statistics.median(cpu), 4), "wall": round(min(wall), 4)}
 
 
 def measure_runs(scenes: Path) -> dict[str, Any]:
@@ -169,11 +232,14 @@ def measure_runs(scenes: Path) -> dict[str, Any]:
         chip.mkdir()
         village.mkdir()
         archive = scenes / "chips" / "majortom"
-        large, _ = run(chip, archive, *CHIP, "--data.shard_tiles=4")
-        small, again_s = run(chip, archive, *CHIP, "--data.shard_tiles=2")
-        half, _ = run(chip, archive, *CHIP, "--data.shard_tiles=4", "--output.dtype=float16")
-        half_small, _ = run(chip, archive, *CHIP, "--data.shard_tiles=2", "--output.dtype=float16")
-        many, _ = run(village, scenes / "scenes" / "wc_be_31UDS", *VILLAGE)
+        one, four = "--data.shard_tiles=4", "--data.shard_tiles=2"
+        half_precision = "--output.dtype=float16"
+        large, _ = run(chip, "large", archive, *CHIP, one)
+        _, again_s = run(chip, "large", archive, *CHIP, one)
+        small, _ = run(chip, "small", archive, *CHIP, four)
+        half, _ = run(chip, "half", archive, *CHIP, one, half_precision)
+        half_small, _ = run(chip, "half-small", archive, *CHIP, four, half_precision)
+        many, _ = run(village, "many", scenes / "scenes" / "wc_be_31UDS", *VILLAGE)
         pooled = {
             name: line_through(sizes(a, "pooled/*.parquet"), 4, sizes(b, "pooled/*.parquet"), 16)
             for name, a, b in (("float32", small, large), ("float16", half_small, half))
@@ -184,6 +250,10 @@ def measure_runs(scenes: Path) -> dict[str, Any]:
             "pooled_bytes": {
                 name: {"per_file": round(file), "per_tile": round(tile, 1)}
                 for name, (file, tile) in pooled.items()
+            },
+            "pooled_columns_bytes_per_tile": {
+                name: column_bytes(next(folder.glob("pooled/*.parquet")))
+                for name, folder in (("float32", large), ("float16", half))
             },
             "grid_ratio": grid_sizes(large),
             "grid_file_bytes": {
@@ -201,8 +271,14 @@ def measure_runs(scenes: Path) -> dict[str, Any]:
                 "sidecar_bytes_38_scenes": max(sizes(village / "cache", "blocks/*/*.json")),
                 "scenes_bytes_38_scenes": max(sizes(village / "cache", "scenes/*/*.json")),
             },
-            "markers": marker_seconds(small),
-            "command_seconds_16_tiles_cached": round(again_s, 1),
+            "write_seconds": {
+                kind: {
+                    str(side): write_seconds(large, temporary, side, grid=kind == "vectors+grids")
+                    for side in (2, 4, 8)
+                }
+                for kind in ("vectors", "vectors+grids")
+            },
+            "start_cpu_seconds": round(again_s, 1),
         }
     finally:
         shutil.rmtree(temporary)
@@ -213,13 +289,15 @@ def main() -> None:
     parser.add_argument(
         "--scenes", type=Path, required=True, help="folder with chips/majortom and scenes/"
     )
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each encoder")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     result = {
         "machine": machine(),
         "weights": "random, seed 0",
         "encoder": {
-            f"thor_v1_{size}": encoder_rate(f"thor_v1_{size}") for size in ("tiny", "small", "base")
+            f"thor_v1_{size}": encoder_rate(f"thor_v1_{size}", args.seconds)
+            for size in ("tiny", "small", "base")
         },
         **measure_runs(args.scenes),
     }
