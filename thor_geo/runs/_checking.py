@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -114,6 +117,16 @@ def _start(expected: Expected) -> None:
     # A damaged marker is a fault here, and told as one.
     logging.getLogger("thor_geo").setLevel(logging.ERROR)
     _expected = expected
+    # Ctrl-C is the parent's to handle; a parent that was killed leaves nobody to work for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _check(part: Plan) -> Checked:

@@ -38,6 +38,8 @@ the same `thor-geo predict` command is run.
 EXIT_FAULT, EXIT_FAILED = 1, 3
 # Faults printed one by one.
 _SHOWN = 20
+# Kinds of faults that making the shard again mends.
+_OF_SHARDS = frozenset({"marker", "file", "schema", "rows", "place", "values", "failures"})
 
 
 @dataclass(kw_only=True)
@@ -218,4 +220,8 @@ def str_of(path: Path, found: Findings) -> str:
         head = "whole, except for tiles recorded as failed; run the same command to retry them"
     else:
         head = f"{len(found.faults):,} faults"
+    if any(fault.kind in _OF_SHARDS for fault in found.faults):
+        lines.append(
+            "  to make damaged shards again: delete their markers, run the same `thor-geo predict`"
+        )
     return "\n".join([f"{path}: {head}. {tiles}", *lines])

@@ -62,6 +62,16 @@ def test_a_whole_run_has_no_fault_and_is_not_touched(
     assert f"{len(plan) - 1} tiles are ok, 1 empty, 0 failed" in out
 
 
+def test_a_damaged_shard_is_told_with_the_remedy(
+    run: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run.pooled_of(plan.shards[0]).unlink()
+    assert command(["validate", str(run.path), "--workers", "1"]) == 1
+    out = capfd.readouterr().out
+    assert f"pooled/{plan.shards[0].id}.parquet: missing" in out
+    assert "delete their markers" in out
+
+
 def test_failed_tiles_alone_give_exit_code_3(
     failing: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
