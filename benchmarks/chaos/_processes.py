@@ -14,7 +14,7 @@ from pathlib import Path
 #: Environment variable of the mark.
 MARK = "THOR_GEO_CAMPAIGN"
 
-#: What a process of a run does, by a piece of its command line; `worker` and `main` look alike.
+#: What a process of a run does, by a piece of its command line.
 _MODULES = {
     "prefetch": "thor_geo.composites.prefetch_process",
     "emulator": "thor_geo.emulator",
@@ -30,7 +30,8 @@ class Process:
     Attributes:
         pid: Its id.
         parent: Its parent's.
-        role: ``main``, ``prefetch``, ``worker``, ``emulator``, ``helper`` or ``launcher``.
+        role: ``main`` (each rank is one), ``prefetch``, ``worker``, ``emulator``, ``helper``,
+            ``launcher``, or ``fork`` for one that has not become anything yet.
         peak_kb: Largest resident set so far, kB (VmHWM).
         private_kb: Resident pages that it shares with no file and no shared memory, kB (RssAnon).
     """
@@ -69,7 +70,7 @@ def find(mark: str) -> list[Process]:
         Process(
             pid=pid,
             parent=parent,
-            role=_role(command, found[parent][1] if parent in found else b""),
+            role=_role(command, found[parent][1] if parent in found else b"", status["Name"]),
             peak_kb=int(status["VmHWM"].split()[0]),
             private_kb=int(status["RssAnon"].split()[0]),
         )
@@ -77,14 +78,16 @@ def find(mark: str) -> list[Process]:
     ]
 
 
-def _role(command: bytes, parents: bytes) -> str:
+def _role(command: bytes, parents: bytes, name: str) -> str:
+    # Forks keep command line and environment of their parent, but PyTorch renames its workers.
+    if name.strip() == "pt_data_worker":
+        return "worker"
     arguments = command.split(b"\0\0")[0].split(b"\0")
     for role, module in _MODULES.items():
         if any(module.encode() in argument for argument in arguments):
             return role
-    # A worker is a fork, so it has command line and environment of its parent. A rank that
-    # Lightning started has the same command line, but its number in the environment.
-    return "worker" if command == parents else "main"
+    # A rank that Lightning started has its parent's command line, but another environment.
+    return "fork" if command == parents else "main"
 
 
 def gone(mark: str, *, within: float, apart_from: Collection[int] = ()) -> list[Process]:

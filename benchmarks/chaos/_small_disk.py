@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import Self
 
@@ -63,27 +62,18 @@ class SmallDisk:
         """Make space."""
         _command("mount", "-o", f"remount,size={size}", str(self.folder))
 
-    def set_read_only(self, *, within: float = 60.0) -> None:
-        """Make it read-only; waits for a moment when no file is open for writing.
+    def set_read_only(self) -> None:
+        """Make it read-only, even for processes that have files open for writing.
 
-        Args:
-            within: Seconds to try.
-
-        Raises:
-            CalledProcessError: If there was no such moment.
+        The kernel refuses a remount then: a read-only view of it is mounted over it, which every
+        path leads to from now on.
         """
-        deadline = time.monotonic() + within
-        while True:
-            try:
-                return _command("mount", "-o", "remount,ro", str(self.folder))
-            except subprocess.CalledProcessError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+        _command("mount", "--bind", str(self.folder), str(self.folder))
+        _command("mount", "-o", "remount,bind,ro", str(self.folder))
 
     def set_writable(self) -> None:
-        """Make it writable again."""
-        _command("mount", "-o", "remount,rw", str(self.folder))
+        """Make it writable again, after `set_read_only`."""
+        _command("umount", "-l", str(self.folder))
 
 
 def _command(*arguments: str) -> None:
