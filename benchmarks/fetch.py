@@ -155,7 +155,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-fetch-") as name:
         folder = Path(name)
-        archive = write_scenes(folder / "archive", side=across * SIZE, bands=BANDS)
+        archive = write_scenes(folder / "archive", side=across * SIZE, bands=BANDS, scenes=1)
         for run in range(runs):
             report.rows.append(measure(across, archive, folder / f"cache{run}"))
         costs = phases(archive, folder / "phases", 20 if options.quick else 200)

@@ -235,8 +235,14 @@ class Bench:
 
 
 def _served(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}/_emulator/stats", timeout=30) as answer:
-        kinds = json.load(answer)["kinds"]
+    """Return what came to the server, once it has done with requests that nobody waits for."""
+    while True:
+        with urllib.request.urlopen(f"{url}/_emulator/stats", timeout=30) as answer:
+            report = json.load(answer)
+        if not report["in_flight"]:
+            break
+        time.sleep(0.5)
+    kinds = report["kinds"]
     counts = [kinds[kind] for kind in (LISTS, PIXELS) if kind in kinds]
     return {name: sum(count[name] for count in counts) for name in ("requests", "faults")}
 

@@ -52,33 +52,37 @@ def explained(root: Path, needed: int = 0) -> Iterator[None]:
 # Threads that are in the middle of storing something. Single dict operations only, so that threads
 # need no lock and a forked child inherits none.
 _writers: dict[int, None] = {}
+_ending = threading.Event()
 
 
 @contextmanager
 def writing(root: Path, needed: int) -> Iterator[None]:
-    """Do as `explained` does, and have `wait_for_writers` wait for it.
+    """Do as `explained` does, and have `end_writing` wait for it.
 
     Args:
         root: Folder of the cache.
         needed: Bytes that are about to be written.
 
     Raises:
-        CacheError: In place of any OSError.
+        CacheError: In place of any OSError; and if this process has been told to end.
     """
     _writers[threading.get_ident()] = None
     try:
+        if _ending.is_set():
+            raise CacheError("This process ends, and begins to store nothing more.")
         with explained(root, needed):
             yield
     finally:
         del _writers[threading.get_ident()]
 
 
-def wait_for_writers(seconds: float) -> None:
-    """Wait until no other thread of this process is storing anything, but not for ever.
+def end_writing(seconds: float) -> None:
+    """Let other threads of this process store what they have begun to, and nothing more.
 
     Args:
-        seconds: For how long at most.
+        seconds: For how long to wait at most.
     """
+    _ending.set()
     deadline = time.monotonic() + seconds
     while _writers and time.monotonic() < deadline:
         time.sleep(0.005)

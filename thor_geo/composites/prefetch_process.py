@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from thor_geo.composites._folder import wait_for_writers
+from thor_geo.composites._folder import end_writing
 from thor_geo.composites._schedule import Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
@@ -35,7 +35,7 @@ from thor_geo.redact import redact, redact_output
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
 
-#: Seconds that blocks which have arrived get to be stored when the process ends.
+#: Seconds that blocks which are being stored get when the process ends.
 _WIND_UP_S = 2.0
 
 
@@ -165,9 +165,9 @@ class Service:
                 self._stats.add(cost)
 
     def wind_up(self) -> None:
-        """Make no more requests, and let the blocks that have arrived be stored."""
+        """Make no more requests, and leave no block half stored."""
         self._client.stop()
-        wait_for_writers(_WIND_UP_S)
+        end_writing(_WIND_UP_S)
 
     def write_stats(self) -> None:
         """Write the statistics for the parent to read."""

@@ -256,6 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if rule.reset:
                     self._reset()
                 return
+            # Free before the answer is out: the client may ask again the moment it has it.
+            held.close()
             record.bytes_out = len(content)
             cut = None if rule is None else rule.truncate
             self._send(status, content, content_type, extra, cut)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -190,6 +191,37 @@ def test_a_full_folder_for_temporary_files_is_named(
             until_it_ends(prefetcher)
         with pytest.raises(PrefetchError, match="TMPDIR"):
             source.get(block_at(0))
+
+
+def test_a_process_that_ends_leaves_no_block_half_stored(
+    store: BlockStore, block_at: Callable[[int], Block], put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folder, "_ending", threading.Event())
+    fsync, begun, go_on = os.fsync, threading.Event(), threading.Event()
+    pinned: list[int] = []
+
+    def slow(descriptor: int) -> None:
+        if pinned:  # the list of scenes is there; these are the pixels
+            begun.set()
+            go_on.wait(20)
+        pinned.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    writer = threading.Thread(target=put, args=(store, block_at(0)))
+    writer.start()
+    assert begun.wait(20)
+    _folder.end_writing(0.05)
+    assert not list(store.root.rglob("*.tif"))  # it did not wait for ever
+    waiting = threading.Thread(target=_folder.end_writing, args=(20,))
+    waiting.start()
+    with pytest.raises(CacheError, match="ends"):
+        put(store, block_at(1))
+    go_on.set()
+    waiting.join()
+    # It was waited for: pixels and sidecar are there.
+    assert store.get(block_at(0)) is not None
+    writer.join()
 
 
 def test_no_name_from_a_file_becomes_a_path(
