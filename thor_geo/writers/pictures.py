@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.grid import Bounds, zone_name
-from thor_geo.plan import Plan, Shard
+from thor_geo.plan import Plan, Shard, Shards
 from thor_geo.writers.grid import ARRAY
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
@@ -20,6 +20,9 @@ from thor_geo.writers.rundir import RunDirectory
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
+#: Zones that are drawn, those with most tiles, as long as they have no more shards together: each
+#: costs two files to read, and a picture of 2000 pixels would not show more.
+MAX_ZONES, MAX_SHARDS = 4, 4096
 # Embeddings that the colours are fitted to, and the shards they come from.
 _SAMPLE, _SAMPLE_SHARDS = 2048, 32
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
@@ -64,7 +67,8 @@ class _Zone:
         self.west, self.north = int(plan.col[chosen].min()), int(plan.row[chosen].max())
         self.cols = int(plan.col[chosen].max()) - self.west + 1
         self.rows = self.north - int(plan.row[chosen].min()) + 1
-        self.shards = tuple(shard for shard in plan.shards if shard.epsg == self.epsg)
+        first, last = np.searchsorted(plan.shards.zone, (index, index + 1)).tolist()
+        self.shards: Shards = plan.shards[first:last]
 
     @property
     def bounds(self) -> Bounds:
@@ -82,6 +86,19 @@ class _Zone:
         return self.north - plan.row[chosen], plan.col[chosen] - self.west
 
 
+def drawn_zones(plan: Plan) -> list[int]:
+    """Return the zones to draw, as ascending indices of the plan's lattices.
+
+    Those with most tiles, at most `MAX_ZONES`, with at most `MAX_SHARDS` shards together; none
+    where the largest has more.
+    """
+    tiles = np.bincount(plan.zone, minlength=len(plan.lattices))
+    shards = np.bincount(plan.shards.zone, minlength=len(plan.lattices))
+    largest = np.argsort(-tiles, kind="stable")[: min(MAX_ZONES, np.count_nonzero(tiles))]
+    fitting = largest[np.cumsum(shards[largest]) <= MAX_SHARDS]
+    return sorted(fitting.tolist())
+
+
 def read_pictures(
     run: RunDirectory, plan: Plan, truecolour: TrueColour | None = None
 ) -> tuple[list[ZonePicture], Colours | None]:
@@ -93,13 +110,13 @@ def read_pictures(
         truecolour: Source of pixels, or None.
 
     Returns:
-        One picture per zone, in the plan's order, and the colours; None if no tile has an
-        embedding.
+        One picture for each of `drawn_zones`, in the plan's order, and the colours; None if no
+        tile has an embedding.
     """
     source = _source(run, plan)
     colours = _fit(source, plan)
     pictures = []
-    for index in sorted(set(plan.zone.tolist())):
+    for index in drawn_zones(plan):
         zone = _Zone(plan, index)
         observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
         marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}

@@ -6,6 +6,7 @@ and the number of clear observations. All zones share one set of colours.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +16,13 @@ from thor_geo.writers.caption import Caption, caption_of
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.panels import INK, MUTED, draw_embeddings, draw_observations, draw_truecolour
 from thor_geo.writers.pca import Colours
-from thor_geo.writers.pictures import ZonePicture, read_pictures
+from thor_geo.writers.pictures import MAX_SHARDS, ZonePicture, drawn_zones, read_pictures
 from thor_geo.writers.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
 
 # All lengths in inches, at 100 dots each.
 _DPI = 100
@@ -35,8 +38,6 @@ _OBSERVATIONS_WIDTH = 0.62
 _MIN_COLUMN = 3.0
 # Zones with a lower ratio of height to width have their panels below one another.
 _WIDE = 0.4
-# Rows; the zones with most tiles are drawn.
-_MAX_ZONES = 4
 
 
 class _Box(NamedTuple):
@@ -49,7 +50,7 @@ class _Box(NamedTuple):
 
 
 def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | None = None) -> None:
-    """Draw ``quicklook.png`` of a finished run.
+    """Draw ``quicklook.png`` of a finished run, or say that it is too large for one.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
@@ -58,22 +59,36 @@ def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | N
             columns); returns uint8 RGB of that shape, row 0 = north, or None. None leaves the
             true colours out.
     """
+    zones = drawn_zones(plan)
+    if not zones:
+        _log.warning(
+            "quicklook.png is not drawn: it would take more than %s shards. `thor-geo merge` makes "
+            "one file of the run, of which GIS tools show parts.",
+            f"{MAX_SHARDS:,}",
+        )
+        return
     pictures, colours = read_pictures(run, plan, truecolour)
-    figure = draw_quicklook(pictures, colours, caption_of(run, plan))
+    hidden = len(set(plan.shards.zone.tolist())) - len(zones)
+    figure = draw_quicklook(pictures, colours, caption_of(run, plan), hidden=hidden)
     with replacing(run.quicklook) as temporary:
         # No `Software` entry: equal runs give equal pictures whatever draws them.
         figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def draw_quicklook(
-    pictures: Sequence[ZonePicture], colours: Colours | None, caption: Caption
+    pictures: Sequence[ZonePicture],
+    colours: Colours | None,
+    caption: Caption,
+    *,
+    hidden: int = 0,
 ) -> Figure:
     """Draw the picture.
 
     Args:
-        pictures: One per zone.
+        pictures: One per zone, in ascending order of EPSG codes.
         colours: What the embeddings' colours are; None if no tile has an embedding.
         caption: The words.
+        hidden: Number of zones that are not among *pictures*.
 
     Returns:
         A figure 1600 pixels wide.
@@ -81,15 +96,13 @@ def draw_quicklook(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = sorted(pictures, key=lambda picture: -picture.tiles)[:_MAX_ZONES]
-    drawn.sort(key=lambda picture: picture.epsg)
-    rows = [_layout(picture) for picture in drawn]
+    rows = [_layout(picture) for picture in pictures]
     height = _HEADER + sum(tall for _, tall in rows) + _FOOTER
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     _draw_header(figure, caption)
     top = height - _HEADER
-    for picture, (boxes, tall) in zip(drawn, rows, strict=True):
+    for picture, (boxes, tall) in zip(pictures, rows, strict=True):
         draws = [draw_embeddings, draw_observations]
         if picture.truecolour is not None:
             draws.insert(0, draw_truecolour)
@@ -104,7 +117,7 @@ def draw_quicklook(
             )
             draw(axes, picture, first=box.left == boxes[0].left)
         top -= tall
-    _draw_footer(figure, colours, len(pictures) - len(drawn), caption)
+    _draw_footer(figure, colours, hidden, caption)
     return figure
 
 
@@ -169,6 +182,6 @@ def _draw_footer(figure: Figure, colours: Colours | None, hidden: int, caption: 
             "the variance), one fit for all zones, 2nd to 98th percentile."
         )
     if hidden:
-        text += f" {hidden} more zones are not drawn."
+        text += f" {hidden} more {'zone is' if hidden == 1 else 'zones are'} not drawn."
     figure.text(0.45 / _WIDTH, y, text, fontsize=10.5, color=MUTED)
     figure.text(1 - 0.45 / _WIDTH, y, caption.mark, fontsize=10.5, color=MUTED, ha="right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from thor_geo.writers import RunDirectory, pictures
 from thor_geo.writers.caption import caption_of
 from thor_geo.writers.panels import nice_length
 from thor_geo.writers.pca import Colours
-from thor_geo.writers.pictures import read_pictures
+from thor_geo.writers.pictures import drawn_zones, read_pictures
 from thor_geo.writers.quicklook import write_quicklook
 
 
@@ -106,6 +107,29 @@ def test_large_grids_are_read_in_strides(
         assert max(few.embeddings.shape) <= 7
         expected = full.embeddings[step // 2 :: step, step // 2 :: step]
         np.testing.assert_array_equal(few.embeddings, expected)
+
+
+def test_a_run_too_large_for_a_picture_is_drawn_in_part_or_said_to_be_too_large(
+    tmp_path: Path,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = write_run(tmp_path / "run", plan).run
+    tiles = np.bincount(plan.zone)
+    assert drawn_zones(plan) == [0, 1]
+    shards = np.bincount(plan.shards.zone)
+    monkeypatch.setattr(pictures, "MAX_SHARDS", int(shards.sum()) - 1)
+    assert drawn_zones(plan) == [int(tiles.argmax())]
+    (picture,) = read_pictures(run, plan)[0]
+    assert picture.tiles == tiles.max()
+    write_quicklook(run, plan)
+    run.quicklook.unlink()
+    monkeypatch.setattr(pictures, "MAX_SHARDS", int(shards[tiles.argmax()]) - 1)
+    with caplog.at_level(logging.WARNING):
+        write_quicklook(run, plan)
+    assert not run.quicklook.exists()
+    assert "quicklook.png is not drawn" in caplog.text
 
 
 def test_the_picture_is_1600_pixels_wide_and_reproducible(tmp_path: Path, plan: Plan) -> None:
