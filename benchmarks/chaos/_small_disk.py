@@ -27,6 +27,7 @@ class SmallDisk:
         """
         self.folder = folder
         self._size = size
+        self._read_only = False
 
     @classmethod
     def problem(cls, folder: Path) -> str:
@@ -50,6 +51,8 @@ class SmallDisk:
 
     def __exit__(self, *exc_info: object) -> None:
         """Unmount; what is on it is lost."""
+        if self._read_only:
+            self.set_writable()
         _command("umount", "-l", str(self.folder))
 
     @property
@@ -70,10 +73,12 @@ class SmallDisk:
         """
         _command("mount", "--bind", str(self.folder), str(self.folder))
         _command("mount", "-o", "remount,bind,ro", str(self.folder))
+        self._read_only = True
 
     def set_writable(self) -> None:
         """Make it writable again, after `set_read_only`."""
         _command("umount", "-l", str(self.folder))
+        self._read_only = False
 
 
 def _command(*arguments: str) -> None:
