@@ -25,6 +25,39 @@ LINKED: Mapping[str, str] = {
 _AREA_KEYS = ("--data.area", "--data.init_args.area")
 
 
+# Values of a config, those that aliases repeat counted each time, and levels.
+_MOST_VALUES, _DEEPEST = 100_000, 64
+
+
+def load_yaml(text: str) -> Any:
+    """Return the value of a YAML text that walking through it can end.
+
+    Args:
+        text: The text.
+
+    Raises:
+        yaml.YAMLError: If it is no YAML, or aliases make it endless or huge.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # The constructors of dates and numbers, and nesting.
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from error
+    level, count = [value], 0
+    for _ in range(_DEEPEST):
+        inner = []
+        for one in level:
+            inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+            if (count := count + 1) + len(inner) > _MOST_VALUES:
+                raise yaml.YAMLError("aliases make it more than 100,000 values long")
+        if not inner:
+            return value
+        level = inner
+    raise yaml.YAMLError(f"it is more than {_DEEPEST} levels deep")
+
+
 def with_whole_areas(args: Sequence[str]) -> list[str]:
     """Have an area on the command line replace the config's, which the parser would merge.
 
@@ -48,7 +81,7 @@ def with_whole_areas(args: Sequence[str]) -> list[str]:
 
 def _whole(value: str) -> str:
     try:
-        area = yaml.safe_load(value)
+        area = load_yaml(value)
     except yaml.YAMLError:
         return value  # the parser's own message is the better one
     if not isinstance(area, dict):
@@ -89,7 +122,7 @@ def _given(args: Sequence[str]) -> Iterator[tuple[str, Any]]:
             yield key.removeprefix("--model.").removeprefix("init_args."), value
         elif key in ("-c", "--config") and Path(value).is_file():
             try:
-                config = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+                config = load_yaml(Path(value).read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue  # the parser's own message is the better one
             model = config.get("model") if isinstance(config, dict) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 #: Levels of lists and objects that a file may have; this project's have fewer than ten.
@@ -22,7 +23,8 @@ def parse_json(text: bytes | str) -> Any:
         text: The text; bytes are UTF-8, UTF-16 or UTF-32.
 
     Raises:
-        ValueError: If it is anything else; the message says what, and where.
+        ValueError: If it is anything else, or a text in it is no Unicode (half of a surrogate
+            pair); the message says what, and where.
     """
     try:
         value = json.loads(
@@ -30,6 +32,8 @@ def parse_json(text: bytes | str) -> Any:
         )
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} levels deep") from error
+    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+        json.dumps(value, ensure_ascii=False).encode()  # halves of surrogate pairs are no UTF-8
     level = [value] if isinstance(value, list | dict) else []
     for _ in range(DEEPEST):
         if not level:
@@ -43,6 +47,37 @@ def parse_json(text: bytes | str) -> Any:
     if level:
         raise ValueError(f"more than {DEEPEST} levels deep")
     return value
+
+
+def fits(kind: str, value: object) -> bool:
+    """Return whether a value is of a type that JSON can give, as annotations spell it.
+
+    Args:
+        kind: ``str``, ``int``, ``float``, ``bool``, ``None``, ``tuple[X, ...]``,
+            ``Mapping[str, X]``, or several with ``|`` between them.
+        value: The value; whole numbers pass for ``float``, True and False are no numbers.
+    """
+    if kind.startswith("tuple[") and kind.endswith(", ...]"):
+        inner = kind.removeprefix("tuple[").removesuffix(", ...]")
+        return isinstance(value, tuple) and all(fits(inner, one) for one in value)
+    if kind.startswith("Mapping[str, ") and kind.endswith("]"):
+        inner = kind.removeprefix("Mapping[str, ").removesuffix("]")
+        return isinstance(value, Mapping) and all(
+            isinstance(name, str) and fits(inner, one) for name, one in value.items()
+        )
+    if " | " in kind:
+        return any(fits(one, value) for one in kind.split(" | "))
+    if isinstance(value, bool) or kind == "bool":
+        return isinstance(value, bool) and kind == "bool"
+    return isinstance(value, _TYPES[kind])
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "None": type(None),
+}
 
 
 def _finite(text: str) -> float:

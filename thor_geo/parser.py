@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 
-from thor_geo.arguments import LINKED
+from thor_geo.arguments import LINKED, load_yaml
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.help import CLASSES, HINT
 from thor_geo.redact import redact
@@ -101,7 +101,7 @@ def given(args: Sequence[str]) -> dict[str, tuple[Any, str]]:
             out |= {name: (value, text) for name, value in _flat(_load(Path(text)))}
         elif key.startswith("-"):
             try:
-                value = yaml.safe_load(text)
+                value = load_yaml(text)
             except yaml.YAMLError:
                 value = text
             name = key.lstrip("-").removesuffix("+")
@@ -113,7 +113,7 @@ def given(args: Sequence[str]) -> dict[str, tuple[Any, str]]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = load_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -167,7 +167,8 @@ def test_plan(run: Run) -> None:
         path.write_bytes(content)
         plan: Plan = read_plan(path)
         assert plan.digest == run.plan.digest
-        assert (plan.col == run.plan.col).all() and (plan.row == run.plan.row).all()
+        assert (plan.col == run.plan.col).all()
+        assert (plan.row == run.plan.row).all()
 
     check(seed)
     fuzz("plan.parquet", damaged([seed]), check)

@@ -38,7 +38,7 @@ from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._images import Band, Image
 from thor_geo.emulator._raster import Grid
 from thor_geo.emulator._sampling import scene_node
-from thor_geo.jsontext import parse_json
+from thor_geo.jsontext import fits, parse_json
 
 FORMAT = "thor-geo-archive"
 VERSION = 1
@@ -233,6 +233,9 @@ class _Reader:
         )
 
     def _image(self, bands: list[Band], properties: Mapping[str, Any]) -> Image:
+        start = properties["system:time_start"]
+        if not fits("str", properties["system:index"]) or not fits("float", start):
+            raise ArchiveError(f"{self.index}: a scene's id is no text, or its time no number.")
         grid = bands[0].grid
         assert grid is not None  # `_band` always sets it
         a, _, left, _, e, top = grid.transform

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from thor_geo.emulator._errors import ArchiveError
-from thor_geo.jsontext import parse_json
+from thor_geo.jsontext import fits, parse_json
 
 #: Kinds of requests, as rules and statistics name them.
 KINDS = ("discovery", "algorithms", "value:compute", "image:computePixels")
@@ -84,6 +84,10 @@ class FaultRule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "nth", tuple(self.nth))
         object.__setattr__(self, "hide", tuple(self.hide))
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not fits(str(one.type), value):
+                raise ValueError(f"`{one.name}={value!r:.80}` is no {one.type}.")
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"`kind={self.kind!r}` is unknown. Choose one of {KINDS}.")
         if self.probability is not None and not 0 <= self.probability <= 1:
@@ -117,7 +121,7 @@ class FaultPlan:
     rules: tuple[FaultRule, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.latency_s < 0:
+        if not fits("float", self.latency_s) or self.latency_s < 0:
             raise ValueError(f"`latency_s={self.latency_s}` must not be negative.")
         object.__setattr__(self, "rules", tuple(self.rules))
 

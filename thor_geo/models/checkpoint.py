@@ -11,7 +11,6 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
@@ -120,13 +119,16 @@ def read_file(path: str | Path) -> dict[str, object]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"`ckpt={str(path)!r}`: the file holds more than plain tensors, or is no checkpoint, "
-            f"and is not loaded because that could run code ({str(error).splitlines()[0]}). Save "
+            f"and is not loaded because that could run code ({_first_line(error)}). Save "
             "its state dict alone with torch.save, or as safetensors."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, BadZipFile) as error:
+    except DependencyError:
+        raise
+    except Exception as error:
+        # What torch's unpickler meets in a damaged file comes as whatever Python makes of it.
         raise CheckpointError(
-            f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: {error}). It "
-            "may be incomplete: download it again."
+            f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: "
+            f"{_first_line(error)}). It may be incomplete: download it again."
         ) from error
     if isinstance(loaded, Mapping) and "state_dict" in loaded:
         loaded = loaded["state_dict"]
@@ -136,6 +138,10 @@ def read_file(path: str | Path) -> dict[str, object]:
             f"{type(loaded).__name__}. Pass a checkpoint that holds a state dict."
         )
     return {str(key): value for key, value in loaded.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:400]
 
 
 def _read_safetensors(path: Path) -> object:
