@@ -47,7 +47,7 @@ def load_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"a value cannot be read ({error})") from error
     level, count = [value], 0
     for _ in range(_DEEPEST):
-        inner = []
+        inner: list[Any] = []
         for one in level:
             inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
             if (count := count + 1) + len(inner) > _MOST_VALUES:
