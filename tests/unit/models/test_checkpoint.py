@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,6 +196,38 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     torch.save({"state_dict": {}, "bomb": Bomb()}, "bomb.pt")
     with pytest.raises(CheckpointError, match="could run code"):
         build(Path("bomb.pt"))
+    assert not Path("exploded").exists()
+
+
+def bare(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def before_zip(path: Path) -> None:
+    torch.save({"encoder.a": Bomb()}, path, _use_new_zipfile_serialization=False)
+
+
+def nested(path: Path) -> None:
+    torch.save({"state_dict": {"encoder.norm.weight": [Bomb()]}}, path)
+
+
+def in_the_protocol_list(path: Path) -> None:
+    # the old format is several pickles, one after the other
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2) * 4)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".bin", ".safetensors"])
+@pytest.mark.parametrize("write", [bare, before_zip, nested, in_the_protocol_list])
+def test_code_is_not_run_however_it_is_wrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # what a user may have set for the sake of another project
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    path = tmp_path / f"bomb{suffix}"
+    write(path)
+    with pytest.raises(CheckpointError, match=f"bomb{suffix}"):
+        build(path)
     assert not Path("exploded").exists()
 
 
