@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Shards kept because rows of theirs are still to come. The curve leaves a shard and returns to it;
 # one that had to go is read again.
-_CACHE_BYTES = 256 << 20
+_CACHE_BYTES = 64 << 20
 
 
 class Gatherer:
