@@ -279,9 +279,10 @@ def _two(place: Workspace, what: str, wait: int, *second: str) -> Iterator[Distu
     ends = [one.wait(), two.wait()]
     refused = [end for end in ends if end.code != 0]
     yield Disturbed(
-        what=f"{what}: exit codes {[end.code for end in ends]}",
+        what=f"{what}: exit codes {ends[0].code} and {ends[1].code}",
         ended=refused[0] if refused else ends[1],
-        refused=bool(second),
+        # The second may wait for the first and find nothing to do; one of them must do the work.
+        refused=bool(second) or len(refused) == 1,
     )
 
 
