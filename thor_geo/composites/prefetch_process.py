@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+import rasterio
+
 from thor_geo.composites._folder import end_writing
 from thor_geo.composites._schedule import Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
@@ -99,7 +101,12 @@ class Service:
         """
         self._client.connect()
         self._state.set_ready()
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+        # In an environment of its own a thread need not set one up for each file.
+        pool = ThreadPoolExecutor(
+            self._threads,
+            thread_name_prefix="fetch",
+            initializer=lambda: rasterio.Env().__enter__(),
+        )
         looked = written = float("-inf")
         searching = False
         while not stop.is_set():

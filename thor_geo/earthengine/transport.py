@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httplib2  # ships no type information
@@ -52,6 +52,13 @@ def _without_answer(uri: str, error: requests.exceptions.ConnectionError) -> Exc
     return ConnectionError(f"{_host(uri)}: {error}")
 
 
+class _Pool(NamedTuple):
+    """Connections to one host, and what the environment says about them."""
+
+    adapter: HTTPAdapter
+    settings: dict[str, Any]
+
+
 class Transport:
     """An httplib2-like object, as `ee.Initialize(http_transport=...)` takes it.
 
@@ -67,9 +74,10 @@ class Transport:
         """
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
         self._pool_size = pool_size
-        # By process id; `dict.setdefault` is atomic, so no lock can be inherited in a locked state.
-        # Sessions of other processes stay referenced: closing them is their owners' business.
-        self._sessions: dict[tuple[int, bool], requests.Session] = {}
+        # By process id, scheme and host; `dict.setdefault` is atomic, so no lock can be inherited
+        # in a locked state. Pools of other processes stay referenced: closing them is their
+        # owners' business.
+        self._pools: dict[tuple[int, str, str], _Pool] = {}
         self._last = threading.local()
 
     @property
@@ -77,21 +85,21 @@ class Transport:
         """Whether this thread's last answer said that the project is in restricted mode."""
         return bool(getattr(self._last, "restricted", False))
 
-    def session(self, url: str) -> requests.Session:
-        """Return this process's connection pool for a URL."""
-        key = (os.getpid(), is_loopback(url))
-        found = self._sessions.get(key)
-        return found if found is not None else self._sessions.setdefault(key, self._open(key[1]))
+    def _pool(self, uri: str) -> _Pool:
+        """Return this process's connections to a host."""
+        parts = urlsplit(uri)
+        key = (os.getpid(), parts.scheme, parts.netloc)
+        found = self._pools.get(key)
+        return found if found is not None else self._pools.setdefault(key, self._open(uri))
 
-    def _open(self, loopback: bool) -> requests.Session:
+    def _open(self, uri: str) -> _Pool:
         session = requests.Session()
         # A proxy from the environment cannot reach a server on this machine's loopback.
-        session.trust_env = not loopback
+        session.trust_env = not is_loopback(uri)
+        settings = session.merge_environment_settings(uri, {}, False, None, None)
         # Retries live in one layer, `client.Client`: none here.
         adapter = HTTPAdapter(pool_maxsize=self._pool_size, max_retries=0)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        return session
+        return _Pool(adapter, dict(settings))
 
     def request(
         self,
@@ -109,7 +117,7 @@ class Transport:
             method: HTTP method.
             body: Body to send.
             headers: Headers to send.
-            redirections: Accepted for httplib2's sake; requests follows up to 30.
+            redirections: Accepted for httplib2's sake; none is followed, the service makes none.
             connection_type: Accepted for httplib2's sake.
 
         Returns:
@@ -120,10 +128,12 @@ class Transport:
             TimeoutError: If there was a connection, and no bytes came in time.
             TruncatedError: If an answer began and was cut short.
         """
+        # Past the session: its cookies, hooks and look-ups of settings cost time at each request.
+        pool = self._pool(uri)
+        request = requests.Request(method, uri, headers=dict(headers or {}), data=body).prepare()
         try:
-            answer = self.session(uri).request(
-                method, uri, data=body, headers=headers, timeout=self._timeout
-            )
+            answer = pool.adapter.send(request, timeout=self._timeout, **pool.settings)
+            content = answer.content
         except requests.exceptions.ReadTimeout as error:
             raise TimeoutError(f"no answer from {_host(uri)} in time: {error}") from error
         except (
@@ -139,9 +149,9 @@ class Transport:
         fields["status"] = str(answer.status_code)
         response = httplib2.Response(fields)
         response.reason = answer.reason
-        return response, answer.content
+        return response, content
 
     def close(self) -> None:
         """Close this process's connections."""
-        for key in [key for key in self._sessions if key[0] == os.getpid()]:
-            self._sessions.pop(key).close()
+        for key in [key for key in self._pools if key[0] == os.getpid()]:
+            self._pools.pop(key).adapter.close()
