@@ -153,15 +153,17 @@ class RunWriter(BasePredictionWriter):
         store = None
         if shapes.grid is not None:
             store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
-        if trainer.is_global_zero:
+        first = trainer.is_global_zero
+        if first:
             self._lock = RunLock(self.run.path, opened.job)
             self._lock.acquire()
-        first = trainer.is_global_zero
-        self.run.prepare(opened.settings, opened.info, opened.plan, with_plan=first)
+        self.run.prepare(opened.settings, opened.info, opened.plan, with_plan=False)
         if store is not None:
             store.create(self.run.metadata)
         of = opened.job.part(len(opened.plan.shards))
         todo = find_todo(self.run, opened.plan, of, trainer, together=together)
+        if first:  # after the exchange: the other ranks need not wait for it
+            self.run.keep(opened.plan)
         self._session = _Session(
             opened=opened,
             shards=ShardWriter(
@@ -265,9 +267,15 @@ class RunWriter(BasePredictionWriter):
         seconds = time.monotonic() - session.began
         drawn = not len(session.todo) and self.run.quicklook.exists()
         try:
-            if self._quicklook and not drawn and self.run.marked(opened.plan.shards):
-                from thor_geo.writers.quicklook import write_quicklook
+            from thor_geo.writers.pictures import drawn_zones
+            from thor_geo.writers.quicklook import write_quicklook
 
+            # Of a run too large to be drawn, the picture says so without a look at every marker.
+            if (
+                self._quicklook
+                and not drawn
+                and (not drawn_zones(opened.plan) or self.run.marked(opened.plan.shards))
+            ):
                 write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
         finally:  # the embeddings are complete even where the picture fails
             self._summary = summarise(

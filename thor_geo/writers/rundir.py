@@ -135,7 +135,7 @@ class RunDirectory:
             info: What else a reader should know (versions, weights, statistics), as JSON. It does
                 not bind: the first run's stays, and a difference is a warning.
             plan: The plan.
-            with_plan: Whether to write plan.parquet; one process of a launch is enough.
+            with_plan: Whether to `keep` the plan, too.
 
         Raises:
             RunDirectoryError: If the directory belongs to another run, its run.json cannot be
@@ -155,12 +155,21 @@ class RunDirectory:
         if not create_once(self.run_json, lambda path: _write_text(path, text)):
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
-        if with_plan and not self.plan_parquet.exists():
+        if with_plan:
+            self.keep(plan)
+        for folder in (self.markers, self.failures):
+            folder.mkdir(exist_ok=True)
+
+    def keep(self, plan: Plan) -> None:
+        """Write plan.parquet unless it is there; one process of a launch is enough.
+
+        Args:
+            plan: The plan; the land surface takes most of a minute.
+        """
+        if not self.plan_parquet.exists():
             from thor_geo.writers.plan_file import write_plan
 
             create_once(self.plan_parquet, lambda path: write_plan(path, plan))
-        for folder in (self.markers, self.failures):
-            folder.mkdir(exist_ok=True)
 
     def document(self) -> dict[str, Any]:
         """Return the content of run.json.
