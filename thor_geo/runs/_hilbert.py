@@ -14,7 +14,7 @@ from thor_geo.plan import Plan
 #: Level of the curve, the finest that geopandas has: 65,536 cells a side.
 LEVEL = 16
 # Tiles whose centres are in memory at once.
-_AT_ONCE = 262_144
+_AT_ONCE = 16_384
 
 
 def hilbert_order(plan: Plan, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:

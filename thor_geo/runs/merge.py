@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.redact import redact
 from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
@@ -107,7 +108,7 @@ def main(args: Sequence[str]) -> int:
     ]
     files = f" in {merged.files} files" if merged.files > 1 else ""
     text = f"{merged.path}: {merged.rows:,} rows, {merged.bytes / 1e6:,.1f} MB{files}"
-    print("; ".join([text, *notes]))
+    print(redact("; ".join([text, *notes])))
     return 0
 
 

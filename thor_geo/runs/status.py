@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from thor_geo.redact import redact, redact_json
 from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
 from thor_geo.writers.summary import duration
@@ -60,7 +61,9 @@ def main(args: Sequence[str]) -> int:
     while True:
         found = tally(opened)
         text = (
-            json.dumps(as_json(options.dir, found)) if options.json else str_of(options.dir, found)
+            json.dumps(redact_json(as_json(options.dir, found)))
+            if options.json
+            else redact(str_of(options.dir, found))
         )
         print(text, flush=True)
         if options.watch is None or found.shards_left == 0:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import RunDirectoryError
+from thor_geo.redact import redact, redact_json
 from thor_geo.runs._checking import check_shards, dimension
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._maps import open_maps
@@ -104,7 +105,10 @@ def main(args: Sequence[str]) -> int:
     except RunDirectoryError as error:
         found = Findings(shards=0, tiles=0)
         found.faults.append(Fault(kind="run", file="run.json, plan.parquet", reason=str(error)))
-    print(json.dumps(as_json(options.dir, found)) if options.json else str_of(options.dir, found))
+    if options.json:
+        print(json.dumps(redact_json(as_json(options.dir, found))))
+    else:
+        print(redact(str_of(options.dir, found)))
     return found.exit_code
 
 
