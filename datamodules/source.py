@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thor_geo.earthengine.session import CredentialsKind, SessionSpec
 from thor_geo.errors import ConfigError
+from thor_geo.jsontext import parse_json
 from thor_geo.specs import check_choice
 
 if TYPE_CHECKING:
@@ -125,10 +125,10 @@ def _served(url: str) -> dict[str, str]:
     """Return the fingerprints of an emulator's archives by collection; none if it is gone."""
     try:
         with urllib.request.urlopen(f"{url}/_emulator/archives", timeout=10) as answer:
-            fingerprints: dict[str, str] = json.load(answer)
-    except OSError:
+            fingerprints = parse_json(answer.read())
+    except (OSError, ValueError):  # ValueError: something else answers there
         return {}
-    return fingerprints
+    return fingerprints if isinstance(fingerprints, dict) else {}
 
 
 def disconnect(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from datamodules.sampler import ShardBatchSampler
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.errors import ConfigError
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.redact import redact
 from thor_geo.writers.progress import Rate, clock
 from thor_geo.writers.summary import duration
 
@@ -78,7 +79,7 @@ class FetchCLI(PredictCLI):
         finally:
             data.feed.close()
         self.failed = bool(failures)
-        print(_report(stats, failures, time.monotonic() - began, data), flush=True)
+        print(redact(_report(stats, failures, time.monotonic() - began, data)), flush=True)
 
 
 class _Progress:

@@ -10,7 +10,8 @@ import pytest
 from thor_geo import help as pages
 from thor_geo.arguments import LINKED
 from thor_geo.cli import main
-from thor_geo.parser import explain
+from thor_geo.errors import ConfigError
+from thor_geo.parser import explain, given
 
 QUICKSTART = Path(__file__).parent.parent.parent / "configs" / "quickstart.yaml"
 
@@ -171,3 +172,28 @@ def test_the_parsers_own_pages_still_work(
             main(line)
         assert leave.value.code == 0
         assert word in capsys.readouterr().out
+
+
+# Each line repeats the one before nine times.
+BILLION = "a0: &a0 [x]\n" + "".join(
+    f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 9)}]\n" for k in range(20)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {b: *a}",
+        "a: &a [*a]",
+        BILLION,
+        "[" * 3000,
+        "start: 2022-13-45",
+        "n: " + "9" * 5000,
+    ],
+    ids=["itself", "list", "billion", "deep", "date", "digits"],
+)
+def test_a_config_that_cannot_be_walked_through_is_no_yaml(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="no YAML"):
+        given(["predict", "-c", str(path)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 
 from thor_geo.grid import zone_name
 from thor_geo.job import Job
+from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.redact import redact
 from thor_geo.writers.markers import Marker
@@ -178,7 +178,7 @@ def summarise(
 
 def _first_failure(run: RunDirectory, shard: Shard, marker: Marker) -> tuple[str, str]:
     try:
-        record = json.loads(run.failures_of(shard).read_text(encoding="utf-8").splitlines()[0])
+        record = parse_json(run.failures_of(shard).read_bytes().splitlines()[0])
         return str(record["tile_id"]), str(record["error"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         return marker.failed_tiles[0], f"(its record cannot be read: {error})"
