@@ -355,5 +355,5 @@ def message(said: str, *, hide: Path | None = None) -> str:
     text = " ".join(lines[own[-1] :] if own else lines[-1:])
     traceback = "" if "Traceback (most recent call last)" not in said else " [with a traceback]"
     if hide is not None:
-        text = text.replace(str(hide), "...").replace(f" on {platform.node()} ", " on HOST ")
+        text = re.sub(rf"\b{re.escape(platform.node())}\b", "HOST", text.replace(str(hide), "..."))
     return " ".join(text.split())[:600] + traceback

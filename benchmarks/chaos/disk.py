@@ -315,7 +315,10 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
         The row, and what does not hold.
     """
     done, wrong = states(place.run), wrongly_served(place.run, reference.run)
-    said = message(case.ended.said, hide=place.folder)
+    told = case.ended.said
+    if case.damaged:  # a report of several lines: what it says of the damage
+        told = "\n".join(line for line in told.splitlines() if case.names in line)
+    said = message(told, hide=place.folder)
     case.mend()
     mended = place.finish()
     # Of damaged shards, made again, the marker is another.
