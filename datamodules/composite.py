@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -38,6 +39,8 @@ from thor_geo.specs import (
     check_choice,
 )
 from thor_geo.transforms import THORNormalize
+
+_log = logging.getLogger(__name__)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -229,6 +232,13 @@ class CompositeDataModule(GeoDataModule):
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
         concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
+            _log.warning(
+                "%d processes share data.concurrency=%d: with one request each there may be more "
+                "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
+                processes,
+                self.concurrency,
+            )
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:

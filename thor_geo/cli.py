@@ -38,8 +38,9 @@ COMMANDS = {
     "emulator": ("thor_geo.emulator", "main"),
 }
 
-#: Exit codes of an error that the message explains, and of Ctrl-C (128 + SIGINT).
-EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+#: Exit codes of an error that the message explains, of one after which the same command may succeed
+#: (EX_TEMPFAIL of sysexits.h), and of Ctrl-C (128 + SIGINT).
+EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED = 2, 75, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; None for the process's own.
 
     Returns:
-        The exit code: 0, 2 for an error that the message explains, 3 if tiles failed.
+        The exit code: 0; 2 for an error that the message explains, 75 if the same command may
+        succeed without a change; 3 if tiles failed.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
-        return EXIT_ERROR
+        return EXIT_RETRY if explained.retryable else EXIT_ERROR
     known = ", ".join(COMMANDS)
     print(f"thor-geo: unknown command {args[0]!r}. Choose one of {known}.", file=sys.stderr)
     return EXIT_ERROR

@@ -19,7 +19,14 @@ def shorten(text: str, longest: int) -> str:
 
 
 class ThorGeoError(Exception):
-    """Base of every error that thor-geo raises on purpose."""
+    """Base of every error that thor-geo raises on purpose.
+
+    Attributes:
+        retryable: Whether the same command may succeed without any change. The command then exits
+            with 75 rather than 2, so that schedulers can tell.
+    """
+
+    retryable = False
 
 
 class ConfigError(ThorGeoError, ValueError):
@@ -82,8 +89,16 @@ class ProjectError(EarthEngineError):
     """The cloud project is missing, not registered, or may not be used."""
 
 
+class UnreachableError(EarthEngineError):
+    """Earth Engine did not answer at sign-in, however patiently it was asked."""
+
+    retryable = True
+
+
 class BlockError(ThorGeoError, RuntimeError):
     """A composite block could not be produced; the tiles cut from it fail, the run goes on."""
+
+    retryable = True
 
 
 class CacheError(ThorGeoError, RuntimeError):
@@ -93,10 +108,20 @@ class CacheError(ThorGeoError, RuntimeError):
 class PrefetchError(ThorGeoError, RuntimeError):
     """The prefetch process died or could not start; the run cannot go on."""
 
+    retryable = True
+
 
 class RunDirectoryError(ThorGeoError, RuntimeError):
     """The output directory belongs to another plan, or cannot be written."""
 
 
+class RunLockedError(RunDirectoryError):
+    """Another process is writing the same part of the run."""
+
+    retryable = True
+
+
 class WorkerError(ThorGeoError, RuntimeError):
     """A DataLoader worker died; the run cannot go on, and continues when it is run again."""
+
+    retryable = True

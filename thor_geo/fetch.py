@@ -12,10 +12,11 @@ import numpy as np
 from datamodules import CompositeDataModule
 from datamodules.sampler import ShardBatchSampler
 from thor_geo.composites.prefetch import PrefetchStats
-from thor_geo.errors import ConfigError
+from thor_geo.errors import BlockError, ConfigError
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.redact import redact
 from thor_geo.writers.progress import Rate, clock
+from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
 HELP = """\
@@ -29,7 +30,8 @@ written to output.dir, and the model is not loaded.
   thor-geo fetch -c configs/gee.yaml --job 3/8%2
 
 Run again, it fetches what is missing and checks what is there. Exit codes: 0 everything is in the
-cache; 2 the message says what to change; 3 some blocks could not be fetched, run it again.
+cache; 2 the message says what to change; 3 some blocks could not be fetched, run it again; 75 a
+passing trouble, run it again.
 """
 
 # A cache is filled by one process on any machine, whatever the run will use.
@@ -65,6 +67,7 @@ class FetchCLI(PredictCLI):
         plan = data.load_plan()
         part = data.job.part(len(plan.shards))
         sampler = ShardBatchSampler(plan, data.batch_size, shards=np.asarray(part, dtype=np.int64))
+        stop_on_sigterm(self.trainer)
         data.connect()
         began = time.monotonic()
         try:
@@ -73,11 +76,15 @@ class FetchCLI(PredictCLI):
             progress = _Progress(sampler.tiles)
             while not (stats := prefetcher.stats()).finished:
                 prefetcher.check()
+                if data.strict and stats.blocks_failed:
+                    break
                 progress.show(stats)
                 time.sleep(_LOOK_S)
             failures = prefetcher.failures()
         finally:
             data.feed.close()
+        if data.strict and failures:
+            raise BlockError(next(iter(failures.values())))
         self.failed = bool(failures)
         print(redact(_report(stats, failures, time.monotonic() - began, data)), flush=True)
 

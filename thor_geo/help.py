@@ -64,7 +64,8 @@ Other models and data, by class_path:
   --model.help CLASS, --data.help CLASS                    the keys of a class
 
 Exit codes: 0 complete; 2 the message says what to change; 3 tiles failed or are missing, the same
-command tries them again; 143 stopped by SIGTERM, the same command continues.
+command tries them again; 75 a passing trouble, the same command continues; 130 stopped by Ctrl-C
+and 143 by SIGTERM, likewise.
 """
 
 

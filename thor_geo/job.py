@@ -91,6 +91,11 @@ class Job:
             index=int(index), count=int(count), at_once=None if at_once is None else int(at_once)
         )
 
+    @property
+    def running(self) -> int:
+        """How many jobs run at the same time."""
+        return min(self.count, self.at_once or self.count)
+
     def __str__(self) -> str:
         """Return what `parse` reads."""
         return f"{self.index}/{self.count}" + ("" if self.at_once is None else f"%{self.at_once}")
@@ -102,10 +107,11 @@ class Job:
     def share(self, total: int, *, rank: int = 0, world_size: int = 1) -> int:
         """Return a rank's share of a number of request slots, at least 1.
 
+        All jobs get the same, whichever of them run together.
+
         Args:
             total: Slots of all ranks of all jobs that run at once.
             rank: Rank within this job.
             world_size: Ranks of a job.
         """
-        jobs = min(self.count, self.at_once or self.count)
-        return share(total, (self.index - 1) % jobs * world_size + rank, jobs * world_size)
+        return share(max(1, total // self.running), rank, world_size)

@@ -143,6 +143,10 @@ class PredictCLI(LightningCLI):
         stop_on_sigterm(self.trainer)
         try:
             self.trainer.predict(**kwargs, return_predictions=False)
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes it exit code 1
+                raise KeyboardInterrupt from stop
+            raise
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise

@@ -87,7 +87,7 @@ def test_a_full_disk_and_killed_children_cost_nothing_that_was_done(place: Works
             ("prefetch", 3, "PrefetchError"),
         ):
             kill = killed(place, victim, shards)
-            assert kill.code == 2, kill.said
+            assert kill.code == 75, kill.said
             assert f"thor-geo: {error}: " in kill.said
             assert "run" in kill.said.split("kept")[-1], "it says how to go on"
             assert "[with a traceback]" not in kill.said

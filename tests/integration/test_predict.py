@@ -150,7 +150,7 @@ def test_failed_tiles_keep_a_row_and_the_next_run_makes_them(
     )
     with EmulatorProcess(archive, faults=never) as emulator:
         strict = thor_geo(*quickstart, "--strict", env={"THOR_GEO_EMULATOR_URL": emulator.url})
-    assert strict.returncode == 2, strict.stderr
+    assert strict.returncode == 75, strict.stderr
     assert "BlockError" in strict.stderr
     assert "Out of memory" in strict.stderr
     assert "Traceback" not in strict.stderr

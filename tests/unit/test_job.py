@@ -39,6 +39,7 @@ def test_the_budget_is_divided_over_the_ranks_of_the_jobs_that_run_at_once() -> 
     assert Job().share(40) == 40
     assert [Job().share(40, rank=k, world_size=3) for k in range(3)] == [14, 13, 13]
     assert Job.parse("17/64%8").share(40) == 5
+    assert {Job.parse(f"{k}/64%12").share(40) for k in range(1, 65)} == {3}, "any 12 may run"
     shares = [
         Job.parse(f"{k}/2").share(40, rank=rank, world_size=4) for k in (1, 2) for rank in range(4)
     ]

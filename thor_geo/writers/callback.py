@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How often the first rank looks for the other ranks' markers, and how long it waits for the next.
+# How often the first rank looks for the other ranks' markers: so many looks per second over all of
+# them, but not more often than that. And how long it waits for the next marker.
+_LOOKS_PER_SECOND = 200
 _POLL_SECONDS = 0.5
 _STALL_SECONDS = 3600.0
 
@@ -135,8 +137,8 @@ class RunWriter(BasePredictionWriter):
             Indices of the plan's shards, ascending, (n,) int64; the same on all ranks.
 
         Raises:
-            RunDirectoryError: If the directory belongs to another run, or another process is
-                writing the same part of it.
+            RunDirectoryError: If the directory belongs to another run, or cannot be written.
+            RunLockedError: If another process is writing the same shards.
             ConfigError: If the model does not give what is to be written, or tiles overlap.
         """
         return self._open(together=True).todo.shards
@@ -154,13 +156,14 @@ class RunWriter(BasePredictionWriter):
         if shapes.grid is not None:
             store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
         first = trainer.is_global_zero
+        of = opened.job.part(len(opened.plan.shards))
         if first:
-            self._lock = RunLock(self.run.path, opened.job)
+            self._lock = RunLock(self.run.path, of)
             self._lock.acquire()
         self.run.prepare(opened.settings, opened.info, opened.plan, with_plan=False)
         if store is not None:
-            store.create(self.run.metadata)
-        of = opened.job.part(len(opened.plan.shards))
+            with self.run.explained("the grid store"):
+                store.create(self.run.metadata)
         todo = find_todo(self.run, opened.plan, of, trainer, together=together)
         if first:  # after the exchange: the other ranks need not wait for it
             self.run.keep(opened.plan)
@@ -179,7 +182,7 @@ class RunWriter(BasePredictionWriter):
             todo=todo,
             frontier=Frontier(self.run, opened.plan, todo, trainer.world_size) if first else None,
         )
-        if not len(todo) and first:
+        if not len(todo) and first and together:
             # Lightning calls no predict hook when there is nothing to predict.
             self._finish()
         return self._session
@@ -276,8 +279,10 @@ class RunWriter(BasePredictionWriter):
                 and not drawn
                 and (not drawn_zones(opened.plan) or self.run.marked(opened.plan.shards))
             ):
-                write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
+                with self.run.explained("quicklook.png"):
+                    write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
         finally:  # the embeddings are complete even where the picture fails
+            self.run.keep(opened.plan)  # the process that was writing it may have been killed
             self._summary = summarise(
                 self.run,
                 opened.plan,
@@ -313,7 +318,7 @@ def _wait_for_ranks(frontier: Frontier) -> None:
     since = time.monotonic()
     frontier.advance()
     while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(max(_POLL_SECONDS, len(left) / _LOOKS_PER_SECOND))
         if frontier.advance():
             since = time.monotonic()
     if left:

@@ -1,20 +1,19 @@
-"""One process at a time for a run, or for a job of it."""
+"""One process at a time for each shard of a run."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from thor_geo.errors import RunDirectoryError
-from thor_geo.job import Job
+from thor_geo.errors import RunDirectoryError, RunLockedError
 
 _log = logging.getLogger(__name__)
 
@@ -22,27 +21,31 @@ _log = logging.getLogger(__name__)
 _PATIENCE_S = 20.0
 _LOOK_S = 0.5
 
-# What `lockf` answers where the file system has no locks.
+# Bytes of the file that are looked at for who holds a lock.
+_TAIL_BYTES = 65_536
+
+# What `lockf` answers where another has the lock, and where the file system has none.
+_HELD = frozenset({errno.EACCES, errno.EAGAIN})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class RunLock:
-    """A lock on one job's part of a run directory; the kernel gives it up when the process ends.
+    """A lock on some shards of a run; the kernel gives it up when the process ends.
 
-    Two processes with the same part would write the same bytes, each shard twice. A POSIX record
-    lock is used, which forked children do not inherit and which works over NFS.
+    Two processes with a shard in common would both write it, the same bytes twice. POSIX record
+    locks are used, one byte of ``.run.lock`` for each shard: forked children do not inherit them,
+    and they work over NFS. The file tells who took them: first shard, shard after the last,
+    process and host, a line each.
     """
 
-    def __init__(self, folder: Path, job: Job) -> None:
+    def __init__(self, folder: Path, shards: range) -> None:
         """Initialize a new RunLock instance; nothing is locked yet.
 
         Args:
             folder: The run directory.
-            job: Which part of it.
+            shards: The shards, as indices in the plan.
         """
-        name = "" if job.count == 1 else f"-{job.index}-of-{job.count}"
-        self._path = folder / f".run{name}.lock"
-        self._folder, self._job = folder, job
+        self._folder, self._shards = folder, shards
         self._descriptor: int | None = None
 
     def acquire(self, patience_s: float = _PATIENCE_S) -> None:
@@ -52,40 +55,26 @@ class RunLock:
             patience_s: How long to wait, seconds.
 
         Raises:
-            RunDirectoryError: If another process keeps it; names that process.
+            RunLockedError: If another process keeps it; names that process.
+            RunDirectoryError: If the lock's file cannot be written.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(self._folder / ".run.lock")
         deadline, told = time.monotonic() + patience_s, False
-        while True:
-            try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in _NO_LOCKS:
-                    _log.info("%s has no file locks: two runs are not told apart.", self._folder)
-                    break
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    os.close(descriptor)
-                    raise
+        while len(self._shards) and not _lock(descriptor, self._folder, self._shards):
+            holder = _holder(descriptor, self._shards)
             if time.monotonic() >= deadline:
-                holder = _holder(descriptor)
                 os.close(descriptor)
-                raise RunDirectoryError(
-                    f"`output.dir={str(self._folder)!r}`: {holder} is writing "
-                    f"{self._part} already. Let it end, or stop it; `thor-geo status` shows how "
-                    "far it is. To share the work, run jobs: --job 1/2 and --job 2/2."
+                raise RunLockedError(
+                    f"`output.dir={str(self._folder)!r}`: {holder} is writing shards of this run "
+                    "that this command would write, too. Let it end, or stop it; `thor-geo status` "
+                    "shows how far it is. To share the work, run jobs: --job 1/2 and --job 2/2."
                 )
             if not told:
-                print(
-                    f"Waiting for {_holder(descriptor)}, which is writing {self._part} ...",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                print(f"Waiting for {holder}, which is writing ...", file=sys.stderr, flush=True)
                 told = True
             time.sleep(_LOOK_S)
-        os.ftruncate(descriptor, 0)
-        about = {"pid": os.getpid(), "host": socket.gethostname()}
-        os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        line = f"{self._shards.start} {self._shards.stop} {os.getpid()} {socket.gethostname()}\n"
+        _append(descriptor, self._folder, line)
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -94,18 +83,68 @@ class RunLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    @property
-    def _part(self) -> str:
-        return (
-            "this run"
-            if self._job.count == 1
-            else f"job {self._job.index}/{self._job.count} of this run"
-        )
 
+@contextmanager
+def writing_plan(folder: Path) -> Iterator[bool]:
+    """Tell whether this process is to write plan.parquet, or another one is doing it.
 
-def _holder(descriptor: int) -> str:
+    Args:
+        folder: The run directory.
+
+    Yields:
+        Whether it is this process.
+    """
+    # A file of its own: closing any descriptor of a file gives up all the process's locks on it.
+    descriptor = _open(folder / ".plan.lock")
     try:
-        about: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
-        return f"process {int(about['pid'])} on {str(about['host'])[:64]}"
-    except (ValueError, KeyError, TypeError):  # it has just taken the lock
-        return "another process"
+        yield _lock(descriptor, folder, range(1))
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _lock(descriptor: int, folder: Path, part: range) -> bool:
+    """Lock bytes of a file; return whether that succeeded, or the file system has no locks."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, len(part), part.start)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        if error.errno not in _NO_LOCKS:
+            raise
+        _log.info("%s has no file locks: two processes on one part are not told apart.", folder)
+    return True
+
+
+def _append(descriptor: int, folder: Path, line: str) -> None:
+    try:
+        os.write(descriptor, line.encode())
+    except OSError as error:
+        os.close(descriptor)
+        raise _unwritable(folder / ".run.lock", error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"`output.dir={str(path.parent)!r}`: {path.name} cannot be written "
+        f"({error.strerror or error}). Make room there, or have its owner make it writable for you."
+    )
+
+
+def _holder(descriptor: int, shards: range) -> str:
+    """Name the last process that took one of some shards."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    for line in reversed(tail.decode(errors="replace").splitlines()):
+        fields = line.split()
+        if len(fields) == 4 and all(field.isdecimal() for field in fields[:3]):
+            start, stop, process = map(int, fields[:3])
+            if start < shards.stop and shards.start < stop:
+                return f"process {process} on {fields[3][:64]}"
+    return "another process"  # it has just taken the lock, and not written its line yet

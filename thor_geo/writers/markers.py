@@ -76,7 +76,9 @@ class Marker:
         batches: Shape of every batch of images, in order: last bits depend on it.
         threads: CPU threads of a process, likewise.
         fetch: What the process's fetching has cost since its marker before (requests, retries,
-            splits, bytes, seconds, seconds_waiting); the sum over a run's markers is the run's.
+            splits, bytes, seconds, seconds_waiting). Their sum is what the shards as they stand
+            have cost: without what was fetched by `thor-geo fetch`, or by a process that was killed
+            before its next marker.
     """
 
     shard_id: str

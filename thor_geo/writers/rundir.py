@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -152,24 +153,53 @@ class RunDirectory:
         }
         self.check_writable()
         text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        if not create_once(self.run_json, lambda path: _write_text(path, text)):
+        with self.explained("run.json"):
+            created = create_once(self.run_json, lambda path: _write_text(path, text))
+        if not created:
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
         if with_plan:
             self.keep(plan)
-        for folder in (self.markers, self.failures):
-            folder.mkdir(exist_ok=True)
+        with self.explained("its folders"):
+            for folder in (self.markers, self.failures):
+                folder.mkdir(exist_ok=True)
 
-    def keep(self, plan: Plan) -> None:
-        """Write plan.parquet unless it is there; one process of a launch is enough.
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn errors of the file system into one that says what to do.
 
         Args:
-            plan: The plan; the land surface takes most of a minute.
-        """
-        if not self.plan_parquet.exists():
-            from thor_geo.writers.plan_file import write_plan
+            what: What is being written, e.g. ``run.json``.
 
-            create_once(self.plan_parquet, lambda path: write_plan(path, plan))
+        Raises:
+            RunDirectoryError: In place of any OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: {what} cannot be written "
+                f"({error.strerror or error}). Make room there, or make it writable, and run the "
+                "same command again: what is written is kept."
+            ) from error
+
+    def keep(self, plan: Plan) -> None:
+        """Write plan.parquet, unless it is there or another process is writing it.
+
+        Args:
+            plan: The plan; that of the land surface takes most of a minute.
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        if self.plan_parquet.exists():
+            return
+        from thor_geo.writers.lock import writing_plan
+        from thor_geo.writers.plan_file import write_plan
+
+        with self.explained("plan.parquet"), writing_plan(self.path) as ours:
+            if ours:
+                create_once(self.plan_parquet, lambda path: write_plan(path, plan))
 
     def document(self) -> dict[str, Any]:
         """Return the content of run.json.

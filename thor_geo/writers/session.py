@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from thor_geo.errors import RunDirectoryError, ThorGeoError
+from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan, Shard
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.grid import GridStore
@@ -61,7 +61,7 @@ def write_shard(
     shard = result.shard
     # A marker is there when a shard with failures is made again. From here on it would name files
     # that change.
-    try:
+    with run.explained(f"shard {shard.id}"):
         run.marker_of(shard).unlink(missing_ok=True)
         files = _write_outputs(run, plan, result, shapes=shapes, window=window, store=store)
         ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
@@ -94,12 +94,6 @@ def write_shard(
             fetch=dict(fetch or {}),
         )
         marker.write(run.marker_of(shard))
-    except OSError as error:
-        raise RunDirectoryError(
-            f"`output.dir={str(run.path)!r}`: shard {shard.id} cannot be written "
-            f"({error.strerror or error}). Make room there, or make it writable, and run the same "
-            "command again: the shards before it are kept."
-        ) from error
     return marker
 
 

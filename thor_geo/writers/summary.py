@@ -11,10 +11,9 @@ import numpy as np
 
 from thor_geo.grid import zone_name
 from thor_geo.job import Job
-from thor_geo.jsontext import parse_json
-from thor_geo.plan import Plan, Shard
+from thor_geo.plan import Plan
 from thor_geo.redact import redact
-from thor_geo.writers.markers import Marker
+from thor_geo.writers.failures import read_failures
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.todo import read_markers
 
@@ -151,7 +150,12 @@ def summarise(
         if session is None or marker.session == session:
             new += marker.tiles
         if marker.failed and first_failure is None:
-            first_failure = _first_failure(run, shard, marker)
+            first = next(read_failures(run.failures_of(shard)), None)
+            first_failure = (
+                (marker.failed_tiles[0], "(its record is missing or damaged)")
+                if first is None
+                else (first.tile, first.error)
+            )
     return Summary(
         path=run.path,
         shards=(shards, len(part)),
@@ -174,14 +178,6 @@ def summarise(
         job=job,
         fetch=dict(fetch),
     )
-
-
-def _first_failure(run: RunDirectory, shard: Shard, marker: Marker) -> tuple[str, str]:
-    try:
-        record = parse_json(run.failures_of(shard).read_bytes().splitlines()[0])
-        return str(record["tile_id"]), str(record["error"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        return marker.failed_tiles[0], f"(its record cannot be read: {error})"
 
 
 def _fetched(fetch: Mapping[str, float]) -> str:

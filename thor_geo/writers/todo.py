@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 # States of a shard: no marker, finished, and a marker that a new one will replace (tiles failed, an
-# output is gone).
+# output is gone, it is damaged).
 _MISSING, _FINISHED, _REPLACED = 0, 1, 2
 
 # Markers looked at together: small files on a shared file system are slow one by one.
@@ -121,8 +121,8 @@ def read_markers(
 
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:
-    if marker is None:
-        return _MISSING
+    if marker is None:  # a damaged one is there, and is replaced
+        return _REPLACED if run.marker_of(shard).exists() else _MISSING
     return _FINISHED if run.vouches(marker, shard) else _REPLACED
 
 
@@ -152,10 +152,12 @@ class Frontier:
         self._at = [one.start for one in self._parts]
         # The sessions of markers that are to be replaced. One replaced before this look carries
         # this launch's session already.
+        positions = np.flatnonzero(todo.marked)
+        old = read_markers(run, plan, todo.shards[positions].tolist())
         self._old = {
-            int(position): marker.session
-            for position in np.flatnonzero(todo.marked)
-            if (marker := Marker.read(run.marker_of(self._shard(int(position))))) is not None
+            position: marker.session
+            for position, (_, marker) in zip(positions.tolist(), old, strict=True)
+            if marker is not None
         }
 
     def advance(self) -> bool:

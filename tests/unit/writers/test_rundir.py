@@ -94,7 +94,7 @@ def test_many_processes_may_prepare_at_once(tmp_path: Path, plan: Plan) -> None:
     for thread in threads:
         thread.join()
     assert not errors
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "run").glob("[!.]*")) == [
         "failures",
         "markers",
         "plan.parquet",
