@@ -154,7 +154,8 @@ class Prefetcher:
             ConfigError: If the cache folder cannot be written.
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
-            EarthEngineError: If Earth Engine cannot be reached or refuses.
+            UnreachableError: If Earth Engine cannot be reached.
+            EarthEngineError: If it refuses.
             PrefetchError: If the process is running already, or did not come up.
         """
         if self._process is not None:

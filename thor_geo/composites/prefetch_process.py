@@ -172,9 +172,15 @@ class Service:
                 self._stats.add(cost)
 
     def wind_up(self) -> None:
-        """Make no more requests, and leave no block half stored."""
+        """Make no more requests, store what has been answered, and leave no block half stored."""
         self._client.stop()
-        end_writing(_WIND_UP_S)
+        deadline = time.monotonic() + _WIND_UP_S
+        # Whoever is not asking has its pixels, and encodes or writes them.
+        while time.monotonic() < deadline:
+            if sum(not future.done() for future in self._running) <= self._client.asking:
+                break
+            time.sleep(0.005)
+        end_writing(max(0.0, deadline - time.monotonic()))
 
     def write_stats(self) -> None:
         """Write the statistics for the parent to read."""

@@ -34,6 +34,7 @@ from thor_geo.errors import (
     PrefetchError,
     ProjectError,
     ThorGeoError,
+    UnreachableError,
 )
 from thor_geo.grid import Block
 from thor_geo.redact import redact
@@ -41,7 +42,13 @@ from thor_geo.redact import redact
 # The errors that are raised again as what they were; all others come as PrefetchError.
 _SAME: dict[str, type[ThorGeoError]] = {
     error.__name__: error
-    for error in (AuthenticationError, ProjectError, EarthEngineError, CacheError)
+    for error in (
+        AuthenticationError,
+        ProjectError,
+        UnreachableError,
+        EarthEngineError,
+        CacheError,
+    )
 }
 
 #: Bytes that the folder needs at least; below that it counts as full.

@@ -15,7 +15,7 @@ from thor_geo.earthengine.limiter import Limiter
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy, Verdict, classify
 from thor_geo.earthengine.remedies import to_error
 from thor_geo.earthengine.session import Session
-from thor_geo.errors import BlockError, EarthEngineError
+from thor_geo.errors import BlockError, UnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,13 @@ class Client:
         self._stopped = False
         self._restricted = False
         self._quota_lock = threading.Lock()
+        # Threads inside `call`; single dict operations only.
+        self._asking: dict[int, None] = {}
+
+    @property
+    def asking(self) -> int:
+        """Threads that wait for an answer, for a free slot, or to ask again."""
+        return len(self._asking)
 
     def stop(self) -> None:
         """Make no more requests: whoever asks gets a `StoppedError`."""
@@ -80,7 +87,8 @@ class Client:
         Raises:
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
-            EarthEngineError: If the service cannot be reached or refuses.
+            UnreachableError: If the service cannot be reached.
+            EarthEngineError: If it refuses.
         """
         if self.session.ready:
             return
@@ -88,7 +96,7 @@ class Client:
             self.call(lambda: None, "its list of functions", FetchStats())
         except BlockError as error:
             endpoint = self.session.spec.endpoint
-            raise EarthEngineError(
+            raise UnreachableError(
                 f"{endpoint} could not be reached. {error} Check the network, the proxy settings "
                 "(HTTPS_PROXY) and https://status.cloud.google.com."
             ) from error
@@ -112,6 +120,13 @@ class Client:
             ProjectError: If the project may not be used.
             EarthEngineError: If the service refuses for another reason.
         """
+        self._asking[threading.get_ident()] = None
+        try:
+            return self._call(request, what, stats)
+        finally:
+            del self._asking[threading.get_ident()]
+
+    def _call(self, request: Callable[[], T], what: str, stats: FetchStats) -> T:
         failures = _Failures()
         while True:
             started = self._clock()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from thor_geo.errors import (
     ConfigError,
     PrefetchError,
     ProjectError,
+    UnreachableError,
 )
 from thor_geo.grid import Block
 
@@ -232,6 +234,21 @@ def test_a_project_that_may_not_be_used_is_raised_where_the_run_is_started(
     server.set_faults(FaultPlan(rules=(FaultRule(kind="algorithms", status=403, message=text),)))
     with pytest.raises(ProjectError, match="gcloud services enable"):
         start()
+
+
+def test_an_unreachable_service_is_raised_where_the_run_is_started_as_worth_another_try(
+    start: Start, spec: PrefetchSpec
+) -> None:
+    # Nothing listens on the port of a socket that was closed.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UnreachableError, match="could not be reached") as caught:
+        start(
+            session=replace(spec.session, url=url),
+            retry=RetryPolicy(unreachable_s=0.1, base_s=0.001),
+        )
+    assert caught.value.retryable
 
 
 def test_a_cache_that_cannot_be_written_is_named_before_anything_starts(

@@ -8,7 +8,7 @@ import pytest
 from thor_geo.earthengine.client import Client, TooLargeError
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy, Verdict
 from thor_geo.earthengine.session import Session, SessionSpec
-from thor_geo.errors import BlockError, EarthEngineError, ProjectError
+from thor_geo.errors import BlockError, EarthEngineError, ProjectError, UnreachableError
 
 
 class Transport:
@@ -224,10 +224,18 @@ def test_connecting_is_retried_like_any_request() -> None:
     assert len(waits) == 2
 
 
-def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block() -> None:
-    session = FakeSession([AnswerError("transient") for _ in range(6)])
-    with pytest.raises(EarthEngineError, match=r"highvolume.*could not be reached.*proxy"):
-        client(session=session).connect()
+@pytest.mark.parametrize("kind", ["transient", "unreachable"])
+def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block(kind: str) -> None:
+    clock = Clock()
+    session = FakeSession([AnswerError(kind) for _ in range(99)])
+    one = Client(session, sleep=clock.sleep, uniform=lambda: 1.0, clock=clock)
+    with pytest.raises(
+        UnreachableError, match=r"highvolume.*could not be reached.*proxy"
+    ) as caught:
+        one.connect()
+    # A scheduler may start it again as it is; a refusal it may not.
+    assert caught.value.retryable
+    assert not EarthEngineError.retryable
 
 
 def test_a_refused_project_shows_when_connecting() -> None:
