@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from thor_geo.composites.store import BlockStore
@@ -9,7 +10,7 @@ from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, Scene, block_key
+from thor_geo.earthengine.recipe import OBSERVATIONS, block_key
 from thor_geo.grid import Block
 
 
@@ -21,11 +22,15 @@ def produce(
     Scenes that were pinned before stay pinned: the rest of an interrupted fetch, or a damaged
     file's replacement, is made of the same scenes.
 
+    The record of newly pinned scenes says what listing them cost. The sidecar says what the block
+    cost in all: the pixels, and that listing, even if an earlier run made it. What was given up
+    is in the statistics of its run alone.
+
     Args:
         store: The store.
         client: Access to Earth Engine.
         block: The block.
-        stats: Counts what it cost.
+        stats: Counts what this call cost, added to what is there.
 
     Returns:
         The stored block; without a file if no scene passes the filters.
@@ -39,29 +44,42 @@ def produce(
     sensor = store.sensor
     client.connect()
     pinned = store.pinned(block)
-    if pinned is None:
-        now, image = _named(store, block, fetch_scenes(client, sensor, store.window, block, stats))
-    else:
-        now, image = _named(store, block, pinned.scenes)
+    now, image = _named(store, block, pinned or _listed(store, client, block, stats))
     # Another release of the client may write the same graph differently, and so change the key.
     if pinned != now:
         held = store.pin(block, now)
         if held.scenes != now.scenes:
             # Another process was first, and was told other scenes: both keep to the first list.
-            now, image = _named(store, block, held.scenes)
+            now, image = _named(store, block, held)
     if image is None:
         return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
-    planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), stats)
-    return store.put(block, now, planes, stats)
+    cost = FetchStats()
+    try:
+        planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), cost)
+    finally:
+        stats.add(cost)
+    if now.cost is not None:
+        cost.add(now.cost)
+    return store.put(block, now, planes, cost)
 
 
-def _named(store: BlockStore, block: Block, scenes: tuple[Scene, ...]) -> tuple[Pinned, Any]:
+def _listed(store: BlockStore, client: Client, block: Block, stats: FetchStats) -> Pinned:
+    """Return the scenes of a block as the service lists them now, without the key of the pixels."""
+    cost = FetchStats()
+    try:
+        scenes = fetch_scenes(client, store.sensor, store.window, block, cost)
+    finally:
+        stats.add(cost)
+    return Pinned(scenes=scenes, block_key=None, cost=cost)
+
+
+def _named(store: BlockStore, block: Block, pinned: Pinned) -> tuple[Pinned, Any]:
     """Return scenes with the key of their pixels, and the image; None for both without scenes."""
-    if not scenes:
-        return Pinned(scenes=(), block_key=None), None
+    if not pinned.scenes:
+        return replace(pinned, block_key=None), None
     # Loads the client, which a process that finds everything in the cache never needs.
     from thor_geo.earthengine._expression import prepared_composite
 
-    image = prepared_composite(store.sensor, store.window, block, scenes)
+    image = prepared_composite(store.sensor, store.window, block, pinned.scenes)
     key = block_key(image, store.sensor, block, store.catalogue)
-    return Pinned(scenes=scenes, block_key=key), image
+    return replace(pinned, block_key=key), image

@@ -1,6 +1,7 @@
 """The block store: a content-addressed cache of composites, verified on read.
 
-    scenes/<2>/<query key>.json    the pinned scenes of a block, and the key of its pixels
+    scenes/<2>/<query key>.json    the pinned scenes of a block, the key of its pixels, and what
+                                   listing them cost
     blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16
     blocks/<2>/<block key>.json    sidecar, written last: checksum, provenance, cost
     writing/                       temporary files of writers
@@ -8,6 +9,10 @@
 The query key says what was asked for, the block key what was computed. Any number of processes and
 nodes may share a store: files appear whole, and two writers of one key write the same. What is
 damaged is reported, removed and counts as absent.
+
+Costs (``fetch``: requests, retries, splits, bytes, seconds, seconds_waiting) are not to be added up
+twice: a sidecar says what its block cost in all, the listing of its scenes included. A block
+without scenes has no sidecar, and what it cost is in its list of scenes.
 """
 
 from __future__ import annotations
@@ -125,17 +130,18 @@ class BlockStore:
 
         Args:
             block: The block.
-            pinned: Its scenes.
+            pinned: Its scenes, and what listing them cost.
 
         Returns:
-            What holds from now on: *pinned*, or the scenes that another process wrote down first.
+            What holds from now on: *pinned*, or the scenes that another process wrote down first,
+            with what it paid for them.
 
         Raises:
             CacheError: If the cache cannot be written.
         """
         key = self.query_key(block)
         path = self._scenes_path(key)
-        content = {
+        content: dict[str, Any] = {
             "query_key": key,
             "block_key": pinned.block_key,
             "block": block.id,
@@ -145,11 +151,13 @@ class BlockStore:
             "scenes": [scene.to_dict() for scene in pinned.scenes],
             "created": _now(),
         }
+        if pinned.cost is not None:
+            content["fetch"] = asdict(pinned.cost)
         with _folder.writing(self.root, _RECORD_BYTES):
             if write_record(path, content, scratch=self._scratch, replace=False):
                 return pinned
             before = self.pinned(block)
-            if before is not None and before.scenes != pinned.scenes:
+            if before is not None and (before.scenes != pinned.scenes or before == pinned):
                 return before
             # The same scenes under another key, or a list that turned out damaged.
             write_record(path, content, scratch=self._scratch)
@@ -229,7 +237,7 @@ class BlockStore:
             block: The block.
             pinned: Its scenes, which have been pinned, and the key of its pixels.
             planes: Pixels (bands + 1, size, size), uint16; the last plane counts observations.
-            stats: What fetching it cost.
+            stats: What it cost in all, the listing of its scenes included.
 
         Returns:
             The block as it is read from now on.
@@ -288,8 +296,10 @@ def _pinned(record: dict[str, Any], key: str) -> Pinned:
         raise ValueError("the scenes of another query")
     scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
     block_key = record["block_key"]
+    # Records of earlier releases have no cost.
+    cost = FetchStats.from_dict(record["fetch"]) if "fetch" in record else None
     if is_key(block_key) if scenes else block_key is None:
-        return Pinned(scenes=scenes, block_key=block_key)
+        return Pinned(scenes=scenes, block_key=block_key, cost=cost)
     raise ValueError(f"{str(block_key)[:80]!r} is no key of a block with {len(scenes)} scenes")
 
 

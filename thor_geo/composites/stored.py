@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rasterio.errors import RasterioError
 
 from thor_geo.composites import _raster
+from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.recipe import Scene
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
@@ -89,7 +90,10 @@ class Pinned:
     Attributes:
         scenes: Sorted by index; empty where no scene passes the filters.
         block_key: Name of the pixels, None without scenes.
+        cost: What listing the scenes cost; None where it was not recorded. Two lists of the same
+            scenes are equal whatever they cost.
     """
 
     scenes: tuple[Scene, ...]
     block_key: str | None
+    cost: FetchStats | None = field(default=None, compare=False)

@@ -14,7 +14,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from thor_geo.errors import ConfigError, ThorGeoError
 
@@ -126,6 +126,26 @@ class FetchStats:
     bytes: int = 0
     seconds: float = 0.0
     seconds_waiting: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` made of one; names of other releases are left out.
+
+        Args:
+            values: Numbers by name.
+
+        Raises:
+            ValueError: If one of them is no number of 0 or more.
+        """
+        known = {
+            field.name: values[field.name]
+            for field in dataclasses.fields(cls)
+            if field.name in values
+        }
+        for name, value in known.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ValueError(f"{name}={str(value)[:80]!r} is no number of 0 or more")
+        return cls(**known)
 
     def add(self, other: FetchStats) -> None:
         """Add another's numbers to these; a subclass takes its base's too, and no truth value."""

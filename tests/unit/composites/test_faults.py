@@ -6,6 +6,7 @@ A quick part of `benchmarks/chaos/faults.py`.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -137,7 +138,13 @@ def test_pixels_that_were_given_up_are_made_of_the_list_that_was_pinned_then(
         source.get(block)
     # From now on the list would be another one.
     server.set_faults(FaultPlan(rules=(FaultRule(kind=LISTS, hide=("one",)),)))
-    assert [scene.index for scene in source.get(block).scenes] == ["one"]
+    client, cost = Client(Session(session), retry=FAST), FetchStats()
+    stored = produce(store, client, block, cost)
+    assert [scene.index for scene in stored.scenes] == ["one"]
+    # This run asked for the pixels alone; the block cost its list as well.
+    assert cost.requests == 1
+    assert stored.path is not None
+    assert json.loads(stored.path.with_suffix(".json").read_text())["fetch"]["requests"] == 2
 
 
 @pytest.fixture

@@ -54,6 +54,10 @@ def test_ground_without_scenes_costs_one_request_and_is_remembered(
         assert (stored.path, stored.scenes) == (None, ())
     assert served(server, "value:compute") == 1
     assert served(server, "image:computePixels") == 0
+    (record,) = (direct.store.root / "scenes").rglob("*.json")
+    cost = json.loads(record.read_text())["fetch"]
+    assert (cost["requests"], cost["retries"], cost["bytes"]) == (1, 0, 0)
+    assert cost["seconds"] > 0
 
 
 def test_a_damaged_file_is_fetched_again_with_the_same_scenes(
@@ -93,7 +97,8 @@ def test_passing_trouble_is_outlived_and_noted(
     assert stored.read()[0][0, 0, 0] == 1
     assert stored.path is not None
     fetch = json.loads(stored.path.with_suffix(".json").read_text())["fetch"]
-    assert (fetch["requests"], fetch["retries"]) == (1, 0)
+    # Its list took three, its pixels one; what was given up before is counted by that run.
+    assert (fetch["requests"], fetch["retries"]) == (3 + 1, 2)
     assert served(server, "image:computePixels") == 7
 
 

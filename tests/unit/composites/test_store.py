@@ -102,6 +102,24 @@ def test_scenes_alone_are_no_block(store: BlockStore, block: Block, scene: Scene
     assert store.pinned(block) == Pinned(scenes=(scene,), block_key="ab" * 32)
 
 
+def test_the_first_list_of_scenes_keeps_its_cost_and_old_ones_have_none(
+    store: BlockStore, block_at: Callable[[int], Block]
+) -> None:
+    first = Pinned(scenes=(), block_key=None, cost=FetchStats(requests=3, seconds=0.5))
+    store.pin(block_at(0), first)
+    record = next((store.root / "scenes").rglob("*.json"))
+    written = record.read_bytes()
+    assert json.loads(written)["fetch"]["requests"] == 3
+    # Another process was told the same: nothing of it is written.
+    held = store.pin(block_at(0), replace(first, cost=FetchStats(requests=9)))
+    assert (held, held.cost) == (first, first.cost)
+    assert record.read_bytes() == written
+    store.pin(block_at(1), Pinned(scenes=(), block_key=None))
+    old = store.pinned(block_at(1))
+    assert old == first
+    assert old.cost is None
+
+
 def test_a_crash_between_pixels_and_sidecar_leaves_no_block(
     store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,8 +158,14 @@ def test_a_policy_that_could_never_work_is_refused(bad: dict[str, Any]) -> None:
 
 
 def test_stats_add_up() -> None:
-    total = FetchStats(requests=2, seconds=1.5)
+    total = FetchStats.from_dict({"requests": 2, "seconds": 1.5, "of a later release": "x"})
     total.add(FetchStats(requests=3, retries=1, splits=4, bytes=5, seconds=0.5, seconds_waiting=2))
     assert total == FetchStats(
         requests=5, retries=1, splits=4, bytes=5, seconds=2.0, seconds_waiting=2
     )
+
+
+@pytest.mark.parametrize("value", [-1, "2", None, True, float("nan")])
+def test_costs_that_are_no_numbers_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="requests"):
+        FetchStats.from_dict({"requests": value})
