@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from thor_geo.jsontext import parse_json
-from thor_geo.plan import Shard, Shards
-from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.runs._opened import OpenedRun
+from thor_geo.writers.failures import Failure, read_failures
+from thor_geo.writers.todo import read_markers
 
 # The rate is that of the last quarter of an hour; where shards are slower, of the last few.
 _WINDOW_S = 900.0
@@ -23,8 +20,6 @@ _FEWEST = 5
 # A run seems to go on while its newest marker is younger than ten minutes, or ten usual shards.
 _QUIET_S = 600.0
 _QUIET_SHARDS = 10
-# Markers that a thread reads in a row.
-_AT_ONCE = 256
 # Different messages that are counted; the rest is "other".
 _MESSAGES = 1000
 #: What a marker says of fetching, summed over markers.
@@ -32,19 +27,6 @@ COSTS = ("requests", "retries", "splits", "bytes", "seconds", "seconds_waiting")
 
 # Ids of tiles and blocks: messages that differ in them alone are one message.
 _IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A tile that failed.
-
-    Attributes:
-        tile: Its id.
-        error: Why.
-    """
-
-    tile: str
-    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +93,9 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         opened: The run.
         now: The time to reckon from; None for the present.
         first: Failed tiles to name.
+
+    Raises:
+        RunDirectoryError: If there is something under a marker's name that cannot be read.
     """
     now = now or dt.datetime.now(dt.UTC)
     done = with_failures = ok = empty = failed = 0
@@ -118,13 +103,16 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
     finished: list[_Finished] = []
     failures: list[Failure] = []
     messages: Counter[str] = Counter()
-    for shard, record in _records(opened):
-        done, with_failures = done + (record.failed == 0), with_failures + (record.failed > 0)
-        ok, empty, failed = ok + record.ok, empty + record.empty, failed + record.failed
+    for shard, marker in read_markers(opened.run, opened.plan, range(len(opened.plan.shards))):
+        if marker is None or not opened.fits(marker, shard):
+            continue
+        done, with_failures = done + (marker.failed == 0), with_failures + (marker.failed > 0)
+        ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
         for name in COSTS:
-            fetch[name] += _number(record.fetch.get(name))
-        finished.append(_Finished(record.at, record.seconds, record.tiles, record.session))
-        if record.failed:
+            fetch[name] += marker.fetch.get(name, 0.0)
+        at = _timestamp(marker.finished_at)
+        finished.append(_Finished(at, marker.compute_seconds, marker.tiles, marker.session))
+        if marker.failed:
             for failure in read_failures(opened.run.failures_of(shard)):
                 if len(failures) < first:
                     failures.append(failure)
@@ -151,79 +139,6 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         failures=tuple(failures),
         messages=dict(messages.most_common()),
     )
-
-
-def _records(opened: OpenedRun) -> Iterator[tuple[Shard, _Record]]:
-    """Yield every shard that has a marker of this run, and what the marker says, in plan order."""
-    shards = opened.plan.shards
-
-    def read(some: Shards) -> list[tuple[Shard, _Record | None]]:
-        return [(shard, _Record.of(opened, shard)) for shard in some]
-
-    waiting: deque[Future[list[tuple[Shard, _Record | None]]]] = deque()
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
-        for start in range(0, len(shards) + THREADS * _AT_ONCE, _AT_ONCE):
-            if start < len(shards):
-                waiting.append(pool.submit(read, shards[start : start + _AT_ONCE]))
-            if waiting and start >= (THREADS - 1) * _AT_ONCE:
-                found = waiting.popleft().result()
-                yield from ((shard, record) for shard, record in found if record is not None)
-
-
-def read_failures(path: Path) -> Iterator[Failure]:
-    """Yield the failed tiles of a shard; none where the file is gone, which a retry explains.
-
-    Args:
-        path: ``failures/<shard_id>.jsonl``. A line that cannot be read is left out, as `validate`
-            is there to complain.
-    """
-    try:
-        lines = path.read_bytes().splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for line in lines:
-        try:
-            record = parse_json(line)
-            yield Failure(tile=str(record["tile_id"]), error=str(record["error"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What counts of a marker. `Marker.read` checks every value, which takes ten times as long."""
-
-    ok: int
-    empty: int
-    failed: int
-    at: float
-    seconds: float
-    session: str
-    fetch: dict[str, Any]
-
-    @property
-    def tiles(self) -> int:
-        return self.ok + self.empty + self.failed
-
-    @classmethod
-    def of(cls, opened: OpenedRun, shard: Shard) -> _Record | None:
-        """Return a shard's record; None without a marker that can be read and is this run's."""
-        try:
-            content = json.loads(opened.run.marker_of(shard).read_bytes())
-            if (content["fingerprint"], content["shard_id"]) != (opened.fingerprint, shard.id):
-                return None
-            record = cls(
-                ok=content["ok"],
-                empty=content["empty"],
-                failed=content["failed"],
-                at=_timestamp(content["finished_at"]),
-                seconds=_number(content["compute_seconds"]),
-                session=str(content.get("session")),
-                fetch=dict(content.get("fetch", {})),
-            )
-            return record if record.tiles == len(shard) else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
 
 
 class _Finished(NamedTuple):
@@ -260,13 +175,9 @@ def _quiet(finished: list[_Finished]) -> float:
     return max(_QUIET_S, _QUIET_SHARDS * median(one.seconds for one in finished))
 
 
-def _timestamp(text: object) -> float:
+def _timestamp(text: str) -> float:
     """Return seconds since 1970, 0 for what is no time."""
     try:
-        return dt.datetime.fromisoformat(str(text)).timestamp()
+        return dt.datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
