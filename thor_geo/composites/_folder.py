@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from thor_geo.composites._records import node
@@ -27,6 +28,9 @@ STALE_S = 3600.0
 
 #: Seconds after which a temporary file of another node does; writing one takes seconds.
 STALE_ELSEWHERE_S = 24 * 3600.0
+
+#: Entries of a folder that are looked at, at most: it is done at every start, by every process.
+LOOKED_AT = 4096
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -124,7 +128,8 @@ def _free(root: Path) -> str:
 def remove_leftovers(scratch: Path, now: float) -> list[Path]:
     """Remove what killed writers left in the folder of temporary files.
 
-    A file goes if it is this user's and older than an hour, and its name says that a process of
+    No more than `LOOKED_AT` entries are looked at; what is beyond them is left to later starts. A
+    file goes if it is this user's and older than an hour, and its name says that a process of
     this node wrote it which no longer runs; or if it is this user's and older than a day.
 
     Args:
@@ -135,9 +140,9 @@ def remove_leftovers(scratch: Path, now: float) -> list[Path]:
         What was removed.
     """
     removed = []
-    for path in sorted(scratch.glob(".*.tmp")):
+    for path in _entries(scratch):
         fields = path.name.rsplit(".", 3)
-        if len(fields) != 4 or not fields[1].isdecimal():
+        if len(fields) != 4 or fields[3] != "tmp" or not fields[1].isdecimal():
             continue  # not ours
         try:
             status = path.stat()
@@ -159,8 +164,9 @@ def remove_leftovers(scratch: Path, now: float) -> list[Path]:
 def remove_dead_states(folder: Path | None = None) -> list[Path]:
     """Remove the temporary folders of prefetch processes whose run was killed.
 
-    A folder goes if it is this user's, its name holds the id of a process that no longer runs, its
-    prefetch process does not hold its lock, and nothing in it has changed for an hour.
+    No more than `LOOKED_AT` entries are looked at. A folder goes if it is this user's, its name
+    holds the id of a process that no longer runs, its prefetch process does not hold its lock, and
+    nothing in it has changed for an hour.
 
     Args:
         folder: Where they are; None for the system's folder of temporary files.
@@ -170,7 +176,9 @@ def remove_dead_states(folder: Path | None = None) -> list[Path]:
     """
     removed = []
     root = Path(tempfile.gettempdir()) if folder is None else folder
-    for path in sorted(root.glob(f"{STATE_PREFIX}*")):
+    for path in _entries(root):
+        if not path.name.startswith(STATE_PREFIX):
+            continue
         pid = path.name.removeprefix(STATE_PREFIX).split("-")[0]
         try:
             status = path.stat(follow_symlinks=False)
@@ -185,6 +193,15 @@ def remove_dead_states(folder: Path | None = None) -> list[Path]:
             continue  # another process was faster
         removed.append(path)
     return removed
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return the first entries of a folder; none if it is missing or may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry) for entry in islice(entries, LOOKED_AT)]
+    except (FileNotFoundError, PermissionError):
+        return []
 
 
 def _running(pid: int) -> bool:

@@ -334,6 +334,31 @@ def test_what_killed_writers_left_is_removed_once_they_are_certainly_dead(
     assert not any(path.exists() for path in removed)
 
 
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_a_crowded_folder_is_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    dead = dead_pid()
+    for k in range(10):
+        if kind == "files":
+            name = temporary_name(f"{k}.tif").replace(f".{os.getpid()}.", f".{dead}.")
+            aged(tmp_path / name, 2 * HOUR)
+        else:
+            path = tmp_path / f"thor-geo-prefetch-{dead}-{k}"
+            path.mkdir()
+            aged(path, 2 * HOUR)
+    monkeypatch.setattr(_folder, "LOOKED_AT", 4)
+    removed = [
+        len(
+            _folder.remove_leftovers(tmp_path, time.time())
+            if kind == "files"
+            else _folder.remove_dead_states(tmp_path)
+        )
+        for _ in range(4)
+    ]
+    assert removed == [4, 4, 2, 0]  # the rest is for later starts
+
+
 def test_folders_of_killed_runs_are_removed_once_they_are_certainly_dead(tmp_path: Path) -> None:
     dead = dead_pid()
     names = {
