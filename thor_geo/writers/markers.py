@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -167,7 +166,8 @@ def _is_int(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return (isinstance(value, float) and math.isfinite(value)) or _is_int(value)
+    # Sums over many markers stay finite.
+    return (isinstance(value, float) and abs(value) < 2**63) or _is_int(value)
 
 
 def _is_inside(name: object) -> bool:

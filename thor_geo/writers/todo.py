@@ -110,14 +110,18 @@ def read_markers(
         indices: Which of the plan's shards.
     """
 
-    def read(shard: Shard) -> Marker | None:
-        return Marker.read(run.marker_of(shard))
+    def read(some: list[Shard]) -> list[tuple[Shard, Marker | None]]:
+        return [(shard, Marker.read(run.marker_of(shard))) for shard in some]
 
     shards = plan.shards
     remaining = iter(indices)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-markers") as pool:
         while some := [shards[k] for k in islice(remaining, _AT_ONCE)]:
-            yield from zip(some, pool.map(read, some), strict=True)
+            # One task for each thread: tasks take time, too.
+            count = -(-len(some) // _THREADS)
+            shares = [some[k : k + count] for k in range(0, len(some), count)]
+            for found in pool.map(read, shares):
+                yield from found
 
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:
