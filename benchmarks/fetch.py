@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -149,7 +150,8 @@ def main() -> int:
     report = Report(
         name="fetch",
         claim=f"At {LATENCY_S} s latency and {SLOTS} slots, the prefetch process gets at least "
-        f"{WANTED:.0%} of the {SLOTS / LATENCY_S:.0f} pixel requests/s that this allows.",
+        f"{WANTED:.0%} of the {SLOTS / LATENCY_S:.0f} pixel requests/s that this allows, in the median "
+        "of three runs.",
         command="python -m benchmarks.fetch",
         quick=options.quick,
     )
@@ -160,14 +162,15 @@ def main() -> int:
             report.rows.append(measure(across, archive, folder / f"cache{run}"))
         costs = phases(archive, folder / "phases", 20 if options.quick else 200)
     report.figures.update({f"{name}, ms": round(cost, 2) for name, cost in costs.items()})
-    best = max(row["share of the possible"] for row in report.rows)
+    median = statistics.median(row["share of the possible"] for row in report.rows)
+    report.figures["share of the possible, median of the runs"] = round(median, 3)
     report.notes.append(
         "From the plan's arrival to its end, so with the first and the last half second. Other "
-        "work on the machine slows both processes down: the claim is about the best run; the load "
-        "average before each says how quiet it was."
+        "work on the machine slows both processes down; the load average before each run says how "
+        "quiet it was. The claim is about the median; every run is in the table."
     )
-    if best < WANTED:
-        report.faults.append(f"The best run got {best:.1%}.")
+    if median < WANTED:
+        report.faults.append(f"The median run got {median:.1%}.")
     return report.finish()
 
 

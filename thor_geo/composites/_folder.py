@@ -142,7 +142,7 @@ def remove_leftovers(scratch: Path, now: float) -> list[Path]:
     removed = []
     for path in _entries(scratch):
         fields = path.name.rsplit(".", 3)
-        if len(fields) != 4 or fields[3] != "tmp" or not fields[1].isdecimal():
+        if not path.match(".*.tmp") or len(fields) != 4 or not fields[1].isdecimal():
             continue  # not ours
         try:
             status = path.stat()
