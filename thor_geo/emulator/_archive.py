@@ -164,7 +164,7 @@ class _Reader:
             raise ArchiveError(f"{self.index}: a scene has no {error}.") from error
         except ArchiveError:
             raise
-        except (TypeError, ValueError, AttributeError, IndexError) as error:
+        except (OSError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ArchiveError(f"{self.index}: a scene is not as it should be: {error}.") from error
 
     def _own(self, entry: Mapping[str, Any]) -> Image:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from thor_geo.errors import ThorGeoError
+from thor_geo.errors import ThorGeoError, shorten
+
+# Characters of a message.
+_LONGEST = 2000
 
 #: The `status` that Google APIs put beside each HTTP code (google.rpc.Code).
 STATUS_NAMES: Mapping[int, str] = {
@@ -22,6 +25,14 @@ STATUS_NAMES: Mapping[int, str] = {
 
 class ArchiveError(ThorGeoError, ValueError):
     """A folder is no archive of scenes, or its index and its files disagree."""
+
+    def __init__(self, message: str) -> None:
+        """Initialize a new ArchiveError instance.
+
+        Args:
+            message: What is wrong; long quotations of files are shown in part.
+        """
+        super().__init__(shorten(message, _LONGEST))
 
 
 class RequestError(Exception):
