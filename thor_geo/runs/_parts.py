@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import ConfigError
 from thor_geo.plan import Plan
-from thor_geo.writers._files import beside, sync
 from thor_geo.writers.geoparquet import geo_metadata
 from thor_geo.writers.pooled import pooled_writer
 
@@ -26,66 +22,6 @@ if TYPE_CHECKING:
 GROUP_ROWS = 1024
 # Tiles whose footprints are in memory at once.
 _AT_ONCE = 65_536
-
-
-@contextmanager
-def replacing_all(target: Path, *, folder: bool, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary path that becomes the target when the block succeeds.
-
-    Args:
-        target: The file or folder to make.
-        folder: Whether it is a folder; it is made, empty.
-        overwrite: Whether an existing one may be replaced.
-
-    Yields:
-        A path in the same folder.
-
-    Raises:
-        ConfigError: If the target exists and must not be replaced.
-    """
-    check_target(target, folder=folder, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = beside(target), beside(target)
-    try:
-        if folder:
-            temporary.mkdir()
-        yield temporary
-        for file in sorted(temporary.iterdir()) if folder else [temporary]:
-            sync(file)
-        if folder and target.exists():
-            target.rename(old)  # a folder that is not empty cannot be replaced at once
-        temporary.replace(target)
-    finally:
-        if folder:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-    sync(target.parent)
-
-
-def check_target(target: Path, *, folder: bool, overwrite: bool) -> None:
-    """Refuse a target that exists, or that is more than an earlier merge.
-
-    Args:
-        target: The file or folder to make.
-        folder: Whether it is to be a folder.
-        overwrite: Whether an existing one may be replaced.
-
-    Raises:
-        ConfigError: If it exists, and must not or cannot be replaced.
-    """
-    if not target.exists():
-        return
-    if not overwrite:
-        raise ConfigError("--to", str(target), "exists", "Give another path, or --overwrite.")
-    if target.is_dir() != folder:
-        what = "a folder" if target.is_dir() else "a file"
-        raise ConfigError("--to", str(target), f"is {what}", "Remove it, or give another path.")
-    if folder and any(not path.match("part-*.parquet") for path in target.iterdir()):
-        raise ConfigError(
-            "--to", str(target), "holds more than an earlier merge's parts", "Give another path."
-        )
 
 
 def part_bounds(

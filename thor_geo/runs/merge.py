@@ -18,7 +18,8 @@ from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
 from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._overlap import redundant
-from thor_geo.runs._parts import GROUP_ROWS, PartWriter, check_target, part_bounds, replacing_all
+from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
+from thor_geo.runs._target import check_target, replacing_all
 
 _EXAMPLE = """\
 example:
@@ -135,8 +136,9 @@ def merge_run(
         progress: Whether to draw a progress bar on standard error.
 
     Raises:
-        RunDirectoryError: If the run has no pooled files, is unfinished, or a file is damaged.
-        ConfigError: If a limit is invalid, or the target exists.
+        RunDirectoryError: If the run has no pooled files, is unfinished, a file is damaged, or the
+            target cannot be written.
+        ConfigError: If a limit is invalid, or the target exists or is the run's own.
     """
     from tqdm import tqdm
 
@@ -146,7 +148,7 @@ def merge_run(
         raise ConfigError("--max-size", max_bytes, "a part would hold nothing", "Give e.g. 2GB.")
     folder = max_rows is not None or max_bytes is not None
     target = _target(opened, to, folder=folder)
-    check_target(target, folder=folder, overwrite=overwrite)
+    check_target(opened.run, target, folder=folder, overwrite=overwrite)
     finished = find_finished(opened)
     state = finished.state
     missing = int((state == MISSING).sum())
@@ -164,7 +166,6 @@ def merge_run(
     spare = redundant(opened.plan, state == PRODUCED)
     keep = (state != MISSING) & ~spare
     order = hilbert_order(opened.plan, keep)
-    gatherer = Gatherer(opened, state, order, threads=cores())
     group, part = GROUP_ROWS, len(order)
     if max_bytes is not None:  # as long as rows take what they take in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
@@ -175,7 +176,7 @@ def merge_run(
         part = part // group * group
     gatherer = Gatherer(opened, state, order, threads=cores())
     with (
-        replacing_all(target, folder=folder, overwrite=overwrite) as temporary,
+        replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
         tqdm(total=len(order), unit="row", disable=not progress, file=sys.stderr) as bar,
     ):
         boxes = part_bounds(opened.plan, order, part)
@@ -215,9 +216,4 @@ def _target(opened: OpenedRun, to: Path | None, *, folder: bool) -> Path:
         )
     if to is None:
         return opened.run.path / ("embeddings" if folder else "embeddings.parquet")
-    to = to.expanduser()
-    if opened.run.pooled.resolve() in (to.resolve(), *to.resolve().parents):
-        raise ConfigError(
-            "--to", str(to), "lies in the run's own folder of pooled files", "Give another path."
-        )
-    return to
+    return to.expanduser()

@@ -16,7 +16,7 @@ from damage import edit_rows, vouch, with_row
 from synthetic_run import embed, plan_of, write_run
 
 from thor_geo.cli import main as command
-from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
@@ -243,27 +243,6 @@ def test_parts_are_bounded_and_hold_the_same_rows(
     assert max(path.stat().st_size for path in folder.iterdir()) < 40_000
     assert not list(tmp_path.glob(".*"))
     assert sum(pq.read_metadata(path).num_rows for path in folder.iterdir()) == len(one)
-
-
-def test_nothing_is_overwritten_unasked(edge: RunDirectory, tmp_path: Path) -> None:
-    opened = open_run(edge.path)
-    target = tmp_path / "one.parquet"
-    target.write_bytes(b"mine")
-    with pytest.raises(ConfigError, match="--overwrite"):
-        merge_run(opened, to=target)
-    assert target.read_bytes() == b"mine"
-    merge_run(opened, to=target, overwrite=True)
-    assert pq.read_metadata(target).num_rows > 0
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "thesis.docx").write_bytes(b"mine")
-    with pytest.raises(ConfigError, match="more than an earlier merge"):
-        merge_run(opened, to=folder, max_rows=50, overwrite=True)
-    with pytest.raises(ConfigError, match="is a folder"):
-        merge_run(opened, to=folder, overwrite=True)
-    with pytest.raises(ConfigError, match="pooled files"):
-        merge_run(opened, to=edge.pooled / "all.parquet")
-    assert (folder / "thesis.docx").read_bytes() == b"mine"
 
 
 def test_a_damaged_shard_stops_the_merge_and_leaves_nothing(

@@ -1,0 +1,147 @@
+"""Where a merge goes: what it must not replace, and replacing an earlier one without losing it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.writers._files import beside, sync
+from thor_geo.writers.rundir import RunDirectory
+
+
+def check_target(run: RunDirectory, target: Path, *, folder: bool, overwrite: bool) -> None:
+    """Refuse a target that exists, that is more than an earlier merge, or part of the run.
+
+    Args:
+        run: The run directory.
+        target: The file or folder to make.
+        folder: Whether it is to be a folder.
+        overwrite: Whether an existing one may be replaced.
+
+    Raises:
+        ConfigError: If it is one of the run's own files or lies in one of its folders, or if it
+            exists, and must not or cannot be replaced.
+        RunDirectoryError: If it cannot be looked at.
+    """
+    with _explained(target):
+        own = _own(run, target)
+        if own is not None:
+            raise ConfigError(
+                "--to",
+                str(target),
+                f"would replace what the run needs ({own})",
+                "Give another path.",
+            )
+        if not os.path.lexists(target):
+            return
+        if not overwrite:
+            raise ConfigError("--to", str(target), "exists", "Give another path, or --overwrite.")
+        if not (target.is_dir() if folder else target.is_file()):
+            what = "is a folder" if target.is_dir() else f"is no {'folder' if folder else 'file'}"
+            raise ConfigError("--to", str(target), what, "Remove it, or give another path.")
+        if folder and any(not path.match("part-*.parquet") for path in target.iterdir()):
+            raise ConfigError(
+                "--to",
+                str(target),
+                "holds more than an earlier merge's parts",
+                "Give another path.",
+            )
+
+
+@contextmanager
+def replacing_all(
+    run: RunDirectory, target: Path, *, folder: bool, overwrite: bool
+) -> Iterator[Path]:
+    """Give a temporary path that becomes the target when the block succeeds.
+
+    Whatever happens, an earlier merge is there until the new one is. Where the target is a link,
+    what it points to is replaced.
+
+    Args:
+        run: The run directory.
+        target: The file or folder to make.
+        folder: Whether it is a folder; it is made, empty.
+        overwrite: Whether an existing one may be replaced.
+
+    Yields:
+        A path in the same folder.
+
+    Raises:
+        ConfigError: As `check_target` does; it is asked before the first write and the last.
+        RunDirectoryError: If it cannot be written.
+    """
+    check_target(run, target, folder=folder, overwrite=overwrite)
+    real = Path(os.path.realpath(target))
+    temporary = beside(real)
+    # Not a temporary file by its name: those may be deleted.
+    old = temporary.with_suffix(".old")
+    with _explained(target):
+        try:
+            real.parent.mkdir(parents=True, exist_ok=True)
+            if folder:
+                temporary.mkdir()
+            yield temporary
+            for path in [*sorted(temporary.iterdir()), temporary] if folder else [temporary]:
+                sync(path)
+            check_target(run, target, folder=folder, overwrite=overwrite)
+            if folder and real.exists():
+                real.rename(old)  # a folder that is not empty cannot be replaced at once
+            temporary.replace(real)
+            sync(real.parent)
+        finally:
+            _remove(temporary)
+            # By what is there: an interrupt may come between any two lines above.
+            if old.exists() and not real.exists():
+                _put_back(old, real)
+            _remove(old)
+
+
+def _put_back(old: Path, real: Path) -> None:
+    try:
+        old.rename(real)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"`{real}` could not be replaced, nor put back ({error.strerror or error}). The "
+            f"earlier merge is whole, and is now `{old}`: rename it."
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _own(run: RunDirectory, target: Path) -> str | None:
+    """Return the name of what of the run's own a path is or lies in, None for other paths."""
+    own = [run.run_json, run.plan_parquet, run.quicklook]
+    own += [run.markers, run.failures, run.pooled, run.grid, *run.path.glob(".*.lock")]
+    real = Path(os.path.realpath(target))
+    for path in (real, *real.parents):
+        for one in own:
+            # The same file by another name: on file systems that do not tell upper from lower case.
+            same = path.exists() and one.exists() and path.samefile(one)
+            if same or path == Path(os.path.realpath(one)):
+                return one.name
+    return None
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn errors of the file system into one that says what to do.
+
+    Raises:
+        RunDirectoryError: In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"`{target}` cannot be written ({error.strerror or error}). Make room there, or give "
+            "a path with --to where you may write, and merge again: an earlier merge is unchanged."
+        ) from error
