@@ -150,8 +150,8 @@ def main() -> int:
     report = Report(
         name="fetch",
         claim=f"At {LATENCY_S} s latency and {SLOTS} slots, the prefetch process gets at least "
-        f"{WANTED:.0%} of the {SLOTS / LATENCY_S:.0f} pixel requests/s that this allows, in the median "
-        "of three runs.",
+        f"{WANTED:.0%} of the {SLOTS / LATENCY_S:.0f} pixel requests/s that this allows, in the "
+        "median of three runs.",
         command="python -m benchmarks.fetch",
         quick=options.quick,
     )
