@@ -15,9 +15,10 @@ from synthetic_run import Data, Model, plan_of, write_run
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan
-from thor_geo.runs import validate
+from thor_geo.runs import status, validate
 from thor_geo.runs._marked import check_shard
 from thor_geo.runs._opened import open_run
+from thor_geo.runs._tally import tally
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.plan_file import read_plan
@@ -124,6 +125,37 @@ def test_markers_when_validating(run: Run) -> None:
         strategy,
         lambda content: run.validate({run.marker: content}),
         share=0.3,
+    )
+
+
+def check_status(run: Run, changed: dict[Path, bytes]) -> None:
+    """Look how far the run is; what is told is JSON, and the counts are those of the plan."""
+    run.restore(changed)
+    found = tally(open_run(run.path))
+    json.dumps(status.as_json(run.path, found), allow_nan=False)
+    assert status.str_of(run.path, found)
+    assert min(found.ok, found.empty, found.failed, found.left, found.shards_left) >= 0
+    assert found.ok + found.empty + found.failed + found.left == len(run.plan)
+
+
+def test_markers_when_looking(run: Run) -> None:
+    seed = run.files[run.marker]
+    check_status(run, {})
+    strategy = damaged_json([json.loads(seed)]) | damaged([seed])
+    fuzz(
+        "marker, thor-geo status",
+        strategy,
+        lambda content: check_status(run, {run.marker: content}),
+    )
+
+
+def test_failures_when_looking(run: Run) -> None:
+    seed = run.files[run.failures]
+    strategy = damaged([seed]) | damaged_json([json.loads(seed.splitlines()[0])])
+    fuzz(
+        "failures, thor-geo status",
+        strategy,
+        lambda content: check_status(run, {run.failures: content}),
     )
 
 

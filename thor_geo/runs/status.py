@@ -21,8 +21,8 @@ example:
   thor-geo status out/oslo --json | jq .tiles.left
 
 Reads the markers of a run and nothing else, at any time and from anywhere. Exits with 0 for any
-run, whatever its state; with 2 if the directory holds none. `thor-geo validate` looks into the
-files.
+run, whatever its state; with 2 if the directory holds none, or a marker cannot be read. `thor-geo
+validate` looks into the files.
 """
 # Different messages of failed tiles that are shown.
 _SHOWN = 5
@@ -38,7 +38,7 @@ def main(args: Sequence[str]) -> int:
         0.
 
     Raises:
-        RunDirectoryError: If the directory holds no run.
+        RunDirectoryError: If the directory holds no run, or what is there cannot be read.
     """
     parser = argparse.ArgumentParser(
         prog="thor-geo status",

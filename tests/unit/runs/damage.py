@@ -11,8 +11,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thor_geo.plan import Shard
+from thor_geo.runs._faults import Fault
+from thor_geo.runs._marked import check_shard
+from thor_geo.runs._opened import open_run
+from thor_geo.runs.validate import expect
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.markers import Output
+
+# The shard that is damaged: tiles 2 to 5, of which 3 failed and 4 is empty.
+SHARD = 1
+
+
+def faults_of(run: RunDirectory, shard: int = SHARD) -> list[Fault]:
+    """Return what is wrong with one shard, in this process."""
+    opened = open_run(run.path)
+    expected, found = expect(opened)
+    return found + check_shard(expected, opened.plan, opened.plan.shards[shard]).faults
+
+
+def damage_of(run: RunDirectory) -> list[Fault]:
+    """Return what is wrong with the damaged shard except the tile that failed."""
+    return [fault for fault in faults_of(run) if fault.kind != "failed"]
+
+
+def truncate(path: Path) -> None:
+    """Cut a file in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

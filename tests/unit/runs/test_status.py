@@ -16,7 +16,7 @@ from thor_geo.cli import main as command
 from thor_geo.plan import Plan
 from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
-from thor_geo.writers import RunDirectory
+from thor_geo.writers import RunDirectory, summarise
 
 NOON = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
@@ -118,6 +118,58 @@ def test_markers_of_another_run_and_damaged_ones_do_not_count(
     found = look(half)
     assert found.shards_done == 2
     assert found.shards_left == len(plan.shards) - 2
+
+
+@pytest.mark.parametrize("field", ["compute_seconds", "fetch", "ok"])
+@pytest.mark.parametrize("number", ["NaN", "1e999", "1" + 400 * "0", "1e308", "true", "-1e999"])
+def test_impossible_numbers_end_no_look(
+    half: RunDirectory,
+    plan: Plan,
+    field: str,
+    number: str,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = dt.datetime.now(dt.UTC).isoformat()
+    for shard in plan.shards[:2]:
+        path = half.marker_of(shard)
+        fetch = {"requests": 1, "seconds_waiting": "?"}
+        value = fetch if field == "fetch" else "?"
+        marker = {**json.loads(path.read_bytes()), "finished_at": now, field: value}
+        path.write_text(json.dumps(marker).replace('"?"', number))
+    for options in ([], ["--json"]):
+        assert command(["status", str(half.path), *options]) == 0
+        out = capfd.readouterr().out
+        assert "is damaged" in caplog.text
+    content = json.loads(out)
+    assert content["shards"]["done"] == 2
+    assert content["tiles"]["ok"] == sum(len(shard) for shard in plan.shards[2:4])
+
+
+def test_a_marker_that_cannot_be_read_is_told(
+    half: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = half.marker_of(plan.shards[0])
+    path.unlink()
+    path.mkdir()
+    assert command(["status", str(half.path)]) == 2
+    assert f"{path}` cannot be read" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"tile_id": 1}', None])
+def test_a_damaged_list_of_failed_tiles_ends_no_look(
+    run: RunDirectory, plan: Plan, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = run.failures_of(plan.shards[1])
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    assert command(["status", str(run.path)]) == 0
+    assert "1 failed" in capfd.readouterr().out
+    found = summarise(run, plan)
+    assert found.first_failure == (plan.tile(3).id, "(its record is missing or damaged)")
 
 
 def test_no_folder_is_listed(half: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

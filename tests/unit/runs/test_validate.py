@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zarr
-from damage import edit_json, edit_rows, vouch, with_column, with_row
+from damage import SHARD, damage_of, edit_json, faults_of, truncate, with_row
 from synthetic_run import CELLS, DIMENSION, write_run
 
 from thor_geo.cli import main as command
 from thor_geo.plan import Plan
 from thor_geo.runs import _marked
 from thor_geo.runs._faults import Fault
-from thor_geo.runs._marked import Checked, check_shard
+from thor_geo.runs._marked import Checked
 from thor_geo.runs._opened import open_run
 from thor_geo.runs._planned import check_plan_file
-from thor_geo.runs.validate import check_run, expect
+from thor_geo.runs.validate import check_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore
-
-# The shard that is damaged: tiles 2 to 5, of which 3 failed and 4 is empty.
-SHARD = 1
-
-
-def faults_of(run: RunDirectory, shard: int = SHARD) -> list[Fault]:
-    """Return what is wrong with one shard, in this process."""
-    opened = open_run(run.path)
-    expected, found = expect(opened)
-    return found + check_shard(expected, opened.plan, opened.plan.shards[shard]).faults
-
-
-def damage_of(run: RunDirectory) -> list[Fault]:
-    """Return what is wrong with the damaged shard except the tile that failed."""
-    return [fault for fault in faults_of(run) if fault.kind != "failed"]
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -93,10 +74,6 @@ def test_what_is_not_done_is_a_fault(tmp_path: Path, plan: Plan) -> None:
     assert found.checked.ok == plan.shards[1].stop
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 16
@@ -121,143 +98,6 @@ def test_a_file_is_what_its_marker_says(
     assert reason in fault.reason
 
 
-def vectors(table: pa.Table, row: int, value: list[float] | None) -> pa.Table:
-    return with_row(table, "embedding", row, value)
-
-
-def moved(table: pa.Table) -> pa.Table:
-    return with_column(table, "geometry", list(reversed(table["geometry"].to_pylist())))
-
-
-def renamed_run(table: pa.Table) -> pa.Table:
-    metadata = dict(table.schema.metadata)
-    about = json.loads(metadata[b"thor_geo"])
-    metadata[b"thor_geo"] = json.dumps({**about, "fingerprint": "0" * 64}).encode()
-    return table.replace_schema_metadata(metadata)
-
-
-def mercator(table: pa.Table) -> pa.Table:
-    metadata = dict(table.schema.metadata)
-    geo = json.loads(metadata[b"geo"])
-    geo["columns"]["geometry"]["crs"] = {"id": {"authority": "EPSG", "code": 3857}}
-    metadata[b"geo"] = json.dumps(geo).encode()
-    return table.replace_schema_metadata(metadata)
-
-
-def halves(table: pa.Table) -> pa.Table:
-    index = table.schema.get_field_index("embedding")
-    values = [
-        None if row is None else np.array(row, np.float16) for row in table["embedding"].to_pylist()
-    ]
-    kind = pa.list_(pa.float16(), DIMENSION)
-    return table.set_column(index, "embedding", pa.array(values, kind))
-
-
-# Rows of the shard: 0 and 3 are ok, 1 failed, 2 is empty.
-ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str, str]] = {
-    "a row is missing": (lambda t: t.slice(1), "rows", "1 missing"),
-    "a row came twice": (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "rows", "1 twice"),
-    "a row of another shard": (
-        lambda t: with_row(t, "tile_id", 0, "utm31n_x1_y1"),
-        "rows",
-        "1 not of this shard",
-    ),
-    "another order": (lambda t: t.take(list(reversed(range(len(t))))), "rows", "order"),
-    "another shard's id": (lambda t: with_row(t, "shard_id", 0, "x"), "rows", "shard_id"),
-    "another window": (
-        lambda t: with_column(t, "datetime_end", t["datetime_start"].combine_chunks()),
-        "rows",
-        "datetime_end",
-    ),
-    "a wrong EPSG code": (lambda t: with_row(t, "epsg", 0, 32631), "place", "32631"),
-    "a wrong transform": (lambda t: with_row(t, "transform", 0, [1.0] * 6), "place", "transform"),
-    "a wrong footprint": (moved, "place", "geometry"),
-    "a broken footprint": (lambda t: with_row(t, "geometry", 0, b"\x01"), "place", "geometry"),
-    "a wrong covering": (
-        lambda t: with_row(t, "bbox", 0, {"xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}),
-        "place",
-        "bbox",
-    ),
-    "another CRS": (mercator, "place", "CRS84"),
-    "another primary": (
-        lambda t: with_row(t, "primary", 0, not t["primary"][0].as_py()),
-        "place",
-        "primary",
-    ),
-    "NaN": (lambda t: vectors(t, 0, [float("nan")] * DIMENSION), "values", "NaN"),
-    "infinity": (lambda t: vectors(t, 0, [float("inf")] * DIMENSION), "values", "infinity"),
-    "no vector": (lambda t: vectors(t, 0, None), "values", "have no embedding"),
-    "a vector where it failed": (
-        lambda t: vectors(t, 1, [0.0] * DIMENSION),
-        "values",
-        "not ok and have",
-    ),
-    "a vector where it is empty": (
-        lambda t: vectors(t, 2, [0.0] * DIMENSION),
-        "values",
-        "not ok and have",
-    ),
-    "an unknown status": (lambda t: with_row(t, "status", 0, "fine"), "values", "fine"),
-    "an error of a good tile": (lambda t: with_row(t, "error", 0, "x"), "values", "error"),
-    "no error": (lambda t: with_row(t, "error", 1, None), "values", "error"),
-    "observed, yet empty": (
-        lambda t: with_row(t, "valid_fraction", 2, 0.5),
-        "values",
-        "valid_fraction",
-    ),
-    "a wrong count of scenes": (lambda t: with_row(t, "n_scenes", 0, 7), "values", "n_scenes"),
-    "half floats": (halves, "schema", "halffloat"),
-    "another length": (
-        lambda t: t.set_column(
-            3, "embedding", pa.array([[1.0]] * len(t), pa.list_(pa.float32(), 1))
-        ),
-        "schema",
-        "embedding",
-    ),
-    "a missing column": (lambda t: t.drop_columns(["epsg"]), "schema", "missing epsg"),
-    "another run": (renamed_run, "schema", "another run"),
-    "no footer": (lambda t: t.replace_schema_metadata(None), "schema", "thor_geo"),
-}
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_rows_are_what_plan_and_status_say(run: RunDirectory, plan: Plan, name: str) -> None:
-    damage, kind, reason = ROWS[name]
-    edit_rows(run, plan.shards[SHARD], damage)
-    found = damage_of(run)
-    assert (kind, True) in [(fault.kind, reason in fault.reason) for fault in found], found
-
-
-MARKERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "another run": (lambda m: m.update(fingerprint="0" * 64), "another run"),
-    "another shard": (lambda m: m.update(shard_id="utm31n_x"), "shard utm31n_x"),
-    "another failed tile": (
-        lambda m: m.update(failed_tiles=["utm31n_x1_y1"]),
-        "not the shard's: utm31n_x1_y1",
-    ),
-    "the empty tile as failed": (
-        lambda m: m.update(failed_tiles=m["empty_tiles"], empty_tiles=m["failed_tiles"]),
-        "empty tiles it names are not",
-    ),
-    "another scene": (lambda m: m["scenes"].pop(), "scenes it names are not"),
-    "another file": (lambda m: m["outputs"].update(x=m["outputs"].popitem()[1]), "other files"),
-    "a file outside": (
-        lambda m: m["outputs"].update({"../x": {"sha256": "0" * 64, "size": 1}}),
-        "cannot be read as a marker",
-    ),
-    "nonsense": (lambda m: m.clear(), "cannot be read as a marker"),
-}
-
-
-@pytest.mark.parametrize("name", MARKERS)
-def test_markers_agree_with_plan_and_rows(run: RunDirectory, plan: Plan, name: str) -> None:
-    damage, reason = MARKERS[name]
-    edit_json(run.marker_of(plan.shards[SHARD]), damage)
-    found = [fault for fault in damage_of(run) if fault.kind == "marker"]
-    assert found
-    assert reason in found[0].reason
-
-
 def test_a_shard_rewritten_meanwhile_is_looked_at_again(
     run: RunDirectory, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,84 +114,6 @@ def test_a_shard_rewritten_meanwhile_is_looked_at_again(
     monkeypatch.setattr(_marked, "_look", look)
     assert damage_of(run) == []
     assert len(looks) == 2
-
-
-def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -> None:
-    """Change the shard's map and vouch for it."""
-    shard = plan.shards[SHARD]
-    store = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS))
-    zone = store.zones[shard.epsg]
-    row, col = zone.place(shard)
-    side = zone.shard_side
-    array = zarr.open_array(str(run.grid), path=f"{zone.name}/embeddings", mode="r")
-    values = np.asarray(array[:, row * side : (row + 1) * side, col * side : (col + 1) * side])
-    change(values)
-    vouch(run, shard, store.write(shard, values))
-
-
-def cells_of(plan: Plan, tile: int) -> tuple[slice, slice]:
-    """Return the cells of a tile within the shard's map."""
-    square, one = plan.shards[SHARD].square, plan.tile(tile)
-    row = (square.top - one.top) // one.size * CELLS
-    col = (one.left - square.left) // one.size * CELLS
-    return slice(row, row + CELLS), slice(col, col + CELLS)
-
-
-@pytest.mark.parametrize(
-    ("tile", "value", "reason"), [(2, np.nan, "NaN"), (2, np.inf, "infinity"), (4, 0.0, "not ok")]
-)
-def test_maps_have_values_where_tiles_are_ok_and_nowhere_else(
-    run: RunDirectory, plan: Plan, tile: int, value: float, reason: str
-) -> None:
-    rows, cols = cells_of(plan, tile)
-    map_of(run, plan, lambda values: values[:, rows, cols].__setitem__((0, 1, 1), value))
-    (fault,) = damage_of(run)
-    assert fault.kind == "values"
-    assert reason in fault.reason
-
-
-def test_a_map_that_cannot_be_decoded_is_a_fault(run: RunDirectory, plan: Plan) -> None:
-    shard = plan.shards[SHARD]
-    path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).file_of(shard)
-    truncate(path)
-    vouch(run, shard, path)
-    (fault,) = damage_of(run)
-    assert fault.kind == "file"
-    assert "cannot be decoded" in fault.reason
-
-
-STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
-    "shape": ("embeddings", lambda m: m["shape"].__setitem__(1, 6), "shape"),
-    "dtype": ("embeddings", lambda m: m.update(data_type="float64"), "dtype"),
-    "fill": ("embeddings", lambda m: m.update(fill_value=0.0), "fill value"),
-    "bounds": (
-        "embeddings",
-        lambda m: m["attributes"].update({"spatial:bbox": [0, 0, 1, 1]}),
-        "spatial:bbox",
-    ),
-    "code": ("", lambda m: m["attributes"].update({"proj:code": "EPSG:3857"}), "proj:code"),
-    "run": ("", lambda m: m["attributes"].update(thor_geo='{"fingerprint": ""}'), "another run"),
-    "wkt": ("spatial_ref", lambda m: m["attributes"].update(crs_wkt="x"), "crs_wkt"),
-    "affine": ("spatial_ref", lambda m: m["attributes"].update(GeoTransform="0 1"), "GeoTransform"),
-    "nonsense": ("embeddings", lambda m: m.clear(), "cannot be opened"),
-}
-
-
-@pytest.mark.parametrize("name", STORES)
-def test_the_store_lies_where_the_plan_says(run: RunDirectory, name: str) -> None:
-    array, damage, reason = STORES[name]
-    edit_json(run.grid / "utm32n" / array / "zarr.json", damage)
-    found = [fault for fault in damage_of(run) if fault.kind == "grid"]
-    assert found
-    assert reason in found[0].reason
-
-
-def test_wrong_coordinates_and_a_missing_store_are_faults(run: RunDirectory) -> None:
-    array = zarr.open_array(str(run.grid), path="utm32n/x", mode="r+")
-    array[0] = -1.0
-    assert [(f.kind, f.file) for f in damage_of(run)] == [("grid", "grid.zarr/utm32n/x")]
-    shutil.rmtree(run.grid)
-    assert {fault.kind for fault in damage_of(run)} == {"grid"}
 
 
 def test_lists_of_failed_tiles_agree_with_the_rows(run: RunDirectory, plan: Plan) -> None:
@@ -381,6 +143,8 @@ def test_files_of_no_shard_are_faults_and_temporaries_are_told(run: RunDirectory
         "grid.zarr/utm32n/embeddings/c/0/0/9",
     ]
     for name in strays:
+        (run.path / name).write_bytes(b"x")
+    for name in (".run.lock", ".plan.lock"):  # of jobs at work, or that were: no strays
         (run.path / name).write_bytes(b"x")
     temporary = run.pooled / ".a.parquet.1-2.tmp"
     temporary.write_bytes(b"half")
