@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -41,6 +42,8 @@ COMMANDS = {
 #: Exit codes of an error that the message explains, of one after which the same command may succeed
 #: (EX_TEMPFAIL of sysexits.h), and of Ctrl-C (128 + SIGINT).
 EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED = 2, 75, 130
+#: Of a closed output (128 + SIGPIPE).
+EXIT_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args[0] in COMMANDS:
             module, function = COMMANDS[args[0]]
             run: Callable[[list[str]], int] = getattr(import_module(module), function)
-            return run(args if function == args[0] else args[1:])
+            code = run(args if function == args[0] else args[1:])
+            sys.stdout.flush()  # a closed output is noticed here, not when Python ends
+            return code
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has. Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except KeyboardInterrupt:
         print("thor-geo: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

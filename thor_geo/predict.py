@@ -126,7 +126,8 @@ class PredictCLI(LightningCLI):
         self._check_stride()
         refuse_lightnings_sampler(self.trainer)
         self._dump_config()
-        self.writer.config = self.config_dump
+        # The record is the run's, not that of the job which happened to begin it.
+        self.writer.config = {k: v for k, v in self.config_dump.items() if k != "job"}
         if hasattr(self.datamodule, "job"):
             self.datamodule.job = job
         elif job.count > 1:

@@ -60,3 +60,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed"]) == 2
     assert "predict" in capsys.readouterr().err
+
+
+def test_a_closed_output_is_no_traceback() -> None:
+    code = (
+        "import sys, thor_geo.cli as cli; cli.COMMANDS['status'] = ('builtins', 'print'); "
+        "sys.exit(cli.main(['status', 'much']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # as `head` does when it has enough
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -70,7 +70,8 @@ class RunLock:
                     "shows how far it is. To share the work, run jobs: --job 1/2 and --job 2/2."
                 )
             if not told:
-                print(f"Waiting for {holder}, which is writing ...", file=sys.stderr, flush=True)
+                text = f"Waiting up to {patience_s:.0f} s for {holder}, which is writing ..."
+                print(text, file=sys.stderr, flush=True)
                 told = True
             time.sleep(_LOOK_S)
         line = f"{self._shards.start} {self._shards.stop} {os.getpid()} {socket.gethostname()}\n"

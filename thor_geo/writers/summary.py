@@ -85,7 +85,7 @@ class Summary:
             )
         lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
         lines += _row("scenes", f"{self.scenes:,}")
-        if self.fetch.get("requests"):
+        if self.new_tiles and self.fetch.get("requests"):
             lines += _row("fetched", _fetched(self.fetch))
         lines += _row("run", f"{self.path / 'run.json'}")
         if self.pooled:
