@@ -1,4 +1,4 @@
-"""If one of these fails, a CPU node fetches what the GPU node does not read, or looks done early."""
+"""If one of these fails, what a CPU node fetches is not read, or it looks done early."""
 
 from __future__ import annotations
 
