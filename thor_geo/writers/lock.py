@@ -103,6 +103,33 @@ def writing_plan(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def held(folder: Path) -> bool | None:
+    """Tell whether any process holds shards of a run.
+
+    Never call it in a process that holds some itself: closing the file gives up all its locks.
+
+    Args:
+        folder: The run directory.
+
+    Returns:
+        None where that cannot be told: there is no lock's file, it may not be read, or the file
+        system has no locks.
+    """
+    try:
+        descriptor = os.open(folder / ".run.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # A shared lock on every byte, for an instant: looks do not disturb one another, and a run
+        # that begins in this instant tries again (see `acquire`).
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in _HELD else None
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from held import another
 
 from thor_geo.errors import RunDirectoryError, RunLockedError
-from thor_geo.writers.lock import RunLock, writing_plan
-
-HOLD = """
-import sys
-from pathlib import Path
-from thor_geo.writers.lock import RunLock
-RunLock(Path(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3]))).acquire()
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def another(folder: Path, start: int = 0, stop: int = 8) -> Iterator[subprocess.Popen[str]]:
-    """Have another process hold some shards."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder), str(start), str(stop)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+from thor_geo.writers.lock import RunLock, held, writing_plan
 
 
 def test_a_second_process_is_refused_and_told_of_the_first(
@@ -66,6 +42,55 @@ def test_jobs_exclude_one_another_only_where_they_overlap(tmp_path: Path) -> Non
         for taken in (range(3, 6), range(8)):
             with pytest.raises(RunLockedError):
                 RunLock(tmp_path, taken).acquire(patience_s=0)
+
+
+def test_a_look_tells_whether_any_process_holds_shards(tmp_path: Path) -> None:
+    assert held(tmp_path) is None  # no launch has been here
+    with another(tmp_path, 5, 6) as process:
+        assert held(tmp_path) is True
+        process.kill()
+        process.wait()
+        assert held(tmp_path) is False
+
+
+def test_where_locks_do_not_work_a_look_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".run.lock").touch()
+    assert held(tmp_path) is False
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    assert held(tmp_path) is None
+
+
+def test_a_run_that_begins_while_another_looks_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / ".run.lock"
+    lock.touch()
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1])\n"
+        "fcntl.lockf(file, fcntl.LOCK_SH); print('held', flush=True)\n"
+        "sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as look:
+        assert look.stdout is not None
+        assert look.stdout.readline() == "held\n"
+        assert held(tmp_path) is False  # another look is no run
+        ours = RunLock(tmp_path, range(8))
+        with pytest.raises(RunLockedError):
+            ours.acquire(patience_s=0)
+        look.communicate("\n")
+    ours.acquire(patience_s=5)
+    ours.release()
 
 
 def test_one_process_at_a_time_writes_the_plan(tmp_path: Path) -> None:
