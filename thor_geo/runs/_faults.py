@@ -35,11 +35,14 @@ class Fault:
         kind: What sort of thing.
         file: Which file, relative to the run directory.
         reason: What is wrong with it, with the numbers.
+        noticed: Whether the same predict command notices it, and makes the shard again; damage that
+            it does not look for needs the marker deleted first.
     """
 
     kind: Kind
     file: str
     reason: str
+    noticed: bool = False
 
 
 def some(items: list[str], shown: int = 2) -> str:

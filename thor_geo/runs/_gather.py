@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ from thor_geo.jsontext import parse_json
 from thor_geo.plan import Shard
 from thor_geo.runs._finished import FAILED
 from thor_geo.runs._opened import OpenedRun
+from thor_geo.writers.markers import Marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,15 +146,18 @@ class Gatherer:
             self._bytes -= table.nbytes
 
     def _load(self, index: int) -> pa.Table:
-        """Return the rows of a shard, which are the plan's tiles with the states of its marker."""
+        """Return the rows of a shard: the bytes its marker vouches for, and the plan's tiles."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         shard = self._shards[index]
         path = self._opened.run.pooled_of(shard)
+        marker = Marker.read(self._opened.run.marker_of(shard))
         try:
+            content = path.read_bytes()
+            self._check_content(content, path, marker)
             # One thread: several shards are read at a time already.
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(pa.BufferReader(content)) as file:
                 table = file.read(use_threads=False)
             fingerprint = parse_json(table.schema.metadata[b"thor_geo"])["fingerprint"]
             self._check(table, shard, fingerprint)
@@ -162,6 +168,27 @@ class Gatherer:
                 "when they have ended."
             ) from error
         return table.replace_schema_metadata(None)
+
+    def _check_content(self, content: bytes, path: Path, marker: Marker | None) -> None:
+        """Refuse a file that is not the one its marker vouches for.
+
+        Raises:
+            RunDirectoryError: If its content is another.
+            ValueError: If there is no marker any more, or the file has another size.
+        """
+        run = self._opened.run
+        name = path.relative_to(run.path).as_posix()
+        output = None if marker is None else marker.outputs.get(name)
+        if output is None or len(content) != output.size:
+            raise ValueError("it, or its marker, has changed since the merge began")
+        if hashlib.sha256(content).hexdigest() != output.sha256:
+            raise RunDirectoryError(
+                f"`{path}` is damaged: its content is not what its marker says (sha256 differs). "
+                f"Delete the marker ({run.markers / path.stem}.json) and run the same `thor-geo "
+                "predict` command, which makes the shard again; then merge. Nothing was written, "
+                f"and an earlier merge is untouched. `thor-geo validate {run.path}` finds all "
+                "such files."
+            )
 
     def _check_schema(self, index: int, table: pa.Table) -> None:
         if not table.schema.equals(self.schema, check_metadata=False):

@@ -12,11 +12,14 @@ from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind, some
 from thor_geo.runs._maps import MapsExpected, check_map
 from thor_geo.runs._rows import Rows, RowsExpected, check_rows
+from thor_geo.runs._words import counted
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
 
 # A shard that is rewritten while it is looked at is looked at again, so many times at most.
 _LOOKS = 3
+# The one fault of a file that a run which is continued does not look for.
+_CONTENT = "its content is not what the marker says"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +96,14 @@ def _look(
 ) -> Checked:
     checked = Checked()
 
-    def fault(kind: Kind, file: Path, reason: str) -> None:
+    def fault(kind: Kind, file: Path, reason: str, *, noticed: bool = False) -> None:
         name = file.relative_to(run.path).as_posix()
-        checked.faults.append(Fault(kind=kind, file=name, reason=reason))
+        checked.faults.append(Fault(kind=kind, file=name, reason=reason, noticed=noticed))
 
     path = run.marker_of(shard)
     if content is None:
         missing = "cannot be read" if path.exists() else "missing"
-        fault("unfinished", path, f"{missing}: the shard's {len(shard)} tiles are not done")
+        fault("unfinished", path, f"{missing}: {counted(len(shard), 'tile')} not done")
         return checked
     try:
         marker = Marker.read(path)
@@ -108,12 +111,13 @@ def _look(
         fault("marker", path, str(error))
         return checked
     if marker is None:
-        fault("marker", path, "cannot be read as a marker")
+        fault("marker", path, "cannot be read as a marker", noticed=True)
         return checked
     checked.shards, checked.ok = 1, marker.ok
     checked.empty, checked.failed = marker.empty, marker.failed
     if marker.fingerprint != expected.fingerprint:
-        fault("marker", path, "belongs to another run (its fingerprint differs)")
+        reason = "belongs to another run (its fingerprint differs)"
+        fault("marker", path, reason, noticed=True)
         return checked
     for reason in _marker_problems(marker, plan, shard):
         fault("marker", path, reason)
@@ -136,7 +140,7 @@ def _look(
         output = marker.outputs[file.relative_to(run.path).as_posix()]
         problem = _content_problem(file, output.size, output.sha256)
         if problem:
-            fault("file", file, problem)
+            fault("file", file, problem, noticed=not problem.startswith(_CONTENT))
         elif what == "pooled" and expected.rows is not None:
             rows, found = check_rows(file, plan, shard, expected.rows)
             for kind, reason in found:
@@ -161,7 +165,7 @@ def _content_problem(path: Path, size: int, sha256: str) -> str | None:
         if found != size:
             return f"has {found:,} bytes, the marker says {size:,}"
         if sha256_of(path) != sha256:
-            return "its content is not what the marker says (sha256 differs)"
+            return f"{_CONTENT} (sha256 differs)"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError as error:
@@ -174,7 +178,7 @@ def _marker_problems(marker: Marker, plan: Plan, shard: Shard) -> Iterator[str]:
         yield f"is that of shard {marker.shard_id[:80]}"
         return
     if marker.tiles != len(shard):
-        yield f"counts {marker.tiles} tiles, the plan has {len(shard)}"
+        yield f"counts {counted(marker.tiles, 'tile')}, the plan has {len(shard)}"
     ids = {tile.id for tile in plan.tiles(range(shard.start, shard.stop))}
     for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         if len(set(named)) < len(named):
@@ -188,11 +192,13 @@ def _disagreements(marker: Marker, rows: Rows, plan: Plan, shard: Shard) -> Iter
     for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         found = {tile for tile, word in zip(ids, rows.status, strict=True) if word == what}
         if found != set(named):
-            yield f"the {len(named)} {what} tiles it names are not the {len(found)} of the rows"
+            counts = f"{len(named):,} and {len(found):,}"
+            yield f"the {what} tiles it names are not those of the rows ({counts})"
     # A failed tile may have seen scenes, and its row names none.
     named_scenes = set(marker.scenes)
     if not (rows.scenes <= named_scenes and (marker.failed or rows.scenes == named_scenes)):
-        yield f"the {len(named_scenes)} scenes it names are not the {len(rows.scenes)} of the rows"
+        counts = f"{len(named_scenes):,} and {len(rows.scenes):,}"
+        yield f"the scenes it names are not those of the rows ({counts})"
 
 
 def _check_failures(
@@ -220,9 +226,10 @@ def _check_failures(
     ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
     told = {} if rows is None else dict(zip(ids, rows.error, strict=True))
     if content is None:
-        reason: str | None = f"missing: the marker names {marker.failed} failed tiles"
+        reason: str | None = f"missing: the marker names {counted(marker.failed, 'failed tile')}"
     elif set(listed) != set(marker.failed_tiles) or len(records) != marker.failed:
-        reason = f"its {len(records)} tiles are not the {marker.failed} that the marker names"
+        listing = counted(len(records), "tile")
+        reason = f"it lists {listing}, not the {marker.failed} that the marker names"
     elif rows is not None and any(told[tile] != error for tile, error in listed.items()):
         reason = "its errors are not those of the rows"
     else:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from thor_geo.runs._opened import OpenedRun
 from thor_geo.writers.failures import Failure, read_failures
+from thor_geo.writers.lock import held
 from thor_geo.writers.todo import read_markers
 
 # The rate is that of the last quarter of an hour; where shards are slower, of the last few.
 _WINDOW_S = 900.0
 _FEWEST = 5
-# A run seems to go on while its newest marker is younger than ten minutes, or ten usual shards.
+# Where locks tell nothing, a run seems to go on while its newest marker is younger than ten
+# minutes, or ten usual shards.
 _QUIET_S = 600.0
 _QUIET_SHARDS = 10
 # Different messages that are counted; the rest is "other".
@@ -41,12 +43,14 @@ class Tally:
         ok: Tiles with an embedding.
         empty: Tiles without any observation.
         failed: Tiles that could not be produced.
-        rate: Tiles per second over the last `rate_seconds`; None with nothing to measure.
-        rate_seconds: Time over which the rate is measured.
+        rate: Tiles per second: of late while it runs, over all the time at work once it is
+            complete; None for a run that has stopped, or with nothing to measure.
+        rate_seconds: Time over which the rate is measured, without the time when nothing ran.
         launches: Commands that finished a shard in that time.
         newest_age: Seconds since the newest marker was written; None without any.
-        running: Whether something seems to write still: the newest marker is recent, and shards
-            are left.
+        locked: Whether a process holds shards of the run; None where that cannot be told.
+        running: Whether a process works on it. Where locks do not tell: whether shards are left and
+            the newest marker is younger than 10 minutes, or than 10 usual shards take.
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
         failures: The first failed tiles, in plan order.
         messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
@@ -63,6 +67,7 @@ class Tally:
     rate_seconds: float | None
     launches: int
     newest_age: float | None
+    locked: bool | None
     running: bool
     fetch: dict[str, float]
     failures: tuple[Failure, ...]
@@ -120,8 +125,16 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
                 messages[text if text in messages or len(messages) < _MESSAGES else "other"] += 1
     newest = max((one.at for one in finished), default=None)
     age = None if newest is None else max(0.0, now.timestamp() - newest)
-    running = bool(age is not None and age < _quiet(finished) and done < len(opened.plan.shards))
-    rate, seconds, launches = _rate(finished, now.timestamp() if running else newest)
+    left = len(opened.plan.shards) - done - with_failures
+    locked = held(opened.run.path)
+    if locked is None:
+        running = bool(age is not None and age < _quiet(finished) and left)
+    else:
+        running = locked and bool(left or with_failures)
+    if running:
+        rate, seconds, launches = _recent_rate(finished, now.timestamp())
+    else:
+        rate, seconds, launches = _whole_rate([] if left else finished)
     return Tally(
         shards=len(opened.plan.shards),
         shards_done=done,
@@ -134,6 +147,7 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         rate_seconds=seconds,
         launches=launches,
         newest_age=age,
+        locked=locked,
         running=running,
         fetch=fetch,
         failures=tuple(failures),
@@ -150,12 +164,24 @@ class _Finished(NamedTuple):
     session: str
 
 
-def _rate(
-    finished: Iterable[_Finished], until: float | None
+def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | None, int]:
+    """Return tiles per second while anything was at work, the seconds of that, and the launches."""
+    timed = [one for one in finished if one.at > 0]
+    seconds, until = 0.0, 0.0
+    for begin, end in sorted((one.at - one.seconds, one.at) for one in timed):
+        seconds += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    if seconds <= 0:
+        return None, None, 0
+    return sum(one.tiles for one in timed) / seconds, seconds, len({one.session for one in timed})
+
+
+def _recent_rate(
+    finished: Iterable[_Finished], until: float
 ) -> tuple[float | None, float | None, int]:
-    """Return tiles per second, the seconds they were counted over, and the launches at work."""
+    """Return tiles per second of late, the seconds they were counted over, and the launches."""
     latest = sorted((one for one in finished if one.at > 0), key=lambda one: one.at)
-    if until is None or not latest:
+    if not latest:
         return None, None, 0
     recent = [one for one in latest if one.at > until - _WINDOW_S]
     if len(recent) < _FEWEST:

@@ -20,6 +20,7 @@ from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._overlap import redundant
 from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.runs._target import check_target, replacing_all
+from thor_geo.runs._words import counted, size_of
 
 _EXAMPLE = """\
 example:
@@ -30,6 +31,10 @@ example:
 Rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a tile
 whose ground lies wholly in primary tiles that did not fail is left out. The same run gives the same
 bytes, in whatever order its shards were written.
+
+Every file is checked against its marker as it is read (size and sha256). One of another size counts
+as not done: run the same `thor-geo predict` command. One of the same size and other content stops
+the merge: delete its marker, then run the same command. An earlier merge stays.
 """
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
@@ -99,16 +104,16 @@ def main(args: Sequence[str]) -> int:
         progress=True,
     )
     notes = [
-        f"{count:,} {what}"
-        for count, what in (
-            (merged.failed, "of them failed, without an embedding"),
-            (merged.left_out, "tiles left out where zones overlap"),
-            (merged.missing, "tiles not done yet"),
+        text
+        for count, text in (
+            (merged.failed, f"{merged.failed:,} of them failed, without an embedding"),
+            (merged.left_out, f"{counted(merged.left_out, 'tile')} left out where zones overlap"),
+            (merged.missing, f"{counted(merged.missing, 'tile')} not done yet"),
         )
         if count
     ]
-    files = f" in {merged.files} files" if merged.files > 1 else ""
-    text = f"{merged.path}: {merged.rows:,} rows, {merged.bytes / 1e6:,.1f} MB{files}"
+    files = f" in {merged.files:,} files" if merged.files > 1 else ""
+    text = f"{merged.path}: {counted(merged.rows, 'row')}, {size_of(merged.bytes)}{files}"
     print(redact("; ".join([text, *notes])))
     return 0
 
@@ -133,11 +138,11 @@ def merge_run(
         max_bytes: About the size of a part, judged by the sizes of the shards.
         overwrite: Replace an earlier merge.
         partial: Take an unfinished run as it is.
-        progress: Whether to draw a progress bar on standard error.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
-        RunDirectoryError: If the run has no pooled files, is unfinished, a file is damaged, or the
-            target cannot be written.
+        RunDirectoryError: If the run has no pooled files, is unfinished, a file is not what its
+            marker says or is damaged otherwise, or the target cannot be written.
         ConfigError: If a limit is invalid, or the target exists or is the run's own.
     """
     from tqdm import tqdm
@@ -177,7 +182,9 @@ def merge_run(
     gatherer = Gatherer(opened, state, order, threads=cores())
     with (
         replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
-        tqdm(total=len(order), unit="row", disable=not progress, file=sys.stderr) as bar,
+        tqdm(
+            total=len(order), unit="row", disable=None if progress else True, file=sys.stderr
+        ) as bar,
     ):
         boxes = part_bounds(opened.plan, order, part)
         writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)

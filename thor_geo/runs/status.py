@@ -13,6 +13,7 @@ from typing import Any
 from thor_geo.redact import redact, redact_json
 from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
+from thor_geo.runs._words import counted, size_of
 from thor_geo.writers.summary import duration
 
 _EXAMPLE = """\
@@ -20,9 +21,14 @@ example:
   thor-geo status out/oslo
   thor-geo status out/oslo --json | jq .tiles.left
 
-Reads the markers of a run and nothing else, at any time and from anywhere. Exits with 0 for any
-run, whatever its state; with 2 if the directory holds none, or a marker cannot be read. `thor-geo
-validate` looks into the files.
+Reads the markers of a run and its lock, at any time. Exits with 0 for any run, whatever its state;
+with 2 if the directory holds none, or a marker cannot be read. What a marker names counts as done:
+sizes and contents of files are looked at by `thor-geo validate`.
+
+A run is "running" while a process holds its lock (.run.lock). Where that cannot be told (no lock's
+file, no permission to read it, a file system without locks), it is "perhaps running" while its
+newest marker is younger than 10 minutes, or than 10 usual shards take. Locks of a file system that
+keeps them to each machine are seen on that machine only.
 """
 # Different messages of failed tiles that are shown.
 _SHOWN = 5
@@ -82,6 +88,7 @@ def as_json(path: Path, found: Tally) -> dict[str, Any]:
         "run": str(path),
         "complete": found.shards_left == 0,
         "running": found.running,
+        "locked": found.locked,
         "shards": {
             "total": found.shards,
             "done": found.shards_done,
@@ -123,18 +130,20 @@ def str_of(path: Path, found: Tally) -> str:
         f"  shards    {found.shards_done:,} of {found.shards:,} done, {found.shards_failed:,} "
         f"with failed tiles, {found.shards_left:,} left"
     )
-    if found.rate is not None and found.rate_seconds is not None and found.newest_age is not None:
-        by = f", {found.launches} at work" if found.launches > 1 else ""
+    if found.rate is not None and found.rate_seconds is not None:
         span = duration(found.rate_seconds)
-        past = "over the last" if found.running else "over its last"
-        lines.append(f"  rate      {found.rate:,.1f} tiles/s {past} {span}{by}")
-        if found.seconds_left is not None:
-            lines.append(f"  left      about {duration(found.seconds_left)} at this rate")
+        past = f"over the last {span}" if found.running else f"in {span} of work"
+        by = f", {found.launches:,} launches" if found.launches > 1 else ""
+        lines.append(f"  rate      {found.rate:,.1f} tiles/s {past}{by}")
+    if found.seconds_left is not None:
+        lines.append(f"  left      about {duration(found.seconds_left)} at this rate")
+    if found.newest_age is not None:
         lines.append(f"  newest    shard finished {duration(found.newest_age)} ago")
     if found.fetch["requests"]:
         lines.append(
-            f"  fetched   {found.fetch['requests']:,.0f} requests, {found.fetch['retries']:,.0f} "
-            f"retries, {found.fetch['splits']:,.0f} splits, {found.fetch['bytes'] / 1e6:,.1f} MB, "
+            f"  fetched   {counted(found.fetch['requests'], 'request')}, "
+            f"{counted(found.fetch['retries'], 'retry', 'retries')}, "
+            f"{counted(found.fetch['splits'], 'split')}, {size_of(found.fetch['bytes'])}, "
             f"{duration(found.fetch['seconds_waiting'])} waiting"
         )
     if found.messages:
@@ -143,18 +152,23 @@ def str_of(path: Path, found: Tally) -> str:
             lines.append(f"  {label:<10}{count:,} x {message}")
             label = ""
         if len(found.messages) > _SHOWN:
-            lines.append(f"  {'':<10}and {len(found.messages) - _SHOWN} other messages (--json)")
+            other = counted(len(found.messages) - _SHOWN, "other message")
+            lines.append(f"  {'':<10}and {other} (--json)")
         lines.append(f"  {'first':<10}{found.failures[0].tile}: {found.failures[0].error}")
         lines.append(f"  {'':<10}run the same command again: only shards with failures are redone")
     return "\n".join(lines)
 
 
 def _headline(found: Tally, done: int) -> str:
-    share = f"{100 * done / found.tiles:.1f} % of the tiles are done"
-    if found.shards_left == 0:
-        return "complete" if not found.failed else "complete, except for failed tiles"
+    perhaps = "perhaps " if found.locked is None else ""
     if found.running:
-        return f"{share}; running"
+        state = f"; {perhaps}running"
+    elif found.shards_left == 0 or (found.locked is None and found.newest_age is None):
+        state = ""
+    else:
+        state = f"; {perhaps}stopped: run the same command to continue"
+    if found.shards_left == 0:
+        return ("complete" if not found.failed else "complete, except for failed tiles") + state
     if found.newest_age is None:
-        return "no shard is finished yet"
-    return f"{share}; nothing seems to run"
+        return f"no shard is finished yet{state}"
+    return f"{100 * done / found.tiles:.1f} % of the tiles are done{state}"

@@ -22,6 +22,7 @@ from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._planned import check_plan_file
 from thor_geo.runs._rows import RowsExpected
 from thor_geo.runs._strays import Temporaries, find_strays
+from thor_geo.runs._words import counted, size_of
 from thor_geo.writers.fingerprint import fingerprint
 from thor_geo.writers.rundir import RunDirectory
 
@@ -32,8 +33,9 @@ example:
 
 Reads every file and writes none. Exits with 0 if the run is whole; 1 if anything is wrong or not
 done yet; 3 if all that is wrong are tiles recorded as failed; 2 if the directory holds no run.
-Shards whose file is damaged are made again once their marker (markers/<shard>.json) is deleted and
-the same `thor-geo predict` command is run.
+The same `thor-geo predict` command makes shards again whose file is missing or has another size
+than the marker says. Where the size is right and the content is not, delete the marker
+(markers/<shard>.json) first.
 """
 #: Exit codes: a fault; nothing but failed tiles.
 EXIT_FAULT, EXIT_FAILED = 1, 3
@@ -118,7 +120,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     Args:
         opened: The run.
         workers: Processes.
-        progress: Whether to draw a progress bar on standard error.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
         ThorGeoError: If a process dies.
@@ -133,7 +135,9 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     found.faults += check_plan_file(opened.run.plan_parquet, opened.plan)
     expected, faults = expect(opened)
     found.faults += faults
-    with tqdm(total=found.tiles, unit="tile", disable=not progress, file=sys.stderr) as bar:
+    with tqdm(
+        total=found.tiles, unit="tile", disable=None if progress else True, file=sys.stderr
+    ) as bar:
         for checked, tiles in check_shards(opened, expected, workers):
             found.checked.add(checked)
             bar.update(tiles)
@@ -203,8 +207,8 @@ def str_of(path: Path, found: Findings) -> str:
     """
     checked = found.checked
     tiles = (
-        f"{checked.shards:,} of {found.shards:,} shards have a marker; {checked.ok:,} tiles are "
-        f"ok, {checked.empty:,} empty, {checked.failed:,} failed"
+        f"{checked.shards:,} of {counted(found.shards, 'shard')} with a marker; tiles: {checked.ok:,} ok, "
+        f"{checked.empty:,} empty, {checked.failed:,} failed"
     )
     lines = [f"  {fault.kind:<10}  {fault.file}: {fault.reason}" for fault in found.faults[:_SHOWN]]
     rest = Counter(fault.kind for fault in found.faults[_SHOWN:])
@@ -212,9 +216,9 @@ def str_of(path: Path, found: Findings) -> str:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
         lines.append(f"  and {rest.total():,} more: {counts} (--json gives all)")
     if found.temporaries.paths:
-        size = f"{found.temporaries.bytes / 1e6:,.1f} MB"
+        files = counted(len(found.temporaries.paths), "temporary file")
         lines.append(
-            f"  note: {len(found.temporaries.paths):,} temporary files ({size}), e.g. "
+            f"  note: {files} ({size_of(found.temporaries.bytes)}), e.g. "
             f"{found.temporaries.paths[0]}: of jobs at work, or left over by killed ones; readers "
             "leave them out, and they may be deleted when nothing runs"
         )
@@ -223,9 +227,15 @@ def str_of(path: Path, found: Findings) -> str:
     if found.exit_code == EXIT_FAILED:
         head = "whole, except for tiles recorded as failed; run the same command to retry them"
     else:
-        head = f"{len(found.faults):,} faults"
-    if any(fault.kind in _OF_SHARDS for fault in found.faults):
+        head = counted(len(found.faults), "fault")
+    if any(fault.noticed or fault.kind == "unfinished" for fault in found.faults):
         lines.append(
-            "  to make damaged shards again: delete their markers, run the same `thor-geo predict`"
+            "  what is not done, missing or of another size: run the same `thor-geo predict` "
+            "command, which makes it again"
+        )
+    if any(fault.kind in _OF_SHARDS and not fault.noticed for fault in found.faults):
+        lines.append(
+            "  other damage to shards: delete their markers (markers/<shard>.json), then run the "
+            "same `thor-geo predict` command"
         )
     return "\n".join([f"{path}: {head}. {tiles}", *lines])

@@ -220,9 +220,10 @@ class RunDirectory:
             if not isinstance(document["plan"].get("zones", {}), dict):
                 raise ValueError("its plan has no zones by name")
         except FileNotFoundError as error:
+            there = self.path.exists()
+            problem = "is no run directory: it has no run.json" if there else "does not exist"
             raise RunDirectoryError(
-                f"`{self.path}` is no run directory: it has no run.json. Give the output.dir of a "
-                "run."
+                f"`{self.path}` {problem}. Give the output.dir of a run."
             ) from error
         except (OSError, ValueError) as error:
             raise RunDirectoryError(

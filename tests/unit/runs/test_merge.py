@@ -9,15 +9,17 @@ from pathlib import Path
 import duckdb
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from damage import edit_rows, vouch, with_row
+from damage import edit_rows, truncate, vouch, with_row
 from synthetic_run import embed, plan_of, write_run
 
 from thor_geo.cli import main as command
 from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan
+from thor_geo.runs._finished import find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
 from thor_geo.runs._opened import open_run
@@ -262,6 +264,61 @@ def test_a_damaged_shard_stops_the_merge_and_leaves_nothing(
             merge_run(open_run(run.path), to=tmp_path / "out.parquet")
         assert not list(tmp_path.glob("*.parquet"))
         assert not list(tmp_path.glob(".*"))
+
+
+def flip_unnoticed(path: Path) -> None:
+    """Flip a bit that gives other vectors, and a file that is read without complaint."""
+    whole, table = path.read_bytes(), pq.ParquetFile(path).read()
+    group = pq.read_metadata(path).row_group(0)
+    (chunk,) = (
+        group.column(k)
+        for k in range(group.num_columns)
+        if group.column(k).path_in_schema.startswith("embedding.")
+    )
+    end = chunk.data_page_offset + chunk.total_compressed_size
+    for at in range(end - 1, chunk.data_page_offset, -1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        try:
+            other = pq.ParquetFile(path).read()
+        except (pa.ArrowException, OSError):
+            continue
+        if not other["embedding"].equals(table["embedding"]):
+            return
+    raise AssertionError("every flipped bit is noticed")
+
+
+def test_a_flipped_bit_stops_the_merge_and_keeps_an_earlier_one(
+    run: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["merge", str(run.path)]) == 0
+    earlier = (run.path / "embeddings.parquet").read_bytes()
+    path = run.pooled_of(plan.shards[2])
+    flip_unnoticed(path)
+    capfd.readouterr()
+    assert command(["merge", str(run.path), "--overwrite"]) == 2
+    err = " ".join(capfd.readouterr().err.split())
+    assert f"{path}` is damaged" in err
+    assert f"Delete the marker ({run.marker_of(plan.shards[2])})" in err
+    assert "row/s" not in err  # no bars in logs
+    assert (run.path / "embeddings.parquet").read_bytes() == earlier
+    assert not list(run.path.glob(".*.tmp"))
+
+
+def test_a_file_of_another_size_is_not_done(run: RunDirectory, plan: Plan) -> None:
+    truncate(run.pooled_of(plan.shards[2]))
+    with pytest.raises(
+        RunDirectoryError, match=r"1 of \d+ shards.*same `thor-geo predict` command"
+    ):
+        merge_run(open_run(run.path))
+
+
+def test_a_file_that_is_replaced_meanwhile_stops_the_merge(run: RunDirectory, plan: Plan) -> None:
+    opened = open_run(run.path)
+    finished = find_finished(opened)
+    order = hilbert_order(plan, finished.state != 0)
+    run.marker_of(plan.shards[2]).unlink()
+    with pytest.raises(RunDirectoryError, match="changed since the merge began"):
+        list(Gatherer(opened, finished.state, order).batches(1000))
 
 
 def test_half_floats_and_runs_without_vectors(tmp_path: Path, plan: Plan) -> None:

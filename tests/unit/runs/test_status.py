@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from damage import edit_json
+from held import another
 from synthetic_run import write_run
 
 from thor_geo.cli import main as command
@@ -35,8 +36,10 @@ def look(run: RunDirectory, now: dt.datetime = NOON) -> Tally:
 
 @pytest.fixture
 def half(tmp_path: Path, plan: Plan) -> RunDirectory:
-    """Return a run that stopped after four shards."""
-    return write_run(tmp_path / "half", plan, only=4, grid=False).run
+    """Return a run that stopped after four shards, as if on a file system without locks."""
+    run = write_run(tmp_path / "half", plan, only=4, grid=False).run
+    (run.path / ".run.lock").unlink()
+    return run
 
 
 def test_done_failed_and_left_add_up(run: RunDirectory, half: RunDirectory, plan: Plan) -> None:
@@ -64,6 +67,7 @@ def test_rate_and_time_left_are_those_of_the_last_quarter_of_an_hour(
 
 def test_an_old_part_of_the_run_does_not_count_for_the_rate(run: RunDirectory, plan: Plan) -> None:
     run.marker_of(plan.shards[8]).unlink()
+    (run.path / ".run.lock").unlink()
     set_markers(run, plan, [90_000, 80_000, 60, 50, 40, 30, 20, 10])
     found = look(run)
     recent = sum(len(shard) for shard in plan.shards[2:8])
@@ -76,10 +80,53 @@ def test_a_run_that_has_died_has_no_time_left(half: RunDirectory, plan: Plan) ->
     assert not found.running
     assert found.seconds_left is None
     assert found.newest_age == pytest.approx(7210)
-    assert found.rate == pytest.approx(plan.shards[3].stop / 40)  # while it ran
+    assert found.rate is None
     # Where a shard takes half an hour, two hours of silence are nothing.
     set_markers(half, plan, [7240, 7230, 7220, 7210], compute_seconds=1800.0)
     assert look(half).running
+
+
+def test_a_held_lock_tells_that_it_runs_and_a_free_one_that_it_stopped(
+    half: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def said() -> str:
+        assert command(["status", str(half.path)]) == 0
+        return capfd.readouterr().out
+
+    now = dt.datetime.now(dt.UTC)
+    set_markers(half, plan, [(NOON - now).total_seconds()] * 4)
+    assert "; perhaps running" in said()  # no lock's file: the markers' age tells
+    (half.path / ".run.lock").touch()
+    text = said()
+    assert "; stopped: run the same command to continue" in text
+    assert "rate " not in text
+    assert "newest " in text
+    set_markers(half, plan, [7240, 7230, 7220, 7210])
+    with another(half.path, 7, 8):
+        found = look(half)
+        assert (found.locked, found.running) == (True, True)
+        assert found.seconds_left is not None
+        assert "; running" in said()
+        for shard in plan.shards[:4]:
+            half.marker_of(shard).unlink()
+        assert "no shard is finished yet; running" in said()
+    assert "no shard is finished yet; stopped" in said()
+
+
+def test_a_complete_run_has_the_rate_of_its_work_not_of_the_days_between(
+    run: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shards = len(plan.shards)
+    # Two at the same time, one after them, the rest the day before; each took 10 s.
+    set_markers(run, plan, [20, 20, 10, *(90_000 - 10 * k for k in range(shards - 3))])
+    found = look(run)
+    assert not found.running
+    assert found.rate_seconds == pytest.approx(10 * (shards - 1))
+    assert found.rate == pytest.approx(len(plan) / (10 * (shards - 1)))
+    assert command(["status", str(run.path)]) == 0
+    text = capfd.readouterr().out
+    assert "of work" in text
+    assert "at work" not in text
 
 
 def test_clocks_that_disagree_and_times_that_are_none_do_no_harm(

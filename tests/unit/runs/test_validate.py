@@ -22,6 +22,7 @@ from thor_geo.runs._planned import check_plan_file
 from thor_geo.runs.validate import check_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore
+from thor_geo.writers.markers import Marker
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -40,17 +41,32 @@ def test_a_whole_run_has_no_fault_and_is_not_touched(
     assert contents(whole.path) == before
     out = capfd.readouterr().out
     assert "whole" in out
-    assert f"{len(plan) - 1} tiles are ok, 1 empty, 0 failed" in out
+    assert f"tiles: {len(plan) - 1} ok, 1 empty, 0 failed" in out
 
 
 def test_a_damaged_shard_is_told_with_the_remedy(
     run: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run.pooled_of(plan.shards[0]).unlink()
-    assert command(["validate", str(run.path), "--workers", "1"]) == 1
-    out = capfd.readouterr().out
-    assert f"pooled/{plan.shards[0].id}.parquet: missing" in out
-    assert "delete their markers" in out
+    path = run.pooled_of(plan.shards[0])
+    whole = path.read_bytes()
+    # What the same command notices by itself, and what it does not: `RunDirectory.vouches`.
+    for damage, reason, delete in (
+        (Path.unlink, "missing", False),
+        (truncate, "bytes, the marker says", False),
+        (flip, "sha256", True),
+    ):
+        path.write_bytes(whole)
+        damage(path)
+        assert command(["validate", str(run.path), "--workers", "1"]) == 1
+        out, err = capfd.readouterr()
+        assert f"pooled/{plan.shards[0].id}.parquet: " in out
+        assert reason in out
+        assert "run the same `thor-geo predict` command" in out
+        assert ("delete their markers" in out) is delete
+        assert "tile/s" not in err  # no bars in logs
+        marker = Marker.read(run.marker_of(plan.shards[0]))
+        assert marker is not None
+        assert run.vouches(marker, plan.shards[0]) is delete
 
 
 def test_failed_tiles_alone_give_exit_code_3(
@@ -186,6 +202,14 @@ def test_damage_is_told_in_words(
     out = capfd.readouterr()
     assert name in out.out
     assert "Traceback" not in out.out + out.err
+
+
+def test_a_directory_that_does_not_exist_is_told_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("status", "validate", "merge"):
+        assert command([name, str(tmp_path / "nowhere")]) == 2
+        assert "nowhere` does not exist" in capfd.readouterr().err
 
 
 def test_a_directory_without_a_run_is_refused(
