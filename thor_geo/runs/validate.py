@@ -207,8 +207,8 @@ def str_of(path: Path, found: Findings) -> str:
     """
     checked = found.checked
     tiles = (
-        f"{checked.shards:,} of {counted(found.shards, 'shard')} with a marker; tiles: {checked.ok:,} ok, "
-        f"{checked.empty:,} empty, {checked.failed:,} failed"
+        f"{checked.shards:,} of {counted(found.shards, 'shard')} with a marker; tiles: "
+        f"{checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
     )
     lines = [f"  {fault.kind:<10}  {fault.file}: {fault.reason}" for fault in found.faults[:_SHOWN]]
     rest = Counter(fault.kind for fault in found.faults[_SHOWN:])
