@@ -13,7 +13,7 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
-from thor_geo.cli import EXIT_ERROR
+from thor_geo.cli import EXIT_ERROR, EXIT_RETRY
 from thor_geo.job import Job
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli
 from thor_geo.writers.signals import EXIT_SIGTERM
@@ -206,5 +206,10 @@ def test_the_kubernetes_job_is_a_job_array(tmp_path: Path, parse: Parse) -> None
         for rule in rules
         for code in rule.get("onExitCodes", {}).get("values", [])
     }
-    assert actions == {EXIT_SIGTERM: "Ignore", EXIT_ERROR: "FailJob", EXIT_FAILED_TILES: "Count"}
+    assert actions == {
+        EXIT_SIGTERM: "Ignore",
+        EXIT_ERROR: "FailJob",
+        EXIT_FAILED_TILES: "Count",
+        EXIT_RETRY: "Count",
+    }
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
