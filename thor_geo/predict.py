@@ -148,8 +148,10 @@ class PredictCLI(LightningCLI):
             if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes it exit code 1
                 raise KeyboardInterrupt from stop
             raise
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # A killed worker breaks off its pipe, or PyTorch notices the signal: whichever is first.
+            # Requests to Earth Engine are made by another process.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise WorkerError(
                 f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
