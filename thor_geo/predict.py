@@ -149,7 +149,7 @@ class PredictCLI(LightningCLI):
                 raise KeyboardInterrupt from stop
             raise
         except (RuntimeError, ConnectionError, EOFError) as error:
-            # A killed worker breaks off its pipe, or PyTorch notices the signal: whichever is first.
+            # A killed worker breaks off its pipe, or PyTorch notices the signal; either is first.
             # Requests to Earth Engine are made by another process.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
