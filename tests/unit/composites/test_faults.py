@@ -102,7 +102,11 @@ def test_passing_faults_change_no_byte(
         assert cost.splits == 1
     else:
         assert cost.retries == cost.requests - 14 > 0
-    if name != "stalled":  # a stalled request may come to its end after the others
+    if name not in (
+        "stalled",
+        "memory",
+        "timed out",
+    ):  # requests may come to their end after others
         assert cost.requests == len(log)
 
 
