@@ -261,7 +261,7 @@ def silent_damage(place: Workspace, reference: Reference) -> Iterator[Disturbed]
         yield Disturbed(
             what=f"validate after a bit flipped in {name}",
             ended=place.tool("validate"),
-            names=path.name,
+            names=path.relative_to(place.run).as_posix(),
             damaged=True,
             mend=lambda path=path, good=good: shutil.copyfile(good, path) and None,  # type: ignore
         )
