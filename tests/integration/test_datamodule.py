@@ -266,8 +266,8 @@ def test_an_error_ends_what_was_started(archive: Path, tmp_path: Path) -> None:
         trainer(RunWriter(tmp_path / "run")).predict(
             task, datamodule=data, return_predictions=False
         )
-    assert data.prefetcher is None
-    assert data.connection is None
+    assert data.feed.prefetcher is None
+    assert data.feed.connection is None
     assert "THOR_GEO_EMULATOR_URL" not in os.environ
 
 
