@@ -69,7 +69,7 @@ def test_a_run_writes_what_it_says_and_resumes(
 
     check_against_the_parts(run, tiles, archive, tmp_path / "cache")
 
-    done = set(tiles.tile_id[tiles.status == "ok"])
+    before = outputs(run)
     second = thor_geo(*quickstart)
     assert second.returncode == 0, second.stderr
     assert outputs(run) == before
@@ -143,7 +143,7 @@ def test_failed_tiles_keep_a_row_and_the_next_run_makes_them(
     assert failed.embedding.isna().all()
     assert failed.error.str.contains("memory").all()
     assert list((run / "failures").glob("*.jsonl"))
-    before = outputs(run)
+    done = set(tiles.tile_id[tiles.status == "ok"])
 
     never = FaultPlan(
         rules=(FaultRule(kind="image:computePixels", status=400, message="Out of memory"),)
