@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from thor_geo.errors import ConfigError
@@ -14,6 +15,9 @@ HOLD_S = 5.0
 
 class Limiter:
     """A counting semaphore whose size halves on refusals and grows back slowly.
+
+    First come, first served: blocks arrive in about the order in which the model wants them,
+    however many threads wait.
 
     Additive increase, multiplicative decrease: after a cut, one slot comes back for every
     `recovery` rounds of answered requests, up to the limit it began with.
@@ -48,7 +52,8 @@ class Limiter:
         self._in_flight = 0
         self._answered = 0
         self._cut_at: float | None = None
-        self._free = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
 
     @property
     def limit(self) -> int:
@@ -56,20 +61,38 @@ class Limiter:
         return self._limit
 
     def __enter__(self) -> None:
-        """Take a slot; wait until one is free."""
-        with self._free:
-            self._free.wait_for(lambda: self._in_flight < self._limit)
-            self._in_flight += 1
+        """Take a slot; wait until one is free, and whoever came before has got one."""
+        with self._lock:
+            if not self._waiting and self._in_flight < self._limit:
+                self._in_flight += 1
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        try:
+            turn.wait()
+        except BaseException:  # Ctrl-C: nobody would give the slot back
+            with self._lock:
+                if turn.is_set():
+                    self._in_flight -= 1
+                    self._admit()
+                else:
+                    self._waiting.remove(turn)
+            raise
 
     def __exit__(self, *exc_info: object) -> None:
         """Give the slot back."""
-        with self._free:
+        with self._lock:
             self._in_flight -= 1
-            self._free.notify()
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._in_flight < self._limit:
+            self._in_flight += 1
+            self._waiting.popleft().set()
 
     def slow_down(self) -> None:
         """Halve the number of slots, once per burst."""
-        with self._free:
+        with self._lock:
             now = self._clock()
             if self._cut_at is None or now - self._cut_at >= self._hold_s:
                 self._limit = max(1, self._limit // 2)
@@ -78,11 +101,11 @@ class Limiter:
 
     def answered(self) -> None:
         """Count an answered request; after enough of them, add a slot."""
-        with self._free:
+        with self._lock:
             if self._limit == self.largest:
                 return
             self._answered += 1
             if self._answered >= self._recovery * self._limit:
                 self._limit += 1
                 self._answered = 0
-                self._free.notify_all()
+                self._admit()

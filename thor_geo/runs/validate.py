@@ -101,12 +101,16 @@ def main(args: Sequence[str]) -> int:
     if not run.run_json.exists():
         run.document()  # says what is missing
     # A damaged marker is a fault here, and told as one.
-    logging.getLogger("thor_geo.writers.markers").setLevel(logging.ERROR)
+    log = logging.getLogger("thor_geo.writers.markers")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         found = check_run(open_run(options.dir), workers=options.workers, progress=True)
     except RunDirectoryError as error:
         found = Findings(shards=0, tiles=0)
         found.faults.append(Fault(kind="run", file="run.json, plan.parquet", reason=str(error)))
+    finally:
+        log.setLevel(level)
     if options.json:
         print(json.dumps(redact_json(as_json(options.dir, found))))
     else:

@@ -38,6 +38,25 @@ def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
     assert most == 3
 
 
+def test_who_comes_first_is_served_first() -> None:
+    limiter, served = Limiter(1), []
+
+    def request(number: int) -> None:
+        with limiter:
+            served.append(number)
+
+    threads = []
+    with limiter:
+        for number in range(10):
+            threads.append(threading.Thread(target=request, args=(number,)))
+            threads[-1].start()
+            while len(limiter._waiting) <= number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert served == list(range(10))
+
+
 def test_a_burst_of_refusals_halves_the_budget_once() -> None:
     clock = Clock()
     limiter = Limiter(40, hold_s=5, clock=clock)
