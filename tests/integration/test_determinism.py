@@ -202,6 +202,8 @@ def start(
     """
     stalled = tuple(range(DONE_WHEN_STALLED + 1, 100))
     stall = FaultRule(kind="image:computePixels", nth=stalled, delay_s=120)
+    # What is answered before are then the blocks that the model reads first.
+    in_order = ("--data.concurrency=1", "--data.ahead=1")
     started: list[Started] = []
 
     with EmulatorProcess(archive, faults=FaultPlan(rules=(stall,))) as emulator:
@@ -210,7 +212,7 @@ def start(
             log = tmp_path / "log.txt"
             with log.open("wb") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "thor_geo", *quickstart, "--data.concurrency=1", *args],
+                    [sys.executable, "-m", "thor_geo", *quickstart, *in_order, *args],
                     cwd=root,
                     env={**os.environ, "THOR_GEO_EMULATOR_URL": emulator.url},
                     stdout=output,

@@ -81,7 +81,7 @@ def test_outlines_add_up(given: Inputs) -> None:
 def test_the_requests_of_a_block_are_those_that_fetching_makes(side: int) -> None:
     asked: list[str] = []
 
-    def call(make: Any, what: str, stats: Any) -> int:
+    def call(make: Any, what: str, stats: Any, order: int) -> int:
         asked.append(what)
         return 0
 

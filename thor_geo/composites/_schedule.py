@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import count
+from typing import NamedTuple
 
 from thor_geo.grid import Block
 
@@ -15,6 +17,25 @@ SEARCH_STEP = 2_000
 
 #: Blocks behind the readers whose keys are remembered.
 REMEMBERED = 4_096
+
+
+#: The order of what a reader misses: before everything else.
+URGENT = -1
+
+
+class Todo(NamedTuple):
+    """A block to fetch.
+
+    Attributes:
+        key: Its query key.
+        block: The block.
+        order: Which request goes first where several wait: the lowest. `URGENT`, or how many blocks
+            of the plan were begun before.
+    """
+
+    key: str
+    block: Block
+    order: int
 
 
 class Schedule:
@@ -49,6 +70,7 @@ class Schedule:
         self._sought: dict[str, int] = {}
         self._urgent: dict[str, Block] = {}
         self._active: set[str] = set()
+        self._orders = count()
         # Done because a reader missed them, before the plan came to them.
         self._done_early: dict[str, None] = {}
 
@@ -98,7 +120,7 @@ class Schedule:
         if key not in self._active:
             self._urgent.setdefault(key, block)
 
-    def next(self) -> tuple[str, Block] | None:
+    def next(self) -> Todo | None:
         """Return the next block to fetch, None while there is nothing to do."""
         if self._urgent:
             key = next(iter(self._urgent))
@@ -106,8 +128,11 @@ class Schedule:
             if key not in self._begun:
                 _remember(key, self._done_early)
             self._active.add(key)
-            return key, block
-        return self._next_waiting() or self._next_passed()
+            return Todo(key, block, URGENT)
+        planned = self._next_waiting() or self._next_passed()
+        if planned is None:
+            return None
+        return Todo(*planned, next(self._orders))
 
     def _next_waiting(self) -> tuple[str, Block] | None:
         while self._waiting or self._take():
@@ -159,6 +184,11 @@ class Schedule:
         while self._waiting and self._waiting[0][0] < self._furthest:
             _, key, block = self._waiting.popleft()
             self._passed.append((key, block))
+
+    def take_over(self, other: Schedule) -> None:
+        """Keep what another plan's readers miss, and what is being fetched for it."""
+        self._active |= other._active
+        self._urgent.update(other._urgent)
 
     def finished_with(self, key: str) -> None:
         """Note that a block is done, or has failed."""

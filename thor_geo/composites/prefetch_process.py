@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +24,7 @@ from typing import Any
 import rasterio
 
 from thor_geo.composites._folder import end_writing
-from thor_geo.composites._schedule import Schedule
+from thor_geo.composites._schedule import Schedule, Todo
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
@@ -57,7 +58,7 @@ class Service:
         self._ahead = spec.ahead
         self._schedule = self._scheduled(())
         self._plan_number = 0
-        self._planned: tuple[int, Schedule] | None = None
+        self._plans: deque[tuple[int, Schedule]] = deque()
         self._seen: dict[str, str] = {}
         self._failed: set[str] = set()
         # More than there are slots for requests: while some threads build requests, decode and
@@ -80,7 +81,7 @@ class Service:
             number: How many plans were sent, this one included; 0 for none.
             blocks: The blocks in the order in which they will be read.
         """
-        self._planned = (number, self._scheduled(blocks))
+        self._plans.append((number, self._scheduled(blocks)))
         self._wake.set()
 
     def fail(self, error: Exception) -> None:
@@ -112,10 +113,8 @@ class Service:
         while not stop.is_set():
             if self._error is not None:
                 raise self._error
-            if self._planned is not None:
-                (self._plan_number, self._schedule), self._planned = self._planned, None
-                self._seen.clear()
-                self._finished = False
+            while self._plans:
+                self._replace_plan(*self._plans.popleft())
             now = time.monotonic()
             if now - looked >= _LOOK_S:
                 self._look_at_readers()
@@ -123,8 +122,8 @@ class Service:
             searching = self._schedule.look()
             self._collect()
             while len(self._running) < self._threads and (todo := self._schedule.next()):
-                future = pool.submit(self._fetch, *todo)
-                self._running[future] = todo[0]
+                future = pool.submit(self._fetch, todo)
+                self._running[future] = todo.key
                 future.add_done_callback(lambda _: self._wake.set())
             finished = self._schedule.finished and self._plan_number > 0
             if finished != self._finished or now - written >= _STATS_S:
@@ -134,6 +133,13 @@ class Service:
             if not searching:
                 self._wake.wait(_LOOK_S)
             self._wake.clear()
+
+    def _replace_plan(self, number: int, schedule: Schedule) -> None:
+        # Readers may be faster than the plan: what they missed meanwhile is not fetched twice.
+        schedule.take_over(self._schedule)
+        self._plan_number, self._schedule = number, schedule
+        self._seen.clear()
+        self._finished = False
 
     def _look_at_readers(self) -> None:
         for key, block in self._state.take_requests():
@@ -150,13 +156,14 @@ class Service:
             # Anything but a block's own failure ends the process.
             future.result()
 
-    def _fetch(self, key: str, block: Block) -> None:
+    def _fetch(self, todo: Todo) -> None:
+        key, block, order = todo
         cost, count = FetchStats(), PrefetchStats()
         try:
             if self._store.get(block) is not None:
                 count.blocks_cached = 1
             else:
-                stored = produce(self._store, self._client, block, cost)
+                stored = produce(self._store, self._client, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
             if key in self._failed:

@@ -15,7 +15,12 @@ from thor_geo.grid import Block
 
 
 def produce(
-    store: BlockStore, client: Client, block: Block, stats: FetchStats | None = None
+    store: BlockStore,
+    client: Client,
+    block: Block,
+    stats: FetchStats | None = None,
+    *,
+    order: int = 0,
 ) -> StoredBlock:
     """Fetch a block into the store, whether or not it is there.
 
@@ -31,6 +36,7 @@ def produce(
         client: Access to Earth Engine.
         block: The block.
         stats: Counts what this call cost, added to what is there.
+        order: Who is served first where several ask at once: the lowest.
 
     Returns:
         The stored block; without a file if no scene passes the filters.
@@ -44,7 +50,7 @@ def produce(
     sensor = store.sensor
     client.connect()
     pinned = store.pinned(block)
-    now, image = _named(store, block, pinned or _listed(store, client, block, stats))
+    now, image = _named(store, block, pinned or _listed(store, client, block, stats, order))
     # Another release of the client may write the same graph differently, and so change the key.
     if pinned != now:
         held = store.pin(block, now)
@@ -55,7 +61,7 @@ def produce(
         return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
     cost = FetchStats()
     try:
-        planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), cost)
+        planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), cost, order=order)
     finally:
         stats.add(cost)
     if now.cost is not None:
@@ -63,11 +69,13 @@ def produce(
     return store.put(block, now, planes, cost)
 
 
-def _listed(store: BlockStore, client: Client, block: Block, stats: FetchStats) -> Pinned:
+def _listed(
+    store: BlockStore, client: Client, block: Block, stats: FetchStats, order: int
+) -> Pinned:
     """Return the scenes of a block as the service lists them now, without the key of the pixels."""
     cost = FetchStats()
     try:
-        scenes = fetch_scenes(client, store.sensor, store.window, block, cost)
+        scenes = fetch_scenes(client, store.sensor, store.window, block, cost, order=order)
     finally:
         stats.add(cost)
     return Pinned(scenes=scenes, block_key=None, cost=cost)

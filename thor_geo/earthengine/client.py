@@ -101,13 +101,14 @@ class Client:
                 "(HTTPS_PROXY) and https://status.cloud.google.com."
             ) from error
 
-    def call(self, request: Callable[[], T], what: str, stats: FetchStats) -> T:
+    def call(self, request: Callable[[], T], what: str, stats: FetchStats, *, order: int = 0) -> T:
         """Make a request until it is answered or asking again is pointless.
 
         Args:
             request: Makes the request with the `ee` client, and returns its answer.
             what: What is asked for, for messages.
             stats: Counts what it cost.
+            order: Who gets a slot first: the lowest of those who wait.
 
         Returns:
             The answer.
@@ -122,15 +123,15 @@ class Client:
         """
         self._asking[threading.get_ident()] = None
         try:
-            return self._call(request, what, stats)
+            return self._call(request, what, stats, order)
         finally:
             del self._asking[threading.get_ident()]
 
-    def _call(self, request: Callable[[], T], what: str, stats: FetchStats) -> T:
+    def _call(self, request: Callable[[], T], what: str, stats: FetchStats, order: int) -> T:
         failures = _Failures()
         while True:
             started = self._clock()
-            with self.limiter:
+            with self.limiter.slot(order):
                 if self._stopped:
                     raise StoppedError(what)
                 entered = self._clock()

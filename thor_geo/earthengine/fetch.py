@@ -33,6 +33,8 @@ def fetch_scenes(
     window: TemporalSpec,
     block: Block,
     stats: FetchStats | None = None,
+    *,
+    order: int = 0,
 ) -> tuple[Scene, ...]:
     """List the scenes of a block, in one request.
 
@@ -42,6 +44,7 @@ def fetch_scenes(
         window: Time window.
         block: The area.
         stats: Counts what it cost.
+        order: Who is served first, see `Client.call`.
 
     Returns:
         The scenes, sorted by index; none is an answer.
@@ -59,7 +62,7 @@ def fetch_scenes(
     client.connect()
     query = prepared_query(sensor, window, block)
     try:
-        answer = client.call(lambda: ee.data.computeValue(query), what, stats)
+        answer = client.call(lambda: ee.data.computeValue(query), what, stats, order=order)
     except TooLargeError as error:
         raise BlockError(
             f"Earth Engine could not list {what}: {error}. Make the time window shorter."
@@ -73,6 +76,8 @@ def fetch_block(
     image: Any,
     bands: Sequence[str],
     stats: FetchStats | None = None,
+    *,
+    order: int = 0,
 ) -> Pixels:
     """Fetch a block's pixels.
 
@@ -86,6 +91,7 @@ def fetch_block(
         image: An `ee.Image` of uint16 bands, or its prepared graph.
         bands: Names of all its bands, in order.
         stats: Counts what it cost.
+        order: Who is served first, see `Client.call`.
 
     Returns:
         Pixels (bands, size, size), uint16.
@@ -97,7 +103,7 @@ def fetch_block(
     stats = FetchStats() if stats is None else stats
     pixels = np.empty((len(bands), block.size, block.size), dtype=DTYPE)
     whole = Window(row=0, col=0, height=block.size, width=block.size)
-    _fetch_window(client, block, image, bands, whole, pixels, stats)
+    _fetch_window(client, block, image, bands, whole, pixels, stats, order)
     return pixels
 
 
@@ -109,6 +115,7 @@ def _fetch_window(
     window: Window,
     pixels: Pixels,
     stats: FetchStats,
+    order: int,
 ) -> None:
     limit = request_bytes(window.height, window.width, len(bands), np.dtype(DTYPE).itemsize)
     # The size limit holds at any side; what the service can compute is only worth halving so far.
@@ -117,7 +124,9 @@ def _fetch_window(
         what = f"block {block.id}, {window.width} x {window.height} px at {window.col, window.row}"
         body = _request(block, image, bands, window)
         try:
-            part = client.call(lambda: _compute(body, bands, window, stats), what, stats)
+            part = client.call(
+                lambda: _compute(body, bands, window, stats), what, stats, order=order
+            )
         except TooLargeError as error:
             client.sizes.refused(window)
             if not may_quarter(window):
@@ -131,7 +140,7 @@ def _fetch_window(
             return
     stats.splits += 1
     for quarter in window.quarters():
-        _fetch_window(client, block, image, bands, quarter, pixels, stats)
+        _fetch_window(client, block, image, bands, quarter, pixels, stats, order)
 
 
 def _request(block: Block, image: Any, bands: Sequence[str], window: Window) -> dict[str, Any]:

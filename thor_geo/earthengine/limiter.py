@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from thor_geo.errors import ConfigError
 
@@ -16,8 +17,7 @@ HOLD_S = 5.0
 class Limiter:
     """A counting semaphore whose size halves on refusals and grows back slowly.
 
-    First come, first served: blocks arrive in about the order in which the model wants them,
-    however many threads wait.
+    Of those who wait, the lowest order is served first, and the first to come among equals.
 
     Additive increase, multiplicative decrease: after a cut, one slot comes back for every
     `recovery` rounds of answered requests, up to the limit it began with.
@@ -53,42 +53,57 @@ class Limiter:
         self._answered = 0
         self._cut_at: float | None = None
         self._lock = threading.Lock()
-        self._waiting: deque[threading.Event] = deque()
+        self._arrivals = 0
+        self._waiting: list[tuple[int, int, threading.Event]] = []
 
     @property
     def limit(self) -> int:
         """Requests that may be in flight now."""
         return self._limit
 
-    def __enter__(self) -> None:
-        """Take a slot; wait until one is free, and whoever came before has got one."""
+    @property
+    def waiting(self) -> int:
+        """Threads that wait for a slot."""
+        return len(self._waiting)
+
+    @contextmanager
+    def slot(self, order: int = 0) -> Iterator[None]:
+        """Hold a slot; wait until one is free, and nobody waits who goes first.
+
+        Args:
+            order: Who goes first: the lowest of those who wait.
+        """
+        self._take(order)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                self._admit()
+
+    def _take(self, order: int) -> None:
+        turn = threading.Event()
         with self._lock:
-            if not self._waiting and self._in_flight < self._limit:
-                self._in_flight += 1
-                return
-            turn = threading.Event()
-            self._waiting.append(turn)
+            self._arrivals += 1
+            place = (order, self._arrivals, turn)
+            heapq.heappush(self._waiting, place)
+            self._admit()
         try:
             turn.wait()
         except BaseException:  # Ctrl-C: nobody would give the slot back
             with self._lock:
                 if turn.is_set():
                     self._in_flight -= 1
-                    self._admit()
                 else:
-                    self._waiting.remove(turn)
+                    self._waiting.remove(place)
+                    heapq.heapify(self._waiting)
+                self._admit()
             raise
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Give the slot back."""
-        with self._lock:
-            self._in_flight -= 1
-            self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._in_flight < self._limit:
             self._in_flight += 1
-            self._waiting.popleft().set()
+            heapq.heappop(self._waiting)[-1].set()
 
     def slow_down(self) -> None:
         """Halve the number of slots, once per burst."""

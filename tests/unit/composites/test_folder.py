@@ -284,7 +284,7 @@ def test_two_processes_that_are_told_different_scenes_make_the_same_pixels(
     assert pinned is not None
     listed = (*wanted.scenes, replace(scene, index="late"))
 
-    def late(*_: Any) -> tuple[Scene, ...]:
+    def late(*_: Any, **__: Any) -> tuple[Scene, ...]:
         assert pinned is not None
         other.pin(block, pinned)
         return listed

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from thor_geo.composites import _schedule
-from thor_geo.composites._schedule import Schedule
+from thor_geo.composites._schedule import URGENT, Schedule, Todo
 from thor_geo.grid import Block
 
 At = Callable[[int], Block]
@@ -42,7 +42,7 @@ def take(schedule: Schedule) -> list[str]:
     """Return the keys of all that may be fetched now."""
     taken = []
     while (todo := schedule.next()) is not None:
-        taken.append(todo[0])
+        taken.append(todo.key)
     return taken
 
 
@@ -52,6 +52,33 @@ def test_blocks_come_in_the_plans_order_and_once(schedule: Schedule) -> None:
         pass
     assert sorted(take(schedule)) == keys(0, 1, 2, 3, 4)
     assert schedule.planned == 5
+
+
+def test_what_a_reader_misses_goes_first_and_the_plan_in_its_order(
+    schedule: Schedule, block_at: At
+) -> None:
+    orders = [todo.order for todo in (schedule.next(), schedule.next()) if todo]
+    schedule.request(key(4), block_at(4))
+    urgent = schedule.next()
+    assert urgent is not None
+    assert urgent.key == key(4)
+    assert urgent.order < orders[0] < orders[1]
+
+
+def test_what_runs_or_is_missed_when_a_new_plan_comes_is_fetched_once(
+    schedule: Schedule, block_at: At
+) -> None:
+    early = Schedule((), key_of, ahead=2)
+    early.request(key(0), block_at(0))
+    assert take(early) == keys(0)
+    early.request(key(1), block_at(1))
+    schedule.take_over(early)
+    schedule.seen(key(2))
+    assert take(schedule) == keys(1, 2, 3, 4)
+    assert not schedule.finished
+    for number in range(5):
+        schedule.finished_with(key(number))
+    assert schedule.finished
 
 
 def test_fetching_stays_a_bounded_number_of_blocks_ahead(schedule: Schedule) -> None:
@@ -112,8 +139,8 @@ def test_a_block_outside_the_plan_is_not_looked_for_without_end(
 def test_what_a_reader_misses_comes_first(schedule: Schedule, block_at: At) -> None:
     schedule.request(key(3), block_at(3))
     schedule.request("unplanned", block_at(7))
-    assert schedule.next() == (key(3), block_at(3))
-    assert schedule.next() == ("unplanned", block_at(7))
+    assert schedule.next() == Todo(key(3), block_at(3), URGENT)
+    assert schedule.next() == Todo("unplanned", block_at(7), URGENT)
     while schedule.look():
         pass
     # And is not fetched again when the plan comes to it.

@@ -150,13 +150,13 @@ def test_a_forked_child_does_not_wait_for_threads_that_were_left_behind(
     limiter, held, release = direct._client[1].limiter, threading.Event(), threading.Event()
 
     def hold() -> None:
-        with limiter._free:
+        with limiter._lock:
             held.set()
             release.wait()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait()
+    assert held.wait(20)
     child = os.fork()
     if child == 0:
         code = 1

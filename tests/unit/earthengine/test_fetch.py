@@ -39,7 +39,7 @@ class Service(Client):
         self.largest = largest
         self.asked: list[tuple[int, int]] = []
 
-    def call(self, request: Any, what: str, stats: FetchStats) -> Any:
+    def call(self, request: Any, what: str, stats: FetchStats, *, order: int = 0) -> Any:
         stats.requests += 1
         return request()
 

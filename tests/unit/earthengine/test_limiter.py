@@ -22,7 +22,7 @@ def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
 
     def request() -> None:
         nonlocal running, most
-        with limiter:
+        with limiter.slot():
             with lock:
                 running += 1
                 most = max(most, running)
@@ -38,23 +38,47 @@ def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
     assert most == 3
 
 
-def test_who_comes_first_is_served_first() -> None:
-    limiter, served = Limiter(1), []
+@pytest.mark.parametrize(
+    ("orders", "served"),
+    [([0, 0, 0, 0], [0, 1, 2, 3]), ([2, 1, 3, 1], [1, 3, 0, 2])],
+    ids=["equals by arrival", "lowest first"],
+)
+def test_who_waits_is_served_in_order(orders: list[int], served: list[int]) -> None:
+    limiter, got = Limiter(1), []
 
     def request(number: int) -> None:
-        with limiter:
-            served.append(number)
+        with limiter.slot(orders[number]):
+            got.append(number)
 
     threads = []
-    with limiter:
-        for number in range(10):
+    with limiter.slot():
+        for number in range(len(orders)):
             threads.append(threading.Thread(target=request, args=(number,)))
             threads[-1].start()
-            while len(limiter._waiting) <= number:
+            while limiter.waiting <= number:
                 time.sleep(0.001)
     for thread in threads:
         thread.join()
-    assert served == list(range(10))
+    assert got == served
+
+
+def test_who_is_interrupted_while_waiting_leaves_no_slot_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    limiter = Limiter(1)
+    with limiter.slot():
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "Event", Interrupted)
+            second = limiter.slot()
+            with pytest.raises(KeyboardInterrupt):
+                second.__enter__()
+        assert limiter.waiting == 0
+    with limiter.slot():
+        pass
 
 
 def test_a_burst_of_refusals_halves_the_budget_once() -> None:
@@ -96,10 +120,10 @@ def test_a_smaller_budget_holds_back_requests_that_come_after_the_cut() -> None:
     entered = threading.Event()
 
     def request() -> None:
-        with limiter:
+        with limiter.slot():
             entered.set()
 
-    with limiter:
+    with limiter.slot():
         thread = threading.Thread(target=request)
         thread.start()
         assert not entered.wait(0.05)
