@@ -108,7 +108,15 @@ class CacheError(ThorGeoError, RuntimeError):
 class PrefetchError(ThorGeoError, RuntimeError):
     """The prefetch process died or could not start; the run cannot go on."""
 
-    retryable = True
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        """Initialize a new PrefetchError instance.
+
+        Args:
+            message: What happened.
+            retryable: Whether it was stopped from outside, so that the same command may succeed.
+        """
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class RunDirectoryError(ThorGeoError, RuntimeError):

@@ -153,6 +153,9 @@ class PredictCLI(LightningCLI):
             # Requests to Earth Engine are made by another process.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
+            # Once there is a summary every worker has ended: it is the output that was closed.
+            if self.writer.summary is not None or getattr(self.datamodule, "num_workers", 1) == 0:
+                raise
             raise WorkerError(
                 f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
                 "of memory. What is written is kept: run the same command again, with a smaller "

@@ -28,6 +28,7 @@ from benchmarks.chaos._common import (
     temporaries,
 )
 from benchmarks.report import Report, Row
+from thor_geo.cli import EXIT_RETRY
 
 VICTIMS = ("main", "prefetch", "worker")
 
@@ -236,6 +237,8 @@ def trial(
             faults.append(f"{what}: {', '.join(one.orphans)} outlived it")
         if one.code == -999:
             faults.append(f"{what}: the command did not end within {_SECONDS_TO_END:.0f} s")
+        elif one.victim != "main" and one.code not in (0, EXIT_RETRY):
+            faults.append(f"{what}: exit code {one.code} tells no scheduler to start it again")
         elif one.victim != "main" and one.code != 0 and "thor-geo: " not in one.said:
             faults.append(f"{what}: no message of its own, exit code {one.code}: {one.said}")
         if "[with a traceback]" in one.said:

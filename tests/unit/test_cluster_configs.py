@@ -179,6 +179,34 @@ def test_torchrun_and_lightning_are_told_the_same_numbers(tmp_path: Path, parse:
     assert cli.trainer.world_size == nodes * processes
 
 
+@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_array.sbatch", "fetch.sbatch"])
+@pytest.mark.parametrize(
+    ("code", "restarts", "again"),
+    [(EXIT_RETRY, 0, True), (EXIT_RETRY, 10, False), (EXIT_ERROR, 0, False), (0, 0, False)],
+)
+def test_a_passing_trouble_queues_the_job_again(
+    tmp_path: Path, script: str, code: int, restarts: int, again: bool
+) -> None:
+    commands = {"srun": SRUN, "thor-geo": f"#!/bin/bash\nexit {code}\n", "scontrol": RECORD}
+    for name, text in commands.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    env = {
+        **os.environ,
+        **slurm(script),
+        **ARRAY,
+        "SLURM_RESTART_COUNT": str(restarts),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "RECORD": str(tmp_path / "record"),
+    }
+    path = f"configs/cluster/{script}"
+    done = subprocess.run(["bash", path, RUN], cwd=ROOT, env=env, check=False, timeout=60)
+    assert done.returncode == code
+    assert (tmp_path / "record").exists() == again
+    if again:
+        assert (tmp_path / "record").read_text().split("\0")[1:3] == ["requeue", "4711"]
+
+
 def test_the_kubernetes_job_is_a_job_array(tmp_path: Path, parse: Parse) -> None:
     page = (ROOT / "docs" / "clusters.md").read_text()
     _, job = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""If this fails, the README's table of keys is not the command's."""
+"""If one of these fails, the README sends a user to a key or a file that is not there."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def test_the_table_has_every_key_once(section: str, cls: type, linked: set[str])
     assert len(listed) == len(set(listed))
     assert set(listed) == set(inspect.signature(cls).parameters) - linked
     assert "| `seed_everything` |" in TEXT
+
+
+def test_every_link_into_the_project_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+    assert len(links) > 5
+    root = Path(__file__).parents[2]
+    assert [link for link in links if not (root / link).exists()] == []

@@ -186,9 +186,11 @@ class Schedule:
             self._passed.append((key, block))
 
     def take_over(self, other: Schedule) -> None:
-        """Keep what another plan's readers miss, and what is being fetched for it."""
+        """Keep what another plan's readers miss, what is being fetched for it, and its orders."""
         self._active |= other._active
         self._urgent.update(other._urgent)
+        self._done_early.update(other._done_early)
+        self._orders = other._orders
 
     def finished_with(self, key: str) -> None:
         """Note that a block is done, or has failed."""

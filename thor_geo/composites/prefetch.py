@@ -225,7 +225,8 @@ class Prefetcher:
             if time.monotonic() > deadline:
                 raise PrefetchError(
                     f"The prefetch process did not reach {self.spec.session.endpoint} within "
-                    f"{START_TIMEOUT_S:.0f} s. Check the network and the proxy settings."
+                    f"{START_TIMEOUT_S:.0f} s. Check the network and the proxy settings.",
+                    retryable=True,
                 )
             if not told and time.monotonic() - begun > PATIENCE_S:
                 told = True

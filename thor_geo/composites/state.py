@@ -272,12 +272,12 @@ class StateDir:
         try:
             error = json.loads((self.path / "error.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return PrefetchError(self._unexplained(exit_code))
+            return self._unexplained(exit_code)
         if error["class"] in _SAME:
             return _SAME[error["class"]](error["message"])
         return PrefetchError(f"The prefetch process ended by an error.\n{error['traceback']}")
 
-    def _unexplained(self, exit_code: int | None) -> str:
+    def _unexplained(self, exit_code: int | None) -> PrefetchError:
         how = "" if exit_code is None else f" (exit code {exit_code})"
         try:
             log = self.log.read_text(encoding="utf-8", errors="replace").strip()[-4000:]
@@ -287,9 +287,12 @@ class StateDir:
         if free < _ENOUGH:
             # It could not even write down why it ended.
             why = _unwritable(self.path, f"{free} bytes are free")
-            return f"The prefetch process is not running{how}. {why} Its last output: {log}"
-        return (
+            return PrefetchError(
+                f"The prefetch process is not running{how}. {why} Its last output: {log}"
+            )
+        return PrefetchError(
             f"The prefetch process is not running{how}, and left no error: it was killed, perhaps "
             "for want of memory, or never started. What is in the cache is kept; run again. "
-            f"Its last output: {log or '(nothing)'}"
+            f"Its last output: {log or '(nothing)'}",
+            retryable=True,
         )

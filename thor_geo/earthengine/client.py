@@ -136,6 +136,7 @@ class Client:
                     raise StoppedError(what)
                 entered = self._clock()
                 stats.seconds_waiting += entered - started
+                failures.waited(entered - started)
                 stats.requests += 1
                 try:
                     transport = self.session.ensure()
@@ -232,3 +233,8 @@ class _Failures:
         else:
             # It answered: a connection that is lost later is another matter.
             self.since, self.unreachable, self.seconds_unreachable = None, 0, 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Note a wait for a slot: nothing was asked, so it says nothing about the connection."""
+        if self.since is not None:
+            self.since += seconds

@@ -14,7 +14,7 @@ from thor_geo.redact import redact, redact_json
 from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
 from thor_geo.runs._words import counted, size_of
-from thor_geo.writers.summary import duration
+from thor_geo.writers.summary import duration, speed
 
 _EXAMPLE = """\
 example:
@@ -22,8 +22,8 @@ example:
   thor-geo status out/oslo --json | jq .tiles.left
 
 Reads the markers of a run and its lock, at any time. Exits with 0 for any run, whatever its state;
-with 2 if the directory holds none, or a marker cannot be read. What a marker names counts as done:
-sizes and contents of files are looked at by `thor-geo validate`.
+with 2 if the directory holds none, or may not be read. What a marker names counts as done, unless
+the marker is damaged; `thor-geo validate` looks at sizes and contents of files.
 
 A run is "running" while a process holds its lock (.run.lock). Where that cannot be told (no lock's
 file, no permission to read it, a file system without locks), it is "perhaps running" while its
@@ -134,7 +134,7 @@ def str_of(path: Path, found: Tally) -> str:
         span = duration(found.rate_seconds)
         past = f"over the last {span}" if found.running else f"in {span} of work"
         by = f", {found.launches:,} launches" if found.launches > 1 else ""
-        lines.append(f"  rate      {found.rate:,.1f} tiles/s {past}{by}")
+        lines.append(f"  rate      {speed(found.rate)} {past}{by}")
     if found.seconds_left is not None:
         lines.append(f"  left      about {duration(found.seconds_left)} at this rate")
     if found.newest_age is not None:

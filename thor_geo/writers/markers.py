@@ -140,7 +140,11 @@ class Marker:
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             why = str(error)[:_TOLD]
-            _log.warning("Marker %s is damaged (%s): its shard is made again.", path, why)
+            _log.warning(
+                "Marker %s is damaged (%s): its shard is not done, and `predict` makes it again.",
+                path,
+                why,
+            )
             return None
         return marker
 

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from thor_geo.plan import Shards
 from thor_geo.writers.callback import RunWriter
+from thor_geo.writers.summary import speed
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -178,7 +179,7 @@ class TileProgressBar(ProgressBar):
         rate, left = self._rate.value, self._total - self.done
         parts = [
             f"{self.done:,}/{self._total:,} tiles",
-            f"{rate:,.1f} tiles/s" if rate else "",
+            speed(rate) if rate else "",
             f"{clock(left / rate)} left" if rate and left else "",
             f"{shards:,}/{self._shards:,} shards",
             f"{self._failed:,} failed" if self._failed else "",

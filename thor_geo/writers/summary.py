@@ -203,6 +203,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def speed(tiles_per_second: float) -> str:
+    """Return a rate for reading: ``1.8 tiles/s``, or ``2.2 tiles/min`` where that is slow."""
+    if tiles_per_second >= 0.95:
+        return f"{tiles_per_second:,.1f} tiles/s"
+    return f"{60 * tiles_per_second:,.1f} tiles/min"
+
+
 def _headline(summary: Summary) -> str:
     if summary.seconds is None:
         return f"{summary.tiles[0]:,} of {summary.tiles[1]:,} tiles are done"
@@ -211,11 +218,13 @@ def _headline(summary: Summary) -> str:
     if summary.new_tiles == 0:
         of = "" if summary.job.count == 1 else f" of job {summary.job}"
         return f"Nothing to do: {summary.tiles[0]:,} tiles{of} were embedded before"
+    if summary.ok + summary.empty == 0:
+        return f"No tile could be embedded in {duration(summary.seconds)}"
     before = summary.tiles[0] - summary.new_tiles
     rate = summary.new_tiles / max(summary.seconds, 1e-9)
     text = (
         f"Embedded {summary.new_tiles:,} tile{'s' if summary.new_tiles != 1 else ''} in "
-        f"{duration(summary.seconds)} ({rate:,.1f} tiles/s)"
+        f"{duration(summary.seconds)} ({speed(rate)})"
     )
     return text + (f"; {before:,} more were done before" if before else "")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -169,6 +170,27 @@ def test_a_lost_connection_has_five_minutes_and_not_a_number_of_tries() -> None:
     assert sum(clock.waits) == 300
     assert max(clock.waits) == 10
     assert stats.requests == 34
+
+
+def test_waiting_for_a_slot_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    answers = iter([AnswerError("unreachable"), AnswerError("unreachable"), "pixels"])
+
+    def ask() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = at(clock)
+
+    @contextmanager
+    def crowded(order: int) -> Iterator[None]:
+        clock.now += 301
+        yield
+
+    monkeypatch.setattr(client.limiter, "slot", crowded)
+    assert client.call(ask, "x", FetchStats()) == "pixels"
 
 
 def test_a_service_gone_for_a_minute_fails_nothing() -> None:

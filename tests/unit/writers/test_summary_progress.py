@@ -17,7 +17,7 @@ from synthetic_run import Data, Model, batches, trainer_of, write_run
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory, RunWriter, TileProgressBar, summarise
 from thor_geo.writers.progress import Rate, clock
-from thor_geo.writers.summary import duration
+from thor_geo.writers.summary import duration, speed
 
 
 def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, plan: Plan) -> None:
@@ -34,6 +34,19 @@ def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, 
     tiles, grid = (eval(line, dict(modules)) for line in lines)
     assert len(tiles) == len(plan)
     assert grid.embeddings.dims == ("band", "y", "x")
+
+
+def test_a_run_of_nothing_but_failures_embedded_nothing(written: RunDirectory, plan: Plan) -> None:
+    summary = replace(summarise(written, plan, seconds=2.0), ok=0, empty=0, failed=len(plan))
+    assert str(summary).startswith("No tile could be embedded in 2.0 s")
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(1234.56, "1,234.6 tiles/s"), (0.95, "0.9 tiles/s"), (0.036, "2.2 tiles/min")],
+)
+def test_a_slow_rate_is_no_zero(rate: float, text: str) -> None:
+    assert speed(rate) == text
 
 
 def test_a_part_of_a_run_says_what_is_left(tmp_path: Path, plan: Plan) -> None:
