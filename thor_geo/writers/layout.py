@@ -42,6 +42,7 @@ class ZoneGrid:
         rows: Shards from north to south.
         cols: Shards from west to east.
         shard_side: Cells of a shard's side.
+        shard_tiles: Tiles of a shard's side.
         left: Column of the westernmost shard, in shards from the lattice's anchor.
         top: Row of the northernmost shard, likewise.
     """
@@ -51,6 +52,7 @@ class ZoneGrid:
     rows: int
     cols: int
     shard_side: int
+    shard_tiles: int
     left: int
     top: int
 
@@ -78,6 +80,23 @@ class ZoneGrid:
     def y(self) -> npt.NDArray[np.float64]:
         """Northings of the cell centres, metres, descending."""
         return np.float64(self.bounds[3]) - (np.arange(self.shape[0]) + 0.5) * self.cell
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return self.rows * self.shard_tiles, self.cols * self.shard_tiles
+
+    @property
+    def x_tile(self) -> npt.NDArray[np.float64]:
+        """Eastings of the tiles' centres, metres, ascending."""
+        side = self.cell * self.shard_side / self.shard_tiles
+        return np.float64(self.bounds[0]) + (np.arange(self.tiles[1]) + 0.5) * side
+
+    @property
+    def y_tile(self) -> npt.NDArray[np.float64]:
+        """Northings of the tiles' centres, metres, descending."""
+        side = self.cell * self.shard_side / self.shard_tiles
+        return np.float64(self.bounds[3]) - (np.arange(self.tiles[0]) + 0.5) * side
 
     def place(self, shard: Shard) -> tuple[int, int]:
         """Return row and column of a shard, in shards from the upper left."""
@@ -141,6 +160,7 @@ def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
             rows=top - bottom + 1,
             cols=right - left + 1,
             shard_side=lattice.shard_tiles * tile_cells[0],
+            shard_tiles=lattice.shard_tiles,
             left=left,
             top=top,
         )
