@@ -65,3 +65,27 @@ def overlap(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> float:
     """
     same = (one[:, :, None] == other[:, None, :]).any(axis=2)
     return float(same.mean())
+
+
+def distances(
+    vectors: Vectors, queries: npt.NDArray[np.intp], found: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Return one minus the cosine of each query and what was found for it.
+
+    Args:
+        vectors: (n, D), exact.
+        queries: Indices of some of them, (q,).
+        found: Indices of others, (q, count).
+
+    Returns:
+        (q, count).
+    """
+    units = vectors.astype(np.float64)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    # From the difference: one minus a cosine would lose the small distances.
+    return np.stack(
+        [
+            ((units[some] - units[k]) ** 2).sum(axis=1) / 2
+            for k, some in zip(queries, found, strict=True)
+        ]
+    )

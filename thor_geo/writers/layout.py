@@ -11,9 +11,11 @@ from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds, Lattice, zone_name
 from thor_geo.plan import Plan, Shard
 
-#: Largest side of a chunk in cells, where the shard's side has a fitting divisor. With 64 a point
-#: costs a tenth of what it costs with 256, for 9 % more bytes.
-CHUNK_CELLS = 64
+#: Largest side of a chunk in cells, where the shard's side has a fitting divisor. Of a shard of 144
+#: cells, chunks of 36 give a point in two thirds of the time of 48 and a third of that of 72, an
+#: area in that of 48, and take at most 0.5 % more bytes; chunks of 24 read a whole shard up to a
+#: quarter slower (benchmarks/storage.py).
+CHUNK_CELLS = 40
 # Below this side a chunk is mostly overhead.
 _CHUNK_FLOOR = 16
 
@@ -21,8 +23,8 @@ _CHUNK_FLOOR = 16
 def chunk_side(shard_side: int) -> int:
     """Return the side of a chunk in cells.
 
-    The largest divisor of the shard's side within 16 to 64 (48 for 8 tiles of 18 cells); where
-    there is none, the smallest divisor from 64 on.
+    The largest divisor of the shard's side within 16 to 40 (36 for 8 tiles of 18 cells); where
+    there is none, the smallest divisor from 40 on.
 
     Args:
         shard_side: Side of a shard in cells.

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.writers.fingerprint import JSON
+
 #: The code where there is no embedding.
 NODATA = -128
 _LARGEST = 127
 
 #: What run.json and the files' metadata say of int8 embeddings.
-DESCRIPTION = {
+DESCRIPTION: dict[str, JSON] = {
     "formula": "embedding * scale",
     "scale": f"float32, one for each tile: its largest absolute value / {_LARGEST}",
     "nodata": NODATA,

@@ -178,7 +178,8 @@ def test_an_anchored_lattice_is_placed_by_its_anchor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "chunk"), [(144, 48), (576, 64), (288, 48), (12, 12), (101, 101), (8 * 101, 101)]
+    ("side", "chunk"),
+    [(144, 36), (576, 36), (288, 36), (100, 25), (12, 12), (101, 101), (8 * 101, 101)],
 )
 def test_chunks_divide_the_shard(side: int, chunk: int) -> None:
     assert chunk_side(side) == chunk

@@ -21,6 +21,7 @@ from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.pictures import read_pictures
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, quantise
+from thor_geo.writers.summary import summarise
 
 FAILED, EMPTY = 1, 2
 
@@ -134,6 +135,10 @@ def test_xarray_gives_codes_scales_and_embeddings_in_two_lines(
             y, x = values.y.values[:, None], values.x.values
             planned |= (x > left) & (x < right) & (y > bottom) & (y < top)
         assert (np.isfinite(values).all("band").values == planned).all()
+
+
+def test_the_summary_says_what_the_codes_are(coded: RunDirectory, plan: Plan) -> None:
+    assert "embedding * scale" in str(summarise(coded, plan))
 
 
 def test_a_shard_has_files_of_its_own_which_its_marker_names(
