@@ -181,7 +181,7 @@ def summarise(
         first_failure=first_failure,
         job=job,
         fetch=dict(fetch),
-        quantised="quantisation" in run.document()["info"],
+        quantised=shards > 0 and "quantisation" in run.document()["info"],
     )
 
 
