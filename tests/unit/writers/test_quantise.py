@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
-from synthetic_run import CELLS, DIMENSION, Data, embed, write_run
+from synthetic_run import CELLS, DIMENSION, embed, write_run
 
 from thor_geo.grid import zone_name
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
-from thor_geo.writers.pictures import read_pictures
+from thor_geo.writers.pictures import _Grid, _Pooled, read_pictures
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, quantise
 from thor_geo.writers.summary import summarise
 
@@ -173,16 +173,18 @@ def test_equal_runs_give_equal_bytes_and_a_retry_only_adds_what_failed(
 
 
 @pytest.mark.parametrize("kind", ["pooled", "grid"])
-def test_the_picture_shows_what_float32_shows(plan: Plan, tmp_path: Path, kind: str) -> None:
+def test_the_picture_is_drawn_of_values_not_of_codes(plan: Plan, tmp_path: Path, kind: str) -> None:
     only = {"pooled": kind == "pooled", "grid": kind == "grid"}
-    images = []
-    for dtype in ("int8", "float32"):
-        run = write_run(
-            tmp_path / dtype, plan, data=Data(plan), dtype=dtype, empty=(2,), **only
-        ).run
-        images.append([p.embeddings.astype(int) for p in read_pictures(run, plan)[0]])
+    runs = [
+        write_run(tmp_path / dtype, plan, dtype=dtype, empty=(EMPTY,), **only).run
+        for dtype in ("int8", "float32")
+    ]
+    images = [[p.embeddings for p in read_pictures(run, plan)[0]] for run in runs]
     for ours, theirs in zip(*images, strict=True):
-        assert (ours[..., 3] == theirs[..., 3]).all()
-        # The synthetic vectors are one large northing, whose scale swallows the waves beside it.
-        shown = ours[..., 3] > 0
-        assert np.ptp(ours[shown][:, :3]) > 100
+        np.testing.assert_array_equal(ours[..., 3], theirs[..., 3])
+    sources = [_Grid(run.grid, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
+    for shard in plan.shards:
+        ours, theirs = (source.vectors(shard) for source in sources)
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+        # The largest values are northings of about 6650 km.
+        assert np.nanmax(np.abs(ours - theirs)) <= 6660 / 127 * 0.501
