@@ -187,18 +187,11 @@ def pooled_bytes(tiles: int, shards: int, dtype: str, costs: dict[str, Any]) -> 
     Args:
         tiles: Number of tiles.
         shards: Number of shards.
-        dtype: float32, float16, or int8, which is no output: its vectors are reckoned with the
-            ratio of int8 grids, and the other columns as they are.
+        dtype: float32, float16 or int8.
         costs: What `benchmarks.costs` measured.
     """
-    columns = costs["pooled_columns_bytes_per_tile"]
-    if dtype == "int8":
-        file = costs["pooled_bytes"]["float16"]["per_file"]
-        row = columns["float16"]["others"] + 768 * costs["grid_ratio"]["int8"]
-    else:
-        file = costs["pooled_bytes"][dtype]["per_file"]
-        row = costs["pooled_bytes"][dtype]["per_tile"]
-    return float(shards * file + tiles * row)
+    bytes_of = costs["pooled_bytes"][dtype]
+    return float(shards * bytes_of["per_file"] + tiles * bytes_of["per_tile"])
 
 
 def cache_bytes(blocks: int, block: dict[str, float]) -> float:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.costmodel import BYTES, grid_bytes
 from benchmarks.report import RESULTS, machine
 from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
@@ -137,34 +138,28 @@ def column_bytes(file: Path) -> dict[str, float]:
     return {name: round(value / about.num_rows, 1) for name, value in sizes.items()}
 
 
-def grid_sizes(run_dir: Path) -> dict[str, float]:
-    """Return compressed over raw bytes of the grid's values at three types, as the writer packs.
+def type_bytes(chip: Path, archive: Path, dtype: str) -> dict[str, Any]:
+    """Return the bytes of vectors and maps of one type, by the key they have in the result.
 
-    int8 is no output of the command: one byte a value, scaled by each band's largest magnitude.
+    Args:
+        chip: Where the runs go: 16 tiles, once as one shard and once as four.
+        archive: The scenes.
+        dtype: ``output.dtype``.
     """
-    import zarr
-    from numcodecs import Blosc
-
-    group = next(path.name for path in (run_dir / "grid.zarr").iterdir() if path.is_dir())
-    array = zarr.open_array(run_dir / "grid.zarr", path=f"{group}/embeddings", mode="r")
-    values = np.asarray(array[...])
-    assert np.isfinite(values).all()
-    scale = np.abs(values).max(axis=(1, 2), keepdims=True) / 127
-    side = 36  # cells of a chunk: a divisor of 72, as the writer chooses for 4 tiles of 18
-    ratios = {}
-    for name, typed in {
-        "float32": values.astype("f4"),
-        "float16": values.astype("f2"),
-        "int8": np.round(values / scale).astype("i1"),
-    }.items():
-        codec = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
-        packed = sum(
-            len(codec.encode(np.ascontiguousarray(typed[:, y : y + side, x : x + side])))
-            for y in range(0, typed.shape[1], side)
-            for x in range(0, typed.shape[2], side)
-        )
-        ratios[name] = round(packed / typed.nbytes, 4)
-    return ratios
+    typed = f"--output.dtype={dtype}"
+    large, _ = run(chip, f"large-{dtype}", archive, *CHIP, "--data.shard_tiles=4", typed)
+    small, _ = run(chip, f"small-{dtype}", archive, *CHIP, "--data.shard_tiles=2", typed)
+    file, tile = line_through(
+        sizes(small, "pooled/*.parquet"), 4, sizes(large, "pooled/*.parquet"), 16
+    )
+    grid = sum(sizes(large, "grid.zarr/utm*/embeddings/c/**/*"))
+    grid += sum(sizes(large, "grid.zarr/utm*/scale/c/**/*"))
+    return {
+        "pooled_bytes": {"per_file": round(file), "per_tile": round(tile, 1)},
+        "pooled_columns_bytes_per_tile": column_bytes(next(large.glob("pooled/*.parquet"))),
+        "grid_file_bytes": grid,
+        "grid_ratio": round(grid / grid_bytes(16, dtype, 1.0), 4),
+    }
 
 
 def write_seconds(run_dir: Path, folder: Path, shard_tiles: int, *, grid: bool) -> dict[str, float]:
@@ -232,33 +227,16 @@ def measure_runs(scenes: Path) -> dict[str, Any]:
         chip.mkdir()
         village.mkdir()
         archive = scenes / "chips" / "majortom"
-        one, four = "--data.shard_tiles=4", "--data.shard_tiles=2"
-        half_precision = "--output.dtype=float16"
-        large, _ = run(chip, "large", archive, *CHIP, one)
-        _, again_s = run(chip, "large", archive, *CHIP, one)
-        small, _ = run(chip, "small", archive, *CHIP, four)
-        half, _ = run(chip, "half", archive, *CHIP, one, half_precision)
-        half_small, _ = run(chip, "half-small", archive, *CHIP, four, half_precision)
+        types = {dtype: type_bytes(chip, archive, dtype) for dtype in BYTES}
+        finished = [*CHIP, "--data.shard_tiles=4", "--output.dtype=float32"]
+        large, again_s = run(chip, "large-float32", archive, *finished)
         many, _ = run(village, "many", scenes / "scenes" / "wc_be_31UDS", *VILLAGE)
-        pooled = {
-            name: line_through(sizes(a, "pooled/*.parquet"), 4, sizes(b, "pooled/*.parquet"), 16)
-            for name, a, b in (("float32", small, large), ("float16", half_small, half))
-        }
         tif = sizes(chip / "cache", "blocks/*/*.tif")
         raw = 576 * 576 * (len(S2_DEFAULT_BANDS) + 1) * 2
         return {
-            "pooled_bytes": {
-                name: {"per_file": round(file), "per_tile": round(tile, 1)}
-                for name, (file, tile) in pooled.items()
-            },
-            "pooled_columns_bytes_per_tile": {
-                name: column_bytes(next(folder.glob("pooled/*.parquet")))
-                for name, folder in (("float32", large), ("float16", half))
-            },
-            "grid_ratio": grid_sizes(large),
-            "grid_file_bytes": {
-                "float32": sizes(large, "grid.zarr/*/embeddings/c/**/*")[0],
-                "float16": sizes(half, "grid.zarr/*/embeddings/c/**/*")[0],
+            **{
+                key: {dtype: found[key] for dtype, found in types.items()}
+                for key in next(iter(types.values()))
             },
             "plan_bytes_16_tiles": sizes(large, "plan.parquet")[0],
             "marker_bytes": {

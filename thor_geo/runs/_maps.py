@@ -15,11 +15,13 @@ from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind
 from thor_geo.writers.georeference import array_attributes, grid_mapping
-from thor_geo.writers.grid import ARRAY
+from thor_geo.writers.grid import ARRAY, SCALE, file_of, fill_value, quantised_attributes
 from thor_geo.writers.layout import ZoneGrid, chunk_side, zone_grids
+from thor_geo.writers.quantise import NODATA
 from thor_geo.writers.shard import Dtype
 
 _COORDINATES = ("band", "y", "x", "spatial_ref")
+_OF_SCALES = ("y_tile", "x_tile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +33,18 @@ class MapsExpected:
         zones: Geometry by EPSG code, of the zones whose metadata is right.
         bands: Length of an embedding in the maps.
         cells: Cells of a tile's side.
+        arrays: What a shard has a file of: embeddings; and scales, of int8.
     """
 
     store: Path
     zones: Mapping[int, ZoneGrid]
     bands: int
     cells: int
+    arrays: tuple[str, ...]
 
-    def file_of(self, shard: Shard) -> Path:
-        """Return the path of a shard's file."""
-        zone = self.zones[shard.epsg]
-        row, col = zone.place(shard)
-        return self.store / zone.name / ARRAY / "c" / "0" / str(row) / str(col)
+    def file_of(self, shard: Shard, name: str = ARRAY) -> Path:
+        """Return the path of the file that holds a shard's part of an array."""
+        return self.store / file_of(self.zones[shard.epsg], shard, name)
 
 
 def open_maps(
@@ -62,8 +64,8 @@ def open_maps(
     described, faults = _described(store)
     shapes = [
         (array["shape"][0], array["chunk_grid"]["configuration"]["chunk_shape"][1])
-        for array in described.values()
-        if _is_array(array)
+        for name, array in described.items()
+        if name.endswith(f"/{ARRAY}") and _is_array(array)
     ]
     k = plan.lattices[0].shard_tiles
     if not shapes or shapes[0][1] % k:
@@ -75,51 +77,66 @@ def open_maps(
         problems = list(_zone_problems(store, zone, bands, dtype, fingerprint))
         faults += [_fault(store, f"{zone.name}/{where}", reason) for where, reason in problems]
         # A file of another shape, chunking or type would not be read as what it is.
-        if not any(where == ARRAY for where, _ in problems):
+        if not any(where in (ARRAY, SCALE) for where, _ in problems):
             good[epsg] = zone
-    extra = sorted(set(described) - {f"{zone.name}/{ARRAY}" for zone in zones.values()})
+    arrays = _arrays(dtype)
+    extra = sorted(set(described) - {f"{z.name}/{name}" for z in zones.values() for name in arrays})
     faults += [_fault(store, name, "belongs to no zone of the plan") for name in extra]
     if not good:
         return None, faults
-    return MapsExpected(store=store, zones=good, bands=bands, cells=cells), faults
+    expected = MapsExpected(store=store, zones=good, bands=bands, cells=cells, arrays=arrays)
+    return expected, faults
 
 
 def check_map(
-    expected: MapsExpected, plan: Plan, shard: Shard, without: Collection[str]
+    expected: MapsExpected, plan: Plan, shard: Shard, without: Collection[str], name: str = ARRAY
 ) -> list[tuple[Kind, str]]:
-    """Check the values of one shard's map.
+    """Check one shard's part of an array, embeddings or scales.
 
     Args:
         expected: What the maps have in common.
         plan: A plan that holds the shard.
         shard: The shard.
         without: Ids of its tiles that have no embedding.
+        name: The array.
 
     Returns:
         Kind and reason of every fault.
     """
-    zone = expected.zones[shard.epsg]
     try:
-        values = _decode(expected, zone, shard)
+        values = _decode(expected, shard, name)
     # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common error),
     # the file is damaged.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return [("file", f"cannot be decoded ({reason})")]
-    # (k, k) flags: every cell of the tile has an embedding; none has.
-    full = _by_tile(np.isfinite(values).all(axis=0), expected.cells).all(axis=(1, 3))
-    void = _by_tile(np.isnan(values).all(axis=0), expected.cells).all(axis=(1, 3))
+    # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all.
+    if name == SCALE:
+        full, void, wrong = np.isfinite(values) & (values >= 0), np.isnan(values), "no scale"
+    else:
+        codes = values.dtype == np.int8
+        there = values != NODATA if codes else np.isfinite(values)
+        absent = ~there if codes else np.isnan(values)
+        full, void = (
+            _by_tile(flags.all(axis=0), expected.cells).all(axis=(1, 3))
+            for flags in (there, absent)
+        )
+        wrong = str(NODATA) if codes else "NaN or infinity"
     embedded = np.zeros_like(full)
     for tile in plan.tiles(range(shard.start, shard.stop)):
         if tile.id not in without:
             row = (shard.square.top - tile.top) // tile.size
             embedded[row, (tile.left - shard.square.left) // tile.size] = True
     faults: list[tuple[Kind, str]] = []
-    if (wrong := int((embedded & ~full).sum())) > 0:
-        faults.append(("values", f"NaN or infinity in {wrong} tiles that are ok"))
-    if (wrong := int((~embedded & ~void).sum())) > 0:
-        faults.append(("values", f"values in {wrong} tiles that are not ok or not planned"))
+    if (count := int((embedded & ~full).sum())) > 0:
+        faults.append(("values", f"{wrong} in {count} tiles that are ok"))
+    if (count := int((~embedded & ~void).sum())) > 0:
+        faults.append(("values", f"values in {count} tiles that are not ok or not planned"))
     return faults
+
+
+def _arrays(dtype: Dtype) -> tuple[str, ...]:
+    return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
 
 
 def _by_tile(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
@@ -127,23 +144,24 @@ def _by_tile(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
     return flags.reshape(rows // cells, cells, cols // cells, cells)
 
 
-def _decode(expected: MapsExpected, zone: ZoneGrid, shard: Shard) -> npt.NDArray[Any]:
-    """Return a shard's values (D', k h, k w), read from its file alone."""
+def _decode(expected: MapsExpected, shard: Shard, name: str) -> npt.NDArray[Any]:
+    """Return a shard's part of an array, (D', k h, k w) or (k, k), read from its file alone."""
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
-    about = (expected.store / zone.name / ARRAY / "zarr.json").read_bytes()
-    row, col = zone.place(shard)
+    zone, path = expected.zones[shard.epsg], expected.file_of(shard, name)
+    folder = expected.store / zone.name / name
     buffer = default_buffer_prototype().buffer
     files = {
-        "zarr.json": buffer.from_bytes(about),
-        f"c/0/{row}/{col}": buffer.from_bytes(expected.file_of(shard).read_bytes()),
+        key.relative_to(folder).as_posix(): buffer.from_bytes(key.read_bytes())
+        for key in (folder / "zarr.json", path)
     }
     array = zarr.open_array(MemoryStore(files), mode="r")
-    side = zone.shard_side
+    side = zone.shard_tiles if name == SCALE else zone.shard_side
+    row, col = zone.place(shard)
     values: npt.NDArray[Any] = np.asarray(
-        array[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
+        array[..., row * side : (row + 1) * side, col * side : (col + 1) * side]
     )
     return values
 
@@ -153,11 +171,12 @@ def _fault(store: Path, name: str, reason: str) -> Fault:
 
 
 def _described(store: Path) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the metadata of the store's embeddings by path, as its root repeats them."""
+    """Return the metadata of embeddings and scales by path, as the store's root repeats it."""
     try:
         root = parse_json((store / "zarr.json").read_bytes())
         repeated = root["consolidated_metadata"]["metadata"]
-        return {name: array for name, array in repeated.items() if name.endswith(f"/{ARRAY}")}, []
+        names = (f"/{ARRAY}", f"/{SCALE}")
+        return {name: array for name, array in repeated.items() if name.endswith(names)}, []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
         return {}, [_fault(store, "zarr.json", reason)]
@@ -181,8 +200,9 @@ def _zone_problems(
 
     try:
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
-        arrays: dict[str, Any] = {name: group[name] for name in (ARRAY, *_COORDINATES)}
-        values = {name: np.asarray(arrays[name][...]) for name in _COORDINATES}
+        names = (*_COORDINATES, *(_OF_SCALES if dtype == "int8" else ()))
+        arrays: dict[str, Any] = {name: group[name] for name in (*_arrays(dtype), *names)}
+        values = {name: np.asarray(arrays[name][...]) for name in names}
         about = parse_json(str(group.attrs["thor_geo"]))
         same_run = about["fingerprint"] == fingerprint
     except Exception as error:  # as in `check_map`
@@ -203,8 +223,11 @@ def _zone_problems(
             yield ARRAY, f"{key} is {getattr(array, key)}, should be {value}"
     if tuple(array.metadata.dimension_names or ()) != ("band", "y", "x"):
         yield ARRAY, f"dimensions are {array.metadata.dimension_names}, should be band, y, x"
-    if not np.isnan(array.fill_value):
-        yield ARRAY, f"fill value is {array.fill_value}, should be NaN"
+    if not np.array_equal(array.fill_value, fill_value(dtype), equal_nan=True):
+        yield ARRAY, f"fill value is {array.fill_value}, should be {fill_value(dtype)}"
+    for key, value in quantised_attributes(dtype).items():
+        if array.attrs.get(key) != value:
+            yield ARRAY, f"attribute {key} is not {value}"
     geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
     for where, attributes in ((ARRAY, dict(array.attrs)), ("zarr.json", dict(group.attrs))):
         for key, value in geometry.items():
@@ -215,7 +238,30 @@ def _zone_problems(
     for name, wanted in (("band", np.arange(bands)), ("y", zone.y), ("x", zone.x)):
         if not np.array_equal(values[name], wanted):
             yield name, "the coordinates are not those of the plan"
+    if dtype == "int8":
+        yield from _scale_problems(arrays[SCALE], values, zone)
     yield from _crs_problems(dict(arrays["spatial_ref"].attrs), zone)
+
+
+def _scale_problems(
+    array: Any, values: Mapping[str, npt.NDArray[Any]], zone: ZoneGrid
+) -> Iterator[tuple[str, str]]:
+    expected = {
+        "shape": zone.tiles,
+        "chunks": (zone.shard_tiles, zone.shard_tiles),
+        "shards": None,
+        "dtype": np.dtype(np.float32),
+    }
+    for key, value in expected.items():
+        if getattr(array, key) != value:
+            yield SCALE, f"{key} is {getattr(array, key)}, should be {value}"
+    if tuple(array.metadata.dimension_names or ()) != _OF_SCALES:
+        yield SCALE, f"dimensions are {array.metadata.dimension_names}, should be y_tile, x_tile"
+    if not np.isnan(array.fill_value):
+        yield SCALE, f"fill value is {array.fill_value}, should be nan"
+    for name, wanted in (("y_tile", zone.y_tile), ("x_tile", zone.x_tile)):
+        if not np.array_equal(values[name], wanted):
+            yield name, "the coordinates are not those of the plan"
 
 
 def _crs_problems(attributes: dict[str, Any], zone: ZoneGrid) -> Iterator[tuple[str, str]]:

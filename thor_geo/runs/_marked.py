@@ -13,6 +13,7 @@ from thor_geo.runs._faults import Fault, Kind, some
 from thor_geo.runs._maps import MapsExpected, check_map
 from thor_geo.runs._rows import Rows, RowsExpected, check_rows
 from thor_geo.runs._words import counted
+from thor_geo.writers.grid import ARRAY
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
 
@@ -127,9 +128,9 @@ def _look(
     if expected.rows is not None:
         files[run.pooled_of(shard)] = "pooled"
     if expected.maps is not None and shard.epsg in expected.maps.zones:
-        files[expected.maps.file_of(shard)] = "map"
+        files |= {expected.maps.file_of(shard, name): name for name in expected.maps.arrays}
     names = {file.relative_to(run.path).as_posix() for file in files}
-    if expected.grid and "map" not in files.values():  # the store's own fault is told elsewhere
+    if expected.grid and ARRAY not in files.values():  # the store's own fault is told elsewhere
         names |= {name for name in marker.outputs if name.startswith(f"{run.grid.name}/")}
     if set(marker.outputs) != names:
         other = sorted(set(marker.outputs) ^ names)
@@ -145,9 +146,9 @@ def _look(
             rows, found = check_rows(file, plan, shard, expected.rows)
             for kind, reason in found:
                 fault(kind, file, reason)
-        elif what == "map" and expected.maps is not None:
+        elif expected.maps is not None:
             without = {*marker.empty_tiles, *marker.failed_tiles}
-            for kind, reason in check_map(expected.maps, plan, shard, without):
+            for kind, reason in check_map(expected.maps, plan, shard, without, what):
                 fault(kind, file, reason)
     if rows is not None:
         for reason in _disagreements(marker, rows, plan, shard):

@@ -17,6 +17,7 @@ from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Kind, some
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.pooled import pooled_schema, window_name
+from thor_geo.writers.quantise import NODATA
 from thor_geo.writers.shard import Dtype
 
 if TYPE_CHECKING:
@@ -232,9 +233,13 @@ def _values(table: pa.Table) -> Iterator[tuple[Kind, str]]:
         yield "values", f"{int((~ok & ~null).sum())} tiles are not ok and have an embedding"
     flat = vectors.drop_null().flatten()
     numbers = flat.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
-    bad = int((~np.isfinite(numbers)).any(axis=1).sum()) + (flat.null_count > 0)
+    whole = numbers != NODATA if numbers.dtype == np.int8 else np.isfinite(numbers)
+    bad = int((~whole).any(axis=1).sum()) + (flat.null_count > 0)
     if bad:
-        yield "values", f"{bad} embeddings hold NaN or infinity"
+        what = NODATA if numbers.dtype == np.int8 else "NaN or infinity"
+        yield "values", f"{bad} embeddings hold {what}"
+    if "scale" in table.column_names:
+        yield from _scales(table["scale"].combine_chunks(), null)
     for column in ("valid_fraction", "observations_mean", "n_scenes", "source_ids"):
         absent = table[column].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if not np.array_equal(absent, failed):
@@ -249,3 +254,13 @@ def _values(table: pa.Table) -> Iterator[tuple[Kind, str]]:
     scenes = [None if row is None else len(row) for row in table["source_ids"].to_pylist()]
     if counts != scenes:
         yield "values", "`n_scenes` is not the number of `source_ids`"
+
+
+def _scales(scales: pa.Array, null: npt.NDArray[np.bool_]) -> Iterator[tuple[Kind, str]]:
+    """Check that every int8 vector has a scale, and no other row."""
+    if not np.array_equal(scales.is_null().to_numpy(zero_copy_only=False), null):
+        yield "values", "`scale` is null elsewhere than `embedding`"
+    numbers = scales.drop_null().to_numpy(zero_copy_only=False)
+    wrong = int((~(np.isfinite(numbers) & (numbers >= 0))).sum())
+    if wrong:
+        yield "values", f"{wrong} scales are negative, NaN or infinity"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._maps import MapsExpected
@@ -63,8 +64,8 @@ def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Ite
             place = maps.zones[shard.epsg].place(shard)
             planned[shard.epsg].add((str(place[0]), str(place[1])))
     store = opened.run.grid.name
-    for epsg, zone in maps.zones.items():
-        top = f"{store}/{zone.name}/{ARRAY}/c/0"
+    for (epsg, zone), name in product(maps.zones.items(), maps.arrays):
+        top = f"{store}/{zone.name}/{name}/c" + ("/0" if name == ARRAY else "")
         for row in _names(opened, top):
             for col in _files(opened, f"{top}/{row}", into):
                 if (row, col) not in planned[epsg]:

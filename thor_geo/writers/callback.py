@@ -19,6 +19,7 @@ from thor_geo.writers.fingerprint import JSON
 from thor_geo.writers.grid import GridStore
 from thor_geo.writers.lock import RunLock
 from thor_geo.writers.opening import OpenRun, open_run
+from thor_geo.writers.quantise import DESCRIPTION
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.session import ShardWriter
 from thor_geo.writers.shard import Dtype, Shapes
@@ -88,7 +89,8 @@ class RunWriter(BasePredictionWriter):
             dir: Directory of the run; one run per directory.
             pooled: Whether to write one vector per tile (GeoParquet).
             grid: Whether to write maps (Zarr); tiles must not overlap.
-            dtype: Of the embeddings on disk, of both.
+            dtype: Of the embeddings on disk, of both. int8 has a scale for each tile, `scale`
+                beside the embeddings: a value is embedding * scale.
             quicklook: Whether to draw quicklook.png at the end.
 
         Raises:
@@ -160,7 +162,8 @@ class RunWriter(BasePredictionWriter):
         if first:
             self._lock = RunLock(self.run.path, of)
             self._lock.acquire()
-        self.run.prepare(opened.settings, opened.info, opened.plan, with_plan=False)
+        info = {**opened.info, **self.info()}
+        self.run.prepare(opened.settings, info, opened.plan, with_plan=False)
         if store is not None:
             with self.run.explained("the grid store"):
                 store.create(self.run.metadata)
@@ -262,6 +265,10 @@ class RunWriter(BasePredictionWriter):
     def settings(self) -> dict[str, JSON]:
         """Return what of this writer changes the numbers."""
         return {"pooled": self._pooled, "grid": self._grid, "dtype": self._dtype}
+
+    def info(self) -> dict[str, JSON]:
+        """Return what a reader of the files must know: how int8 embeddings are meant."""
+        return {"quantisation": DESCRIPTION} if self._dtype == "int8" else {}
 
     def _finish(self) -> None:
         """Draw the quicklook if every shard of the plan is there, and print the summary."""

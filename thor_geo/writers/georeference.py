@@ -48,6 +48,8 @@ _AXES: dict[str, dict[str, Any]] = {
         "units": "metre",
         "axis": "Y",
     },
+    "x_tile": {"long_name": "easting of the tile's centre", "units": "metre"},
+    "y_tile": {"long_name": "northing of the tile's centre", "units": "metre"},
     "band": {"long_name": "dimension of the embedding", "units": "1"},
 }
 
@@ -90,5 +92,5 @@ def grid_mapping(epsg: int, bounds: Bounds, cell: float) -> dict[str, Any]:
 
 
 def coordinate_attributes(name: str) -> dict[str, Any]:
-    """Return the CF attributes of the coordinate ``x``, ``y`` or ``band``."""
+    """Return the CF attributes of ``x``, ``y``, ``x_tile``, ``y_tile`` or ``band``."""
     return _AXES[name]

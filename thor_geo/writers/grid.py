@@ -2,13 +2,17 @@
 
 Each zone holds ``embeddings (band, y, x)``, north-up. One work shard is one Zarr shard, hence one
 file, so that writers never share any. Chunks within it are a divisor of its side.
+
+int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each tile, and again one
+file for each work shard: a value is embedding * scale. Where a tile failed, is empty or is not
+planned, embeddings are -128 and the scale is NaN.
 """
 
 from __future__ import annotations
 
 import shutil
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,17 +22,19 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, sync, write_bytes
 from thor_geo.writers.georeference import array_attributes, coordinate_attributes, grid_mapping
-from thor_geo.writers.layout import chunk_side, zone_grids
+from thor_geo.writers.layout import ZoneGrid, chunk_side, zone_grids
+from thor_geo.writers.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.writers.shard import Dtype
 
 # At level 3 with byte shuffle, embeddings shrink most for the time it takes.
 _ZSTD_LEVEL = 3
 
 ARRAY = "embeddings"
+SCALE = "scale"
 
 
 class GridStore:
-    """The store of a run: created once, then one file per shard.
+    """The store of a run: created once, then one file per shard, two for int8.
 
     Attributes:
         path: ``grid.zarr``.
@@ -53,7 +59,7 @@ class GridStore:
         self.zones = zone_grids(plan, (shape[1], shape[2]))
         self._bands = shape[0]
         self._dtype = dtype
-        self._encoders: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str) -> None:
         """Create groups, coordinates and attributes, or check that they are there.
@@ -80,32 +86,41 @@ class GridStore:
                 shutil.rmtree(temporary, ignore_errors=True)
         self._compare()
 
-    def write(self, shard: Shard, values: npt.NDArray[Any]) -> Path:
+    def write(self, shard: Shard, values: npt.NDArray[Any]) -> tuple[Path, ...]:
         """Write a shard's map; equal values give equal bytes, and no other file is touched.
 
         Args:
             shard: The shard.
-            values: (D', k h, k w), row 0 = north, NaN where there is none.
+            values: (D', k h, k w), row 0 = north, NaN in all of a tile that has none.
 
         Returns:
-            The shard's file.
+            The shard's files: its embeddings; and their scales, of int8.
         """
-        zone = self.zones[shard.epsg]
-        row, col = zone.place(shard)
-        side = zone.shard_side
-        array, files = self._encoder(shard.epsg)
-        array[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = values
-        path = self.file_of(shard)
-        write_bytes(path, files.pop(f"c/0/{row}/{col}").to_bytes())
-        return path
+        if self._dtype != "int8":
+            return (self._put(shard, ARRAY, values),)
+        k, side = self.zones[shard.epsg].shard_tiles, values.shape[1:]
+        by_tile = values.reshape(-1, k, side[0] // k, k, side[1] // k)
+        codes, scale = quantise(by_tile, axes=(0, 2, 4))
+        return self._put(shard, ARRAY, codes.reshape(values.shape)), self._put(shard, SCALE, scale)
 
     def file_of(self, shard: Shard) -> Path:
-        """Return the path of a shard's file."""
-        row, col = self.zones[shard.epsg].place(shard)
-        return self.path / self.zones[shard.epsg].name / ARRAY / "c" / "0" / str(row) / str(col)
+        """Return the path of the file of a shard's embeddings."""
+        return self.path / file_of(self.zones[shard.epsg], shard, ARRAY)
 
-    def _encoder(self, epsg: int) -> tuple[Any, dict[str, Any]]:
-        """Return the zone's array in memory, and the files that writing to it makes.
+    def _put(self, shard: Shard, name: str, values: npt.NDArray[Any]) -> Path:
+        """Write a shard's part of an array into its file."""
+        zone = self.zones[shard.epsg]
+        array, files = self._encoder(shard.epsg, name)
+        height, width = values.shape[-2:]
+        row, col = zone.place(shard)
+        array[..., row * height : (row + 1) * height, col * width : (col + 1) * width] = values
+        path = file_of(zone, shard, name)
+        key = path.relative_to(PurePosixPath(zone.name, name)).as_posix()
+        write_bytes(self.path / path, files.pop(key).to_bytes())
+        return self.path / path
+
+    def _encoder(self, epsg: int, name: str) -> tuple[Any, dict[str, Any]]:
+        """Return an array of the zone in memory, and the files that writing to it makes.
 
         Written to the store itself, zarr would first read the shard's old file, even to replace
         it whole, and fail where a crash has torn that.
@@ -114,28 +129,21 @@ class GridStore:
         from zarr.core.buffer import default_buffer_prototype
         from zarr.storage import MemoryStore
 
-        if epsg not in self._encoders:
-            about = (self.path / self.zones[epsg].name / ARRAY / "zarr.json").read_bytes()
+        if (epsg, name) not in self._encoders:
+            about = (self.path / self.zones[epsg].name / name / "zarr.json").read_bytes()
             files: dict[str, Any] = {
                 "zarr.json": default_buffer_prototype().buffer.from_bytes(about)
             }
             # A shard full of NaN is a file too: its absence means "not done".
             with zarr.config.set({"array.write_empty_chunks": True}):
                 array = zarr.open_array(MemoryStore(files), mode="r+")
-            self._encoders[epsg] = array, files
-        return self._encoders[epsg]
+            self._encoders[epsg, name] = array, files
+        return self._encoders[epsg, name]
 
     def _build(self, path: Path, metadata: str) -> None:
         import zarr
-        from zarr.codecs import BloscCodec
 
         root = zarr.create_group(str(path), attributes={"thor_geo": metadata})
-        codec = BloscCodec(
-            cname="zstd",
-            clevel=_ZSTD_LEVEL,
-            shuffle="shuffle",
-            typesize=np.dtype(self._dtype).itemsize,
-        )
         for zone in self.zones.values():
             geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
             group = root.create_group(
@@ -149,18 +157,22 @@ class GridStore:
                 dtype=self._dtype,
                 chunks=(self._bands, chunk, chunk),
                 shards=(self._bands, zone.shard_side, zone.shard_side),
-                compressors=codec,
-                fill_value=np.nan,
+                compressors=compressor(self._dtype),
+                fill_value=fill_value(self._dtype),
                 dimension_names=("band", "y", "x"),
                 attributes={
                     "long_name": "THOR embedding",
                     "grid_mapping": "spatial_ref",
                     # So that xarray makes it a coordinate, which travels with the array.
                     "coordinates": "spatial_ref",
+                    **quantised_attributes(self._dtype),
                     **geometry,
                 },
             )
             coordinates = {"band": np.arange(self._bands), "y": zone.y, "x": zone.x}
+            if self._dtype == "int8":
+                self._build_scale(group, zone)
+                coordinates |= {"y_tile": zone.y_tile, "x_tile": zone.x_tile}
             for name, values in coordinates.items():
                 group.create_array(
                     name,
@@ -177,6 +189,18 @@ class GridStore:
         _consolidate(path)
         for file in sorted(path.rglob("*")):
             sync(file)
+
+    def _build_scale(self, group: Any, zone: ZoneGrid) -> None:
+        group.create_array(
+            SCALE,
+            shape=zone.tiles,
+            dtype="float32",
+            chunks=(zone.shard_tiles, zone.shard_tiles),
+            compressors=None,  # some hundred bytes
+            fill_value=np.nan,
+            dimension_names=("y_tile", "x_tile"),
+            attributes={"long_name": "what embeddings are multiplied by"},
+        )
 
     def _compare(self) -> None:
         import zarr
@@ -210,6 +234,53 @@ class GridStore:
                         f"`{self.path}/{zone.name}`: {key} is {found[key]} there and {value} in "
                         "this run. Choose another output.dir."
                     )
+
+
+def file_of(zone: ZoneGrid, shard: Shard, name: str) -> PurePosixPath:
+    """Return the path of the file of a shard's embeddings, or scales, within the store.
+
+    Args:
+        zone: The shard's zone.
+        shard: The shard.
+        name: `ARRAY` or `SCALE`.
+    """
+    row, col = map(str, zone.place(shard))
+    band = ("0",) if name == ARRAY else ()
+    return PurePosixPath(zone.name, name, "c", *band, row, col)
+
+
+def compressor(dtype: Dtype) -> Any:
+    """Return the codec of the embeddings' chunks.
+
+    Args:
+        dtype: Of the embeddings.
+    """
+    from zarr.codecs import BloscCodec
+
+    return BloscCodec(
+        cname="zstd", clevel=_ZSTD_LEVEL, shuffle="shuffle", typesize=np.dtype(dtype).itemsize
+    )
+
+
+def fill_value(dtype: Dtype) -> float:
+    """Return what stands in cells without an embedding.
+
+    Args:
+        dtype: Of the embeddings.
+    """
+    return NODATA if dtype == "int8" else np.nan
+
+
+def quantised_attributes(dtype: Dtype) -> dict[str, Any]:
+    """Return the attributes by which readers know int8 embeddings; none for other types.
+
+    Args:
+        dtype: Of the embeddings.
+    """
+    if dtype != "int8":
+        return {}
+    # With CF's _FillValue, xarray reads float32 with NaN in place of int8 with -128.
+    return {"_FillValue": NODATA, "comment": f"int8 codes: {DESCRIPTION['formula']}"}
 
 
 def _consolidate(path: Path) -> None:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from thor_geo.grid import Bounds, zone_name
 from thor_geo.plan import Plan, Shard, Shards
-from thor_geo.writers.grid import ARRAY
+from thor_geo.writers.grid import ARRAY, SCALE
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
+from thor_geo.writers.quantise import dequantise
 from thor_geo.writers.rundir import RunDirectory
 
 #: Longest side of a raster in pixels.
@@ -156,11 +157,14 @@ class _Pooled:
         """Return (n, D), NaN where a tile has none."""
         import pyarrow.parquet as pq
 
-        path = self._run.pooled_of(shard)
-        column = pq.ParquetFile(path).read(columns=["embedding"])["embedding"].combine_chunks()
+        # Only int8 has scales; a column that is not there is left out.
+        table = pq.ParquetFile(self._run.pooled_of(shard)).read(columns=["embedding", "scale"])
+        column = table["embedding"].combine_chunks()
         out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
         valid = column.is_valid().to_numpy(zero_copy_only=False)
         out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
+        if "scale" in table.column_names:
+            out = dequantise(out, table["scale"].to_numpy()[:, None])
         return out
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
@@ -182,10 +186,24 @@ class _Grid:
     def __init__(self, path: Path, plan: Plan) -> None:
         self._path, self._plan = path, plan
 
-    def _open(self, epsg: int) -> Any:
+    def _open(self, epsg: int) -> tuple[Any, Any]:
+        """Return the zone's embeddings and, of int8, their scales."""
         import zarr
 
-        return zarr.open_array(str(self._path), path=f"{zone_name(epsg)}/{ARRAY}", mode="r")
+        zone = zarr.open_group(str(self._path), path=zone_name(epsg), mode="r")
+        return zone[ARRAY], zone.get(SCALE)
+
+    def _read(self, arrays: tuple[Any, Any], rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+        """Return the embeddings of some cells, (rows, columns, D), NaN where there are none."""
+        array, scales = arrays
+        values: npt.NDArray[np.float32] = array[:, rows, cols].astype(np.float32)
+        if scales is not None:
+            cells = array.shape[1] // scales.shape[0]
+            tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
+            spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
+            scale = scales[spans[0], spans[1]]
+            values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
+        return np.moveaxis(values, 0, -1)
 
     def _window(self, array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
         """Return first row, end, first column, end of bounds in metres."""
@@ -200,31 +218,30 @@ class _Grid:
 
     def vectors(self, shard: Shard) -> npt.NDArray[np.float32]:
         """Return (cells, D) of every third cell a side, NaN where there is none."""
-        array = self._open(shard.epsg)
-        top, bottom, left, right = self._window(array, shard.square.bounds)
-        block: npt.NDArray[np.float32] = array[:, top:bottom:3, left:right:3].astype(np.float32)
-        return np.moveaxis(block, 0, -1).reshape(-1, len(block))
+        arrays = self._open(shard.epsg)
+        top, bottom, left, right = self._window(arrays[0], shard.square.bounds)
+        values = self._read(arrays, slice(top, bottom, 3), slice(left, right, 3))
+        return values.reshape(-1, values.shape[-1])
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
-        array = self._open(zone.epsg)
-        top, bottom, left, right = self._window(array, zone.bounds)
+        arrays = self._open(zone.epsg)
+        top, bottom, left, right = self._window(arrays[0], zone.bounds)
         step = -(-max(bottom - top, right - left) // MAX_SIDE)
         rows, cols = (np.arange(a + step // 2, b, step) for a, b in ((top, bottom), (left, right)))
         image = np.zeros((len(rows), len(cols), 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            a, b, c, d = self._window(array, shard.square.bounds)
+            a, b, c, d = self._window(arrays[0], shard.square.bounds)
             r = slice(*np.searchsorted(rows, (a, b)).tolist())
             s = slice(*np.searchsorted(cols, (c, d)).tolist())
             if r.start == r.stop or s.start == s.stop:
                 continue
-            block = array[
-                :,
+            values = self._read(
+                arrays,
                 slice(int(rows[r][0]), int(rows[r][-1]) + 1, step),
                 slice(int(cols[s][0]), int(cols[s][-1]) + 1, step),
-            ]
-            values = np.moveaxis(block.astype(np.float32), 0, -1)
+            )
             valid = np.isfinite(values[..., 0])
             part = image[r, s]
             part[valid, :3] = colours(values[valid])

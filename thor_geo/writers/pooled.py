@@ -20,6 +20,7 @@ from thor_geo.writers.geoparquet import (
     transforms_column,
     writer,
 )
+from thor_geo.writers.quantise import quantise
 from thor_geo.writers.shard import Dtype, ShardResult
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # Few distinct values, or one value per file. Embeddings and coordinates would only fill the
 # dictionary; an encoding other than dictionary needs the column out of this list.
 _DICTIONARY = ("tile_id", "shard_id", "status", "error", "source_ids.list.element")
+_ELEMENTS = "embedding.list.element"
 
 
 def window_name(window: TemporalSpec) -> str:
@@ -41,7 +43,8 @@ def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
     """Return the columns of a pooled file.
 
     `id` is the tile id and the window, so that files of several windows can be put together;
-    `embedding` is null unless `status` is ``ok``; the numbers of a failed tile are null.
+    `embedding` is null unless `status` is ``ok``; the numbers of a failed tile are null. int8
+    embeddings have a column `scale` beside them, null likewise: a vector is embedding * scale.
 
     Args:
         dimension: D, the length of an embedding.
@@ -49,13 +52,15 @@ def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
     """
     import pyarrow as pa
 
-    element = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
+    element = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}[dtype]
+    scale = [("scale", pa.float32())] if dtype == "int8" else []
     return pa.schema(
         [
             ("id", pa.string()),
             ("tile_id", pa.string()),
             ("shard_id", pa.string()),
             ("embedding", pa.list_(element, dimension)),
+            *scale,
             ("geometry", pa.binary()),
             ("primary", pa.bool_()),
             ("bbox", bbox_type()),
@@ -104,11 +109,17 @@ def pooled_table(
     scenes = [
         None if bad else list(ids) for bad, ids in zip(failed.tolist(), result.scenes, strict=True)
     ]
+    null = status != "ok"
+    vectors, scale = result.pooled, {}
+    if dtype == "int8":
+        vectors, scales = quantise(vectors, axes=1)
+        scale = {"scale": pa.array(scales, mask=null)}
     columns: dict[str, Any] = {
         "id": [f"{tile.id}_{name}" for tile in tiles],
         "tile_id": [tile.id for tile in tiles],
         "shard_id": [shard.id] * n,
-        "embedding": _vectors(result.pooled, status != "ok"),
+        "embedding": _vectors(vectors, null),
+        **scale,
         "geometry": shapely.to_wkb(polygons, byte_order=1),
         "primary": plan.primary[start:stop],
         "bbox": bbox_column(polygons),
@@ -152,13 +163,16 @@ def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> 
     """
     import pyarrow as pa
 
-    # DuckDB cannot read byte-stream-split half floats, so those stay plain.
-    split = schema.field("embedding").type.value_type == pa.float32()
+    element = schema.field("embedding").type.value_type
+    # Parquet has no integer below 32 bits: plain, int8 takes 1.4 bytes after zstd, in a dictionary
+    # of its 255 values 0.9.
+    dictionary = [*_DICTIONARY, _ELEMENTS] if element == pa.int8() else list(_DICTIONARY)
     return writer(
         where,
         schema,
-        use_dictionary=list(_DICTIONARY),
-        use_byte_stream_split=["embedding.list.element"] if split else False,
+        use_dictionary=dictionary,
+        # DuckDB cannot read byte-stream-split half floats, so those stay plain.
+        use_byte_stream_split=[_ELEMENTS] if element == pa.float32() else False,
         **options,
     )
 

@@ -112,7 +112,7 @@ def _write_outputs(
         write_pooled(run.pooled_of(result.shard), table)
         files.append(run.pooled_of(result.shard))
     if result.grid is not None and store is not None:
-        files.append(store.write(result.shard, result.grid))
+        files += store.write(result.shard, result.grid)
     return files
 
 

@@ -14,7 +14,7 @@ from thor_geo.plan import Plan, Shard
 from thor_geo.redact import redact
 
 Status = Literal["ok", "empty", "failed"]
-Dtype = Literal["float32", "float16"]
+Dtype = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,11 @@ class Shapes:
     pooled: tuple[int] | None
     grid: tuple[int, int, int] | None
     dtype: Dtype = "float32"
+
+    @property
+    def collected(self) -> Literal["float32", "float16"]:
+        """NumPy dtype name in memory: int8 is made of whole tiles when the shard is written."""
+        return "float32" if self.dtype == "int8" else self.dtype
 
 
 class ShardResult:
@@ -61,11 +66,12 @@ class ShardResult:
         self.pooled: npt.NDArray[Any] | None = None
         self.grid: npt.NDArray[Any] | None = None
         if shapes.pooled is not None:
-            self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.dtype)
+            self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.collected)
         if shapes.grid is not None:
             bands, height, width = shapes.grid
             k = plan.lattices[0].shard_tiles
-            self.grid = np.full((bands, k * height, k * width), np.nan, dtype=shapes.dtype)
+            side = (k * height, k * width)
+            self.grid = np.full((bands, *side), np.nan, dtype=shapes.collected)
         self.valid_fraction = np.zeros(n, dtype=np.float32)
         self.observations_mean = np.zeros(n, dtype=np.float32)
         self.status: list[Status] = ["failed"] * n
@@ -111,7 +117,8 @@ class ShardResult:
                 continue
             with np.errstate(over="ignore"):  # infinity is what the next line looks for
                 values = [
-                    None if a is None else a[k].astype(self._shapes.dtype) for a in (pooled, grid)
+                    None if a is None else a[k].astype(self._shapes.collected)
+                    for a in (pooled, grid)
                 ]
             if not all(value is None or np.isfinite(value).all() for value in values):
                 why = _why_not_finite(self._shapes.dtype, (pooled, grid), k)

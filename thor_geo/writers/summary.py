@@ -43,6 +43,7 @@ class Summary:
         job: The part that is summed up; the whole run, or one job of it.
         fetch: What fetching has cost so far: requests, retries, splits, bytes, seconds and
             seconds_waiting; empty where nothing was fetched.
+        quantised: Whether the embeddings are int8.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Summary:
     first_failure: tuple[str, str] | None
     job: Job = field(default_factory=Job)
     fetch: Mapping[str, float] = field(default_factory=dict)
+    quantised: bool = False
 
     @property
     def complete(self) -> bool:
@@ -99,6 +101,8 @@ class Summary:
                 others = ", ".join(f'"{zone}"' for zone in self.zones[1:6])
                 more = ", ..." if len(code) > 6 else ""
                 lines += _row("", f"other groups: {others}{more}")
+        if self.quantised:
+            lines += _row("int8", "a value is embedding * scale; every tile has its scale")
         if self.quicklook:
             lines += _row("picture", f"{self.path / 'quicklook.png'}")
         if self.failed and self.first_failure:
@@ -177,6 +181,7 @@ def summarise(
         first_failure=first_failure,
         job=job,
         fetch=dict(fetch),
+        quantised=shards > 0 and "quantisation" in run.document()["info"],
     )
 
 

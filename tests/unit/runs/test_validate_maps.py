@@ -27,7 +27,8 @@ def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -
     array = zarr.open_array(str(run.grid), path=f"{zone.name}/embeddings", mode="r")
     values = np.asarray(array[:, row * side : (row + 1) * side, col * side : (col + 1) * side])
     change(values)
-    vouch(run, shard, store.write(shard, values))
+    for path in store.write(shard, values):
+        vouch(run, shard, path)
 
 
 def cells_of(plan: Plan, tile: int) -> tuple[slice, slice]:

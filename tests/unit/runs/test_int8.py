@@ -1,0 +1,165 @@
+"""If one of these fails, an int8 run cannot be checked or merged, or a wrong scale is not seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zarr
+from damage import SHARD, damage_of, edit_json, edit_rows, truncate, vouch, with_row
+from synthetic_run import CELLS, DIMENSION, write_run
+
+from thor_geo.cli import main as command
+from thor_geo.plan import Plan
+from thor_geo.runs._opened import open_run
+from thor_geo.runs.merge import merge_run
+from thor_geo.writers import RunDirectory
+from thor_geo.writers.grid import SCALE, file_of
+from thor_geo.writers.layout import zone_grids
+
+
+@pytest.fixture(scope="module")
+def coded(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Return a finished int8 run: tile 3 failed, tile 4 is empty. Do not change it."""
+    path = tmp_path_factory.mktemp("int8") / "run"
+    return write_run(path, plan, failed={3: "no such block"}, empty=(4,), dtype="int8").run
+
+
+@pytest.fixture
+def run(coded: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """Return a copy of it, to be damaged."""
+    shutil.copytree(coded.path, tmp_path / "run")
+    return RunDirectory(tmp_path / "run")
+
+
+def scales_of(run: RunDirectory, plan: Plan) -> Path:
+    """Return the file of the shard's scales."""
+    shard = plan.shards[SHARD]
+    return run.grid / file_of(zone_grids(plan, (CELLS, CELLS))[shard.epsg], shard, SCALE)
+
+
+def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
+    plan: Plan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", plan, empty=(4,), dtype="int8").run
+    assert command(["validate", str(run.path), "--workers", "1"]) == 0
+    merged = merge_run(open_run(run.path))
+    rows = pq.read_table(merged.path)
+    assert rows.schema.field("embedding").type == pa.list_(pa.int8(), DIMENSION)
+    assert json.loads(rows.schema.metadata[b"thor_geo"])["quantisation"]["nodata"] == -128
+    pooled = pa.concat_tables([pq.read_table(path) for path in run.pooled.glob("*.parquet")])
+    scale = dict(zip(pooled["id"].to_pylist(), pooled["scale"].to_pylist(), strict=True))
+    assert rows["scale"].to_pylist() == [scale[name] for name in rows["id"].to_pylist()]
+    assert rows["scale"].null_count == 1
+
+
+def test_a_failing_run_has_the_failure_only(run: RunDirectory) -> None:
+    assert damage_of(run) == []
+    assert command(["validate", str(run.path), "--workers", "1"]) == 3
+
+
+ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
+    "nodata in a vector": (lambda t: with_row(t, "embedding", 0, [-128] * DIMENSION), "-128"),
+    "no scale": (lambda t: with_row(t, "scale", 0, None), "`scale` is null elsewhere"),
+    "a scale where it failed": (lambda t: with_row(t, "scale", 1, 0.5), "null elsewhere"),
+    "a negative scale": (lambda t: with_row(t, "scale", 0, -0.5), "1 scales are negative"),
+    "NaN": (lambda t: with_row(t, "scale", 0, float("nan")), "1 scales are negative, NaN"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_vectors_and_scales_fit_each_other(run: RunDirectory, plan: Plan, name: str) -> None:
+    damage, reason = ROWS[name]
+    edit_rows(run, plan.shards[SHARD], damage)
+    (fault,) = damage_of(run)
+    assert fault.kind == "values"
+    assert reason in fault.reason
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "reason"),
+    [
+        (0, np.nan, "no scale in 1 tiles"),
+        (0, -1.0, "no scale in 1 tiles"),
+        (0, np.inf, "no scale in 1 tiles"),
+        (1, 0.5, "not ok"),
+    ],
+)
+def test_maps_have_scales_where_tiles_are_ok_and_nowhere_else(
+    run: RunDirectory, plan: Plan, slot: int, value: float, reason: str
+) -> None:
+    path = scales_of(run, plan)
+    scales = np.frombuffer(path.read_bytes(), "<f4").copy()
+    # By the file's own account: a tile with a scale, and one without.
+    where = np.flatnonzero(np.isnan(scales) == bool(slot))
+    scales[where[0]] = value
+    path.write_bytes(scales.tobytes())
+    vouch(run, plan.shards[SHARD], path)
+    (fault,) = damage_of(run)
+    assert (fault.kind, fault.file) == ("values", path.relative_to(run.path).as_posix())
+    assert reason in fault.reason
+
+
+def test_a_code_must_not_be_nodata(run: RunDirectory, plan: Plan) -> None:
+    shard = plan.shards[SHARD]
+    zone = zone_grids(plan, (CELLS, CELLS))[shard.epsg]
+    array = zarr.open_array(str(run.grid), path=f"{zone.name}/embeddings", mode="r+")
+    row, col = (side * zone.shard_side for side in zone.place(shard))
+    first = np.argwhere(array[0, row : row + 12, col : col + 12] != -128)[0]
+    array[2, row + first[0], col + first[1]] = -128
+    path = run.grid / file_of(zone, shard, "embeddings")
+    vouch(run, shard, path)
+    (fault,) = damage_of(run)
+    assert (fault.kind, fault.reason) == ("values", "-128 in 1 tiles that are ok")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"), [(truncate, "bytes, the marker says"), (Path.unlink, "missing")]
+)
+def test_a_file_of_scales_is_what_its_marker_says(
+    run: RunDirectory, plan: Plan, damage: Callable[[Path], Any], reason: str
+) -> None:
+    path = scales_of(run, plan)
+    damage(path)
+    (fault,) = damage_of(run)
+    assert (fault.kind, fault.file) == ("file", path.relative_to(run.path).as_posix())
+    assert reason in fault.reason
+    assert not run.finished(plan.shards[SHARD])
+
+
+def test_a_torn_file_of_scales_and_a_stray_one_are_faults(run: RunDirectory, plan: Plan) -> None:
+    path = scales_of(run, plan)
+    truncate(path)
+    vouch(run, plan.shards[SHARD], path)
+    (fault,) = damage_of(run)
+    assert (fault.kind, fault.file) == ("file", path.relative_to(run.path).as_posix())
+    assert "cannot be decoded" in fault.reason
+    (path.parent / "99").write_bytes(b"")
+    assert command(["validate", str(run.path), "--workers", "1"]) == 1
+
+
+STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
+    "shape": ("scale", lambda m: m["shape"].__setitem__(0, 1), "shape"),
+    "type": ("scale", lambda m: m.update(data_type="int32", fill_value=0), "dtype"),
+    "fill": ("scale", lambda m: m.update(fill_value=0.0), "fill value"),
+    "axes": ("scale", lambda m: m.update(dimension_names=["y", "x"]), "dimensions"),
+    "nodata": ("embeddings", lambda m: m.update(fill_value=0), "fill value"),
+    "mask": ("embeddings", lambda m: m["attributes"].pop("_FillValue"), "_FillValue"),
+    "nonsense": ("scale", lambda m: m.clear(), "cannot be opened"),
+}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_the_store_says_what_its_scales_are(run: RunDirectory, name: str) -> None:
+    array, damage, reason = STORES[name]
+    edit_json(run.grid / "utm32n" / array / "zarr.json", damage)
+    found = [fault for fault in damage_of(run) if fault.kind == "grid"]
+    assert found
+    assert reason in found[0].reason
