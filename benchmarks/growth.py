@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import hashlib
 import json
 import math
 import os
@@ -21,22 +20,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks._emulated import cpu_seconds
+from benchmarks._filled import fill
 from benchmarks.chaos._common import Started, Workspace, end_on_sigterm, markers
 from benchmarks.report import Report
 from thor_geo.area import LONLAT, AreaSpec, transformer
-from thor_geo.composites import BlockStore, Pinned
-from thor_geo.earthengine import FetchStats, Scene
+from thor_geo.composites import BlockStore
 from thor_geo.emulator import Acquisition, Archive, ensure_archive
-from thor_geo.grid import Block, Lattice, Rect, blocks_meeting
+from thor_geo.grid import Lattice
 from thor_geo.plan import Plan
 
 SIZES, SHORT = (1_000, 10_000, 100_000), (300, 1_000, 3_000)
@@ -96,44 +93,6 @@ def workspace(folder: Path, tiles: int) -> Workspace:
     )
 
 
-def blocks_under(plan: Plan) -> list[Block]:
-    """Return the blocks of all tiles of a plan that is a rectangle of them."""
-    first, last = plan.tile(0), plan.tile(len(plan) - 1)
-    ground = Rect(
-        epsg=first.epsg,
-        resolution=first.resolution,
-        left=first.left,
-        top=first.top,
-        width=last.left + last.width - first.left,
-        height=first.top - last.top + last.height,
-    )
-    return list(blocks_meeting(ground, _BLOCK))
-
-
-def fill(store: BlockStore, blocks: Sequence[Block]) -> None:
-    """Write blocks into the cache, as the prefetch process does: random pixels of two scenes."""
-    store.prepare()
-    planes = np.random.default_rng(0).integers(
-        0, 9000, (len(store.sensor.bands) + 1, _BLOCK, _BLOCK), np.uint16
-    )
-    planes[-1] = 2
-    scenes = tuple(
-        Scene(
-            index=f"s{day}",
-            time_start=f"2022-06-0{day}T10:00:00+00:00",
-            mgrs_tile=None,
-            processing_baseline=None,
-            cloudy_pct=0.0,
-        )
-        for day in (1, 2)
-    )
-    for block in blocks:
-        # The key names pixels: any will do where nobody computes them.
-        pinned = Pinned(scenes=scenes, block_key=hashlib.sha256(block.id.encode()).hexdigest())
-        store.pin(block, pinned)
-        store.put(block, pinned, planes, FetchStats())
-
-
 @dataclass(kw_only=True)
 class Sample:
     """A run's processes at one moment.
@@ -141,11 +100,13 @@ class Sample:
     Attributes:
         at: Seconds since the epoch.
         cpu: Seconds of work so far, of all processes.
+        load: Of the machine, this run's included: processes that ran or wanted to, last minute.
         peaks: Largest resident set so far by role, MB.
     """
 
     at: float
     cpu: float
+    load: float
     peaks: dict[str, float] = field(default_factory=dict)
 
 
@@ -160,7 +121,8 @@ def watch(started: Started) -> Iterator[Sample]:
             except FileNotFoundError:
                 continue  # it has ended
             peaks[one.role] = max(peaks.get(one.role, 0.0), one.peak_kb / 1000)
-        yield Sample(at=time.time(), cpu=sum(cpu.values()), peaks=dict(peaks))
+        load = os.getloadavg()[0]
+        yield Sample(at=time.time(), cpu=sum(cpu.values()), load=load, peaks=dict(peaks))
         time.sleep(_LOOK_S)
 
 
@@ -213,6 +175,8 @@ def measure(place: Workspace) -> dict[str, Any]:
         "second to first": second / first,
         "first half, CPU s/1,000 tiles": per * (looks[1].cpu - looks[0].cpu),
         "second half, CPU s/1,000 tiles": per * (looks[2].cpu - looks[1].cpu),
+        "load of the machine in the middle": looks[1].load,
+        "load of the machine at the end": looks[2].load,
     }
     for role in _ROLES:
         row[f"{role}, peak MB in the middle"] = looks[1].peaks[role]
@@ -278,7 +242,8 @@ def main() -> int:
             "an encoder that costs nothing, vectors and grids of 64 values, two workers. A run "
             "before, not shown, has warmed the disk's cache.",
             "The first half begins when the first shard is finished. Memory is VmHWM, the largest "
-            "resident set so far.",
+            "resident set so far. The run alone makes a load of two to three: where there is more, "
+            "other work slowed that half down.",
         ],
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-growth-") as name:
@@ -308,8 +273,9 @@ def prepare(folder: Path, tiles: int) -> None:
     """Fill the cache for a run over about *tiles* tiles, with its own settings."""
     from thor_geo.predict import make_cli
 
-    arguments = workspace(folder, tiles).arguments()[1:]
-    data = make_cli(arguments, run=False).datamodule
+    place = workspace(folder, tiles)
+    data = make_cli(place.arguments()[1:], run=False).datamodule
+    place.folder.rmdir()
     store = BlockStore(
         data.feed.spec.source.cache_dir,
         sensor=data.sensor,
@@ -317,10 +283,7 @@ def prepare(folder: Path, tiles: int) -> None:
         catalogue=f"emulator-{Archive.open(folder / 'scenes').fingerprint()}",
     )
     plan = Plan.of(AreaSpec(**area(tiles)).load(), Lattice(epsg=32601, tile_size=_TILE))
-    blocks, cores = blocks_under(plan), len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        list(pool.map(fill, [store] * cores, [blocks[k::cores] for k in range(cores)]))
-    (folder / f"{tiles}").rmdir()
+    fill(store, plan, _BLOCK)
 
 
 if __name__ == "__main__":
