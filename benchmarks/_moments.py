@@ -10,12 +10,12 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-#: Environment variable that names the file to write.
-MOMENTS = "THOR_GEO_BENCHMARK_MOMENTS"
-
 
 class Moments(Callback):
-    """Writes down, in seconds since the epoch, when a run's first steps took place."""
+    """Writes down, in seconds since the epoch, when a run's first steps took place.
+
+    Into the file that the environment variable ``THOR_GEO_BENCHMARK_MOMENTS`` names.
+    """
 
     def __init__(self) -> None:
         """Initialize a new Moments instance: the command's arguments have been parsed."""
@@ -37,4 +37,6 @@ class Moments(Callback):
         """A batch has been embedded; of the first one the file is written."""
         if "first tile embedded" not in self._moments:
             self._moments["first tile embedded"] = time.time()
-            Path(os.environ[MOMENTS]).write_text(json.dumps(self._moments), encoding="utf-8")
+            Path(os.environ["THOR_GEO_BENCHMARK_MOMENTS"]).write_text(
+                json.dumps(self._moments), encoding="utf-8"
+            )
