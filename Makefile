@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint chaos clean
+.PHONY: help predict test lint chaos bench clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
 	@echo "make test      install, then run linters, types and tests"
 	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
+	@echo "make bench     install, then measure how fast it is: docs/performance.md"
 	@echo "make clean     remove the environment and what runs leave behind"
 
 $(VENV)/.created:
@@ -46,6 +47,10 @@ chaos: $(VENV)/.installed-test
 	done; \
 	$(BIN)/python -m benchmarks.report chaos || failed=1; \
 	exit $$failed
+
+# All of them, whatever the others say; the list is in the module.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.performance
 
 clean:
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache

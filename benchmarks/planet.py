@@ -13,30 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from benchmarks.planet_tables import TABLES, Assumed, Inputs
 from benchmarks.preemption import replayed
-from benchmarks.report import RESULTS, ROOT, table
+from benchmarks.report import RESULTS, ROOT, renewed, table
 
 DOCS = ROOT / "docs" / "scale.md"
-
-
-def renewed(text: str, tables: dict[str, str]) -> str:
-    """Return a page with its tables replaced, each between its two comments.
-
-    Raises:
-        ValueError: If a table has no place in the page.
-    """
-    for name, content in tables.items():
-        place = re.compile(f"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not place.search(text):
-            raise ValueError(f"no place for the table {name!r}")
-        text = place.sub(lambda found, new=content: f"{found[1]}\n{new}\n\n{found[2]}", text)
-    return text
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a benchmark leaves behind: a table on the screen, and JSON in `results/`.
 
-`python -m benchmarks.report chaos` makes results/chaos.md of results/chaos_*.json.
+`python -m benchmarks.report chaos` makes results/chaos.md of results/chaos_*.json, and
+`python -m benchmarks.report performance` renews the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -29,12 +31,27 @@ Row = Mapping[str, Any]
 def machine() -> dict[str, Any]:
     """Describe this machine and what is installed, without names of hosts, users or paths."""
     return {
+        "processor": _processor(),
+        "gpu": _gpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _processor() -> str:
+    """Return what the processor calls itself (Linux), or its architecture."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.exists() else []
+    return names[0].strip() if names else platform.machine()
+
+
+def _gpu() -> str | None:
+    """Return the GPU's name where the benchmark has loaded PyTorch and there is one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
 
 
 def _version(name: str) -> str | None:
@@ -112,6 +129,24 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def renewed(text: str, blocks: Mapping[str, str]) -> str:
+    """Return a page with its generated blocks replaced, each between its two comments.
+
+    Args:
+        text: The page, with ``<!-- table: NAME -->`` ... ``<!-- end -->`` for each block.
+        blocks: The new blocks by name.
+
+    Raises:
+        ValueError: If a block has no place in the page.
+    """
+    for name, content in blocks.items():
+        place = re.compile(f"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not place.search(text):
+            raise ValueError(f"no place for the table {name!r}")
+        text = place.sub(lambda found, new=content: f"{found[1]}\n{new}\n\n{found[2]}", text)
+    return text
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}"
@@ -160,4 +195,8 @@ def main(group: str) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "performance":
+        from benchmarks.performance import renew
+
+        sys.exit(renew())
     sys.exit(main(sys.argv[1]))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchgeo.datamodules import GeoDataModule
 
 from datamodules.feed import Feed, FeedSpec
 from datamodules.labels import check_labels, labelled_tiles, with_labels
@@ -23,7 +23,7 @@ from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, split_tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.datasets import CompositeDataset, PlanDataset, collate
+from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.errors import AreaError, ConfigError
@@ -47,7 +47,7 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path).expanduser()
 
 
-class CompositeDataModule(GeoDataModule):
+class CompositeDataModule(LightningDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
@@ -140,7 +140,7 @@ class CompositeDataModule(GeoDataModule):
         ):
             if value < least:
                 raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
-        super().__init__(CompositeDataset, batch_size, tile_size, num_workers=num_workers)
+        super().__init__()
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
@@ -181,6 +181,8 @@ class CompositeDataModule(GeoDataModule):
         self.normalize_name: Normalize = normalize
         self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
         self.block_size = block_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
         self.concurrency = concurrency
         self.ahead = ahead
         self.clamp = clamp

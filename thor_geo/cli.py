@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 
 from thor_geo.errors import ThorGeoError
+from thor_geo.help import page, wants_help
 from thor_geo.redact import redact, redact_output
 
 HELP = """\
@@ -63,11 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"thor-geo {version('thor-geo')}")
         return 0
+    if wants_help(args):
+        print(page(args[0]), end="")
+        return 0
     redact_output()
     try:
         if args[0] in COMMANDS:
             module, function = COMMANDS[args[0]]
-            run: Callable[[list[str]], int] = getattr(import_module(module), function)
+            run: Callable[[list[str]], int] = getattr(_imported(module), function)
             code = run(args if function == args[0] else args[1:])
             sys.stdout.flush()  # a closed output is noticed here, not when Python ends
             return code
@@ -87,6 +93,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = ", ".join(COMMANDS)
     print(f"thor-geo: unknown command {args[0]!r}. Choose one of {known}.", file=sys.stderr)
     return EXIT_ERROR
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a command's module.
+
+    What is imported stays: to look through it for garbage, again and again as it grows, would take
+    a quarter of the time.
+    """
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        # Among the old objects, not the young ones, which the next allocation would look through.
+        gc.freeze()
+        gc.unfreeze()
+        gc.enable()
 
 
 def _explained(error: BaseException | None) -> ThorGeoError | None:

@@ -19,21 +19,6 @@ from thor_geo.writers.progress import Rate, clock
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
-HELP = """\
-usage: thor-geo fetch -c CONFIG [--job I/N] [--section.key=value ...]
-
-Fetch the composites of a run into the cache, e.g. on a machine without a GPU; `thor-geo predict`
-with the same config then finds them there. Takes the arguments of `thor-geo predict`; nothing is
-written to output.dir, and the model is not loaded.
-
-  thor-geo fetch -c configs/gee.yaml
-  thor-geo fetch -c configs/gee.yaml --job 3/8%2
-
-Run again, it fetches what is missing and checks what is there. Exit codes: 0 everything is in the
-cache; 2 the message says what to change; 3 some blocks could not be fetched, run it again; 75 a
-passing trouble, run it again.
-"""
-
 # A cache is filled by one process on any machine, whatever the run will use.
 _HERE = (
     "--trainer.accelerator=cpu",
@@ -144,9 +129,6 @@ def fetch(args: Sequence[str]) -> int:
     Returns:
         0, or 3 if blocks could not be fetched.
     """
-    if {"-h", "--help"} & set(args):
-        print(HELP, end="")
-        return 0
     sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *_HERE])]
     cli = make_cli(cli=FetchCLI)
     assert isinstance(cli, FetchCLI)

@@ -19,7 +19,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.arguments import LINKED, load_yaml
 from thor_geo.errors import ConfigError, ThorGeoError
-from thor_geo.help import CLASSES, HINT
+from thor_geo.help import HINT
+from thor_geo.help.making import CLASSES
 from thor_geo.redact import redact
 
 #: What the user gave: value and where it is from, by key without `init_args`.

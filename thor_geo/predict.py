@@ -19,7 +19,6 @@ from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_ar
 from thor_geo.bands import bands_from_ee
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
-from thor_geo.help import page, wants_help
 from thor_geo.job import Job
 from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
@@ -212,9 +211,6 @@ def predict(args: Sequence[str]) -> int:
     Returns:
         0, or 3 if tiles failed or are missing.
     """
-    if wants_help(list(args)):
-        print(page(), end="")
-        return 0
     # Lightning reads the process's own arguments, and starts further ranks with them.
     sys.argv = [sys.argv[0], *prepared(args)]
     cli = make_cli()

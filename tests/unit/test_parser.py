@@ -11,6 +11,7 @@ from thor_geo import help as pages
 from thor_geo.arguments import LINKED
 from thor_geo.cli import main
 from thor_geo.errors import ConfigError
+from thor_geo.help.making import CLASSES
 from thor_geo.parser import explain, given
 
 QUICKSTART = Path(__file__).parent.parent.parent / "configs" / "quickstart.yaml"
@@ -145,7 +146,7 @@ def test_help_needs_no_config_and_names_every_key(
     assert len(lines) <= 130
     assert max(map(len, lines)) <= 100
     first = {line.split()[0] for line in lines if line.startswith("  ")}
-    for section, kind in pages.CLASSES.items():
+    for section, kind in CLASSES.items():
         keys = set(inspect.signature(kind).parameters)
         linked = set(LINKED) if section == "model" else set()
         assert keys - linked <= first
@@ -155,7 +156,7 @@ def test_help_needs_no_config_and_names_every_key(
 
 
 def test_help_fits_narrow_terminals() -> None:
-    body = pages.page(60).partition("model.*")[2].partition("trainer.*")[0]
+    body = pages.page(width=60).partition("model.*")[2].partition("trainer.*")[0]
     assert max(map(len, body.splitlines())) <= 60
 
 

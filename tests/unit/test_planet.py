@@ -28,7 +28,7 @@ from benchmarks.preemption import (
     tiles_of_shards,
     traced,
 )
-from benchmarks.report import RESULTS, ROOT, table
+from benchmarks.report import RESULTS, ROOT, renewed, table
 from datamodules import CompositeDataModule
 from thor_geo.arguments import with_whole_areas
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
@@ -48,7 +48,7 @@ def test_the_tables_of_the_page_are_the_scripts(given: Inputs, name: str) -> Non
     text = planet.DOCS.read_text()
     rows = TABLES[name](given)
     content = table(rows)
-    assert planet.renewed(text, {name: content}) == text, "run: python -m benchmarks.planet --docs"
+    assert renewed(text, {name: content}) == text, "run: python -m benchmarks.planet --docs"
     assert json.loads((RESULTS / "planet.json").read_text())["tables"][name] == rows
 
 

@@ -1,0 +1,125 @@
+"""`make bench`: every benchmark of docs/performance.md, one after the other, then the page.
+
+    python -m benchmarks.performance                # all of them; some need minutes each
+    python -m benchmarks.performance growth merge   # some
+    python -m benchmarks.performance --quick        # short forms, which write nothing
+    python -m benchmarks.report performance         # runs none: renews the page from results/*.json
+
+The page's tables are made of the results; its text and its history are written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import RESULTS, ROOT, Row, renewed, table
+
+DOCS = ROOT / "docs" / "performance.md"
+
+#: The benchmarks in the page's order: each is a module here, and writes results/NAME.json.
+BENCHMARKS = (
+    "encoder",
+    "gpu_encoder",
+    "reading",
+    "pipeline",
+    "fetch",
+    "startup",
+    "storage",
+    "growth",
+    "merge",
+)
+
+# A table with more columns is shown on its side, if that makes it narrower.
+_WIDE = 7
+
+
+def block(name: str, folder: Path = RESULTS) -> str:
+    """Return what the page says of one benchmark's last result.
+
+    Args:
+        name: One of `BENCHMARKS`.
+        folder: Where the results are.
+    """
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return f"Not run yet: `python -m benchmarks.{name}`."
+    result = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        f"**{'Holds' if result['holds'] else 'Does not hold'}:** {result['claim']}",
+        "",
+        f"`{result['command']}`, {result['seconds']:,.0f} s on {result['finished'][:10]}; "
+        f"{described(result['machine'])}.",
+        "",
+        *(f"- **Does not hold:** {fault}" for fault in result["faults"]),
+        *(f"- {what}: {_figure(value)}" for what, value in result["figures"].items()),
+        *(f"- {note}" for note in result["notes"]),
+        *([""] if result["faults"] or result["figures"] or result["notes"] else []),
+        table(_turned(result["rows"])),
+    ]
+    return "\n".join(lines)
+
+
+def described(machine: Mapping[str, Any]) -> str:
+    """Return a machine in words: processor, cores, memory, GPU and versions."""
+    packages = machine["packages"]
+    parts = [
+        machine.get("processor") or machine["system"],
+        f"{machine['cores']} cores",
+        f"{machine['memory_gb']} GB",
+        machine.get("gpu") or "",
+        f"Python {machine['python']}",
+        *(f"{name} {packages[name]}" for name in ("torch", "lightning") if packages.get(name)),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _figure(value: object) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value}"
+
+
+def _turned(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return a wide table with its columns as rows; the runs are numbered."""
+    if not rows or len(rows[0]) <= max(_WIDE, len(rows)):
+        return rows
+    return [
+        {"": name, **{str(k): row[name] for k, row in enumerate(rows, start=1)}} for name in rows[0]
+    ]
+
+
+def renew() -> int:
+    """Renew the page; return 0."""
+    text = DOCS.read_text(encoding="utf-8")
+    DOCS.write_text(renewed(text, {name: block(name) for name in BENCHMARKS}), encoding="utf-8")
+    print(f"written: {DOCS.relative_to(ROOT)}")
+    return 0
+
+
+def main() -> int:
+    """Run benchmarks, each whatever the others say; return 1 if a claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="short forms, which write nothing")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    codes = {}
+    for name in options.names or BENCHMARKS:
+        print(f"\n== {name}", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * options.quick]
+        codes[name] = subprocess.run(command, cwd=ROOT, check=False).returncode
+    print()
+    for name, code in codes.items():
+        print(f"{name}: {'holds' if code == 0 else f'DOES NOT HOLD (exit code {code})'}")
+    if not options.quick:
+        renew()
+    return int(any(codes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

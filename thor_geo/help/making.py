@@ -1,0 +1,114 @@
+"""Makes the keys of the help page: ``python -m thor_geo.help.making`` writes `_keys.py`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import docstring_parser
+
+from datamodules import CompositeDataModule
+from thor_geo.arguments import LINKED
+from thor_geo.tasks import THOREmbeddingTask
+from thor_geo.writers import RunWriter
+
+#: The sections of a run, and the classes they configure unless another is named.
+CLASSES: Mapping[str, type] = {
+    "model": THOREmbeddingTask,
+    "data": CompositeDataModule,
+    "output": RunWriter,
+}
+
+#: What `source` belongs into.
+TARGET = Path(__file__).with_name("_keys.py")
+
+# Longer defaults go into the text, so that the column stays narrow.
+_LONG = 16
+
+
+def source() -> str:
+    """Return the text of `_keys.py`."""
+    lines = [
+        '"""Made by ``python -m thor_geo.help.making``; do not edit."""',
+        "",
+        "# ruff: noqa: E501",
+        "",
+        "#: Class, and (key, type and default, meaning) of each key, by section.",
+        "KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {",
+    ]
+    for section, kind in CLASSES.items():
+        lines += [f"    {_quoted(section)}: (", f"        {_quoted(kind.__name__)},", "        ("]
+        for row in _rows(section, kind):
+            lines += ["            (", *(f"                {_quoted(one)}," for one in row)]
+            lines.append("            ),")
+        lines += ["        ),", "    ),"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _rows(section: str, kind: type) -> Iterator[tuple[str, str, str]]:
+    """Yield key, type with default, and meaning of every key that can be set."""
+    init = inspect.getattr_static(kind, "__init__")
+    hints = get_type_hints(init)
+    parsed = docstring_parser.parse(inspect.getdoc(init) or "").params
+    docs = {param.arg_name: param.description or "" for param in parsed}
+    for name, parameter in inspect.signature(init).parameters.items():
+        if name == "self" or (section == "model" and name in LINKED):
+            continue
+        hint, doc, default = hints[name], _plain(docs[name]), parameter.default
+        if any(choice not in doc for choice in _choices(hint)):
+            doc = f"{doc} One of {', '.join(_choices(hint))}."
+        what = " required" if default is parameter.empty else f" = {_yaml(default)}"
+        if len(what) > _LONG:
+            what, doc = "", f"{doc} Default {_yaml(default)}."
+        yield name, f"{_type(hint)}{what}", doc
+        if is_dataclass(hint):
+            fields = docstring_parser.parse(inspect.getdoc(hint) or "").params
+            types = get_type_hints(hint)
+            for field in fields:
+                key = field.arg_name
+                yield f"{name}.{key}", _type(types[key]), _plain(field.description or "")
+
+
+def _plain(doc: str) -> str:
+    """Return a docstring's text on one line, and null as YAML calls it."""
+    return re.sub(r"\bNone\b", "null", " ".join(doc.split()).replace("``", "").replace("`", ""))
+
+
+def _choices(hint: Any) -> list[str]:
+    return [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
+
+
+def _type(hint: Any) -> str:
+    """Return a type as the configs name it."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is Literal:
+        return "str"
+    if NoneType in get_args(hint):
+        return " | ".join(_type(part) for part in parts)
+    if get_origin(hint) is tuple:
+        return f"{len(parts)} {_type(parts[0])}s"
+    if get_origin(hint) is not None:
+        return "list"
+    return "path" if hint is Path else str(hint.__name__)
+
+
+def _yaml(value: object) -> str:
+    """Return a default as YAML has it."""
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(source(), encoding="utf-8")
