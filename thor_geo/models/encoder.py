@@ -310,17 +310,21 @@ class THOREncoder(nn.Module):
         wanted = check_indices(indices, self.variant.depth)
         self.check_input(x)
         constants = self.constants()
-        parts = [
-            self._features(part, wanted, constants, norm=norm) for part in x.split(self._part(x))
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return [torch.cat(found) for found in zip(*parts, strict=True)]
+        size = self._part(x)
+        if len(x) <= size:
+            return self._features(x, wanted, constants, norm=norm)
+        whole: list[Tensor] = []
+        for start in range(0, len(x), size):
+            part = self._features(x[start : start + size], wanted, constants, norm=norm)
+            whole = whole or [tokens.new_empty(len(x), *tokens.shape[1:]) for tokens in part]
+            for tokens, found in zip(whole, part, strict=True):
+                tokens[start : start + size] = found
+        return whole
 
     def _part(self, x: Tensor) -> int:
         """Return how many samples of *x* go through the blocks together."""
         if x.device.type != "cpu" or torch.is_grad_enabled():
-            return max(len(x), 1)
+            return len(x)
         hidden = self.layout.n_tokens * MLP_RATIO * self.variant.embed_dim * self.dtype.itemsize
         return max(_CPU_PART_BYTES // hidden, 1)
 
