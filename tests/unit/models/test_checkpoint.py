@@ -104,8 +104,7 @@ def test_tensors_that_share_memory_in_the_file_do_not_in_the_model(
 ) -> None:
     first, second = "blocks.0.norm1.weight", "blocks.1.norm1.weight"
     flat = torch.cat([state["blocks.2.norm1.weight"], state["blocks.3.norm1.weight"]])
-    state[first] = state[second] = flat[:192]
-    torch.save(prefixed(state), tmp_path / "shared.pt")
+    torch.save(prefixed({**state, first: flat[:192], second: flat[:192]}), tmp_path / "shared.pt")
     encoder = build(tmp_path / "shared.pt").encoder
     one, other = encoder.get_parameter(first), encoder.get_parameter(second)
     assert torch.equal(one, other)
