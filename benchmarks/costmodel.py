@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from benchmarks import _flops
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.earthengine._split import MAX_BYTES, MAX_SIDE, Window, request_bytes
 from thor_geo.models import token_layout, variant
-from thor_geo.models.variants import MLP_RATIO
 
 #: Land surface of the Earth, Antarctica included, square kilometres (CIA World Factbook, 148.94).
 LAND_KM2 = 149e6
@@ -136,21 +136,13 @@ def tokens(patch: int = PATCH) -> dict[int, int]:
 def encoder_flops(model_key: str, patch: int = PATCH) -> float:
     """Return the floating-point operations of the encoder for one tile, matrix products only.
 
-    A block multiplies N tokens of width D by 4 D^2 (attention) and 2 x 4 D^2 (MLP) weights, and N
-    queries by N keys and values; a multiplication and its addition are two operations.
-
     Args:
         model_key: The variant.
         patch: Patch size in pixels.
     """
-    row = variant(model_key)
     channels = [band.channel for band in bands_from_ee(list(S2_DEFAULT_BANDS))]
     layout = token_layout(bands=channels, image_size=TILE, patch_size=patch)
-    n, d = layout.n_tokens, row.embed_dim
-    weights = n * (4 + 2 * MLP_RATIO) * d * d
-    attention = 2 * n * n * d
-    embedding = sum(g.n_tokens * len(g.bands) * g.patch_size**2 for g in layout.groups) * d
-    return 2.0 * (row.depth * (weights + attention) + embedding)
+    return float(_flops.encoder_flops(variant(model_key), layout).total)
 
 
 def gpu_tiles_per_s(model_key: str, peak_tflops: float, utilisation: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -153,7 +154,8 @@ def _read_safetensors(path: Path) -> object:
             f"`ckpt={str(path)!r}` needs the package safetensors: pip install safetensors."
         ) from error
     try:
-        return load_file(path)
+        # Copies: what it returns is mapped from the file, and would change with it.
+        return {key: tensor.clone() for key, tensor in load_file(path).items()}
     except SafetensorError as error:
         raise ValueError(str(error)) from error
 
@@ -212,7 +214,8 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
     Args:
         encoder: The encoder.
-        state: Tensors by name, without prefix.
+        state: Tensors by name, without prefix. They become the encoder's own, without a copy where
+            none is needed: do not write to them afterwards.
         source: Where they came from, for messages.
 
     Raises:
@@ -246,7 +249,25 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         raise CheckpointError(
             f"{source} does not match the model. {' '.join(faults)}{_guess_variant(state)}{hint}"
         )
-    encoder.load_state_dict(dict(state), strict=True)
+    encoder.load_state_dict(_owned(state, wanted), strict=True, assign=True)
+
+
+def _owned(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as *wanted* has them (dtype, device), each alone in its memory."""
+    users = Counter(_storage(tensor) for tensor in state.values())
+    owned = {}
+    for key, tensor in state.items():
+        # A view would keep all it is a view of; two in one place would be trained as one.
+        alone = users[_storage(tensor)] == 1 and _storage(tensor)[1] == tensor.nbytes
+        owned[key] = tensor.detach().to(wanted[key], copy=not alone).contiguous()
+    return owned
+
+
+def _storage(tensor: Tensor) -> tuple[int, int]:
+    if tensor.layout != torch.strided:
+        return 0, -1  # no single one
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.nbytes()
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -21,10 +21,15 @@ from thor_geo.models.blocks import Block
 from thor_geo.models.codes import group_code
 from thor_geo.models.embedding import GroupKernel, IndividualPatchEmbed, embed_group, group_kernel
 from thor_geo.models.layout import TokenLayout
-from thor_geo.models.variants import N_GROUPS, NORM_EPS, Variant
+from thor_geo.models.variants import MLP_RATIO, N_GROUPS, NORM_EPS, Variant
 
 #: Standard deviation of random linear weights, as usual for vision transformers.
 _INIT_STD = 0.02
+
+#: On a CPU a large batch is worked off in parts whose hidden layer is at most this large (but one
+#: sample at least): a batch of any size then takes the memory of one part, and tensors of less than
+#: 32 MB are used again by the allocator, where larger ones are asked from the system every time.
+_CPU_PART_BYTES = 24 * 2**20
 
 _Fingerprint = tuple[tuple[int, int, int], ...]
 
@@ -305,6 +310,27 @@ class THOREncoder(nn.Module):
         wanted = check_indices(indices, self.variant.depth)
         self.check_input(x)
         constants = self.constants()
+        size = self._part(x)
+        if len(x) <= size:
+            return self._features(x, wanted, constants, norm=norm)
+        whole: list[Tensor] = []
+        for start in range(0, len(x), size):
+            part = self._features(x[start : start + size], wanted, constants, norm=norm)
+            whole = whole or [tokens.new_empty(len(x), *tokens.shape[1:]) for tokens in part]
+            for tokens, found in zip(whole, part, strict=True):
+                tokens[start : start + size] = found
+        return whole
+
+    def _part(self, x: Tensor) -> int:
+        """Return how many samples of *x* go through the blocks together."""
+        if x.device.type != "cpu" or torch.is_grad_enabled():
+            return len(x)
+        hidden = self.layout.n_tokens * MLP_RATIO * self.variant.embed_dim * self.dtype.itemsize
+        return max(_CPU_PART_BYTES // hidden, 1)
+
+    def _features(
+        self, x: Tensor, wanted: Sequence[int], constants: Constants, *, norm: bool
+    ) -> list[Tensor]:
         tokens = self.embed_tokens(x, constants)
         found: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks[: max(wanted) + 1]):

@@ -99,6 +99,21 @@ def test_half_precision_files_load_as_float32(state: State, tmp_path: Path) -> N
     assert {value.dtype for value in build(path).encoder.state_dict().values()} == {torch.float32}
 
 
+def test_tensors_that_share_memory_in_the_file_do_not_in_the_model(
+    state: State, tmp_path: Path
+) -> None:
+    first, second = "blocks.0.norm1.weight", "blocks.1.norm1.weight"
+    flat = torch.cat([state["blocks.2.norm1.weight"], state["blocks.3.norm1.weight"]])
+    torch.save(prefixed({**state, first: flat[:192], second: flat[:192]}), tmp_path / "shared.pt")
+    encoder = build(tmp_path / "shared.pt").encoder
+    one, other = encoder.get_parameter(first), encoder.get_parameter(second)
+    assert torch.equal(one, other)
+    assert one.untyped_storage().nbytes() == one.nbytes
+    assert one.data_ptr() != other.data_ptr()
+    assert one.requires_grad
+    assert not encoder.get_parameter("band_embed.group0").requires_grad
+
+
 def drop_one(state: State) -> State:
     return {key: value for key, value in state.items() if key != MISSING}
 

@@ -341,3 +341,33 @@ def test_batch_members_do_not_see_each_other() -> None:
     with torch.no_grad():
         together, alone = encoder(x)[1], encoder(x[1:2])[0]
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5])
+def test_a_batch_worked_off_in_parts_is_the_batch(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make()
+    x = image(batch)
+    with torch.no_grad():
+        whole = encoder.forward_features(x, [0, -1, 3])
+        hidden = encoder.layout.n_tokens * 4 * encoder.variant.embed_dim * 4
+        monkeypatch.setattr("thor_geo.models.encoder._CPU_PART_BYTES", 2 * hidden)
+        calls: list[int] = []
+        encoder.blocks[0].register_forward_hook(lambda _, args, out: calls.append(len(out)))
+        parts = encoder.forward_features(x, [0, -1, 3])
+    assert calls == [2] * (batch // 2) + [1] * (batch % 2)
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_batch_with_gradients_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = make()
+    monkeypatch.setattr("thor_geo.models.encoder._CPU_PART_BYTES", 1)
+    calls: list[int] = []
+    encoder.blocks[0].register_forward_hook(lambda _, args, out: calls.append(len(out)))
+    encoder(image(3))
+    with torch.no_grad():
+        encoder(image(3))
+        assert encoder(image(3)[:0]).shape == (0, encoder.layout.n_tokens, 192)
+    assert calls == [3, 1, 1, 1, 0]

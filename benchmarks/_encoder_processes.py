@@ -1,0 +1,114 @@
+"""The encoder's first tile and its memory: reports of processes that run one encoder each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from benchmarks._encoder_process import Question, tile_layout
+from benchmarks.report import Report, Row
+from thor_geo.models import VARIANTS, THOREncoder, Variant
+
+#: Blocks run where memory is measured: more blocks take no more of it, only longer.
+_MEMORY_BLOCKS = 2
+
+
+def processes(folder: Path, *, quick: bool) -> list[Report]:
+    """Measure the first tile and the peak of memory, every encoder in a process of its own."""
+    first = Report(
+        name="encoder_first_tile",
+        claim="The first tile comes sooner than from a literal implementation.",
+        command="python -m benchmarks.encoder",
+        quick=quick,
+        notes=[
+            "From a checkpoint file in the page cache to the first tile's tokens, in a new process "
+            "that has imported its modules: build reads and checks the weights, first is the first "
+            "forward pass, constants included, later the second one. Batch 1.",
+        ],
+    )
+    memory = Report(
+        name="encoder_memory",
+        claim=(
+            "A larger batch takes no copy of the attention bias for each tile, and at no batch "
+            "more memory than a literal implementation."
+        ),
+        command="python -m benchmarks.encoder",
+        quick=quick,
+        notes=[
+            "MB (10^6) of one process: resident once the weights are there, and the peak of two "
+            f"forward passes (VmHWM) over that; {_MEMORY_BLOCKS} blocks, since all take the same. "
+            "bias: one copy of it. Patch 8.",
+        ],
+    )
+    for size in ("tiny",) if quick else ("tiny", "base"):
+        row = VARIANTS[f"thor_v1_{size}"]
+        weights = folder / f"{size}.pt"
+        torch.save(THOREncoder(row, tile_layout(16), seed=0).state_dict(), weights)
+        for patch in (16, 8):
+            first.rows += _first_tile(first, row, patch, weights)
+        memory.rows += _memory(memory, row, weights, (1, 8) if quick else (8, 32))
+    return [first, memory]
+
+
+def _ask(row: Variant, weights: Path, what: str, patch: int, batch: int, blocks: int) -> Row:
+    return Question(
+        what=what,
+        model_key=row.model_key,
+        patch=patch,
+        batch=batch,
+        blocks=blocks,
+        weights=str(weights),
+        threads=torch.get_num_threads(),
+    ).ask()
+
+
+def _first_tile(report: Report, row: Variant, patch: int, weights: Path) -> list[Row]:
+    rows: list[Row] = []
+    for what in ("ours", "literal"):
+        found = _ask(row, weights, what, patch, 1, row.depth)
+        rows.append(
+            {
+                "variant": row.size,
+                "patch": patch,
+                "what": what,
+                "build_s": found["build_s"],
+                "first_s": found["first_s"],
+                "later_s": found["second_s"],
+                "total_s": found["build_s"] + found["first_s"],
+                "building_mb": found["building_mb"],
+            }
+        )
+    ours, literal = (one["total_s"] for one in rows)
+    if ours > literal:
+        report.faults.append(f"{row.size}, patch {patch}: {ours:.2f} s, literal {literal:.2f} s.")
+    return rows
+
+
+def _memory(report: Report, row: Variant, weights: Path, batches: tuple[int, int]) -> list[Row]:
+    layout = tile_layout(8)
+    bias = 4 * row.num_heads * layout.n_tokens**2 / 1e6
+    rows: list[Row] = []
+    peaks: dict[tuple[str, int], float] = {}
+    for batch in batches:
+        for what in ("ours", "literal"):
+            found = _ask(row, weights, what, 8, batch, _MEMORY_BLOCKS)
+            peaks[what, batch] = found["forward_mb"] - found["built_mb"]
+            rows.append(
+                {
+                    "variant": row.size,
+                    "batch": batch,
+                    "what": what,
+                    "built_mb": found["built_mb"],
+                    "peak_over_it_mb": peaks[what, batch],
+                    "of_it_bias_mb": bias,
+                }
+            )
+        if peaks["ours", batch] > peaks["literal", batch]:
+            report.faults.append(f"{row.size}, batch {batch}: more memory than the literal one.")
+    low, high = batches
+    more = (peaks["ours", high] - peaks["ours", low]) / (high - low)
+    report.figures[f"{row.size}, MB for each tile more in a batch"] = round(more, 1)
+    if more >= bias:
+        report.faults.append(f"{row.size}: {more:.0f} MB a tile, as much as a bias ({bias:.0f}).")
+    return rows
