@@ -58,7 +58,13 @@ def patch_centres(layout: TokenLayout, device: torch.device | None = None) -> Te
     return torch.cat(centres)
 
 
-def alibi_bias(layout: TokenLayout, slopes: Tensor, *, cls_token: bool = False) -> Tensor:
+def alibi_bias(
+    layout: TokenLayout,
+    slopes: Tensor,
+    *,
+    cls_token: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """Return what is added to the attention logits, the same in every block and sample.
 
     Args:
@@ -66,10 +72,12 @@ def alibi_bias(layout: TokenLayout, slopes: Tensor, *, cls_token: bool = False) 
         slopes: Slopes (H,), float32; the result is on their device.
         cls_token: Whether a CLS token precedes the patches. It is at no distance from anything,
             and all others move away from each other by one.
+        dtype: What the finished bias is rounded to, once; all before is float32.
 
     Returns:
-        float32 (H, N, N), or (H, N + 1, N + 1): minus slope times the distance between patch
-        centres in units of the coarsest patch in use.
+        (H, N, N), or (H, N + 1, N + 1), of *dtype*: minus slope times the distance between patch
+        centres in units of the coarsest patch in use. Its rows are aligned in memory, which a later
+        ``.to(dtype)`` would undo.
     """
     prefix = int(cls_token)
     size = layout.n_tokens + prefix
@@ -79,7 +87,7 @@ def alibi_bias(layout: TokenLayout, slopes: Tensor, *, cls_token: bool = False) 
     dy = centres[:, None, 0] - centres[None, :, 0]
     dx = centres[:, None, 1] - centres[None, :, 1]
     distance = torch.sqrt(dy * dy + dx * dx) / layout.max_footprint
-    bias = torch.zeros(slopes.numel(), size, padded, dtype=torch.float32, device=slopes.device)
+    bias = torch.zeros(slopes.numel(), size, padded, dtype=dtype, device=slopes.device)
     bias = bias[:, :, :size]
     torch.mul(-slopes.float()[:, None, None], distance + prefix, out=bias[:, prefix:, prefix:])
     return bias

@@ -6,7 +6,8 @@ group codes live in the state dict and are then taken from the checkpoint.
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 
@@ -44,11 +45,11 @@ def group_code(group: int, dim: int) -> Tensor:
         and functions float64.
     """
     half = dim // 2
-    exponent = np.arange(half, dtype=np.float32) / np.float32(half)
-    # NumPy's float32 power differs in the last bit from one CPU to the next (it picks its vector
-    # code at run time); rounding the float64 power gives the reference's bits everywhere.
-    power = np.power(float(TEMPERATURE), exponent.astype(np.float64)).astype(np.float32)
-    omega = np.float32(1.0) / power
-    angle = float(group) * omega.astype(np.float64)
-    code = np.concatenate([np.sin(angle), np.cos(angle)]).astype(np.float32)
-    return torch.from_numpy(code)
+    exponent = torch.arange(half, dtype=torch.float32, device="cpu") / half
+    # Vectorised powers differ in the last bit from one CPU to the next; rounding the float64 power
+    # of the C library to float32 gives the reference's bits everywhere.
+    power = [float(TEMPERATURE) ** value for value in exponent.tolist()]
+    omega = 1.0 / torch.tensor(power, dtype=torch.float32, device="cpu")
+    angles = [group * value for value in omega.tolist()]
+    code = [*map(math.sin, angles), *map(math.cos, angles)]
+    return torch.tensor(code, dtype=torch.float32, device="cpu")

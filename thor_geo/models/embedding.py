@@ -100,7 +100,11 @@ def embed_group(x: Tensor, group: GroupLayout, kernel: GroupKernel) -> Tensor:
     Returns:
         Tokens (B, n * n, D), row by row from the top left.
     """
-    images = x if group.planes == tuple(range(x.shape[1])) else x[:, list(group.planes)]
+    images = x
+    if group.planes != tuple(range(x.shape[1])):
+        # Not x[:, [...]]: on a GPU that copies the indices from the host in every forward, which
+        # a CUDA graph cannot record.
+        images = torch.stack([x[:, plane] for plane in group.planes], dim=1)
     images = resample_images(images, group.side)
     n, p = group.n, group.patch_size
     batch, members = images.shape[:2]

@@ -228,9 +228,11 @@ class THOREncoder(nn.Module):
                 torch.no_grad(),
                 torch.autocast(device.type, enabled=False),
             ):
-                bias = alibi_bias(self.layout, self.encoder_slopes, cls_token=bool(self.n_prefix))
                 # Only the finished bias is rounded to the dtype that attention computes in.
-                self._bias = (key, bias.to(dtype).unsqueeze(0))
+                bias = alibi_bias(
+                    self.layout, self.encoder_slopes, cls_token=bool(self.n_prefix), dtype=dtype
+                )
+                self._bias = (key, bias.unsqueeze(0))
         return self._bias[1]
 
     def constants(self) -> Constants:
