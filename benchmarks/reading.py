@@ -68,18 +68,21 @@ def rows(blocks: str, timings: Mapping[str, Timing], tiles: int) -> list[dict[st
     """Return rates, and their ratios to the faster RasterDataset and to rasterio on the blocks."""
     geo = min(timing.median for name, timing in timings.items() if name.startswith(GEO))
     plain = timings[RASTERIO + "the blocks' files"].median
-    return [
-        {
-            "blocks": blocks,
-            "what": name,
-            "tiles/s": tiles / timing.median,
-            "slowest": tiles / timing.max,
-            "fastest": tiles / timing.min,
-            "x RasterDataset": geo / timing.median,
-            "x rasterio": plain / timing.median,
-        }
-        for name, timing in timings.items()
-    ]
+    return [_row(blocks, name, timing, tiles, geo, plain) for name, timing in timings.items()]
+
+
+def _row(
+    blocks: str, name: str, timing: Timing, tiles: int, geo: float, plain: float | None
+) -> dict[str, Any]:
+    return {
+        "blocks": blocks,
+        "what": name,
+        "tiles/s": tiles / timing.median,
+        "slowest": tiles / timing.max,
+        "fastest": tiles / timing.min,
+        "x RasterDataset": geo / timing.median,
+        "x rasterio": None if plain is None else plain / timing.median,
+    }
 
 
 def faults(rows: list[Row]) -> list[str]:
@@ -96,7 +99,7 @@ def faults(rows: list[Row]) -> list[str]:
     return found
 
 
-def through_a_worker(given: Cached, epochs: int, repeats: int) -> list[dict[str, Any]]:
+def through_a_worker(blocks: str, given: Cached, epochs: int, repeats: int) -> list[dict[str, Any]]:
     """Return the rows of one DataLoader worker each, which the main process waits for."""
     tiles = given.tiles()
     order = [*range(len(tiles))] * epochs
@@ -113,15 +116,8 @@ def through_a_worker(given: Cached, epochs: int, repeats: int) -> list[dict[str,
     calls = {name: exhaust(lambda loader=loader: iter(loader)) for name, loader in loaders.items()}
     calls["floor: shared memory, written once"] = exhaust(lambda: shared_memory(len(batches)))
     timings = compare(calls, repeats=repeats)
-    return [
-        {
-            "in one DataLoader worker": name,
-            "tiles/s": len(order) / timing.median,
-            "slowest": len(order) / timing.max,
-            "fastest": len(order) / timing.min,
-        }
-        for name, timing in timings.items()
-    ]
+    geo = timings[GEO + "one file"].median
+    return [_row(blocks, name, timing, len(order), geo, None) for name, timing in timings.items()]
 
 
 def shared_memory(batches: int) -> Iterator[None]:
@@ -159,10 +155,10 @@ def compression(planes: Planes, folder: Path, pixels: str, repeats: int) -> list
         {
             "pixels": pixels,
             "packing": name,
-            "bytes": size[name] / sum(block.nbytes for block in blocks),
-            "write, ms/block": 1000 * written[name],
-            "rasterio, tiles/s": tiles / timings[f"gdal {name}"].median,
-            "ours with checksum, tiles/s": tiles / timings[f"ours {name}"].median
+            "bytes": round(size[name] / sum(block.nbytes for block in blocks), 3),
+            "write, ms/block": round(1000 * written[name], 1),
+            "rasterio, tiles/s": round(tiles / timings[f"gdal {name}"].median),
+            "ours with checksum, tiles/s": round(tiles / timings[f"ours {name}"].median)
             if name in ours
             else None,
         }
@@ -237,16 +233,18 @@ def main() -> int:
             report.figures[f"tiles compared, {blocks}"] = check(readers)
             report.rows += measure(blocks, readers, repeats)
             if blocks == "zstd":
-                worker = through_a_worker(given, 2 if quick else 6, 3 if quick else 5)
+                report.rows += through_a_worker(
+                    "zstd, one DataLoader worker", given, 2 if quick else 6, 3 if quick else 5
+                )
         packed = compression(planes, folder, "generated", repeats)
         scene = _pixels.real()
         if scene is not None:
             packed += compression(scene, folder, "Sentinel-2", repeats)
     report.faults += faults(report.rows)
-    for extra in (worker, packed):
-        print(f"\n{table(extra)}")
-    report.figures["in one DataLoader worker"] = worker
-    report.figures["packings"] = packed
+    print(f"\n{table(packed)}")
+    for row in packed:
+        pixels, packing = row.pop("pixels"), row.pop("packing")
+        report.figures[f"{pixels}, {packing}"] = row
     report.notes += [
         "RasterDataset reads to float32 and joins files with rasterio.merge; its windows are on "
         "the file's pixel grid and TIFF tiles, and one file of all pixels suits it best.",

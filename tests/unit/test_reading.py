@@ -55,6 +55,6 @@ def test_rates_are_tiles_over_seconds_and_measured_against_the_faster() -> None:
 def test_packings_are_compared_by_what_they_leave(tmp_path: Path) -> None:
     flat = np.full((len(BANDS) + 1, BLOCK, BLOCK), 300, np.uint16)
     found = {row["packing"]: row for row in compression(flat, tmp_path, "flat", 1)}
-    assert 1 < found["none"]["bytes"] < 1.01
+    assert 1 <= found["none"]["bytes"] < 1.01
     assert found["zstd 1, predictor"]["bytes"] < 0.01
     assert found["deflate 1, predictor"]["ours with checksum, tiles/s"] is None

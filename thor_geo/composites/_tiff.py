@@ -5,9 +5,9 @@ another, plain or zstd, with or without the horizontal predictor. Everything els
 a pixel is read.
 
 Why not GDAL: it copies every TIFF tile through a cache of its own (5 % of the memory, for each
-process), keeps handles that must not cross a fork, and undoes the predictor three times slower than
-zstd unpacks. What that makes of a tile is in benchmarks/results/reading.json. Files are read, not
-mapped: a mapped file that is cut short kills the process that touches it.
+process), keeps handles that must not cross a fork, and takes as long to undo the predictor as zstd
+takes to unpack. benchmarks/reading.py has the numbers. Files are read, not mapped: a mapped file
+that is cut short kills the process that touches it.
 """
 
 from __future__ import annotations

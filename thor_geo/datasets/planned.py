@@ -125,7 +125,7 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.empty(count * dtype.itemsize, np.uint8)).view(dtype).view(shape)
     # As PyTorch's own collate function does.
     memory: torch.UntypedStorage = torch.UntypedStorage._new_shared(count * dtype.itemsize)  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=dtype).set_(memory, 0, torch.Size(shape))
+    return torch.empty(0, dtype=dtype).set_(memory).view(shape)
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:

@@ -90,6 +90,15 @@ def test_a_batch_is_its_tiles(tiles: PlanDataset) -> None:
     assert int(batch["observations"].max()) == 255
 
 
+def test_a_batch_can_be_made_while_predicting(tiles: PlanDataset) -> None:
+    expected = collate(tiles.__getitems__([0, 1]))
+    with torch.inference_mode():
+        samples = tiles.__getitems__([0, 1])
+        batch = collate(samples)
+    assert same(batch, expected)
+    assert batch["image"].data_ptr() == samples[0]["image"].data_ptr()
+
+
 def test_a_batch_read_in_one_go_is_not_copied(tiles: PlanDataset) -> None:
     samples = tiles.__getitems__([0, 1])
     batch = collate(samples)
