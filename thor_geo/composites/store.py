@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.bands import STORAGE
-from thor_geo.composites import _folder, _raster
+from thor_geo.composites import _folder, _raster, _tiff
 from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
 from thor_geo.composites.keys import is_key, query_key, settings_key
 from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
@@ -58,6 +58,7 @@ class BlockStore:
         sensor: SensorSpec,
         window: TemporalSpec,
         catalogue: str = "earthengine",
+        compression: _raster.Compression = "zstd",
     ) -> None:
         """Initialize a new BlockStore instance; nothing is touched yet.
 
@@ -67,11 +68,13 @@ class BlockStore:
             window: Time window.
             catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the
                 archive's fingerprint.
+            compression: How blocks are written from now on; all are read.
         """
         self.root = Path(root).expanduser()
         self.sensor = sensor
         self.window = window
         self.catalogue = catalogue
+        self.compression: _raster.Compression = compression
         self._settings = settings_key(sensor, window, catalogue)
 
     def prepare(self) -> None:
@@ -180,7 +183,7 @@ class BlockStore:
 
     def _get(self, block: Block) -> StoredBlock | None:
         record_path = self._scenes_path(self.query_key(block))
-        before = _raster.identity(record_path)
+        before = _tiff.identity(record_path)
         if before is None:
             return None
         known = _known.get(record_path)
@@ -190,9 +193,10 @@ class BlockStore:
         if pinned is None:
             return None
         path = None if pinned.block_key is None else self._block_path(pinned.block_key)
-        which = None if path is None else self._verified(path)
-        if path is not None and which is None:
+        verified = None if path is None else self._verified(path)
+        if path is not None and verified is None:
             return None
+        which, sha256 = verified or (None, None)
         stored = StoredBlock(
             block=block,
             bands=self.sensor.bands,
@@ -200,15 +204,16 @@ class BlockStore:
             fill_value=self.sensor.fill_value,
             path=path,
             which=which,
+            sha256=sha256,
         )
         if len(_known) >= _REMEMBERED:
             _known.clear()
         _known[record_path] = _Known(record=before, stored=stored)
         return stored
 
-    def _verified(self, path: Path) -> _raster.Identity | None:
+    def _verified(self, path: Path) -> tuple[_tiff.Identity, str] | None:
         sidecar_path = path.with_suffix(".json")
-        which = _raster.identity(path)
+        which = _tiff.identity(path)
         try:
             sidecar = read_record(sidecar_path)
             if sidecar is None or which is None:
@@ -219,16 +224,17 @@ class BlockStore:
             expected = sidecar["file"]
             if which[1] != expected["size"]:
                 raise DamagedError(f"{path}: {which[1]} bytes instead of {expected['size']}")
-            if _sha256(path) != expected["sha256"]:
+            sha256 = _sha256(path)
+            if sha256 != expected["sha256"]:
                 raise DamagedError(f"{path}: the checksum does not match")
         except FileNotFoundError:
             return None
         except (DamagedError, KeyError, TypeError) as error:
             # Another process may have put a good file in its place by now.
-            if _raster.identity(path) == which:
+            if _tiff.identity(path) == which:
                 self._discard(f"{error}", sidecar_path, path)
             return None
-        return which
+        return which, sha256
 
     def put(self, block: Block, pinned: Pinned, planes: Pixels, stats: FetchStats) -> StoredBlock:
         """Store the pixels of a block.
@@ -253,14 +259,15 @@ class BlockStore:
             )
         path = self._block_path(pinned.block_key)
         names = (*self.sensor.bands, OBSERVATIONS)
-        content = _raster.geotiff(block, planes, names)
+        content = _raster.geotiff(block, planes, names, compression=self.compression)
+        sha256 = hashlib.sha256(content).hexdigest()
         sidecar = {
             "block_key": pinned.block_key,
             "query_key": self.query_key(block),
             "block": block.id,
             "catalogue": self.catalogue,
             "recipe_version": RECIPE_VERSION,
-            "file": {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)},
+            "file": {"sha256": sha256, "size": len(content)},
             "bands": list(names),
             "scenes": [scene.to_dict() for scene in pinned.scenes],
             "values": _count_values(planes),
@@ -277,7 +284,8 @@ class BlockStore:
             scenes=pinned.scenes,
             fill_value=self.sensor.fill_value,
             path=path,
-            which=_raster.identity(path),
+            which=_tiff.identity(path),
+            sha256=sha256,
         )
 
     def _discard(self, why: str, *paths: Path) -> None:
@@ -307,15 +315,15 @@ def _pinned(record: dict[str, Any], key: str) -> Pinned:
 class _Known:
     """A block that this process has verified, and the files as they were then."""
 
-    record: _raster.Identity
+    record: _tiff.Identity
     stored: StoredBlock
 
-    def still_true(self, record: _raster.Identity) -> bool:
+    def still_true(self, record: _tiff.Identity) -> bool:
         stored = self.stored
         if record != self.record:
             return False
         return stored.path is None or (
-            _raster.identity(stored.path) == stored.which
+            _tiff.identity(stored.path) == stored.which
             and stored.path.with_suffix(".json").exists()
         )
 

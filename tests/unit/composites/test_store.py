@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from thor_geo.composites import BlockStore, Pinned, StoredBlock, _raster, _records
+from thor_geo.composites import BlockStore, Pinned, StoredBlock, _records, _tiff
 from thor_geo.composites import store as store_module
 from thor_geo.earthengine import FetchStats, Scene
 from thor_geo.errors import BlockError, ConfigError
@@ -253,29 +253,54 @@ def test_a_file_that_vanishes_fails_its_block_alone(
         stored.read()
 
 
-def test_a_forked_child_opens_files_of_its_own(store: BlockStore, block: Block, put: Put) -> None:
+def test_a_forked_child_reads_what_its_parent_has_read(
+    store: BlockStore, block: Block, put: Put
+) -> None:
     stored = put(store, block)
-    stored.read()
-    mine = _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0))
+    expected = stored.read(slice(0, 9), slice(0, 9))[0]
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            stored.read()
-            theirs = _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0))
-            code = int(theirs is mine or mine.closed)
+            code = int(not (stored.read(slice(0, 9), slice(0, 9))[0] == expected).all())
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert _raster._open_datasets.open(path_of(stored), stored.which or (0, 0, 0)) is mine
+    np.testing.assert_array_equal(stored.read(slice(0, 9), slice(0, 9))[0], expected)
 
 
-def test_no_more_than_a_few_files_stay_open(
+def test_no_file_stays_open_and_few_pixels_stay_in_memory(
     store: BlockStore, block_at: Callable[[int], Block], put: Put
 ) -> None:
-    for k in range(_raster.OPEN_DATASETS + 4):
+    before = len(list(Path("/dev/fd").iterdir()))
+    for k in range(_tiff.KEPT_TILES + 4):
         put(store, block_at(k), seed=k).read(slice(0, 1), slice(0, 1))
-    assert len(_raster._open_datasets.datasets) == _raster.OPEN_DATASETS
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert _tiff._kept_tile.cache_info().currsize == _tiff.KEPT_TILES
+
+
+def test_a_file_that_changes_after_it_was_verified_fails_its_block(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    put(store, block)
+    stored = store.get(block)
+    assert stored is not None
+    flip(path_of(stored))
+    with pytest.raises(BlockError, match="replaced"):
+        stored.read()
+
+
+def test_blocks_are_read_however_they_were_packed(
+    store: BlockStore, block: Block, put: Put
+) -> None:
+    packed = put(store, block).read()[0]
+    plain = BlockStore(store.root, sensor=store.sensor, window=store.window, compression="none")
+    path = path_of(put(plain, block))
+    with rasterio.open(path) as file:
+        assert file.compression is None
+    stored = store.get(block)
+    assert stored is not None
+    np.testing.assert_array_equal(stored.read()[0], packed)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -39,14 +39,18 @@ class FakeBlock:
     block: Block
     scenes: tuple[Scene, ...]
 
-    def read(
-        self, rows: slice, cols: slice
-    ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
+    def read_into(
+        self,
+        pixels: npt.NDArray[np.uint16],
+        observations: npt.NDArray[np.uint8],
+        rows: slice,
+        cols: slice,
+    ) -> None:
         x = self.block.left + np.arange(self.block.size)[cols]
         y = self.block.top - np.arange(self.block.size)[rows]
         band = (37 * x[None, :] + 101 * y[:, None]) % 11_000
-        pixels = np.stack([band, band + 1, band + 2]).astype(np.uint16)
-        return pixels, np.full(band.shape, 3, np.uint8)
+        pixels[:] = np.stack([band, band + 1, band + 2])
+        observations[:] = 3
 
 
 class FakeSource:
