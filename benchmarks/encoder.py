@@ -212,7 +212,12 @@ def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Re
             share = rows[0]["of_sgemm"]
             if case.target and share < _SHARE:
                 report.faults.append(f"{case.name}: {share:.3f} of the sgemm's rate.")
-            print(case.name, *(f"{row['what']} {row['median']:.3f} s" for row in rows), sep=", ")
+            print(
+                case.name,
+                *(f"{row['what']} {row['median']:.3f} s" for row in rows),
+                sep=", ",
+                flush=True,
+            )
     report.figures["largest error against the literal encoder"] = f"{worst:.1e}"
     return report
 

@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from thor_geo.models.variants import MLP_RATIO, NORM_EPS
 
 
+class Linear(nn.Linear):
+    """A linear layer that the encoder fills: torch's own, slower initialisation is left out."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with an additive bias on the logits."""
 
@@ -20,8 +27,8 @@ class Attention(nn.Module):
         """
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Attend.
@@ -53,8 +60,8 @@ class Mlp(nn.Module):
             hidden: Width of the hidden layer.
         """
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (..., D) to tokens (..., D)."""

@@ -36,6 +36,13 @@ class GroupKernel:
     bias: Tensor
 
 
+class _PatchKernel(nn.Conv2d):
+    """A stored kernel; the encoder fills it."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
 class IndividualPatchEmbed(nn.Module):
     """The stored kernels of all channels, in use or not; IW and EW of Sentinel-1 share theirs."""
 
@@ -48,7 +55,7 @@ class IndividualPatchEmbed(nn.Module):
         super().__init__()
         names = dict.fromkeys(band.weight for band in BANDS)
         self.patch_embed = nn.ModuleDict(
-            {name: nn.Conv2d(1, embed_dim, KERNEL_SIZE, stride=KERNEL_SIZE) for name in names}
+            {name: _PatchKernel(1, embed_dim, KERNEL_SIZE, stride=KERNEL_SIZE) for name in names}
         )
 
     def tensors(self, group: GroupLayout) -> tuple[list[Tensor], list[Tensor]]:

@@ -86,8 +86,8 @@ class THOREncoder(nn.Module):
         self.allow_resize = allow_resize
         self.n_prefix = int(cls_token)
         dim = variant.embed_dim
-        # On "meta" nothing is allocated and torch's own, slower initialisation costs nothing.
-        with torch.device("meta"):
+        # Not on "meta": its first use in a process imports sympy, which takes half a second.
+        with torch.device("cpu"):
             if cls_token:
                 self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
             self.ind_patch_embed = IndividualPatchEmbed(dim)
@@ -101,7 +101,6 @@ class THOREncoder(nn.Module):
             self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self._kernels: tuple[object, tuple[GroupKernel, ...]] | None = None
         self._bias: tuple[object, Tensor] | None = None
-        self.to_empty(device="cpu")
         self.register_buffer("encoder_slopes", alibi_slopes(variant.num_heads))
         for k in range(N_GROUPS):
             self.band_embed[f"group{k}"].data.copy_(group_code(k, variant.group_dim))
