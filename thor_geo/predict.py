@@ -148,12 +148,7 @@ class PredictCLI(LightningCLI):
                 raise KeyboardInterrupt from stop
             raise
         except (RuntimeError, ConnectionError, EOFError) as error:
-            # A killed worker breaks off its pipe, or PyTorch notices the signal; either is first.
-            # Requests to Earth Engine are made by another process.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            # Once there is a summary every worker has ended: it is the output that was closed.
-            if self.writer.summary is not None or getattr(self.datamodule, "num_workers", 1) == 0:
+            if not is_dead_worker(error, finished=self.writer.summary is not None):
                 raise
             raise WorkerError(
                 f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
@@ -173,6 +168,22 @@ class PredictCLI(LightningCLI):
                 f"no multiple of patch_size={patch}",
                 "Patches of neighbouring tiles would not line up; take a multiple.",
             )
+
+
+def is_dead_worker(error: Exception, *, finished: bool) -> bool:
+    """Return whether an error of the predict loop means that a reading process was killed.
+
+    PyTorch notices the signal, or the worker's pipe breaks off; either is first. Requests to Earth
+    Engine are made by another process. Once all batches have come, a broken pipe is that of the
+    output, as with ``| head``.
+
+    Args:
+        error: What the loop raised.
+        finished: Whether every batch had come.
+    """
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    return not finished
 
 
 def make_cli(

@@ -123,8 +123,7 @@ def cache_full(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
 
 def _read_only(place: Workspace, folder: Path, what: str) -> Iterator[Disturbed]:
     with SmallDisk(folder, _ENOUGH) as disk:
-        # Else all would be in the cache by then, and there was nothing left to be refused.
-        started = place.start("--data.ahead=1")
+        started = place.start()
         while started.running and len(markers(place.run)) < 3:
             time.sleep(0.02)
         disk.set_read_only()

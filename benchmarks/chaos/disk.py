@@ -87,7 +87,11 @@ def workspace() -> Iterator[tuple[Workspace, Reference]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thor-geo-disk-")))
         place = Workspace(
-            folder=folder, outputs_in=folder / "outputs", cache_in=folder / "composites"
+            folder=folder,
+            # Else all blocks are in the cache before a disk is made read-only midway.
+            settings={"data.ahead": 2},
+            outputs_in=folder / "outputs",
+            cache_in=folder / "composites",
         )
         for at in (place.run.parent, place.cache.parent):
             at.mkdir()
