@@ -33,7 +33,7 @@ from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
 from thor_geo.grid import zone_name
 from thor_geo.writers import RunWriter
-from thor_geo.writers.grid import ARRAY, SCALE, GridStore, compressor
+from thor_geo.writers.grid import ARRAY, SCALE, GridStore, compressors
 from thor_geo.writers.layout import chunk_side
 from thor_geo.writers.pooled import pooled_table, write_pooled
 from thor_geo.writers.quantise import dequantise
@@ -259,7 +259,7 @@ def chunk_rows(report: Report, folder: Path, store: Path, dtype: Dtype) -> None:
             dtype=dtype,
             chunks=(bands, side, side),
             shards=maps.shape,
-            compressors=compressor(dtype),
+            compressors=compressors(dtype),
         )
         array[...] = maps
     random = np.random.default_rng(0)

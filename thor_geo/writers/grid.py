@@ -157,7 +157,7 @@ class GridStore:
                 dtype=self._dtype,
                 chunks=(self._bands, chunk, chunk),
                 shards=(self._bands, zone.shard_side, zone.shard_side),
-                compressors=compressor(self._dtype),
+                compressors=compressors(self._dtype),
                 fill_value=fill_value(self._dtype),
                 dimension_names=("band", "y", "x"),
                 attributes={
@@ -249,17 +249,21 @@ def file_of(zone: ZoneGrid, shard: Shard, name: str) -> PurePosixPath:
     return PurePosixPath(zone.name, name, "c", *band, row, col)
 
 
-def compressor(dtype: Dtype) -> Any:
-    """Return the codec of the embeddings' chunks.
+def compressors(dtype: Dtype) -> tuple[Any, ...]:
+    """Return the codecs of the embeddings' chunks: compression, and a checksum around it.
+
+    Blosc trusts what it unpacks: of damaged bytes it makes other numbers, or ends the process. With
+    the checksum, every reader is told instead.
 
     Args:
         dtype: Of the embeddings.
     """
-    from zarr.codecs import BloscCodec
+    from zarr.codecs import BloscCodec, Crc32cCodec
 
-    return BloscCodec(
+    blosc = BloscCodec(
         cname="zstd", clevel=_ZSTD_LEVEL, shuffle="shuffle", typesize=np.dtype(dtype).itemsize
     )
+    return blosc, Crc32cCodec()
 
 
 def fill_value(dtype: Dtype) -> float:

@@ -184,3 +184,16 @@ def test_an_anchored_lattice_is_placed_by_its_anchor(tmp_path: Path) -> None:
 def test_chunks_divide_the_shard(side: int, chunk: int) -> None:
     assert chunk_side(side) == chunk
     assert side % chunk == 0
+
+
+def test_a_flipped_bit_is_an_error_for_every_reader_and_no_other_value(
+    written: RunDirectory, plan: Plan
+) -> None:
+    store = GridStore(written.grid, plan, SHAPE, "float32")
+    path = store.file_of(plan.shards[0])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    path.write_bytes(content)
+    name = store.zones[plan.shards[0].epsg].name
+    with pytest.raises(ValueError, match="checksum"):
+        open_zone(written, name).embeddings.load()
