@@ -1,4 +1,4 @@
-"""If this fails, a killed reading process shows a traceback, or a closed output is taken for one."""
+"""If this fails, a killed reader shows a traceback, or a closed output is taken for one."""
 
 from __future__ import annotations
 
