@@ -22,7 +22,14 @@ LEFT, TOP = 640, 640_000
 WINDOW = TemporalSpec.range("2022-06-01", "2022-07-01")
 
 
-def write_scenes(folder: Path, *, side: int, bands: tuple[str, ...], scenes: int = 2) -> Path:
+def write_scenes(
+    folder: Path,
+    *,
+    side: int,
+    bands: tuple[str, ...],
+    scenes: int = 2,
+    corner: tuple[int, int] = (LEFT, TOP),
+) -> Path:
     """Write an archive of scenes, each over the same square, every pixel different.
 
     Args:
@@ -30,6 +37,7 @@ def write_scenes(folder: Path, *, side: int, bands: tuple[str, ...], scenes: int
         side: Side of the square in pixels.
         bands: Names of the bands.
         scenes: Number of scenes, ``s0``, ``s1``, ..., a day apart.
+        corner: Column and row of the square's upper left corner in pixels.
 
     Returns:
         The folder.
@@ -48,7 +56,7 @@ def write_scenes(folder: Path, *, side: int, bands: tuple[str, ...], scenes: int
             dtype="uint16",
             nodata=0,
             crs="EPSG:32632",
-            transform=from_origin(LEFT * 10, TOP * 10, 10, 10),
+            transform=from_origin(corner[0] * 10, corner[1] * 10, 10, 10),
             tiled=True,
             blockxsize=64,
             blockysize=64,
