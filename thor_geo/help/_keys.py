@@ -270,7 +270,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "dtype",
                 "str = float32",
-                "Of the embeddings on disk, of both. One of float32, float16.",
+                "Of the embeddings on disk, of both. int8 has a scale for each tile, scale beside the embeddings: a value is embedding * scale. One of float32, float16, int8.",
             ),
             (
                 "quicklook",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 from pathlib import Path
 
@@ -187,13 +188,14 @@ def test_chunks_divide_the_shard(side: int, chunk: int) -> None:
 
 
 def test_a_flipped_bit_is_an_error_for_every_reader_and_no_other_value(
-    written: RunDirectory, plan: Plan
+    written: RunDirectory, plan: Plan, tmp_path: Path
 ) -> None:
-    store = GridStore(written.grid, plan, SHAPE, "float32")
+    run = RunDirectory(shutil.copytree(written.path, tmp_path / "run"))
+    store = GridStore(run.grid, plan, SHAPE, "float32")
     path = store.file_of(plan.shards[0])
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0x10
     path.write_bytes(content)
     name = store.zones[plan.shards[0].epsg].name
     with pytest.raises(ValueError, match="checksum"):
-        open_zone(written, name).embeddings.load()
+        open_zone(run, name).embeddings.load()
