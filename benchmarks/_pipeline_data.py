@@ -11,12 +11,12 @@ import numpy.typing as npt
 import rasterio
 
 from benchmarks._emulated import write_scenes
+from benchmarks._pixels import SCENES
 from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.composites import BlockStore
 from thor_geo.composites.stored import Pinned
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import Scene
 from thor_geo.emulator import Archive
 from thor_geo.grid import Block, Lattice, blocks_meeting
 from thor_geo.plan import Plan
@@ -30,18 +30,6 @@ START, END = "2022-06-01", "2022-09-01"
 _SHARD = TILE * SHARD_TILES
 # Upper left corner of the area in pixels: on the lattice of shards, in the middle of the zone.
 _LEFT, _TOP = 22 * _SHARD, 260 * _SHARD
-
-#: Scenes behind every block, as many as a summer has.
-_SCENES = tuple(
-    Scene(
-        index=f"202206{1 + k:02d}T103629_202206{1 + k:02d}T104000_T32UNC",
-        time_start=f"2022-06-{1 + k:02d}T10:36:29+00:00",
-        mgrs_tile="32UNC",
-        processing_baseline="04.00",
-        cloudy_pct=3.5,
-    )
-    for k in range(12)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +109,7 @@ class Ground:
         planes = _planes(self.block_size)
         for number, block in enumerate(self._blocks()):
             key = hashlib.sha256(block.id.encode()).hexdigest()
-            pinned = store.pin(block, Pinned(scenes=_SCENES, block_key=key))
+            pinned = store.pin(block, Pinned(scenes=SCENES, block_key=key))
             shifted = np.roll(planes, (37 * number, 61 * number), axis=(1, 2))
             store.put(block, pinned, shifted, FetchStats())
 
