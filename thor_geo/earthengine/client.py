@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -130,27 +131,18 @@ class Client:
     def _call(self, request: Callable[[], T], what: str, stats: FetchStats, order: int) -> T:
         failures = _Failures()
         while True:
-            started = self._clock()
-            with self.limiter.slot(order):
-                if self._stopped:
-                    raise StoppedError(what)
-                entered = self._clock()
-                stats.seconds_waiting += entered - started
-                failures.waited(entered - started)
-                stats.requests += 1
-                try:
-                    transport = self.session.ensure()
+            try:
+                transport = self.session.ensure()
+                with transport.taking_turns(lambda: self._slot(what, stats, failures, order)):
                     answer = request()
-                except Exception as error:
-                    verdict = classify(error)
-                    if verdict is None:
-                        raise
-                    cause: Exception = error
-                else:
-                    self._watch_quota(transport.restricted)
-                    return answer
-                finally:
-                    stats.seconds += self._clock() - entered
+            except Exception as error:
+                verdict = classify(error)
+                if verdict is None:
+                    raise
+                cause: Exception = error
+            else:
+                self._watch_quota(transport.restricted)
+                return answer
             failures.add(verdict, self._clock())
             self._refuse_or_continue(verdict, what, failures, cause)
             if verdict.kind == "throttled":
@@ -161,6 +153,24 @@ class Client:
             stats.retries += 1
             stats.seconds_waiting += pause
             self._sleep(pause)
+
+    @contextmanager
+    def _slot(
+        self, what: str, stats: FetchStats, failures: _Failures, order: int
+    ) -> Iterator[None]:
+        """Hold a slot of the budget for one request, and count what that costs."""
+        started = self._clock()
+        with self.limiter.slot(order):
+            if self._stopped:
+                raise StoppedError(what)
+            entered = self._clock()
+            stats.seconds_waiting += entered - started
+            failures.waited(entered - started)
+            stats.requests += 1
+            try:
+                yield
+            finally:
+                stats.seconds += self._clock() - entered
 
     def _pause(self, verdict: Verdict, failures: _Failures) -> float:
         lost = verdict.kind == "unreachable"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from thor_geo.earthengine.policy import TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 #: Seconds to wait for a connection to open.
 CONNECT_TIMEOUT_S = 30.0
@@ -78,12 +79,28 @@ class Transport:
         # in a locked state. Pools of other processes stay referenced: closing them is their
         # owners' business.
         self._pools: dict[tuple[int, str, str], _Pool] = {}
-        self._last = threading.local()
+        self._thread = threading.local()
 
     @property
     def restricted(self) -> bool:
         """Whether this thread's last answer said that the project is in restricted mode."""
-        return bool(getattr(self._last, "restricted", False))
+        return bool(getattr(self._thread, "restricted", False))
+
+    @contextmanager
+    def taking_turns(self, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Have this thread's requests take a turn each, from sending to the end of the answer.
+
+        The client builds a request for milliseconds before it sends it: a slot of a budget that
+        was held from the client's call on would stand idle for as long.
+
+        Args:
+            turn: Returns what a request enters before it is sent, and leaves when it is answered.
+        """
+        self._thread.turn = turn
+        try:
+            yield
+        finally:
+            self._thread.turn = nullcontext
 
     def _pool(self, uri: str) -> _Pool:
         """Return this process's connections to a host."""
@@ -131,9 +148,11 @@ class Transport:
         # Past the session: its cookies, hooks and look-ups of settings cost time at each request.
         pool = self._pool(uri)
         request = requests.Request(method, uri, headers=dict(headers or {}), data=body).prepare()
+        turn = getattr(self._thread, "turn", nullcontext)
         try:
-            answer = pool.adapter.send(request, timeout=self._timeout, **pool.settings)
-            content = answer.content
+            with turn():
+                answer = pool.adapter.send(request, timeout=self._timeout, **pool.settings)
+                content = answer.content
         except requests.exceptions.ReadTimeout as error:
             raise TimeoutError(f"no answer from {_host(uri)} in time: {error}") from error
         except (
@@ -144,7 +163,7 @@ class Transport:
         except requests.exceptions.ConnectionError as error:  # a time-out of connecting as well
             raise _without_answer(uri, error) from error
         restricted = "parallelism_restricted=true" in answer.headers.get(QUOTA_HEADER, "")
-        self._last.restricted = restricted
+        self._thread.restricted = restricted
         fields = {name.lower(): value for name, value in answer.headers.items()}
         fields["status"] = str(answer.status_code)
         response = httplib2.Response(fields)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +14,11 @@ from thor_geo.errors import BlockError, EarthEngineError, ProjectError, Unreacha
 
 class Transport:
     restricted = False
+
+    @contextmanager
+    def taking_turns(self, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        with turn():
+            yield
 
 
 class FakeSession(Session):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -150,3 +151,44 @@ def test_a_proxy_is_not_asked_for_this_machine(url: str, monkeypatch: pytest.Mon
 )
 def test_which_addresses_are_this_machine(address: str, here: bool) -> None:
     assert is_loopback(address) is here
+
+
+def test_a_turn_lasts_from_sending_to_the_end_of_the_answer(url: str) -> None:
+    one, events = transport(), []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        events.append("begins")
+        try:
+            yield
+        finally:
+            events.append("ends")
+
+    with one.taking_turns(turn):
+        events.append("builds a request")
+        one.request(f"{url}/a")
+        events.append("reads the answer")
+        with pytest.raises(TruncatedError):
+            one.request(f"{url}/cut")
+    one.request(f"{url}/b")
+    assert events == [
+        "builds a request",
+        "begins",
+        "ends",
+        "reads the answer",
+        "begins",
+        "ends",
+    ]
+
+
+def test_a_turn_is_of_its_own_thread_alone(url: str) -> None:
+    one, taken = transport(), []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        taken.append(threading.get_ident())
+        yield
+
+    with one.taking_turns(turn), ThreadPoolExecutor(1) as pool:
+        pool.submit(one.request, f"{url}/a").result()
+    assert taken == []
