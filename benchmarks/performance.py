@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import RESULTS, ROOT, Row, renewed, table
+from benchmarks.report import RESULTS, ROOT, Row, renewed, table, told_apart
 
 DOCS = ROOT / "docs" / "performance.md"
 
@@ -50,6 +50,7 @@ def block(name: str, folder: Path = RESULTS) -> str:
     if not path.exists():
         return f"Not run yet: `python -m benchmarks.{name}`."
     result = json.loads(path.read_text(encoding="utf-8"))
+    numbers, tables = told_apart(result["figures"])
     lines = [
         f"**{'Holds' if result['holds'] else 'Does not hold'}:** {result['claim']}",
         "",
@@ -57,10 +58,11 @@ def block(name: str, folder: Path = RESULTS) -> str:
         f"{described(result['machine'])}.",
         "",
         *(f"- **Does not hold:** {fault}" for fault in result["faults"]),
-        *(f"- {what}: {_figure(value)}" for what, value in result["figures"].items()),
+        *(f"- {what}: {_figure(value)}" for what, value in numbers.items()),
         *(f"- {note}" for note in result["notes"]),
         *([""] if result["faults"] or result["figures"] or result["notes"] else []),
         table(_turned(result["rows"])),
+        *(f"\n{what}:\n\n{table(_turned(rows))}" for what, rows in tables.items()),
     ]
     return "\n".join(lines)
 

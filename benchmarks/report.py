@@ -72,7 +72,7 @@ class Report:
         quick: Whether this is the short form, which is not the evidence.
         rows: What was done and found.
         faults: What does not hold, one sentence each; empty if the claim does.
-        figures: Further numbers by name.
+        figures: Further numbers by name; a list of rows is a further table.
         notes: What a reader must know to judge the rows.
     """
 
@@ -102,8 +102,11 @@ class Report:
         content["machine"] = machine()
         content["finished"] = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         print(f"\n{self.claim}\n\n{table(self.rows)}\n")
-        for name, value in self.figures.items():
+        numbers, tables = told_apart(self.figures)
+        for name, value in numbers.items():
             print(f"{name}: {value}")
+        for name, rows in tables.items():
+            print(f"\n{name}:\n\n{table(rows)}\n")
         for note in self.notes:
             print(f"note: {note}")
         for fault in self.faults:
@@ -115,6 +118,16 @@ class Report:
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             print(f"written: {path.relative_to(ROOT)}")
         return 0 if self.holds else 1
+
+
+def told_apart(figures: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Sequence[Row]]]:
+    """Return a report's single numbers, and its further tables."""
+    tables = {
+        name: value
+        for name, value in figures.items()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    return {name: figures[name] for name in figures if name not in tables}, tables
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -157,6 +170,7 @@ def _cell(value: Any) -> str:
 
 def _document(content: dict[str, Any]) -> str:
     about = content["machine"]
+    numbers, tables = told_apart(content["figures"])
     lines = [
         f"## {content['name'].removeprefix('chaos_')}",
         "",
@@ -167,11 +181,12 @@ def _document(content: dict[str, Any]) -> str:
         f"{about['python']}, torch {about['packages']['torch']}; {content['finished'][:10]}.",
         "",
         *(f"- Fault: {fault}" for fault in content["faults"]),
-        *(f"- {name}: {_cell(value)}" for name, value in content["figures"].items()),
+        *(f"- {name}: {_cell(value)}" for name, value in numbers.items()),
         *(f"- {note}" for note in content["notes"]),
         "",
         table(content["rows"]),
         "",
+        *(f"{name}:\n\n{table(rows)}\n" for name, rows in tables.items()),
     ]
     return "\n".join(lines)
 

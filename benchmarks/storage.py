@@ -225,17 +225,15 @@ def maps_rows(report: Report, folder: Path, large: Embedded, n: int) -> None:
     reads = timed(report, "read maps", {d: partial(read_map, places[d]) for d in DTYPES}, n)
     cells = as_cells(large.maps)
     queries = np.random.default_rng(0).choice(len(cells), min(_QUERIES, len(cells)), replace=False)
-    sizes = {}
+    sizes = []
     for dtype in DTYPES:
         lost = losses(cells, as_cells(read_map(places[dtype])), queries)
         size = files_bytes(places[dtype], f"{_ZONE}/*/c/**/*") / tiles
         times = (writes[dtype], reads[dtype], None, None)
         report.rows.append(row(f"maps {dtype}", size, times, lost))
         write_vectors(folder / f"shard-{dtype}", large, dtype)
-        sizes[dtype] = {
-            "vectors": round(files_bytes(folder / f"shard-{dtype}", "*.parquet") / tiles, 1),
-            "maps": round(size),
-        }
+        vectors = files_bytes(folder / f"shard-{dtype}", "*.parquet") / tiles
+        sizes.append({"dtype": dtype, "vectors": round(vectors), "maps": round(size)})
     report.figures["bytes a tile in one shard"] = sizes
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import rasterio
 
 from thor_geo.composites._folder import end_writing
-from thor_geo.composites._schedule import Schedule, Todo
+from thor_geo.composites._schedule import URGENT, Schedule, Todo
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
@@ -160,7 +160,7 @@ class Service:
         key, block, order = todo
         cost, count = FetchStats(), PrefetchStats()
         try:
-            if self._store.get(block) is not None:
+            if self._is_there(todo):
                 count.blocks_cached = 1
             else:
                 stored = produce(self._store, self._client, block, cost, order=order)
@@ -177,6 +177,13 @@ class Service:
             with self._stats_lock:
                 self._stats.add(count)
                 self._stats.add(cost)
+
+    def _is_there(self, todo: Todo) -> bool:
+        # Whoever reads a block checks it, and misses it if it is damaged: to check it here, too,
+        # would take as long again. Where nobody reads, nobody else will.
+        if todo.order == URGENT or self._ahead is None:
+            return self._store.get(todo.block) is not None
+        return self._store.has(todo.block)
 
     def wind_up(self) -> None:
         """Make no more requests, store what has been answered, and leave no block half stored."""

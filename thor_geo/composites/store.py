@@ -166,6 +166,22 @@ class BlockStore:
             write_record(path, content, scratch=self._scratch)
         return pinned
 
+    def has(self, block: Block) -> bool:
+        """Return whether a block is here, damaged or not.
+
+        Args:
+            block: The block.
+
+        Raises:
+            CacheError: If the cache cannot be read.
+        """
+        pinned = self.pinned(block)
+        if pinned is None or pinned.block_key is None:
+            return pinned is not None
+        path = self._block_path(pinned.block_key)
+        with _folder.explained(self.root):
+            return path.exists() and path.with_suffix(".json").exists()
+
     def get(self, block: Block) -> StoredBlock | None:
         """Return a block if it is here, whole and undamaged.
 

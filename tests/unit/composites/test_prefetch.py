@@ -173,12 +173,40 @@ def test_a_damaged_file_is_replaced_while_the_reader_waits(
     source = start().source()
     stored = source.get(block)
     before = stored.read()[0]
-    assert stored.path is not None
-    raw = bytearray(stored.path.read_bytes())
-    raw[-5] ^= 255
-    stored.path.write_bytes(raw)
+    damage(stored.path)
     np.testing.assert_array_equal(source.get(block).read()[0], before)
     assert "Damaged file" in caplog.text
+
+
+def damage(path: Path | None) -> None:
+    assert path is not None
+    raw = bytearray(path.read_bytes())
+    raw[-5] ^= 255
+    path.write_bytes(raw)
+
+
+def test_a_file_that_was_damaged_before_is_replaced_by_whoever_reads_it(
+    start: Start, block: Block
+) -> None:
+    first = start(range(1))
+    before = first.source().get(block)
+    pixels = before.read()[0]
+    first.close()
+    damage(before.path)
+    again = start(range(1))
+    wait_for(lambda: again.stats().finished)
+    np.testing.assert_array_equal(again.source().get(block).read()[0], pixels)
+    wait_for(lambda: again.stats().blocks_fetched == 1)
+    assert again.stats().blocks_cached == 1  # at first sight
+
+
+def test_fetching_alone_looks_at_every_file_itself(start: Start, block: Block) -> None:
+    first = start(range(1), ahead=None)
+    wait_for(lambda: first.stats().finished)
+    damage(first.source().get(block).path)
+    again = start(range(1), ahead=None)
+    wait_for(lambda: again.stats().finished)
+    assert (again.stats().blocks_cached, again.stats().blocks_fetched) == (0, 1)
 
 
 def test_a_failing_block_fails_its_reader_and_no_other(

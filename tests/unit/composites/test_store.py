@@ -175,6 +175,23 @@ def test_damaged_files_count_as_absent_and_are_replaced(
     np.testing.assert_array_equal(again.read()[0], before)
 
 
+def test_to_have_a_block_is_to_have_all_its_files(store: BlockStore, block: Block, put: Put) -> None:
+    assert not store.has(block)
+    path = path_of(put(store, block))
+    assert store.has(block)
+    flip(path)  # left to whoever reads it
+    assert store.has(block)
+    for suffix in (".tif", ".json"):
+        put(store, block)
+        path.with_suffix(suffix).unlink()
+        assert not store.has(block)
+
+
+def test_a_block_without_scenes_is_there_without_a_file(store: BlockStore, block: Block) -> None:
+    store.pin(block, Pinned(scenes=(), block_key=None))
+    assert store.has(block)
+
+
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_a_damaged_list_of_scenes_is_asked_for_again(
     store: BlockStore, block: Block, put: Put, damage: Callable[[Path], None]
