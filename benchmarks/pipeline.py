@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ from benchmarks import _pipeline_theirs as theirs
 from benchmarks._pipeline_data import Ground
 from benchmarks._timing import Timing
 from benchmarks.report import Report
+from thor_geo.cli import ENVIRONMENT
 
 #: Most that the phase may take beyond the encoder alone.
 OVERHEAD = {"thor_v1_base": 0.03, "thor_v1_tiny": 0.08}
@@ -70,11 +72,22 @@ def _like_a_command() -> None:
 class Side:
     """A process of its own that does what it is told: one for ours, one for TerraTorch's."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Start the process.
+
+        Args:
+            environment: What the command sets for libraries that read it when they are loaded.
+        """
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_like_a_command
         )
+        before = dict(os.environ)
+        for name, value in environment.items():
+            os.environ.setdefault(name, value)
+        self(os.getpid)  # starts it
+        os.environ.clear()
+        os.environ.update(before)
 
     def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what a function of a module returns there."""
@@ -278,7 +291,7 @@ def main() -> int:
         folder = Path(name)
         size = (1, 1) if options.quick else (4, 2)
         ground = Ground(folder=folder / "ground", across=size[0], down=size[1])
-        us, them = Side(), Side()
+        us, them = Side(ENVIRONMENT), Side({})
         try:
             began = time.perf_counter()
             us(ours.start)

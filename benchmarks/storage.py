@@ -29,6 +29,7 @@ import zarr
 
 from benchmarks._embedded import EPSG, SMALL, TILE, Embedded, Floats, embed, make_archive
 from benchmarks._neighbours import NEIGHBOURS, Vectors, distances, l2_errors, nearest, overlap
+from benchmarks._packings import packing_rows
 from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
 from thor_geo.grid import zone_name
@@ -235,6 +236,11 @@ def maps_rows(report: Report, folder: Path, large: Embedded, n: int) -> None:
         vectors = files_bytes(folder / f"shard-{dtype}", "*.parquet") / tiles
         sizes.append({"dtype": dtype, "vectors": round(vectors), "maps": round(size)})
     report.figures["bytes a tile in one shard"] = sizes
+    stored = {
+        dtype: np.asarray(zarr.open_array(places[dtype], path=f"{_ZONE}/{ARRAY}", mode="r")[...])
+        for dtype in DTYPES
+    }
+    report.figures["packing a map's chunks, on one thread"] = packing_rows(stored, tiles, repeats=n)
 
 
 def as_cells(values: Vectors) -> Vectors:

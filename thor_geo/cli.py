@@ -42,6 +42,15 @@ COMMANDS = {
     "emulator": ("thor_geo.emulator", "main"),
 }
 
+#: What libraries read from the environment when they are loaded, unless the user has set it.
+ENVIRONMENT = {
+    # OpenMP: threads that wait for another sleep. Spinning, as by default, they keep the processes
+    # that read composites, and so the one they wait for, off the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # PyTorch: large tensors in huge pages, which the system clears much faster (Linux).
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+
 #: Exit codes of an error that the message explains, of one after which the same command may succeed
 #: (EX_TEMPFAIL of sysexits.h), and of Ctrl-C (128 + SIGINT).
 EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED = 2, 75, 130
@@ -70,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(page(args[0]), end="")
         return 0
     redact_output()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         if args[0] in COMMANDS:
             module, function = COMMANDS[args[0]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ PIXEL_DTYPES: tuple[torch.dtype, ...] = (
     torch.float32,
     torch.float64,
 )
+
+
+# Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
+_ALONE = 32_767
 
 
 def _as_selection(bands: BandSelection | Sequence[str]) -> BandSelection:
@@ -148,11 +153,32 @@ class THORNormalize(nn.Module):
             InputError: If channels or dtype are wrong.
         """
         check_input(pixels, self.n_channels)
+        if pixels.device.type == "cpu" and not pixels.is_floating_point():
+            return self._in_parts(pixels)
         low, high, fill, divisor, mean, std = self._table(pixels.device).unbind()
         if pixels.is_floating_point():
             x = torch.where(pixels.isfinite(), pixels.float(), fill)
         else:
             x = pixels.to(torch.float32)
+        return self._scaled(x, low, high, divisor, mean, std)
+
+    def _in_parts(self, pixels: Tensor) -> Tensor:
+        """Normalise integers on the CPU.
+
+        In parts that stay in a core's own cache from the first step to the last, and for which
+        PyTorch wakes no other thread: while others use the cores, those come late.
+        """
+        x = torch.empty(pixels.shape, dtype=torch.float32)
+        planes = zip(pixels.flatten(0, -3).flatten(1), x.flatten(0, -3).flatten(1), strict=True)
+        rows = list(zip(*self._rows, strict=True))
+        for number, (plane, target) in enumerate(planes):
+            low, high, _, divisor, mean, std = rows[number % self.n_channels]
+            for part, to in zip(plane.split(_ALONE), target.split(_ALONE), strict=True):
+                self._scaled(to.copy_(part), low, high, divisor, mean, std)
+        return x
+
+    def _scaled(self, x: Tensor, low: Any, high: Any, divisor: Any, mean: Any, std: Any) -> Tensor:
+        """Clamp and scale in place, by numbers or by tensors."""
         x = x.clamp_(low, high)
         if self.mode == "none":
             return x

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 import thor_geo
-from thor_geo.cli import main
+from thor_geo.cli import ENVIRONMENT, main
 
 HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "numpy", "terratorch", "matplotlib"}
 
@@ -26,7 +27,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_help_is_there_before_anything_heavy_is_loaded() -> None:
-    assert loaded_by("from thor_geo.cli import main; main(['--help'])") == set()
+    assert loaded_by("from thor_geo.cli import ENVIRONMENT, main; main(['--help'])") == set()
 
 
 def test_the_model_needs_only_torch() -> None:
@@ -60,6 +61,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed"]) == 2
     assert "predict" in capsys.readouterr().err
+
+
+def test_libraries_find_their_settings_unless_the_user_has_made_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    main(["embed"])
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
 
 
 def test_a_closed_output_is_no_traceback() -> None:

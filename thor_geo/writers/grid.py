@@ -26,8 +26,9 @@ from thor_geo.writers.layout import ZoneGrid, chunk_side, zone_grids
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.writers.shard import Dtype
 
-# At level 3 with byte shuffle, embeddings shrink most for the time it takes.
-_ZSTD_LEVEL = 3
+# With the bits of all values side by side, embeddings shrink more at the lowest level than with
+# their bytes at any other, in half the time (benchmarks/storage.py).
+_ZSTD_LEVEL = 1
 
 ARRAY = "embeddings"
 SCALE = "scale"
@@ -261,7 +262,7 @@ def compressors(dtype: Dtype) -> tuple[Any, ...]:
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     blosc = BloscCodec(
-        cname="zstd", clevel=_ZSTD_LEVEL, shuffle="shuffle", typesize=np.dtype(dtype).itemsize
+        cname="zstd", clevel=_ZSTD_LEVEL, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize
     )
     return blosc, Crc32cCodec()
 

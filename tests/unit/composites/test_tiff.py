@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,19 @@ def test_what_is_kept_is_not_written_to(tmp_path: Path) -> None:
     expected = first.copy()
     first[:] = 0
     np.testing.assert_array_equal(read(tmp_path / "a.tif", 300, part, part), expected)
+
+
+def test_a_forked_process_reads_what_its_parent_has_read(tmp_path: Path) -> None:
+    path = tmp_path / "block.tif"
+    write(path, 288, **PACKINGS["zstd with differences"])
+    window = slice(0, 288)
+    expected = read(path, 288, window, window)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)  # threads of the parent, which PyTorch would wait for, are not here
+            code = int(not np.array_equal(read(path, 288, window, window), expected))
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
