@@ -58,7 +58,7 @@ def geotiff(
         compression: How the pixels are packed.
 
     Raises:
-        ValueError: If *planes* are not (bands, size, size), or *names* are more than they.
+        ValueError: If *names* are not one for each plane.
         rasterio.errors.RasterioError: If GDAL cannot write it, e.g. was built without zstd.
     """
     side = tile_side(block.size)

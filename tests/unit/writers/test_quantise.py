@@ -20,7 +20,7 @@ from thor_geo.grid import zone_name
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.pictures import _Grid, _Pooled, read_pictures
-from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, quantise
+from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, fit, quantise
 from thor_geo.writers.summary import summarise
 
 FAILED, EMPTY = 1, 2
@@ -42,7 +42,7 @@ def outputs(run: RunDirectory) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("size", [1e-35, 1e-30, 1.0, 1e30, 5e37])
 def test_a_value_comes_back_within_half_a_scale(size: float) -> None:
     values = np.random.default_rng(0).normal(scale=size, size=(50, 40)).astype(np.float32)
     codes, scale = quantise(values, axes=1)
@@ -51,6 +51,54 @@ def test_a_value_comes_back_within_half_a_scale(size: float) -> None:
     error = np.abs(dequantise(codes, scale[:, None]).astype(np.float64) - values)
     # and the rounding of the product
     assert (error <= scale[:, None] / 2 + 1e-6 * np.abs(values)).all()
+
+
+@pytest.mark.parametrize("below", range(12))
+def test_the_largest_float32_comes_back_finite(below: int) -> None:
+    largest = np.finfo(np.float32).max
+    for _ in range(below):
+        largest = np.nextafter(largest, np.float32(0))
+    values = np.array([[largest, -largest / 4, 0]], np.float32)
+    codes, scale = quantise(values, axes=1)
+    assert codes.tolist() == [[127, -32, 0]]
+    back = dequantise(codes, scale[:, None]).astype(np.float64)
+    assert (np.abs(back - values) <= scale[:, None].astype(np.float64) / 2 + 1e-6 * largest).all()
+    assert [flags.all() for flags in fit(np.array([127]), scale)] == [True, True]
+
+
+def test_the_smallest_float32_come_back_as_near_as_told() -> None:
+    smallest = np.float64(2.0**-149)
+    # Every largest magnitude that has a coarse scale, with all that a tile of it may hold.
+    for largest in (*range(1, 600), *range(127 * 120, 127 * 132), 2**24 + 1):
+        values = (np.linspace(0, largest, 50).round() * smallest).astype(np.float32)[None]
+        codes, scale = quantise(values, axes=1)
+        assert (codes >= 0).all()
+        error = np.abs(codes * scale.astype(np.float64) - values).max()
+        assert error <= max(float(scale[0]) / 2, 64 * smallest)
+        assert [bool(flags) for (flags,) in fit(codes.max(axis=1), scale)] == [True, True], largest
+
+
+@pytest.mark.parametrize(
+    ("largest", "scale", "usable", "together"),
+    [
+        (127, 0.5, True, True),
+        (126, 0.5, True, False),
+        (0, 0.5, True, False),
+        (0, 0.0, True, True),
+        (1, 0.0, True, False),
+        (127, 0.0, True, False),
+        (60, 1e-45, True, False),
+        (100, 1e-45, True, True),
+        (127, 3e38, False, True),
+        (127, -0.5, False, False),
+        (127, np.nan, False, False),
+    ],
+)
+def test_codes_and_scales_of_different_tiles_do_not_fit(
+    largest: int, scale: float, usable: bool, together: bool
+) -> None:
+    found = fit(np.array([largest], np.int16), np.array([scale], np.float32))
+    assert [bool(flags[0]) for flags in found] == [usable, together]
 
 
 def test_zeros_stay_zeros_and_tiles_without_embedding_have_neither_code_nor_scale() -> None:
