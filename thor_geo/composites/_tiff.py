@@ -151,7 +151,7 @@ def check(file: File) -> None:
         file: The file.
 
     Raises:
-        DamagedError: If it is laid out in another way, or another file than that which was verified.
+        DamagedError: If it is laid out in another way, or is another file than was verified.
         OSError: If it cannot be read.
     """
     _layout(file)

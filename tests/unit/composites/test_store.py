@@ -177,7 +177,9 @@ def test_damaged_files_count_as_absent_and_are_replaced(
     np.testing.assert_array_equal(again.read()[0], before)
 
 
-def test_to_have_a_block_is_to_have_all_its_files(store: BlockStore, block: Block, put: Put) -> None:
+def test_to_have_a_block_is_to_have_all_its_files(
+    store: BlockStore, block: Block, put: Put
+) -> None:
     assert not store.has(block)
     path = path_of(put(store, block))
     assert store.has(block)

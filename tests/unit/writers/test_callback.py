@@ -206,9 +206,7 @@ def test_a_vector_that_is_not_finite_fails_its_tile_alone(tmp_path: Path, plan: 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-def test_a_value_that_no_output_holds_is_told_so(
-    tmp_path: Path, plan: Plan, dtype: Dtype
-) -> None:
+def test_a_value_that_no_output_holds_is_told_so(tmp_path: Path, plan: Plan, dtype: Dtype) -> None:
     writer, trainer, model = opened(tmp_path / "run", plan, dtype=dtype, grid=False)
     shard = plan.shards[0]
     for prediction, batch in batches(plan, shard):

@@ -230,7 +230,7 @@ def test_the_picture_is_drawn_of_values_not_of_codes(plan: Plan, tmp_path: Path,
     images = [[p.embeddings for p in read_pictures(run, plan)[0]] for run in runs]
     for ours, theirs in zip(*images, strict=True):
         np.testing.assert_array_equal(ours[..., 3], theirs[..., 3])
-    sources = [_Grid(run.grid, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
+    sources = [_Grid(run, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
     for shard in plan.shards:
         ours, theirs = (source.vectors(shard) for source in sources)
         np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
