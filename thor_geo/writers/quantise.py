@@ -64,24 +64,27 @@ def quantise(
     return codes.astype(np.int8), scale.squeeze(axes)
 
 
-def fit(
-    largest: npt.NDArray[Any], scale: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which scales `quantise` can have made, and which belong to their codes.
+def is_scale(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which scales `quantise` can have made: not negative nor NaN, 127 of them finite.
 
     Args:
-        largest: The tiles' largest magnitude of a code.
-        scale: Their scales, of the same shape.
-
-    Returns:
-        Whether a scale is one by itself: not negative, 127 of it finite (NaN is none); and whether
-        the codes reach 127 of it, or are zeros of a scale of 0.
+        scale: Scales, of any shape.
     """
     with np.errstate(over="ignore"):
-        usable = (scale >= 0) & np.isfinite(scale * np.float32(_LARGEST))
-    zero = (scale == 0) & (largest == 0)
-    coarse = (scale > 0) & (scale < _COARSE) & (largest >= _LARGEST // 2)
-    return usable, (largest == _LARGEST) & (scale > 0) | zero | coarse
+        found: npt.NDArray[np.bool_] = (scale >= 0) & np.isfinite(scale * np.float32(_LARGEST))
+    return found
+
+
+def is_scale_of(largest: npt.NDArray[Any], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which scales can be those of their tiles' codes.
+
+    Args:
+        largest: The largest magnitude of a code in each tile.
+        scale: The tiles' scales, of the same shape; `is_scale` is true of them.
+    """
+    coarse = (scale < _COARSE) & (largest >= _LARGEST // 2)
+    found: npt.NDArray[np.bool_] = np.where(scale > 0, (largest == _LARGEST) | coarse, largest == 0)
+    return found
 
 
 def dequantise(codes: npt.NDArray[Any], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -20,7 +20,14 @@ from thor_geo.grid import zone_name
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.pictures import _Grid, _Pooled, read_pictures
-from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, fit, quantise
+from thor_geo.writers.quantise import (
+    DESCRIPTION,
+    NODATA,
+    dequantise,
+    is_scale,
+    is_scale_of,
+    quantise,
+)
 from thor_geo.writers.summary import summarise
 
 FAILED, EMPTY = 1, 2
@@ -63,7 +70,8 @@ def test_the_largest_float32_comes_back_finite(below: int) -> None:
     assert codes.tolist() == [[127, -32, 0]]
     back = dequantise(codes, scale[:, None]).astype(np.float64)
     assert (np.abs(back - values) <= scale[:, None].astype(np.float64) / 2 + 1e-6 * largest).all()
-    assert [flags.all() for flags in fit(np.array([127]), scale)] == [True, True]
+    assert is_scale(scale).all()
+    assert is_scale_of(np.array([127]), scale).all()
 
 
 def test_the_smallest_float32_come_back_as_near_as_told() -> None:
@@ -75,30 +83,33 @@ def test_the_smallest_float32_come_back_as_near_as_told() -> None:
         assert (codes >= 0).all()
         error = np.abs(codes * scale.astype(np.float64) - values).max()
         assert error <= max(float(scale[0]) / 2, 64 * smallest)
-        assert [bool(flags) for (flags,) in fit(codes.max(axis=1), scale)] == [True, True], largest
+        assert is_scale(scale).all()
+        assert is_scale_of(codes.max(axis=1), scale).all(), largest
 
 
 @pytest.mark.parametrize(
-    ("largest", "scale", "usable", "together"),
+    ("largest", "scale", "fits"),
     [
-        (127, 0.5, True, True),
-        (126, 0.5, True, False),
-        (0, 0.5, True, False),
-        (0, 0.0, True, True),
-        (1, 0.0, True, False),
-        (127, 0.0, True, False),
-        (60, 1e-45, True, False),
-        (100, 1e-45, True, True),
-        (127, 3e38, False, True),
-        (127, -0.5, False, False),
-        (127, np.nan, False, False),
+        (127, 0.5, True),
+        (126, 0.5, False),
+        (0, 0.5, False),
+        (0, 0.0, True),
+        (1, 0.0, False),
+        (127, 0.0, False),
+        (60, 1e-45, False),
+        (100, 1e-45, True),
     ],
 )
 def test_codes_and_scales_of_different_tiles_do_not_fit(
-    largest: int, scale: float, usable: bool, together: bool
+    largest: int, scale: float, fits: bool
 ) -> None:
-    found = fit(np.array([largest], np.int16), np.array([scale], np.float32))
-    assert [bool(flags[0]) for flags in found] == [usable, together]
+    found = is_scale_of(np.array([largest], np.int16), np.array([scale], np.float32))
+    assert found.tolist() == [fits]
+
+
+def test_what_no_scale_is() -> None:
+    scales = np.array([3e38, -0.5, np.nan, np.inf, 0.0, 2.6e36], np.float32)
+    assert is_scale(scales).tolist() == [False, False, False, False, True, True]
 
 
 def test_zeros_stay_zeros_and_tiles_without_embedding_have_neither_code_nor_scale() -> None:
