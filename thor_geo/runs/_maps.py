@@ -166,7 +166,7 @@ def _embedded(plan: Plan, shard: Shard, without: Collection[str]) -> npt.NDArray
 
 def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
     """Return of which tiles a flag is true in every cell and band, (k, k)."""
-    return np.asarray(_by_tile(flags.all(axis=0), cells).all(axis=(1, 3)))
+    return np.asarray(_by_tile(np.asarray(flags.all(axis=0)), cells).all(axis=(1, 3)))
 
 
 def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:

@@ -134,7 +134,7 @@ def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterat
         yield f"its consolidated metadata is not what the zarr.json says of {some(other)}"
     stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
     if stray:
-        yield f"its consolidated metadata has {some(sorted(stray))}, of no zone of the plan"
+        yield f"its consolidated metadata has {some(sorted(stray)):.200}, of no zone of the plan"
 
 
 def _equal(store: Path, name: str, repeated: Any) -> bool:
@@ -167,8 +167,8 @@ def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
         if found != (wanted.dtype, wanted.shape, wanted.shape, None):
             kind, shape, chunks, _ = found
             return (
-                f"is {kind} of shape {shape} in chunks of {chunks}, should be {wanted.dtype} of "
-                f"{wanted.shape} in one"
+                f"is {kind} of shape {shape!s:.100} in chunks of {chunks!s:.100}, should be "
+                f"{wanted.dtype} of {wanted.shape} in one"
             )
         values = np.asarray(array[...])
     except Exception as error:  # nor for damaged chunks

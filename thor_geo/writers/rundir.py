@@ -322,13 +322,13 @@ class RunDirectory:
     def _writes(self) -> tuple[bool, tuple[str, ...], dict[int, ZoneGrid]]:
         """Whether the run writes vectors, which arrays, and where shards lie in them."""
         settings, plan = self._prepared or (self.document()["settings"], self.plan())
+        output = settings.get("output")
         try:
-            output = settings["output"]
-            pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
+            pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
         except (KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"`{self.run_json}` does not say what the run writes (settings.output is "
-                f"{settings.get('output')!r}). Restore it, or choose another output.dir."
+                f"{output!r}). Restore it, or choose another output.dir."
             ) from error
         if not grid:
             return pooled, (), {}
