@@ -322,7 +322,7 @@ class RunDirectory:
     def _writes(self) -> tuple[bool, tuple[str, ...], dict[int, ZoneGrid]]:
         """Whether the run writes vectors, which arrays, and where shards lie in them."""
         settings, plan = self._prepared or (self.document()["settings"], self.plan())
-        output = settings.get("output")
+        output: Any = settings.get("output")
         try:
             pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
         except (KeyError, TypeError) as error:
