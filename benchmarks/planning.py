@@ -45,6 +45,9 @@ RANK, RANKS = 517, 1024
 #: Largest figures that the claim allows: seconds and gigabytes for a million tiles, seconds.
 MOST_SECONDS, MOST_GB, MOST_START_SECONDS = 60.0, 1.5, 30.0
 
+# What the markers' files are compared with.
+_SETTINGS: dict[str, Any] = {"output": {"pooled": True, "grid": False, "dtype": "float32"}}
+
 #: Continents: longitude and latitude of the middle, half the height and width in degrees, corners.
 AREAS: dict[str, list[tuple[float, float, float, float, int]]] = {
     "1 million": [(22.0, -3.0, 15.2, 15.5, 100_000)],
@@ -131,7 +134,7 @@ def step_write(folder: Path) -> dict[str, Any]:
     plan = load_plan(folder / "area.gpkg")
     run = RunDirectory(folder / "run")
     began = time.monotonic()
-    run.prepare({}, {}, plan)
+    run.prepare(_SETTINGS, {}, plan)
     return {
         "seconds": time.monotonic() - began,
         "tiles": len(plan),
@@ -196,7 +199,7 @@ def step_start(folder: Path) -> dict[str, Any]:
     plan = load_plan(folder / "area.gpkg")
     planned = time.monotonic()
     run = RunDirectory(folder / "run")
-    run.prepare({}, {}, plan, with_plan=False)
+    run.prepare(_SETTINGS, {}, plan, with_plan=False)
     own = part(len(plan.shards), RANK, RANKS)
     states = np.zeros(len(plan.shards), dtype=np.bool_)
     states[own.start : own.stop] = [

@@ -56,6 +56,10 @@ def geotiff(
         planes: Pixels (bands, size, size), uint16.
         names: One description per plane.
         compression: How the pixels are packed.
+
+    Raises:
+        ValueError: If *names* are not one for each plane.
+        rasterio.errors.RasterioError: If GDAL cannot write it, e.g. was built without zstd.
     """
     side = tile_side(block.size)
     with rasterio.MemoryFile() as memory:
@@ -71,6 +75,8 @@ def geotiff(
             blockxsize=side,
             blockysize=side,
             interleave="band",
+            # Else an environment variable of GDAL's decides, and `_tiff` reads little-endian only.
+            ENDIANNESS="LITTLE",
             **_PACKING[compression],
         ) as file:
             file.write(planes)

@@ -114,14 +114,21 @@ def read_into(file: File, planes: Sequence[Plane], rows: slice, cols: slice) -> 
 
     Args:
         file: The file.
-        planes: Where each plane's pixels go, (rows, columns) each.
+        planes: Where the pixels go: as many arrays as the file has planes, (rows, columns) uint16
+            each, the pixels of a row next to one another in memory (rows may be apart).
         rows: Rows, with start and stop, within the image.
         cols: Columns, likewise.
 
     Raises:
+        ValueError: If *planes* are more or fewer than the file's.
         DamagedError: If the file is another than that which was verified, or no block's file.
         OSError: If it cannot be read.
     """
+    if len(planes) != file.shape[0]:
+        raise ValueError(
+            f"`planes` are {len(planes)} arrays, {file.path} has {file.shape[0]} planes: pass one "
+            "array for each"
+        )
     layout = _layout(file)
     side = layout.side
     with _opened(file) as descriptor:
@@ -136,6 +143,21 @@ def read_into(file: File, planes: Sequence[Plane], rows: slice, cols: slice) -> 
                     tile = _kept_tile(file, row, col)
                     for target, plane in zip(targets, tile, strict=True):
                         target[:] = plane[in_rows, in_cols]
+
+
+def check(file: File) -> None:
+    """Refuse a file that is no block's, whatever its checksum; pixels are not looked at.
+
+    What is read for it is remembered, and the file's first window needs it.
+
+    Args:
+        file: The file.
+
+    Raises:
+        DamagedError: If it is laid out in another way, or is another file than was verified.
+        OSError: If it cannot be read.
+    """
+    _layout(file)
 
 
 def _pieces(window: slice, side: int) -> Iterator[tuple[int, slice, slice]]:
@@ -247,7 +269,7 @@ def _layout(file: File) -> _Layout:
         if _TILE_WIDTH not in tags or value(_PLANAR, 1) != 2:
             raise DamagedError("it is not made of tiles, one plane after another")
         side = value(_TILE_WIDTH)
-        if value(_TILE_HEIGHT) != side or not 0 < side <= TIFF_TILE:
+        if value(_TILE_HEIGHT) != side or not 0 < side <= TIFF_TILE or side % 16:
             raise DamagedError(f"its tiles are {side} x {value(_TILE_HEIGHT)} px")
         packing = (value(_COMPRESSION, _PLAIN), value(_PREDICTOR, 1))
         if packing not in {(_PLAIN, 1), (_ZSTD, 1), (_ZSTD, _HORIZONTAL)}:
@@ -295,7 +317,9 @@ def _directory(descriptor: int) -> dict[int, tuple[int, int, bytes]]:
 def _values(
     descriptor: int, tags: dict[int, tuple[int, int, bytes]], tag: int, count: int
 ) -> list[int]:
-    kind, found, field = tags.get(tag, (0, 0, b""))
+    if tag not in tags:
+        raise DamagedError(f"it has no tag {tag}")
+    kind, found, field = tags[tag]
     if kind not in _TYPES or found != count:
         raise DamagedError(f"tag {tag} has {found} values of type {kind} instead of {count}")
     dtype = np.dtype(_TYPES[kind])

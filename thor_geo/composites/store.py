@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from thor_geo.bands import STORAGE
 from thor_geo.composites import _folder, _raster, _tiff
 from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
@@ -209,7 +211,7 @@ class BlockStore:
         if pinned is None:
             return None
         path = None if pinned.block_key is None else self._block_path(pinned.block_key)
-        verified = None if path is None else self._verified(path)
+        verified = None if path is None else self._verified(path, block)
         if path is not None and verified is None:
             return None
         which, sha256 = verified or (None, None)
@@ -227,7 +229,11 @@ class BlockStore:
         _known[record_path] = _Known(record=before, stored=stored)
         return stored
 
-    def _verified(self, path: Path) -> tuple[_tiff.Identity, str] | None:
+    def _shape(self, block: Block) -> tuple[int, int, int]:
+        """Return planes, rows and columns of a block's file."""
+        return len(self.sensor.bands) + 1, block.size, block.size
+
+    def _verified(self, path: Path, block: Block) -> tuple[_tiff.Identity, str] | None:
         sidecar_path = path.with_suffix(".json")
         which = _tiff.identity(path)
         try:
@@ -243,6 +249,7 @@ class BlockStore:
             sha256 = _sha256(path)
             if sha256 != expected["sha256"]:
                 raise DamagedError(f"{path}: the checksum does not match")
+            self._check_layout(path, which, sha256, self._shape(block))
         except FileNotFoundError:
             return None
         except (DamagedError, KeyError, TypeError) as error:
@@ -251,6 +258,17 @@ class BlockStore:
                 self._discard(f"{error}", sidecar_path, path)
             return None
         return which, sha256
+
+    def _check_layout(
+        self, path: Path, which: _tiff.Identity, sha256: str, shape: tuple[int, int, int]
+    ) -> None:
+        try:
+            _tiff.check(_tiff.File(path=path, which=which, sha256=sha256, shape=shape))
+        except DamagedError as error:
+            raise DamagedError(
+                f"{path}: it is whole, but not as this release writes blocks ({error}); another "
+                "program or release wrote it"
+            ) from error
 
     def put(self, block: Block, pinned: Pinned, planes: Pixels, stats: FetchStats) -> StoredBlock:
         """Store the pixels of a block.
@@ -265,10 +283,14 @@ class BlockStore:
             The block as it is read from now on.
 
         Raises:
-            ConfigError: If *planes* has another shape, or *pinned* no key.
+            ConfigError: If *planes* has another shape or dtype, or *pinned* no key.
             CacheError: If the cache cannot be written.
         """
-        shape = (len(self.sensor.bands) + 1, block.size, block.size)
+        if planes.dtype != np.uint16:
+            raise ConfigError(
+                "planes", planes.dtype, "pixels are stored as uint16", "Convert them, clamped."
+            )
+        shape = self._shape(block)
         if planes.shape != shape or pinned.block_key is None:
             raise ConfigError(
                 "planes", planes.shape, f"not the shape {shape} of a block with scenes", "Pass it."

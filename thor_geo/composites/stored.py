@@ -29,7 +29,7 @@ class StoredBlock:
         scenes: The scenes it is made of, sorted by index; empty where there are none.
         fill_value: Value of pixels without observation.
         path: The GeoTIFF; None for a block without scenes.
-        which: Identity of the verified file.
+        which: Identity of the verified file; None also if that vanished as soon as it was written.
         sha256: Its checksum.
     """
 
@@ -81,23 +81,28 @@ class StoredBlock:
             BlockError: If the file vanished or broke after it was verified.
         """
         rows, cols = self._checked("rows", rows), self._checked("cols", cols)
-        if self.path is None or self.which is None or self.sha256 is None:
+        if self.path is None:
             pixels[:], observations[:] = self.fill_value, 0
             return
+        if self.which is None or self.sha256 is None:
+            raise BlockError(self._unreadable("it vanished when it had just been written"))
         shape = (len(self.bands) + 1, self.block.size, self.block.size)
         file = _tiff.File(path=self.path, which=self.which, sha256=self.sha256, shape=shape)
         counts = np.empty(observations.shape, np.uint16)
         try:
             _tiff.read_into(file, [*pixels, counts], rows, cols)
         except (OSError, DamagedError) as error:
-            raise BlockError(
-                f"{self.path} could not be read ({error}). If something else cleans the cache "
-                "folder, stop it; run again to fetch the block again."
-            ) from error
+            raise BlockError(self._unreadable(error)) from error
         # Rarely so, and NumPy looks five times as fast as it clamps.
         if counts.max() > 255:
             np.minimum(counts, 255, out=counts)
         observations[:] = counts
+
+    def _unreadable(self, why: object) -> str:
+        return (
+            f"{self.path} could not be read ({why}). If something else cleans the cache folder, "
+            "stop it; run again to fetch the block again."
+        )
 
     def _checked(self, argument: str, window: slice | None) -> slice:
         size = self.block.size

@@ -10,7 +10,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind, some
-from thor_geo.runs._maps import MapsExpected, check_map
+from thor_geo.runs._maps import MapsExpected, check_maps
 from thor_geo.runs._rows import Rows, RowsExpected, check_rows
 from thor_geo.runs._words import counted
 from thor_geo.writers.grid import ARRAY
@@ -137,6 +137,7 @@ def _look(
         fault("marker", path, f"names other files than the run writes: {some(other)}")
         return checked
     rows: Rows | None = None
+    maps: list[str] = []
     for file, what in files.items():
         output = marker.outputs[file.relative_to(run.path).as_posix()]
         problem = _content_problem(file, output.size, output.sha256)
@@ -146,10 +147,12 @@ def _look(
             rows, found = check_rows(file, plan, shard, expected.rows)
             for kind, reason in found:
                 fault(kind, file, reason)
-        elif expected.maps is not None:
-            without = {*marker.empty_tiles, *marker.failed_tiles}
-            for kind, reason in check_map(expected.maps, plan, shard, without, what):
-                fault(kind, file, reason)
+        else:
+            maps.append(what)
+    if expected.maps is not None and maps:
+        without = {*marker.empty_tiles, *marker.failed_tiles}
+        for name, kind, reason in check_maps(expected.maps, plan, shard, without, maps):
+            fault(kind, expected.maps.file_of(shard, name), reason)
     if rows is not None:
         for reason in _disagreements(marker, rows, plan, shard):
             fault("marker", path, reason)

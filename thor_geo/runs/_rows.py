@@ -17,7 +17,7 @@ from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Kind, some
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers.pooled import pooled_schema, window_name
-from thor_geo.writers.quantise import NODATA
+from thor_geo.writers.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.writers.shard import Dtype
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Degrees, 0.1 mm on the ground: versions of PROJ differ in the last bits.
 SAME_PLACE = 1e-9
+#: How codes show that a scale is theirs.
+OWN_SCALE = "the largest code must be 127 or -127; 0 where the scale is 0"
 _STATUSES = frozenset({"ok", "empty", "failed"})
 
 
@@ -232,14 +234,16 @@ def _values(table: pa.Table) -> Iterator[tuple[Kind, str]]:
     if (~ok & ~null).any():
         yield "values", f"{int((~ok & ~null).sum())} tiles are not ok and have an embedding"
     flat = vectors.drop_null().flatten()
+    coded = "scale" in table.column_names
+    # Nulls among floats become NaN by themselves; among integers they would make floats of all.
+    flat = flat.fill_null(NODATA) if coded else flat
     numbers = flat.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
-    whole = numbers != NODATA if numbers.dtype == np.int8 else np.isfinite(numbers)
-    bad = int((~whole).any(axis=1).sum()) + (flat.null_count > 0)
-    if bad:
-        what = NODATA if numbers.dtype == np.int8 else "NaN or infinity"
-        yield "values", f"{bad} embeddings hold {what}"
-    if "scale" in table.column_names:
-        yield from _scales(table["scale"].combine_chunks(), null)
+    whole = (numbers != NODATA if coded else np.isfinite(numbers)).all(axis=1)
+    if not whole.all():
+        what = NODATA if coded else "NaN, infinity"
+        yield "values", f"{int((~whole).sum())} embeddings hold {what} or null"
+    if coded:
+        yield from _scales(table["scale"].combine_chunks(), null, numbers, whole)
     for column in ("valid_fraction", "observations_mean", "n_scenes", "source_ids"):
         absent = table[column].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if not np.array_equal(absent, failed):
@@ -256,11 +260,28 @@ def _values(table: pa.Table) -> Iterator[tuple[Kind, str]]:
         yield "values", "`n_scenes` is not the number of `source_ids`"
 
 
-def _scales(scales: pa.Array, null: npt.NDArray[np.bool_]) -> Iterator[tuple[Kind, str]]:
-    """Check that every int8 vector has a scale, and no other row."""
+def _scales(
+    scales: pa.Array,
+    null: npt.NDArray[np.bool_],
+    codes: npt.NDArray[np.int8],
+    whole: npt.NDArray[np.bool_],
+) -> Iterator[tuple[Kind, str]]:
+    """Check that every int8 vector has a scale which can be its own, and no other row has any.
+
+    Args:
+        scales: The column.
+        null: Which rows have no vector.
+        codes: (n, D), the vectors of the others.
+        whole: (n,), which of them have no hole.
+    """
+    numbers = scales.drop_null().to_numpy(zero_copy_only=False)
+    good = is_scale(numbers)
+    if not good.all():
+        yield "values", f"{int((~good).sum())} scales are negative, NaN or too large"
     if not np.array_equal(scales.is_null().to_numpy(zero_copy_only=False), null):
         yield "values", "`scale` is null elsewhere than `embedding`"
-    numbers = scales.drop_null().to_numpy(zero_copy_only=False)
-    wrong = int((~(np.isfinite(numbers) & (numbers >= 0))).sum())
+        return
+    largest = np.abs(codes.astype(np.int16)).max(axis=1)
+    wrong = int((whole & good & ~is_scale_of(largest, numbers)).sum())
     if wrong:
-        yield "values", f"{wrong} scales are negative, NaN or infinity"
+        yield "values", f"{wrong} embeddings are not of their scales ({OWN_SCALE})"

@@ -242,4 +242,10 @@ def str_of(path: Path, found: Findings) -> str:
             "  other damage to shards: delete their markers (markers/<shard>.json), then run the "
             "same `thor-geo predict` command"
         )
+    if any(fault.kind == "grid" for fault in found.faults):
+        lines.append(
+            "  damage to what the Zarr store says of itself (grid.zarr/**/zarr.json, coordinates): "
+            "restore these files from a copy, or delete grid.zarr and run the same `thor-geo "
+            "predict` command, which makes the store and all shards again"
+        )
     return "\n".join([f"{path}: {head}. {tiles}", *lines])

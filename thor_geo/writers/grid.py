@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -96,6 +97,9 @@ class GridStore:
 
         Returns:
             The shard's files: its embeddings; and their scales, of int8.
+
+        Raises:
+            OSError: If the store's metadata cannot be read, or a file cannot be written.
         """
         if self._dtype != "int8":
             return (self._put(shard, ARRAY, values),)
@@ -151,15 +155,9 @@ class GridStore:
                 zone.name,
                 attributes={"Conventions": "CF-1.11", "thor_geo": metadata, **geometry},
             )
-            chunk = chunk_side(zone.shard_side)
             group.create_array(
                 ARRAY,
-                shape=(self._bands, *zone.shape),
-                dtype=self._dtype,
-                chunks=(self._bands, chunk, chunk),
-                shards=(self._bands, zone.shard_side, zone.shard_side),
-                compressors=compressors(self._dtype),
-                fill_value=fill_value(self._dtype),
+                **layout(zone, ARRAY, self._bands, self._dtype),
                 dimension_names=("band", "y", "x"),
                 attributes={
                     "long_name": "THOR embedding",
@@ -194,11 +192,7 @@ class GridStore:
     def _build_scale(self, group: Any, zone: ZoneGrid) -> None:
         group.create_array(
             SCALE,
-            shape=zone.tiles,
-            dtype="float32",
-            chunks=(zone.shard_tiles, zone.shard_tiles),
-            compressors=None,  # some hundred bytes
-            fill_value=np.nan,
+            **layout(zone, SCALE, self._bands, self._dtype),
             dimension_names=("y_tile", "x_tile"),
             attributes={"long_name": "what embeddings are multiplied by"},
         )
@@ -206,35 +200,26 @@ class GridStore:
     def _compare(self) -> None:
         import zarr
 
-        for zone in self.zones.values():
-            chunk = chunk_side(zone.shard_side)
-            expected = {
-                "shape": (self._bands, *zone.shape),
-                "shards": (self._bands, zone.shard_side, zone.shard_side),
-                "chunks": (self._bands, chunk, chunk),
-                "dtype": np.dtype(self._dtype),
-                "bounds": list(zone.bounds),
-            }
+        way_out = "Choose another output.dir, or remove the store to write it anew."
+        for zone, name in product(self.zones.values(), arrays_of(self._dtype)):
+            path = f"{zone.name}/{name}"
+            wanted = layout(zone, name, self._bands, self._dtype)
             try:
-                array = zarr.open_array(str(self.path), path=f"{zone.name}/{ARRAY}", mode="r")
-            except (OSError, ValueError, KeyError) as error:
+                array = zarr.open_array(str(self.path), path=path, mode="r")
+                found = differences(array, wanted)
+            except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
                 raise RunDirectoryError(
-                    f"`{self.path}` cannot be opened as this run's grid store ({error}). Choose "
-                    "another output.dir, or remove the store to write it anew."
+                    f"`{self.path}`: {path} cannot be opened as this run's grid store ({error}). "
+                    f"{way_out}"
                 ) from error
-            found = {
-                "shape": array.shape,
-                "shards": array.shards,
-                "chunks": array.chunks,
-                "dtype": array.dtype,
-                "bounds": array.attrs.get("spatial:bbox"),
-            }
-            for key, value in expected.items():
-                if found[key] != value:
-                    raise RunDirectoryError(
-                        f"`{self.path}/{zone.name}`: {key} is {found[key]} there and {value} in "
-                        "this run. Choose another output.dir."
-                    )
+            bounds = array.attrs.get("spatial:bbox")
+            if name == ARRAY and bounds != list(zone.bounds):
+                found.append(("bounds", str(bounds), str(list(zone.bounds))))
+            for key, there, here in found:
+                raise RunDirectoryError(
+                    f"`{self.path}/{path}`: {key} is {there} there and {here} in this run. "
+                    f"{way_out}"
+                )
 
 
 def file_of(zone: ZoneGrid, shard: Shard, name: str) -> PurePosixPath:
@@ -250,17 +235,84 @@ def file_of(zone: ZoneGrid, shard: Shard, name: str) -> PurePosixPath:
     return PurePosixPath(zone.name, name, "c", *band, row, col)
 
 
-def compressors(dtype: Dtype) -> tuple[Any, ...]:
-    """Return the codecs of the embeddings' chunks: compression, and a checksum around it.
-
-    Blosc trusts what it unpacks: of damaged bytes it makes other numbers, or ends the process. With
-    the checksum, every reader is told instead.
+def arrays_of(dtype: Dtype) -> tuple[str, ...]:
+    """Return the arrays that have a file for each shard: embeddings; and scales, of int8.
 
     Args:
         dtype: Of the embeddings.
     """
+    return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
+
+
+def layout(zone: ZoneGrid, name: str, bands: int, dtype: Dtype) -> dict[str, Any]:
+    """Return what decides how an array's files are written and read, as zarr's arguments.
+
+    Args:
+        zone: The zone.
+        name: `ARRAY` or `SCALE`.
+        bands: D', the length of an embedding.
+        dtype: Of the embeddings.
+    """
+    if name == SCALE:
+        k = zone.shard_tiles
+        of_kind: dict[str, Any] = {"shape": zone.tiles, "chunks": (k, k), "shards": None}
+        return of_kind | {
+            "dtype": "float32",
+            "fill_value": np.nan,
+            "compressors": compressors(dtype, name),
+        }
+    chunk = chunk_side(zone.shard_side)
+    return {
+        "shape": (bands, *zone.shape),
+        "chunks": (bands, chunk, chunk),
+        "shards": (bands, zone.shard_side, zone.shard_side),
+        "dtype": dtype,
+        "fill_value": fill_value(dtype),
+        "compressors": compressors(dtype, name),
+    }
+
+
+def differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return how an array differs from a `layout`: what, as it is, as it should be.
+
+    Args:
+        array: The zarr array.
+        wanted: Its layout.
+    """
+    kind = np.dtype(wanted["dtype"])
+    pairs = {
+        "shape": (array.shape, wanted["shape"]),
+        "shards": (array.shards, wanted["shards"]),
+        "chunks": (array.chunks, wanted["chunks"]),
+        "dtype": (array.dtype, kind),
+        # As texts, NaN equals itself.
+        "fill value": (array.fill_value, kind.type(wanted["fill_value"])),
+        "codecs": tuple(
+            ", ".join(f"{one['name']}{one.get('configuration', '')}" for one in codecs)
+            for codecs in (
+                [codec.to_dict() for codec in (*array.filters, *array.compressors)],
+                [codec.to_dict() for codec in wanted["compressors"]],
+            )
+        ),
+    }
+    texts = [(key, str(found), str(value)) for key, (found, value) in pairs.items()]
+    return [(key, found or "none", value) for key, found, value in texts if found != value]
+
+
+def compressors(dtype: Dtype, name: str = ARRAY) -> tuple[Any, ...]:
+    """Return the codecs of an array's chunks: compression, and a checksum around it.
+
+    Blosc trusts what it unpacks: of damaged bytes it makes other numbers, or ends the process. With
+    the checksum, every reader is told instead. Scales, some hundred bytes, are not compressed.
+
+    Args:
+        dtype: Of the embeddings.
+        name: `ARRAY` or `SCALE`.
+    """
     from zarr.codecs import BloscCodec, Crc32cCodec
 
+    if name == SCALE:
+        return (Crc32cCodec(),)
     blosc = BloscCodec(
         cname="zstd", clevel=_ZSTD_LEVEL, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import Bounds, zone_name
 from thor_geo.plan import Plan, Shard, Shards
-from thor_geo.writers.grid import ARRAY, SCALE
+from thor_geo.writers.grid import ARRAY, SCALE, file_of
+from thor_geo.writers.layout import zone_grids
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
@@ -147,6 +150,22 @@ def read_pictures(
     return pictures, colours
 
 
+@contextmanager
+def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
+    """Give a shard's file to be read; an error then names it, and what to do."""
+    try:
+        yield path
+    except MemoryError:  # which is no damage
+        raise
+    except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RunDirectoryError(
+            f"`{path}` cannot be read ({reason}). Delete `{run.marker_of(shard)}`, then run the "
+            "same `thor-geo predict` command, which makes the shard again; `thor-geo validate "
+            f"{run.path}` looks for more of this."
+        ) from error
+
+
 class _Pooled:
     """Embeddings from the pooled files: one pixel per tile."""
 
@@ -158,7 +177,8 @@ class _Pooled:
         import pyarrow.parquet as pq
 
         # Only int8 has scales; a column that is not there is left out.
-        table = pq.ParquetFile(self._run.pooled_of(shard)).read(columns=["embedding", "scale"])
+        with _readable(self._run, shard, self._run.pooled_of(shard)) as path:
+            table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
         column = table["embedding"].combine_chunks()
         out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
         valid = column.is_valid().to_numpy(zero_copy_only=False)
@@ -183,27 +203,38 @@ class _Pooled:
 class _Grid:
     """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        self._path, self._plan = path, plan
+    def __init__(self, run: RunDirectory, plan: Plan) -> None:
+        self._run, self._plan = run, plan
+        # For the places of shards, which do not depend on how many cells a tile has.
+        self._zones = zone_grids(plan, (1, 1))
 
     def _open(self, epsg: int) -> tuple[Any, Any]:
         """Return the zone's embeddings and, of int8, their scales."""
         import zarr
 
-        zone = zarr.open_group(str(self._path), path=zone_name(epsg), mode="r")
+        zone = zarr.open_group(str(self._run.grid), path=zone_name(epsg), mode="r")
         return zone[ARRAY], zone.get(SCALE)
 
-    def _read(self, arrays: tuple[Any, Any], rows: slice, cols: slice) -> npt.NDArray[np.float32]:
-        """Return the embeddings of some cells, (rows, columns, D), NaN where there are none."""
+    def _read(
+        self, shard: Shard, arrays: tuple[Any, Any], rows: slice, cols: slice
+    ) -> npt.NDArray[np.float32]:
+        """Return the embeddings of a shard's cells, (rows, columns, D), NaN where it has none."""
         array, scales = arrays
-        values: npt.NDArray[np.float32] = array[:, rows, cols].astype(np.float32)
+        values: npt.NDArray[np.float32]
+        with self._file(shard, ARRAY):
+            values = array[:, rows, cols].astype(np.float32)
         if scales is not None:
             cells = array.shape[1] // scales.shape[0]
             tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
             spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
-            scale = scales[spans[0], spans[1]]
+            with self._file(shard, SCALE):
+                scale = scales[spans[0], spans[1]]
             values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
         return np.moveaxis(values, 0, -1)
+
+    def _file(self, shard: Shard, name: str) -> AbstractContextManager[Path]:
+        place = file_of(self._zones[shard.epsg], shard, name)
+        return _readable(self._run, shard, self._run.grid / place)
 
     def _window(self, array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
         """Return first row, end, first column, end of bounds in metres."""
@@ -220,7 +251,7 @@ class _Grid:
         """Return (cells, D) of every third cell a side, NaN where there is none."""
         arrays = self._open(shard.epsg)
         top, bottom, left, right = self._window(arrays[0], shard.square.bounds)
-        values = self._read(arrays, slice(top, bottom, 3), slice(left, right, 3))
+        values = self._read(shard, arrays, slice(top, bottom, 3), slice(left, right, 3))
         return values.reshape(-1, values.shape[-1])
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
@@ -238,6 +269,7 @@ class _Grid:
             if r.start == r.stop or s.start == s.stop:
                 continue
             values = self._read(
+                shard,
                 arrays,
                 slice(int(rows[r][0]), int(rows[r][-1]) + 1, step),
                 slice(int(cols[s][0]), int(cols[s][-1]) + 1, step),
@@ -258,7 +290,7 @@ def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
         if first is not None:
             size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
         grid = size * len(plan.shards) <= _MAX_GRID_BYTES
-    return _Grid(run.grid, plan) if grid else _Pooled(run, plan)
+    return _Grid(run, plan) if grid else _Pooled(run, plan)
 
 
 def _fit(source: _Grid | _Pooled, plan: Plan) -> Colours | None:

@@ -18,6 +18,8 @@ from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, create_once, sync
 from thor_geo.writers.fingerprint import JSON, differences, fingerprint, plain
+from thor_geo.writers.grid import arrays_of, file_of
+from thor_geo.writers.layout import ZoneGrid, zone_grids
 from thor_geo.writers.markers import Marker
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class RunDirectory:
         """
         self.path = Path(path).expanduser()
         self._fingerprint: str | None = None
+        self._prepared: tuple[Mapping[str, Any], Plan] | None = None
 
     @property
     def run_json(self) -> Path:
@@ -158,6 +161,7 @@ class RunDirectory:
         if not created:
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
+        self._prepared = settings, plan
         if with_plan:
             self.keep(plan)
         with self.explained("its folders"):
@@ -280,13 +284,17 @@ class RunDirectory:
     def vouches(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
         """Return whether a marker says that its shard needs no more work.
 
-        It does not if it is another run's or shard's, if tiles failed, or if an output is missing
-        or has another size.
+        It does not if it is another run's or shard's, if tiles failed, if it names other files
+        than the run writes, or if one of them is missing or has another size.
 
         Args:
             marker: What the shard's marker holds.
             shard: A shard of this run's plan.
             verify: Also compare the outputs' sha256.
+
+        Raises:
+            RunDirectoryError: If the run is not prepared, and run.json or plan.parquet cannot be
+                read.
         """
         if self._fingerprint is None and not self.run_json.exists():
             return False
@@ -295,11 +303,37 @@ class RunDirectory:
             and marker.shard_id == shard.id
             and marker.tiles == len(shard)
             and marker.fingerprint == self.fingerprint
+            and marker.outputs.keys() == self._outputs_of(shard)
             and all(
                 output.matches(self.path / name, verify=verify)
                 for name, output in marker.outputs.items()
             )
         )
+
+    def _outputs_of(self, shard: Shard) -> set[str]:
+        """Return the names of a shard's files, relative to the directory."""
+        pooled, arrays, zones = self._writes
+        names = {self.pooled_of(shard).relative_to(self.path).as_posix()} if pooled else set()
+        return names | {
+            (self.grid.name / file_of(zones[shard.epsg], shard, name)).as_posix() for name in arrays
+        }
+
+    @cached_property
+    def _writes(self) -> tuple[bool, tuple[str, ...], dict[int, ZoneGrid]]:
+        """Whether the run writes vectors, which arrays, and where shards lie in them."""
+        settings, plan = self._prepared or (self.document()["settings"], self.plan())
+        output: Any = settings.get("output")
+        try:
+            pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
+        except (KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"`{self.run_json}` does not say what the run writes (settings.output is "
+                f"{output!r}). Restore it, or choose another output.dir."
+            ) from error
+        if not grid:
+            return pooled, (), {}
+        # The places of shards do not depend on how many cells a tile has.
+        return pooled, arrays_of(dtype), zone_grids(plan, (1, 1))
 
     def marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all of some shards have a marker; stops at the first that has none."""

@@ -168,13 +168,17 @@ class ShardResult:
 
 
 def _array(value: Any) -> npt.NDArray[Any]:
-    """Return a tensor of any device and floating dtype as an array (NumPy has no bfloat16)."""
+    """Return a tensor of any device and dtype as an array, shorter floats as float32."""
     import torch
 
     if not isinstance(value, torch.Tensor):
         return np.asarray(value)
     value = value.detach()
-    array: npt.NDArray[Any] = (value.float() if value.is_floating_point() else value).cpu().numpy()
+    # NumPy has no bfloat16. float64 stays: made float32 here, what is too large for it would be
+    # infinity, and the tile's error would not say why.
+    if value.is_floating_point() and value.dtype != torch.float64:
+        value = value.float()
+    array: npt.NDArray[Any] = value.cpu().numpy()
     return array
 
 
@@ -197,8 +201,8 @@ def _why_not_finite(
 ) -> str:
     if all(value is None or np.isfinite(value[k]).all() for value in values):
         largest = max(float(np.abs(value[k]).max()) for value in values if value is not None)
-        return (
-            f"the embedding does not fit {dtype} (largest value {largest:.4g}): "
-            "use output.dtype=float32"
-        )
+        remedy = "use output.dtype=float32"
+        if largest > float(np.finfo(np.float32).max):
+            remedy = "no output.dtype holds it, look at the model's weights and its input"
+        return f"the embedding does not fit {dtype} (largest value {largest:.4g}): {remedy}"
     return "the embedding holds NaN or infinity: try trainer.precision=32-true"

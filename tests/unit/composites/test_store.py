@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import pickle
 import threading
@@ -211,10 +213,11 @@ def test_what_was_verified_is_not_read_again(
     put(store, block)
     assert store.get(block) is not None
 
-    def forbidden(path: Path) -> str:
-        raise AssertionError(f"{path} was read a second time")
+    def forbidden(what: object) -> str:
+        raise AssertionError(f"{what} was read a second time")
 
     monkeypatch.setattr(store_module, "_sha256", forbidden)
+    monkeypatch.setattr(_tiff, "_directory", forbidden)
     assert store.get(block) is not None
 
 
@@ -270,6 +273,50 @@ def test_a_file_that_vanishes_fails_its_block_alone(
     path_of(stored).unlink()
     with pytest.raises(BlockError, match="could not be read"):
         stored.read()
+
+
+def test_a_file_that_vanishes_as_soon_as_it_is_written_is_no_block_without_scenes(
+    store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_tiff, "identity", lambda path: None)
+        stored = put(store, block)
+    with pytest.raises(BlockError, match="vanished"):
+        stored.read()
+
+
+def test_the_environment_does_not_change_how_blocks_are_written(
+    store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = path_of(put(store, block)).read_bytes()
+    monkeypatch.setenv("GDAL_TIFF_ENDIANNESS", "BIG")
+    assert path_of(put(store, block)).read_bytes() == expected
+
+
+def test_a_whole_file_that_cannot_be_read_as_a_block_is_fetched_again(
+    store: BlockStore, block: Block, put: Put, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = path_of(put(store, block))
+    with rasterio.open(path) as file:
+        pixels, profile = file.read(), {**file.profile, "compress": "deflate"}
+    path.unlink()  # GDAL would keep the packing of a file that is there
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(pixels)
+    sidecar = _records.read_record(path.with_suffix(".json"))
+    assert sidecar is not None
+    content = path.read_bytes()
+    sidecar["file"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    _records.write_record(path.with_suffix(".json"), sidecar)
+    with caplog.at_level(logging.WARNING):
+        assert store.get(block) is None
+    assert f"{path}: it is whole, but not as this release writes blocks" in caplog.text
+    assert not path.exists()
+    assert not path.with_suffix(".json").exists()
+    assert not store.has(block)
+    put(store, block)
+    stored = store.get(block)
+    assert stored is not None
+    np.testing.assert_array_equal(stored.read()[0], pixels[:2])
 
 
 def test_a_forked_child_reads_what_its_parent_has_read(
@@ -337,11 +384,16 @@ def test_a_cache_folder_that_is_a_file_is_named_before_work_starts(store: BlockS
         store.prepare()
 
 
-def test_pixels_of_another_shape_are_refused(store: BlockStore, block: Block, scene: Scene) -> None:
-    with pytest.raises(ConfigError, match="planes"):
-        store.put(
-            block,
-            Pinned(scenes=(scene,), block_key="ab" * 32),
-            np.zeros((3, 64, 63), np.uint16),
-            FetchStats(),
-        )
+@pytest.mark.parametrize(
+    ("planes", "problem"),
+    [
+        (np.zeros((3, 64, 63), np.uint16), r"not the shape \(3, 64, 64\)"),
+        (np.zeros((3, 64, 64), np.int32), "int32.*stored as uint16"),
+    ],
+)
+def test_pixels_of_another_shape_or_type_are_refused(
+    store: BlockStore, block: Block, scene: Scene, planes: Any, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        store.put(block, Pinned(scenes=(scene,), block_key="ab" * 32), planes, FetchStats())
+    assert not list(store.root.rglob("*.tif"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,45 @@ def test_another_image_is_refused_before_its_pixels_are_read(
     write(tmp_path / "a.tif", **changes)
     with pytest.raises(DamagedError, match=problem):
         read(tmp_path / "a.tif")
+
+
+def entry_of(raw: bytearray, tag: int) -> int:
+    """Return where a tag's entry with one 16-bit value begins."""
+    return raw.index(struct.pack("<HHI", tag, 3, 1))
+
+
+def test_a_tile_side_that_tiff_does_not_allow_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", 40, **PACKINGS["zstd"])
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    for tag in (322, 323):
+        at = entry_of(raw, tag) + 8
+        assert raw[at : at + 2] == struct.pack("<H", 48)
+        raw[at : at + 2] = struct.pack("<H", 40)
+    (tmp_path / "a.tif").write_bytes(raw)
+    with pytest.raises(DamagedError, match="its tiles are 40 x 40 px"):
+        read(tmp_path / "a.tif", 40, slice(0, 40), slice(0, 40))
+
+
+def test_a_tag_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif")
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    at = entry_of(raw, 256)
+    raw[at : at + 2] = struct.pack("<H", 255)
+    (tmp_path / "a.tif").write_bytes(raw)
+    with pytest.raises(DamagedError, match="it has no tag 256"):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("rows", [WHOLE, slice(0, 5)], ids=["whole tiles", "a part"])
+def test_every_plane_is_read_or_none(tmp_path: Path, rows: slice) -> None:
+    write(tmp_path / "a.tif")
+    which = _tiff.identity(tmp_path / "a.tif")
+    assert which is not None
+    file = _tiff.File(path=tmp_path / "a.tif", which=which, sha256="", shape=(PLANES, 64, 64))
+    few = np.full((PLANES - 1, rows.stop, 64), 7, np.uint16)
+    with pytest.raises(ValueError, match=r"`planes` are 2 arrays, .*a\.tif has 3 planes"):
+        _tiff.read_into(file, list(few), rows, WHOLE)
+    assert (few == 7).all()
 
 
 def test_missing_tiles_are_no_zeros(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,23 @@ def test_a_damaged_shard_is_told_with_the_remedy(
         marker = Marker.read(run.marker_of(plan.shards[0]))
         assert marker is not None
         assert run.vouches(marker, plan.shards[0]) is delete
+
+
+def test_a_damaged_store_is_told_with_the_remedy_which_works(
+    tmp_path: Path, plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", plan).run
+    edit_json(
+        run.grid / "utm33n" / "embeddings" / "zarr.json", lambda about: about.update(fill_value=0.0)
+    )
+    assert command(["validate", str(run.path), "--workers", "1"]) == 1
+    out = capfd.readouterr().out
+    assert "delete grid.zarr and run the same `thor-geo predict` command" in out
+    assert "delete their markers" not in out
+    shutil.rmtree(run.grid)
+    write_run(run.path, plan)
+    assert command(["validate", str(run.path), "--workers", "1"]) == 0
+    assert "delete grid.zarr" not in capfd.readouterr().out
 
 
 def test_failed_tiles_alone_give_exit_code_3(

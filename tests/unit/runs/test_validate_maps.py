@@ -13,6 +13,8 @@ from damage import SHARD, damage_of, edit_json, truncate, vouch
 from synthetic_run import CELLS, DIMENSION
 
 from thor_geo.plan import Plan
+from thor_geo.runs._maps import open_maps
+from thor_geo.runs._opened import open_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore
 
@@ -75,6 +77,35 @@ STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "run": ("", lambda m: m["attributes"].update(thor_geo='{"fingerprint": ""}'), "another run"),
     "wkt": ("spatial_ref", lambda m: m["attributes"].update(crs_wkt="x"), "crs_wkt"),
     "affine": ("spatial_ref", lambda m: m["attributes"].update(GeoTransform="0 1"), "GeoTransform"),
+    "codecs": (
+        "embeddings",
+        lambda m: m["codecs"][0]["configuration"]["codecs"].pop(),
+        "codecs is blosc",
+    ),
+    # Not read: 800 MB, and minutes of a bar that stands still.
+    "a long coordinate": (
+        "band",
+        lambda m: (
+            m.update(shape=[10**8]),
+            m["chunk_grid"]["configuration"].update(chunk_shape=[10**8]),
+        ),
+        "is int64 of shape (100000000,)",
+    ),
+    "a large chunk of a coordinate": (
+        "x",
+        lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**8]),
+        "in chunks of (100000000,)",
+    ),
+    "a large shard": (
+        "embeddings",
+        lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[5, 2 * 10**7, 2 * 10**7]),
+        "no shard of 2 x 2 tiles has the shape [5, 20000000, 20000000]",
+    ),
+    "many bands": (
+        "embeddings",
+        lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**9, 12, 12]),
+        "no shard of 2 x 2 tiles has the shape [1000000000, 12, 12]",
+    ),
     "nonsense": ("embeddings", lambda m: m.clear(), "cannot be opened"),
 }
 
@@ -86,6 +117,79 @@ def test_the_store_lies_where_the_plan_says(run: RunDirectory, name: str) -> Non
     found = [fault for fault in damage_of(run) if fault.kind == "grid"]
     assert found
     assert reason in found[0].reason
+
+
+REPEATED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no array": (lambda r: r.pop("utm33n/embeddings"), "lacks utm33n/embeddings"),
+    "no coordinate": (lambda r: r.pop("utm32n/y"), "lacks utm32n/y"),
+    "no zone": (lambda r: r.pop("utm33n"), "lacks utm33n"),
+    "nothing": (lambda r: r.clear(), "lacks utm32n, utm32n/embeddings and 10 more"),
+    "dtype": (
+        lambda r: r["utm33n/embeddings"].update(data_type="float64"),
+        "zarr.json says of utm33n/embeddings",
+    ),
+    "fill": (
+        lambda r: r["utm32n/embeddings"].update(fill_value=0.0),
+        "zarr.json says of utm32n/embeddings",
+    ),
+    "bands": (
+        lambda r: r["utm32n/embeddings"]["shape"].__setitem__(0, 7),
+        "zarr.json says of utm32n/embeddings",
+    ),
+    "a coordinate": (
+        lambda r: r["utm32n/x"]["attributes"].update(units="feet"),
+        "zarr.json says of utm32n/x",
+    ),
+    "a zone": (
+        lambda r: r["utm33n"]["attributes"].update({"proj:code": "EPSG:3857"}),
+        "zarr.json says of utm33n",
+    ),
+    "nonsense": (lambda r: r.update({"utm33n/y": 3}), "zarr.json says of utm33n/y"),
+    "another zone": (
+        lambda r: r.update({"utm31n/embeddings": r["utm32n/embeddings"]}),
+        "has utm31n/embeddings, of no zone of the plan",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_the_root_repeats_what_zones_and_arrays_say(run: RunDirectory, name: str) -> None:
+    damage, reason = REPEATED[name]
+    edit_json(
+        run.grid / "zarr.json", lambda root: damage(root["consolidated_metadata"]["metadata"])
+    )
+    (fault,) = damage_of(run)  # and none of the shards: their own metadata are right
+    assert (fault.kind, fault.file) == ("grid", "grid.zarr/zarr.json")
+    assert reason in fault.reason
+
+
+@pytest.mark.parametrize("zone", ["utm32n", "utm33n"])
+def test_a_zone_that_is_wrong_makes_no_other_wrong(
+    run: RunDirectory, plan: Plan, zone: str
+) -> None:
+    def more_bands(about: dict[str, Any]) -> None:
+        about["shape"][0] = 7
+
+    edit_json(run.grid / zone / "embeddings" / "zarr.json", more_bands)
+    edit_json(
+        run.grid / "zarr.json",
+        lambda root: more_bands(root["consolidated_metadata"]["metadata"][f"{zone}/embeddings"]),
+    )
+    opened = open_run(run.path)
+    maps, (fault,) = open_maps(run.grid, plan, "float32", opened.fingerprint)
+    assert fault.file == f"grid.zarr/{zone}/embeddings"
+    assert maps is not None
+    assert [of.name for of in maps.zones.values()] == [{"utm32n": "utm33n"}.get(zone, "utm32n")]
+    assert maps.cells == CELLS
+
+
+def test_zones_agree_how_long_an_embedding_is(run: RunDirectory, plan: Plan) -> None:
+    other = GridStore(run.path / "other.zarr", plan, (7, CELLS, CELLS))
+    other.create(run.metadata)
+    shutil.rmtree(run.grid / "utm33n")
+    (other.path / "utm33n").rename(run.grid / "utm33n")
+    found = [fault.reason for fault in damage_of(run) if fault.file.endswith("33n/embeddings")]
+    assert found == ["has 7 bands and 6 cells of a tile's side, most zones have 5 and 6"]
 
 
 def test_wrong_coordinates_and_a_missing_store_are_faults(run: RunDirectory) -> None:

@@ -16,7 +16,7 @@ from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 
 
-def vectors(table: pa.Table, row: int, value: list[float] | None) -> pa.Table:
+def vectors(table: pa.Table, row: int, value: list[float | None] | None) -> pa.Table:
     return with_row(table, "embedding", row, value)
 
 
@@ -81,6 +81,11 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str, str]] = {
     ),
     "NaN": (lambda t: vectors(t, 0, [float("nan")] * DIMENSION), "values", "NaN"),
     "infinity": (lambda t: vectors(t, 0, [float("inf")] * DIMENSION), "values", "infinity"),
+    "a hole": (
+        lambda t: vectors(t, 0, [None, *[1.0] * (DIMENSION - 1)]),
+        "values",
+        "1 embeddings hold NaN, infinity or null",
+    ),
     "no vector": (lambda t: vectors(t, 0, None), "values", "have no embedding"),
     "a vector where it failed": (
         lambda t: vectors(t, 1, [0.0] * DIMENSION),

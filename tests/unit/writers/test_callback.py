@@ -25,6 +25,7 @@ from thor_geo.errors import ConfigError, RunDirectoryError, ThorGeoError
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory, RunWriter, TileProgressBar, session
 from thor_geo.writers.markers import Marker
+from thor_geo.writers.shard import Dtype
 
 
 def outputs(run: RunDirectory) -> dict[str, str]:
@@ -202,6 +203,21 @@ def test_a_vector_that_is_not_finite_fails_its_tile_alone(tmp_path: Path, plan: 
     # The synthetic northings of about 6650 km fit float16.
     assert "does not fit float16" in errors.pop(plan.tile(shard.start + 1).id)
     assert not errors
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_a_value_that_no_output_holds_is_told_so(tmp_path: Path, plan: Plan, dtype: Dtype) -> None:
+    writer, trainer, model = opened(tmp_path / "run", plan, dtype=dtype, grid=False)
+    shard = plan.shards[0]
+    for prediction, batch in batches(plan, shard):
+        prediction["pooled"] = prediction["pooled"].double()
+        prediction["pooled"][prediction["tile"] == shard.start, 0] = 1e39
+        writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
+    writer.on_exception(trainer, model, KeyboardInterrupt())
+    (line,) = writer.run.failures_of(shard).read_text().splitlines()
+    error = json.loads(line)["error"]
+    assert f"does not fit {dtype} (largest value 1e+39): no output.dtype holds it" in error
+    assert "output.dtype=float32" not in error
 
 
 def test_batches_that_break_the_contract_are_refused(tmp_path: Path, plan: Plan) -> None:

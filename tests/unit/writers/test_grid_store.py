@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
-from thor_geo.writers.grid import GridStore
+from thor_geo.writers.grid import SCALE, GridStore, file_of
 from thor_geo.writers.layout import chunk_side
 
 SHAPE = (DIMENSION, CELLS, CELLS)
@@ -162,6 +165,66 @@ def test_a_store_of_another_layout_is_refused(tmp_path: Path, plan: Plan) -> Non
         GridStore(tmp_path / "grid.zarr", plan_of(ONE_ZONE), SHAPE).create("{}")
 
 
+STORES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "another dtype of scales": (
+        "scale",
+        lambda path: edit(path, data_type="float64"),
+        r"utm32n/scale`: dtype is float64 there and float32",
+    ),
+    "another fill value": (
+        "embeddings",
+        lambda path: edit(path, fill_value=0),
+        r"utm32n/embeddings`: fill value is 0 there and -128",
+    ),
+    "another fill value of scales": (
+        "scale",
+        lambda path: edit(path, fill_value=0.0),
+        r"utm32n/scale`: fill value is 0.0 there and nan",
+    ),
+    "no checksum": (
+        "embeddings",
+        lambda path: edit_codecs(path, lambda codecs: codecs.pop()),
+        r"utm32n/embeddings`: codecs is blosc\{.*\} there and blosc\{.*\}, crc32c in",
+    ),
+    "no checksum of scales": (
+        "scale",
+        lambda path: edit_codecs(path, lambda codecs: codecs.pop()),
+        r"utm32n/scale`: codecs is none there and crc32c in",
+    ),
+    "no scales": (
+        "scale",
+        lambda path: shutil.rmtree(path.parent),
+        r"utm32n/scale cannot be opened",
+    ),
+}
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_codecs(path: Path, change: Callable[[list[Any]], object]) -> None:
+    """Change the codecs of a chunk, those within a shard where there are shards."""
+    about = json.loads(path.read_text())
+    (first, *_) = codecs = about["codecs"]
+    change(first["configuration"]["codecs"] if first["name"] == "sharding_indexed" else codecs)
+    path.write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_whose_files_would_be_read_otherwise_is_refused(
+    tmp_path: Path, plan: Plan, name: str
+) -> None:
+    array, damage, says = STORES[name]
+    path = tmp_path / "grid.zarr"
+    GridStore(path, plan, SHAPE, "int8").create("{}")
+    damage(path / "utm32n" / array / "zarr.json")
+    with pytest.raises(RunDirectoryError, match=f"{says}.*remove the store to write it anew"):
+        GridStore(path, plan, SHAPE, "int8").create("{}")
+    shutil.rmtree(path)
+    GridStore(path, plan, SHAPE, "int8").create("{}")
+
+
 def test_overlapping_tiles_have_no_map(tmp_path: Path) -> None:
     plan = plan_of(stride=144)
     with pytest.raises(ConfigError, match=r"output\.grid.*stride=144.*output\.grid=false"):
@@ -185,6 +248,19 @@ def test_an_anchored_lattice_is_placed_by_its_anchor(tmp_path: Path) -> None:
 def test_chunks_divide_the_shard(side: int, chunk: int) -> None:
     assert chunk_side(side) == chunk
     assert side % chunk == 0
+
+
+def test_a_flipped_bit_of_a_scale_is_an_error(plan: Plan, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", plan, dtype="int8").run
+    zone = GridStore(run.grid, plan, SHAPE, "int8").zones[plan.shards[0].epsg]
+    path = run.grid / file_of(zone, plan.shards[0], SCALE)
+    for at in range(path.stat().st_size):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="checksum"):
+            open_zone(run, zone.name)["scale"].load()
+        path.write_bytes(whole)
+    open_zone(run, zone.name)["scale"].load()
 
 
 def test_a_flipped_bit_is_an_error_for_every_reader_and_no_other_value(

@@ -20,7 +20,14 @@ from thor_geo.grid import zone_name
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.pictures import _Grid, _Pooled, read_pictures
-from thor_geo.writers.quantise import DESCRIPTION, NODATA, dequantise, quantise
+from thor_geo.writers.quantise import (
+    DESCRIPTION,
+    NODATA,
+    dequantise,
+    is_scale,
+    is_scale_of,
+    quantise,
+)
 from thor_geo.writers.summary import summarise
 
 FAILED, EMPTY = 1, 2
@@ -42,7 +49,7 @@ def outputs(run: RunDirectory) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("size", [1e-35, 1e-30, 1.0, 1e30, 5e37])
 def test_a_value_comes_back_within_half_a_scale(size: float) -> None:
     values = np.random.default_rng(0).normal(scale=size, size=(50, 40)).astype(np.float32)
     codes, scale = quantise(values, axes=1)
@@ -51,6 +58,58 @@ def test_a_value_comes_back_within_half_a_scale(size: float) -> None:
     error = np.abs(dequantise(codes, scale[:, None]).astype(np.float64) - values)
     # and the rounding of the product
     assert (error <= scale[:, None] / 2 + 1e-6 * np.abs(values)).all()
+
+
+@pytest.mark.parametrize("below", range(12))
+def test_the_largest_float32_comes_back_finite(below: int) -> None:
+    largest = np.finfo(np.float32).max
+    for _ in range(below):
+        largest = np.nextafter(largest, np.float32(0))
+    values = np.array([[largest, -largest / 4, 0]], np.float32)
+    codes, scale = quantise(values, axes=1)
+    assert codes.tolist() == [[127, -32, 0]]
+    back = dequantise(codes, scale[:, None]).astype(np.float64)
+    assert (np.abs(back - values) <= scale[:, None].astype(np.float64) / 2 + 1e-6 * largest).all()
+    assert is_scale(scale).all()
+    assert is_scale_of(np.array([127]), scale).all()
+
+
+def test_the_smallest_float32_come_back_as_near_as_told() -> None:
+    smallest = np.float64(2.0**-149)
+    # Every largest magnitude that has a coarse scale, with all that a tile of it may hold.
+    for largest in (*range(1, 600), *range(127 * 120, 127 * 132), 2**24 + 1):
+        values = (np.linspace(0, largest, 50).round() * smallest).astype(np.float32)[None]
+        codes, scale = quantise(values, axes=1)
+        assert (codes >= 0).all()
+        error = np.abs(codes * scale.astype(np.float64) - values).max()
+        assert error <= max(float(scale[0]) / 2, 64 * smallest)
+        assert is_scale(scale).all()
+        assert is_scale_of(codes.max(axis=1), scale).all(), largest
+
+
+@pytest.mark.parametrize(
+    ("largest", "scale", "fits"),
+    [
+        (127, 0.5, True),
+        (126, 0.5, False),
+        (0, 0.5, False),
+        (0, 0.0, True),
+        (1, 0.0, False),
+        (127, 0.0, False),
+        (60, 1e-45, False),
+        (100, 1e-45, True),
+    ],
+)
+def test_codes_and_scales_of_different_tiles_do_not_fit(
+    largest: int, scale: float, fits: bool
+) -> None:
+    found = is_scale_of(np.array([largest], np.int16), np.array([scale], np.float32))
+    assert found.tolist() == [fits]
+
+
+def test_what_no_scale_is() -> None:
+    scales = np.array([3e38, -0.5, np.nan, np.inf, 0.0, 2.6e36], np.float32)
+    assert is_scale(scales).tolist() == [False, False, False, False, True, True]
 
 
 def test_zeros_stay_zeros_and_tiles_without_embedding_have_neither_code_nor_scale() -> None:
@@ -182,7 +241,7 @@ def test_the_picture_is_drawn_of_values_not_of_codes(plan: Plan, tmp_path: Path,
     images = [[p.embeddings for p in read_pictures(run, plan)[0]] for run in runs]
     for ours, theirs in zip(*images, strict=True):
         np.testing.assert_array_equal(ours[..., 3], theirs[..., 3])
-    sources = [_Grid(run.grid, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
+    sources = [_Grid(run, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
     for shard in plan.shards:
         ours, theirs = (source.vectors(shard) for source in sources)
         np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))

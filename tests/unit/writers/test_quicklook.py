@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from synthetic_run import CELLS, Data, Model, plan_of, write_run
 
+from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import Bounds
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory, pictures
@@ -158,6 +162,40 @@ def test_areas_of_any_shape_fit(tmp_path: Path, bbox: tuple[float, float, float,
     with Image.open(run.quicklook) as image:
         assert image.width == 1600
         assert 400 < image.height < 1800
+
+
+@pytest.mark.parametrize("damaged", ["embeddings", "scale", "pooled"])
+def test_a_damaged_file_is_named_with_the_remedy_which_works(
+    tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
+    how: dict[str, Any] = {"pooled": damaged == "pooled", "grid": damaged != "pooled"}
+    how |= {"dtype": "int8", "quicklook": True}
+    run = write_run(tmp_path / "run", plan, only=len(plan.shards) - 1, **how).run
+    shard = plan.shards[0]
+    marker = run.marker_of(shard)
+    (name,) = [name for name in json.loads(marker.read_text())["outputs"] if damaged in name]
+    at = 8  # in the first chunk
+    if damaged == "pooled":
+        group = pq.read_metadata(run.path / name).row_group(0)
+        columns = [group.column(k) for k in range(group.num_columns)]
+        (column,) = [one for one in columns if one.path_in_schema.startswith("embedding")]
+        at = column.dictionary_page_offset
+    content = bytearray((run.path / name).read_bytes())
+    content[at] ^= 0x10
+    (run.path / name).write_bytes(content)
+    capsys.readouterr()
+    # The second time there is nothing to do but the picture.
+    for _ in range(2):
+        with pytest.raises(RunDirectoryError) as caught:
+            write_run(run.path, plan, **how)
+        message = str(caught.value)
+        assert message.startswith(f"`{run.path / name}` cannot be read (")
+        assert f"Delete `{marker}`, then run the same `thor-geo predict` command" in message
+        assert f"{len(plan)} of {len(plan)}: " in capsys.readouterr().out
+    assert not run.quicklook.exists()
+    marker.unlink()
+    write_run(run.path, plan, **how)
+    assert run.quicklook.exists()
 
 
 def test_a_run_without_any_embedding_is_drawn(tmp_path: Path, plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.fingerprint import differences, fingerprint
+from thor_geo.writers.markers import Output
+from thor_geo.writers.shard import Dtype
 
 SETTINGS: dict[str, Any] = {"model": {"patch_size": 16, "bands": ["B2", "B3"]}, "data": {"a": 1.5}}
 
@@ -182,6 +185,47 @@ def test_a_shard_is_finished_only_with_marker_outputs_and_no_failures(
     assert not fresh.finished(gone)
     run.marker_of(torn).write_text('{"shard_id":')
     assert not fresh.finished(torn)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_marker_that_names_other_files_than_the_run_writes_does_not_count(
+    tmp_path: Path, plan: Plan, dtype: Dtype
+) -> None:
+    run = write_run(tmp_path / "run", plan, dtype=dtype).run
+    shard, other = plan.shards[0], plan.shards[1]
+    path = run.marker_of(shard)
+    marker = json.loads(path.read_text())
+    names = dict(marker["outputs"])
+    assert len(names) == (3 if dtype == "int8" else 2)
+    theirs = json.loads(run.marker_of(other).read_text())["outputs"]
+    wrong = [{key: names[key] for key in names if key != name} for name in names]
+    wrong += [{}, {**names, "run.json": asdict(Output.of(run.run_json))}, theirs]
+    for outputs in wrong:
+        path.write_text(json.dumps({**marker, "outputs": outputs}))
+        for directory in (run, RunDirectory(run.path)):
+            assert not directory.finished(shard), outputs.keys()
+    path.write_text(json.dumps(marker))
+    for directory in (run, RunDirectory(run.path)):
+        assert directory.finished(shard, verify=True)
+
+
+def test_a_marker_without_files_is_made_again(tmp_path: Path, plan: Plan) -> None:
+    run = write_run(tmp_path / "run", plan).run
+    path = run.marker_of(plan.shards[0])
+    before = json.loads(path.read_text())
+    path.write_text(json.dumps({**before, "outputs": {}}))
+    again = write_run(tmp_path / "run", plan)
+    assert again.todo.shards.tolist() == [0]
+    assert json.loads(path.read_text())["outputs"] == before["outputs"]
+
+
+def test_a_run_json_that_does_not_say_what_is_written_is_told(tmp_path: Path, plan: Plan) -> None:
+    run = write_run(tmp_path / "run", plan).run
+    document = json.loads(run.run_json.read_text())
+    document["settings"]["output"] = 3
+    run.run_json.write_text(json.dumps(document))
+    with pytest.raises(RunDirectoryError, match=r"run\.json.*settings\.output is 3.*Restore it"):
+        RunDirectory(run.path).finished(plan.shards[0])
 
 
 def test_a_marker_of_another_run_does_not_count(tmp_path: Path, plan: Plan) -> None:

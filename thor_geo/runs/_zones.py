@@ -1,0 +1,189 @@
+"""Checking what the Zarr store says of itself: each zone by its own files, then the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from thor_geo.jsontext import parse_json
+from thor_geo.runs._faults import some
+from thor_geo.writers.georeference import array_attributes, grid_mapping
+from thor_geo.writers.grid import (
+    ARRAY,
+    SCALE,
+    arrays_of,
+    differences,
+    layout,
+    quantised_attributes,
+)
+from thor_geo.writers.layout import ZoneGrid
+from thor_geo.writers.shard import Dtype
+
+# More than any map has. What a store says is believed up to here: arrays are made by it.
+_MOST_BANDS, _MOST_CELLS = 1 << 20, 4096
+
+_DIMENSIONS = {ARRAY: ("band", "y", "x"), SCALE: ("y_tile", "x_tile")}
+
+
+def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
+    """Return the length of an embedding and the cells of a tile's side, as a zone says them.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Name of the zone's group.
+        shard_tiles: Tiles of a shard's side.
+
+    Raises:
+        ValueError: If its array of embeddings has no such numbers, or no map has them.
+        OSError: If its metadata cannot be read.
+    """
+    about = parse_json((store / zone / ARRAY / "zarr.json").read_bytes())
+    try:
+        bands, side, _ = shape = about["chunk_grid"]["configuration"]["chunk_shape"]
+        cells, rest = divmod(side, shard_tiles)
+        fits = not rest and 0 < cells <= _MOST_CELLS and 0 < bands <= _MOST_BANDS
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no shape of a shard: {error!r:.100}") from error
+    if not (isinstance(bands, int) and isinstance(side, int) and fits):
+        side = f"{shard_tiles} x {shard_tiles}"
+        raise ValueError(f"no shard of {side} tiles has the shape {shape!r:.100}")
+    return bands, cells
+
+
+def zone_problems(
+    store: Path, zone: ZoneGrid, bands: int, dtype: Dtype, fingerprint: str
+) -> Iterator[tuple[str, str]]:
+    """Yield array (or the group's file) and reason of everything in a zone that is wrong.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Its geometry.
+        bands: Length of an embedding.
+        dtype: Of the embeddings.
+        fingerprint: Of the run.
+    """
+    import zarr
+
+    coordinates = _coordinates(zone, bands, dtype)
+    try:
+        group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
+        arrays: dict[str, Any] = {name: group[name] for name in (*arrays_of(dtype), *coordinates)}
+        found = {
+            name: differences(arrays[name], layout(zone, name, bands, dtype))
+            for name in arrays_of(dtype)
+        }
+        about = parse_json(str(group.attrs["thor_geo"]))
+        same_run = about["fingerprint"] == fingerprint
+    except Exception as error:  # zarr has no common error for metadata that is none
+        yield ARRAY, f"cannot be opened ({error!r:.200})"
+        return
+    if not same_run:
+        yield "zarr.json", "carries the fingerprint of another run"
+    for name, problems in found.items():
+        for key, value, wanted in problems:
+            yield name, f"{key} is {value[:300]}, should be {wanted}"
+        if tuple(arrays[name].metadata.dimension_names or ()) != _DIMENSIONS[name]:
+            names = arrays[name].metadata.dimension_names
+            yield name, f"dimensions are {names}, should be {', '.join(_DIMENSIONS[name])}"
+    array = arrays[ARRAY]
+    for key, value in quantised_attributes(dtype).items():
+        if array.attrs.get(key) != value:
+            yield ARRAY, f"attribute {key} is not {value}"
+    geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
+    for where, attributes in ((ARRAY, dict(array.attrs)), ("zarr.json", dict(group.attrs))):
+        for key, value in geometry.items():
+            if attributes.get(key) != value:
+                yield where, f"attribute {key} is not {str(value)[:80]}"
+    if array.attrs.get("grid_mapping") != "spatial_ref":
+        yield ARRAY, "has no grid_mapping"
+    for name, values in coordinates.items():
+        problem = _coordinate_problem(arrays[name], values)
+        if problem is not None:
+            yield name, problem
+    yield from _crs_problems(dict(arrays["spatial_ref"].attrs), zone)
+
+
+def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterator[str]:
+    """Yield what is wrong with the zones' metadata as the store's root repeats it.
+
+    xarray reads these first, and the zones' own files not at all.
+
+    Args:
+        store: ``grid.zarr``.
+        zones: Names of the zones' groups.
+        dtype: Of the embeddings.
+    """
+    try:
+        root = parse_json((store / "zarr.json").read_bytes())
+        repeated: Mapping[str, Any] = dict(root["consolidated_metadata"]["metadata"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
+        return
+    arrays = [*arrays_of(dtype), *_names(dtype)]
+    names = [name for zone in zones for name in (zone, *(f"{zone}/{array}" for array in arrays))]
+    missing = [name for name in names if name not in repeated]
+    if missing:
+        yield f"its consolidated metadata lacks {some(missing)}"
+    other = [name for name in names if name in repeated and not _equal(store, name, repeated[name])]
+    if other:
+        yield f"its consolidated metadata is not what the zarr.json says of {some(other)}"
+    stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
+    if stray:
+        yield f"its consolidated metadata has {some(sorted(stray)):.200}, of no zone of the plan"
+
+
+def _equal(store: Path, name: str, repeated: Any) -> bool:
+    """Return whether the root says of a group or array what its own file says."""
+    try:
+        own = parse_json((store / name / "zarr.json").read_bytes())
+    except (OSError, ValueError):
+        return True  # the zone's own fault, told as such
+    if not (isinstance(own, dict) and isinstance(repeated, dict)):
+        return False
+    # A group that is repeated says that it repeats nothing itself.
+    return {**own, "consolidated_metadata": None} == {**repeated, "consolidated_metadata": None}
+
+
+def _names(dtype: Dtype) -> tuple[str, ...]:
+    return ("band", "y", "x", *(_DIMENSIONS[SCALE] if dtype == "int8" else ()), "spatial_ref")
+
+
+def _coordinates(zone: ZoneGrid, bands: int, dtype: Dtype) -> dict[str, npt.NDArray[Any]]:
+    values: tuple[npt.NDArray[Any], ...] = (np.arange(bands), zone.y, zone.x)
+    if dtype == "int8":
+        values = (*values, zone.y_tile, zone.x_tile)
+    return dict(zip(_names(dtype), (*values, np.array(0, dtype=np.int64)), strict=True))
+
+
+def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
+    """Return what is wrong with a coordinate; one of another size is not read."""
+    try:
+        found = (array.dtype, array.shape, array.chunks, array.shards)
+        if found != (wanted.dtype, wanted.shape, wanted.shape, None):
+            kind, shape, chunks, _ = found
+            return (
+                f"is {kind} of shape {shape!s:.100} in chunks of {chunks!s:.100}, should be "
+                f"{wanted.dtype} of {wanted.shape} in one"
+            )
+        values = np.asarray(array[...])
+    except Exception as error:  # nor for damaged chunks
+        return f"cannot be read ({error!r:.200})"
+    return None if np.array_equal(values, wanted) else "the coordinates are not those of the plan"
+
+
+def _crs_problems(attributes: dict[str, Any], zone: ZoneGrid) -> Iterator[tuple[str, str]]:
+    transform = grid_mapping(zone.epsg, zone.bounds, zone.cell)["GeoTransform"]
+    if attributes.get("GeoTransform") != transform:
+        yield "spatial_ref", f"GeoTransform is {attributes.get('GeoTransform')}, not {transform}"
+    for key in ("crs_wkt", "spatial_ref"):
+        try:
+            epsg = pyproj.CRS.from_wkt(str(attributes.get(key))).to_epsg()
+        except pyproj.exceptions.CRSError:
+            epsg = None
+        if epsg != zone.epsg:
+            yield "spatial_ref", f"{key} is not EPSG:{zone.epsg}"
