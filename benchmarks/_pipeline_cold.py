@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import _pipeline_ours as ours
-from benchmarks._emulated import write_scenes
+from benchmarks._emulated import cpu_seconds, write_scenes
 from benchmarks._pipeline_data import BANDS, END, START, Ground
 from datamodules.source import EMULATOR_URL
 from thor_geo.composites import Prefetcher, PrefetchSpec
@@ -22,8 +22,8 @@ LATENCY_S = 0.5
 KINDS = ("value:compute", "image:computePixels")
 
 
-#: One shard.
-TILES = 64
+#: Two shards.
+TILES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,14 @@ class Cold:
 
     @property
     def ground(self) -> Ground:
-        """One shard."""
-        return Ground(folder=self.folder, across=1, down=1, block_size=288)
+        """Two shards."""
+        return Ground(folder=self.folder, across=2, down=1, block_size=288)
 
     def measure(self) -> dict[str, float]:
-        """Return seconds: ``cold``, ``fetch`` alone, and ``warm``, the same run once more."""
+        """Return seconds: ``cold``, ``fetch`` alone, and ``warm``, the same run once more.
+
+        And ``emulator``: the CPU seconds that its process took for the cold run.
+        """
         ground = self.ground
         archive = write_scenes(
             self.folder / "archive",
@@ -73,11 +76,14 @@ class Cold:
             os.environ[EMULATOR_URL] = emulator.url
             try:
                 fetch = self._fetch(emulator.url, archive)
+                assert emulator.pid is not None
+                before = cpu_seconds(emulator.pid)
                 cold = ours.predict(settings, self.folder / "run")["phase"]
+                used = cpu_seconds(emulator.pid) - before
                 warm = ours.predict(settings, self.folder / "run")["phase"]
             finally:
                 del os.environ[EMULATOR_URL]
-        return {"cold": cold, "fetch": fetch, "warm": warm}
+        return {"cold": cold, "fetch": fetch, "warm": warm, "emulator": used}
 
     def _fetch(self, url: str, archive: Path) -> float:
         """Return how long the run's blocks take where nobody computes."""
@@ -105,7 +111,7 @@ class Cold:
 
 
 def measure(folder: Path, *, quick: bool = False) -> dict[str, float]:
-    """Measure once: seconds ``cold``, ``fetch`` and ``warm``.
+    """Measure once: seconds ``cold``, ``fetch``, ``warm`` and ``emulator``.
 
     Args:
         folder: Where; made.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ class Ground:
         """Return the upper left part, of fewer shards, in the same cache."""
         return replace(self, across=across, down=down)
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The tiles, as the command plans them."""
         left, bottom, right, top = self.bbox
@@ -103,8 +104,8 @@ class Ground:
 
         Twelve scenes each, 3 to 11 observations; every block is different.
         """
-        archive = write_scenes(self.folder / "archive", side=64, bands=BANDS, scenes=1)
-        store = self.store(archive)
+        write_scenes(self.folder / "archive", side=64, bands=BANDS, scenes=1)
+        store = self.store
         store.prepare()
         planes = _planes(self.block_size)
         for number, block in enumerate(self._blocks()):
@@ -113,13 +114,14 @@ class Ground:
             shifted = np.roll(planes, (37 * number, 61 * number), axis=(1, 2))
             store.put(block, pinned, shifted, FetchStats())
 
-    def store(self, archive: Path) -> BlockStore:
-        """Return the cache of the command's recipe."""
+    @cached_property
+    def store(self) -> BlockStore:
+        """The cache of the command's recipe."""
         return BlockStore(
             self.folder / "cache",
             sensor=SensorSpec(bands=BANDS),
             window=TemporalSpec.range(START, END),
-            catalogue=f"emulator-{Archive.open(archive).fingerprint()}",
+            catalogue=f"emulator-{Archive.open(self.folder / 'archive').fingerprint()}",
         )
 
     def _blocks(self) -> list[Block]:
@@ -132,18 +134,24 @@ class Ground:
 
     def images(self) -> list[npt.NDArray[np.int16]]:
         """Return every tile's pixels (bands, rows, columns), in plan order, as datasets do."""
-        store = self.store(self.folder / "archive")
         images = []
-        for tile in self.plan.tiles(range(self.tiles)):
+        for number in range(self.tiles):
             out = np.zeros((len(BANDS), TILE, TILE), dtype=np.uint16)
-            for block in blocks_meeting(tile, self.block_size):
-                stored, shared = store.get(block), tile.overlap(block)
-                assert stored is not None
-                assert shared is not None
-                (rows, cols), window = shared
-                out[:, rows, cols] = stored.read(*window)[0]
+            self.read_into(number, out, np.zeros((TILE, TILE), np.uint8))
             images.append(np.clip(out, 0, 10_000).astype(np.int16))
         return images
+
+    def read_into(
+        self, number: int, out: npt.NDArray[np.uint16], observations: npt.NDArray[np.uint8]
+    ) -> None:
+        """Read a tile's pixels (bands, rows, columns) and observation counts (rows, columns)."""
+        tile = self.plan.tile(number)
+        for block in blocks_meeting(tile, self.block_size):
+            stored, shared = self.store.get(block), tile.overlap(block)
+            assert stored is not None
+            assert shared is not None
+            (rows, cols), window = shared
+            stored.read_into(out[:, rows, cols], observations[rows, cols], *window)
 
     def write_chips(self, folder: Path) -> None:
         """Write every tile as a GeoTIFF of its own, named by its id: uncompressed, uint16."""

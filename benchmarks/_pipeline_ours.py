@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -198,6 +199,28 @@ def pack(ground: Ground, out: Path) -> float:
     for shard in plan.shards:
         store.write(shard, maps)
         Output.of(store.file_of(shard))
+    return time.perf_counter() - began
+
+
+def read(ground: Ground) -> float:
+    """Return the seconds that one thread takes to read and normalise the tiles, and nothing else.
+
+    Into memory shared with another process, new for every batch, as PyTorch's DataLoaders do.
+    """
+    from thor_geo.bands import bands_from_ee
+    from thor_geo.transforms import THORNormalize
+
+    torch.set_num_threads(1)
+    normalize = THORNormalize([band.channel for band in bands_from_ee(list(BANDS))])
+    observations = np.empty((TILE, TILE), np.uint8)
+    shape = (BATCH, len(BANDS), TILE, TILE)
+    began = time.perf_counter()
+    for first in range(0, ground.tiles, BATCH):
+        memory: Any = torch.UntypedStorage._new_shared(2 * math.prod(shape))  # type: ignore[no-untyped-call]
+        batch = torch.empty(0, dtype=torch.int16).set_(memory).view(shape)
+        for number, image in zip(range(first, ground.tiles), batch, strict=False):
+            ground.read_into(number, image.numpy().view(np.uint16), observations)
+        normalize(batch)
     return time.perf_counter() - began
 
 

@@ -32,7 +32,7 @@ def test_every_tile_is_cached_and_no_two_are_alike(ground: Ground) -> None:
     images = ground.images()
     assert {image.shape for image in images} == {(10, TILE, TILE)}
     assert len({image.tobytes() for image in images}) == 64
-    store = ground.store(ground.folder / "archive")
+    store = ground.store
     tiles = ground.plan.tiles(range(64))
     assert all(store.get(block) for tile in tiles for block in blocks_meeting(tile, 576))
 
