@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import shapely
 
 from thor_geo.area import LONLAT, Area, transformer
 from thor_geo.errors import AreaError
-from thor_geo.grid import Lattice, Square, Tile
+from thor_geo.grid import Lattice, Square, Tile, zone_name
 from thor_geo.planning import Columns, tile_bounds, tiles_meeting
 
 # Tiles whose columns are widened or compared at once.
@@ -280,3 +280,24 @@ class Plan:
             for start in range(0, len(self), _ROWS):
                 digest.update(column[start : start + _ROWS].astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what run.json says of the plan: digest, counts, area in km2, and its zones."""
+        tiles = np.bincount(self.zone, minlength=len(self.lattices)).tolist()
+        shards = np.bincount(self.zone[self.shards.starts], minlength=len(self.lattices)).tolist()
+        return {
+            "digest": self.digest,
+            "tiles": len(self),
+            "shards": len(self.shards),
+            "area_km2": round(self.area_km2, 6),
+            "zones": {
+                zone_name(lattice.epsg): {
+                    "epsg": lattice.epsg,
+                    "lattice": lattice.name,
+                    "tiles": tiles[k],
+                    "shards": shards[k],
+                }
+                for k, lattice in enumerate(self.lattices)
+                if tiles[k]
+            },
+        }

@@ -1,6 +1,7 @@
 """TorchGeo datasets over composites."""
 
-from thor_geo.datasets.composite import CompositeDataset, true_colour
+from thor_geo.datasets.colour import true_colour
+from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.datasets.planned import PlanDataset, collate
 

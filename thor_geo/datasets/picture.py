@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites import StoredBlock
-from thor_geo.datasets.composite import CompositeDataset, true_colour
+from thor_geo.datasets.colour import true_colour
+from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.grid import Block, Rect, blocks_meeting
 from thor_geo.specs import SensorSpec
 

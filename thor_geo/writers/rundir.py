@@ -10,10 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from thor_geo.errors import RunDirectoryError
-from thor_geo.grid import zone_name
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, create_once, sync
@@ -152,7 +149,7 @@ class RunDirectory:
             "fingerprint": fingerprint(settings, plan.digest),
             "settings": settings,
             "info": info,
-            "plan": _plan_summary(plan),
+            "plan": plan.summary(),
         }
         self.check_writable()
         text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -375,27 +372,6 @@ class RunDirectory:
             f"`output.dir={str(self.path)!r}` belongs to another run: "
             f"{'; '.join(found[:_NAMED])}{more}. {self._way_out()}"
         )
-
-
-def _plan_summary(plan: Plan) -> dict[str, Any]:
-    tiles = np.bincount(plan.zone, minlength=len(plan.lattices)).tolist()
-    shards = np.bincount(plan.zone[plan.shards.starts], minlength=len(plan.lattices)).tolist()
-    return {
-        "digest": plan.digest,
-        "tiles": len(plan),
-        "shards": len(plan.shards),
-        "area_km2": round(plan.area_km2, 6),
-        "zones": {
-            zone_name(lattice.epsg): {
-                "epsg": lattice.epsg,
-                "lattice": lattice.name,
-                "tiles": tiles[k],
-                "shards": shards[k],
-            }
-            for k, lattice in enumerate(plan.lattices)
-            if tiles[k]
-        },
-    }
 
 
 def _write_text(path: Path, text: str) -> None:
