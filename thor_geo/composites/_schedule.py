@@ -70,6 +70,8 @@ class Schedule:
         self._sought: dict[str, int] = {}
         self._urgent: dict[str, Block] = {}
         self._active: set[str] = set()
+        # What readers miss although it runs: it may be no more than a look whether it is there.
+        self._missed: dict[str, Block] = {}
         self._orders = count()
         # Done because a reader missed them, before the plan came to them.
         self._done_early: dict[str, None] = {}
@@ -117,8 +119,7 @@ class Schedule:
     def request(self, key: str, block: Block) -> None:
         """Put a block first that a reader misses, even if it was done before."""
         self.seen(key)
-        if key not in self._active:
-            self._urgent.setdefault(key, block)
+        (self._missed if key in self._active else self._urgent).setdefault(key, block)
 
     def next(self) -> Todo | None:
         """Return the next block to fetch, None while there is nothing to do."""
@@ -189,12 +190,22 @@ class Schedule:
         """Keep what another plan's readers miss, what is being fetched for it, and its orders."""
         self._active |= other._active
         self._urgent.update(other._urgent)
+        self._missed.update(other._missed)
         self._done_early.update(other._done_early)
         self._orders = other._orders
 
-    def finished_with(self, key: str) -> None:
-        """Note that a block is done, or has failed."""
+    def finished_with(self, key: str, *, checked: bool = True) -> None:
+        """Note that a block is done, or has failed.
+
+        Args:
+            key: Its query key.
+            checked: Whether its pixels are known to be good; if not, a reader that missed it
+                meanwhile is served after all.
+        """
         self._active.discard(key)
+        block = self._missed.pop(key, None)
+        if block is not None and not checked:
+            self._urgent.setdefault(key, block)
 
 
 def _remember(key: str, keys: dict[str, None]) -> str | None:

@@ -101,7 +101,7 @@ class PrefetchStats(FetchStats):
         blocks_planned: Different blocks taken from the plan so far: it is walked as it is needed.
         blocks_fetched: Blocks fetched, those without scenes included.
         blocks_empty: Blocks fetched without any scene.
-        blocks_cached: Blocks found in the cache.
+        blocks_cached: Blocks found in the cache, those that a reader then finds damaged included.
         blocks_failed: Blocks given up in this run.
         concurrency: Requests that may be in flight now.
         finished: Whether everything that was planned last is fetched, found or given up, and

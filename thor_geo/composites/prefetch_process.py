@@ -64,7 +64,7 @@ class Service:
         # More than there are slots for requests: while some threads build requests, decode and
         # write, others keep the slots busy.
         self._threads = spec.concurrency + max(4, spec.concurrency // 2)
-        self._running: dict[Future[None], str] = {}
+        self._running: dict[Future[bool], str] = {}
         self._stats = PrefetchStats()
         self._stats_lock = threading.Lock()
         self._finished = False
@@ -152,17 +152,21 @@ class Service:
 
     def _collect(self) -> None:
         for future in [future for future in self._running if future.done()]:
-            self._schedule.finished_with(self._running.pop(future))
             # Anything but a block's own failure ends the process.
-            future.result()
+            self._schedule.finished_with(self._running.pop(future), checked=future.result())
 
-    def _fetch(self, todo: Todo) -> None:
+    def _fetch(self, todo: Todo) -> bool:
+        """See to it that a block is there; return whether its pixels are known to be good."""
         key, block, order = todo
         cost, count = FetchStats(), PrefetchStats()
+        # Whoever reads a block checks it, and misses it if it is damaged: to check it here, too,
+        # would take as long again. Where nobody reads, nobody else will.
+        check = order == URGENT or self._ahead is None
         try:
-            if self._is_there(todo):
+            if self._store.get(block) is not None if check else self._store.has(block):
                 count.blocks_cached = 1
             else:
+                check = True
                 stored = produce(self._store, self._client, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
@@ -177,13 +181,7 @@ class Service:
             with self._stats_lock:
                 self._stats.add(count)
                 self._stats.add(cost)
-
-    def _is_there(self, todo: Todo) -> bool:
-        # Whoever reads a block checks it, and misses it if it is damaged: to check it here, too,
-        # would take as long again. Where nobody reads, nobody else will.
-        if todo.order == URGENT or self._ahead is None:
-            return self._store.get(todo.block) is not None
-        return self._store.has(todo.block)
+        return check
 
     def wind_up(self) -> None:
         """Make no more requests, store what has been answered, and leave no block half stored."""

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -133,7 +133,10 @@ class Client:
         while True:
             try:
                 transport = self.session.ensure()
-                with transport.taking_turns(lambda: self._slot(what, stats, failures, order)):
+                with (
+                    self._waiting(self.limiter.place(order), stats, failures),
+                    transport.taking_turns(lambda: self._slot(what, stats, failures, order)),
+                ):
                     answer = request()
             except Exception as error:
                 verdict = classify(error)
@@ -159,18 +162,27 @@ class Client:
         self, what: str, stats: FetchStats, failures: _Failures, order: int
     ) -> Iterator[None]:
         """Hold a slot of the budget for one request, and count what that costs."""
-        started = self._clock()
-        with self.limiter.slot(order):
+        with self._waiting(self.limiter.slot(order), stats, failures):
             if self._stopped:
                 raise StoppedError(what)
-            entered = self._clock()
-            stats.seconds_waiting += entered - started
-            failures.waited(entered - started)
             stats.requests += 1
+            entered = self._clock()
             try:
                 yield
             finally:
                 stats.seconds += self._clock() - entered
+
+    @contextmanager
+    def _waiting(
+        self, turn: AbstractContextManager[None], stats: FetchStats, failures: _Failures
+    ) -> Iterator[None]:
+        """Wait for a turn and hold it; count the wait."""
+        started = self._clock()
+        with turn:
+            waited = self._clock() - started
+            stats.seconds_waiting += waited
+            failures.waited(waited)
+            yield
 
     def _pause(self, verdict: Verdict, failures: _Failures) -> float:
         lost = verdict.kind == "unreachable"

@@ -6,7 +6,7 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from thor_geo.errors import ConfigError
 
@@ -14,8 +14,16 @@ from thor_geo.errors import ConfigError
 HOLD_S = 5.0
 
 
+#: Of the slots, the share for which requests are made ready while all are taken.
+SPARE = 1 / 4
+
+
 class Limiter:
-    """A counting semaphore whose size halves on refusals and grows back slowly.
+    """Slots for requests in flight, whose number halves on refusals and grows back slowly.
+
+    A place comes first, then a slot: places are for making a request ready, and there are a few
+    more of them, so that the next request is ready when a slot becomes free. A long wait is for a
+    place, where nothing is ready yet that could grow old, such as a login token.
 
     Of those who wait, the lowest order is served first, and the first to come among equals.
 
@@ -49,12 +57,11 @@ class Limiter:
         self._hold_s = hold_s
         self._recovery = recovery
         self._clock = clock
-        self._in_flight = 0
         self._answered = 0
         self._cut_at: float | None = None
         self._lock = threading.Lock()
-        self._arrivals = 0
-        self._waiting: list[tuple[int, int, threading.Event]] = []
+        self._places = _Gate(self._lock, lambda: self._limit + max(2, int(SPARE * self._limit)))
+        self._slots = _Gate(self._lock, lambda: self._limit)
 
     @property
     def limit(self) -> int:
@@ -63,47 +70,24 @@ class Limiter:
 
     @property
     def waiting(self) -> int:
-        """Threads that wait for a slot."""
-        return len(self._waiting)
+        """Threads that wait for a place or a slot."""
+        return self._places.waiting + self._slots.waiting
 
-    @contextmanager
-    def slot(self, order: int = 0) -> Iterator[None]:
+    def place(self, order: int = 0) -> AbstractContextManager[None]:
+        """Hold a place; wait until one is free, and nobody waits who goes first.
+
+        Args:
+            order: Who goes first: the lowest of those who wait.
+        """
+        return self._places.held(order)
+
+    def slot(self, order: int = 0) -> AbstractContextManager[None]:
         """Hold a slot; wait until one is free, and nobody waits who goes first.
 
         Args:
             order: Who goes first: the lowest of those who wait.
         """
-        self._take(order)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                self._admit()
-
-    def _take(self, order: int) -> None:
-        turn = threading.Event()
-        with self._lock:
-            self._arrivals += 1
-            place = (order, self._arrivals, turn)
-            heapq.heappush(self._waiting, place)
-            self._admit()
-        try:
-            turn.wait()
-        except BaseException:  # Ctrl-C: nobody would give the slot back
-            with self._lock:
-                if turn.is_set():
-                    self._in_flight -= 1
-                else:
-                    self._waiting.remove(place)
-                    heapq.heapify(self._waiting)
-                self._admit()
-            raise
-
-    def _admit(self) -> None:
-        while self._waiting and self._in_flight < self._limit:
-            self._in_flight += 1
-            heapq.heappop(self._waiting)[-1].set()
+        return self._slots.held(order)
 
     def slow_down(self) -> None:
         """Halve the number of slots, once per burst."""
@@ -123,4 +107,57 @@ class Limiter:
             if self._answered >= self._recovery * self._limit:
                 self._limit += 1
                 self._answered = 0
-                self._admit()
+                self._places.admit()
+                self._slots.admit()
+
+
+class _Gate:
+    """Lets as many threads in at once as there is room for, the lowest order first."""
+
+    def __init__(self, lock: threading.Lock, room: Callable[[], int]) -> None:
+        self._lock = lock
+        self._room = room
+        self._inside = 0
+        self._arrivals = 0
+        self._waiting: list[tuple[int, int, threading.Event]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Threads that wait."""
+        return len(self._waiting)
+
+    @contextmanager
+    def held(self, order: int) -> Iterator[None]:
+        """Be inside; wait until there is room."""
+        self._enter(order)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self.admit()
+
+    def _enter(self, order: int) -> None:
+        turn = threading.Event()
+        with self._lock:
+            self._arrivals += 1
+            place = (order, self._arrivals, turn)
+            heapq.heappush(self._waiting, place)
+            self.admit()
+        try:
+            turn.wait()
+        except BaseException:  # Ctrl-C: nobody would leave again
+            with self._lock:
+                if turn.is_set():
+                    self._inside -= 1
+                else:
+                    self._waiting.remove(place)
+                    heapq.heapify(self._waiting)
+                self.admit()
+            raise
+
+    def admit(self) -> None:
+        """Let in who waits, as far as there is room; called with the lock held."""
+        while self._waiting and self._inside < self._room():
+            self._inside += 1
+            heapq.heappop(self._waiting)[-1].set()

@@ -176,3 +176,16 @@ def test_it_is_finished_only_when_nothing_waits_or_runs(block_at: At) -> None:
     assert not schedule.finished
     schedule.finished_with("unplanned")
     assert schedule.finished
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_what_a_reader_misses_while_it_is_only_looked_up_is_fetched_after_all(
+    schedule: Schedule, block_at: At, checked: bool
+) -> None:
+    assert schedule.next() == Todo(key(0), block_at(0), 0)
+    schedule.request(key(0), block_at(0))
+    assert schedule.next() == Todo(key(1), block_at(1), 1)  # it runs already
+    schedule.finished_with(key(0), checked=checked)
+    again = schedule.next()
+    assert again is not None
+    assert again == (Todo(key(2), block_at(2), 2) if checked else Todo(key(0), block_at(0), URGENT))

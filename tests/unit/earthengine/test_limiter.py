@@ -134,3 +134,24 @@ def test_a_smaller_budget_holds_back_requests_that_come_after_the_cut() -> None:
 def test_no_slot_at_all_is_refused() -> None:
     with pytest.raises(ConfigError, match="concurrency"):
         Limiter(0)
+
+
+def test_few_requests_are_made_ready_while_all_slots_are_taken() -> None:
+    limiter, ready, release = Limiter(8), [], threading.Event()
+
+    def request() -> None:
+        with limiter.place():
+            ready.append(1)
+            with limiter.slot():
+                release.wait(20)
+
+    threads = [threading.Thread(target=request) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    while limiter.waiting < 30 - 8:
+        time.sleep(0.001)
+    assert len(ready) == 8 + 2
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert len(ready) == 30
