@@ -60,6 +60,8 @@ NOTES = (
     "nothing. Quicklooks are off.",
     "The encoder alone gets the batches of the run, normalised, in memory, on the same threads; "
     "tokens are neither pooled nor merged nor kept.",
+    "Ours runs with what the command sets for its libraries (OMP_WAIT_POLICY=PASSIVE, "
+    "THP_MEM_ALLOC_ENABLE=1), the encoder alone too; TerraTorch as its own command would.",
     "TerraTorch reads every chip twice, the second time as a mask that it does not use, and runs "
     "the first batch twice, to describe it: there is no switch for either. It is asked for no "
     "georeference; its chips are not compressed. Ours writes georeferenced files with checksums.",

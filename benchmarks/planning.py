@@ -46,7 +46,7 @@ RANK, RANKS = 517, 1024
 MOST_SECONDS, MOST_GB, MOST_START_SECONDS = 60.0, 1.5, 30.0
 
 # What the markers' files are compared with.
-_SETTINGS: dict[str, Any] = {"output": {"pooled": True, "grid": False, "dtype": "float32"}}
+_SETTINGS: dict[str, Any] = {"output": {"pooled": True, "grid": True, "dtype": "float32"}}
 
 #: Continents: longitude and latitude of the middle, half the height and width in degrees, corners.
 AREAS: dict[str, list[tuple[float, float, float, float, int]]] = {

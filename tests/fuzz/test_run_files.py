@@ -22,6 +22,7 @@ from thor_geo.runs._tally import tally
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.plan_file import read_plan
+from thor_geo.writers.shard import Dtype
 
 # A few tiles: a look at all of them is quick.
 SMALL = (10.60, 59.85, 10.63, 59.87)
@@ -43,10 +44,10 @@ def _one_process() -> Iterator[None]:
 class Run:
     """A finished run, whose files are restored before every input."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: Dtype = "float32") -> None:
         self.plan = plan_of(SMALL, tile_size=96)
         self.path = folder / "run"
-        write_run(self.path, self.plan, failed={1: "no such block"}, empty=(2,))
+        write_run(self.path, self.plan, failed={1: "no such block"}, empty=(2,), dtype=dtype)
         self.dir = RunDirectory(self.path)
         shard = self.plan.shards[0]
         self.marker, self.pooled = self.dir.marker_of(shard), self.dir.pooled_of(shard)
@@ -93,6 +94,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("fuzz"))
     run.validate({})
     return run
+
+
+@pytest.fixture(scope="module")
+def run_int8(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("fuzz-int8"), "int8")
 
 
 def check_marker(run: Run, content: bytes) -> None:
@@ -218,8 +224,12 @@ def test_outputs(run: Run, name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("which", ["run", "run_int8"])
 @pytest.mark.parametrize("name", ["pooled", "map"])
-def test_outputs_that_the_marker_vouches_for(run: Run, name: str) -> None:
+def test_outputs_that_the_marker_vouches_for(
+    request: pytest.FixtureRequest, which: str, name: str
+) -> None:
+    run: Run = request.getfixturevalue(which)
     path: Path = getattr(run, name)
 
     def check(content: bytes) -> None:
@@ -227,11 +237,16 @@ def test_outputs_that_the_marker_vouches_for(run: Run, name: str) -> None:
 
     check(run.files[path])
     fuzz(
-        f"{name}, checksum fitting, thor-geo validate", damaged([run.files[path]]), check, share=0.5
+        f"{name}{which.removeprefix('run')}, checksum fitting, thor-geo validate",
+        damaged([run.files[path]]),
+        check,
+        share=0.5,
     )
 
 
-@pytest.mark.parametrize("name", ["grid.zarr/zarr.json", "failures"])
+@pytest.mark.parametrize(
+    "name", ["grid.zarr/zarr.json", "grid.zarr/utm32n/embeddings/zarr.json", "failures"]
+)
 def test_other_files(run: Run, name: str) -> None:
     path = run.failures if name == "failures" else run.path / name
     seed = run.files[path]

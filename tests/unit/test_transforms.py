@@ -189,3 +189,11 @@ def test_inspection_reports_wrong_channels_and_dtype() -> None:
 def test_inspection_wants_one_tile(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="expected"):
         inspect_input(torch.zeros(shape), BANDS)
+
+
+def test_planes_of_any_length_are_those_of_single_pixels() -> None:
+    # Integers are normalised in parts of a plane, floats are not.
+    values = torch.arange(2 * 190 * 181, dtype=torch.int16).reshape(2, 190, 181) % 11_000
+    transform = THORNormalize(BANDS)
+    assert torch.equal(transform(values), transform(values.float()))
+    assert torch.equal(transform(values[None].repeat(3, 1, 1, 1))[2], transform(values))

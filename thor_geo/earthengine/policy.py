@@ -112,8 +112,9 @@ class FetchStats:
     """What answering cost.
 
     Attributes:
-        requests: HTTP requests made, failed ones included.
-        retries: How many of those were repetitions.
+        requests: HTTP requests made, failed ones and renewals of the login included; signing in
+            at the beginning is not.
+        retries: How often something failed and was asked for again.
         splits: How often an area was quartered.
         bytes: Bytes of pixels received, as they came.
         seconds: Time spent in requests.

@@ -95,6 +95,7 @@ class Transport:
 
         Args:
             turn: Returns what a request enters before it is sent, and leaves when it is answered.
+                What it raises, `request` raises.
         """
         self._thread.turn = turn
         try:

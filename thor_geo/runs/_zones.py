@@ -50,8 +50,8 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
     except (KeyError, TypeError) as error:
         raise ValueError(f"no shape of a shard: {error!r:.100}") from error
     if not (isinstance(bands, int) and isinstance(side, int) and fits):
-        side = f"{shard_tiles} x {shard_tiles}"
-        raise ValueError(f"no shard of {side} tiles has the shape {shape!r:.100}")
+        tiles = f"{shard_tiles} x {shard_tiles}"
+        raise ValueError(f"no shard of {tiles} tiles has the shape {shape!r:.100}")
     return bands, cells
 
 

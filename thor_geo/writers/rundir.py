@@ -274,6 +274,9 @@ class RunDirectory:
         Args:
             shard: A shard of this run's plan.
             verify: Also compare the outputs' sha256.
+
+        Raises:
+            RunDirectoryError: As `vouches` does.
         """
         marker = Marker.read(self.marker_of(shard))
         return marker is not None and self.vouches(marker, shard, verify=verify)
@@ -318,7 +321,7 @@ class RunDirectory:
     @cached_property
     def _writes(self) -> tuple[bool, tuple[str, ...], dict[int, ZoneGrid]]:
         """Whether the run writes vectors, which arrays, and where shards lie in them."""
-        settings, plan = self._prepared or (self.document()["settings"], self.plan())
+        settings, plan = self._prepared or (self.document()["settings"], None)
         output: Any = settings.get("output")
         try:
             pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
@@ -330,7 +333,7 @@ class RunDirectory:
         if not grid:
             return pooled, (), {}
         # The places of shards do not depend on how many cells a tile has.
-        return pooled, arrays_of(dtype), zone_grids(plan, (1, 1))
+        return pooled, arrays_of(dtype), zone_grids(plan or self.plan(), (1, 1))
 
     def marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all of some shards have a marker; stops at the first that has none."""
