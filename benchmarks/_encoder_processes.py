@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import torch
@@ -12,19 +13,25 @@ from thor_geo.models import VARIANTS, THOREncoder, Variant
 
 #: Blocks run where memory is measured: more blocks take no more of it, only longer.
 _MEMORY_BLOCKS = 2
+#: Processes of each kind that are started for a first tile, in turns.
+_REPEATS = 5
+#: Seconds and share by which the first tile may come later: its weights are checked.
+_LATER_S, _LATER = 0.1, 0.05
 
 
 def processes(folder: Path, *, quick: bool) -> list[Report]:
     """Measure the first tile and the peak of memory, every encoder in a process of its own."""
     first = Report(
         name="encoder_first_tile",
-        claim="The first tile comes sooner than from a literal implementation.",
+        claim=f"The first tile comes at most {_LATER_S} s and {_LATER:.0%} later than from a "
+        "literal implementation, which checks nothing.",
         command="python -m benchmarks.encoder",
         quick=quick,
         notes=[
             "From a checkpoint file in the page cache to the first tile's tokens, in a new process "
             "that has imported its modules: build reads and checks the weights, first is the first "
-            "forward pass, constants included, later the second one. Batch 1.",
+            "forward pass, constants included, later the second one. Batch 1. Medians of "
+            f"{_REPEATS} processes each, in turns.",
         ],
     )
     memory = Report(
@@ -46,7 +53,7 @@ def processes(folder: Path, *, quick: bool) -> list[Report]:
         weights = folder / f"{size}.pt"
         torch.save(THOREncoder(row, tile_layout(16), seed=0).state_dict(), weights)
         for patch in (16, 8):
-            first.rows += _first_tile(first, row, patch, weights)
+            first.rows += _first_tile(first, row, patch, weights, 1 if quick else _REPEATS)
         memory.rows += _memory(memory, row, weights, (1, 8) if quick else (8, 32))
     return [first, memory]
 
@@ -63,10 +70,15 @@ def _ask(row: Variant, weights: Path, what: str, patch: int, batch: int, blocks:
     ).ask()
 
 
-def _first_tile(report: Report, row: Variant, patch: int, weights: Path) -> list[Row]:
+def _first_tile(report: Report, row: Variant, patch: int, weights: Path, repeats: int) -> list[Row]:
     rows: list[Row] = []
-    for what in ("ours", "literal"):
-        found = _ask(row, weights, what, patch, 1, row.depth)
+    kinds = ("ours", "literal")
+    runs = [
+        {what: _ask(row, weights, what, patch, 1, row.depth) for what in kinds}
+        for _ in range(repeats)
+    ]
+    for what in kinds:
+        found = {key: statistics.median(run[what][key] for run in runs) for key in runs[0][what]}
         rows.append(
             {
                 "variant": row.size,
@@ -80,7 +92,7 @@ def _first_tile(report: Report, row: Variant, patch: int, weights: Path) -> list
             }
         )
     ours, literal = (one["total_s"] for one in rows)
-    if ours > literal:
+    if ours > literal * (1 + _LATER) + _LATER_S:
         report.faults.append(f"{row.size}, patch {patch}: {ours:.2f} s, literal {literal:.2f} s.")
     return rows
 
