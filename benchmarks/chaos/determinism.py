@@ -31,9 +31,9 @@ from benchmarks.chaos._common import (
 from benchmarks.report import Report, Row
 
 _JOBS = 4
-# Shards of four tiles in batches of three and one. With patches of 16 px, THOR tiny gives other
-# bits in other batches on the machines tried, with smaller ones it does not: see `control`.
-_SETTINGS = {"model.patch_size": 16, "data.batch_size": 3}
+# Shards of four tiles in batches of three and one. With patches of 16 px and on two threads, THOR
+# tiny gives other bits in other batches on the machines tried, otherwise it may not: see `control`.
+_SETTINGS = {"model.patch_size": 16, "data.batch_size": 3, "model.threads": 2}
 # What a run of two processes by torchrun is started with.
 _TORCHRUN = (
     *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
