@@ -37,12 +37,14 @@ class Fault:
         reason: What is wrong with it, with the numbers.
         noticed: Whether the same predict command notices it, and makes the shard again; damage that
             it does not look for needs the marker deleted first.
+        marker: Marker of the shard whose fault it is, relative to the run directory.
     """
 
     kind: Kind
     file: str
     reason: str
     noticed: bool = False
+    marker: str | None = None
 
 
 def some(items: list[str], shown: int = 2) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from thor_geo.errors import RunDirectoryError
@@ -82,6 +82,8 @@ def check_shard(expected: Expected, plan: Plan, shard: Shard) -> Checked:
         checked = _look(run, expected, plan, shard, before)
         if not checked.faults or _bytes(run.marker_of(shard)) == before:
             break
+    marker = run.marker_of(shard).relative_to(run.path).as_posix()
+    checked.faults = [replace(fault, marker=marker) for fault in checked.faults]
     return checked
 
 

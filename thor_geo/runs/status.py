@@ -166,7 +166,7 @@ def _headline(found: Tally, done: int) -> str:
     elif found.shards_left == 0 or (found.locked is None and found.newest_age is None):
         state = ""
     else:
-        state = f"; {perhaps}stopped: run the same command to continue"
+        state = f"; {perhaps}stopped: run the same command, or its other jobs, to continue"
     if found.shards_left == 0:
         return ("complete" if not found.failed else "complete, except for failed tiles") + state
     if found.newest_age is None:

@@ -15,7 +15,7 @@ from typing import Any
 from thor_geo.errors import RunDirectoryError
 from thor_geo.redact import redact, redact_json
 from thor_geo.runs._checking import check_shards, dimension
-from thor_geo.runs._faults import Fault
+from thor_geo.runs._faults import Fault, some
 from thor_geo.runs._maps import open_maps
 from thor_geo.runs._marked import Checked, Expected
 from thor_geo.runs._opened import OpenedRun, cores, open_run
@@ -237,10 +237,16 @@ def str_of(path: Path, found: Findings) -> str:
             "  what is not done, missing or of another size: run the same `thor-geo predict` "
             "command, which makes it again"
         )
-    if any(fault.kind in _OF_SHARDS and not fault.noticed for fault in found.faults):
+    markers = [
+        fault.marker or "?"
+        for fault in found.faults
+        if fault.kind in _OF_SHARDS and not fault.noticed
+    ]
+    if markers:
+        names = some(list(dict.fromkeys(markers)), _SHOWN)
         lines.append(
-            "  other damage to shards: delete their markers (markers/<shard>.json), then run the "
-            "same `thor-geo predict` command"
+            f"  other damage to shards: delete their markers ({names}), then run the same "
+            "`thor-geo predict` command"
         )
     if any(fault.kind == "grid" for fault in found.faults):
         lines.append(

@@ -78,14 +78,18 @@ class Summary:
             lines += _row("job", f"{self.job}; what follows is this job's part of the run")
         lines += _row("tiles", f"{done:,} of {total:,}: {self._states()}")
         if done and self.empty == done:
-            lines += _row("", "no scene passes: try a longer window, or a higher data.cloudy_pct")
+            advice = "try a longer window, a higher data.cloudy_pct, or another area"
+            lines += _row("", f"no scene passes: {advice}")
+        if not self.shards[1]:
+            lines += _row("", "the run has fewer shards than jobs: there is none for this one")
         if not self.complete:
             lines += _row(
                 "to do",
                 f"{self.shards[1] - self.shards[0]:,} of {self.shards[1]:,} shards "
                 "(run the same command again)",
             )
-        lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
+        if self.zones:
+            lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
         lines += _row("scenes", f"{self.scenes:,}")
         if self.new_tiles and self.fetch.get("requests"):
             lines += _row("fetched", _fetched(self.fetch))

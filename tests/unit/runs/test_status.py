@@ -98,7 +98,7 @@ def test_a_held_lock_tells_that_it_runs_and_a_free_one_that_it_stopped(
     assert "; perhaps running" in said()  # no lock's file: the markers' age tells
     (half.path / ".run.lock").touch()
     text = said()
-    assert "; stopped: run the same command to continue" in text
+    assert "; stopped: run the same command, or its other jobs, to continue" in text
     assert "rate " not in text
     assert "newest " in text
     set_markers(half, plan, [7240, 7230, 7220, 7210])
