@@ -21,6 +21,8 @@ from thor_geo.writers.rundir import RunDirectory
 _LOOKS = 3
 # The one fault of a file that a run which is continued does not look for.
 _CONTENT = "its content is not what the marker says"
+# Characters of a reason that are told.
+_LONGEST = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,9 @@ def _look(
 
     def fault(kind: Kind, file: Path, reason: str, *, noticed: bool = False) -> None:
         name = file.relative_to(run.path).as_posix()
-        checked.faults.append(Fault(kind=kind, file=name, reason=reason, noticed=noticed))
+        # A damaged file may name anything, at any length.
+        told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
+        checked.faults.append(Fault(kind=kind, file=name, reason=told, noticed=noticed))
 
     path = run.marker_of(shard)
     if content is None:

@@ -141,6 +141,10 @@ MARKERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "another scene": (lambda m: m["scenes"].pop(), "scenes it names are not"),
     "another file": (lambda m: m["outputs"].update(x=m["outputs"].popitem()[1]), "other files"),
+    "a tile of a very long name": (
+        lambda m: m.update(failed_tiles=[9000 * "x"]),
+        "not the shard's: xxx",
+    ),
     "a file outside": (
         lambda m: m["outputs"].update({"../x": {"sha256": "0" * 64, "size": 1}}),
         "cannot be read as a marker",
@@ -156,3 +160,4 @@ def test_markers_agree_with_plan_and_rows(run: RunDirectory, plan: Plan, name: s
     found = [fault for fault in damage_of(run) if fault.kind == "marker"]
     assert found
     assert reason in found[0].reason
+    assert len(found[0].reason) < 1000
