@@ -222,7 +222,7 @@ class Client:
             begins = restricted and not self._restricted
             self._restricted = restricted
         if begins:
-            self.limiter.slow_down()
+            self.limiter.slow_down(another=True)
             logger.warning(
                 "The project has used up its Earth Engine quota and is in restricted mode: %d "
                 "requests at a time from now on. See https://developers.google.com/earth-engine/"

@@ -89,11 +89,15 @@ class Limiter:
         """
         return self._slots.held(order)
 
-    def slow_down(self) -> None:
-        """Halve the number of slots, once per burst."""
+    def slow_down(self, *, another: bool = False) -> None:
+        """Halve the number of slots, once per burst.
+
+        Args:
+            another: For another reason than the last time: whenever that was.
+        """
         with self._lock:
             now = self._clock()
-            if self._cut_at is None or now - self._cut_at >= self._hold_s:
+            if another or self._cut_at is None or now - self._cut_at >= self._hold_s:
                 self._limit = max(1, self._limit // 2)
                 self._cut_at = now
             self._answered = 0

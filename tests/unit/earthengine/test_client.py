@@ -243,6 +243,16 @@ def test_restricted_mode_halves_the_budget_once_and_holds_it_though_answers_succ
     assert one.limiter.limit == 8
 
 
+def test_restricted_mode_halves_the_budget_after_refusals_too() -> None:
+    session = FakeSession()
+    one = client(session=session, concurrency=8)
+    one.call(request(AnswerError("throttled", retry_after_s=0), "pixels"), "x", FetchStats())
+    assert one.limiter.limit == 4
+    session.transport.restricted = True
+    one.call(request("pixels"), "x", FetchStats())
+    assert one.limiter.limit == 2
+
+
 def test_connecting_is_retried_like_any_request() -> None:
     waits: list[float] = []
     client(
