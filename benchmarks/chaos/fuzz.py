@@ -24,14 +24,24 @@ _CLAIM = (
 _PATIENCE_S = 7200
 
 
-def run(examples: int, *, quick: bool = False) -> int:
-    """Run the tests with so many new inputs for each parser, and report."""
+def run(examples: int, *, only: str = "", quick: bool = False) -> int:
+    """Run the tests with so many new inputs for each parser, and report.
+
+    Args:
+        examples: Inputs for each parser.
+        only: Tests to run, as pytest's -k takes them; their report stands beside the whole one's.
+        quick: Write nothing.
+    """
     report = Report(
-        name="chaos_fuzz", claim=_CLAIM, command="python -m benchmarks.chaos.fuzz", quick=quick
+        name="chaos_fuzz_again" if only else "chaos_fuzz",
+        claim=_CLAIM,
+        command="python -m benchmarks.chaos.fuzz" + (f" --only '{only}'" if only else ""),
+        quick=quick,
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-fuzz-") as folder:
         counts, log = Path(folder) / "counts.jsonl", Path(folder) / "log"
         command = [sys.executable, "-m", "pytest", "tests/fuzz", "-q", f"--timeout={_PATIENCE_S}"]
+        command += ["-k", only] if only else []
         with log.open("wb") as out:
             done = subprocess.run(
                 [*command, f"--basetemp={folder}/files"],
@@ -86,8 +96,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="50 inputs each, nothing written")
     parser.add_argument("--examples", type=int, default=2000, help="inputs for each parser")
+    parser.add_argument("--only", default="", help="tests to run, as pytest's -k takes them")
     options = parser.parse_args()
-    return run(50 if options.quick else options.examples, quick=options.quick)
+    examples = 50 if options.quick else options.examples
+    return run(examples, only=options.only, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def zone_problems(
             name: differences(arrays[name], layout(zone, name, bands, dtype))
             for name in arrays_of(dtype)
         }
-        about = parse_json(str(group.attrs["thor_geo"]))
+        attributes = {name: dict(array.attrs) for name, array in arrays.items()}
+        of_group = dict(group.attrs)
+        about = parse_json(str(of_group["thor_geo"]))
         same_run = about["fingerprint"] == fingerprint
     except Exception as error:  # zarr has no common error for metadata that is none
         yield ARRAY, f"cannot be opened ({error!r:.200})"
@@ -89,23 +91,22 @@ def zone_problems(
             yield name, f"{key} is {value[:300]}, should be {wanted}"
         if tuple(arrays[name].metadata.dimension_names or ()) != _DIMENSIONS[name]:
             names = arrays[name].metadata.dimension_names
-            yield name, f"dimensions are {names}, should be {', '.join(_DIMENSIONS[name])}"
-    array = arrays[ARRAY]
+            yield name, f"dimensions are {names!s:.200}, should be {', '.join(_DIMENSIONS[name])}"
     for key, value in quantised_attributes(dtype).items():
-        if array.attrs.get(key) != value:
+        if attributes[ARRAY].get(key) != value:
             yield ARRAY, f"attribute {key} is not {value}"
     geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
-    for where, attributes in ((ARRAY, dict(array.attrs)), ("zarr.json", dict(group.attrs))):
+    for where, found_there in ((ARRAY, attributes[ARRAY]), ("zarr.json", of_group)):
         for key, value in geometry.items():
-            if attributes.get(key) != value:
+            if found_there.get(key) != value:
                 yield where, f"attribute {key} is not {str(value)[:80]}"
-    if array.attrs.get("grid_mapping") != "spatial_ref":
+    if attributes[ARRAY].get("grid_mapping") != "spatial_ref":
         yield ARRAY, "has no grid_mapping"
     for name, values in coordinates.items():
         problem = _coordinate_problem(arrays[name], values)
         if problem is not None:
             yield name, problem
-    yield from _crs_problems(dict(arrays["spatial_ref"].attrs), zone)
+    yield from _crs_problems(attributes["spatial_ref"], zone)
 
 
 def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterator[str]:

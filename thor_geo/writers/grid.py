@@ -207,12 +207,12 @@ class GridStore:
             try:
                 array = zarr.open_array(str(self.path), path=path, mode="r")
                 found = differences(array, wanted)
+                bounds = dict(array.attrs).get("spatial:bbox")
             except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
                 raise RunDirectoryError(
                     f"`{self.path}`: {path} cannot be opened as this run's grid store ({error}). "
                     f"{way_out}"
                 ) from error
-            bounds = array.attrs.get("spatial:bbox")
             if name == ARRAY and bounds != list(zone.bounds):
                 found.append(("bounds", str(bounds), str(list(zone.bounds))))
             for key, there, here in found:

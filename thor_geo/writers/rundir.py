@@ -328,7 +328,7 @@ class RunDirectory:
         except (KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"`{self.run_json}` does not say what the run writes (settings.output is "
-                f"{output!r}). Restore it, or choose another output.dir."
+                f"{output!r:.200}). Restore it, or choose another output.dir."
             ) from error
         if not grid:
             return pooled, (), {}

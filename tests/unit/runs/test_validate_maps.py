@@ -82,6 +82,11 @@ STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
         lambda m: m["codecs"][0]["configuration"]["codecs"].pop(),
         "codecs is blosc",
     ),
+    "a text for attributes": (
+        "embeddings",
+        lambda m: m.update(attributes="x"),
+        "cannot be opened",
+    ),
     # Not read: 800 MB, and minutes of a bar that stands still.
     "a long coordinate": (
         "band",

@@ -222,10 +222,14 @@ def test_a_marker_without_files_is_made_again(tmp_path: Path, plan: Plan) -> Non
 def test_a_run_json_that_does_not_say_what_is_written_is_told(tmp_path: Path, plan: Plan) -> None:
     run = write_run(tmp_path / "run", plan).run
     document = json.loads(run.run_json.read_text())
-    document["settings"]["output"] = 3
-    run.run_json.write_text(json.dumps(document))
-    with pytest.raises(RunDirectoryError, match=r"run\.json.*settings\.output is 3.*Restore it"):
-        RunDirectory(run.path).finished(plan.shards[0])
+    for output, told in ((3, "is 3"), (9000 * "x", "is 'xxx")):
+        document["settings"]["output"] = output
+        run.run_json.write_text(json.dumps(document))
+        with pytest.raises(
+            RunDirectoryError, match=rf"settings\.output {told}.*Restore it"
+        ) as error:
+            RunDirectory(run.path).finished(plan.shards[0])
+        assert len(str(error.value)) < 1000
 
 
 def test_a_marker_of_another_run_does_not_count(tmp_path: Path, plan: Plan) -> None:
