@@ -26,6 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -87,12 +88,8 @@ class Side:
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_like_a_command
         )
-        before = dict(os.environ)
-        for name, value in environment.items():
-            os.environ.setdefault(name, value)
-        self(os.getpid)  # starts it
-        os.environ.clear()
-        os.environ.update(before)
+        with patch.dict(os.environ, {**environment, **os.environ}):
+            self(os.getpid)  # starts it
 
     def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what a function of a module returns there."""

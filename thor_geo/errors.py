@@ -119,6 +119,15 @@ class PrefetchError(ThorGeoError, RuntimeError):
         self.retryable = retryable
 
 
+def first_line(error: BaseException) -> str:
+    """Return what a library's error says, in one line of 200 characters at most; else its class.
+
+    Args:
+        error: The error.
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 class RunDirectoryError(ThorGeoError, RuntimeError):
     """The output directory belongs to another plan, or cannot be written."""
 

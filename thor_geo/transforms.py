@@ -28,8 +28,8 @@ PIXEL_DTYPES: tuple[torch.dtype, ...] = (
 )
 
 
-# Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
-_ONE_THREAD = 32_767
+#: Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
+ONE_THREAD = 32_767
 
 
 def _as_selection(bands: BandSelection | Sequence[str]) -> BandSelection:
@@ -173,7 +173,7 @@ class THORNormalize(nn.Module):
         rows = list(zip(*self._rows, strict=True))
         for number, (plane, target) in enumerate(planes):
             low, high, _, divisor, mean, std = rows[number % self.n_channels]
-            for part, to in zip(plane.split(_ONE_THREAD), target.split(_ONE_THREAD), strict=True):
+            for part, to in zip(plane.split(ONE_THREAD), target.split(ONE_THREAD), strict=True):
                 self._scaled(to.copy_(part), low, high, divisor, mean, std)
         return x
 

@@ -45,9 +45,6 @@ _HORIZONTAL = 2
 _MOST_ENTRIES = 64
 _TYPES = {3: "<u2", 4: "<u4", 16: "<u8"}
 
-# Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
-_ONE_THREAD = 32_767
-
 #: TIFF tiles that a process keeps unpacked: 2 MB each for eleven planes of 288 px.
 KEPT_TILES = 32
 
@@ -238,9 +235,11 @@ def _add_up(plane: Plane) -> None:
     # Four times as fast as NumPy's sum; here, because the process that fetches needs no torch.
     import torch
 
+    from thor_geo.transforms import ONE_THREAD
+
     # In parts that PyTorch adds up in this thread: its others do not survive a fork, and a child
     # would wait for them for ever.
-    rows = max(1, _ONE_THREAD // plane.shape[1])
+    rows = max(1, ONE_THREAD // plane.shape[1])
     for part in torch.from_numpy(plane.view(np.int16)).split(rows):  # type: ignore[no-untyped-call]
         part.cumsum_(1)
 

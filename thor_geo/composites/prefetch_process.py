@@ -163,7 +163,8 @@ class Service:
         # would take as long again. Where nobody reads, nobody else will.
         check = order == URGENT or self._ahead is None
         try:
-            if self._store.get(block) is not None if check else self._store.has(block):
+            there = self._store.get(block) is not None if check else self._store.has(block)
+            if there:
                 count.blocks_cached = 1
             else:
                 check = True

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.errors import first_line
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind
 from thor_geo.runs._rows import OWN_SCALE
@@ -125,8 +126,7 @@ def check_maps(
         # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common
         # error), the file is damaged.
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            yield name, "file", f"cannot be decoded ({reason})"
+            yield name, "file", f"cannot be decoded ({first_line(error)})"
             continue
         # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all.
         if name == SCALE:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from thor_geo.errors import first_line
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Kind, some
@@ -84,7 +85,7 @@ def check_rows(
             table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        return None, [("file", f"cannot be read as Parquet ({_first_line(error)})")]
+        return None, [("file", f"cannot be read as Parquet ({first_line(error)})")]
     dimension = expected.dimension
     if dimension is None:  # nothing was finished when the look began
         names = table.schema.names
@@ -108,10 +109,6 @@ def check_rows(
         scenes=frozenset(scenes),
     )
     return rows, faults
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _schema_difference(found: pa.Schema, wanted: pa.Schema) -> str:
@@ -148,7 +145,7 @@ def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str
         if about["fingerprint"] != expected.fingerprint:
             yield "schema", "the footer carries the fingerprint of another run"
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        yield "schema", f"the footer's `thor_geo` is missing or damaged ({_first_line(error)})"
+        yield "schema", f"the footer's `thor_geo` is missing or damaged ({first_line(error)})"
     try:
         geo = parse_json(metadata[b"geo"])
         column = geo["columns"]["geometry"]
@@ -159,7 +156,7 @@ def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str
         elif len(table) and not np.array_equal(bounds, _total(_edges(table))):
             yield "place", f"the footer's bbox {bounds.tolist()} is not that of the rows"
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        yield "schema", f"the footer's `geo` is missing or damaged ({_first_line(error)})"
+        yield "schema", f"the footer's `geo` is missing or damaged ({first_line(error)})"
 
 
 def _names(

@@ -238,9 +238,9 @@ def str_of(path: Path, found: Findings) -> str:
             "command, which makes it again"
         )
     markers = [
-        fault.marker or "?"
+        fault.marker
         for fault in found.faults
-        if fault.kind in _OF_SHARDS and not fault.noticed
+        if fault.marker and fault.kind in _OF_SHARDS and not fault.noticed
     ]
     if markers:
         names = some(list(dict.fromkeys(markers)), _SHOWN)

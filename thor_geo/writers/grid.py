@@ -272,11 +272,6 @@ def layout(zone: ZoneGrid, name: str, bands: int, dtype: Dtype) -> dict[str, Any
     }
 
 
-def _encoding(array: Any) -> dict[str, Any]:
-    about = array.metadata.to_dict()
-    return {key: about[key] for key in ("codecs", "chunk_key_encoding")}
-
-
 def differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return how an array differs from a `layout`: what, as it is, as it should be.
 
@@ -287,27 +282,26 @@ def differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]
     import zarr
     from zarr.storage import MemoryStore
 
-    kind = np.dtype(wanted["dtype"])
-    pairs = {
-        "shape": (array.shape, wanted["shape"]),
-        "shards": (array.shards, wanted["shards"]),
-        "chunks": (array.chunks, wanted["chunks"]),
-        "dtype": (array.dtype, kind),
-        # As texts, NaN equals itself.
-        "fill value": (array.fill_value, kind.type(wanted["fill_value"])),
-        "codecs": tuple(
-            ", ".join(f"{one['name']}{one.get('configuration', '')}" for one in codecs)
-            for codecs in (
-                [codec.to_dict() for codec in (*array.filters, *array.compressors)],
-                [codec.to_dict() for codec in wanted["compressors"]],
-            )
-        ),
+    found, expected = (_texts(one) for one in (array, zarr.create_array(MemoryStore(), **wanted)))
+    return [
+        (key, found[key] or "none", value) for key, value in expected.items() if found[key] != value
+    ]
+
+
+def _texts(array: Any) -> dict[str, str]:
+    """Return what decides how an array's files are read, as texts: as such, NaN equals itself."""
+    about = array.metadata.to_dict()
+    codecs = [codec.to_dict() for codec in (*array.filters, *array.compressors)]
+    return {
+        "shape": str(array.shape),
+        "shards": str(array.shards),
+        "chunks": str(array.chunks),
+        "dtype": str(array.dtype),
+        "fill value": str(array.fill_value),
+        "codecs": ", ".join(f"{one['name']}{one.get('configuration', '')}" for one in codecs),
+        # What more there is to say of files: byte order, index, names.
+        "encoding": str({key: about[key] for key in ("codecs", "chunk_key_encoding")}),
     }
-    expected = zarr.create_array(MemoryStore(), **wanted)
-    # What more there is to say of files: byte order, index, names.
-    pairs["encoding"] = _encoding(array), _encoding(expected)
-    texts = [(key, str(found), str(value)) for key, (found, value) in pairs.items()]
-    return [(key, found or "none", value) for key, found, value in texts if found != value]
 
 
 def compressors(dtype: Dtype, name: str = ARRAY) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import RunDirectoryError
+from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.grid import Bounds, zone_name
 from thor_geo.plan import Plan, Shard, Shards
 from thor_geo.writers.grid import ARRAY, SCALE, file_of
@@ -158,11 +158,10 @@ def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
     except MemoryError:  # which is no damage
         raise
     except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RunDirectoryError(
-            f"`{path}` cannot be read ({reason}). Delete `{run.marker_of(shard)}`, then run the "
-            "same `thor-geo predict` command, which makes the shard again; `thor-geo validate "
-            f"{run.path}` looks for more of this."
+            f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_of(shard)}`, then "
+            "run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
+            f"validate {run.path}` looks for more of this."
         ) from error
 
 

@@ -46,6 +46,16 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(content))
 
 
+def faults_of_store(
+    run: RunDirectory, array: str, change: Callable[[dict[str, Any]], Any]
+) -> list[Fault]:
+    """Change an array's metadata; return the faults of the store, of which there must be some."""
+    edit_json(run.grid / "utm32n" / array / "zarr.json", change)
+    found = [fault for fault in damage_of(run) if fault.kind == "grid"]
+    assert found
+    return found
+
+
 def vouch(run: RunDirectory, shard: Shard, path: Path) -> None:
     """Let the marker say that a file is as it is now."""
     output = Output.of(path)
