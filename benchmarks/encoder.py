@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from benchmarks._encoder_process import CHANNELS, tile_layout, tiles
 from benchmarks._encoder_processes import processes
 from benchmarks._flops import encoder_flops
 from benchmarks._literal import LiteralEncoder, relative_error
+from benchmarks._products import products_alone
 from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
 from thor_geo.models import VARIANTS, THOREncoder, TokenLayout, Variant
@@ -69,6 +71,11 @@ class Case:
         return self.row.size == "base" and self.batch == 8
 
     @property
+    def floors(self) -> bool:
+        """Whether the products alone are timed too."""
+        return self.batch == 8
+
+    @property
     def repeats(self) -> int:
         """How often it is timed."""
         low, high = _REPEATS
@@ -77,9 +84,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """The alternatives for one variant and patch size, by name; ours first."""
+    """The alternatives for one variant and patch size, by name, ours first; and parts of ours."""
 
     calls: dict[str, Callable[[Tensor], Tensor]]
+    floors: dict[str, Callable[[Tensor], object]]
 
     @classmethod
     def of(cls, row: Variant, patch: int) -> Encoders:
@@ -87,7 +95,10 @@ class Encoders:
         layout = tile_layout(patch)
         ours = THOREncoder(row, layout, seed=0).eval().requires_grad_(False)
         literal = LiteralEncoder(row, layout, ours.state_dict())
-        return cls(calls={"ours": ours, "literal": literal, "plain ViT": plain_vit(row, layout)})
+        calls: dict[str, Callable[[Tensor], Tensor]]
+        calls = {"ours": ours, "literal": literal, "plain ViT": plain_vit(row, layout)}
+        with torch.inference_mode():
+            return cls(calls=calls, floors=products_alone(ours))
 
 
 def plain_vit(row: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
@@ -149,6 +160,8 @@ def timed(case: Case, encoders: Encoders, machine: Callable[[], Tensor]) -> tupl
         return call
 
     calls: dict[str, Callable[[], object]] = {name: run(name) for name in encoders.calls}
+    if case.floors:
+        calls |= {name: functools.partial(part, x) for name, part in encoders.floors.items()}
     calls["sgemm"] = machine
     # The longest have been warmed by the same encoders' smaller batches.
     found = compare(calls, repeats=case.repeats, warm_up=int(case.gflop < _WORK_GFLOP / 2))
@@ -157,17 +170,28 @@ def timed(case: Case, encoders: Encoders, machine: Callable[[], Tensor]) -> tupl
     return [_row(case, name, found, peak) for name in calls], error
 
 
+def _gflop(case: Case, name: str) -> float:
+    flops = encoder_flops(case.row, tile_layout(case.patch))
+    parts = {
+        "its products alone": flops.linear + flops.attention,
+        "its attention alone": flops.attention,
+        "sgemm": 2 * _SGEMM**3 / case.batch,
+    }
+    return case.batch * parts.get(name, flops.total) / 1e9
+
+
 def _row(case: Case, name: str, found: dict[str, Timing], peak: float) -> Row:
     timing = found[name]
     encoder = name != "sgemm"
-    rate = (case.gflop if encoder else 2 * _SGEMM**3 / 1e9) / timing.median
+    whole = name in ("ours", "literal", "plain ViT")
+    rate = _gflop(case, name) / timing.median
     return {
         "variant": case.row.size,
         "patch": case.patch,
         "batch": case.batch,
         **timing.row(name, against=found["ours"] if encoder else None),
         "repeats": case.repeats,
-        "tiles_s": case.batch / timing.median if encoder else None,
+        "tiles_s": case.batch / timing.median if whole else None,
         "gflop_s": rate,
         "of_sgemm": rate / peak,
     }
@@ -191,6 +215,9 @@ def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Re
             f"tokens, no bias. sgemm: {_SGEMM} x {_SGEMM}, in turn with the others.",
             "gflop_s counts THOR's matrix products, for the plain ViT too (whose patch embedding "
             "differs by less than 1 % of all).",
+            "its products alone: the blocks' matrix products and attention with its bias, in the "
+            "same parts, without patch embedding, norms, GELU and residuals: the floor, batch 8 "
+            "only. its attention alone: of that, PyTorch's attention with a bias.",
             f"Left out, more than {_MOST_GFLOP:,} GFLOP a pass: "
             f"{'; '.join(f'{c.name} ({c.gflop:,.0f})' for c in left_out) or 'nothing'}.",
             f"Threads: {torch.get_num_threads()}.",
@@ -211,7 +238,11 @@ def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Re
             worst = max(worst, before, error)
             share = rows[0]["of_sgemm"]
             if case.target and share < _SHARE:
-                report.faults.append(f"{case.name}: {share:.3f} of the sgemm's rate.")
+                floor = next(row for row in rows if row["what"] == "its products alone")
+                report.faults.append(
+                    f"{case.name}: {share:.3f} of the sgemm's rate. Floor: its matrix products "
+                    f"alone reach {floor['of_sgemm']:.3f}."
+                )
             print(
                 case.name,
                 *(f"{row['what']} {row['median']:.3f} s" for row in rows),
