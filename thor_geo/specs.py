@@ -15,7 +15,7 @@ from thor_geo.errors import AreaError, ConfigError
 
 Composite = Literal["median", "mean"]
 Mask = Literal["none", "scl"]
-Normalize = Literal["thor_stats", "unit_scale", "none"]
+Normalize = Literal["thor_stats", "unit_scale", "none", "log1p_p99"]
 Merge = Literal["mean", "sum", "concat"]
 Pooling = Literal["mean", "max"]
 

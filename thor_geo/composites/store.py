@@ -221,13 +221,14 @@ class BlockStore:
         return stored
 
     def block(self, block: Block, scenes: tuple[AnyScene, ...], **file: Any) -> StoredBlock:
-        """Return a block as readers see it; *file* is `path`, `which`, `sha256` if it has scenes."""
+        """Return a block as readers see it; *file* is `path`, `which`, `sha256`, if it has one."""
         return StoredBlock(
             block=block,
             bands=self.sensor.bands,
             scenes=scenes,
             fill_value=self.sensor.fill_value,
             signed=self._dtype == np.int16,
+            **provenance(self.sensor, scenes),
             **file,
         )
 

@@ -33,6 +33,7 @@ class StoredBlock:
         which: Identity of the verified file; None also if that vanished as soon as it was written.
         sha256: Its checksum.
         signed: Whether pixels are int16 (Sentinel-1) rather than uint16.
+        orbit_fallback: Whether its Sentinel-1 scenes are of the other orbit pass than asked for.
     """
 
     block: Block
@@ -43,6 +44,7 @@ class StoredBlock:
     which: _tiff.Identity | None = None
     sha256: str | None = None
     signed: bool = False
+    orbit_fallback: bool = False
 
     def read(
         self, rows: slice | None = None, cols: slice | None = None
