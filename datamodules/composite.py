@@ -19,6 +19,7 @@ from datamodules.feed import Feed, FeedSpec
 from datamodules.labels import check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
+from datamodules.sensors import Sensors, as_sentinel1
 from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, split_tiles
 from thor_geo.area import Area, AreaSpec
@@ -30,14 +31,8 @@ from thor_geo.errors import AreaError, ConfigError
 from thor_geo.grid import Block, Lattice, blocks_meeting
 from thor_geo.job import Job
 from thor_geo.plan import Plan
-from thor_geo.specs import (
-    Composite,
-    Mask,
-    Normalize,
-    SensorSpec,
-    TemporalSpec,
-    check_choice,
-)
+from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.specs import Composite, Mask, Normalize, SensorSpec, TemporalSpec, check_choice
 from thor_geo.transforms import THORNormalize
 
 _log = logging.getLogger(__name__)
@@ -50,9 +45,10 @@ def _path(path: str | Path | None) -> Path | None:
 class CompositeDataModule(LightningDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
-    Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
-    (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
-    and the lists ``error`` and ``scenes``.
+    Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
+    before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
+    ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
+    ``error`` and ``scenes``.
     """
 
     def __init__(
@@ -71,6 +67,7 @@ class CompositeDataModule(LightningDataModule):
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
         mask: Mask = "none",
+        sentinel1: Sentinel1Spec | None = None,
         normalize: Normalize = "thor_stats",
         tile_size: int = 288,
         stride: int | None = None,
@@ -102,11 +99,13 @@ class CompositeDataModule(LightningDataModule):
             url: Another endpoint than Earth Engine's high-volume one.
             emulator_archive: Folder of scenes for the emulator; None generates one.
             collection: Earth Engine image collection.
-            bands: Earth Engine band names, in the order of the planes.
+            bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
             cloudy_pct: Scenes cloudier than this percentage are left out.
             composite: ``median`` or ``mean`` over the scenes that pass.
             mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
-            normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
+            sentinel1: Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.
+            normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1), ``none``, or
+                ``log1p_p99`` (rs-embed's scaling of Sentinel-1, for comparison only).
             tile_size: Side of a tile in pixels.
             stride: Distance of tiles in pixels; None for `tile_size`.
             resolution: Pixel size in metres.
@@ -145,14 +144,23 @@ class CompositeDataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
-        self.sensor = SensorSpec(
-            collection=collection,
-            bands=tuple(bands),
-            scale_m=resolution,
-            cloudy_pct=cloudy_pct,
-            composite=composite,
-            mask=mask,
+        sentinel2 = (
+            SensorSpec(
+                collection=collection,
+                bands=tuple(bands),
+                scale_m=resolution,
+                cloudy_pct=cloudy_pct,
+                composite=composite,
+                mask=mask,
+            )
+            if bands
+            else None
         )
+        self.sensors = Sensors(
+            resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
+        )
+        #: The first sensor, whose planes come first.
+        self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
             epsg=32601,
@@ -164,7 +172,7 @@ class CompositeDataModule(LightningDataModule):
         )
         spec = SourceSpec(
             source=source,
-            collection=collection,
+            collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
             cache_dir=Path(
                 cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
             ).expanduser(),
@@ -176,10 +184,10 @@ class CompositeDataModule(LightningDataModule):
             pool_size=concurrency,
         )
         self.feed = Feed(
-            FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
+            FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)
         )
         self.normalize_name: Normalize = normalize
-        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
+        self.normalize = THORNormalize(self.sensors.selection, mode=normalize)
         self.block_size = block_size
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -305,24 +313,15 @@ class CompositeDataModule(LightningDataModule):
 
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""
-        means, stds = self.sensor.selection.statistics
         return {
-            "collection": self.sensor.collection,
-            "bands": list(self.sensor.bands),
+            **self.sensors.settings(self.connect().catalogues),
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
-            "cloudy_pct": self.sensor.cloudy_pct,
-            "composite": self.sensor.composite,
-            "mask": self.sensor.mask,
-            "fill_value": self.sensor.fill_value,
             "normalize": self.normalize_name,
-            "mean": list(means),
-            "std": list(stds),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
             "resolution": self.lattice.resolution,
             "batch_size": self.batch_size,
-            "catalogue": self.connect().catalogue,
             "recipe_version": RECIPE_VERSION,
             # A tile's scenes are those of all blocks it touches.
             "block_size": self.block_size,
@@ -336,6 +335,7 @@ class CompositeDataModule(LightningDataModule):
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
+            **self.sensors.info(),
         }
 
     def truecolour(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from thor_geo.bands import Sensor
 from thor_geo.earthengine.session import CredentialsKind, SessionSpec
 from thor_geo.errors import ConfigError
 from thor_geo.jsontext import parse_json
@@ -28,13 +30,13 @@ class Connection:
 
     Attributes:
         session: How to reach it.
-        catalogue: Part of every cache key: two catalogues never share a block.
+        catalogues: Of each sensor; part of every cache key: two catalogues never share a block.
         emulator: The emulator that this process started, if it did.
         inherited: What the environment said of an emulator before.
     """
 
     session: SessionSpec
-    catalogue: str
+    catalogues: Mapping[Sensor, str]
     emulator: EmulatorProcess | None = None
     inherited: str | None = None
 
@@ -45,13 +47,15 @@ class SourceSpec:
 
     Attributes:
         source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
-        collection: Earth Engine image collection; the emulator serves its scenes under this id.
+        collections: Earth Engine image collection of each sensor; the emulator serves its scenes
+            under these ids.
         cache_dir: Folder of the block cache, and of the generated archive.
         project: Cloud project registered for Earth Engine.
         credentials: Kind of login.
         service_account_file: Path of a service account's JSON key.
         url: Another endpoint than Earth Engine's high-volume one.
-        emulator_archive: Folder of scenes; None generates the quickstart's.
+        emulator_archive: Folder of scenes, those of Sentinel-1 in its folder S1_GRD; None generates
+            the quickstart's.
         pool_size: Connections to keep open.
 
     Raises:
@@ -59,7 +63,7 @@ class SourceSpec:
     """
 
     source: Source
-    collection: str
+    collections: Mapping[Sensor, str]
     cache_dir: Path
     project: str | None = None
     credentials: CredentialsKind = "auto"
@@ -98,27 +102,41 @@ class SourceSpec:
             url=self.url,
             pool_size=self.pool_size,
         )
-        return Connection(session=session, catalogue="earthengine")
+        catalogues = dict.fromkeys(self.collections, "earthengine")
+        return Connection(session=session, catalogues=catalogues)
 
     def _emulator(self) -> Connection:
-        from thor_geo.emulator import Archive, EmulatorProcess, ensure_archive
+        from thor_geo.emulator import Archive, EmulatorProcess
 
-        folder = self.emulator_archive or ensure_archive(self.cache_dir / "emulator-archive")
-        fingerprint = Archive.open(folder).fingerprint()
+        folders = {kind: self._folder(kind) for kind in self.collections}
+        fingerprints = {kind: Archive.open(path).fingerprint() for kind, path in folders.items()}
         inherited = os.environ.get(EMULATOR_URL)
         emulator = None
         url = inherited
         # Another archive's pixels must never be cached under this one's name.
-        if url is None or _served(url).get(self.collection) != fingerprint:
-            emulator = EmulatorProcess(folder, collection=self.collection)
+        wanted = {name: fingerprints[kind] for kind, name in self.collections.items()}
+        if url is None or not wanted.items() <= _served(url).items():
+            emulator = EmulatorProcess({self.collections[k]: path for k, path in folders.items()})
             emulator.start()
             url = os.environ[EMULATOR_URL] = emulator.url
         return Connection(
             session=SessionSpec(credentials="anonymous", url=url, pool_size=self.pool_size),
-            catalogue=f"emulator-{fingerprint}",
+            catalogues={kind: f"emulator-{digest}" for kind, digest in fingerprints.items()},
             emulator=emulator,
             inherited=inherited,
         )
+
+    def _folder(self, kind: Sensor) -> Path:
+        """Return the folder of a sensor's scenes; generate it if none was given."""
+        from thor_geo.emulator import ensure_archive, ensure_sentinel1_archive
+        from thor_geo.emulator.launch import SENTINEL1_FOLDER
+
+        given = self.emulator_archive
+        if kind == "S1":
+            if given is not None:
+                return given / SENTINEL1_FOLDER
+            return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
+        return given or ensure_archive(self.cache_dir / "emulator-archive")
 
 
 def _served(url: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Acquisition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zone:
+class Zone:
     """One UTM zone's square, and which pixel of the landscape each of its pixels shows."""
 
     epsg: int
@@ -59,7 +59,8 @@ class _Zone:
     lookup: dict[int, npt.NDArray[np.int32]]  # by resolution
 
 
-def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _Zone:
+def make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> Zone:
+    """Return the square of a zone around a place, on a landscape of *n* pixels a side."""
     lon, lat = center
     local = f"+proj=aeqd +lon_0={lon!r} +lat_0={lat!r} +datum=WGS84"
     x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
@@ -73,7 +74,13 @@ def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _
         column = np.clip(np.floor(u / PIXEL + n / 2), 0, n - 1).astype(np.int32)
         row = np.clip(np.floor(n / 2 - v / PIXEL), 0, n - 1).astype(np.int32)
         lookup[resolution] = row * np.int32(n) + column
-    return _Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+    return Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+
+
+def landscape_side(size_m: int) -> int:
+    """Return the side in pixels of the landscape behind squares of so many metres."""
+    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
+    return math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
 
 
 def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,14 +94,11 @@ def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any
         The index's entries, by zone within date.
     """
     center, size_m = tuple(parameters["center"]), parameters["size_m"]
-    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
-    n = math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
+    n = landscape_side(size_m)
     landscape = make_landscape(n, parameters["seed"])
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        zones = list(
-            pool.map(lambda epsg: _make_zone(epsg, center, size_m, n), parameters["zones"])
-        )
+        zones = list(pool.map(lambda epsg: make_zone(epsg, center, size_m, n), parameters["zones"]))
         write = partial(_write_acquisition, folder, parameters, landscape, zones)
         acquisitions = [Acquisition(**item) for item in parameters["acquisitions"]]
         return [entry for entries in pool.map(write, range(len(acquisitions))) for entry in entries]
@@ -104,7 +108,7 @@ def _write_acquisition(
     folder: Path,
     parameters: dict[str, Any],
     landscape: Landscape,
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     number: int,
 ) -> list[dict[str, Any]]:
     """Write the scenes of one overpass."""
@@ -137,10 +141,10 @@ def _write_acquisition(
         name = f"{stamp}_{stamp}_T{tile}"
         bands: list[dict[str, Any]] = []
         for resolution in (10, 20, 60):
-            bands += _write(folder, f"{name}_{resolution}m.tif", zone, resolution,
+            bands += write_raster(folder, f"{name}_{resolution}m.tif", zone, resolution,
                             rasters[zone.epsg, resolution])  # fmt: skip
         classes = scl[zone.lookup[20]]
-        bands += _write(folder, f"{name}_SCL.tif", zone, 20, [("SCL", classes)])
+        bands += write_raster(folder, f"{name}_SCL.tif", zone, 20, [("SCL", classes)])
         order = [*RESOLUTION, "SCL"]
         bands.sort(key=lambda band: order.index(band["name"]))
         entries.append(
@@ -179,12 +183,13 @@ def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def _write(
+def write_raster(
     folder: Path,
     file: str,
-    zone: _Zone,
+    zone: Zone,
     resolution: int,
     bands: Sequence[tuple[str, npt.NDArray[Any]]],
+    nodata: float = 0,
 ) -> list[dict[str, Any]]:
     """Write one GeoTIFF and return its bands' entries in the index."""
     height, width = bands[0][1].shape
@@ -199,13 +204,14 @@ def _write(
         dtype=bands[0][1].dtype,
         crs=f"EPSG:{zone.epsg}",
         transform=from_origin(zone.left, zone.top, resolution, resolution),
-        nodata=0,
+        nodata=nodata,
         tiled=True,
         blockxsize=tile,
         blockysize=tile,
         interleave="band",
         compress="deflate",
-        predictor=2,
+        # TIFF's predictors: 2 for integers, 3 for floating point.
+        predictor=3 if bands[0][1].dtype.kind == "f" else 2,
         zlevel=4,
     ) as target:
         for number, (name, values) in enumerate(bands, 1):
