@@ -14,7 +14,7 @@ _DIGITS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """Title, line below it, a notice that must be seen (or nothing), mark, the composite's colours."""
+    """Title, line below, a notice that must be seen (or nothing), mark, the composite's colours."""
 
     title: str
     subtitle: str
