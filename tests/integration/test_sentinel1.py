@@ -38,6 +38,7 @@ from thor_geo.writers import RunWriter
 
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
+ALL_BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
 
 
 @pytest.fixture(scope="session")
@@ -206,8 +207,7 @@ def check_against_the_parts(run: Path, row: Any, both: Path, cache: Path) -> Non
 
 
 @pytest.mark.usefixtures("served")
-@pytest.mark.parametrize("bands", [[], ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A",
-                                        "B9", "B11", "B12"]], ids=["alone", "14 channels"])  # fmt: skip
+@pytest.mark.parametrize("bands", [[], ALL_BANDS], ids=["alone", "14 channels"])
 def test_other_numbers_of_channels_are_embedded(data: Data, tmp_path: Path, bands: Any) -> None:
     made = data(bands=bands, sentinel1={})
     names = channels_of(made.sensors.by_kind.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,38 @@ from thor_geo.earthengine._split import (
 )
 from thor_geo.earthengine.client import Client, TooLargeError
 from thor_geo.earthengine.policy import FetchStats, TruncatedError
-from thor_geo.earthengine.recipe import DTYPE, grid_request
+from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request
+from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.errors import BlockError, EarthEngineError
 from thor_geo.grid import Block
-from thor_geo.sentinel1 import AnySensor
-from thor_geo.specs import TemporalSpec
+from thor_geo.sentinel1 import AnySensor, Sentinel1Spec
+from thor_geo.specs import SensorSpec, TemporalSpec
 
 Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
+
+
+@overload
+def fetch_scenes(
+    client: Client,
+    sensor: SensorSpec,
+    window: TemporalSpec,
+    block: Block,
+    stats: FetchStats | None = None,
+    *,
+    order: int = 0,
+) -> tuple[Scene, ...]: ...
+
+
+@overload
+def fetch_scenes(
+    client: Client,
+    sensor: Sentinel1Spec,
+    window: TemporalSpec,
+    block: Block,
+    stats: FetchStats | None = None,
+    *,
+    order: int = 0,
+) -> tuple[Sentinel1Scene, ...]: ...
 
 
 def fetch_scenes(
