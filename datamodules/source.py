@@ -133,9 +133,16 @@ class SourceSpec:
 
         given = self.emulator_archive
         if kind == "S1":
-            if given is not None:
-                return given / SENTINEL1_FOLDER
-            return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
+            if given is None:
+                return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
+            if not (given / SENTINEL1_FOLDER).is_dir():
+                raise ConfigError(
+                    "emulator_archive",
+                    str(given),
+                    f"it has no folder {SENTINEL1_FOLDER} with scenes of Sentinel-1",
+                    "Add one (docs/emulator.md), or leave emulator_archive out to generate scenes.",
+                )
+            return given / SENTINEL1_FOLDER
         return given or ensure_archive(self.cache_dir / "emulator-archive")
 
 

@@ -278,6 +278,14 @@ def test_the_command_line_reaches_every_key_of_sentinel_1() -> None:
     assert none.datamodule.sensors.sentinel1 is None
 
 
+def test_an_archive_without_radar_is_named_before_anything_starts(
+    data: Data, archive: Path
+) -> None:
+    made = data(sentinel1={}, emulator_archive=archive)
+    with pytest.raises(ConfigError, match=r"emulator_archive.*no folder S1_GRD"):
+        made.connect()
+
+
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
@@ -287,6 +295,7 @@ def test_the_command_line_reaches_every_key_of_sentinel_1() -> None:
         ({"sentinel1": {}, "resolution": 20}, r"sentinel1\.scale_m=10.*Set sentinel1\.scale_m"),
         ({"sentinel1": {}, "normalize": "unit_scale"}, "S1:IW-VV has no fixed range"),
         ({"normalize": "log1p_p99"}, "log1p_p99"),
+        ({"sentinel1": {"polarisations": []}}, "no polarisation"),
     ],
 )
 def test_bad_settings_fail_in_the_constructor(data: Data, kwargs: Any, says: str) -> None:
