@@ -82,6 +82,7 @@ class CompositeDataModule(LightningDataModule):
         num_workers: int = 4,
         cache_dir: Path | None = None,
         concurrency: int = 40,
+        fetch_workers: int | None = None,
         ahead: int = 64,
         clamp: bool = True,
         strict: bool = False,
@@ -118,6 +119,7 @@ class CompositeDataModule(LightningDataModule):
             cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
             concurrency: Requests in flight over all ranks, and over the jobs that run at once (a
                 project may have 40).
+            fetch_workers: Most requests in flight of one rank; None for its share of `concurrency`.
             ahead: Blocks the prefetch process may be ahead of the model.
             clamp: Clamp values outside 0..10000; false stops the run at them.
             strict: Stop at the first tile that cannot be produced, instead of recording it.
@@ -136,6 +138,7 @@ class CompositeDataModule(LightningDataModule):
             ("block_size", block_size, 64),
             ("concurrency", concurrency, 1),
             ("ahead", ahead, 1),
+            ("fetch_workers", 1 if fetch_workers is None else fetch_workers, 1),
             ("split_side", split_side, 1),
         ):
             if value < least:
@@ -184,6 +187,7 @@ class CompositeDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.concurrency = concurrency
+        self.fetch_workers = fetch_workers
         self.ahead = ahead
         self.clamp = clamp
         self.strict = strict
@@ -233,7 +237,7 @@ class CompositeDataModule(LightningDataModule):
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
-        concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        concurrency = self.request_slots(rank, world_size)
         if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
             _log.warning(
                 "%d processes share data.concurrency=%d: with one request each there may be more "
@@ -242,6 +246,16 @@ class CompositeDataModule(LightningDataModule):
                 self.concurrency,
             )
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
+
+    def request_slots(self, rank: int = 0, world_size: int = 1) -> int:
+        """Return how many requests a rank may have in flight.
+
+        Args:
+            rank: Rank within this job.
+            world_size: Ranks of a job.
+        """
+        share = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        return share if self.fetch_workers is None else min(share, self.fetch_workers)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""

@@ -17,6 +17,7 @@ from datamodules import CompositeDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
 from thor_geo.bands import bands_from_ee
+from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.job import Job
@@ -35,6 +36,12 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_checkpointing": False,
     "enable_model_summary": False,
     "callbacks": [TileProgressBar()],
+}
+
+#: Classes of `model` and `data` where a config names none.
+DEFAULT_CLASSES = {
+    "model": "thor_geo.tasks.THOREmbeddingTask",
+    "data": "datamodules.CompositeDataModule",
 }
 
 
@@ -69,10 +76,13 @@ class PredictCLI(LightningCLI):
             default=str(Job()),
             help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
         )
+        said = run_defaults()
         parser.set_defaults(
             {
-                "model": {"class_path": "thor_geo.tasks.THOREmbeddingTask"},
-                "data": {"class_path": "datamodules.CompositeDataModule"},
+                section: {"class_path": name, "init_args": said[section]}
+                if said[section]
+                else {"class_path": name}
+                for section, name in DEFAULT_CLASSES.items()
             }
         )
         for target, source in LINKED.items():

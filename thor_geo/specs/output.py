@@ -15,18 +15,19 @@ class OutputSpec:
     Attributes:
         kind: ``pooled`` or ``grid``.
         pooling: How tokens become one vector (pooled only).
-        merge: How the groups' maps become one (grid only).
+        merge: How the groups' maps become one (grid only); None for the environment's, or mean.
     """
 
     kind: Literal["pooled", "grid"]
     pooling: Pooling = "mean"
-    merge: Merge = "mean"
+    merge: Merge | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
         check_choice("kind", self.kind, Literal["pooled", "grid"])
         check_choice("pooling", self.pooling, Pooling)
-        check_choice("merge", self.merge, Merge)
+        if self.merge is not None:
+            check_choice("merge", self.merge, Merge)
 
     @classmethod
     def pooled(cls, pooling: Pooling = "mean") -> Self:
@@ -34,6 +35,6 @@ class OutputSpec:
         return cls(kind="pooled", pooling=pooling)
 
     @classmethod
-    def grid(cls, merge: Merge = "mean") -> Self:
+    def grid(cls, merge: Merge | None = None) -> Self:
         """Return a map (D', h, w) per tile: the groups' token maps, merged."""
         return cls(kind="grid", merge=merge)

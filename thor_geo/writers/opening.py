@@ -110,7 +110,7 @@ def open_run(
     info: dict[str, JSON] = {
         "data": dict(datamodule.info()),
         "model": dict(module.info()) if hasattr(module, "info") else {},
-        "packages": _versions(),
+        "packages": package_versions(),
     }
     if config is not None:
         # Paths and other objects become text: a record for people, not for the fingerprint.
@@ -142,7 +142,8 @@ def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
     return probe_shapes(module, len(bands), lattice.tile_size)
 
 
-def _versions() -> dict[str, JSON]:
+def package_versions() -> dict[str, JSON]:
+    """Return the versions of what the numbers depend on; None where a package is not installed."""
     versions: dict[str, JSON] = {}
     for name in _PACKAGES:
         try:
