@@ -29,7 +29,7 @@ import torch
 
 from benchmarks._gpu import Execution, card, matmul_rate, set_up
 from benchmarks._gpu_search import Limits, Search, Shape, Trial, first_line
-from benchmarks.report import Report
+from benchmarks.report import EXIT_NO_GPU, Report
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.models import token_layout, variant
 
@@ -251,7 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.device == "cpu" and not args.quick:
         parser.error("--device cpu takes hours at full size: add --quick.")
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch finds no CUDA device: give --device cpu --quick for the short form.")
+        message = "torch finds no CUDA device: give --device cpu --quick for the short form.\n"
+        parser.exit(EXIT_NO_GPU, message)
     device = torch.device(args.device)
     limits = limits_for(device, quick=args.quick)
     report = benchmark(device, quick=args.quick, seconds=args.seconds, limits=limits)

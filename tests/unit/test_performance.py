@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import performance
 from benchmarks.growth import halves
 from benchmarks.performance import BENCHMARKS, DOCS, block
-from benchmarks.report import RESULTS, Report, renewed
+from benchmarks.report import EXIT_FAULTS, EXIT_NO_GPU, RESULTS, Report, renewed
 from benchmarks.startup import imported
 
 
@@ -87,3 +90,31 @@ import time:        10 |       4010 | command
     assert own["light"] == pytest.approx(0.0008)
     assert by["heavy"] == "light"
     assert by["light"] == by["command"] == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "failed"),
+    [
+        (0, "holds", 0),
+        (EXIT_FAULTS, "DOES NOT HOLD", 1),
+        (EXIT_NO_GPU, "not run: no GPU", 0),
+        (1, "BROKE OFF (exit code 1)", 1),
+        (-9, "BROKE OFF (exit code -9)", 1),
+    ],
+)
+def test_a_benchmark_that_breaks_off_is_not_one_whose_claim_fails(
+    code: int,
+    said: str,
+    failed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise `make bench` fails on every machine without a GPU, or hides a crash."""
+
+    def ended(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, "run", ended)
+    monkeypatch.setattr(sys, "argv", ["performance", "--quick", "growth"])
+    assert performance.main() == failed
+    assert capsys.readouterr().out.splitlines()[-1] == f"growth: {said}"
