@@ -105,7 +105,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def choice(search: Search, rate: float) -> dict[str, Any]:
-    """Return what was found fastest for a shape, and where its time goes.
+    """Return what was found fastest for a shape, and where its time goes, as a row.
 
     Args:
         search: A search that found something.
@@ -114,20 +114,22 @@ def choice(search: Search, rate: float) -> dict[str, Any]:
     best = search.best
     assert best is not None
     assert best.timing is not None
-    found: dict[str, Any] = {
+    whole = best.timing.median
+    alone = {name: seconds / whole for name, seconds in search.parts.items()}
+    return {
+        "shape": search.shape.name,
         "attention": best.way,
         "run": best.execution,
         "batch": best.batch,
-        "tiles_s": round(best.rate, 1),
-        "tflop_s": round(best.rate * search.shape.flops / 1e12, 1),
-        "share": round(best.rate * search.shape.flops / rate, 3),
-        "package_over_best": best.ratio and round(1 / best.ratio, 2),
+        "tiles/s": best.rate,
+        "TFLOP/s": best.rate * search.shape.flops / 1e12,
+        "share of matmul": best.rate * search.shape.flops / rate,
+        "x package": None if best.ratio is None else 1 / best.ratio,
+        # Of its time: the linear layers alone, attention alone, and what is left.
+        "linears": alone.get("linears"),
+        "attention alone": alone.get("attention"),
+        "rest": 1 - sum(alone.values()) if alone else None,
     }
-    if search.parts:
-        whole = best.timing.median
-        alone = {name: round(seconds / whole, 3) for name, seconds in search.parts.items()}
-        found["share_of_time_alone"] = {**alone, "rest": round(1 - sum(alone.values()), 3)}
-    return found
 
 
 def judge(report: Report, searches: Sequence[Search], rate: float, *, quick: bool) -> None:
@@ -139,7 +141,7 @@ def judge(report: Report, searches: Sequence[Search], rate: float, *, quick: boo
         rate: Measured matmul rate, operations a second.
         quick: Whether the shapes are tiny, so that no target applies.
     """
-    chosen = {}
+    chosen: list[dict[str, Any]] = []
     for search in searches:
         name, best = search.shape.name, search.best
         report.rows += [row(search.shape, trial, rate) for trial in search.trials]
@@ -153,13 +155,14 @@ def judge(report: Report, searches: Sequence[Search], rate: float, *, quick: boo
         if best is None or best.timing is None:
             report.faults.append(f"{name}: no alternative ran")
             continue
-        chosen[name] = choice(search, rate)
+        chosen.append(choice(search, rate))
         share, target = best.rate * search.shape.flops / rate, TARGETS[search.shape.patch]
         if not quick and share < target:
             report.faults.append(
                 f"{name}: {share:.1%} of the measured matmul rate, not {target:.0%}"
             )
-    report.figures["chosen"] = chosen
+    if chosen:
+        report.figures["fastest"] = chosen
 
 
 def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limits) -> Report:
@@ -210,7 +213,9 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
         again = matmul_rate(side, torch.bfloat16, device, limits.window)
         rates[side] = max(rates[side], again)
     rate = max(rates.values())
-    report.figures["matmul TFLOP/s by side"] = {k: round(v / 1e12, 1) for k, v in rates.items()}
+    report.figures["matrix products, bf16"] = [
+        {"side": side, "TFLOP/s": found / 1e12} for side, found in rates.items()
+    ]
     judge(report, searches, rate, quick=quick)
     report.notes += [
         "Ratio: time over that of the package as it is (sdpa, eager) in the same race.",
@@ -218,6 +223,8 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
         "above 1 it is wrong, and nothing is timed.",
         "GB: device memory beyond weights and inputs. Errors: of the tokens, against float32.",
         "Operations: matrix products only, a multiplication and its addition being two.",
+        "Fastest: x package is the package's time over its; linears, attention alone and rest are "
+        "shares of its time.",
     ]
     if quick:
         report.notes.append("Tiny shapes: the code runs and is right; the rates say nothing.")
