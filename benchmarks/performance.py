@@ -31,36 +31,42 @@ from benchmarks.report import (
 
 DOCS = ROOT / "docs" / "performance.md"
 
-#: The benchmarks in the page's order: each is a module here, and writes results/NAME.json.
-BENCHMARKS = (
-    "encoder",
-    "gpu_encoder",
-    "reading",
-    "pipeline",
-    "fetch",
-    "startup",
-    "storage",
-    "growth",
-    "merge",
-)
+#: The results that the page shows, in its order (results/NAME.json), each with the benchmark that
+#: writes it, a module here.
+SHOWN = {
+    "encoder": "encoder",
+    "encoder_first_tile": "encoder",
+    "encoder_memory": "encoder",
+    "gpu_encoder": "gpu_encoder",
+    "reading": "reading",
+    "pipeline": "pipeline",
+    "fetch": "fetch",
+    "startup": "startup",
+    "storage": "storage",
+    "growth": "growth",
+    "merge": "merge",
+}
+
+#: The benchmarks in the page's order.
+BENCHMARKS = tuple(dict.fromkeys(SHOWN.values()))
 
 #: What a benchmark's exit code says; any other is that of one which broke off.
 _OUTCOMES = {0: "holds", EXIT_FAULTS: "DOES NOT HOLD", EXIT_NO_GPU: "not run: no GPU"}
 
-# A table with more columns is shown on its side, if that makes it narrower.
+# A table with more columns is shown on its side, if that makes it much narrower.
 _WIDE = 7
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
-    """Return what the page says of one benchmark's last result.
+    """Return what the page says of one result, the last of its benchmark.
 
     Args:
-        name: One of `BENCHMARKS`.
+        name: One of `SHOWN`.
         folder: Where the results are.
     """
     path = folder / f"{name}.json"
     if not path.exists():
-        return f"Not run yet: `python -m benchmarks.{name}`."
+        return f"Not run yet: `python -m benchmarks.{SHOWN[name]}`."
     result = json.loads(path.read_text(encoding="utf-8"))
     numbers, tables = told_apart(result["figures"])
     lines = [
@@ -99,7 +105,7 @@ def _figure(value: object) -> str:
 
 def _turned(rows: Sequence[Row]) -> Sequence[Row]:
     """Return a wide table with its columns as rows; the runs are numbered."""
-    if not rows or len(rows[0]) <= max(_WIDE, len(rows)):
+    if not rows or len(rows[0]) <= max(_WIDE, 2 * len(rows)):
         return rows
     return [
         {"": name, **{str(k): row[name] for k, row in enumerate(rows, start=1)}} for name in rows[0]
@@ -114,7 +120,7 @@ def outcome(code: int) -> str:
 def renew() -> int:
     """Renew the page; return 0."""
     text = DOCS.read_text(encoding="utf-8")
-    DOCS.write_text(renewed(text, {name: block(name) for name in BENCHMARKS}), encoding="utf-8")
+    DOCS.write_text(renewed(text, {name: block(name) for name in SHOWN}), encoding="utf-8")
     print(f"written: {DOCS.relative_to(ROOT)}")
     return 0
 
