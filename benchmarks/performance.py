@@ -44,6 +44,7 @@ SHOWN = {
     "startup": "startup",
     "storage": "storage",
     "growth": "growth",
+    "planning": "planning",
     "merge": "merge",
 }
 
