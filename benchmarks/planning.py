@@ -31,6 +31,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._memory import resident_mb
 from benchmarks.report import Report
 
 if TYPE_CHECKING:
@@ -233,12 +234,6 @@ STEPS = {
 }
 
 
-def peak_gb() -> float:
-    """Return this process's highest resident memory in GB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e9
-
-
 # --- what starts them ---
 
 
@@ -261,7 +256,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.step:
         found = STEPS[args.step[0]](Path(args.step[1]))
-        print(json.dumps({**found, "peak_gb": peak_gb(), "cpu_seconds": sum(os.times()[:2])}))
+        found |= {"peak_gb": resident_mb() / 1e3, "cpu_seconds": sum(os.times()[:2])}
+        print(json.dumps(found))
         return 0
     report = Report(
         name="planning",
