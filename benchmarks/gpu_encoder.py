@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from benchmarks._gpu import Execution, card, matmul_rate, set_up
-from benchmarks._gpu_search import Limits, Search, Shape, Trial, first_line
+from benchmarks._gpu_search import Limits, Search, Shape, Trial, said
 from benchmarks.report import EXIT_NO_GPU, Report
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.models import token_layout, variant
@@ -207,7 +207,7 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
         try:
             search.run()
         except Exception as failure:  # the other shapes are worth having
-            report.faults.append(f"{shape.name}: the search broke off: {first_line(failure)}")
+            report.faults.append(f"{shape.name}: the search broke off: {said(failure)}")
         # Warm, as the encoder was: the faster of all is what shares are taken of.
         side = max(rates, key=lambda k: rates[k])
         again = matmul_rate(side, torch.bfloat16, device, limits.window)
