@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks._synthetic import prepare, square_plan, write_marker, write_shards
 from benchmarks.report import Report
-from benchmarks.synthetic import prepare, square_plan, write_marker, write_shards
 from thor_geo.writers.markers import Output
 
 DIMENSION = 768
