@@ -273,7 +273,7 @@ def main() -> int:
     )
     peaks: list[tuple[int, float]] = []
     starts: list[dict[str, Any]] = []
-    for name in list(AREAS)[:1] if args.quick else AREAS:
+    for name in list(AREAS)[: 1 if args.quick else None]:
         with tempfile.TemporaryDirectory() as text:
             folder = Path(text)
             write_area(folder / "area.gpkg", AREAS[name])

@@ -214,7 +214,10 @@ def vectors_rows(report: Report, folder: Path, many: Embedded, n: int) -> None:
         )
         report.faults += readers_faults(places[dtype], dtype)
     random = np.random.default_rng(0).integers(0, len(queries), (len(queries), 10))
-    pairs = {"neighbours": nearest(many.vectors, queries), "any two vectors": random}
+    pairs: dict[str, npt.NDArray[np.intp]] = {
+        "neighbours": nearest(many.vectors, queries),
+        "any two vectors": random,
+    }
     for name, which in pairs.items():
         median = float(np.median(distances(many.vectors, queries, which)))
         report.figures[f"median distance of {name}"] = median
