@@ -318,3 +318,22 @@ def test_a_place_must_be_of_the_size_of_its_pixels() -> None:
             spatial=BBox(west=11.9, south=59.9, east=12, north=60),
             pretrained=False,
         )
+
+
+def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
+    bands = [f"S3:Oa{k:02d}_reflectance" for k in range(1, 22)]
+    pixels = np.random.default_rng(1).random((21, 16, 16), dtype=np.float32)
+    found = get_embedding(
+        "thor_v1_tiny",
+        input_chw=pixels,
+        bands=bands,
+        resolution=240,
+        patch_size=4,
+        output=OutputSpec.grid(),
+        pretrained=False,
+    )
+    assert found.data.shape == (192, 4, 4)
+    assert found.meta["ground_cover_m"] == 3840
+    assert found.meta["groups_used"] == ["group5", "group6", "group7"]
+    with pytest.raises(ConfigError, match="those of given pixels"):
+        get_embedding("thor_v1_tiny", spatial=CENTRE, temporal=WINDOW, bands=bands)

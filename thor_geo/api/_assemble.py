@@ -102,7 +102,7 @@ def cropped(found: Map, area: BaseGeometry) -> Map:
     x_cell, y_cell = (right - left) / width, (top - bottom) / height
     x = left + (np.arange(width) + 0.5) * x_cell
     y = top - (np.arange(height) + 0.5) * y_cell
-    inside = shapely.contains_xy(area, *np.meshgrid(x, y))
+    inside = shapely.intersects_xy(area, *np.meshgrid(x, y))
     if not inside.any():
         middle = area.centroid
         inside[np.abs(y - middle.y).argmin(), np.abs(x - middle.x).argmin()] = True

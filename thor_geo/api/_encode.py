@@ -64,7 +64,7 @@ class Encoder:
             ConfigError: If there is no such device.
         """
         self.device = _device(self.request.device)
-        self._normalize = THORNormalize(self.request.sensor.selection, mode=self.request.normalize)
+        self._normalize = THORNormalize(self.request.selection, mode=self.request.normalize)
 
     @property
     def embed_dim(self) -> int:
@@ -90,9 +90,9 @@ class Encoder:
                 model_key=request.model_key,
                 pretrained=request.pretrained,
                 ckpt=request.ckpt,
-                bands=[band.channel for band in request.sensor.thor_bands],
+                bands=[band.channel for band in request.selection.bands],
                 image_size=image_size,
-                resolution=request.sensor.scale_m,
+                resolution=request.resolution,
                 ground_cover=ground_cover,
                 patch_size=request.patch_size,
                 group_merge=request.group_merge,

@@ -103,9 +103,16 @@ def items_of(
         AreaError: If a place is invalid, or not of the size of its pixels.
         InputError: If given pixels are of the wrong kind.
     """
-    resolution, cutter = request.sensor.scale_m, request.cutter
+    if images is None and request.has_own_bands:
+        raise ConfigError(
+            "bands",
+            [band.channel for band in request.selection.bands],
+            "they are those of given pixels",
+            "Give pixels as input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+        )
+    resolution, cutter = request.resolution, request.cutter
     if images is not None:
-        arrays = [checked(image, request.sensor) for image in images]
+        arrays = [checked(image, len(request.selection.bands)) for image in images]
         if spatials is not None and len(spatials) != len(arrays):
             raise ConfigError(
                 "spatials",
@@ -165,12 +172,12 @@ def given_canvases(items: Sequence[Item]) -> Iterator[Canvas]:
         yield Canvas(pixels=pixels, observations=mask[None].astype(np.uint8), scenes=None)
 
 
-def checked(chw: Any, sensor: SensorSpec) -> Array:
+def checked(chw: Any, channels: int) -> Array:
     """Return given pixels as an array.
 
     Args:
         chw: Pixels (C, H, W) in stored units: surface reflectance times 10,000.
-        sensor: The bands expected.
+        channels: Number of planes expected.
 
     Raises:
         InputError: If channels, dimensions or dtype are wrong.
@@ -182,7 +189,7 @@ def checked(chw: Any, sensor: SensorSpec) -> Array:
         if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
             raise InputError(f"pixels have dtype {array.dtype}: expected numbers.")
         array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-        check_input(torch.from_numpy(array), len(sensor.bands))
+        check_input(torch.from_numpy(array), channels)
     except (InputError, TypeError) as error:
         raise InputError(f"`input_chw`: {error}") from error
     return array

@@ -55,7 +55,9 @@ def metadata(
         "n_inputs": inputs,
         "tokens_shape": [inputs, task.layout.n_tokens, encoder.embed_dim],
         "groups_used": [f"group{group.group}" for group in task.layout.groups],
-        "sensor": asdict(request.sensor),
+        "bands": [band.channel for band in request.selection.bands],
+        "resolution": request.resolution,
+        "sensor": None if source is None else asdict(request.sensor),
         "temporal": None
         if window is None
         else {"start": window.start.isoformat(), "end": window.end.isoformat()},

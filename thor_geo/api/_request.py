@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from thor_geo.api.prep import Cutter, InputPrep, Mode
+from thor_geo.bands import BandSelection, select_bands
 from thor_geo.environment import Origin, resolve
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
@@ -28,7 +29,9 @@ class Request:
         pretrained: Whether the published weights are used.
         ckpt: Checkpoint file instead.
         seed: Seed of random weights.
-        sensor: Bands and recipe.
+        sensor: Bands and recipe of fetched pixels.
+        selection: The bands, as the encoder wants them.
+        resolution: Pixel size in metres.
         output: Vectors or maps.
         group_merge: How the groups' maps become one.
         normalize: How pixels are normalised.
@@ -48,6 +51,8 @@ class Request:
     ckpt: Path | None
     seed: int
     sensor: SensorSpec
+    selection: BandSelection
+    resolution: int
     output: OutputSpec
     group_merge: Merge
     normalize: Normalize
@@ -67,6 +72,8 @@ class Request:
         model: str | None,
         *,
         sensor: SensorSpec,
+        bands: Sequence[str] | None,
+        resolution: int | None,
         output: OutputSpec,
         input_prep: InputPrep | Mode,
         crop: bool,
@@ -80,7 +87,9 @@ class Request:
 
         Args:
             model: Name of the model, or None.
-            sensor: Bands and recipe.
+            sensor: Bands and recipe of fetched pixels.
+            bands: THOR channels or TerraTorch names of given pixels; None for the sensor's.
+            resolution: Pixel size of given pixels in metres; None for the sensor's.
             output: Vectors or maps.
             input_prep: How pixels become inputs; a mode's name will do.
             crop: Whether maps are cut back to the area.
@@ -92,6 +101,7 @@ class Request:
 
         Raises:
             ConfigError: If a value is unknown or out of range.
+            BandError: If a band is unknown or repeated.
             CheckpointError: If the checkpoint is no file.
         """
         given = {"model": model, **settable}
@@ -106,6 +116,7 @@ class Request:
             ("fetch_workers", value["fetch_workers"]),
             ("image_size", value["image_size"]),
             ("patch_size", value["patch_size"]),
+            ("resolution", 1 if resolution is None else resolution),
         ):
             if not isinstance(number, int) or number < 1:
                 raise ConfigError(name, number, "not a positive whole number", "Give 1 or more.")
@@ -118,6 +129,8 @@ class Request:
             ckpt=None if ckpt is None else checkpoint_path(ckpt),
             seed=seed,
             sensor=sensor,
+            selection=sensor.selection if bands is None else select_bands(bands),
+            resolution=sensor.scale_m if resolution is None else resolution,
             output=output,
             group_merge=merge.value,
             normalize=value["normalize"],
@@ -133,6 +146,12 @@ class Request:
         )
 
     @property
+    def has_own_bands(self) -> bool:
+        """Whether bands or pixel size are others than the sensor's."""
+        own = (self.selection, self.resolution)
+        return own != (self.sensor.selection, self.sensor.scale_m)
+
+    @property
     def cutter(self) -> Cutter:
         """How images are cut.
 
@@ -141,8 +160,8 @@ class Request:
         """
         return Cutter(
             prep=self.prep,
-            selection=self.sensor.selection,
+            selection=self.selection,
             patch_size=self.patch_size,
-            resolution=self.sensor.scale_m,
+            resolution=self.resolution,
             image_size=self.image_size,
         )

@@ -100,7 +100,7 @@ def _inspected(encoder: Encoder, canvas: Canvas) -> InputReport | None:
         return None
     report = inspect_input(
         torch.from_numpy(canvas.pixels),
-        request.sensor.selection,
+        request.selection,
         fill_value=request.sensor.fill_value,
     )
     if request.inspect == "error":
@@ -116,7 +116,7 @@ def _finished(
     source: SourceSpec | None,
 ) -> Embedding:
     request = encoder.request
-    resolution = request.sensor.scale_m
+    resolution = request.resolution
     parts = [one.outputs[number] for number in sorted(one.outputs)]
     data: Vector | DataArray
     if request.output.kind == "pooled":

@@ -27,6 +27,8 @@ def get_embedding(
     spatial: Spatial | None = None,
     temporal: TemporalSpec | None = None,
     input_chw: Pixels | None = None,
+    bands: Sequence[str] | None = None,
+    resolution: int | None = None,
     output: OutputSpec | None = None,
     sensor: SensorSpec | None = None,
     backend: Backend = "auto",
@@ -59,9 +61,13 @@ def get_embedding(
         spatial: Where: a point with a buffer, a box, an area, or a polygon in longitude and
             latitude. With *input_chw*: where the pixels lie.
         temporal: Time window of the composite; needed where pixels are fetched.
-        input_chw: Pixels instead of fetched ones, (C, H, W): surface reflectance times 10,000, one
-            plane for each of the sensor's bands; NaN, infinite and out-of-range values are
-            replaced and clamped as in a run.
+        input_chw: Pixels instead of fetched ones, (C, H, W), one plane for each band, in stored
+            units: Sentinel-2 reflectance times 10,000, Sentinel-1 hundredths of a decibel,
+            Sentinel-3 reflectance or kelvin. NaN, infinite and out-of-range values are replaced
+            and clamped as in a run.
+        bands: THOR channels or TerraTorch names of the planes of *input_chw*; None for the
+            sensor's bands.
+        resolution: Pixel size of *input_chw* in metres; None for the sensor's.
         output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``.
         sensor: Collection, bands and recipe; the ten Sentinel-2 bands at 10 and 20 m by default.
         backend: ``gee``, ``emulator``, or ``auto``: the emulator where *emulator_archive* is given,
@@ -104,6 +110,8 @@ def get_embedding(
         spatials=None if spatial is None else [spatial],
         temporal=temporal,
         input_chw=None if input_chw is None else [input_chw],
+        bands=bands,
+        resolution=resolution,
         output=output,
         sensor=sensor,
         backend=backend,
@@ -134,6 +142,8 @@ def get_embeddings_batch(
     spatials: Sequence[Spatial] | None = None,
     temporal: TemporalSpec | None = None,
     input_chw: Sequence[Pixels] | None = None,
+    bands: Sequence[str] | None = None,
+    resolution: int | None = None,
     output: OutputSpec | None = None,
     sensor: SensorSpec | None = None,
     backend: Backend = "auto",
@@ -166,6 +176,8 @@ def get_embeddings_batch(
         spatials: The places.
         temporal: Time window of all.
         input_chw: Pixels instead of fetched ones, one array for each.
+        bands: Bands of given pixels.
+        resolution: Pixel size of given pixels.
         output: Vectors or maps.
         sensor: Collection, bands and recipe.
         backend: Where composites come from.
@@ -197,6 +209,8 @@ def get_embeddings_batch(
     request = Request.of(
         model,
         sensor=SensorSpec() if sensor is None else sensor,
+        bands=bands,
+        resolution=resolution,
         output=OutputSpec.pooled() if output is None else output,
         input_prep=input_prep,
         crop=crop,
