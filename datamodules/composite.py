@@ -108,7 +108,8 @@ class CompositeDataModule(LightningDataModule):
             mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
             normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`.
+            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps the tiles, and
+                maps are trimmed to their centres.
             resolution: Pixel size in metres.
             shard_tiles: Side of a shard in tiles.
             anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.

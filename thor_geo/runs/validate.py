@@ -198,6 +198,7 @@ def as_json(path: Path, found: Findings) -> dict[str, Any]:
         },
         "faults": [asdict(fault) for fault in found.faults],
         "counts": dict(Counter(fault.kind for fault in found.faults)),
+        "seams": found.checked.seams.as_json(),
         "temporaries": found.temporaries.paths,
     }
 
@@ -215,6 +216,12 @@ def str_of(path: Path, found: Findings) -> str:
         f"{checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
     )
     lines = [f"  {fault.kind:<10}  {fault.file}: {fault.reason}" for fault in found.faults[:_SHOWN]]
+    seams = checked.seams
+    if seams.ratio is not None:
+        lines.append(
+            f"  seams: {seams.ratio:.2f} (neighbouring cells differ by {seams.border:.3g} across "
+            f"tile borders, by {seams.inside:.3g} inside tiles; at 1 no border shows)"
+        )
     rest = Counter(fault.kind for fault in found.faults[_SHOWN:])
     if rest:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())

@@ -88,7 +88,7 @@ class RunWriter(BasePredictionWriter):
         Args:
             dir: Directory of the run; one run per directory.
             pooled: Whether to write one vector per tile (GeoParquet).
-            grid: Whether to write maps (Zarr); tiles must not overlap.
+            grid: Whether to write maps (Zarr); of tiles that overlap, their centres.
             dtype: Of the embeddings on disk, of both. int8 has a scale for each tile, `scale`
                 beside the embeddings: a value is embedding * scale.
             quicklook: Whether to draw quicklook.png at the end.
@@ -141,7 +141,8 @@ class RunWriter(BasePredictionWriter):
         Raises:
             RunDirectoryError: If the directory belongs to another run, or cannot be written.
             RunLockedError: If another process is writing the same shards.
-            ConfigError: If the model does not give what is to be written, or tiles overlap.
+            ConfigError: If the model does not give what is to be written, or its maps cannot be
+                trimmed to the centres of overlapping tiles.
         """
         return self._open(together=True).todo.shards
 

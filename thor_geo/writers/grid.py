@@ -23,7 +23,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, sync, write_bytes
 from thor_geo.writers.georeference import array_attributes, coordinate_attributes, grid_mapping
-from thor_geo.writers.layout import ZoneGrid, chunk_side, zone_grids
+from thor_geo.writers.layout import ZoneGrid, chunk_side, trim_of, zone_grids
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.writers.shard import Dtype
 
@@ -51,14 +51,15 @@ class GridStore:
         Args:
             path: Directory of the store.
             plan: The plan.
-            shape: (D', h, w), one tile's map.
+            shape: (D', h, w), one tile's map, before it is trimmed to the tile's centre.
             dtype: Of the values.
 
         Raises:
-            ConfigError: If the plan's tiles overlap, or cells are not square.
+            ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are
+                not square.
         """
         self.path = path
-        self.zones = zone_grids(plan, (shape[1], shape[2]))
+        self.zones = zone_grids(plan, trim_of(plan.lattices[0], shape[1:]).side)
         self._bands = shape[0]
         self._dtype = dtype
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
@@ -93,7 +94,8 @@ class GridStore:
 
         Args:
             shard: The shard.
-            values: (D', k h, k w), row 0 = north, NaN in all of a tile that has none.
+            values: (D', k s, k s) of s cells a tile, row 0 = north, NaN in all of a tile that has
+                none.
 
         Returns:
             The shard's files: its embeddings; and their scales, of int8.
