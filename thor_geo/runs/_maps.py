@@ -32,12 +32,15 @@ class MapsExpected:
         zones: Geometry by EPSG code, of the zones whose metadata is right.
         cells: Cells of a tile's side; of overlapping tiles, of their centres'.
         arrays: What a shard has a file of: embeddings; and scales, of int8.
+        cropped: Whether cells outside the area have no embedding. Which these are, the run does not
+            tell: any cell may be absent then, but in all bands.
     """
 
     store: Path
     zones: Mapping[int, ZoneGrid]
     cells: int
     arrays: tuple[str, ...]
+    cropped: bool
 
     def file_of(self, shard: Shard, name: str = ARRAY) -> Path:
         """Return the path of the file that holds a shard's part of an array."""
@@ -45,7 +48,7 @@ class MapsExpected:
 
 
 def open_maps(
-    store: Path, plan: Plan, dtype: Dtype, fingerprint: str
+    store: Path, plan: Plan, dtype: Dtype, fingerprint: str, *, cropped: bool = False
 ) -> tuple[MapsExpected | None, list[Fault]]:
     """Check the metadata of a store against the plan.
 
@@ -54,6 +57,7 @@ def open_maps(
         plan: The plan.
         dtype: Of the values.
         fingerprint: Of the run.
+        cropped: Whether maps are cropped to the area.
 
     Returns:
         What the maps must be, None where no zone says it; and the faults.
@@ -93,8 +97,10 @@ def open_maps(
     ]
     if not good:
         return None, faults
-    arrays = arrays_of(dtype)
-    return MapsExpected(store=store, zones=good, cells=common[1], arrays=arrays), faults
+    expected = MapsExpected(
+        store=store, zones=good, cells=common[1], arrays=arrays_of(dtype), cropped=cropped
+    )
+    return expected, faults
 
 
 def check_maps(
@@ -133,21 +139,26 @@ def check_maps(
         except Exception as error:
             faults.append((name, "file", f"cannot be decoded ({first_line(error)})"))
             continue
-        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all.
+        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all. Of a
+        # tile that is cropped away, both are true.
         if name == SCALE:
-            scales, full, void = values, is_scale(values), np.asarray(np.isnan(values))
+            scales, void = values, np.asarray(np.isnan(values))
+            full = is_scale(values) | (void if expected.cropped else False)
             wrong = "a scale that is missing, negative or too large"
         else:
             maps = values
             coded = values.dtype == np.int8
             there = values != NODATA if coded else np.isfinite(values)
             absent = ~there if coded else np.isnan(values)
-            full, void = (_throughout(flags, expected.cells) for flags in (there, absent))
+            # A cell is there or absent in all bands.
+            cells_there, cells_absent = there.all(axis=0), absent.all(axis=0)
+            whole = cells_there | cells_absent if expected.cropped else cells_there
+            full, void = (_throughout(flags, expected.cells) for flags in (whole, cells_absent))
             wrong = str(NODATA) if coded else "NaN or infinity"
             if coded:
                 highest, lowest = (edge.astype(np.int16) for edge in (values.max(0), values.min(0)))
-                by_tile = _by_tile(np.maximum(highest, -lowest), expected.cells)
-                largest = by_tile.max(axis=(1, 3))
+                magnitude = np.where(cells_absent, 0, np.maximum(highest, -lowest))
+                largest = _by_tile(magnitude, expected.cells).max(axis=(1, 3))
         sound = sound & full
         if (count := int((embedded & ~full).sum())) > 0:
             faults.append((name, "values", f"{wrong} in {count} tiles that are ok"))
@@ -176,8 +187,8 @@ def _embedded(plan: Plan, shard: Shard, without: Collection[str]) -> npt.NDArray
 
 
 def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
-    """Return of which tiles a flag is true in every cell and band, (k, k)."""
-    return np.asarray(_by_tile(np.asarray(flags.all(axis=0)), cells).all(axis=(1, 3)))
+    """Return of which tiles a flag is true in every cell, (k, k)."""
+    return np.asarray(_by_tile(flags, cells).all(axis=(1, 3)))
 
 
 def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:

@@ -168,7 +168,9 @@ def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
             window=opened.window,
         )
     if opened.grid:
-        maps, faults = open_maps(opened.run.grid, opened.plan, opened.dtype, opened.fingerprint)
+        maps, faults = open_maps(
+            opened.run.grid, opened.plan, opened.dtype, opened.fingerprint, cropped=opened.crop
+        )
     expected = Expected(
         path=opened.run.path,
         fingerprint=opened.fingerprint,
