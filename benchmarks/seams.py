@@ -1,6 +1,8 @@
 """Tile borders in maps: how much they show without a halo, how little with one, and what it costs.
 
-    python -m benchmarks.seams [--quick] [--picture docs/images/seams.png]
+    python -m benchmarks.seams [--quick] [--docs]
+
+With `--docs` it renews the table of docs/geometry.md, and docs/images/seams.png.
 
 Runs the quickstart (an emulated Earth Engine, THOR tiny with random weights) over one square for
 several halos, with maps cropped to the square, so that all of them are of the same ground. Blocks
@@ -22,8 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.report import ROOT, Report
+from benchmarks.report import ROOT, Report, renewed, table
 from thor_geo.emulator import generate_archive
+
+DOCS, PICTURE = ROOT / "docs" / "geometry.md", ROOT / "docs" / "images" / "seams.png"
 
 TILE, CELL = 288, 16
 #: In pixels: whole cells, which leave a centre.
@@ -123,7 +127,7 @@ def draw(runs: Sequence[tuple[int, float, Path]], target: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="a small square, two halos")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw maps side by side")
+    parser.add_argument("--docs", action="store_true", help="renew table and picture of the docs")
     options = parser.parse_args()
     box, halos = (SHORT_BOX, (0, 48)) if options.quick else (BOX, HALOS)
     report = Report(
@@ -147,11 +151,11 @@ def main() -> int:
                     f"halo {after['halo px']} px has a ratio of {after['seam ratio']}, halo "
                     f"{before['halo px']} px of {before['seam ratio']}"
                 )
-        if options.picture:
+        if options.docs:
             shown = [row for row in report.rows if row["halo px"] in (0, 48, 96)]
             draw(
                 [(r["halo px"], r["seam ratio"], folder / str(r["halo px"])) for r in shown],
-                options.picture,
+                PICTURE,
             )
     least = report.rows[0]
     for row in report.rows:
@@ -164,11 +168,14 @@ def main() -> int:
     report.notes += [
         "random weights: what the embeddings mean is nothing, but how a tile's border changes "
         "attention is the architecture's",
-        f"tiles of {TILE} px, cells of {CELL} px; a square of about 5.6 km a side: of a larger area "
-        "fewer tiles lie on the border, and their number grows with (tile size / stride)^2",
+        f"tiles of {TILE} px, cells of {CELL} px; a square of about 5.6 km a side: of a larger "
+        "area fewer tiles lie on the border, and tiles grow with (tile size / stride)^2",
         "seconds are of the whole command, those of tiles the sum over shards; blocks came from "
         "the cache",
     ]
+    if options.docs:
+        page = DOCS.read_text(encoding="utf-8")
+        DOCS.write_text(renewed(page, {"seams": table(report.rows)}), encoding="utf-8")
     return report.finish()
 
 
