@@ -109,7 +109,7 @@ class CompositeDataModule(LightningDataModule):
             mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
             normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`.
+            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
             resolution: Pixel size in metres.
             shard_tiles: Side of a shard in tiles.
             anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.
@@ -215,11 +215,12 @@ class CompositeDataModule(LightningDataModule):
             AreaError: If the area is invalid or holds no tile.
         """
         if self.plan is None:
-            self.plan = Plan.of(self._area, self.lattice)
+            self.plan = Plan.of(self.area, self.lattice)
         return self.plan
 
     @cached_property
-    def _area(self) -> Area:
+    def area(self) -> Area:
+        """The area, read once."""
         return self.area_spec.load()
 
     def setup(self, stage: str) -> None:
@@ -377,7 +378,7 @@ class CompositeDataModule(LightningDataModule):
 
     def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
         return self.feed.dataset(
-            self.load_plan(), self._area.zones(), blocks, clamp=self.clamp, strict=strict
+            self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
         )
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:

@@ -21,9 +21,10 @@ from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.job import Job
+from thor_geo.models.layout import TokenLayout
 from thor_geo.parser import RunParser
 from thor_geo.writers import RunWriter, TileProgressBar
-from thor_geo.writers.layout import refuse_overlap
+from thor_geo.writers.layout import trim_of
 from thor_geo.writers.signals import stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
@@ -169,9 +170,13 @@ class PredictCLI(LightningCLI):
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
         patch = getattr(self.model, "patch_size", None)
-        if isinstance(lattice, Lattice) and self.writer.settings()["grid"]:
-            refuse_overlap(lattice)
-        if isinstance(lattice, Lattice) and isinstance(patch, int) and lattice.step % patch:
+        tokens = getattr(self.model, "layout", None)
+        if not isinstance(lattice, Lattice):
+            return
+        # Of another backbone, only its first output tells how many cells a tile has.
+        if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
+            trim_of(lattice, (tokens.n_max, tokens.n_max))
+        if isinstance(patch, int) and lattice.step % patch:
             raise ConfigError(
                 "stride",
                 lattice.step,
