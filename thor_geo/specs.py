@@ -15,9 +15,11 @@ from thor_geo.errors import AreaError, ConfigError
 
 Composite = Literal["median", "mean"]
 Mask = Literal["none", "scl"]
-Normalize = Literal["thor_stats", "unit_scale", "none"]
+Normalize = Literal["thor_stats", "unit_scale", "none", "dataset"]
+NodataFill = Literal["value", "mean"]
 Merge = Literal["mean", "sum", "concat"]
-Pooling = Literal["mean", "max"]
+Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
+Implementation = Literal["thorgeo", "official"]
 
 #: SCL classes that the mask `scl` removes: 3 cloud shadow, 8 and 9 cloud (medium, high
 #: probability), 10 thin cirrus (Sentinel-2 Level-2A algorithm, scene classification).
