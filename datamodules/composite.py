@@ -16,28 +16,22 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from datamodules.feed import Feed, FeedSpec
-from datamodules.labels import check_labels, labelled_tiles, with_labels
+from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
 from datamodules.source import Connection, Source, SourceSpec
-from datamodules.splits import check_fractions, split_tiles
+from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import AreaError, ConfigError
-from thor_geo.grid import Block, Lattice, blocks_meeting
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Block, Lattice
 from thor_geo.job import Job
 from thor_geo.plan import Plan
-from thor_geo.specs import (
-    Composite,
-    Mask,
-    Normalize,
-    SensorSpec,
-    TemporalSpec,
-    check_choice,
-)
+from thor_geo.specs import Composite, Mask, NodataFill, Normalize, SensorSpec, TemporalSpec
+from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
 _log = logging.getLogger(__name__)
@@ -72,6 +66,9 @@ class CompositeDataModule(LightningDataModule):
         composite: Composite = "median",
         mask: Mask = "none",
         normalize: Normalize = "thor_stats",
+        statistics: Path | None = None,
+        clamp_z: bool = False,
+        nodata_fill: NodataFill = "value",
         tile_size: int = 288,
         stride: int | None = None,
         resolution: int = 10,
@@ -107,7 +104,12 @@ class CompositeDataModule(LightningDataModule):
             cloudy_pct: Scenes cloudier than this percentage are left out.
             composite: ``median`` or ``mean`` over the scenes that pass.
             mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
-            normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
+            normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
+                `statistics`), ``unit_scale`` (0..1) or ``none``.
+            statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
+            clamp_z: Clamp z-scores to -5..5, as in pre-training.
+            nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
+                ``mean`` of the tile's observed pixels, as in pre-training.
             tile_size: Side of a tile in pixels.
             stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
             resolution: Pixel size in metres.
@@ -130,7 +132,6 @@ class CompositeDataModule(LightningDataModule):
         Raises:
             ConfigError: If a setting is invalid.
         """
-        check_choice("normalize", normalize, Normalize)
         check_fractions(split)
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -181,8 +182,14 @@ class CompositeDataModule(LightningDataModule):
         self.feed = Feed(
             FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
         )
-        self.normalize_name: Normalize = normalize
-        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
+        self.statistics = _path(statistics)
+        self.normalize = THORNormalize(
+            self.sensor.selection,
+            mode=normalize,
+            statistics=None if self.statistics is None else Statistics.read(self.statistics),
+            clamp_z=clamp_z,
+            nodata_fill=nodata_fill,
+        )
         self.block_size = block_size
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -306,7 +313,7 @@ class CompositeDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Normalise on the device, from int16."""
-        batch["image"] = self.normalize(batch["image"])
+        batch["image"] = self.normalize(batch["image"], batch["observations"])
         return batch
 
     def teardown(self, stage: str) -> None:
@@ -320,7 +327,6 @@ class CompositeDataModule(LightningDataModule):
 
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""
-        means, stds = self.sensor.selection.statistics
         return {
             "collection": self.sensor.collection,
             "bands": list(self.sensor.bands),
@@ -330,9 +336,7 @@ class CompositeDataModule(LightningDataModule):
             "composite": self.sensor.composite,
             "mask": self.sensor.mask,
             "fill_value": self.sensor.fill_value,
-            "normalize": self.normalize_name,
-            "mean": list(means),
-            "std": list(stds),
+            **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
             "resolution": self.lattice.resolution,
@@ -347,7 +351,8 @@ class CompositeDataModule(LightningDataModule):
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
             "source": self.feed.spec.source.source,
-            "normalization": self.normalize_name,
+            "normalization": self.normalize.mode,
+            "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
@@ -384,22 +389,10 @@ class CompositeDataModule(LightningDataModule):
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan, labels = self.load_plan(), check_labels(self.labels, stage)
         if self._with_labels is None:  # one prefetch process serves all stages
-            blocks = {
-                block.id: block
-                for tile in plan.tiles(range(len(plan)))
-                for block in blocks_meeting(tile, self.block_size)
-            }
-            self._with_labels = with_labels(
-                self._dataset(list(blocks.values()), strict=True), labels
-            )
+            blocks = all_blocks(plan, self.block_size)
+            self._with_labels = with_labels(self._dataset(blocks, strict=True), labels)
         indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
-        if not indices:
-            raise AreaError(
-                "split",
-                self.split,
-                f"no labelled tile is left for {stage}: the plan has {len(plan)} tiles",
-                "Take a larger area, or a smaller split_side.",
-            )
+        check_split(indices, self.split, stage=stage, tiles=len(plan))
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 

@@ -226,7 +226,7 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     (
         ["--data.normalize=zscore"],
         "ConfigError",
-        ["data.normalize='zscore'", "Choose thor_stats, unit_scale or none."],
+        ["data.normalize='zscore'", "Choose thor_stats, unit_scale, none or dataset."],
     ),
     (["--data.mask=clouds"], "ConfigError", ["data.mask='clouds'", "Choose none or scl."]),
     (

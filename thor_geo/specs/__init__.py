@@ -5,7 +5,14 @@ Nothing here touches the network, the disk or a model: an invalid request fails 
 
 from __future__ import annotations
 
-from thor_geo.specs.choices import Merge, Normalize, Pooling, check_choice
+from thor_geo.specs.choices import (
+    Implementation,
+    Merge,
+    NodataFill,
+    Normalize,
+    Pooling,
+    check_choice,
+)
 from thor_geo.specs.output import OutputSpec
 from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 from thor_geo.specs.sensor import SCL_MASKED, Composite, Mask, SensorSpec
@@ -17,8 +24,10 @@ __all__ = [
     "UTM_SOUTH",
     "BBox",
     "Composite",
+    "Implementation",
     "Mask",
     "Merge",
+    "NodataFill",
     "Normalize",
     "OutputSpec",
     "PointBuffer",

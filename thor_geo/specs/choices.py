@@ -6,9 +6,11 @@ from typing import Literal, get_args
 
 from thor_geo.errors import ConfigError
 
-Normalize = Literal["thor_stats", "unit_scale", "none"]
+Normalize = Literal["thor_stats", "unit_scale", "none", "dataset"]
+NodataFill = Literal["value", "mean"]
 Merge = Literal["mean", "sum", "concat"]
-Pooling = Literal["mean", "max"]
+Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
+Implementation = Literal["thorgeo", "official"]
 
 
 def check_choice(argument: str, value: object, choices: object) -> None:
