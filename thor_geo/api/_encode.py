@@ -32,12 +32,14 @@ class Input:
     Attributes:
         key: Place and window.
         pixels: (C, h, w) as stored.
+        observations: (S, h, w) uint8: observations behind each pixel of each sensor.
         image_size: Side that they are brought to, pixels.
         ground_cover: Side on the ground that THOR is told, metres.
     """
 
     key: Key
     pixels: Pixels
+    observations: npt.NDArray[np.uint8]
     image_size: int
     ground_cover: int
 
@@ -64,7 +66,13 @@ class Encoder:
             ConfigError: If there is no such device.
         """
         self.device = _device(self.request.device)
-        self._normalize = THORNormalize(self.request.selection, mode=self.request.normalize)
+        self._normalize = THORNormalize(
+            self.request.selection,
+            mode=self.request.normalize,
+            statistics=self.request.statistics,
+            clamp_z=self.request.clamp_z,
+            nodata_fill=self.request.nodata_fill,
+        )
 
     @property
     def embed_dim(self) -> int:
@@ -97,6 +105,8 @@ class Encoder:
                 patch_size=request.patch_size,
                 group_merge=request.group_merge,
                 pooling=request.output.pooling,
+                layers=request.layers,
+                norm=request.norm,
                 pooled=not grid,
                 grid=grid,
                 seed=request.seed,
@@ -131,8 +141,9 @@ class Encoder:
         first = batch[0]
         task = self.task(first.image_size, first.ground_cover)
         pixels = torch.from_numpy(np.stack([one.pixels for one in batch]))
+        observations = torch.from_numpy(np.stack([one.observations for one in batch]))
         with torch.inference_mode():
-            image = self._normalize(pixels.to(self.device))
+            image = self._normalize(pixels.to(self.device), observations.to(self.device))
             outputs = task.embed(_resized(image, first.image_size))
             found = {name: value.cpu().numpy() for name, value in outputs.items()}
         for number, one in enumerate(batch):
@@ -171,7 +182,7 @@ def _weights(task: THOREmbeddingTask, device: torch.device) -> _Weights:
     if key not in _kept:
         _kept.clear()
         task.configure_model()
-        assert task.thor is not None
+        assert isinstance(task.thor, THORBackbone)
         sha256 = weights_sha256(task.thor)
         _kept[key] = _Weights(backbone=task.thor.to(device), sha256=sha256)
     return _kept[key]

@@ -49,6 +49,8 @@ def metadata(
         "weights_sha256": encoder.weights_sha256,
         "output": request.output.kind,
         "normalization": request.normalize,
+        "clamp_z": request.clamp_z,
+        "nodata_fill": request.nodata_fill,
         "input_prep": cut.mode,
         "ground_cover": request.prep.ground_cover,
         "halo": request.prep.halo if cut.mode == "tile" else None,

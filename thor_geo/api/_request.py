@@ -12,7 +12,15 @@ from thor_geo.bands import BandSelection, select_bands
 from thor_geo.environment import Origin, resolve
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
-from thor_geo.specs import Merge, Normalize, OutputSpec, SensorSpec, check_choice
+from thor_geo.specs import (
+    Merge,
+    NodataFill,
+    Normalize,
+    OutputSpec,
+    SensorSpec,
+    check_choice,
+)
+from thor_geo.statistics import Statistics
 
 Inspect = Literal["report", "error"]
 
@@ -35,6 +43,11 @@ class Request:
         output: Vectors or maps.
         group_merge: How the groups' maps become one.
         normalize: How pixels are normalised.
+        statistics: Measured statistics, for ``dataset``.
+        clamp_z: Whether z-scores are clamped as in pre-training.
+        nodata_fill: What pixels without observation become.
+        layers: Blocks whose tokens are taken.
+        norm: Whether the final LayerNorm is applied.
         patch_size: Side of a patch in pixels of each group's own grid.
         image_size: Side of tiles and of resized inputs, pixels.
         prep: How pixels of any extent become inputs.
@@ -56,6 +69,11 @@ class Request:
     output: OutputSpec
     group_merge: Merge
     normalize: Normalize
+    statistics: Statistics | None
+    clamp_z: bool
+    nodata_fill: NodataFill
+    layers: tuple[int, ...]
+    norm: bool
     patch_size: int
     image_size: int
     prep: InputPrep
@@ -81,6 +99,11 @@ class Request:
         device: str,
         batch_size: int,
         seed: int,
+        statistics: str | Path | None,
+        clamp_z: bool,
+        nodata_fill: NodataFill,
+        layers: Sequence[int],
+        norm: bool,
         settable: Mapping[str, Any],
     ) -> Request:
         """Take arguments, the environment and defaults together.
@@ -97,6 +120,11 @@ class Request:
             device: The device.
             batch_size: Most inputs in a forward pass.
             seed: Seed of random weights.
+            statistics: File of measured statistics.
+            clamp_z: Whether z-scores are clamped.
+            nodata_fill: What pixels without observation become.
+            layers: Blocks whose tokens are taken.
+            norm: Whether the final LayerNorm is applied.
             settable: Arguments that the environment can set, by name; None where not given.
 
         Raises:
@@ -134,6 +162,13 @@ class Request:
             output=output,
             group_merge=merge.value,
             normalize=value["normalize"],
+            statistics=None
+            if statistics is None
+            else Statistics.read(Path(statistics).expanduser()),
+            clamp_z=clamp_z,
+            nodata_fill=nodata_fill,
+            layers=tuple(layers),
+            norm=norm,
             patch_size=value["patch_size"],
             image_size=value["image_size"],
             prep=input_prep if isinstance(input_prep, InputPrep) else InputPrep(mode=input_prep),

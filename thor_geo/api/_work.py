@@ -62,6 +62,7 @@ def embeddings(
     Raises:
         InputError: If strict inspection finds bad pixels.
     """
+    request = encoder.request
     under_way: dict[int, _Open] = {}
     done: dict[int, Embedding] = {}
 
@@ -77,10 +78,14 @@ def embeddings(
                 left=len(windows),
             )
             for place, tile in enumerate(windows):
-                pixels = canvas.pixels if tile is None else tile.cut(canvas.pixels)[0]
+                pixels, observations = canvas.pixels, canvas.observations
+                if tile is not None:
+                    pixels, _ = tile.cut(pixels, fill=request.sensor.fill_value)
+                    observations, _ = tile.cut(observations)
                 yield Input(
                     key=(number, place),
                     pixels=pixels,
+                    observations=observations,
                     image_size=cut.image_size,
                     ground_cover=cut.ground_cover,
                 )

@@ -16,7 +16,7 @@ from thor_geo.api._work import embeddings
 from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.api.result import Embedding
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.specs import Normalize, OutputSpec, SensorSpec, TemporalSpec, check_choice
+from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec, check_choice
 
 Backend = Literal["auto", "gee", "emulator"]
 
@@ -41,6 +41,11 @@ def get_embedding(
     image_size: int | None = None,
     patch_size: int | None = None,
     normalize: Normalize | Literal["raw"] | None = None,
+    statistics: str | Path | None = None,
+    clamp_z: bool = False,
+    nodata_fill: NodataFill = "value",
+    layers: Sequence[int] = (-1,),
+    norm: bool = False,
     device: str = "auto",
     batch_size: int = 32,
     fetch_workers: int | None = None,
@@ -81,7 +86,14 @@ def get_embedding(
         seed: Seed of random weights.
         image_size: Side of tiles, and of resized inputs, pixels.
         patch_size: Side of a patch in pixels of each group's own grid.
-        normalize: ``thor_stats``, ``unit_scale``, ``none`` or ``raw``.
+        normalize: ``thor_stats``, ``dataset``, ``unit_scale``, ``none`` or ``raw``.
+        statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
+        clamp_z: Clamp z-scores to -5..5, as in pre-training.
+        nodata_fill: What pixels without observation become: ``value``, the fill as if it were
+            measured, or ``mean``, the mean of the input's observed pixels.
+        layers: Blocks whose tokens are taken, negative ones from the end; those of several stand
+            side by side.
+        norm: Apply the final LayerNorm to the tokens.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: Most inputs in a forward pass.
         fetch_workers: Threads that fetch.
@@ -124,6 +136,11 @@ def get_embedding(
         image_size=image_size,
         patch_size=patch_size,
         normalize=normalize,
+        statistics=statistics,
+        clamp_z=clamp_z,
+        nodata_fill=nodata_fill,
+        layers=layers,
+        norm=norm,
         device=device,
         batch_size=batch_size,
         fetch_workers=fetch_workers,
@@ -156,6 +173,11 @@ def get_embeddings_batch(
     image_size: int | None = None,
     patch_size: int | None = None,
     normalize: Normalize | Literal["raw"] | None = None,
+    statistics: str | Path | None = None,
+    clamp_z: bool = False,
+    nodata_fill: NodataFill = "value",
+    layers: Sequence[int] = (-1,),
+    norm: bool = False,
     device: str = "auto",
     batch_size: int = 32,
     fetch_workers: int | None = None,
@@ -190,6 +212,11 @@ def get_embeddings_batch(
         image_size: Side of tiles and of resized inputs.
         patch_size: Side of a patch.
         normalize: Normalisation.
+        statistics: Measured statistics.
+        clamp_z: Clamp z-scores.
+        nodata_fill: What pixels without observation become.
+        layers: Blocks whose tokens are taken.
+        norm: Apply the final LayerNorm.
         device: The device.
         batch_size: Most inputs in a forward pass.
         fetch_workers: Threads that fetch.
@@ -218,6 +245,11 @@ def get_embeddings_batch(
         device=device,
         batch_size=batch_size,
         seed=seed,
+        statistics=statistics,
+        clamp_z=clamp_z,
+        nodata_fill=nodata_fill,
+        layers=layers,
+        norm=norm,
         settable={
             "ckpt": ckpt,
             "pretrained": pretrained,
