@@ -79,6 +79,7 @@ class CompositeDataModule(LightningDataModule):
         num_workers: int = 4,
         cache_dir: Path | None = None,
         concurrency: int = 40,
+        fetch_workers: int | None = None,
         ahead: int = 64,
         clamp: bool = True,
         strict: bool = False,
@@ -110,7 +111,7 @@ class CompositeDataModule(LightningDataModule):
             nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
                 ``mean`` of the tile's observed pixels, as in pre-training.
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`.
+            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
             resolution: Pixel size in metres.
             shard_tiles: Side of a shard in tiles.
             anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.
@@ -120,6 +121,7 @@ class CompositeDataModule(LightningDataModule):
             cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
             concurrency: Requests in flight over all ranks, and over the jobs that run at once (a
                 project may have 40).
+            fetch_workers: Most requests in flight of one rank; None for its share of `concurrency`.
             ahead: Blocks the prefetch process may be ahead of the model.
             clamp: Clamp values outside 0..10000; false stops the run at them.
             strict: Stop at the first tile that cannot be produced, instead of recording it.
@@ -137,6 +139,7 @@ class CompositeDataModule(LightningDataModule):
             ("block_size", block_size, 64),
             ("concurrency", concurrency, 1),
             ("ahead", ahead, 1),
+            ("fetch_workers", 1 if fetch_workers is None else fetch_workers, 1),
             ("split_side", split_side, 1),
         ):
             if value < least:
@@ -191,6 +194,7 @@ class CompositeDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.concurrency = concurrency
+        self.fetch_workers = fetch_workers
         self.ahead = ahead
         self.clamp = clamp
         self.strict = strict
@@ -218,11 +222,12 @@ class CompositeDataModule(LightningDataModule):
             AreaError: If the area is invalid or holds no tile.
         """
         if self.plan is None:
-            self.plan = Plan.of(self._area, self.lattice)
+            self.plan = Plan.of(self.area, self.lattice)
         return self.plan
 
     @cached_property
-    def _area(self) -> Area:
+    def area(self) -> Area:
+        """The area, read once."""
         return self.area_spec.load()
 
     def setup(self, stage: str) -> None:
@@ -240,7 +245,7 @@ class CompositeDataModule(LightningDataModule):
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
-        concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        concurrency = self.request_slots(rank, world_size)
         if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
             _log.warning(
                 "%d processes share data.concurrency=%d: with one request each there may be more "
@@ -249,6 +254,16 @@ class CompositeDataModule(LightningDataModule):
                 self.concurrency,
             )
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
+
+    def request_slots(self, rank: int = 0, world_size: int = 1) -> int:
+        """Return how many requests a rank may have in flight.
+
+        Args:
+            rank: Rank within this job.
+            world_size: Ranks of a job.
+        """
+        share = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        return share if self.fetch_workers is None else min(share, self.fetch_workers)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
@@ -368,7 +383,7 @@ class CompositeDataModule(LightningDataModule):
 
     def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
         return self.feed.dataset(
-            self.load_plan(), self._area.zones(), blocks, clamp=self.clamp, strict=strict
+            self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
         )
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
     from thor_geo.area import Area, AreaSpec
     from thor_geo.datasets import CompositeDataset
     from thor_geo.models import build_thor
@@ -23,6 +24,8 @@ _HOMES = {
     "AreaSpec": "area",
     "BBox": "specs",
     "CompositeDataset": "datasets",
+    "Embedding": "api",
+    "InputPrep": "api",
     "OutputSpec": "specs",
     "Plan": "plan",
     "PointBuffer": "specs",
@@ -32,6 +35,8 @@ _HOMES = {
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
     "build_thor": "models",
+    "get_embedding": "api",
+    "get_embeddings_batch": "api",
 }
 
 __all__ = [
@@ -39,6 +44,8 @@ __all__ = [
     "AreaSpec",
     "BBox",
     "CompositeDataset",
+    "Embedding",
+    "InputPrep",
     "OutputSpec",
     "Plan",
     "PointBuffer",
@@ -48,6 +55,8 @@ __all__ = [
     "THORNormalize",
     "TemporalSpec",
     "build_thor",
+    "get_embedding",
+    "get_embeddings_batch",
 ]
 
 

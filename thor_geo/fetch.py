@@ -56,7 +56,7 @@ class FetchCLI(PredictCLI):
         data.connect()
         began = time.monotonic()
         try:
-            prefetcher = data.feed.start(concurrency=data.job.share(data.concurrency), ahead=None)
+            prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
             prefetcher.plan(sampler.blocks(data.block_size))
             progress = _Progress(sampler.tiles)
             while not (stats := prefetcher.stats()).finished:

@@ -29,7 +29,8 @@ ELSEWHERE = {
     "thor_geo.emulator.server",
     "thor_geo.composites.prefetch_process",
 }
-#: What nothing in a run uses. Lightning itself imports much of matplotlib, SciPy and torchvision.
+#: What nothing in a run uses. matplotlib is not here: Lightning's torchmetrics and
+#: torchgeo.datasets import it, and they and Lightning much of SciPy and torchvision.
 NOWHERE = {
     "IPython",
     "duckdb",

@@ -72,6 +72,19 @@ class DirectSource:
         """Pickle without the client."""
         return {**self.__dict__, "_client": None}
 
+    def connect(self) -> Client:
+        """Make the folder and the client, once; before threads ask for blocks side by side.
+
+        Raises:
+            ConfigError: If the cache cannot be written.
+        """
+        if self._client is None or self._client[0] != os.getpid():
+            # Of this process: the locks in a forked client may be held by threads left behind.
+            self.store.prepare()
+            client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
+            self._client = (os.getpid(), client)
+        return self._client[1]
+
     def get(self, block: Block) -> StoredBlock:
         """Return a block; fetch it if it is missing or damaged.
 
@@ -89,12 +102,7 @@ class DirectSource:
         found = self.store.get(block)
         if found is not None:
             return found
-        if self._client is None or self._client[0] != os.getpid():
-            # Of this process: the locks in a forked client may be held by threads left behind.
-            self.store.prepare()
-            client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
-            self._client = (os.getpid(), client)
-        return produce(self.store, self._client[1], block)
+        return produce(self.store, self.connect(), block)
 
 
 class PrefetchedSource:

@@ -173,6 +173,20 @@ class THORBackbone(nn.Module):
             return features, self.layout.channel_params
         return features
 
+    def for_layout(self, layout: TokenLayout) -> THORBackbone:
+        """Return a backbone for another layout that shares this one's weights.
+
+        Args:
+            layout: Its token layout.
+        """
+        return THORBackbone(
+            self.encoder.for_layout(layout),
+            out_indices=self.out_indices,
+            merge=self.merge,
+            return_channel_params=self.return_channel_params,
+            weights=self.weights,
+        ).train(self.training)
+
     def freeze(self) -> None:
         """Stop training: no parameter requires a gradient any more."""
         self.requires_grad_(False)

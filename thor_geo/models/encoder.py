@@ -7,6 +7,7 @@ written to or moved, and on every call while such a tensor is being trained.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,17 @@ class THOREncoder(nn.Module):
     def dtype(self) -> torch.dtype:
         """Dtype of the weights, and of the tokens that come out."""
         return self.norm.weight.dtype
+
+    def for_layout(self, layout: TokenLayout) -> Self:
+        """Return an encoder for another layout that shares this one's weights.
+
+        Args:
+            layout: Its token layout.
+        """
+        twin = copy.copy(self)
+        twin.layout = layout
+        twin.forget_constants()
+        return twin
 
     def forget_constants(self) -> None:
         """Have constants computed anew; needed only after writing to a weight's ``.data``."""

@@ -12,15 +12,15 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
+from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.errors import ConfigError
 from thor_geo.models import (
     Readout,
     THORBackbone,
-    build_thor,
+    build_from_layout,
     checkpoint_path,
+    make_layout,
     pool_tokens,
-    token_layout,
     variant,
     warn_extrapolation,
     weights_sha256,
@@ -64,6 +64,7 @@ class THOREmbeddingTask(LightningModule):
         bands: Sequence[str] = DEFAULT_CHANNELS,
         image_size: int = 288,
         resolution: int = 10,
+        ground_cover: int | None = None,
         patch_size: int = 16,
         group_merge: Merge = "mean",
         pooling: Pooling = "mean",
@@ -85,6 +86,8 @@ class THOREmbeddingTask(LightningModule):
             bands: THOR channels or TerraTorch names of the image's planes (linked to the data).
             image_size: Side of a tile in pixels (linked to the data's tile_size).
             resolution: Pixel size in metres (linked to the data).
+            ground_cover: Side of a tile on the ground in metres, where its pixels were resampled;
+                None for `image_size` times `resolution`.
             patch_size: Side of a patch in pixels of each group's own grid.
             group_merge: How the groups' maps become one: ``mean``, ``sum`` or ``concat``.
             pooling: How tokens become one vector: ``mean`` or ``max`` of all, ``grid_mean`` of the
@@ -125,6 +128,7 @@ class THOREmbeddingTask(LightningModule):
         self.bands = tuple(bands)
         self.image_size = image_size
         self.resolution = resolution
+        self.ground_cover = image_size * resolution if ground_cover is None else ground_cover
         self.patch_size = patch_size
         self.group_merge: Merge = group_merge
         self.pooling: Pooling = pooling
@@ -149,11 +153,11 @@ class THOREmbeddingTask(LightningModule):
                 )
             if self._official:
                 require_official()
-            self.layout = token_layout(
-                bands=self.bands,
-                image_size=image_size,
-                resolution=resolution,
+            self.layout = make_layout(
+                select_bands(self.bands),
+                ground_cover=self.ground_cover,
                 patch_size=patch_size,
+                image_size=image_size,
             )
             self.readout = Readout(
                 layout=self.layout, layers=self.layers, pooling=pooling, merge=group_merge
@@ -199,12 +203,9 @@ class THOREmbeddingTask(LightningModule):
             DependencyError: If the official implementation does not import.
         """
         if self.generic is None and self.thor is None:
-            ours = build_thor(
+            ours = build_from_layout(
                 self.model_key,
-                bands=self.bands,
-                image_size=self.image_size,
-                resolution=self.resolution,
-                patch_size=self.patch_size,
+                self.layout,
                 pretrained=self.pretrained,
                 ckpt=self.ckpt,
                 seed=self.seed,
@@ -295,6 +296,7 @@ class THOREmbeddingTask(LightningModule):
             **model,
             "bands": list(self.bands),
             "image_size": self.image_size,
+            "ground_cover_m": self.ground_cover,
             "patch_size": self.patch_size,
             "group_merge": self.group_merge,
             "pooling": self.pooling,
@@ -309,7 +311,7 @@ class THOREmbeddingTask(LightningModule):
         """Return what a reader of the outputs wants to know besides the settings."""
         common = {
             "image_size": self.image_size,
-            "ground_cover_m": self.image_size * self.resolution,
+            "ground_cover_m": self.ground_cover,
             "pooling": self.pooling,
             "patch_size": self.patch_size,
             "group_merge": self.group_merge,

@@ -29,6 +29,7 @@ class InputReport:
         inf_count: Number of infinite values.
         below_count: Number of values below the valid range, which are clamped.
         above_count: Number of values above the valid range, which are clamped.
+        saturated_count: Number of values at the upper end of the valid range or above it.
         constant_bands: Planes with one single value.
     """
 
@@ -43,6 +44,7 @@ class InputReport:
     inf_count: int
     below_count: int
     above_count: int
+    saturated_count: int
     constant_bands: tuple[str, ...]
 
     @property
@@ -115,11 +117,12 @@ def inspect_input(
     minimum = values.where(finite, torch.inf).amin(dim=(1, 2))
     maximum = values.where(finite, -torch.inf).amax(dim=(1, 2))
     empty = ~finite.flatten(1).any(dim=1)
-    below = above = 0
+    below = above = saturated = 0
     if planes == len(channels):
         low, high = (values.new_tensor(row)[:, None, None] for row in stored_range(selection))
         below = int((finite & (values < low)).sum())
         above = int((finite & (values > high)).sum())
+        saturated = int((finite & (values >= high)).sum())
     constant = (minimum == maximum) & finite.flatten(1).all(dim=1)
     return InputReport(
         channels=channels,
@@ -133,6 +136,7 @@ def inspect_input(
         inf_count=int(values.isinf().sum()),
         below_count=below,
         above_count=above,
+        saturated_count=saturated,
         constant_bands=tuple(
             name for name, is_constant in zip(names, constant.tolist(), strict=True) if is_constant
         ),

@@ -1,0 +1,38 @@
+"""What a user asks for, as frozen keyword-only dataclasses that validate themselves.
+
+Nothing here touches the network, the disk or a model: an invalid request fails in the constructor.
+"""
+
+from __future__ import annotations
+
+from thor_geo.specs.choices import (
+    Implementation,
+    Merge,
+    NodataFill,
+    Normalize,
+    Pooling,
+    check_choice,
+)
+from thor_geo.specs.output import OutputSpec
+from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
+from thor_geo.specs.sensor import SCL_MASKED, Composite, Mask, SensorSpec
+from thor_geo.specs.window import TemporalSpec
+
+__all__ = [
+    "SCL_MASKED",
+    "UTM_NORTH",
+    "UTM_SOUTH",
+    "BBox",
+    "Composite",
+    "Implementation",
+    "Mask",
+    "Merge",
+    "NodataFill",
+    "Normalize",
+    "OutputSpec",
+    "PointBuffer",
+    "Pooling",
+    "SensorSpec",
+    "TemporalSpec",
+    "check_choice",
+]
