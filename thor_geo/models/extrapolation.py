@@ -15,13 +15,17 @@ logger = logging.getLogger(__name__)
 _told: set[str] = set()
 
 
-def pixel_size(layout: TokenLayout) -> float:
+def pixel_size(layout: TokenLayout) -> int | None:
     """Return the pixel size in metres of a layout's (largest) input.
 
     Args:
         layout: The layout.
+
+    Returns:
+        Whole metres; None for an input of other pixels, which was resampled to its size.
     """
-    return layout.ground_cover / max(layout.input_sides)
+    metres, rest = divmod(layout.ground_cover, max(layout.input_sides))
+    return metres if rest == 0 else None
 
 
 def nearest_inside(layout: TokenLayout) -> tuple[int, int] | None:
@@ -35,15 +39,15 @@ def nearest_inside(layout: TokenLayout) -> tuple[int, int] | None:
         layout: A layout.
 
     Returns:
-        Ground cover in metres, of whole pixels of the same size, and patch size in pixels; None if
-        these bands have none.
+        Ground cover in metres, of whole pixels of the same size unless the input is resampled, and
+        patch size in pixels; None if these bands have none.
     """
     scale = pixel_size(layout)
     patch = min(group.patch_size for group in layout.groups)
     best: tuple[float, float, int] | None = None
     found: tuple[int, int] | None = None
     for cover in sorted({layout.ground_cover, *PRETRAINING_GROUND_COVERS}):
-        if cover % scale:
+        if scale is not None and cover % scale:
             continue
         for size in PRETRAINING_PATCH_SIZES:
             try:
@@ -74,7 +78,8 @@ def extrapolation_text(layout: TokenLayout) -> str | None:
         advice = "No configuration of these bands lies inside: take fewer sensors at once"
     else:
         cover, size = inside
-        side = f"{cover / pixel_size(layout):g} px ({cover} m)"
+        scale = pixel_size(layout)
+        side = f"{cover} m" if scale is None else f"{cover // scale} px ({cover} m)"
         kept = "the same " if cover == layout.ground_cover else ""
         advice = f"Nearest inside: patch size {size} with {kept}tiles of {side}"
     return (

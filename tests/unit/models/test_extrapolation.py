@@ -57,6 +57,12 @@ def test_the_text_names_what_is_outside_and_what_to_set() -> None:
     )
     assert coarse is not None
     assert "tiles of 48 px (960 m)" in coarse
+    # Resampled to another number of pixels, they are told in metres.
+    resampled = extrapolation_text(
+        make_layout(select_bands(TEN), ground_cover=640, patch_size=8, image_size=288)
+    )
+    assert resampled is not None
+    assert "patch size 8 with tiles of 960 m" in resampled
 
 
 def test_no_configuration_inside_is_told_as_such() -> None:
