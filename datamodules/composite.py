@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -15,7 +14,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.feed import Feed, FeedSpec
+from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
@@ -26,21 +25,20 @@ from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import AreaError, ConfigError
 from thor_geo.grid import Block, Lattice, blocks_meeting
 from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.specs import (
+    CloudScoreBand,
     Composite,
     Mask,
     Normalize,
     SensorSpec,
     TemporalSpec,
     check_choice,
+    check_least,
 )
 from thor_geo.transforms import THORNormalize
-
-_log = logging.getLogger(__name__)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -70,7 +68,12 @@ class CompositeDataModule(LightningDataModule):
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
+        percentile: float | None = None,
         mask: Mask = "none",
+        scl_classes: Sequence[int] | None = None,
+        cloud_score_band: CloudScoreBand | None = None,
+        cloud_score_threshold: float | None = None,
+        scenes: Sequence[str] | None = None,
         normalize: Normalize = "thor_stats",
         tile_size: int = 288,
         stride: int | None = None,
@@ -104,8 +107,15 @@ class CompositeDataModule(LightningDataModule):
             collection: Earth Engine image collection.
             bands: Earth Engine band names, in the order of the planes.
             cloudy_pct: Scenes cloudier than this percentage are left out.
-            composite: ``median`` or ``mean`` over the scenes that pass.
-            mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
+            composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
+                lays the least cloudy one on top.
+            percentile: Which one, 0 to 100, for ``composite: percentile``.
+            mask: Cloudy pixels are masked by ``scl`` (scene classification, Level-2A),
+                ``cloud_score_plus`` or ``none``.
+            scl_classes: Classes that ``mask: scl`` removes; None for 3, 8, 9, 10.
+            cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
+            cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
+            scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
             normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
             tile_size: Side of a tile in pixels.
             stride: Distance of tiles in pixels; None for `tile_size`.
@@ -130,16 +140,11 @@ class CompositeDataModule(LightningDataModule):
         """
         check_choice("normalize", normalize, Normalize)
         check_fractions(split)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("block_size", block_size, 64),
-            ("concurrency", concurrency, 1),
-            ("ahead", ahead, 1),
-            ("split_side", split_side, 1),
-        ):
-            if value < least:
-                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        check_least(0, num_workers=num_workers)
+        check_least(64, block_size=block_size)
+        check_least(
+            1, batch_size=batch_size, concurrency=concurrency, ahead=ahead, split_side=split_side
+        )
         super().__init__()
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -151,7 +156,12 @@ class CompositeDataModule(LightningDataModule):
             scale_m=resolution,
             cloudy_pct=cloudy_pct,
             composite=composite,
+            percentile=percentile,
             mask=mask,
+            scl_classes=scl_classes,
+            cloud_score_band=cloud_score_band,
+            cloud_score_threshold=cloud_score_threshold,
+            scenes=scenes,
         )
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
@@ -174,6 +184,7 @@ class CompositeDataModule(LightningDataModule):
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
+            linked=self.sensor.linked,
         )
         self.feed = Feed(
             FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
@@ -234,13 +245,8 @@ class CompositeDataModule(LightningDataModule):
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
         concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
-        if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
-            _log.warning(
-                "%d processes share data.concurrency=%d: with one request each there may be more "
-                "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
-                processes,
-                self.concurrency,
-            )
+        if rank == 0:
+            warn_of_crowding(self.job.running * world_size, self.concurrency)
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -314,6 +320,7 @@ class CompositeDataModule(LightningDataModule):
             "cloudy_pct": self.sensor.cloudy_pct,
             "composite": self.sensor.composite,
             "mask": self.sensor.mask,
+            **self.sensor.options(),
             "fill_value": self.sensor.fill_value,
             "normalize": self.normalize_name,
             "mean": list(means),
@@ -377,14 +384,8 @@ class CompositeDataModule(LightningDataModule):
             self._with_labels = with_labels(
                 self._dataset(list(blocks.values()), strict=True), labels
             )
-        indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
-        if not indices:
-            raise AreaError(
-                "split",
-                self.split,
-                f"no labelled tile is left for {stage}: the plan has {len(plan)} tiles",
-                "Take a larger area, or a smaller split_side.",
-            )
+        tiles = self.splits[stage].tolist()
+        indices = labelled_tiles(self._with_labels, tiles, stage=stage, split=self.split)
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 

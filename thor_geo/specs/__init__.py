@@ -5,17 +5,20 @@ Nothing here touches the network, the disk or a model: an invalid request fails 
 
 from __future__ import annotations
 
-from thor_geo.specs.choices import Merge, Normalize, Pooling, check_choice
+from thor_geo.specs.choices import Merge, Normalize, Pooling, check_choice, check_least
 from thor_geo.specs.output import OutputSpec
 from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
-from thor_geo.specs.sensor import SCL_MASKED, Composite, Mask, SensorSpec
+from thor_geo.specs.sensor import Composite, Mask, SensorSpec
+from thor_geo.specs.sentinel2 import CLOUD_SCORE_PLUS, SCL_MASKED, CloudScoreBand
 from thor_geo.specs.window import TemporalSpec
 
 __all__ = [
+    "CLOUD_SCORE_PLUS",
     "SCL_MASKED",
     "UTM_NORTH",
     "UTM_SOUTH",
     "BBox",
+    "CloudScoreBand",
     "Composite",
     "Mask",
     "Merge",
@@ -26,4 +29,5 @@ __all__ = [
     "SensorSpec",
     "TemporalSpec",
     "check_choice",
+    "check_least",
 ]
