@@ -172,12 +172,11 @@ class CompositeDataModule(LightningDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
+        folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
             collection=collection,
-            cache_dir=Path(
-                cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
-            ).expanduser(),
+            cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),

@@ -19,7 +19,6 @@ from thor_geo.grid import Block, Bounds, Lattice, Rect
 from thor_geo.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
 
-
 _log = logging.getLogger(__name__)
 
 
