@@ -43,7 +43,7 @@ class Acquisition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zone:
+class Zone:
     """One UTM zone's square, and which pixel of the landscape each of its pixels shows."""
 
     epsg: int
@@ -57,7 +57,8 @@ class _Zone:
         return shown
 
 
-def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _Zone:
+def make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> Zone:
+    """Return the square of a zone around a place, on a landscape of *n* pixels a side."""
     lon, lat = center
     local = f"+proj=aeqd +lon_0={lon!r} +lat_0={lat!r} +datum=WGS84"
     x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
@@ -71,7 +72,13 @@ def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _
         column = np.clip(np.floor(u / PIXEL + n / 2), 0, n - 1).astype(np.int32)
         row = np.clip(np.floor(n / 2 - v / PIXEL), 0, n - 1).astype(np.int32)
         lookup[resolution] = row * np.int32(n) + column
-    return _Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+    return Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+
+
+def landscape_side(size_m: int) -> int:
+    """Return the side in pixels of the landscape behind squares of so many metres."""
+    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
+    return math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
 
 
 def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,14 +92,11 @@ def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any
         The index's entries, by zone within date.
     """
     center, size_m = tuple(parameters["center"]), parameters["size_m"]
-    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
-    n = math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
+    n = landscape_side(size_m)
     landscape = make_landscape(n, parameters["seed"])
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        zones = list(
-            pool.map(lambda epsg: _make_zone(epsg, center, size_m, n), parameters["zones"])
-        )
+        zones = list(pool.map(lambda epsg: make_zone(epsg, center, size_m, n), parameters["zones"]))
         write = partial(_write_acquisition, folder, parameters, landscape, zones)
         acquisitions = [Acquisition(**item) for item in parameters["acquisitions"]]
         return [entry for entries in pool.map(write, range(len(acquisitions))) for entry in entries]
@@ -102,7 +106,7 @@ def _write_acquisition(
     folder: Path,
     parameters: dict[str, Any],
     landscape: Landscape,
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     number: int,
 ) -> list[dict[str, Any]]:
     """Write the scenes of one overpass."""
@@ -131,7 +135,7 @@ def _write_acquisition(
         tile = mgrs_tile(zone.epsg, zone.left + middle, zone.top - middle)
         name = f"{stamp}_{stamp}_T{tile}"
         bands = _write_files(folder, name, zone, found, k)
-        properties = {
+        properties: dict[str, Any] = {
             "system:time_start": int(moment.replace(tzinfo=dt.UTC).timestamp() * 1000),
             "MGRS_TILE": tile,
         }
@@ -148,13 +152,16 @@ def _write_acquisition(
 
 
 def _write_files(
-    folder: Path, name: str, zone: _Zone, found: Sequence[Layer], k: int
+    folder: Path, name: str, zone: Zone, found: Sequence[Layer], k: int
 ) -> list[dict[str, Any]]:
     """Write zone number *k* of all layers; return the bands' entries in the layers' order."""
     bands: dict[str, dict[str, Any]] = {}
     for file in dict.fromkeys(layer.file for layer in found):
         of_file = [layer for layer in found if layer.file == file]
-        for entry in _write(folder, f"{name}_{file}.tif", zone, of_file, k):
+        resolution, nodata = of_file[0].resolution, of_file[0].nodata
+        pixels = [(layer.band, layer.pixels[k]) for layer in of_file]
+        path = f"{name}_{file}.tif"
+        for entry in write_raster(folder, path, zone, resolution, pixels, nodata):
             bands[entry["name"]] = entry
     return [bands[layer.band] for layer in found]
 
@@ -177,12 +184,16 @@ def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def _write(
-    folder: Path, file: str, zone: _Zone, bands: Sequence[Layer], k: int
+def write_raster(
+    folder: Path,
+    file: str,
+    zone: Zone,
+    resolution: int,
+    bands: Sequence[tuple[str, npt.NDArray[Any]]],
+    nodata: float = 0,
 ) -> list[dict[str, Any]]:
     """Write one GeoTIFF and return its bands' entries in the index."""
-    first = bands[0].pixels[k]
-    height, width = first.shape
+    height, width = bands[0][1].shape
     tile = 256 if min(height, width) >= 256 else 16
     with rasterio.open(
         folder / file,
@@ -191,21 +202,22 @@ def _write(
         height=height,
         width=width,
         count=len(bands),
-        dtype=first.dtype,
+        dtype=bands[0][1].dtype,
         crs=f"EPSG:{zone.epsg}",
-        transform=from_origin(zone.left, zone.top, bands[0].resolution, bands[0].resolution),
-        nodata=bands[0].nodata,
+        transform=from_origin(zone.left, zone.top, resolution, resolution),
+        nodata=nodata,
         tiled=True,
         blockxsize=tile,
         blockysize=tile,
         interleave="band",
         compress="deflate",
-        predictor=3 if first.dtype.kind == "f" else 2,
+        # TIFF's predictors: 2 for integers, 3 for floating point.
+        predictor=3 if bands[0][1].dtype.kind == "f" else 2,
         zlevel=4,
     ) as target:
-        for number, layer in enumerate(bands, 1):
-            target.write(layer.pixels[k], number)
-            target.set_band_description(number, layer.band)
+        for number, (name, values) in enumerate(bands, 1):
+            target.write(values, number)
+            target.set_band_description(number, name)
     return [
-        {"name": layer.band, "file": file, "index": number} for number, layer in enumerate(bands, 1)
+        {"name": name, "file": file, "index": number} for number, (name, _) in enumerate(bands, 1)
     ]

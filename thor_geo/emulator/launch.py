@@ -37,15 +37,16 @@ class EmulatorProcess:
 
     def __init__(
         self,
-        archive: str | Path | Mapping[str, str | Path],
+        archive: str | Path | Mapping[str, Path],
         port: int = 0,
         faults: FaultPlan | None = None,
         *,
         collection: str | None = None,
         max_concurrent: int | None = None,
     ) -> None:
-        given = archive if isinstance(archive, Mapping) else {collection: archive}
-        self.archives = {name: Path(folder) for name, folder in given.items()}
+        self.archives: Mapping[str | None, Path] = (
+            dict(archive) if isinstance(archive, Mapping) else {collection: Path(archive)}
+        )
         self.port = port
         self.faults = faults
         self.max_concurrent = max_concurrent
@@ -98,10 +99,10 @@ class EmulatorProcess:
 
     def _arguments(self, folder: Path, announce: Path) -> Sequence[str]:
         arguments = ["--port", str(self.port)]
+        for name, scenes in self.archives.items():
+            arguments += ["--scenes", str(scenes)]
+            arguments += [] if name is None else ["--collection", name]
         arguments += ["--parent-pid", str(os.getpid()), "--announce", str(announce)]
-        for collection, folder_of_scenes in self.archives.items():
-            arguments += ["--scenes", str(folder_of_scenes)]
-            arguments += [] if collection is None else ["--collection", collection]
         if self.max_concurrent is not None:
             arguments += ["--max-concurrent", str(self.max_concurrent)]
         if self.faults is not None:
