@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -15,7 +14,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.feed import Feed, FeedSpec
+from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
@@ -26,15 +25,21 @@ from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import ConfigError
 from thor_geo.grid import Block, Lattice
 from thor_geo.job import Job
 from thor_geo.plan import Plan
-from thor_geo.specs import Composite, Mask, NodataFill, Normalize, SensorSpec, TemporalSpec
+from thor_geo.specs import (
+    CloudScoreBand,
+    Composite,
+    Mask,
+    NodataFill,
+    Normalize,
+    SensorSpec,
+    TemporalSpec,
+    check_least,
+)
 from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
-
-_log = logging.getLogger(__name__)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -64,7 +69,12 @@ class CompositeDataModule(LightningDataModule):
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
+        percentile: float | None = None,
         mask: Mask = "none",
+        scl_classes: Sequence[int] | None = None,
+        cloud_score_band: CloudScoreBand | None = None,
+        cloud_score_threshold: float | None = None,
+        scenes: Sequence[str] | None = None,
         normalize: Normalize = "thor_stats",
         statistics: Path | None = None,
         clamp_z: bool = False,
@@ -102,8 +112,15 @@ class CompositeDataModule(LightningDataModule):
             collection: Earth Engine image collection.
             bands: Earth Engine band names, in the order of the planes.
             cloudy_pct: Scenes cloudier than this percentage are left out.
-            composite: ``median`` or ``mean`` over the scenes that pass.
-            mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
+            composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
+                lays the least cloudy one on top.
+            percentile: Which one, 0 to 100, for ``composite: percentile``.
+            mask: Cloudy pixels are masked by ``scl`` (scene classification, Level-2A),
+                ``cloud_score_plus`` or ``none``.
+            scl_classes: Classes that ``mask: scl`` removes; None for 3, 8, 9, 10.
+            cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
+            cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
+            scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
             normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
                 `statistics`), ``unit_scale`` (0..1) or ``none``.
             statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
@@ -133,17 +150,13 @@ class CompositeDataModule(LightningDataModule):
             ConfigError: If a setting is invalid.
         """
         check_fractions(split)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("block_size", block_size, 64),
-            ("concurrency", concurrency, 1),
-            ("ahead", ahead, 1),
-            ("fetch_workers", 1 if fetch_workers is None else fetch_workers, 1),
-            ("split_side", split_side, 1),
-        ):
-            if value < least:
-                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        check_least(0, num_workers=num_workers)
+        check_least(64, block_size=block_size)
+        check_least(
+            1, batch_size=batch_size, concurrency=concurrency, ahead=ahead, split_side=split_side
+        )
+        if fetch_workers is not None:
+            check_least(1, fetch_workers=fetch_workers)
         super().__init__()
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -155,7 +168,12 @@ class CompositeDataModule(LightningDataModule):
             scale_m=resolution,
             cloudy_pct=cloudy_pct,
             composite=composite,
+            percentile=percentile,
             mask=mask,
+            scl_classes=scl_classes,
+            cloud_score_band=cloud_score_band,
+            cloud_score_threshold=cloud_score_threshold,
+            scenes=scenes,
         )
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
@@ -166,18 +184,18 @@ class CompositeDataModule(LightningDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
+        folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
             collection=collection,
-            cache_dir=Path(
-                cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
-            ).expanduser(),
+            cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
+            linked=self.sensor.linked,
         )
         self.feed = Feed(
             FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
@@ -246,13 +264,8 @@ class CompositeDataModule(LightningDataModule):
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
         concurrency = self.request_slots(rank, world_size)
-        if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
-            _log.warning(
-                "%d processes share data.concurrency=%d: with one request each there may be more "
-                "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
-                processes,
-                self.concurrency,
-            )
+        if rank == 0:
+            warn_of_crowding(self.job.running * world_size, self.concurrency)
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def request_slots(self, rank: int = 0, world_size: int = 1) -> int:
@@ -335,6 +348,7 @@ class CompositeDataModule(LightningDataModule):
             "cloudy_pct": self.sensor.cloudy_pct,
             "composite": self.sensor.composite,
             "mask": self.sensor.mask,
+            **self.sensor.options(),
             "fill_value": self.sensor.fill_value,
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,

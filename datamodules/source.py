@@ -51,8 +51,10 @@ class SourceSpec:
         credentials: Kind of login.
         service_account_file: Path of a service account's JSON key.
         url: Another endpoint than Earth Engine's high-volume one.
-        emulator_archive: Folder of scenes; None generates the quickstart's.
+        emulator_archive: Folder of scenes; None generates the quickstart's. Scenes of another
+            collection may lie in a folder below it that is called by the collection's id.
         pool_size: Connections to keep open.
+        linked: Collections that the composites need besides.
 
     Raises:
         ConfigError: If a choice is unknown.
@@ -67,6 +69,7 @@ class SourceSpec:
     url: str | None = None
     emulator_archive: Path | None = None
     pool_size: int = 40
+    linked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -77,7 +80,8 @@ class SourceSpec:
         """Describe the real service, or start an emulator, or join the one the run already has.
 
         Raises:
-            ConfigError: If the cache folder cannot be made.
+            ConfigError: If the cache folder cannot be made, or the emulator's folder lacks a
+                collection.
         """
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -101,24 +105,45 @@ class SourceSpec:
         return Connection(session=session, catalogue="earthengine")
 
     def _emulator(self) -> Connection:
-        from thor_geo.emulator import Archive, EmulatorProcess, ensure_archive
+        from thor_geo.emulator import Archive, EmulatorProcess
 
-        folder = self.emulator_archive or ensure_archive(self.cache_dir / "emulator-archive")
-        fingerprint = Archive.open(folder).fingerprint()
+        folders = {name: self._folder(name) for name in (self.collection, *self.linked)}
+        fingerprints = {name: Archive.open(at).fingerprint() for name, at in folders.items()}
         inherited = os.environ.get(EMULATOR_URL)
         emulator = None
         url = inherited
         # Another archive's pixels must never be cached under this one's name.
-        if url is None or _served(url).get(self.collection) != fingerprint:
-            emulator = EmulatorProcess(folder, collection=self.collection)
+        if url is None or not fingerprints.items() <= _served(url).items():
+            emulator = EmulatorProcess(folders)
             emulator.start()
             url = os.environ[EMULATOR_URL] = emulator.url
         return Connection(
             session=SessionSpec(credentials="anonymous", url=url, pool_size=self.pool_size),
-            catalogue=f"emulator-{fingerprint}",
+            catalogue=f"emulator-{'+'.join(fingerprints.values())}",
             emulator=emulator,
             inherited=inherited,
         )
+
+    def _folder(self, collection: str) -> Path:
+        """Return the folder of a collection's scenes, for the emulator; generate it if need be."""
+        from thor_geo.emulator import COLLECTIONS, ensure_archive
+
+        root = self.emulator_archive or ensure_archive(self.cache_dir / "emulator-archive")
+        own = root / collection
+        if self.emulator_archive is None:
+            products = {name: product for product, name in COLLECTIONS.items() if product != "sr"}
+            if collection in products:
+                return ensure_archive(own, product=products[collection])
+        elif own.is_dir():
+            return own
+        if collection != self.collection:
+            raise ConfigError(
+                "emulator_archive",
+                str(root),
+                f"it holds no scenes of {collection}, which `mask` needs",
+                f"Put them and their index into {own}, or choose another mask.",
+            )
+        return root
 
 
 def _served(url: str) -> dict[str, str]:

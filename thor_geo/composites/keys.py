@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict
 
 from thor_geo.earthengine.recipe import RECIPE_VERSION, canonical_sha256
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+
+# The settings that every composite has; the others are its options.
+_OF_ALL = ("collection", "bands", "scale_m", "composite", "mask", "fill_value")
 
 
 def is_key(value: object) -> bool:
@@ -30,9 +32,9 @@ def settings_key(sensor: SensorSpec, window: TemporalSpec, catalogue: str) -> st
         catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the archive's
             fingerprint, so that archives never mix.
     """
-    settings = {name: value for name, value in asdict(sensor).items() if name != "cloudy_pct"}
+    settings = {name: getattr(sensor, name) for name in _OF_ALL}
     # 30 and 30.0 are one setting.
-    settings["cloudy_pct"] = float(sensor.cloudy_pct)
+    settings |= {"cloudy_pct": float(sensor.cloudy_pct), **sensor.options()}
     return canonical_sha256(
         {
             "recipe": RECIPE_VERSION,

@@ -29,6 +29,7 @@ from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
 from thor_geo.earthengine.client import Client
+from thor_geo.earthengine.named import check_named_scenes
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.session import Session
 from thor_geo.errors import BlockError, PrefetchError
@@ -101,6 +102,7 @@ class Service:
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()
+        check_named_scenes(self._client, self._store.sensor, self._store.window)
         self._state.set_ready()
         # In an environment of its own a thread need not set one up for each file.
         pool = ThreadPoolExecutor(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from thor_geo.emulator._faults import FaultPlan as FaultPlan
     from thor_geo.emulator._faults import FaultRule as FaultRule
     from thor_geo.emulator._main import main as main
+    from thor_geo.emulator._products import COLLECTIONS as COLLECTIONS
+    from thor_geo.emulator._products import Product as Product
     from thor_geo.emulator._scenes import Acquisition as Acquisition
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 # Looked up on first use: a run that only launches the emulator loads neither rasterio nor pyproj.
 _MODULES = {
+    "COLLECTIONS": "_products",
     "Acquisition": "_scenes",
     "Archive": "_archive",
     "ArchiveError": "_errors",
@@ -30,12 +33,14 @@ _MODULES = {
     "EmulatorServer": "server",
     "FaultPlan": "_faults",
     "FaultRule": "_faults",
+    "Product": "_products",
     "ensure_archive": "generate",
     "generate_archive": "generate",
     "main": "_main",
 }
 
 __all__ = [
+    "COLLECTIONS",
     "Acquisition",
     "Archive",
     "ArchiveError",
@@ -43,6 +48,7 @@ __all__ = [
     "EmulatorServer",
     "FaultPlan",
     "FaultRule",
+    "Product",
     "ensure_archive",
     "generate_archive",
     "main",
