@@ -18,6 +18,7 @@ from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
+from datamodules.sensors import Sensors, as_sentinel1
 from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
@@ -28,6 +29,7 @@ from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.grid import Block, Lattice
 from thor_geo.job import Job
 from thor_geo.plan import Plan
+from thor_geo.sentinel1 import Sentinel1Spec
 from thor_geo.specs import (
     CloudScoreBand,
     Composite,
@@ -49,9 +51,10 @@ def _path(path: str | Path | None) -> Path | None:
 class CompositeDataModule(LightningDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
-    Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
-    (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
-    and the lists ``error`` and ``scenes``.
+    Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
+    before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
+    ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
+    ``error`` and ``scenes``.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class CompositeDataModule(LightningDataModule):
         cloud_score_band: CloudScoreBand | None = None,
         cloud_score_threshold: float | None = None,
         scenes: Sequence[str] | None = None,
+        sentinel1: Sentinel1Spec | None = None,
         normalize: Normalize = "thor_stats",
         statistics: Path | None = None,
         clamp_z: bool = False,
@@ -110,7 +114,7 @@ class CompositeDataModule(LightningDataModule):
             url: Another endpoint than Earth Engine's high-volume one.
             emulator_archive: Folder of scenes for the emulator; None generates one.
             collection: Earth Engine image collection.
-            bands: Earth Engine band names, in the order of the planes.
+            bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
             cloudy_pct: Scenes cloudier than this percentage are left out.
             composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
                 lays the least cloudy one on top.
@@ -121,8 +125,10 @@ class CompositeDataModule(LightningDataModule):
             cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
             cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
             scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
+            sentinel1: Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.
             normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
-                `statistics`), ``unit_scale`` (0..1) or ``none``.
+                `statistics`), ``unit_scale`` (0..1), ``none``, or ``log1p_p99`` (rs-embed's scaling
+                of Sentinel-1, for comparison only).
             statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
             clamp_z: Clamp z-scores to -5..5, as in pre-training.
             nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
@@ -162,19 +168,28 @@ class CompositeDataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
-        self.sensor = SensorSpec(
-            collection=collection,
-            bands=tuple(bands),
-            scale_m=resolution,
-            cloudy_pct=cloudy_pct,
-            composite=composite,
-            percentile=percentile,
-            mask=mask,
-            scl_classes=scl_classes,
-            cloud_score_band=cloud_score_band,
-            cloud_score_threshold=cloud_score_threshold,
-            scenes=scenes,
+        sentinel2 = (
+            SensorSpec(
+                collection=collection,
+                bands=tuple(bands),
+                scale_m=resolution,
+                cloudy_pct=cloudy_pct,
+                composite=composite,
+                percentile=percentile,
+                mask=mask,
+                scl_classes=scl_classes,
+                cloud_score_band=cloud_score_band,
+                cloud_score_threshold=cloud_score_threshold,
+                scenes=scenes,
+            )
+            if bands
+            else None
         )
+        self.sensors = Sensors(
+            resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
+        )
+        #: The first sensor, whose planes come first.
+        self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
             epsg=32601,
@@ -187,7 +202,7 @@ class CompositeDataModule(LightningDataModule):
         folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
-            collection=collection,
+            collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
             cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
@@ -195,14 +210,14 @@ class CompositeDataModule(LightningDataModule):
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
-            linked=self.sensor.linked,
+            linked=() if sentinel2 is None else sentinel2.linked,
         )
         self.feed = Feed(
-            FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
+            FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)
         )
         self.statistics = _path(statistics)
         self.normalize = THORNormalize(
-            self.sensor.selection,
+            self.sensors.selection,
             mode=normalize,
             statistics=None if self.statistics is None else Statistics.read(self.statistics),
             clamp_z=clamp_z,
@@ -341,21 +356,14 @@ class CompositeDataModule(LightningDataModule):
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""
         return {
-            "collection": self.sensor.collection,
-            "bands": list(self.sensor.bands),
+            **self.sensors.settings(self.connect().catalogues),
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
-            "cloudy_pct": self.sensor.cloudy_pct,
-            "composite": self.sensor.composite,
-            "mask": self.sensor.mask,
-            **self.sensor.options(),
-            "fill_value": self.sensor.fill_value,
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
             "resolution": self.lattice.resolution,
             "batch_size": self.batch_size,
-            "catalogue": self.connect().catalogue,
             "recipe_version": RECIPE_VERSION,
             # A tile's scenes are those of all blocks it touches.
             "block_size": self.block_size,
@@ -370,6 +378,7 @@ class CompositeDataModule(LightningDataModule):
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
+            **self.sensors.info(),
         }
 
     def truecolour(

@@ -15,12 +15,20 @@ import numpy as np
 import pytest
 
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
-from thor_geo.earthengine import Client, FetchStats, Session, SessionSpec, fetch_scenes
+from thor_geo.earthengine import (
+    Client,
+    FetchStats,
+    Sentinel1Scene,
+    Session,
+    SessionSpec,
+    fetch_scenes,
+)
 from thor_geo.earthengine._split import MAX_BYTES, Window, request_bytes
 from thor_geo.earthengine.client import TooLargeError
 from thor_geo.earthengine.recipe import OBSERVATIONS, composite, grid_request
 from thor_geo.errors import EarthEngineError, ProjectError
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import Sentinel1Spec
 from thor_geo.specs import Mask, SensorSpec, TemporalSpec
 
 PROJECT = os.environ.get("THOR_GEO_TEST_PROJECT")
@@ -146,6 +154,19 @@ def test_masked_pixels_get_the_fill_value_we_ask_for(spec: SessionSpec, tmp_path
     if not (observations == 0).any():
         pytest.skip("no pixel was cloudy in every scene of that week")
     assert (pixels[:, observations == 0] == 65535).any()
+
+
+def test_sentinel_1_is_decibels_of_the_pass_we_ask_for(spec: SessionSpec, tmp_path: Path) -> None:
+    sensor = Sentinel1Spec(orbit="ascending")
+    stored = DirectSource(BlockStore(tmp_path, sensor=sensor, window=JUNE), spec).get(BLOCK)
+    assert stored.scenes
+    for scene in stored.scenes:
+        assert isinstance(scene, Sentinel1Scene)
+        assert scene.orbit_pass == "ASCENDING"
+        assert scene.relative_orbit is not None
+    pixels, observations = stored.read()
+    vv, vh = (np.median(plane[observations > 0]) for plane in pixels)
+    assert -3000 < vh < vv < 0
 
 
 def test_a_month_without_a_satellite_is_an_empty_block(spec: SessionSpec, tmp_path: Path) -> None:

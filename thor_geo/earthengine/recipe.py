@@ -14,11 +14,12 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from thor_geo.earthengine._reduction import reduced, without_clouds
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import AnySensor, storage_of
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
@@ -27,7 +28,7 @@ RECIPE_VERSION = 1
 #: Band of the composite that counts the observations behind each pixel.
 OBSERVATIONS = "observations"
 
-#: Data type of every band of a fetched composite.
+#: Data type of every band of a fetched Sentinel-2 composite.
 DTYPE = "uint16"
 
 # What is asked of each scene, in this order. The last four may be missing on a scene.
@@ -89,7 +90,7 @@ def _rectangle(block: Block) -> Any:
     )
 
 
-def _collection(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
+def _collection(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     import ee
 
     # As milliseconds: text would be parsed by the client, and its form would enter the key.
@@ -146,6 +147,14 @@ def _listed(scenes: Any) -> Any:
     return scenes.reduceColumns(reducer, list(_PROPERTIES))
 
 
+class _Indexed(Protocol):
+    @property
+    def index(self) -> str: ...
+
+
+_AnyScene = TypeVar("_AnyScene", bound=_Indexed)
+
+
 def parse_scenes(answer: Any) -> tuple[Scene, ...]:
     """Return the scenes of an answer to `scene_query`, sorted by index.
 
@@ -155,8 +164,23 @@ def parse_scenes(answer: Any) -> tuple[Scene, ...]:
     Raises:
         EarthEngineError: If the answer has another form, or names a scene twice.
     """
+    return parse_rows(answer, _scene)
+
+
+def parse_rows(
+    answer: Any, scene_of: Callable[[Sequence[Any]], _AnyScene]
+) -> tuple[_AnyScene, ...]:
+    """Return the scenes of an answer with a list of rows, sorted by index.
+
+    Args:
+        answer: The decoded value.
+        scene_of: Makes a scene of a row.
+
+    Raises:
+        EarthEngineError: If the answer has another form, or names a scene twice.
+    """
     try:
-        scenes = [_scene(row) for row in answer["list"]]
+        scenes = [scene_of(row) for row in answer["list"]]
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise EarthEngineError(
             f"The list of scenes has an unexpected form ({error!r}): {str(answer)[:200]}. The "
@@ -300,7 +324,7 @@ def grid_request(block: Block) -> dict[str, Any]:
     }
 
 
-def block_key(image: Any, sensor: SensorSpec, block: Block, catalogue: str) -> str:
+def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> str:
     """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
 
     It covers the serialised graph (with the pinned scenes), grid, bands, data type, fill value,
@@ -321,7 +345,7 @@ def block_key(image: Any, sensor: SensorSpec, block: Block, catalogue: str) -> s
             "graph": json.loads(image.serialize()),
             "grid": grid_request(block),
             "bands": [*sensor.bands, OBSERVATIONS],
-            "dtype": DTYPE,
+            "dtype": storage_of(sensor).disk,
             "fill": sensor.fill_value,
         }
     )

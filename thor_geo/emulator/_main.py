@@ -15,6 +15,8 @@ from pathlib import Path
 from thor_geo.emulator._faults import FaultPlan
 from thor_geo.emulator._products import COLLECTIONS, Product
 from thor_geo.emulator.generate import ensure_archive
+from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive
+from thor_geo.emulator.launch import SENTINEL1_COLLECTION, SENTINEL1_FOLDER
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
 from thor_geo.errors import DependencyError
 from thor_geo.redact import redact, redact_output
@@ -28,7 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenes", type=Path, action="append", metavar="DIR",
-        help="folder with index.json, scenes.json or chip.json; may be given several times",
+        help="folder with index.json, scenes.json or chip.json, Sentinel-1 in its folder S1_GRD; "
+        "may be given several times, with --collection for each",
     )  # fmt: skip
     parser.add_argument(
         "--collection", action="append", metavar="ID",
@@ -79,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _generate(folder: Path, seed: int, product: Product) -> int:
     began = time.monotonic()
     ensure_archive(folder, seed=seed, product=product)
-    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    if product == "sr":
+        ensure_sentinel1_archive(folder / SENTINEL1_FOLDER, seed=seed)
+    size = sum(file.stat().st_size for file in folder.rglob("*"))
     print(f"{folder}: {size / 1e6:.0f} MB, {time.monotonic() - began:.1f} s")
     collection = "" if product == "sr" else f" --collection {COLLECTIONS[product]}"
     print(f"Serve it: thor-geo emulator --scenes {folder}{collection}")
@@ -96,8 +101,11 @@ def _serve(options: argparse.Namespace) -> int:
     faults = FaultPlan.from_json(options.faults) if options.faults else FaultPlan()
     if options.latency is not None:
         faults = replace(faults, latency_s=options.latency)
+    served = dict(zip(names, options.scenes, strict=True))
+    if not options.collection and (radar := options.scenes[0] / SENTINEL1_FOLDER).is_dir():
+        served[SENTINEL1_COLLECTION] = radar
     server = EmulatorServer(
-        dict(zip(names, options.scenes, strict=True)),
+        served,
         port=options.port,
         faults=faults,
         max_concurrent=options.max_concurrent,

@@ -14,6 +14,10 @@ from typing import Self
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._faults import FaultPlan
 
+#: Where an archive of Sentinel-2 keeps one of Sentinel-1.
+SENTINEL1_FOLDER = "S1_GRD"
+SENTINEL1_COLLECTION = "COPERNICUS/S1_GRD"
+
 #: How long a child may take to open its archive and answer, seconds.
 START_TIMEOUT_S = 60.0
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from thor_geo.errors import ConfigError
 
-Normalize = Literal["thor_stats", "unit_scale", "none", "dataset"]
+Normalize = Literal["thor_stats", "unit_scale", "none", "dataset", "log1p_p99"]
 NodataFill = Literal["value", "mean"]
 Merge = Literal["mean", "sum", "concat"]
 Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
