@@ -180,11 +180,12 @@ class SourceSpec:
     def _generated(self, collection: str) -> Path:
         from thor_geo.emulator import COLLECTIONS, ensure_archive
 
-        root = self.cache_dir / "emulator-archive"
+        # First, as a folder that is not empty is never generated into.
+        root = ensure_archive(self.cache_dir / "emulator-archive")
         products = {name: product for product, name in COLLECTIONS.items() if product != "sr"}
-        if collection in products:
-            return ensure_archive(root / collection, product=products[collection])
-        return ensure_archive(root)
+        if collection not in products:
+            return root
+        return ensure_archive(root / collection, product=products[collection])
 
 
 def _served(url: str) -> dict[str, str]:

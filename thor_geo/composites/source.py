@@ -16,6 +16,7 @@ from thor_geo.earthengine.policy import RetryPolicy
 from thor_geo.earthengine.session import Session, SessionSpec
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
@@ -85,7 +86,8 @@ class DirectSource:
             # Of this process: the locks in a forked client may be held by threads left behind.
             self.store.prepare()
             client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
-            check_named_scenes(client, self.store.sensor, self.store.window)
+            if isinstance(self.store.sensor, SensorSpec):
+                check_named_scenes(client, self.store.sensor, self.store.window)
             self._client = (os.getpid(), client)
         return self._client[1]
 

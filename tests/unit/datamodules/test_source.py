@@ -42,23 +42,23 @@ def test_only_the_collections_of_a_run_are_generated(
     """If this fails, the quickstart waits for scenes that it never shows."""
     monkeypatch.delenv("THOR_GEO_EMULATOR_URL", raising=False)
     root = Path("emulator-archive")
-    spec = SourceSpec(source="emulator", collection=SR, cache_dir=tmp_path)
+    spec = SourceSpec(source="emulator", collections={"S2": SR}, cache_dir=tmp_path)
     plain = spec.connect()
     disconnect(plain)
     assert made == {root: "sr"}
-    assert plain.catalogue == f"emulator-{Archive.open(tmp_path / root).fingerprint()}"
+    assert plain.catalogues["S2"] == f"emulator-{Archive.open(tmp_path / root).fingerprint()}"
     made.clear()
     linked = replace(spec, linked=(SCORES,)).connect()
     disconnect(linked)
     assert made == {root: "sr", root / SCORES: "cloud_score_plus"}
     # Other scores make other pixels: the cache must not mix them up.
     scores = Archive.open(tmp_path / root / SCORES).fingerprint()
-    assert linked.catalogue == f"{plain.catalogue}+{scores}"
+    assert linked.catalogues["S2"] == f"{plain.catalogues['S2']}+{scores}"
     made.clear()
-    top = replace(spec, collection=TOA).connect()
+    top = replace(spec, collections={"S2": TOA}).connect()
     disconnect(top)
     assert made == {root: "sr", root / TOA: "toa"}
-    assert top.catalogue != plain.catalogue
+    assert top.catalogues != plain.catalogues
 
 
 def test_a_folder_of_ones_own_has_other_collections_below_it(
@@ -70,7 +70,10 @@ def test_a_folder_of_ones_own_has_other_collections_below_it(
     one = (Acquisition(date="2022-06-05", cloud_cover=0.1),)
     generate_archive(scenes, size_m=240, zones=(32632,), acquisitions=one)
     spec = SourceSpec(
-        source="emulator", collection=SR, cache_dir=tmp_path / "cache", emulator_archive=scenes
+        source="emulator",
+        collections={"S2": SR},
+        cache_dir=tmp_path / "cache",
+        emulator_archive=scenes,
     )
     with pytest.raises(ConfigError, match=f"holds no scenes of {SCORES}"):
         replace(spec, linked=(SCORES,)).connect()
@@ -79,7 +82,7 @@ def test_a_folder_of_ones_own_has_other_collections_below_it(
     )
     connection = replace(spec, linked=(SCORES,)).connect()
     try:
-        assert connection.catalogue.endswith(Archive.open(scenes / SCORES).fingerprint())
+        assert connection.catalogues["S2"].endswith(Archive.open(scenes / SCORES).fingerprint())
     finally:
         disconnect(connection)
     assert made == {}
