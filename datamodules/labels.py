@@ -10,6 +10,8 @@ from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from thor_geo.datasets import PlanDataset
 from thor_geo.errors import ConfigError
+from thor_geo.grid import Block, blocks_meeting
+from thor_geo.plan import Plan
 
 
 class Labels(RasterDataset):
@@ -33,6 +35,21 @@ def check_labels(labels: Path | None, stage: str) -> Path:
     if not labels.exists():
         raise ConfigError("labels", str(labels), "no such file", "Give a label raster.")
     return labels
+
+
+def all_blocks(plan: Plan, block_size: int) -> list[Block]:
+    """Return the blocks under all tiles of a plan, each once, as tiles first meet them.
+
+    Args:
+        plan: The tiles.
+        block_size: Side of a block in pixels.
+    """
+    blocks = {
+        block.id: block
+        for tile in plan.tiles(range(len(plan)))
+        for block in blocks_meeting(tile, block_size)
+    }
+    return list(blocks.values())
 
 
 def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:

@@ -83,11 +83,8 @@ class Sensors:
         Args:
             catalogues: Where each sensor's scenes are from.
         """
-        means, stds = self.selection.statistics
         settings: dict[str, Any] = {
             "bands": [name for sensor in self.by_kind.values() for name in sensor.bands],
-            "mean": list(means),
-            "std": list(stds),
         }
         if self.sentinel2 is not None:
             settings |= {
@@ -95,6 +92,7 @@ class Sensors:
                 "cloudy_pct": self.sentinel2.cloudy_pct,
                 "composite": self.sentinel2.composite,
                 "mask": self.sentinel2.mask,
+                **self.sentinel2.options(),
                 "fill_value": self.sentinel2.fill_value,
                 "catalogue": catalogues["S2"],
             }

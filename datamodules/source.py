@@ -54,9 +54,11 @@ class SourceSpec:
         credentials: Kind of login.
         service_account_file: Path of a service account's JSON key.
         url: Another endpoint than Earth Engine's high-volume one.
-        emulator_archive: Folder of scenes, those of Sentinel-1 in its folder S1_GRD; None generates
-            the quickstart's.
+        emulator_archive: Folder of scenes; None generates the quickstart's. Scenes of another
+            collection may lie in a folder below it that is called by the collection's id, those of
+            Sentinel-1 in its folder S1_GRD.
         pool_size: Connections to keep open.
+        linked: Collections that the composites need besides.
 
     Raises:
         ConfigError: If a choice is unknown.
@@ -71,6 +73,7 @@ class SourceSpec:
     url: str | None = None
     emulator_archive: Path | None = None
     pool_size: int = 40
+    linked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -81,7 +84,8 @@ class SourceSpec:
         """Describe the real service, or start an emulator, or join the one the run already has.
 
         Raises:
-            ConfigError: If the cache folder cannot be made.
+            ConfigError: If the cache folder cannot be made, or the emulator's folder lacks a
+                collection.
         """
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -108,42 +112,80 @@ class SourceSpec:
     def _emulator(self) -> Connection:
         from thor_geo.emulator import Archive, EmulatorProcess
 
-        folders = {kind: self._folder(kind) for kind in self.collections}
-        fingerprints = {kind: Archive.open(path).fingerprint() for kind, path in folders.items()}
+        # By collection: a sensor's own, and what its masks need besides.
+        folders = {name: self._folder(kind) for kind, name in self.collections.items()}
+        folders |= {name: self._linked(name) for name in self.linked}
+        fingerprints = {name: Archive.open(at).fingerprint() for name, at in folders.items()}
         inherited = os.environ.get(EMULATOR_URL)
         emulator = None
         url = inherited
         # Another archive's pixels must never be cached under this one's name.
-        wanted = {name: fingerprints[kind] for kind, name in self.collections.items()}
-        if url is None or not wanted.items() <= _served(url).items():
-            emulator = EmulatorProcess({self.collections[k]: path for k, path in folders.items()})
+        if url is None or not fingerprints.items() <= _served(url).items():
+            emulator = EmulatorProcess(folders)
             emulator.start()
             url = os.environ[EMULATOR_URL] = emulator.url
         return Connection(
             session=SessionSpec(credentials="anonymous", url=url, pool_size=self.pool_size),
-            catalogues={kind: f"emulator-{digest}" for kind, digest in fingerprints.items()},
+            catalogues={
+                kind: self._catalogue(kind, name, fingerprints)
+                for kind, name in self.collections.items()
+            },
             emulator=emulator,
             inherited=inherited,
         )
 
+    def _catalogue(self, kind: Sensor, name: str, fingerprints: Mapping[str, str]) -> str:
+        names = (name, *self.linked) if kind == "S2" else (name,)
+        return f"emulator-{'+'.join(fingerprints[one] for one in names)}"
+
     def _folder(self, kind: Sensor) -> Path:
         """Return the folder of a sensor's scenes; generate it if none was given."""
-        from thor_geo.emulator import ensure_archive, ensure_sentinel1_archive
+        from thor_geo.emulator import ensure_sentinel1_archive
         from thor_geo.emulator.launch import SENTINEL1_FOLDER
 
         given = self.emulator_archive
-        if kind == "S1":
-            if given is None:
-                return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
-            if not (given / SENTINEL1_FOLDER).is_dir():
-                raise ConfigError(
-                    "emulator_archive",
-                    str(given),
-                    f"it has no folder {SENTINEL1_FOLDER} with scenes of Sentinel-1",
-                    "Add one (docs/emulator.md), or leave emulator_archive out to generate scenes.",
-                )
-            return given / SENTINEL1_FOLDER
-        return given or ensure_archive(self.cache_dir / "emulator-archive")
+        if kind != "S1":
+            return self._generated(self.collections[kind]) if given is None else self._given(kind)
+        if given is None:
+            return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
+        if not (given / SENTINEL1_FOLDER).is_dir():
+            raise ConfigError(
+                "emulator_archive",
+                str(given),
+                f"it has no folder {SENTINEL1_FOLDER} with scenes of Sentinel-1",
+                "Add one (docs/emulator.md), or leave emulator_archive out to generate scenes.",
+            )
+        return given / SENTINEL1_FOLDER
+
+    def _given(self, kind: Sensor) -> Path:
+        """Return the folder that was given, or the collection's own within it."""
+        assert self.emulator_archive is not None
+        own = self.emulator_archive / self.collections[kind]
+        return own if own.is_dir() else self.emulator_archive
+
+    def _linked(self, collection: str) -> Path:
+        """Return the folder of a collection that a mask needs; generate it if none was given."""
+        if self.emulator_archive is None:
+            return self._generated(collection)
+        own = self.emulator_archive / collection
+        if not own.is_dir():
+            raise ConfigError(
+                "emulator_archive",
+                str(self.emulator_archive),
+                f"it holds no scenes of {collection}, which `mask` needs",
+                f"Put them and their index into {own}, or choose another mask.",
+            )
+        return own
+
+    def _generated(self, collection: str) -> Path:
+        from thor_geo.emulator import COLLECTIONS, ensure_archive
+
+        # First, as a folder that is not empty is never generated into.
+        root = ensure_archive(self.cache_dir / "emulator-archive")
+        products = {name: product for product, name in COLLECTIONS.items() if product != "sr"}
+        if collection not in products:
+            return root
+        return ensure_archive(root / collection, product=products[collection])
 
 
 def _served(url: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
     from thor_geo.area import Area, AreaSpec
     from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.models import build_thor
@@ -24,6 +25,8 @@ _HOMES = {
     "AreaSpec": "area",
     "BBox": "specs",
     "CompositeDataset": "datasets",
+    "Embedding": "api",
+    "InputPrep": "api",
     "OutputSpec": "specs",
     "Plan": "plan",
     "PointBuffer": "specs",
@@ -35,6 +38,8 @@ _HOMES = {
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
     "build_thor": "models",
+    "get_embedding": "api",
+    "get_embeddings_batch": "api",
 }
 
 __all__ = [
@@ -42,6 +47,8 @@ __all__ = [
     "AreaSpec",
     "BBox",
     "CompositeDataset",
+    "Embedding",
+    "InputPrep",
     "OutputSpec",
     "Plan",
     "PointBuffer",
@@ -53,6 +60,8 @@ __all__ = [
     "THORNormalize",
     "TemporalSpec",
     "build_thor",
+    "get_embedding",
+    "get_embeddings_batch",
 ]
 
 

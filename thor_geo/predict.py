@@ -17,15 +17,17 @@ from datamodules import CompositeDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from datamodules.sensors import as_sentinel1
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
+from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.job import Job
+from thor_geo.models.layout import TokenLayout
 from thor_geo.parser import RunParser
 from thor_geo.sentinel1 import channels_of
 from thor_geo.specs import SensorSpec
 from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.writers import RunWriter, TileProgressBar
-from thor_geo.writers.layout import refuse_overlap
+from thor_geo.writers.layout import trim_of
 from thor_geo.writers.signals import stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
@@ -38,6 +40,12 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_checkpointing": False,
     "enable_model_summary": False,
     "callbacks": [TileProgressBar()],
+}
+
+#: Classes of `model` and `data` where a config names none.
+DEFAULT_CLASSES = {
+    "model": "thor_geo.tasks.THOREmbeddingTask",
+    "data": "datamodules.CompositeDataModule",
 }
 
 
@@ -82,10 +90,13 @@ class PredictCLI(LightningCLI):
             default=str(Job()),
             help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
         )
+        said = run_defaults()
         parser.set_defaults(
             {
-                "model": {"class_path": "thor_geo.tasks.THOREmbeddingTask"},
-                "data": {"class_path": "datamodules.CompositeDataModule"},
+                section: {"class_path": name, "init_args": said[section]}
+                if said[section]
+                else {"class_path": name}
+                for section, name in DEFAULT_CLASSES.items()
             }
         )
         for target, source in LINKED.items():
@@ -174,9 +185,13 @@ class PredictCLI(LightningCLI):
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
         patch = getattr(self.model, "patch_size", None)
-        if isinstance(lattice, Lattice) and self.writer.settings()["grid"]:
-            refuse_overlap(lattice)
-        if isinstance(lattice, Lattice) and isinstance(patch, int) and lattice.step % patch:
+        tokens = getattr(self.model, "layout", None)
+        if not isinstance(lattice, Lattice):
+            return
+        # Of another backbone, only its first output tells how many cells a tile has.
+        if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
+            trim_of(lattice, (tokens.n_max, tokens.n_max))
+        if isinstance(patch, int) and lattice.step % patch:
             raise ConfigError(
                 "stride",
                 lattice.step,

@@ -16,6 +16,7 @@ from thor_geo.writers import RunWriter
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
 FRAGMENTS = sorted(CONFIGS.glob("trainer/*.yaml"))
+TERRATORCH = sorted(CONFIGS.glob("terratorch/*.yaml"))
 # A GPU or several processes cannot be asked for on every machine.
 ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.strategy=auto", "--trainer.devices=1"]
 
@@ -28,6 +29,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "quickstart_s1s2.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
+    assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -53,7 +55,7 @@ def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
 COMMENT = re.compile(r"[\w |()-]+, (required|default [^.,]+)[.:,]? ?")
 
 
-@pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS, *TERRATORCH], ids=lambda path: path.stem)
 def test_every_key_has_a_comment_with_its_type_and_default(path: Path) -> None:
     wrong, comment = [], ""
     for line in map(str.strip, path.read_text().splitlines()):

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from thor_geo.bands import select_bands
 from thor_geo.errors import ConfigError, InputError
-from thor_geo.transforms import THORNormalize, check_input, inspect_input
+from thor_geo.statistics import ChannelStatistics, Statistics
+from thor_geo.transforms import (
+    THORNormalize,
+    check_input,
+    inspect_input,
+    observation_planes,
+)
 
 # Red and SWIR 1: mean, standard deviation (THOR 1.0 statistics).
 RED, SWIR = (0.213948, 0.259180), (0.221550, 0.171606)
@@ -128,6 +134,101 @@ def test_unknown_modes_are_refused() -> None:
         THORNormalize(BANDS, mode)
     with pytest.raises(ConfigError, match=r"S1:IW-VV has no fixed range"):
         THORNormalize(["RED", "VV"], "unit_scale")
+
+
+def test_pretraining_clamped_z_scores_to_five() -> None:
+    # Of Sentinel-2 only SWIR 2 can get there: its mean and deviation are 0.175772 and 0.156223.
+    values = [0, 5000, 9500, 9600, 10000]
+    z = [(v / 10000 - 0.175772) / 0.156223 for v in values]
+    x = torch.tensor(values, dtype=torch.int16)[None, None]
+    assert max(z) > 5
+    assert THORNormalize(["SWIR_2"])(x).flatten().tolist() == pytest.approx(z, abs=1e-5)
+    clamped = THORNormalize(["SWIR_2"], clamp_z=True)
+    assert clamped(x).flatten().tolist() == pytest.approx(np.clip(z, -5, 5).tolist(), abs=1e-5)
+    assert torch.equal(clamped(x), clamped(x.float())), "whichever path integers take"
+    dark = torch.tensor([[[-6000]]], dtype=torch.int16)  # -60 dB
+    assert float(THORNormalize(["VV"], clamp_z=True)(dark)) == -5
+
+
+@pytest.mark.parametrize("mode", ["unit_scale", "none"])
+def test_only_z_scores_are_clamped(mode: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"clamp_z=True.*{mode}.*thor_stats or dataset"):
+        THORNormalize(BANDS, mode, clamp_z=True)
+
+
+def test_dataset_and_statistics_go_together() -> None:
+    with pytest.raises(ConfigError, match=r"normalize='dataset'.*needs measured"):
+        THORNormalize(BANDS, "dataset")
+    row = ChannelStatistics(mean=0.1, std=0.1, pixels=1)
+    measured = Statistics(channels={"S2:Red": row, "S2:SWIR1": row})
+    with pytest.raises(ConfigError, match=r"normalize='thor_stats'.*takes no measured"):
+        THORNormalize(BANDS, statistics=measured)
+    bad: Any = "zero"
+    with pytest.raises(ConfigError, match=r"nodata_fill='zero'.*value, mean"):
+        THORNormalize(BANDS, nodata_fill=bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+@pytest.mark.parametrize("clamp_z", [False, True])
+def test_no_data_becomes_the_mean_of_the_tiles_observed_pixels(
+    dtype: torch.dtype, clamp_z: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 10001, (3, 2, 9, 11))
+    observations = rng.integers(0, 3, (3, 1, 9, 11)).astype(np.uint8)
+    observations[2] = 0  # a tile without any
+    got = THORNormalize(["RED", "SWIR_2"], nodata_fill="mean", clamp_z=clamp_z)(
+        torch.from_numpy(stored).to(dtype), torch.from_numpy(observations)
+    ).numpy()
+    stats = np.array([[0.213948, 0.259180], [0.175772, 0.156223]])
+    z = (stored / 10000 - stats[:, 0, None, None]) / stats[:, 1, None, None]
+    z = np.clip(z, -5, 5) if clamp_z else z
+    seen = np.broadcast_to(observations > 0, z.shape)
+    for tile in range(2):
+        for plane in range(2):
+            own = seen[tile, plane]
+            z[tile, plane][~own] = z[tile, plane][own].mean()
+    z[2] = 0
+    np.testing.assert_allclose(got, z, atol=2e-5)
+    # Batched or by itself, a tile is the same.
+    alone = THORNormalize(["RED", "SWIR_2"], nodata_fill="mean", clamp_z=clamp_z)(
+        torch.from_numpy(stored[0]).to(dtype), torch.from_numpy(observations[0])
+    )
+    assert np.array_equal(alone.numpy(), got[0])
+
+
+def test_values_that_are_not_finite_are_no_data_where_that_is_filled_by_the_mean() -> None:
+    x = torch.tensor([[[1000.0, float("nan"), 3000.0, float("inf")]]])
+    seen = torch.ones(1, 1, 4, dtype=torch.uint8)
+    z = THORNormalize(["RED"], nodata_fill="mean")(x, seen).flatten().tolist()
+    want = [(dn / 10000 - RED[0]) / RED[1] for dn in (1000, 2000, 3000, 2000)]
+    assert z == pytest.approx(want, abs=1e-5)
+
+
+def test_every_sensor_has_its_own_observations() -> None:
+    selection = select_bands(["RED", "VV", "BLUE", "VH"])
+    assert observation_planes(selection) == (0, 1, 0, 1)
+    stored = torch.tensor([[[2000, 0]], [[-1000, 0]], [[3000, 0]], [[-2000, 0]]]).to(torch.int16)
+    # The second pixel: no Sentinel-2 scene, but one of Sentinel-1.
+    seen = torch.tensor([[[1, 0]], [[1, 1]]], dtype=torch.uint8)
+    transform = THORNormalize(selection, nodata_fill="mean")
+    filled, plain = transform(stored, seen), THORNormalize(selection)(stored)
+    assert torch.equal(filled[[1, 3]], plain[[1, 3]])
+    assert torch.equal(filled[[0, 2], 0, 1], plain[[0, 2], 0, 0])
+    # Of one polarisation only there may be none.
+    stored[3, 0, 1] = -32768
+    gap = transform(stored, seen)
+    assert torch.equal(gap[3, 0, 1], gap[3, 0, 0])
+    assert torch.equal(gap[1], plain[1])
+    for bad in (None, seen[:1], seen[None]):
+        with pytest.raises(InputError, match=r"observations.*\(2, 1, 2\).*nodata_fill"):
+            transform(stored, bad)
+
+
+def test_observations_change_nothing_unless_asked_for() -> None:
+    x = pixels(0, 500, 10000)
+    blind = torch.zeros(1, 1, 3, dtype=torch.uint8)
+    assert torch.equal(THORNormalize(BANDS)(x, blind), THORNormalize(BANDS)(x))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ from thor_geo.specs import TemporalSpec
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
+# The settings that every composite of Sentinel-2 has; the others are its options.
+_OF_ALL = ("collection", "bands", "scale_m", "composite", "mask", "fill_value")
+
 
 def is_key(value: object) -> bool:
     """Return whether a value read from a file is a key; only then may it become part of a path."""
@@ -31,10 +34,12 @@ def settings_key(sensor: AnySensor, window: TemporalSpec, catalogue: str) -> str
         catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the archive's
             fingerprint, so that archives never mix.
     """
-    settings = {name: value for name, value in asdict(sensor).items() if name != "cloudy_pct"}
-    if not isinstance(sensor, Sentinel1Spec):
+    if isinstance(sensor, Sentinel1Spec):
+        settings = asdict(sensor)
+    else:
+        settings = {name: getattr(sensor, name) for name in _OF_ALL}
         # 30 and 30.0 are one setting.
-        settings["cloudy_pct"] = float(sensor.cloudy_pct)
+        settings |= {"cloudy_pct": float(sensor.cloudy_pct), **sensor.options()}
     return canonical_sha256(
         {
             "recipe": RECIPE_VERSION,

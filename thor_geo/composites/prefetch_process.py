@@ -29,11 +29,13 @@ from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
 from thor_geo.earthengine.client import Client
+from thor_geo.earthengine.named import check_named_scenes
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.session import Session
 from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.redact import redact, redact_output
+from thor_geo.specs import SensorSpec
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
@@ -106,6 +108,9 @@ class Service:
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()
+        for store in self._stores:
+            if isinstance(store.sensor, SensorSpec):
+                check_named_scenes(self._client, store.sensor, store.window)
         self._state.set_ready()
         # In an environment of its own a thread need not set one up for each file.
         pool = ThreadPoolExecutor(

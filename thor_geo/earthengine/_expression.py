@@ -14,7 +14,7 @@ from typing import Any
 
 import ee
 
-from thor_geo.earthengine._sensors import AnyScene, composite, scene_query
+from thor_geo.earthengine._sensors import AnyScene, composite, scene_order, scene_query
 from thor_geo.earthengine.recipe import Scene
 from thor_geo.grid import Block
 from thor_geo.sentinel1 import AnySensor
@@ -102,7 +102,7 @@ def prepared_composite(
     template = _composite_template(sensor, window, block.epsg)
     if template is None:
         return composite(sensor, window, block, scenes)
-    return _filled(template, block, sorted(scene.index for scene in scenes))
+    return _filled(template, block, scene_order(sensor, scenes))
 
 
 def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
@@ -128,7 +128,9 @@ def _composite_template(
 ) -> dict[str, Any] | None:
     block = _stand_in(epsg)
     graph = _encoded(composite(sensor, window, block, [_SCENE]))
-    return graph if _count(graph, list(block.bounds)) == _count(graph, _INDICES) == 1 else None
+    # A mosaic may name the scenes twice: which they are, and their order.
+    lists, names = _count(graph, _INDICES), json.dumps(graph).count(json.dumps(_SCENE.index))
+    return graph if _count(graph, list(block.bounds)) == 1 and lists == names > 0 else None
 
 
 @lru_cache(maxsize=128)

@@ -48,6 +48,13 @@ def composite(
     return recipe.composite(sensor, window, block, cast("Sequence[Scene]", scenes))
 
 
+def scene_order(sensor: AnySensor, scenes: Sequence[AnyScene]) -> list[str]:
+    """Return ids of scenes as a composite wants them, whatever the order they are given in."""
+    if isinstance(sensor, Sentinel1Spec):
+        return sorted(scene.index for scene in scenes)
+    return recipe.scene_order(sensor, [scene for scene in scenes if isinstance(scene, Scene)])
+
+
 def scene_from_dict(sensor: AnySensor, fields: dict[str, Any]) -> AnyScene:
     """Return the scene that its `to_dict` described.
 

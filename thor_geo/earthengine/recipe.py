@@ -11,14 +11,16 @@ import datetime as dt
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self, TypeVar
 
+from thor_geo.earthengine._reduction import reduced, without_clouds
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.grid import Block
 from thor_geo.sentinel1 import AnySensor, storage_of
-from thor_geo.specs import SCL_MASKED, SensorSpec, TemporalSpec
+from thor_geo.specs import SensorSpec, TemporalSpec
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
 RECIPE_VERSION = 1
@@ -114,6 +116,32 @@ def scene_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
     scenes = _collection(sensor, window, block).filter(
         ee.Filter.lte("CLOUDY_PIXEL_PERCENTAGE", sensor.cloudy_pct)
     )
+    return _listed(scenes if sensor.scenes is None else _named(sensor, scenes))
+
+
+def named_query(sensor: SensorSpec) -> Any:
+    """Return the graph that lists the scenes which a sensor names, wherever and whenever.
+
+    Args:
+        sensor: Collection and scenes.
+
+    Returns:
+        An ee object; its value is what `parse_scenes` takes.
+    """
+    import ee
+
+    return _listed(_named(sensor, ee.ImageCollection(sensor.collection)))
+
+
+def _named(sensor: SensorSpec, scenes: Any) -> Any:
+    import ee
+
+    return scenes.filter(ee.Filter.inList("system:index", list(sensor.scenes or ())))
+
+
+def _listed(scenes: Any) -> Any:
+    import ee
+
     # Inputs that are not optional drop their scene where they are null.
     reducer = ee.Reducer.toList(len(_PROPERTIES), _OPTIONAL)
     return scenes.reduceColumns(reducer, list(_PROPERTIES))
@@ -194,7 +222,13 @@ def composite(
     Each band is reduced over the observations that are unmasked in it, rounded half up, and is
     *fill_value* where there is none. `OBSERVATIONS` counts the scenes in which **every** requested
     band is unmasked (at the edge of a swath the bands end at different pixels), so that a pixel
-    with an observation has one in each band.
+    with an observation has one in each band. A mosaic takes all bands of a pixel from the topmost
+    of the scenes that `OBSERVATIONS` counts there.
+
+    A percentile p of n values is the p/100 x (n - 1)th of them in ascending order, counted from 0
+    and linear in between (NumPy's default; type 7 of Hyndman and Fan, 1996). That is what the
+    emulator computes. How Earth Engine interpolates is not documented, and it may take the
+    percentile of many values from a histogram (`ee.Reducer.percentile`, maxRaw).
 
     Args:
         sensor: Bands, reduction, mask and fill value.
@@ -215,15 +249,13 @@ def composite(
             "scenes", scenes, "a composite of no scenes", "Record the block as empty instead."
         )
     bands = list(sensor.bands)
-    indices = sorted(scene.index for scene in scenes)
+    indices = scene_order(sensor, scenes)
     pinned = _collection(sensor, window, block).filter(ee.Filter.inList("system:index", indices))
-    if sensor.mask == "scl":
-        pinned = pinned.map(_without_cloud)
-    pinned = pinned.select(bands)
-    reduced = pinned.median() if sensor.composite == "median" else pinned.mean()
+    pinned = without_clouds(sensor, pinned).select(bands)
     pixels = (
+        reduced(sensor, pinned, indices, _seen_in_all(bands))
         # Half up: DN 3.5 becomes 4. The cast alone would cut it off.
-        reduced.add(0.5)
+        .add(0.5)
         .floor()
         .clamp(0, 65535)
         # After the clamp: the fill value is stored as given. False: also beyond the footprints.
@@ -235,14 +267,6 @@ def composite(
     return pixels.addBands(observations.rename([OBSERVATIONS]))
 
 
-def _without_cloud(image: Any) -> Any:
-    classes = image.select(["SCL"])
-    cloudy = classes.eq(SCL_MASKED[0])
-    for value in SCL_MASKED[1:]:
-        cloudy = cloudy.Or(classes.eq(value))
-    return image.updateMask(cloudy.Not())
-
-
 def _seen_in_all(bands: Sequence[str]) -> Callable[[Any], Any]:
     def seen_in_all(image: Any) -> Any:
         masks = image.mask()
@@ -252,6 +276,31 @@ def _seen_in_all(bands: Sequence[str]) -> Callable[[Any], Any]:
         return seen.updateMask(seen)
 
     return seen_in_all
+
+
+def scene_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
+    """Return ids of scenes as a composite wants them, whatever the order they are given in.
+
+    Args:
+        sensor: The composite.
+        scenes: The scenes.
+
+    Returns:
+        By id; of a mosaic, from the lowest to the topmost: from the cloudiest scene to the least
+        cloudy one, of equally cloudy ones the first by id on top. A scene whose cloud percentage
+        is not known counts as the cloudiest.
+    """
+    clouds = {scene.index: scene.cloudy_pct for scene in scenes}
+    if sensor.composite != "mosaic":
+        return sorted(clouds)
+
+    def cloudiness(index: str) -> float:
+        known = clouds[index]
+        return math.inf if known is None else known
+
+    # Sorting is stable: equally cloudy scenes stay in descending order of their ids.
+    descending = sorted(clouds, reverse=True)
+    return sorted(descending, key=cloudiness, reverse=True)
 
 
 def grid_request(block: Block) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from thor_geo.emulator._faults import FaultPlan as FaultPlan
     from thor_geo.emulator._faults import FaultRule as FaultRule
     from thor_geo.emulator._main import main as main
+    from thor_geo.emulator._products import COLLECTIONS as COLLECTIONS
+    from thor_geo.emulator._products import Product as Product
     from thor_geo.emulator._radar import Overpass as Overpass
     from thor_geo.emulator._scenes import Acquisition as Acquisition
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 # Looked up on first use: a run that only launches the emulator loads neither rasterio nor pyproj.
 _MODULES = {
+    "COLLECTIONS": "_products",
     "Acquisition": "_scenes",
     "Archive": "_archive",
     "ArchiveError": "_errors",
@@ -36,6 +39,7 @@ _MODULES = {
     "FaultPlan": "_faults",
     "FaultRule": "_faults",
     "Overpass": "_radar",
+    "Product": "_products",
     "ensure_archive": "generate",
     "ensure_sentinel1_archive": "generate_s1",
     "generate_archive": "generate",
@@ -44,6 +48,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "COLLECTIONS",
     "Acquisition",
     "Archive",
     "ArchiveError",
@@ -52,6 +57,7 @@ __all__ = [
     "FaultPlan",
     "FaultRule",
     "Overpass",
+    "Product",
     "ensure_archive",
     "ensure_sentinel1_archive",
     "generate_archive",

@@ -1,4 +1,4 @@
-"""Generates an archive of Sentinel-2 scenes: made-up land, real GeoTIFFs.
+"""Generates archives of Sentinel-2 scenes: made-up land, real GeoTIFFs.
 
 Each acquisition is seen in every UTM zone asked for, as tiles of neighbouring zones see the same
 overpass. Bands are kept at their own resolution (10, 20 and 60 m), on a lattice of 60 m; the
@@ -19,6 +19,7 @@ from typing import Any
 
 from thor_geo.emulator._archive import FORMAT, VERSION
 from thor_geo.emulator._errors import ArchiveError
+from thor_geo.emulator._products import COLLECTIONS, Product
 from thor_geo.emulator._scenes import LATTICE, Acquisition, write_scenes
 
 #: Raised whenever the same parameters give other pixels.
@@ -44,6 +45,7 @@ def generate_archive(
     size_m: int = 12000,
     zones: Sequence[int] = (32632, 32633),
     acquisitions: Sequence[Acquisition] = DEFAULT_ACQUISITIONS,
+    product: Product = "sr",
 ) -> Path:
     """Write an archive into a new folder.
 
@@ -56,6 +58,8 @@ def generate_archive(
         size_m: Side of the square that each zone's scenes cover, metres; a multiple of 120.
         zones: EPSG codes of UTM zones.
         acquisitions: Overpasses; each gives one scene per zone.
+        product: What the scenes are: ``sr`` (Level-2A with SCL), ``toa`` (Level-1C) or
+            ``cloud_score_plus``; of the same parameters, they show the same ground and clouds.
 
     Returns:
         The folder.
@@ -63,9 +67,8 @@ def generate_archive(
     Raises:
         ArchiveError: If the folder is not empty, or a parameter is out of range.
     """
-    return publish(
-        Path(folder), _parameters(seed, center, size_m, zones, acquisitions), write_scenes
-    )
+    parameters = _parameters(seed, center, size_m, zones, acquisitions, product)
+    return publish(Path(folder), parameters, write_scenes)
 
 
 def publish(
@@ -115,6 +118,7 @@ def ensure_archive(
     size_m: int = 12000,
     zones: Sequence[int] = (32632, 32633),
     acquisitions: Sequence[Acquisition] = DEFAULT_ACQUISITIONS,
+    product: Product = "sr",
 ) -> Path:
     """Write an archive unless the folder holds the very same one.
 
@@ -125,6 +129,7 @@ def ensure_archive(
         size_m: Side of the square that each zone's scenes cover, metres.
         zones: EPSG codes of UTM zones.
         acquisitions: Overpasses.
+        product: What the scenes are.
 
     Returns:
         The folder.
@@ -132,12 +137,10 @@ def ensure_archive(
     Raises:
         ArchiveError: If the folder holds something else, or a parameter is out of range.
     """
-    wanted = _parameters(seed, center, size_m, zones, acquisitions)
-    if holds(Path(folder), wanted):
+    parameters = _parameters(seed, center, size_m, zones, acquisitions, product)
+    if holds(Path(folder), parameters):
         return Path(folder)
-    return generate_archive(
-        folder, seed=seed, center=center, size_m=size_m, zones=zones, acquisitions=acquisitions
-    )
+    return publish(Path(folder), parameters, write_scenes)
 
 
 def holds(folder: Path, wanted: dict[str, Any]) -> bool:
@@ -148,7 +151,7 @@ def holds(folder: Path, wanted: dict[str, Any]) -> bool:
     """
     found = _existing_parameters(folder)
     if found is not None and found != wanted:
-        differing = sorted(key for key in wanted if found.get(key) != wanted[key])
+        differing = sorted(k for k in wanted | found if found.get(k) != wanted.get(k))
         raise ArchiveError(
             f"`folder={folder}` holds an archive with other parameters ({', '.join(differing)}). "
             "Delete it or choose another folder."
@@ -177,8 +180,11 @@ def _parameters(
     size_m: int,
     zones: Sequence[int],
     acquisitions: Sequence[Acquisition],
+    product: Product,
 ) -> dict[str, Any]:
     """The parameters as JSON, checked."""
+    if product not in COLLECTIONS:
+        raise ArchiveError(f"`product={product}` is none of {', '.join(COLLECTIONS)}.")
     if not zones or not acquisitions:
         raise ArchiveError("`zones` and `acquisitions` must not be empty.")
     check_place(seed, size_m, zones)
@@ -196,6 +202,8 @@ def _parameters(
         "size_m": size_m,
         "zones": list(zones),
         "acquisitions": [asdict(item) for item in acquisitions],
+        # Left out where there was no choice yet, so that such archives keep their fingerprints.
+        **({} if product == "sr" else {"product": product}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Normalisation of stored pixels, and a look at what is about to be normalised.
+"""Normalisation of stored pixels.
 
 Needs torch alone, so that pixels can be normalised on the device they are used on, from the
 integers they are stored as.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from thor_geo.bands import STORAGE, BandSelection, select_bands
 from thor_geo.errors import ConfigError, InputError
-from thor_geo.specs import Normalize, check_choice
+from thor_geo.specs import NodataFill, Normalize, check_choice
+from thor_geo.statistics import Statistics
 
 #: Dtypes that hold stored pixels without loss. Half precision does not: float16 has no integers
 #: between 2048 and 2050.
@@ -32,12 +32,16 @@ PIXEL_DTYPES: tuple[torch.dtype, ...] = (
 #: Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
 ONE_THREAD = 32_767
 
+#: Largest z-score, of either sign, in THOR's pre-training.
+Z_LIMIT = 5.0
 
-def _as_selection(bands: BandSelection | Sequence[str]) -> BandSelection:
+
+def as_selection(bands: BandSelection | Sequence[str]) -> BandSelection:
+    """Return a selection of bands, whichever way they were named."""
     return bands if isinstance(bands, BandSelection) else select_bands(bands)
 
 
-def _stored_range(selection: BandSelection) -> tuple[list[float], list[float]]:
+def stored_range(selection: BandSelection) -> tuple[list[float], list[float]]:
     """Return the smallest and the largest valid stored value of every plane."""
     ranges = [STORAGE[band.sensor].valid_range for band in selection.bands]
     low = [float("-inf") if r is None else float(r[0]) for r in ranges]
@@ -71,6 +75,16 @@ def check_input(tensor: Tensor, n_channels: int) -> None:
             f"pixels have dtype {str(tensor.dtype).removeprefix('torch.')}, expected one of "
             f"{allowed}. Give surface reflectance times 10000 (Sentinel-2), not an 8-bit picture."
         )
+
+
+def observation_planes(selection: BandSelection) -> tuple[int, ...]:
+    """Return for each band the plane of its sensor in ``observations``: sensors as they first come.
+
+    Args:
+        selection: The bands.
+    """
+    sensors = list(dict.fromkeys(band.sensor for band in selection.bands))
+    return tuple(sensors.index(band.sensor) for band in selection.bands)
 
 
 def log1p_p99(pixels: Tensor, *, nodata: float) -> Tensor:
@@ -107,6 +121,7 @@ class THORNormalize(nn.Module):
 
     - ``thor_stats``: physical units (Sentinel-2 DN / 10000), minus mean, over standard deviation of
       THOR's pre-training data (at 60 m and coarser the Sentinel-1 statistics for 60 m);
+    - ``dataset``: the same with statistics that were measured, see `thor_geo.statistics`;
     - ``unit_scale``: reflectance 0..1 (Sentinel-2 only: other sensors have no valid range);
     - ``none``: the stored units, clamped;
     - ``log1p_p99``: of Sentinel-1, what rs-embed feeds to its models (`log1p_p99`), for comparison
@@ -116,43 +131,58 @@ class THORNormalize(nn.Module):
     Sentinel-2's NaN and Inf become 0, which is its fill. Elsewhere 0 would be an extreme value
     (0 dB, 0 K), so they become the channel's mean there, as does Sentinel-1's stored "no data".
     Sentinel-1 (hundredths of a dB) and Sentinel-3 are not clamped.
+
+    Two steps of THOR's own pre-training are left out unless asked for: z-scores were clamped to
+    -5..5 (`clamp_z`), and pixels without data became the mean of the tile's others, channel by
+    channel (`nodata_fill` ``mean``; a channel of a tile without any becomes 0, which in z-scores is
+    the mean of the statistics). Both come after the scaling, in this order.
     """
 
     def __init__(
-        self, bands: BandSelection | Sequence[str], mode: Normalize = "thor_stats"
+        self,
+        bands: BandSelection | Sequence[str],
+        mode: Normalize = "thor_stats",
+        *,
+        statistics: Statistics | None = None,
+        clamp_z: bool = False,
+        nodata_fill: NodataFill = "value",
     ) -> None:
         """Initialize a new THORNormalize instance.
 
         Args:
             bands: The planes, in order: a selection, or TerraTorch names or THOR channels.
-            mode: ``thor_stats``, ``unit_scale``, ``none`` or ``log1p_p99``.
+            mode: ``thor_stats``, ``dataset``, ``unit_scale``, ``none`` or ``log1p_p99``.
+            statistics: What was measured, for ``dataset``.
+            clamp_z: Clamp z-scores to -5..5.
+            nodata_fill: What pixels without observation become: ``value``, the stored fill value as
+                if it were measured, or ``mean``, the mean of the tile's observed pixels.
 
         Raises:
             BandError: If a band is unknown or asked for twice.
-            ConfigError: If *mode* is unknown, ``unit_scale`` for a sensor that has no range, or
-                ``log1p_p99`` without Sentinel-1.
+            ConfigError: If *mode* is unknown, ``unit_scale`` for a sensor that has no range,
+                ``dataset`` without statistics of all bands, ``log1p_p99`` without Sentinel-1, or
+                *clamp_z* without z-scores.
         """
         super().__init__()
         check_choice("normalize", mode, Normalize)
+        check_choice("nodata_fill", nodata_fill, NodataFill)
         self.mode: Normalize = mode
-        self.selection = _as_selection(bands)
+        self.clamp_z = clamp_z
+        self.nodata_fill: NodataFill = nodata_fill
+        self.selection = as_selection(bands)
+        self._check(statistics)
         rows = [STORAGE[band.sensor] for band in self.selection.bands]
-        if mode == "unit_scale":
-            for band, row in zip(self.selection.bands, rows, strict=True):
-                if row.valid_range is None:
-                    raise ConfigError(
-                        "normalize",
-                        mode,
-                        f"{band.channel} has no fixed range to scale to 0..1",
-                        "Use thor_stats.",
-                    )
         self._radar = [k for k, band in enumerate(self.selection.bands) if band.sensor == "S1"]
         if mode == "log1p_p99" and not self._radar:
             raise ConfigError(
                 "normalize", mode, "it scales Sentinel-1, and no plane is", "Use thor_stats."
             )
-        low, high = _stored_range(self.selection)
-        means, stds = self.selection.statistics
+        #: Means and standard deviations in physical units, plane by plane.
+        self.statistics = (
+            self.selection.statistics if statistics is None else statistics.of(self.selection)
+        )
+        low, high = stored_range(self.selection)
+        means, stds = self.statistics
         # Divisors, not factors: x / 10000 and x * 1e-4 differ in the last bit.
         divisors = [1 / row.scale for row in rows]
         fills = [
@@ -164,6 +194,35 @@ class THORNormalize(nn.Module):
         self._rows = (low, high, fills, divisors, list(means), list(stds), nodata)
         # Plain tensors by device, not buffers: a half-precision model must not round them.
         self._tables: dict[torch.device, Tensor] = {}
+        self._observed_in = observation_planes(self.selection)
+
+    def _check(self, statistics: Statistics | None) -> None:
+        for band in self.selection.bands if self.mode == "unit_scale" else ():
+            if STORAGE[band.sensor].valid_range is None:
+                problem = f"{band.channel} has no fixed range to scale to 0..1"
+                raise ConfigError("normalize", self.mode, problem, "Use thor_stats.")
+        if (self.mode == "dataset") != (statistics is not None):
+            verb = "needs" if statistics is None else "takes no"
+            raise ConfigError(
+                "normalize",
+                self.mode,
+                f"it {verb} measured statistics",
+                "Set normalize: dataset and statistics: a file of `thor-geo stats`, or neither.",
+            )
+        if self.clamp_z and self.mode not in ("thor_stats", "dataset"):
+            problem = f"normalize={self.mode!r} gives no z-scores"
+            raise ConfigError("clamp_z", True, problem, "Use thor_stats or dataset.")
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that changes the numbers."""
+        means, stds = self.statistics
+        return {
+            "normalize": self.mode,
+            "mean": list(means),
+            "std": list(stds),
+            "clamp_z": self.clamp_z,
+            "nodata_fill": self.nodata_fill,
+        }
 
     @property
     def n_channels(self) -> int:
@@ -177,20 +236,44 @@ class THORNormalize(nn.Module):
                 self._tables[device] = table[:, :, None, None]
         return self._tables[device]
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, observations: Tensor | None = None) -> Tensor:
         """Normalise.
 
         Args:
             pixels: (C, H, W) or (B, C, H, W), int16, uint16, int32, float32 or float64, in stored
                 units. Not written to.
+            observations: (S, H, W) or (B, S, H, W), clear observations behind each pixel by sensor;
+                0 is no data. Needed for `nodata_fill` ``mean``, else not used.
 
         Returns:
             A new float32 tensor of the same shape, on the same device.
 
         Raises:
-            InputError: If channels or dtype are wrong.
+            InputError: If channels or dtype are wrong, or needed observations are.
         """
         check_input(pixels, self.n_channels)
+        if self.nodata_fill == "value":
+            return self._scaled_pixels(pixels)
+        observed = self._observed(pixels, observations)
+        return _mean_filled(self._scaled_pixels(pixels), observed)
+
+    def _observed(self, pixels: Tensor, observations: Tensor | None) -> Tensor:
+        """Return which values were observed, (B, C, H, W) or (C, H, W)."""
+        planes = max(self._observed_in) + 1
+        needed = (*pixels.shape[:-3], planes, *pixels.shape[-2:])
+        if observations is None or tuple(observations.shape) != needed:
+            found = None if observations is None else tuple(observations.shape)
+            raise InputError(
+                f"`observations` has shape {found}, expected {needed} for nodata_fill='mean': the "
+                "clear observations behind each pixel, a plane for each sensor."
+            )
+        index = torch.tensor(self._observed_in, device=observations.device)
+        observed = (observations > 0).index_select(-3, index)
+        if self._radar:
+            observed &= pixels != self._table(pixels.device)[-1]
+        return observed & pixels.isfinite() if pixels.is_floating_point() else observed
+
+    def _scaled_pixels(self, pixels: Tensor) -> Tensor:
         x = self._by_channel(pixels)
         if self.mode == "log1p_p99":
             planes = pixels[..., self._radar, :, :]
@@ -235,134 +318,16 @@ class THORNormalize(nn.Module):
         x = x.div_(divisor)
         if self.mode == "unit_scale":
             return x
-        return x.sub_(mean).div_(std)
+        x = x.sub_(mean).div_(std)
+        return x.clamp_(-Z_LIMIT, Z_LIMIT) if self.clamp_z else x
 
     def extra_repr(self) -> str:
         """Describe the transform in a module's printout."""
         return f"mode={self.mode}, channels={[band.channel for band in self.selection.bands]}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputReport:
-    """What :func:`inspect_input` found; statistics are over finite values.
-
-    Attributes:
-        channels: Names of the channels expected, in order.
-        actual_channels: Number of planes there are.
-        shape: Shape (C, H, W).
-        dtype: Torch's name of the dtype, e.g. ``int16``.
-        minimum: Smallest value of every plane; NaN where a plane has no finite value.
-        maximum: Largest value of every plane; NaN where a plane has no finite value.
-        fill_share: Share of pixels at which all planes hold the fill value, 0..1.
-        nan_count: Number of NaN values.
-        inf_count: Number of infinite values.
-        below_count: Number of values below the valid range, which are clamped.
-        above_count: Number of values above the valid range, which are clamped.
-        constant_bands: Planes with one single value.
-    """
-
-    channels: tuple[str, ...]
-    actual_channels: int
-    shape: tuple[int, int, int]
-    dtype: str
-    minimum: tuple[float, ...]
-    maximum: tuple[float, ...]
-    fill_share: float
-    nan_count: int
-    inf_count: int
-    below_count: int
-    above_count: int
-    constant_bands: tuple[str, ...]
-
-    @property
-    def expected_channels(self) -> int:
-        """Number of planes expected."""
-        return len(self.channels)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What is wrong, one sentence each; empty if nothing is."""
-        found = []
-        if self.actual_channels != self.expected_channels:
-            found.append(
-                f"{self.actual_channels} channels instead of {self.expected_channels} "
-                f"({', '.join(self.channels)})"
-            )
-        allowed = [str(dtype).removeprefix("torch.") for dtype in PIXEL_DTYPES]
-        if self.dtype not in allowed:
-            found.append(f"dtype {self.dtype} instead of one of {', '.join(allowed)}")
-        for count, what in (
-            (self.nan_count, "NaN"),
-            (self.inf_count, "infinite"),
-            (self.below_count, "below the valid range"),
-            (self.above_count, "above the valid range"),
-        ):
-            if count:
-                found.append(f"{count} values are {what}")
-        if self.constant_bands:
-            found.append(f"constant: {', '.join(self.constant_bands)}")
-        return tuple(found)
-
-    def raise_if_bad(self) -> None:
-        """Refuse the input if anything is wrong with it (strict inspection).
-
-        Raises:
-            InputError: With all problems in one message.
-        """
-        if self.problems:
-            raise InputError(
-                f"input of shape {self.shape} fails inspection: {'; '.join(self.problems)}. "
-                "Correct the source, or leave strict inspection off: values that are not finite or "
-                "out of range are then replaced or clamped."
-            )
-
-
-def inspect_input(
-    chw: Tensor, bands: BandSelection | Sequence[str], *, fill_value: float = 0.0
-) -> InputReport:
-    """Look at the stored pixels of one tile, before they are normalised.
-
-    Args:
-        chw: Pixels (C, H, W), as stored; any dtype.
-        bands: The planes expected: a selection, or TerraTorch names or THOR channels.
-        fill_value: Stored value of pixels without observation.
-
-    Returns:
-        The findings; nothing is raised for bad pixels or a wrong number of planes.
-
-    Raises:
-        InputError: If *chw* has not three dimensions, or has no pixel.
-    """
-    selection = _as_selection(bands)
-    if chw.ndim != 3 or chw.numel() == 0:
-        raise InputError(f"pixels of shape {tuple(chw.shape)}: expected (channel, height, width).")
-    channels = tuple(band.channel for band in selection.bands)
-    planes = chw.shape[0]
-    names = channels if planes == len(channels) else tuple(f"plane {k}" for k in range(planes))
-    values = chw.to(torch.float64)
-    finite = values.isfinite()
-    minimum = values.where(finite, torch.inf).amin(dim=(1, 2))
-    maximum = values.where(finite, -torch.inf).amax(dim=(1, 2))
-    empty = ~finite.flatten(1).any(dim=1)
-    below = above = 0
-    if planes == len(channels):
-        low, high = (values.new_tensor(row)[:, None, None] for row in _stored_range(selection))
-        below = int((finite & (values < low)).sum())
-        above = int((finite & (values > high)).sum())
-    constant = (minimum == maximum) & finite.flatten(1).all(dim=1)
-    return InputReport(
-        channels=channels,
-        actual_channels=planes,
-        shape=(planes, chw.shape[1], chw.shape[2]),
-        dtype=str(chw.dtype).removeprefix("torch."),
-        minimum=tuple(minimum.masked_fill(empty, torch.nan).tolist()),
-        maximum=tuple(maximum.masked_fill(empty, torch.nan).tolist()),
-        fill_share=float((values == fill_value).all(dim=0).double().mean()),
-        nan_count=int(values.isnan().sum()),
-        inf_count=int(values.isinf().sum()),
-        below_count=below,
-        above_count=above,
-        constant_bands=tuple(
-            name for name, is_constant in zip(names, constant.tolist(), strict=True) if is_constant
-        ),
-    )
+def _mean_filled(x: Tensor, observed: Tensor) -> Tensor:
+    """Replace what was not observed by the mean of what was in its plane; 0 if nothing was."""
+    total = x.where(observed, 0.0).sum(dim=(-2, -1), keepdim=True)
+    count = observed.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    return x.where(observed, total / count)
