@@ -175,7 +175,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "stride",
                 "int = null",
-                "Distance of tiles in pixels; null for tile_size.",
+                "Distance of tiles in pixels; null for tile_size. Less overlaps them.",
             ),
             (
                 "resolution",
@@ -265,7 +265,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "grid",
                 "bool = true",
-                "Whether to write maps (Zarr); tiles must not overlap.",
+                "Whether to write maps (Zarr); of tiles that overlap, their centres.",
             ),
             (
                 "dtype",
@@ -276,6 +276,11 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "quicklook",
                 "bool = true",
                 "Whether to draw quicklook.png at the end.",
+            ),
+            (
+                "crop",
+                "bool = false",
+                "Whether to leave out cells of maps whose centre lies outside the area: they are NaN, or -128 of int8. Whole tiles are embedded in any case, and have their vectors.",
             ),
         ),
     ),
