@@ -69,7 +69,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ),
             (
                 "area.crs",
-                "str",
+                "str = OGC:CRS84",
                 "CRS of bbox, e.g. EPSG:32631.",
             ),
             (
@@ -145,7 +145,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "bands",
                 "list",
-                "Earth Engine band names, in the order of the planes. Default [B2, B3, B4, B5, B6, B7, B8, B8A, B11, B12].",
+                "Earth Engine band names, in the order of the planes; none for Sentinel-1 alone. Default [B2, B3, B4, B5, B6, B7, B8, B8A, B11, B12].",
             ),
             (
                 "cloudy_pct",
@@ -163,9 +163,49 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "none, or scl to mask cloud, cirrus and shadow pixels.",
             ),
             (
+                "sentinel1",
+                "Sentinel1Spec = null",
+                "Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.",
+            ),
+            (
+                "sentinel1.collection",
+                "str",
+                "Earth Engine image collection, in decibel. Default COPERNICUS/S1_GRD.",
+            ),
+            (
+                "sentinel1.polarisations",
+                "list = [VV, VH]",
+                "VV and VH, or HH and HV, or one of them; their order is that of the planes.",
+            ),
+            (
+                "sentinel1.mode",
+                "str = IW",
+                "Instrument mode: IW (interferometric wide swath) or EW (extra wide swath, 40 m).",
+            ),
+            (
+                "sentinel1.orbit",
+                "str = both",
+                "Orbit pass that a scene must have: both, ascending or descending.",
+            ),
+            (
+                "sentinel1.orbit_fallback",
+                "bool = false",
+                "Whether blocks without any scene of that pass take those of the other one. Their records in the cache say so (orbit_fallback), and name each scene's pass.",
+            ),
+            (
+                "sentinel1.composite",
+                "str = median",
+                "Per-pixel reduction: median or mean of the decibel values, as they are stored. The mean of decibels is the geometric mean of the backscatter, below the arithmetic one.",
+            ),
+            (
+                "sentinel1.scale_m",
+                "int = 10",
+                "Pixel size in metres. From 60 m on THOR embeds the pixels at their own size, with its statistics for 60 m; below, at 10 m.",
+            ),
+            (
                 "normalize",
                 "str = thor_stats",
-                "thor_stats (pre-training z-scores), unit_scale (0..1) or none.",
+                "thor_stats (pre-training z-scores), unit_scale (0..1), none, or log1p_p99 (rs-embed's scaling of Sentinel-1, for comparison only).",
             ),
             (
                 "tile_size",
