@@ -59,8 +59,13 @@ def model_bands(data: Mapping[str, Any]) -> list[str]:
     settings = data.get("init_args") or {}
     if "bands" not in settings:
         return list(DEFAULT_CHANNELS)
-    bands, sentinel1 = settings["bands"], as_sentinel1(settings.get("sentinel1"))
+    bands, fields = settings["bands"], settings.get("sentinel1")
+    if isinstance(
+        fields, Mapping
+    ):  # the parser wraps a dataclass that may be null as it does classes
+        fields = fields.get("init_args", fields)
     names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    sentinel1 = as_sentinel1(fields)
     return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
 
 
