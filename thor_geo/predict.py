@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
+import pkgutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from datamodules import CompositeDataModule
+from datamodules import CompositeDataModule, FolderDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
 from thor_geo.bands import bands_from_ee
@@ -23,6 +24,7 @@ from thor_geo.grid import Lattice
 from thor_geo.job import Job
 from thor_geo.models.layout import TokenLayout
 from thor_geo.parser import RunParser
+from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.writers import RunWriter, TileProgressBar
 from thor_geo.writers.layout import trim_of
 from thor_geo.writers.signals import stop_on_sigterm
@@ -49,6 +51,24 @@ DEFAULT_CLASSES = {
 def channels_of(bands: Sequence[str]) -> list[str]:
     """Return the THOR channels of Earth Engine band names (links the data's bands to the model)."""
     return [band.channel for band in bands_from_ee(list(bands))]
+
+
+def model_bands(data: Mapping[str, Any]) -> list[str]:
+    """Return the names under which the model takes the planes of the data (links both).
+
+    A datamodule whose bands have other names than Earth Engine's resolves them itself, by a static
+    method `channels_of`: nothing is guessed from the names.
+
+    Args:
+        data: The config's section: `class_path`, and `init_args` with `bands`, if the class has
+            them; the model's default where it has none.
+    """
+    settings = data.get("init_args") or {}
+    if "bands" not in settings:
+        return list(DEFAULT_CHANNELS)
+    resolve = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", channels_of)
+    names: list[str] = resolve(settings["bands"])
+    return names
 
 
 class PredictCLI(LightningCLI):
@@ -88,10 +108,12 @@ class PredictCLI(LightningCLI):
         )
         for target, source in LINKED.items():
             section, key = source.split(".")
+            if target == "bands":  # what they are called depends on the class
+                parser.link_arguments("data", "model.init_args.bands", compute_fn=model_bands)
+                continue
             parser.link_arguments(
                 f"data.init_args.{key}" if section == "data" else source,
                 f"model.init_args.{target}",
-                compute_fn=channels_of if target == "bands" else None,
             )
 
     @property
@@ -147,8 +169,9 @@ class PredictCLI(LightningCLI):
                 f"{type(self.datamodule).__name__} has no attribute `job`",
                 "Use datamodules.CompositeDataModule, or give the datamodule one and honour it.",
             )
-        if isinstance(self.datamodule, CompositeDataModule):
+        if isinstance(self.datamodule, CompositeDataModule | FolderDataModule):
             self.datamodule.load_plan()
+        if isinstance(self.datamodule, CompositeDataModule):
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
         stop_on_sigterm(self.trainer)
