@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import rasterio
 import torch
+from pyproj import CRS
 from rasterio.windows import Window
 from torch import Tensor
 from torchgeo.datasets import RasterDataset
@@ -92,7 +93,11 @@ class FolderDataset(RasterDataset):
         self.mint = pd.Timestamp(window.start.replace(tzinfo=None))
         # The window is half-open, TorchGeo's intervals are closed: end one microsecond early.
         self.maxt = pd.Timestamp(window.end.replace(tzinfo=None)) - pd.Timedelta(microseconds=1)
-        super().__init__(paths=[file.path for file in files], transforms=transforms)
+        super().__init__(
+            paths=[file.path for file in files],
+            crs=CRS.from_epsg(files[0].epsg),
+            transforms=transforms,
+        )
         self.selection = selection
         self.bands = tuple(band.channel for band in bands)
         self.nodata = nodata

@@ -39,7 +39,7 @@ class RasterFile:
         width: Columns.
         height: Rows.
         count: Bands.
-        dtype: NumPy's name of the type that holds all bands.
+        dtype: NumPy's name of the type of all bands.
         scales: Scale of each band as GDAL has it: value x scale + offset is in a physical unit.
         offsets: Offset of each band, likewise.
     """
@@ -134,13 +134,16 @@ def _read_header(path: Path, name: str) -> RasterFile:
             f"it cannot be read ({first_line(error)})",
             "Repair it, or take it out of the folder.",
         ) from error
-    dtype = np.result_type(*dtypes)
-    if crs is None or dtype.kind not in "iuf":
+    if crs is None:
+        raise ConfigError(
+            "paths", str(path), "it names no CRS", "Set the one it is in: gdal_edit.py -a_srs."
+        )
+    if len(set(dtypes)) > 1 or np.dtype(dtypes[0]).kind not in "iuf":
         raise ConfigError(
             "paths",
             str(path),
-            "it names no CRS" if crs is None else f"its pixels are {dtype}",
-            "Give georeferenced files of integers or floats (gdal_edit.py -a_srs sets a CRS).",
+            f"its bands are {', '.join(sorted(set(dtypes)))}",
+            "Give one type of integers or floats: gdal_translate -ot Float32.",
         )
     a, b, _, d, e, _ = tuple(transform)[:6]
     epsg = crs.to_epsg()
@@ -164,7 +167,7 @@ def _read_header(path: Path, name: str) -> RasterFile:
         width=width,
         height=height,
         count=count,
-        dtype=dtype.name,
+        dtype=str(dtypes[0]),
         scales=tuple(map(float, scales)),
         offsets=tuple(map(float, offsets)),
     )
