@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -13,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.feed import Feed, FeedSpec
+from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
+from datamodules.sensors import Sensors, as_sentinel1
 from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
@@ -24,14 +24,21 @@ from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import ConfigError
 from thor_geo.grid import Block, Lattice
 from thor_geo.plan import Plan
-from thor_geo.specs import Composite, Mask, NodataFill, Normalize, SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.specs import (
+    CloudScoreBand,
+    Composite,
+    Mask,
+    NodataFill,
+    Normalize,
+    SensorSpec,
+    TemporalSpec,
+    check_least,
+)
 from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
-
-_log = logging.getLogger(__name__)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -41,9 +48,10 @@ def _path(path: str | Path | None) -> Path | None:
 class CompositeDataModule(PlannedDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
-    Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
-    (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
-    and the lists ``error`` and ``scenes``.
+    Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
+    before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
+    ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
+    ``error`` and ``scenes``.
     """
 
     def __init__(
@@ -61,7 +69,13 @@ class CompositeDataModule(PlannedDataModule):
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
+        percentile: float | None = None,
         mask: Mask = "none",
+        scl_classes: Sequence[int] | None = None,
+        cloud_score_band: CloudScoreBand | None = None,
+        cloud_score_threshold: float | None = None,
+        scenes: Sequence[str] | None = None,
+        sentinel1: Sentinel1Spec | None = None,
         normalize: Normalize = "thor_stats",
         statistics: Path | None = None,
         clamp_z: bool = False,
@@ -97,12 +111,21 @@ class CompositeDataModule(PlannedDataModule):
             url: Another endpoint than Earth Engine's high-volume one.
             emulator_archive: Folder of scenes for the emulator; None generates one.
             collection: Earth Engine image collection.
-            bands: Earth Engine band names, in the order of the planes.
+            bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
             cloudy_pct: Scenes cloudier than this percentage are left out.
-            composite: ``median`` or ``mean`` over the scenes that pass.
-            mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
+            composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
+                lays the least cloudy one on top.
+            percentile: Which one, 0 to 100, for ``composite: percentile``.
+            mask: Cloudy pixels are masked by ``scl`` (scene classification, Level-2A),
+                ``cloud_score_plus`` or ``none``.
+            scl_classes: Classes that ``mask: scl`` removes; None for 3, 8, 9, 10.
+            cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
+            cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
+            scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
+            sentinel1: Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.
             normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
-                `statistics`), ``unit_scale`` (0..1) or ``none``.
+                `statistics`), ``unit_scale`` (0..1), ``none``, or ``log1p_p99`` (rs-embed's scaling
+                of Sentinel-1, for comparison only).
             statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
             clamp_z: Clamp z-scores to -5..5, as in pre-training.
             nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
@@ -130,28 +153,38 @@ class CompositeDataModule(PlannedDataModule):
             ConfigError: If a setting is invalid.
         """
         check_fractions(split)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("block_size", block_size, 64),
-            ("concurrency", concurrency, 1),
-            ("ahead", ahead, 1),
-            ("fetch_workers", 1 if fetch_workers is None else fetch_workers, 1),
-            ("split_side", split_side, 1),
-        ):
-            if value < least:
-                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        check_least(0, num_workers=num_workers)
+        check_least(64, block_size=block_size)
+        check_least(
+            1, batch_size=batch_size, concurrency=concurrency, ahead=ahead, split_side=split_side
+        )
+        if fetch_workers is not None:
+            check_least(1, fetch_workers=fetch_workers)
         super().__init__()
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
-        self.sensor = SensorSpec(
-            collection=collection,
-            bands=tuple(bands),
-            scale_m=resolution,
-            cloudy_pct=cloudy_pct,
-            composite=composite,
-            mask=mask,
+        sentinel2 = (
+            SensorSpec(
+                collection=collection,
+                bands=tuple(bands),
+                scale_m=resolution,
+                cloudy_pct=cloudy_pct,
+                composite=composite,
+                percentile=percentile,
+                mask=mask,
+                scl_classes=scl_classes,
+                cloud_score_band=cloud_score_band,
+                cloud_score_threshold=cloud_score_threshold,
+                scenes=scenes,
+            )
+            if bands
+            else None
         )
+        self.sensors = Sensors(
+            resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
+        )
+        #: The first sensor, whose planes come first.
+        self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
             epsg=32601,
@@ -161,25 +194,25 @@ class CompositeDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
+        folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
-            collection=collection,
-            cache_dir=Path(
-                cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
-            ).expanduser(),
+            collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
+            cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
+            linked=() if sentinel2 is None else sentinel2.linked,
         )
         self.feed = Feed(
-            FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
+            FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)
         )
         self.statistics = _path(statistics)
         self.normalize = THORNormalize(
-            self.sensor.selection,
+            self.sensors.selection,
             mode=normalize,
             statistics=None if self.statistics is None else Statistics.read(self.statistics),
             clamp_z=clamp_z,
@@ -237,13 +270,8 @@ class CompositeDataModule(PlannedDataModule):
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
         concurrency = self.request_slots(rank, world_size)
-        if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
-            _log.warning(
-                "%d processes share data.concurrency=%d: with one request each there may be more "
-                "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
-                processes,
-                self.concurrency,
-            )
+        if rank == 0:
+            warn_of_crowding(self.job.running * world_size, self.concurrency)
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def request_slots(self, rank: int = 0, world_size: int = 1) -> int:
@@ -293,20 +321,14 @@ class CompositeDataModule(PlannedDataModule):
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""
         return {
-            "collection": self.sensor.collection,
-            "bands": list(self.sensor.bands),
+            **self.sensors.settings(self.connect().catalogues),
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
-            "cloudy_pct": self.sensor.cloudy_pct,
-            "composite": self.sensor.composite,
-            "mask": self.sensor.mask,
-            "fill_value": self.sensor.fill_value,
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
             "resolution": self.lattice.resolution,
             "batch_size": self.batch_size,
-            "catalogue": self.connect().catalogue,
             "recipe_version": RECIPE_VERSION,
             # A tile's scenes are those of all blocks it touches.
             "block_size": self.block_size,
@@ -321,6 +343,7 @@ class CompositeDataModule(PlannedDataModule):
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
+            **self.sensors.info(),
         }
 
     def truecolour(

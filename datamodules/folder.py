@@ -23,7 +23,7 @@ from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, re
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds, Lattice
 from thor_geo.plan import Plan
-from thor_geo.specs import NodataFill, Normalize, TemporalSpec
+from thor_geo.specs import NodataFill, Normalize, TemporalSpec, check_least
 from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
@@ -91,9 +91,8 @@ class FolderDataModule(PlannedDataModule):
             ConfigError: If a setting is invalid.
             BandError: If a band is unknown or named twice.
         """
-        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if value < least:
-                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        check_least(1, batch_size=batch_size)
+        check_least(0, num_workers=num_workers)
         super().__init__()
         self.paths = paths
         self.band_names = tuple(bands)

@@ -64,7 +64,9 @@ def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
         epsg: IntersectionDataset(composites, Labels(str(labels)), spatial_only=True)
         for epsg, composites in dataset.zones.items()
     }
-    return PlanDataset(dataset.plan, zones, channels=dataset.channels, strict=True)
+    return PlanDataset(
+        dataset.plan, zones, channels=dataset.channels, sensors=dataset.sensors, strict=True
+    )
 
 
 def labelled_tiles(dataset: PlanDataset, indices: Iterable[int]) -> list[int]:

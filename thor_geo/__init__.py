@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
     from thor_geo.area import Area, AreaSpec
-    from thor_geo.datasets import CompositeDataset
+    from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.models import build_thor
     from thor_geo.plan import Plan
+    from thor_geo.sentinel1 import Sentinel1Spec
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
     from thor_geo.tasks import THOREmbeddingTask
     from thor_geo.transforms import THORNormalize
@@ -31,6 +32,8 @@ _HOMES = {
     "PointBuffer": "specs",
     "RunWriter": "writers",
     "SensorSpec": "specs",
+    "SensorStack": "datasets",
+    "Sentinel1Spec": "sentinel1",
     "THOREmbeddingTask": "tasks",
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
@@ -51,6 +54,8 @@ __all__ = [
     "PointBuffer",
     "RunWriter",
     "SensorSpec",
+    "SensorStack",
+    "Sentinel1Spec",
     "THOREmbeddingTask",
     "THORNormalize",
     "TemporalSpec",

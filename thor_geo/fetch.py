@@ -111,6 +111,7 @@ def _report(
         f"  requests  {stats.requests:,} ({stats.retries:,} retries, {stats.splits:,} splits), "
         f"{stats.bytes / 1e6:,.1f} MB, {duration(stats.seconds_waiting)} waiting",
         f"  empty     {stats.blocks_empty:,} blocks without any scene",
+        *_other_pass(stats),
         f"  cache     {data.feed.spec.source.cache_dir}",
     ]
     for block, message in list(failures.items())[:_NAMED]:
@@ -118,6 +119,12 @@ def _report(
     if failures:
         lines.append("  Run the same command again: only what is missing is fetched.")
     return "\n".join(lines)
+
+
+def _other_pass(stats: PrefetchStats) -> list[str]:
+    if not stats.blocks_other_pass:
+        return []
+    return [f"  orbit     {stats.blocks_other_pass:,} blocks of the other pass (orbit_fallback)"]
 
 
 def fetch(args: Sequence[str]) -> int:

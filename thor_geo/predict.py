@@ -16,14 +16,16 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule, FolderDataModule
 from datamodules.sampler import refuse_lightnings_sampler
+from datamodules.sensors import as_sentinel1
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
-from thor_geo.bands import bands_from_ee
 from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.job import Job
 from thor_geo.models.layout import TokenLayout
 from thor_geo.parser import RunParser
+from thor_geo.sentinel1 import channels_of
+from thor_geo.specs import SensorSpec
 from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.writers import RunWriter, TileProgressBar
 from thor_geo.writers.layout import trim_of
@@ -48,11 +50,6 @@ DEFAULT_CLASSES = {
 }
 
 
-def channels_of(bands: Sequence[str]) -> list[str]:
-    """Return the THOR channels of Earth Engine band names (links the data's bands to the model)."""
-    return [band.channel for band in bands_from_ee(list(bands))]
-
-
 def model_bands(data: Mapping[str, Any]) -> list[str]:
     """Return the names under which the model takes the planes of the data (links both).
 
@@ -60,15 +57,18 @@ def model_bands(data: Mapping[str, Any]) -> list[str]:
     method `channels_of`: nothing is guessed from the names.
 
     Args:
-        data: The config's section: `class_path`, and `init_args` with `bands`, if the class has
-            them; the model's default where it has none.
+        data: The config's section: ``class_path`` and ``init_args``, of which ``bands`` and
+            ``sentinel1`` are looked at; the model's default where the class has no ``bands``.
     """
     settings = data.get("init_args") or {}
     if "bands" not in settings:
         return list(DEFAULT_CHANNELS)
-    resolve = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", channels_of)
-    names: list[str] = resolve(settings["bands"])
-    return names
+    own = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
+    if own is not None:
+        return list(own(settings["bands"]))
+    bands, sentinel1 = settings["bands"], as_sentinel1(settings.get("sentinel1"))
+    names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
 
 
 class PredictCLI(LightningCLI):

@@ -28,6 +28,7 @@ from thor_geo import (
 )
 from thor_geo.environment import VARIABLES
 from thor_geo.errors import ConfigError, InputError
+from thor_geo.sentinel1 import Sentinel1Spec
 
 SENSOR = SensorSpec(cloudy_pct=60, mask="scl")
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
@@ -161,7 +162,7 @@ def test_metadata_says_what_was_done(options: dict[str, Any]) -> None:
         assert meta[key] == value, key
     assert len(meta["weights_sha256"]) == 64
     assert len(meta["scenes"]) >= 2
-    assert meta["sensor"]["collection"] == SENSOR.collection
+    assert meta["sensor"][0]["collection"] == SENSOR.collection
     assert meta["provider"]["backend"] == "emulator"
     assert meta["packages"]["torch"] == torch.__version__
     assert meta["input"]["expected_channels"] == 10
@@ -337,3 +338,19 @@ def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
     assert found.meta["groups_used"] == ["group5", "group6", "group7"]
     with pytest.raises(ConfigError, match="those of given pixels"):
         get_embedding("thor_v1_tiny", spatial=CENTRE, temporal=WINDOW, bands=bands)
+
+
+def test_two_sensors_go_through_the_model_together(options: dict[str, Any]) -> None:
+    given = {**options, "emulator_archive": None, "sensor": [SENSOR, Sentinel1Spec()]}
+    joint = get_embedding("thor_v1_tiny", spatial=CENTRE, output=OutputSpec.grid(), **given)
+    assert joint.meta["groups_used"] == ["group0", "group1", "group3"]
+    assert len(joint.meta["bands"]) == 12
+    assert {one["collection"] for one in joint.meta["sensor"]} == {
+        "COPERNICUS/S2_SR_HARMONIZED",
+        "COPERNICUS/S1_GRD",
+    }
+    alone = get_embedding("thor_v1_tiny", spatial=CENTRE, **{**given, "sensor": Sentinel1Spec()})
+    assert alone.meta["groups_used"] == ["group3"]
+    assert set(alone.meta["scenes"]) < set(joint.meta["scenes"])
+    with pytest.raises(ConfigError, match="one of each kind"):
+        get_embedding("thor_v1_tiny", spatial=CENTRE, **{**given, "sensor": [SENSOR, SENSOR]})

@@ -9,6 +9,7 @@ import yaml
 
 from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.predict import make_cli
+from thor_geo.sentinel1 import channels_of
 from thor_geo.tasks import THOREmbeddingTask
 from thor_geo.writers import RunWriter
 
@@ -27,6 +28,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "gee.yaml",
         "gee_pooled.yaml",
         "quickstart.yaml",
+        "quickstart_s1s2.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
     assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
@@ -39,7 +41,7 @@ def test_every_run_parses_and_instantiates_without_weights_or_a_login(path: Path
     assert isinstance(cli.datamodule, CompositeDataModule)
     assert cli.model.thor is None
     assert cli.model.image_size == cli.datamodule.lattice.tile_size
-    assert cli.model.bands == tuple(band.channel for band in cli.datamodule.sensor.thor_bands)
+    assert cli.model.bands == tuple(channels_of(cli.datamodule.sensors.by_kind.values()))
     assert any(isinstance(callback, RunWriter) for callback in cli.trainer.callbacks)
 
 

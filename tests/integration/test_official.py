@@ -37,7 +37,7 @@ CHOICES: list[dict[str, Any]] = [
 
 
 def task(**kwargs: Any) -> THOREmbeddingTask:
-    settings = {"bands": BANDS, "image_size": 96, "patch_size": 8, **kwargs}
+    settings: dict[str, Any] = {"bands": BANDS, "image_size": 96, "patch_size": 8, **kwargs}
     made = THOREmbeddingTask("thor_v1_tiny", pretrained=False, **settings)
     made.configure_model()
     return made

@@ -294,3 +294,44 @@ def test_planes_of_any_length_are_those_of_single_pixels() -> None:
     transform = THORNormalize(BANDS)
     assert torch.equal(transform(values), transform(values.float()))
     assert torch.equal(transform(values[None].repeat(3, 1, 1, 1))[2], transform(values))
+
+
+def test_sentinel_1_without_data_is_the_mean_and_0_db_is_a_value() -> None:
+    x = torch.tensor([[-32768, 0], [-1298, -32767]], dtype=torch.int16).reshape(1, 2, 2)
+    want = [0.0, 12.9850 / 5.0062, 0.005 / 5.0062, (-327.67 + 12.9850) / 5.0062]
+    transform = THORNormalize(["VV"])
+    for pixels in (x, x.to(torch.int32), x.float(), x.double()):
+        assert transform(pixels).flatten().tolist() == pytest.approx(want, abs=1e-4)
+    # Sentinel-2 has no such value: it is clamped like any other.
+    assert THORNormalize(["RED"], "none")(x).flatten().tolist() == [0, 0, 0, 0]
+
+
+def test_both_sensors_are_normalised_plane_by_plane() -> None:
+    x = torch.stack([torch.full((3, 3), 2139), torch.full((3, 3), -2070)]).to(torch.int16)
+    z = THORNormalize(["RED", "VH"])(x)
+    assert z[0, 0, 0] == pytest.approx((0.2139 - 0.213948) / 0.259180, abs=1e-5)
+    assert z[1, 0, 0] == pytest.approx((-20.70 + 20.6958) / 5.8688, abs=1e-5)
+
+
+def test_log1p_p99_is_rs_embeds_scaling_of_each_tile() -> None:
+    rng = np.random.default_rng(0)
+    db = rng.normal(-14, 6, (3, 2, 40, 50)).round(2)
+    stored = np.rint(db * 100).astype(np.int16)
+    stored[0, :, :5] = -32768
+    stored[2] = -32768
+    x = torch.from_numpy(stored)
+    got = THORNormalize(["VV", "VH"], "log1p_p99")(x).numpy()
+    for tile, values in zip(stored, got, strict=True):
+        # Linear power, 0 where there is no data; one percentile of both polarisations.
+        power = np.where(tile == -32768, 0.0, 10 ** (tile.astype(np.float64) / 1000))
+        logged = np.log1p(power)
+        top = np.percentile(logged, 99) or 1.0
+        np.testing.assert_allclose(values, np.clip(logged / top, 0, 1), rtol=0, atol=2e-6)
+    assert (got[2] == 0).all()
+    # Beside it Sentinel-2 is normalised as usual; without Sentinel-1 there is nothing to scale.
+    mixed = torch.cat([torch.full((3, 1, 40, 50), 2139, dtype=torch.int16), x], dim=1)
+    both = THORNormalize(["RED", "VV", "VH"], "log1p_p99")(mixed)
+    np.testing.assert_array_equal(both[:, 1:].numpy(), got)
+    assert torch.equal(both[:, :1], THORNormalize(["RED"])(mixed[:, :1]))
+    with pytest.raises(ConfigError, match=r"log1p_p99.*Sentinel-1"):
+        THORNormalize(["RED"], "log1p_p99")

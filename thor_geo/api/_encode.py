@@ -98,7 +98,7 @@ class Encoder:
                 model_key=request.model_key,
                 pretrained=request.pretrained,
                 ckpt=request.ckpt,
-                bands=[band.channel for band in request.selection.bands],
+                bands=request.bands,
                 image_size=image_size,
                 resolution=request.resolution,
                 ground_cover=ground_cover,

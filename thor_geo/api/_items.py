@@ -13,6 +13,7 @@ import shapely
 import torch
 from shapely.geometry.base import BaseGeometry
 
+from datamodules.sensors import Sensors
 from datamodules.source import SourceSpec, disconnect
 from thor_geo.api._place import Place, Spatial
 from thor_geo.api._request import Request
@@ -22,7 +23,7 @@ from thor_geo.datasets import CompositeDataset
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.geometry import pad_with_mask
 from thor_geo.grid import Block, Lattice, blocks_meeting
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs import TemporalSpec
 from thor_geo.transforms import check_input
 
 Array = npt.NDArray[Any]
@@ -162,14 +163,37 @@ def _check_size(place: Place | None, array: Array) -> None:
         )
 
 
-def given_canvases(items: Sequence[Item]) -> Iterator[Canvas]:
-    """Yield what the cuts take of given pixels; what lies beyond them is padding."""
+def given_canvases(items: Sequence[Item], fills: Sequence[float]) -> Iterator[Canvas]:
+    """Yield what the cuts take of given pixels; what lies beyond them is padding.
+
+    Args:
+        items: The images.
+        fills: Value of padding, plane by plane.
+    """
     for item in items:
         cut = item.cut
         assert item.given is not None
         rows, cols = slice(cut.top, cut.top + cut.height), slice(cut.left, cut.left + cut.width)
-        pixels, mask = pad_with_mask(item.given[:, rows, cols], cut.height, cut.width)
+        pixels, mask = padded(item.given[:, rows, cols], cut.height, cut.width, fills)
         yield Canvas(pixels=pixels, observations=mask[None].astype(np.uint8), scenes=None)
+
+
+def padded(
+    chw: Array, height: int, width: int, fills: Sequence[float]
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Pad an image as `pad_with_mask` does, with a value for each plane.
+
+    Args:
+        chw: (C, H, W).
+        height: Rows of the result.
+        width: Columns of the result.
+        fills: Value of padding, plane by plane; of integers NaN is 0.
+    """
+    out, mask = pad_with_mask(chw, height, width)
+    for plane, fill in zip(out, fills, strict=True):
+        if not mask.all() and (np.isfinite(fill) or np.issubdtype(out.dtype, np.floating)):
+            plane[~mask] = fill
+    return out, mask
 
 
 def checked(chw: Any, channels: int) -> Array:
@@ -199,7 +223,7 @@ def place_canvases(
     items: Sequence[Item],
     spec: SourceSpec,
     *,
-    sensor: SensorSpec,
+    sensors: Sensors,
     window: TemporalSpec,
     threads: int,
     block_size: int = 576,
@@ -211,7 +235,7 @@ def place_canvases(
     Args:
         items: The places and how they are cut.
         spec: Where composites come from.
-        sensor: Bands and recipe.
+        sensors: Bands and recipes.
         window: Time window.
         threads: How many blocks are fetched at once.
         block_size: Side of a block in pixels.
@@ -225,29 +249,53 @@ def place_canvases(
     """
     connection = spec.connect()
     try:
-        store = BlockStore(
-            spec.cache_dir, sensor=sensor, window=window, catalogue=connection.catalogue
-        )
-        source = DirectSource(store, connection.session, concurrency=threads)
+        sources = {
+            kind: DirectSource(
+                BlockStore(
+                    spec.cache_dir,
+                    sensor=sensor,
+                    window=window,
+                    catalogue=connection.catalogues[kind],
+                ),
+                connection.session,
+                concurrency=threads,
+            )
+            for kind, sensor in sensors.by_kind.items()
+        }
         places = [item.place for item in items if item.place is not None]
         rects = [item.cut.rect(p.rect) for item, p in zip(items, places, strict=True)]
         blocks = {block.id: block for rect in rects for block in blocks_meeting(rect, block_size)}
-        _fetch(source, [block for block in blocks.values() if not store.has(block)], threads)
+        for source in sources.values():
+            missing = [block for block in blocks.values() if not source.store.has(block)]
+            _fetch(source, missing, threads)
         for place, rect in zip(places, rects, strict=True):
-            dataset = CompositeDataset(
-                source,
-                place.geometry,
-                lattice=Lattice(epsg=place.epsg, resolution=sensor.scale_m),
-                sensor=sensor,
-                window=window,
-                block_size=block_size,
-            )
-            found = dataset.read(rect)
+            lattice = Lattice(epsg=place.epsg, resolution=sensors.resolution)
+            found = [
+                CompositeDataset(
+                    sources[kind],
+                    place.geometry,
+                    lattice=lattice,
+                    sensor=sensor,
+                    window=window,
+                    block_size=block_size,
+                ).read(rect)
+                for kind, sensor in sensors.by_kind.items()
+            ]
+            # One data type for all: uint16 reflectance is clamped where it leaves int16's range.
             yield Canvas(
-                pixels=found.image, observations=found.observations[None], scenes=found.scenes
+                pixels=found[0].image
+                if len(found) == 1
+                else np.concatenate([_signed(one.image) for one in found]),
+                observations=np.stack([one.observations for one in found]),
+                scenes=tuple(sorted({scene for one in found for scene in one.scenes})),
             )
     finally:
         disconnect(connection)
+
+
+def _signed(image: Array) -> npt.NDArray[np.int16]:
+    # Reflectance above 32767 is above the valid range, to which a normalisation clamps.
+    return np.minimum(image, np.iinfo(np.int16).max).astype(np.int16)
 
 
 def _fetch(source: DirectSource, missing: Sequence[Block], threads: int) -> None:

@@ -59,7 +59,9 @@ def metadata(
         "groups_used": [f"group{group.group}" for group in task.layout.groups],
         "bands": [band.channel for band in request.selection.bands],
         "resolution": request.resolution,
-        "sensor": None if source is None else asdict(request.sensor),
+        "sensor": None
+        if source is None
+        else [asdict(sensor) for sensor in request.sensors.by_kind.values()],
         "temporal": None
         if window is None
         else {"start": window.start.isoformat(), "end": window.end.isoformat()},
@@ -81,7 +83,7 @@ def metadata(
 def _provider(source: SourceSpec, workers: int) -> dict[str, Any]:
     return {
         "backend": "gee" if source.source == "earthengine" else source.source,
-        "collection": source.collection,
+        "collections": list(source.collections.values()),
         "project": source.project,
         "credentials": source.credentials,
         "fetch_workers": workers,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from datamodules.sensors import Sensors
 from thor_geo.api.prep import Cutter, InputPrep, Mode
-from thor_geo.bands import BandSelection, select_bands
+from thor_geo.bands import STORAGE, BandSelection, select_bands
 from thor_geo.environment import Origin, resolve
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
+from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.specs import (
     Merge,
     NodataFill,
@@ -37,7 +40,8 @@ class Request:
         pretrained: Whether the published weights are used.
         ckpt: Checkpoint file instead.
         seed: Seed of random weights.
-        sensor: Bands and recipe of fetched pixels.
+        sensors: Bands and recipes of fetched pixels.
+        names: THOR channels or TerraTorch names of given pixels, or nothing.
         selection: The bands, as the encoder wants them.
         resolution: Pixel size in metres.
         output: Vectors or maps.
@@ -63,7 +67,8 @@ class Request:
     pretrained: bool
     ckpt: Path | None
     seed: int
-    sensor: SensorSpec
+    sensors: Sensors
+    names: tuple[str, ...]
     selection: BandSelection
     resolution: int
     output: OutputSpec
@@ -89,7 +94,7 @@ class Request:
         cls,
         model: str | None,
         *,
-        sensor: SensorSpec,
+        sensor: AnySensor | Sequence[AnySensor],
         bands: Sequence[str] | None,
         resolution: int | None,
         output: OutputSpec,
@@ -110,7 +115,7 @@ class Request:
 
         Args:
             model: Name of the model, or None.
-            sensor: Bands and recipe of fetched pixels.
+            sensor: Bands and recipe of fetched pixels; one sensor, or two in either order.
             bands: THOR channels or TerraTorch names of given pixels; None for the sensor's.
             resolution: Pixel size of given pixels in metres; None for the sensor's.
             output: Vectors or maps.
@@ -132,6 +137,7 @@ class Request:
             BandError: If a band is unknown or repeated.
             CheckpointError: If the checkpoint is no file.
         """
+        sensors = _sensors(sensor)
         given = {"model": model, **settable}
         if given.get("normalize") in _ALIASES:
             given["normalize"] = _ALIASES[given["normalize"]]
@@ -156,9 +162,10 @@ class Request:
             pretrained=bool(value["pretrained"]),
             ckpt=None if ckpt is None else checkpoint_path(ckpt),
             seed=seed,
-            sensor=sensor,
-            selection=sensor.selection if bands is None else select_bands(bands),
-            resolution=sensor.scale_m if resolution is None else resolution,
+            sensors=sensors,
+            names=() if bands is None else tuple(bands),
+            selection=sensors.selection if bands is None else select_bands(bands),
+            resolution=sensors.resolution if resolution is None else resolution,
             output=output,
             group_merge=merge.value,
             normalize=value["normalize"],
@@ -181,10 +188,33 @@ class Request:
         )
 
     @property
+    def bands(self) -> list[str]:
+        """Names under which the model takes the planes."""
+        if self.names:
+            return list(self.names)
+        return channels_of(self.sensors.by_kind.values())
+
+    @property
+    def fill_values(self) -> tuple[float, ...]:
+        """Value of pixels without observation, plane by plane; NaN where it is any but finite."""
+        if self.names:
+            # As stored: what the normalisation takes for no data.
+            found = [STORAGE[band.sensor] for band in self.selection.bands]
+            return tuple(
+                0.0
+                if row.valid_range is not None
+                else math.nan
+                if row.nodata is None
+                else float(row.nodata)
+                for row in found
+            )
+        sensors = self.sensors.by_kind.values()
+        return tuple(float(sensor.fill_value) for sensor in sensors for _ in sensor.bands)
+
+    @property
     def has_own_bands(self) -> bool:
-        """Whether bands or pixel size are others than the sensor's."""
-        own = (self.selection, self.resolution)
-        return own != (self.sensor.selection, self.sensor.scale_m)
+        """Whether bands or pixel size are others than the sensors'."""
+        return bool(self.names) or self.resolution != self.sensors.resolution
 
     @property
     def cutter(self) -> Cutter:
@@ -200,3 +230,20 @@ class Request:
             resolution=self.resolution,
             image_size=self.image_size,
         )
+
+
+def _sensors(given: AnySensor | Sequence[AnySensor]) -> Sensors:
+    every = [given] if isinstance(given, SensorSpec | Sentinel1Spec) else list(given)
+    kinds = [type(sensor) for sensor in every]
+    if not every or set(kinds) - {SensorSpec, Sentinel1Spec} or len(set(kinds)) < len(kinds):
+        raise ConfigError(
+            "sensor",
+            given,
+            "not one sensor, nor one of each kind",
+            "Give a SensorSpec (Sentinel-2), a Sentinel1Spec, or both in a list.",
+        )
+    return Sensors(
+        resolution=every[0].scale_m,
+        sentinel2=next((one for one in every if isinstance(one, SensorSpec)), None),
+        sentinel1=next((one for one in every if isinstance(one, Sentinel1Spec)), None),
+    )

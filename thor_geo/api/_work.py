@@ -13,7 +13,7 @@ import torch
 from datamodules.source import SourceSpec
 from thor_geo.api._assemble import cropped, one_map, one_vector
 from thor_geo.api._encode import Encoder, Input, Outputs
-from thor_geo.api._items import Canvas, Item
+from thor_geo.api._items import Canvas, Item, padded
 from thor_geo.api._meta import metadata
 from thor_geo.api.result import Embedding, Vector, map_array
 from thor_geo.specs import TemporalSpec
@@ -80,7 +80,9 @@ def embeddings(
             for place, tile in enumerate(windows):
                 pixels, observations = canvas.pixels, canvas.observations
                 if tile is not None:
-                    pixels, _ = tile.cut(pixels, fill=request.sensor.fill_value)
+                    rows, cols = (slice(at, at + tile.size) for at in (tile.top, tile.left))
+                    part = pixels[:, rows, cols]
+                    pixels, _ = padded(part, tile.size, tile.size, request.fill_values)
                     observations, _ = tile.cut(observations)
                 yield Input(
                     key=(number, place),
@@ -106,7 +108,7 @@ def _inspected(encoder: Encoder, canvas: Canvas) -> InputReport | None:
     report = inspect_input(
         torch.from_numpy(canvas.pixels),
         request.selection,
-        fill_value=request.sensor.fill_value,
+        fill_value=request.fill_values,
     )
     if request.inspect == "error":
         report.raise_if_bad()

@@ -16,6 +16,7 @@ from thor_geo.api._work import embeddings
 from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.api.result import Embedding
 from thor_geo.earthengine.session import CredentialsKind
+from thor_geo.sentinel1 import AnySensor
 from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec, check_choice
 
 Backend = Literal["auto", "gee", "emulator"]
@@ -30,7 +31,7 @@ def get_embedding(
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
     output: OutputSpec | None = None,
-    sensor: SensorSpec | None = None,
+    sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
     crop: bool = False,
@@ -74,7 +75,8 @@ def get_embedding(
             sensor's bands.
         resolution: Pixel size of *input_chw* in metres; None for the sensor's.
         output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``.
-        sensor: Collection, bands and recipe; the ten Sentinel-2 bands at 10 and 20 m by default.
+        sensor: Collection, bands and recipe: a `SensorSpec` (by default the ten Sentinel-2 bands at
+            10 and 20 m), a `Sentinel1Spec`, or both in a list.
         backend: ``gee``, ``emulator``, or ``auto``: the emulator where *emulator_archive* is given,
             else Earth Engine.
         input_prep: How pixels of any extent become inputs; see `InputPrep`.
@@ -162,7 +164,7 @@ def get_embeddings_batch(
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
     output: OutputSpec | None = None,
-    sensor: SensorSpec | None = None,
+    sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
     crop: bool = False,
@@ -266,11 +268,12 @@ def get_embeddings_batch(
     for item in items:
         encoder.task(item.cut.image_size, item.cut.ground_cover)
     if input_chw is not None:
-        return embeddings(items, given_canvases(items), encoder)
+        return embeddings(items, given_canvases(items, request.fill_values), encoder)
+    sensors = request.sensors
     emulated = backend == "emulator" or (backend == "auto" and emulator_archive is not None)
     source = SourceSpec(
         source="emulator" if emulated else "earthengine",
-        collection=request.sensor.collection,
+        collections={kind: one.collection for kind, one in sensors.by_kind.items()},
         cache_dir=_path(cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")),
         project=project,
         credentials=credentials,
@@ -278,12 +281,13 @@ def get_embeddings_batch(
         url=url,
         emulator_archive=_optional(emulator_archive),
         pool_size=request.fetch_workers,
+        linked=() if sensors.sentinel2 is None else sensors.sentinel2.linked,
     )
     assert temporal is not None  # items_of refuses places without a window
     canvases = place_canvases(
         items,
         source,
-        sensor=request.sensor,
+        sensors=sensors,
         window=temporal,
         threads=request.fetch_workers,
     )

@@ -12,6 +12,7 @@ from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.recipe import OBSERVATIONS, block_key
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import storage_of
 
 
 def produce(
@@ -58,10 +59,11 @@ def produce(
             # Another process was first, and was told other scenes: both keep to the first list.
             now, image = _named(store, block, held)
     if image is None:
-        return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
+        return store.block(block, ())
     cost = FetchStats()
     try:
-        planes = fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS), cost, order=order)
+        names, dtype = (*sensor.bands, OBSERVATIONS), storage_of(sensor).disk
+        planes = fetch_block(client, block, image, names, cost, order=order, dtype=dtype)
     finally:
         stats.add(cost)
     if now.cost is not None:

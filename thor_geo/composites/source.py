@@ -11,10 +11,12 @@ from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
 from thor_geo.earthengine.client import CONCURRENCY, Client
+from thor_geo.earthengine.named import check_named_scenes
 from thor_geo.earthengine.policy import RetryPolicy
 from thor_geo.earthengine.session import Session, SessionSpec
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
@@ -77,11 +79,15 @@ class DirectSource:
 
         Raises:
             ConfigError: If the cache cannot be written.
+            EarthEngineError: If the service refused, or a scene that the sensor names cannot be
+                used.
         """
         if self._client is None or self._client[0] != os.getpid():
             # Of this process: the locks in a forked client may be held by threads left behind.
             self.store.prepare()
             client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
+            if isinstance(self.store.sensor, SensorSpec):
+                check_named_scenes(client, self.store.sensor, self.store.window)
             self._client = (os.getpid(), client)
         return self._client[1]
 
@@ -96,7 +102,8 @@ class DirectSource:
             BlockError: If the service failed too often or cannot compute the block.
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
-            EarthEngineError: If the service refused for another reason.
+            EarthEngineError: If the service refused for another reason, or a scene that the sensor
+                names cannot be used.
             CacheError: If the cache cannot be used.
         """
         found = self.store.get(block)

@@ -14,6 +14,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.datasets.folder import FolderDataset
+from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
 from thor_geo.plan import Plan
 
@@ -89,7 +90,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
         query = (slice(left, right), slice(bottom, top))
         zone = self.zones[tile.epsg]
         try:
-            if isinstance(zone, CompositeDataset | FolderDataset):
+            if isinstance(zone, CompositeDataset | FolderDataset | SensorStack):
                 found = zone.tile(tile, slot)
             else:
                 found = zone[query]

@@ -12,17 +12,21 @@ from thor_geo.specs.choices import (
     Normalize,
     Pooling,
     check_choice,
+    check_least,
 )
 from thor_geo.specs.output import OutputSpec
 from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
-from thor_geo.specs.sensor import SCL_MASKED, Composite, Mask, SensorSpec
+from thor_geo.specs.sensor import Composite, Mask, SensorSpec
+from thor_geo.specs.sentinel2 import CLOUD_SCORE_PLUS, SCL_MASKED, CloudScoreBand
 from thor_geo.specs.window import TemporalSpec
 
 __all__ = [
+    "CLOUD_SCORE_PLUS",
     "SCL_MASKED",
     "UTM_NORTH",
     "UTM_SOUTH",
     "BBox",
+    "CloudScoreBand",
     "Composite",
     "Implementation",
     "Mask",
@@ -35,4 +39,5 @@ __all__ = [
     "SensorSpec",
     "TemporalSpec",
     "check_choice",
+    "check_least",
 ]

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from thor_geo.errors import ConfigError
 
-Normalize = Literal["thor_stats", "unit_scale", "none", "dataset"]
+Normalize = Literal["thor_stats", "unit_scale", "none", "dataset", "log1p_p99"]
 NodataFill = Literal["value", "mean"]
 Merge = Literal["mean", "sum", "concat"]
 Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
@@ -29,3 +29,18 @@ def check_choice(argument: str, value: object, choices: object) -> None:
         raise ConfigError(
             argument, value, "unknown value", f"Choose from: {', '.join(map(str, allowed))}."
         )
+
+
+def check_least(least: int, **values: int) -> None:
+    """Refuse numbers that are too small.
+
+    Args:
+        least: The smallest allowed one.
+        values: Values by the names of their arguments.
+
+    Raises:
+        ConfigError: If one is smaller.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")

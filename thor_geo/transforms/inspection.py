@@ -91,14 +91,17 @@ class InputReport:
 
 
 def inspect_input(
-    chw: Tensor, bands: BandSelection | Sequence[str], *, fill_value: float = 0.0
+    chw: Tensor,
+    bands: BandSelection | Sequence[str],
+    *,
+    fill_value: float | Sequence[float] = 0.0,
 ) -> InputReport:
     """Look at the stored pixels of one tile, before they are normalised.
 
     Args:
         chw: Pixels (C, H, W), as stored; any dtype.
         bands: The planes expected: a selection, or TerraTorch names or THOR channels.
-        fill_value: Stored value of pixels without observation.
+        fill_value: Stored value of pixels without observation, of all planes or of each.
 
     Returns:
         The findings; nothing is raised for bad pixels or a wrong number of planes.
@@ -123,6 +126,8 @@ def inspect_input(
         below = int((finite & (values < low)).sum())
         above = int((finite & (values > high)).sum())
         saturated = int((finite & (values >= high)).sum())
+    fills = [fill_value] if isinstance(fill_value, int | float) else fill_value
+    fill = values.new_tensor(list(fills))[:, None, None]
     constant = (minimum == maximum) & finite.flatten(1).all(dim=1)
     return InputReport(
         channels=channels,
@@ -131,7 +136,7 @@ def inspect_input(
         dtype=str(chw.dtype).removeprefix("torch."),
         minimum=tuple(minimum.masked_fill(empty, torch.nan).tolist()),
         maximum=tuple(maximum.masked_fill(empty, torch.nan).tolist()),
-        fill_share=float((values == fill_value).all(dim=0).double().mean()),
+        fill_share=float((values == fill).all(dim=0).double().mean()),
         nan_count=int(values.isnan().sum()),
         inf_count=int(values.isinf().sum()),
         below_count=below,

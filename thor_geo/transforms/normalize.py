@@ -6,6 +6,7 @@ integers they are stored as.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,6 +87,32 @@ def observation_planes(selection: BandSelection) -> tuple[int, ...]:
     return tuple(sensors.index(band.sensor) for band in selection.bands)
 
 
+def log1p_p99(pixels: Tensor, *, nodata: float) -> Tensor:
+    """Scale backscatter as rs-embed does, tile by tile (its `normalize_s1_vvvh_chw`).
+
+    ln(1 + linear power), over the 99th percentile (NumPy's, linear between ranks) of all planes of
+    the tile together, clipped to 0..1; pixels without data count as 0. rs-embed takes the median
+    of linear power (S1_GRD_FLOAT), where these pixels are a median of decibels: the same for an odd
+    number of scenes, between the same two values for an even one.
+
+    Args:
+        pixels: (..., C, H, W) hundredths of a dB, all planes of Sentinel-1. Not written to.
+        nodata: Value of pixels without data.
+
+    Returns:
+        A float32 tensor of the same shape.
+    """
+    missing = (pixels == nodata) | ~pixels.isfinite()
+    power = torch.pow(10.0, pixels.to(torch.float32) / 1000.0)
+    x = power.masked_fill(missing, 0.0).log1p()
+    ranked = x.flatten(-3).sort(dim=-1).values
+    rank = 0.99 * (ranked.shape[-1] - 1)
+    lower, upper = ranked[..., math.floor(rank)], ranked[..., math.ceil(rank)]
+    top = lower + (upper - lower) * (rank - math.floor(rank))
+    top = top.where(top > 0, 1.0)[..., None, None, None]
+    return (x / top).clamp_(0, 1)
+
+
 class THORNormalize(nn.Module):
     """Turn stored pixels into what the encoder was trained on.
 
@@ -96,11 +123,14 @@ class THORNormalize(nn.Module):
       THOR's pre-training data (at 60 m and coarser the Sentinel-1 statistics for 60 m);
     - ``dataset``: the same with statistics that were measured, see `thor_geo.statistics`;
     - ``unit_scale``: reflectance 0..1 (Sentinel-2 only: other sensors have no valid range);
-    - ``none``: the stored units, clamped.
+    - ``none``: the stored units, clamped;
+    - ``log1p_p99``: of Sentinel-1, what rs-embed feeds to its models (`log1p_p99`), for comparison
+      only: values in 0..1 that depend on the rest of the tile, where THOR was trained on z-scores.
+      Other sensors as by ``thor_stats``, as rs-embed does.
 
     Sentinel-2's NaN and Inf become 0, which is its fill. Elsewhere 0 would be an extreme value
-    (0 dB, 0 K), so they become the channel's mean there. Sentinel-1 (hundredths of a dB) and
-    Sentinel-3 are not clamped.
+    (0 dB, 0 K), so they become the channel's mean there, as does Sentinel-1's stored "no data".
+    Sentinel-1 (hundredths of a dB) and Sentinel-3 are not clamped.
 
     Two steps of THOR's own pre-training are left out unless asked for: z-scores were clamped to
     -5..5 (`clamp_z`), and pixels without data became the mean of the tile's others, channel by
@@ -121,7 +151,7 @@ class THORNormalize(nn.Module):
 
         Args:
             bands: The planes, in order: a selection, or TerraTorch names or THOR channels.
-            mode: ``thor_stats``, ``dataset``, ``unit_scale`` or ``none``.
+            mode: ``thor_stats``, ``dataset``, ``unit_scale``, ``none`` or ``log1p_p99``.
             statistics: What was measured, for ``dataset``.
             clamp_z: Clamp z-scores to -5..5.
             nodata_fill: What pixels without observation become: ``value``, the stored fill value as
@@ -130,7 +160,8 @@ class THORNormalize(nn.Module):
         Raises:
             BandError: If a band is unknown or asked for twice.
             ConfigError: If *mode* is unknown, ``unit_scale`` for a sensor that has no range,
-                ``dataset`` without statistics of all bands, or *clamp_z* without z-scores.
+                ``dataset`` without statistics of all bands, ``log1p_p99`` without Sentinel-1, or
+                *clamp_z* without z-scores.
         """
         super().__init__()
         check_choice("normalize", mode, Normalize)
@@ -141,6 +172,11 @@ class THORNormalize(nn.Module):
         self.selection = as_selection(bands)
         self._check(statistics)
         rows = [STORAGE[band.sensor] for band in self.selection.bands]
+        self._radar = [k for k, band in enumerate(self.selection.bands) if band.sensor == "S1"]
+        if mode == "log1p_p99" and not self._radar:
+            raise ConfigError(
+                "normalize", mode, "it scales Sentinel-1, and no plane is", "Use thor_stats."
+            )
         #: Means and standard deviations in physical units, plane by plane.
         self.statistics = (
             self.selection.statistics if statistics is None else statistics.of(self.selection)
@@ -153,7 +189,9 @@ class THORNormalize(nn.Module):
             0.0 if row.valid_range is not None else mean * divisor
             for row, mean, divisor in zip(rows, means, divisors, strict=True)
         ]
-        self._rows = (low, high, fills, divisors, list(means), list(stds))
+        # NaN equals nothing.
+        nodata = [math.nan if row.nodata is None else float(row.nodata) for row in rows]
+        self._rows = (low, high, fills, divisors, list(means), list(stds), nodata)
         # Plain tensors by device, not buffers: a half-precision model must not round them.
         self._tables: dict[torch.device, Tensor] = {}
         self._observed_in = observation_planes(self.selection)
@@ -234,13 +272,22 @@ class THORNormalize(nn.Module):
         return observed & pixels.isfinite() if pixels.is_floating_point() else observed
 
     def _scaled_pixels(self, pixels: Tensor) -> Tensor:
+        x = self._by_channel(pixels)
+        if self.mode == "log1p_p99":
+            planes = pixels[..., self._radar, :, :]
+            x[..., self._radar, :, :] = log1p_p99(planes, nodata=self._rows[-1][self._radar[0]])
+        return x
+
+    def _by_channel(self, pixels: Tensor) -> Tensor:
         if pixels.device.type == "cpu" and not pixels.is_floating_point():
             return self._in_parts(pixels)
-        low, high, fill, divisor, mean, std = self._table(pixels.device).unbind()
+        low, high, fill, divisor, mean, std, nodata = self._table(pixels.device).unbind()
         if pixels.is_floating_point():
             x = torch.where(pixels.isfinite(), pixels.float(), fill)
         else:
             x = pixels.to(torch.float32)
+        if self._radar:
+            x = torch.where(x == nodata, fill, x)
         return self._scaled(x, low, high, divisor, mean, std)
 
     def _in_parts(self, pixels: Tensor) -> Tensor:
@@ -253,9 +300,12 @@ class THORNormalize(nn.Module):
         planes = zip(pixels.flatten(0, -3).flatten(1), x.flatten(0, -3).flatten(1), strict=True)
         rows = list(zip(*self._rows, strict=True))
         for number, (plane, target) in enumerate(planes):
-            low, high, _, divisor, mean, std = rows[number % self.n_channels]
+            low, high, fill, divisor, mean, std, nodata = rows[number % self.n_channels]
             for part, to in zip(plane.split(ONE_THREAD), target.split(ONE_THREAD), strict=True):
-                self._scaled(to.copy_(part), low, high, divisor, mean, std)
+                to.copy_(part)
+                if not math.isnan(nodata):
+                    to.masked_fill_(part == nodata, fill)
+                self._scaled(to, low, high, divisor, mean, std)
         return x
 
     def _scaled(self, x: Tensor, low: Any, high: Any, divisor: Any, mean: Any, std: Any) -> Tensor:
