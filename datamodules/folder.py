@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
 from datamodules.planned import PlannedDataModule
@@ -20,7 +22,7 @@ from thor_geo.bands import select_bands
 from thor_geo.datasets import FolderDataset, PlanDataset
 from thor_geo.datasets.footprints import ZonedArea, covered_area, grid_anchors
 from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, read_headers
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, first_line
 from thor_geo.grid import Bounds, Lattice
 from thor_geo.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, TemporalSpec, check_least
@@ -42,7 +44,8 @@ class FolderDataModule(PlannedDataModule):
         bands: list[str],
         start: str,
         end: str,
-        area: AreaSpec | None = None,
+        # No AreaSpec: where this class replaces another, the parser would keep that one's area.
+        area: dict[str, Any] | None = None,
         resolution: int = 10,
         scale: float | list[float] | None = None,
         offset: float | list[float] | None = None,
@@ -66,7 +69,8 @@ class FolderDataModule(PlannedDataModule):
             bands: THOR channels or TerraTorch names of the files' bands, in their order.
             start: First day on which the pixels were taken, YYYY-MM-DD. Nothing is filtered by it.
             end: Day after the last one.
-            area: Only tiles that meet it; None for all ground that the files cover.
+            area: Only tiles that meet it, a dict of AreaSpec's fields; None for all ground that the
+                files cover.
             resolution: Pixel size of the files in metres.
             scale: A value x scale + offset is in physical units (reflectance 0..1, dB, kelvin); one
                 number, or one for each band. None for what the files say.
@@ -98,7 +102,7 @@ class FolderDataModule(PlannedDataModule):
         self.band_names = tuple(bands)
         self.selection = select_bands(self.band_names)
         self.window = TemporalSpec.range(start, end)
-        self.area_spec = AreaSpec(**area) if isinstance(area, dict) else area
+        self.area_spec = _as_area(area)
         self.scale = _for_each_band("scale", scale, len(self.band_names))
         self.offset = _for_each_band("offset", offset, len(self.band_names))
         self.nodata = nodata
@@ -257,6 +261,29 @@ class FolderDataModule(PlannedDataModule):
             shape: Height and width of the picture in pixels.
         """
         return self.zones[epsg].picture(bounds, shape)
+
+
+def _as_area(fields: Mapping[str, Any] | None) -> AreaSpec | None:
+    """Return an area from a dict of its fields; None for none.
+
+    Raises:
+        ConfigError: If a field is unknown or of the wrong type.
+        AreaError: If it is no area.
+    """
+    if fields is None:
+        return None
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AreaSpec)
+    try:
+        known = parser.parse_object(dict(fields))
+    except ArgumentError as error:
+        raise ConfigError(
+            "area",
+            dict(fields),
+            first_line(error).rstrip(".:"),
+            "Give bbox (with crs), point and buffer_m, file (with layer), or points.",
+        ) from error
+    return AreaSpec(**known.as_dict())
 
 
 def _for_each_band(

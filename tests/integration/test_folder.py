@@ -17,7 +17,6 @@ import xarray as xr
 from lightning.pytorch import Trainer
 
 from datamodules import CompositeDataModule, FolderDataModule
-from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.emulator import EmulatorServer
 from thor_geo.models import build_thor, pool_tokens
@@ -80,7 +79,7 @@ def test_the_same_pixels_give_the_same_numbers_as_from_the_emulator(
 ) -> None:
     """Bitwise, with the same tiles, batches and maps: a folder is only another way in."""
     shared: dict[str, Any] = {
-        "area": AreaSpec(bbox=(11.96, 59.985, 11.99, 60.002)),
+        "area": {"bbox": (11.96, 59.985, 11.99, 60.002)},
         "start": "2022-06-01",
         "end": "2022-09-01",
         "tile_size": 96,

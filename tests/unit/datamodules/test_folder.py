@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from datamodules import CompositeDataModule, FolderDataModule
-from thor_geo.area import AreaSpec
 from thor_geo.errors import AreaError, BandError, ConfigError
 from thor_geo.predict import model_bands
 from thor_geo.writers.crop import Crop
@@ -95,14 +94,14 @@ def test_files_of_two_zones_are_cut_each_in_its_own(tmp_path: Path, write_tif: A
 def test_an_area_chooses_tiles(tmp_path: Path, write_tif: Any) -> None:
     write_tif(tmp_path / "a.tif", ones(128), (LEFT, TOP))
     box = (LEFT + 10, TOP - 310, LEFT + 330, TOP - 20)
-    data = datamodule(tmp_path, area=AreaSpec(bbox=box, crs="EPSG:32632"))
+    data = datamodule(tmp_path, area={"bbox": box, "crs": "EPSG:32632"})
     assert len(data.load_plan()) == 2
     assert data.area.zones()[32632].bounds == box
-    elsewhere = datamodule(tmp_path, area=AreaSpec(bbox=(-70.0, -30.0, -69.0, -29.0)))
+    elsewhere = datamodule(tmp_path, area={"bbox": (-70.0, -30.0, -69.0, -29.0)})
     with pytest.raises(AreaError, match="none of the 1 files meets it"):
         elsewhere.load_plan()
     # around the files in degrees, far beyond them: every tile
-    around = datamodule(tmp_path, area=AreaSpec(bbox=(-60.0, 0.0, 60.0, 80.0)))
+    around = datamodule(tmp_path, area={"bbox": (-60.0, 0.0, 60.0, 80.0)})
     assert tile_ids(around) == tile_ids(datamodule(tmp_path))
 
 
@@ -141,6 +140,9 @@ def test_files_that_do_not_fit_are_refused_when_planning(
         ({"num_workers": -1}, "num_workers"),
         ({"normalize": "dataset"}, "statistics"),
         ({"end": "2022-05-01"}, "not after"),
+        ({"area": {"bbox": [1, 2]}}, "area="),
+        ({"area": {"bbbox": [1, 2, 3, 4]}}, "bbbox"),
+        ({"area": {"bbox": [3, 4, 1, 2]}}, "west, south, east, north"),
     ],
 )
 def test_bad_settings_fail_before_any_file_is_looked_at(
