@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.feed import Feed, FeedSpec
-from datamodules.labels import check_labels, labelled_tiles, with_labels
+from datamodules.feed import Feed, FeedSpec, warn_of_crowding
+from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
 from datamodules.source import Connection, Source, SourceSpec
@@ -26,8 +25,8 @@ from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import AreaError, ConfigError
-from thor_geo.grid import Block, Lattice, blocks_meeting
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Block, Lattice
 from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.specs import (
@@ -38,9 +37,9 @@ from thor_geo.specs import (
     TemporalSpec,
     check_choice,
 )
+from thor_geo.stac import Sign
+from thor_geo.stac.recipe import stac_spec
 from thor_geo.transforms import THORNormalize
-
-_log = logging.getLogger(__name__)
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -66,6 +65,11 @@ class CompositeDataModule(LightningDataModule):
         service_account_file: Path | None = None,
         url: str | None = None,
         emulator_archive: Path | None = None,
+        stac_url: str | None = None,
+        stac_collection: str | None = None,
+        stac_assets: Mapping[str, str] | None = None,
+        stac_offset: int | None = None,
+        stac_sign: Sign = "none",
         collection: str = "COPERNICUS/S2_SR_HARMONIZED",
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
@@ -95,12 +99,18 @@ class CompositeDataModule(LightningDataModule):
             area: Where; a dict of AreaSpec's fields will do.
             start: First day of the window, YYYY-MM-DD.
             end: Day after the window's last, YYYY-MM-DD.
-            source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+            source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac``
+                for a STAC API or a static STAC catalogue.
             project: Cloud project registered for Earth Engine.
             credentials: ``auto``, ``user``, ``service_account`` or ``application_default``.
             service_account_file: Path of a service account's JSON key.
             url: Another endpoint than Earth Engine's high-volume one.
             emulator_archive: Folder of scenes for the emulator; None generates one.
+            stac_url: Root of a STAC API, or address or path of a static catalogue.
+            stac_collection: Its collection; None for all items of a static catalogue.
+            stac_assets: Where bands are, if metadata does not tell: ``{B4: red, B8: KEY#2}``.
+            stac_offset: DN to add to all reflectances; None for what each item says.
+            stac_sign: ``none``, or ``planetary_computer`` to have its files' addresses signed.
             collection: Earth Engine image collection.
             bands: Earth Engine band names, in the order of the planes.
             cloudy_pct: Scenes cloudier than this percentage are left out.
@@ -162,18 +172,23 @@ class CompositeDataModule(LightningDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
+        stac = None
+        if source == "stac":
+            stac = stac_spec(
+                self.sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
+            )
+        folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
             collection=collection,
-            cache_dir=Path(
-                cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
-            ).expanduser(),
+            cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
+            stac=stac,
         )
         self.feed = Feed(
             FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
@@ -234,13 +249,8 @@ class CompositeDataModule(LightningDataModule):
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
         concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
-        if rank == 0 and (processes := self.job.running * world_size) > self.concurrency:
-            _log.warning(
-                "%d processes share data.concurrency=%d: with one request each there may be more "
-                "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
-                processes,
-                self.concurrency,
-            )
+        if rank == 0:
+            warn_of_crowding(self.job.running * world_size, self.concurrency)
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -369,22 +379,10 @@ class CompositeDataModule(LightningDataModule):
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
         plan, labels = self.load_plan(), check_labels(self.labels, stage)
         if self._with_labels is None:  # one prefetch process serves all stages
-            blocks = {
-                block.id: block
-                for tile in plan.tiles(range(len(plan)))
-                for block in blocks_meeting(tile, self.block_size)
-            }
-            self._with_labels = with_labels(
-                self._dataset(list(blocks.values()), strict=True), labels
-            )
-        indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
-        if not indices:
-            raise AreaError(
-                "split",
-                self.split,
-                f"no labelled tile is left for {stage}: the plan has {len(plan)} tiles",
-                "Take a larger area, or a smaller split_side.",
-            )
+            blocks = all_blocks(plan, self.block_size)
+            self._with_labels = with_labels(self._dataset(blocks, strict=True), labels)
+        tiles = self.splits[stage].tolist()
+        indices = labelled_tiles(self._with_labels, tiles, stage=stage, split=self.split)
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 

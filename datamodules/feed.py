@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
@@ -17,6 +18,8 @@ from thor_geo.earthengine.policy import FetchStats
 from thor_geo.grid import Block, Bounds, Lattice, Rect
 from thor_geo.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,22 @@ class FeedSpec:
     sensor: SensorSpec
     window: TemporalSpec
     block_size: int
+
+
+def warn_of_crowding(processes: int, concurrency: int) -> None:
+    """Say so where there are more processes than requests that may be in flight.
+
+    Args:
+        processes: Processes that fetch at once.
+        concurrency: Requests that all of them together may have in flight.
+    """
+    if processes > concurrency:
+        _log.warning(
+            "%d processes share data.concurrency=%d: with one request each there may be more "
+            "at once. Fill the cache with `thor-geo fetch` first, or run fewer at once.",
+            processes,
+            concurrency,
+        )
 
 
 class Feed:

@@ -9,7 +9,9 @@ import shapely
 from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from thor_geo.datasets import PlanDataset
-from thor_geo.errors import ConfigError
+from thor_geo.errors import AreaError, ConfigError
+from thor_geo.grid import Block, blocks_meeting
+from thor_geo.plan import Plan
 
 
 class Labels(RasterDataset):
@@ -35,6 +37,21 @@ def check_labels(labels: Path | None, stage: str) -> Path:
     return labels
 
 
+def all_blocks(plan: Plan, block_size: int) -> list[Block]:
+    """Return the blocks under all tiles of a plan, each once, as tiles first meet them.
+
+    Args:
+        plan: The tiles.
+        block_size: Side of a block in pixels.
+    """
+    blocks = {
+        block.id: block
+        for tile in plan.tiles(range(len(plan)))
+        for block in blocks_meeting(tile, block_size)
+    }
+    return list(blocks.values())
+
+
 def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
     """Return the dataset with masks added to its samples, and errors raised rather than recorded.
 
@@ -50,12 +67,19 @@ def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
     return PlanDataset(dataset.plan, zones, channels=dataset.channels, strict=True)
 
 
-def labelled_tiles(dataset: PlanDataset, indices: Iterable[int]) -> list[int]:
+def labelled_tiles(
+    dataset: PlanDataset, indices: Iterable[int], *, stage: str, split: tuple[float, float, float]
+) -> list[int]:
     """Return those of some tiles whose interior meets the labels.
 
     Args:
         dataset: What `with_labels` returned.
         indices: Plan indices.
+        stage: What they are for, for the message.
+        split: The shares that they come from, for the message.
+
+    Raises:
+        AreaError: If there are none.
     """
     ground = {epsg: zone.index.geometry.union_all() for epsg, zone in dataset.zones.items()}
     kept = []
@@ -63,4 +87,11 @@ def labelled_tiles(dataset: PlanDataset, indices: Iterable[int]) -> list[int]:
         tile = dataset.plan.tile(index)
         if ground[tile.epsg].intersection(shapely.box(*tile.bounds)).area > 0:
             kept.append(index)
+    if not kept:
+        raise AreaError(
+            "split",
+            split,
+            f"no labelled tile is left for {stage}: the plan has {len(dataset.plan)} tiles",
+            "Take a larger area, or a smaller split_side.",
+        )
     return kept

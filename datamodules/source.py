@@ -1,4 +1,4 @@
-"""Where composites come from: Earth Engine itself, or the emulator over a folder of scenes."""
+"""Where composites come from: Earth Engine, its emulator over a folder of scenes, or STAC."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from thor_geo.earthengine.session import CredentialsKind, SessionSpec
 from thor_geo.errors import ConfigError
 from thor_geo.jsontext import parse_json
 from thor_geo.specs import check_choice
+from thor_geo.stac import StacSpec
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
 
-Source = Literal["earthengine", "emulator"]
+Source = Literal["earthengine", "emulator", "stac"]
 
 #: Address of an emulator that an earlier process of the run has started; ranks inherit it.
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
@@ -33,7 +34,7 @@ class Connection:
         inherited: What the environment said of an emulator before.
     """
 
-    session: SessionSpec
+    session: SessionSpec | StacSpec
     catalogue: str
     emulator: EmulatorProcess | None = None
     inherited: str | None = None
@@ -44,7 +45,8 @@ class SourceSpec:
     """Where composites come from, as the user says it; nothing is contacted before `connect`.
 
     Attributes:
-        source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+        source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac`` for a
+            STAC catalogue.
         collection: Earth Engine image collection; the emulator serves its scenes under this id.
         cache_dir: Folder of the block cache, and of the generated archive.
         project: Cloud project registered for Earth Engine.
@@ -53,6 +55,7 @@ class SourceSpec:
         url: Another endpoint than Earth Engine's high-volume one.
         emulator_archive: Folder of scenes; None generates the quickstart's.
         pool_size: Connections to keep open.
+        stac: The catalogue of the source ``stac``.
 
     Raises:
         ConfigError: If a choice is unknown.
@@ -67,6 +70,7 @@ class SourceSpec:
     url: str | None = None
     emulator_archive: Path | None = None
     pool_size: int = 40
+    stac: StacSpec | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -74,10 +78,12 @@ class SourceSpec:
         check_choice("credentials", self.credentials, CredentialsKind)
 
     def connect(self) -> Connection:
-        """Describe the real service, or start an emulator, or join the one the run already has.
+        """Describe the service, start an emulator or join the run's, or open a catalogue.
 
         Raises:
-            ConfigError: If the cache folder cannot be made.
+            ConfigError: If the cache folder cannot be made, or there is no such catalogue.
+            DependencyError: If what reads a catalogue is not installed.
+            StacError: If a catalogue cannot be reached, refuses, or has not the bands.
         """
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -88,6 +94,11 @@ class SourceSpec:
                 f"it cannot be made ({error.strerror})",
                 "Choose a folder where you may write.",
             ) from error
+        if self.stac is not None:
+            # Loads what no other source needs.
+            from thor_geo.stac.opening import catalogue_of
+
+            return Connection(session=self.stac, catalogue=catalogue_of(self.stac))
         return self._emulator() if self.source == "emulator" else self._earthengine()
 
     def _earthengine(self) -> Connection:

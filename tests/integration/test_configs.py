@@ -20,7 +20,12 @@ ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.strategy=auto", "--traine
 
 
 def test_the_folder_holds_what_the_readme_names() -> None:
-    assert [path.name for path in RUNS] == ["gee.yaml", "gee_pooled.yaml", "quickstart.yaml"]
+    assert [path.name for path in RUNS] == [
+        "gee.yaml",
+        "gee_pooled.yaml",
+        "quickstart.yaml",
+        "stac.yaml",
+    ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
 
 

@@ -27,10 +27,9 @@ from thor_geo.composites._folder import end_writing
 from thor_geo.composites._schedule import URGENT, Schedule, Todo
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
+from thor_geo.composites.service import open_service
 from thor_geo.composites.state import StateDir
-from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.session import Session
 from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.redact import redact, redact_output
@@ -54,7 +53,8 @@ class Service:
         """
         self._store = spec.store()
         self._state = state
-        self._client = Client(Session(spec.session), concurrency=spec.concurrency, retry=spec.retry)
+        self._service = open_service(spec.session, concurrency=spec.concurrency, retry=spec.retry)
+        self._client = self._service.client
         self._ahead = spec.ahead
         self._schedule = self._scheduled(())
         self._plan_number = 0
@@ -97,6 +97,7 @@ class Service:
 
         Raises:
             EarthEngineError: If Earth Engine refuses.
+            StacError: If a STAC catalogue refuses.
             CacheError: If the cache cannot be written.
             Exception: Whatever else goes wrong beyond a single block.
         """
@@ -168,7 +169,7 @@ class Service:
                 count.blocks_cached = 1
             else:
                 check = True
-                stored = produce(self._store, self._client, block, cost, order=order)
+                stored = produce(self._store, self._service, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
             if key in self._failed:

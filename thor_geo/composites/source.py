@@ -7,14 +7,16 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 from thor_geo.composites.produce import produce
+from thor_geo.composites.service import Service, open_service
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
-from thor_geo.earthengine.client import CONCURRENCY, Client
+from thor_geo.earthengine.client import CONCURRENCY
 from thor_geo.earthengine.policy import RetryPolicy
-from thor_geo.earthengine.session import Session, SessionSpec
+from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
+from thor_geo.stac import StacSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
@@ -33,6 +35,7 @@ class BlockSource(Protocol):
         Raises:
             BlockError: If this block could not be produced; others may be.
             EarthEngineError: If Earth Engine refuses everything.
+            StacError: If a STAC catalogue does.
             CacheError: If the cache cannot be used.
         """
         ...
@@ -49,7 +52,7 @@ class DirectSource:
     def __init__(
         self,
         store: BlockStore,
-        session: SessionSpec,
+        session: SessionSpec | StacSpec,
         *,
         concurrency: int = CONCURRENCY,
         retry: RetryPolicy | None = None,
@@ -58,7 +61,7 @@ class DirectSource:
 
         Args:
             store: The cache, with sensor, window and catalogue.
-            session: How to reach Earth Engine.
+            session: How to reach the source.
             concurrency: Largest number of requests in flight.
             retry: How often and how patiently to ask again.
         """
@@ -66,11 +69,11 @@ class DirectSource:
         self.session = session
         self._concurrency = concurrency
         self._retry = retry
-        self._client: tuple[int, Client] | None = None
+        self._service: tuple[int, Service] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the client."""
-        return {**self.__dict__, "_client": None}
+        """Pickle without what is open."""
+        return {**self.__dict__, "_service": None}
 
     def get(self, block: Block) -> StoredBlock:
         """Return a block; fetch it if it is missing or damaged.
@@ -84,17 +87,18 @@ class DirectSource:
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
             EarthEngineError: If the service refused for another reason.
+            StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be used.
         """
         found = self.store.get(block)
         if found is not None:
             return found
-        if self._client is None or self._client[0] != os.getpid():
+        if self._service is None or self._service[0] != os.getpid():
             # Of this process: the locks in a forked client may be held by threads left behind.
             self.store.prepare()
-            client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
-            self._client = (os.getpid(), client)
-        return produce(self.store, self._client[1], block)
+            service = open_service(self.session, concurrency=self._concurrency, retry=self._retry)
+            self._service = (os.getpid(), service)
+        return produce(self.store, self._service[1], block)
 
 
 class PrefetchedSource:
@@ -122,6 +126,7 @@ class PrefetchedSource:
         Raises:
             BlockError: If this block could not be produced in this run.
             EarthEngineError: If the prefetch process ended because Earth Engine refused.
+            StacError: If it ended because a STAC catalogue refused.
             CacheError: If the cache cannot be used.
             PrefetchError: If it ended otherwise, or was never started.
         """

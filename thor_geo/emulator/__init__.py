@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thor_geo.emulator._faults import FaultRule as FaultRule
     from thor_geo.emulator._main import main as main
     from thor_geo.emulator._scenes import Acquisition as Acquisition
+    from thor_geo.emulator.catalogue import write_catalogue as write_catalogue
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
     from thor_geo.emulator.launch import EmulatorProcess as EmulatorProcess
@@ -33,6 +34,7 @@ _MODULES = {
     "ensure_archive": "generate",
     "generate_archive": "generate",
     "main": "_main",
+    "write_catalogue": "catalogue",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "ensure_archive",
     "generate_archive",
     "main",
+    "write_catalogue",
 ]
 
 

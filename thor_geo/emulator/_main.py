@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from thor_geo.emulator._faults import FaultPlan
+from thor_geo.emulator.catalogue import write_catalogue
 from thor_geo.emulator.generate import ensure_archive
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
 from thor_geo.errors import DependencyError
@@ -42,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--generate", type=Path, metavar="DIR", help="write an archive and end")
     parser.add_argument("--seed", type=int, default=0, help="seed of --generate (default: 0)")
+    parser.add_argument(
+        "--stac", type=Path, metavar="DIR",
+        help="write a STAC catalogue of a folder of scenes into it, for data.source: stac, and end",
+    )  # fmt: skip
     # Set by EmulatorProcess: whose end to follow, and where to write the address.
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--announce", type=Path, help=argparse.SUPPRESS)
@@ -63,8 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.generate is not None:
             return _generate(options.generate, options.seed)
+        if options.stac is not None:
+            print(f"{write_catalogue(options.stac)}: set data.stac_url to it")
+            return 0
         if not options.scenes:
-            parser.error("give --scenes DIR to serve, or --generate DIR to write an archive")
+            parser.error(
+                "give --scenes DIR to serve, --generate DIR to write an archive, or --stac DIR to "
+                "write a catalogue"
+            )
         return _serve(options)
     except (DependencyError, OSError, ValueError) as error:  # ArchiveError is a ValueError
         print(f"thor-geo emulator: {redact(error)}", file=sys.stderr)

@@ -1,0 +1,58 @@
+"""Blocks from Earth Engine: its scenes listed, its composites computed there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from thor_geo.earthengine.client import Client
+from thor_geo.earthengine.fetch import Pixels, fetch_block, fetch_scenes
+from thor_geo.earthengine.policy import FetchStats
+from thor_geo.earthengine.recipe import Scene, block_key
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+
+class EarthEngine:
+    """Lists the scenes of blocks and has their pixels computed; threads may share one."""
+
+    def __init__(self, client: Client) -> None:
+        """Initialize a new EarthEngine instance; nothing is contacted.
+
+        Args:
+            client: Access to Earth Engine.
+        """
+        self.client = client
+
+    def scenes(
+        self,
+        sensor: SensorSpec,
+        window: TemporalSpec,
+        block: Block,
+        stats: FetchStats,
+        *,
+        order: int = 0,
+    ) -> tuple[Scene, ...]:
+        """List the scenes of a block; see `fetch_scenes`."""
+        return fetch_scenes(self.client, sensor, window, block, stats, order=order)
+
+    def image(
+        self,
+        sensor: SensorSpec,
+        window: TemporalSpec,
+        block: Block,
+        scenes: Sequence[Scene],
+        catalogue: str,
+    ) -> tuple[str, Any]:
+        """Return the key of a block's pixels, and the graph that computes them."""
+        # Loads the client, which a process that finds everything in the cache never needs.
+        from thor_geo.earthengine._expression import prepared_composite
+
+        image = prepared_composite(sensor, window, block, tuple(scenes))
+        return block_key(image, sensor, block, catalogue), image
+
+    def pixels(
+        self, block: Block, image: Any, bands: Sequence[str], stats: FetchStats, *, order: int = 0
+    ) -> Pixels:
+        """Fetch a block's pixels; see `fetch_block`."""
+        return fetch_block(self.client, block, image, bands, stats, order=order)
