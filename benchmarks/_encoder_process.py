@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._literal import LiteralEncoder
+from benchmarks._memory import resident_mb
 from benchmarks.report import ROOT
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.models import TokenLayout, build_from_layout, token_layout, variant
@@ -85,13 +86,6 @@ def _build(question: Question) -> Callable[[Tensor], Tensor]:
     return lambda x: literal(x, depth=question.blocks)
 
 
-def _memory(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError(f"/proc/self/status has no {field}: this needs Linux")
-
-
 def measure(question: Question) -> dict[str, float]:
     """Build the encoder, run it once, and say what it took.
 
@@ -105,7 +99,7 @@ def measure(question: Question) -> dict[str, float]:
     times = [time.perf_counter()]
     encode = _build(question)
     times.append(time.perf_counter())
-    building, built = _memory("VmHWM"), _memory("VmRSS")
+    building, built = resident_mb("VmHWM"), resident_mb("VmRSS")
     # 5: forget the peak so far.
     Path("/proc/self/clear_refs").write_text("5")
     with torch.inference_mode():
@@ -119,7 +113,7 @@ def measure(question: Question) -> dict[str, float]:
         "second_s": times[3],
         "building_mb": building,
         "built_mb": built,
-        "forward_mb": _memory("VmHWM"),
+        "forward_mb": resident_mb("VmHWM"),
     }
 
 

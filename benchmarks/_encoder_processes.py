@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks._encoder_process import Question, tile_layout
+from benchmarks._timing import Timing
 from benchmarks.report import Report, Row
 from thor_geo.models import VARIANTS, THOREncoder, Variant
 
@@ -15,6 +16,8 @@ from thor_geo.models import VARIANTS, THOREncoder, Variant
 _MEMORY_BLOCKS = 2
 #: Processes of each kind that are started for a first tile, in turns.
 _REPEATS = 5
+#: The same for memory.
+_MEMORY_REPEATS = 3
 #: Seconds and share by which the first tile may come later: its weights are checked.
 _LATER_S, _LATER = 0.1, 0.05
 
@@ -28,10 +31,12 @@ def processes(folder: Path, *, quick: bool) -> list[Report]:
         command="python -m benchmarks.encoder",
         quick=quick,
         notes=[
-            "From a checkpoint file in the page cache to the first tile's tokens, in a new process "
-            "that has imported its modules: build reads and checks the weights, first is the first "
-            "forward pass, constants included, later the second one. Batch 1. Medians of "
-            f"{_REPEATS} processes each, in turns.",
+            "Seconds from a checkpoint file in the page cache to the first tile's tokens, in a new "
+            "process that has imported its modules, at batch 1: median, min and max of "
+            f"{1 if quick else _REPEATS} processes each, in turns; ratio: of the median to ours. "
+            "The rest are medians: build reads the weights and, ours alone, checks them; the first "
+            "pass makes the constants too; the second one comes after it. building, MB (10^6): the "
+            "peak of resident memory until the weights are there.",
         ],
     )
     memory = Report(
@@ -45,7 +50,8 @@ def processes(folder: Path, *, quick: bool) -> list[Report]:
         notes=[
             "MB (10^6) of one process: resident once the weights are there, and the peak of two "
             f"forward passes (VmHWM) over that; {_MEMORY_BLOCKS} blocks, since all take the same. "
-            "bias: one copy of it. Patch 8.",
+            f"Medians of {1 if quick else _MEMORY_REPEATS} processes each, and min and max of the "
+            "peak; ratio: of the median to ours. a bias: one copy of the attention's. Patch 8.",
         ],
     )
     for size in ("tiny",) if quick else ("tiny", "base"):
@@ -54,7 +60,8 @@ def processes(folder: Path, *, quick: bool) -> list[Report]:
         torch.save(THOREncoder(row, tile_layout(16), seed=0).state_dict(), weights)
         for patch in (16, 8):
             first.rows += _first_tile(first, row, patch, weights, 1 if quick else _REPEATS)
-        memory.rows += _memory(memory, row, weights, (1, 8) if quick else (8, 32))
+        batches, repeats = ((1, 8), 1) if quick else ((8, 32), _MEMORY_REPEATS)
+        memory.rows += _memory(memory, row, weights, batches, repeats)
     return [first, memory]
 
 
@@ -77,43 +84,56 @@ def _first_tile(report: Report, row: Variant, patch: int, weights: Path, repeats
         {what: _ask(row, weights, what, patch, 1, row.depth) for what in kinds}
         for _ in range(repeats)
     ]
+    totals = {
+        what: Timing(seconds=tuple(run[what]["build_s"] + run[what]["first_s"] for run in runs))
+        for what in kinds
+    }
     for what in kinds:
         found = {key: statistics.median(run[what][key] for run in runs) for key in runs[0][what]}
         rows.append(
             {
                 "variant": row.size,
                 "patch": patch,
-                "what": what,
-                "build_s": found["build_s"],
-                "first_s": found["first_s"],
-                "later_s": found["second_s"],
-                "total_s": found["build_s"] + found["first_s"],
-                "building_mb": found["building_mb"],
+                **totals[what].row(what, against=totals["ours"]),
+                "build": found["build_s"],
+                "first pass": found["first_s"],
+                "second pass": found["second_s"],
+                "building, MB": found["building_mb"],
             }
         )
-    ours, literal = (one["total_s"] for one in rows)
+    ours, literal = (totals[what].median for what in kinds)
     if ours > literal * (1 + _LATER) + _LATER_S:
         report.faults.append(f"{row.size}, patch {patch}: {ours:.2f} s, literal {literal:.2f} s.")
     return rows
 
 
-def _memory(report: Report, row: Variant, weights: Path, batches: tuple[int, int]) -> list[Row]:
+def _memory(
+    report: Report, row: Variant, weights: Path, batches: tuple[int, int], repeats: int
+) -> list[Row]:
     layout = tile_layout(8)
     bias = 4 * row.num_heads * layout.n_tokens**2 / 1e6
     rows: list[Row] = []
     peaks: dict[tuple[str, int], float] = {}
     for batch in batches:
-        for what in ("ours", "literal"):
-            found = _ask(row, weights, what, 8, batch, _MEMORY_BLOCKS)
-            peaks[what, batch] = found["forward_mb"] - found["built_mb"]
+        kinds = ("ours", "literal")
+        runs = [
+            {what: _ask(row, weights, what, 8, batch, _MEMORY_BLOCKS) for what in kinds}
+            for _ in range(repeats)
+        ]
+        for what in kinds:
+            over = [run[what]["forward_mb"] - run[what]["built_mb"] for run in runs]
+            peaks[what, batch] = statistics.median(over)
             rows.append(
                 {
                     "variant": row.size,
                     "batch": batch,
                     "what": what,
-                    "built_mb": found["built_mb"],
-                    "peak_over_it_mb": peaks[what, batch],
-                    "of_it_bias_mb": bias,
+                    "built, MB": statistics.median(run[what]["built_mb"] for run in runs),
+                    "peak over it, MB": peaks[what, batch],
+                    "min": min(over),
+                    "max": max(over),
+                    "ratio": peaks[what, batch] / peaks["ours", batch],
+                    "a bias, MB": bias,
                 }
             )
         if peaks["ours", batch] > peaks["literal", batch]:

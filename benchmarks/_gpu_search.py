@@ -13,6 +13,7 @@ from benchmarks._attention import Way, geometry_error, ways
 from benchmarks._flops import encoder_flops
 from benchmarks._gpu import Call, Execution, exact_attention, parts, prepared, release, timed
 from benchmarks._timing import Timing
+from thor_geo.errors import first_line
 from thor_geo.models import THOREncoder, TokenLayout, Variant
 
 #: Largest L2 error of bf16 tokens relative to float32's. Rounding alone gives about 0.01.
@@ -168,7 +169,7 @@ class Search:
             try:
                 error, share = geometry_error(way, self._model, self.shape.probe)
             except Exception as failure:  # whatever it is, it is this row's outcome
-                trial.note = first_line(failure)
+                trial.note = said(failure)
             else:
                 trial.geometry = self._geometry[name] = share
                 if share <= 1:
@@ -213,7 +214,7 @@ class Search:
             trial.l2 = float((found - wanted).norm() / wanted.norm())
             trial.worst = float((found - wanted).abs().max() / wanted.abs().max())
         except Exception as failure:  # out of memory, no such kernel, does not compile
-            trial.note = first_line(failure)
+            trial.note = said(failure)
             return None
         if not trial.l2 <= MAX_L2:  # NaN, too
             trial.note = f"WRONG: tokens, L2 error above {MAX_L2}"
@@ -315,10 +316,9 @@ class Search:
         try:
             self.parts = parts(self._model, way, best.batch, self.device, self.limits.window)
         except Exception as failure:  # the rest of the search is worth keeping
-            self.left_out.append(f"{self.shape.name}: the parts alone ({first_line(failure)})")
+            self.left_out.append(f"{self.shape.name}: the parts alone ({said(failure)})")
 
 
-def first_line(failure: Exception) -> str:
-    """Return the first line of an exception's text, after its type."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    return f"{type(failure).__name__}: {lines[0] if lines else ''}"[:200]
+def said(failure: Exception) -> str:
+    """Return an exception's type and the first line of its text."""
+    return f"{type(failure).__name__}: {first_line(failure)}"

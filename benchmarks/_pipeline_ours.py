@@ -120,18 +120,17 @@ def predict(settings: Settings, out: Path) -> dict[str, float]:
     """Run the command in this process, into a new folder.
 
     Returns:
-        Seconds: ``phase`` as `Clock` has it, ``before`` (from the call to the phase) and ``whole``.
+        Seconds: ``phase`` as `Clock` has it, and ``before``, from the call to the phase.
     """
     from thor_geo import predict as command
 
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     code = command.predict(settings.arguments(out))
-    whole = time.perf_counter() - began
     assert code == 0, f"thor-geo predict ended with {code}"
     markers = len(list((out / "markers").glob("*.json")))
     assert markers == len(settings.ground.plan.shards), f"{markers} shards were written"
-    return {"phase": Clock.seconds, "before": Clock.began - began, "whole": whole}
+    return {"phase": Clock.seconds, "before": Clock.began - began}
 
 
 class Encoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,16 +156,13 @@ class OnlyCached:
         return found
 
 
-def cached(
-    folder: Path, planes: Planes, *, compression: Compression, scenes: Sequence[Scene] = SCENES
-) -> Cached:
+def cached(folder: Path, planes: Planes, *, compression: Compression) -> Cached:
     """Put pixels into a cache, block by block.
 
     Args:
         folder: Where; it must not exist.
         planes: Bands and observations; sides a multiple of a block's.
         compression: Of the blocks.
-        scenes: What the blocks say they are made of.
     """
     store = BlockStore(folder, sensor=SENSOR, window=WINDOW, compression=compression)
     store.prepare()
@@ -176,7 +172,7 @@ def cached(
         for col in range(across):
             block = block_at(col, row)
             there = np.s_[:, row * BLOCK : (row + 1) * BLOCK, col * BLOCK : (col + 1) * BLOCK]
-            pinned = Pinned(scenes=tuple(scenes), block_key=f"{row * across + col:064x}")
+            pinned = Pinned(scenes=SCENES, block_key=f"{row * across + col:064x}")
             path = store.put(block, store.pin(block, pinned), planes[there], FetchStats()).path
             assert path is not None
             files.append(path)

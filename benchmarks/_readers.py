@@ -30,11 +30,10 @@ def forget() -> None:
 
 
 class Readers:
-    """The ways to read a square of tiles."""
+    """The ways to read a square of tiles; each makes its datasets anew for every turn."""
 
     def __init__(self, given: Cached, folder: Path) -> None:
         self.given = given
-        self.tiles, self.composites = given.tiles(), given.composites()
         self.raw = folder / "blocks.npy"
         across = given.planes.shape[1] // BLOCK
         blocks = given.planes.reshape(len(BANDS) + 1, across, BLOCK, across, BLOCK)
@@ -48,19 +47,22 @@ class Readers:
 
     def by_query(self) -> Iterator[dict[str, Any]]:
         """Yield samples of the dataset, as TorchGeo asks for them."""
-        for query in GridGeoSampler(self.composites, size=TILE):
-            yield self.composites[query]
+        composites = self.given.composites()
+        for query in GridGeoSampler(composites, size=TILE):
+            yield composites[query]
 
     def by_index(self) -> Iterator[dict[str, Any]]:
         """Yield samples of the plan, one by one."""
-        for index in range(len(self.tiles)):
-            yield self.tiles[index]
+        tiles = self.given.tiles()
+        for index in range(len(tiles)):
+            yield tiles[index]
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """Yield batches of the plan, as a DataLoader makes them."""
-        for first in range(0, len(self.tiles), BATCH):
-            indices = range(first, min(first + BATCH, len(self.tiles)))
-            yield collate(self.tiles.__getitems__(indices))
+        tiles = self.given.tiles()
+        for first in range(0, len(tiles), BATCH):
+            indices = range(first, min(first + BATCH, len(tiles)))
+            yield collate(tiles.__getitems__(indices))
 
     def for_the_first_time(self) -> Iterator[dict[str, Any]]:
         """Yield samples of blocks whose checksum this process has not seen."""

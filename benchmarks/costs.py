@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.costmodel import BYTES, grid_bytes
+from benchmarks._costmodel import BYTES, grid_bytes
 from benchmarks.report import RESULTS, machine
 from thor_geo.area import AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from benchmarks._encoder_process import CHANNELS, tile_layout, tiles
 from benchmarks._encoder_processes import processes
 from benchmarks._flops import encoder_flops
 from benchmarks._literal import LiteralEncoder, relative_error
-from benchmarks._products import products_alone
+from benchmarks._products import ATTENTION, PRODUCTS, products_alone
 from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
 from thor_geo.models import VARIANTS, THOREncoder, TokenLayout, Variant
@@ -29,13 +28,15 @@ _PATCHES = (16, 8)
 _BATCHES = (1, 8, 32)
 
 #: Forward passes of more than this are left out, unless the target is about them: they would take
-#: minutes each, and what is left says as much. The notes list what is left out.
-_MOST_GFLOP = 2_000
+#: one to four minutes each. The notes list what is left out.
+_MOST_GFLOP = 4_000
 
-#: A case is repeated until it has done about this much, but within the limits below, and twice at
-#: least where the target is.
+#: A case is repeated until it has done about this much, but within the limits below.
 _WORK_GFLOP = 300
 _REPEATS = (1, 7)
+
+#: Cases that the target is about are repeated until they have done this much.
+_TARGET_GFLOP = 6_000
 
 #: The target for base at batch 8, as a share of the sgemm's rate.
 _SHARE = 0.9
@@ -79,15 +80,16 @@ class Case:
     def repeats(self) -> int:
         """How often it is timed."""
         low, high = _REPEATS
-        return min(max(round(_WORK_GFLOP / self.gflop), low + self.target), high)
+        work = _TARGET_GFLOP if self.target else _WORK_GFLOP
+        return min(max(round(work / self.gflop), low), high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """The alternatives for one variant and patch size, by name, ours first; and parts of ours."""
+    """The alternatives for one variant and patch size, by name, ours first."""
 
+    ours: THOREncoder
     calls: dict[str, Callable[[Tensor], Tensor]]
-    floors: dict[str, Callable[[Tensor], object]]
 
     @classmethod
     def of(cls, row: Variant, patch: int) -> Encoders:
@@ -95,10 +97,8 @@ class Encoders:
         layout = tile_layout(patch)
         ours = THOREncoder(row, layout, seed=0).eval().requires_grad_(False)
         literal = LiteralEncoder(row, layout, ours.state_dict())
-        calls: dict[str, Callable[[Tensor], Tensor]]
         calls = {"ours": ours, "literal": literal, "plain ViT": plain_vit(row, layout)}
-        with torch.inference_mode():
-            return cls(calls=calls, floors=products_alone(ours))
+        return cls(ours=ours, calls=calls)
 
 
 def plain_vit(row: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
@@ -124,13 +124,10 @@ def plain_vit(row: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
         class_token=False,
     )
     vit.eval().requires_grad_(False)
-    images: dict[int, Tensor] = {}
+    images = torch.randn(max(_BATCHES), len(CHANNELS), *size)
 
     def call(x: Tensor) -> Tensor:
-        batch = len(x)
-        if batch not in images:
-            images[batch] = torch.randn(batch, len(CHANNELS), *size)
-        out: Tensor = vit(images[batch])
+        out: Tensor = vit(images[: len(x)])
         return out
 
     return call
@@ -161,9 +158,9 @@ def timed(case: Case, encoders: Encoders, machine: Callable[[], Tensor]) -> tupl
 
     calls: dict[str, Callable[[], object]] = {name: run(name) for name in encoders.calls}
     if case.floors:
-        calls |= {name: functools.partial(part, x) for name, part in encoders.floors.items()}
+        calls |= products_alone(encoders.ours, x)
     calls["sgemm"] = machine
-    # The longest have been warmed by the same encoders' smaller batches.
+    # The longest are warm enough: the same encoders' smaller batches came before.
     found = compare(calls, repeats=case.repeats, warm_up=int(case.gflop < _WORK_GFLOP / 2))
     error = relative_error(outputs["ours"], outputs["literal"])
     peak = 2 * _SGEMM**3 / 1e9 / found["sgemm"].median
@@ -173,8 +170,8 @@ def timed(case: Case, encoders: Encoders, machine: Callable[[], Tensor]) -> tupl
 def _gflop(case: Case, name: str) -> float:
     flops = encoder_flops(case.row, tile_layout(case.patch))
     parts = {
-        "its products alone": flops.linear + flops.attention,
-        "its attention alone": flops.attention,
+        PRODUCTS: flops.linear + flops.attention,
+        ATTENTION: flops.attention,
         "sgemm": 2 * _SGEMM**3 / case.batch,
     }
     return case.batch * parts.get(name, flops.total) / 1e9
@@ -238,7 +235,7 @@ def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Re
             worst = max(worst, before, error)
             share = rows[0]["of_sgemm"]
             if case.target and share < _SHARE:
-                floor = next(row for row in rows if row["what"] == "its products alone")
+                floor = next(row for row in rows if row["what"] == PRODUCTS)
                 report.faults.append(
                     f"{case.name}: {share:.3f} of the sgemm's rate. Floor: its matrix products "
                     f"alone reach {floor['of_sgemm']:.3f}."

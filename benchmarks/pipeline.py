@@ -66,7 +66,8 @@ NOTES = (
     "TerraTorch reads every chip twice, the second time as a mask that it does not use, and runs "
     "the first batch twice, to describe it: there is no switch for either. It is asked for no "
     "georeference; its chips are not compressed. Ours writes georeferenced files with checksums.",
-    "In `cold` the emulator and the fetching process share the two cores with the encoder.",
+    "In `cold` the emulator and the fetching process share the two cores with the encoder; three "
+    "requests in flight make fetching take about as long as computing.",
 )
 
 
@@ -105,10 +106,12 @@ def in_turns(
 ) -> dict[str, Timing]:
     """Call alternatives in turns; each says itself how long it took."""
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    names = list(alternatives)
     for turn in range(max(repeats.values())):
-        for name, call in alternatives.items():
+        first = turn % len(names)  # another one goes first in every turn
+        for name in names[first:] + names[:first]:
             if turn < repeats[name]:
-                seconds[name].append(call())
+                seconds[name].append(alternatives[name]())
     return {name: Timing(seconds=tuple(found)) for name, found in seconds.items()}
 
 
@@ -122,6 +125,8 @@ class Bench:
         chips: The same tiles as files.
         out: Where runs write.
         quick: Whether to do little.
+        us: Process of ours.
+        them: Process of TerraTorch's.
     """
 
     report: Report
@@ -142,6 +147,7 @@ class Bench:
                 "median s": timing.median,
                 "min s": timing.min,
                 "max s": timing.max,
+                "repeats": len(timing.seconds),
                 "tiles/s": tiles / timing.median,
                 "ratio": timing.median / against.median,
             }
@@ -172,10 +178,10 @@ class Bench:
             alternatives = {
                 ALONE: lambda s=settings: self.us(ours.encode, s),
                 OURS: lambda s=settings: self.ours(s),
+                READING: lambda g=ground: self.read(g),
             }
-            times = in_turns(
-                alternatives, dict.fromkeys(alternatives, 1 if self.quick else repeats)
-            )
+            turns = 1 if self.quick else repeats
+            times = in_turns(alternatives, {ALONE: turns, OURS: turns, READING: 1})
             alone = times[ALONE]
             for what, timing in times.items():
                 self.row(f"overhead, {model_key}", what, ground.tiles, timing, alone)
@@ -184,7 +190,8 @@ class Bench:
             if share > OVERHEAD[model_key]:
                 self.report.faults.append(
                     f"{model_key}: {share:.1%} beyond the encoder alone, at most "
-                    f"{OVERHEAD[model_key]:.0%} is wanted."
+                    f"{OVERHEAD[model_key]:.0%} is wanted. Floor: reading and normalising on the "
+                    f"same cores, {times[READING].median / alone.median:.1%}."
                 )
 
     def ceiling(self) -> None:
@@ -205,7 +212,7 @@ class Bench:
                 alternatives[PACKING] = self.pack
                 repeats |= {"the same, float16": turns, PACKING: 1}
             else:
-                alternatives[READING] = self.read
+                alternatives[READING] = lambda: self.read(self.ground)
                 repeats[READING] = 1
             times = in_turns(alternatives, repeats)
             for what, timing in times.items():
@@ -213,13 +220,16 @@ class Bench:
             factor = times[THEIRS].median / times[OURS].median
             self.report.figures[f"ceiling, {name}: times TerraTorch's tiles/s"] = round(factor, 1)
             if factor < CEILING:
+                floor = times[PACKING if grid else READING].median
                 self.report.faults.append(
-                    f"{name}: {factor:.1f} times TerraTorch's tiles/s, {CEILING:.0f} are wanted."
+                    f"{name}: {factor:.1f} times TerraTorch's tiles/s, {CEILING:.0f} are wanted. "
+                    f"Floor: {times[THEIRS].median / floor:.1f} times with "
+                    f"{'packing' if grid else 'reading and normalising'} alone."
                 )
 
-    def read(self) -> float:
-        """Read and normalise the tiles alone; return half the seconds of one thread."""
-        seconds: float = self.us(ours.read, self.ground)
+    def read(self, ground: Ground) -> float:
+        """Read and normalise tiles alone; return half the seconds of one thread."""
+        seconds: float = self.us(ours.read, ground)
         return seconds / CORES
 
     def pack(self) -> float:
@@ -291,11 +301,12 @@ def main() -> int:
     options = parser.parse_args()
     report = Report(
         name="pipeline",
-        claim=f"A run from a warm cache takes at most {OVERHEAD['thor_v1_base']:.0%} more than its "
-        f"encoder for thor_v1_base and {OVERHEAD['thor_v1_tiny']:.0%} for thor_v1_tiny; with an "
-        f"encoder that costs nothing it is {CEILING:.0f} times as fast as TerraTorch's embedding "
-        f"task, with thor_v1_tiny {TINY} times, with equal vectors; from a cold cache it takes at "
-        f"most {COLD:.0%} more than the longer of fetching and computing.",
+        claim="The predict phase from a warm cache takes at most "
+        f"{OVERHEAD['thor_v1_base']:.0%} more than its encoder for thor_v1_base and "
+        f"{OVERHEAD['thor_v1_tiny']:.0%} for thor_v1_tiny; with an encoder that costs nothing it "
+        f"is {CEILING:.0f} times as fast as TerraTorch's embedding task, with thor_v1_tiny {TINY} "
+        f"times, with equal vectors; from a cold cache it takes at most {COLD:.0%} more than the "
+        "longer of fetching and computing.",
         command="python -m benchmarks.pipeline",
         quick=options.quick or tuple(options.only) != PARTS,
     )

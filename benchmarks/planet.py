@@ -5,7 +5,7 @@
     python -m benchmarks.planet --replay OUT        # shard times of a run that took place
     python -m benchmarks.planet --uptimes FILE      # seconds until interruption, one a line
 
-What is assumed (see `planet_tables.Assumed`) can be set: --latency-s, --eecu-s, --tier and so on.
+What is assumed (see `_planet_tables.Assumed`) can be set: --latency-s, --eecu-s, --tier and so on.
 A minute on one core.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.planet_tables import TABLES, Assumed, Inputs
+from benchmarks._planet_tables import TABLES, Assumed, Inputs
 from benchmarks.preemption import replayed
 from benchmarks.report import RESULTS, ROOT, renewed, table
 

@@ -24,6 +24,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 _PACKAGES = ("thor-geo", "torch", "lightning", "earthengine-api", "pyarrow", "zarr")
 
+#: Exit codes of a benchmark that has run and whose claim does not hold, and of one that has not
+#: run for want of a GPU. 1 is Python's own after an exception, 2 argparse's.
+EXIT_FAULTS, EXIT_NO_GPU = 3, 4
+
 #: A row of a table; all rows of a table have the same keys.
 Row = Mapping[str, Any]
 
@@ -92,9 +96,12 @@ class Report:
         return not self.faults
 
     def finish(self, folder: Path = RESULTS) -> int:
-        """Print the tables and write ``<name>.json``; return the exit code, 1 if the claim fails.
+        """Print the tables and write ``<name>.json``; return the exit code.
 
         The short form is printed only: it must not take the place of the evidence.
+
+        Returns:
+            0, or `EXIT_FAULTS` if the claim does not hold.
         """
         content = asdict(self)
         content["seconds"] = round(time.monotonic() - content.pop("began"), 1)
@@ -117,7 +124,7 @@ class Report:
             path = folder / f"{self.name}.json"
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             print(f"written: {path.relative_to(ROOT)}")
-        return 0 if self.holds else 1
+        return 0 if self.holds else EXIT_FAULTS
 
 
 def told_apart(figures: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Sequence[Row]]]:

@@ -226,7 +226,7 @@ def add(report: Report, what: str, timing: Timing, cpu: float | None) -> None:
     limit = LIMITS.get(what)
     row = timing.row(what)
     row["CPU s"], row["limit"] = cpu, limit
-    del row["ratio"]
+    row["ratio"] = None if limit is None else timing.median / limit
     report.rows.append(row)
     print(f"{what}: {timing.median:.2f} s", flush=True)
     if limit is not None and timing.median > limit:
@@ -245,8 +245,9 @@ def main() -> int:
         command="python -m benchmarks.startup",
         quick=options.quick,
         notes=[
-            "Medians are judged. CPU s: of all processes of the command, median. Files have been "
-            "read before: the very first start on a machine is slower by what its disk takes.",
+            "Seconds. Medians are judged; ratio: the median to the limit. CPU s: of all processes "
+            "of the command, median. Files have been read before: the very first start on a "
+            "machine is slower by what its disk takes.",
         ],
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-startup-") as name:

@@ -18,27 +18,31 @@ from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
+from datamodules.sensors import Sensors, as_sentinel1
 from datamodules.source import Connection, Source, SourceSpec
-from datamodules.splits import check_fractions, split_tiles
+from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, collate
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.errors import ConfigError
 from thor_geo.grid import Block, Lattice
 from thor_geo.job import Job
 from thor_geo.plan import Plan
+from thor_geo.sentinel1 import Sentinel1Spec
 from thor_geo.specs import (
+    CloudScoreBand,
     Composite,
     Mask,
+    NodataFill,
     Normalize,
     SensorSpec,
     TemporalSpec,
-    check_choice,
+    check_least,
 )
 from thor_geo.stac import Sign
 from thor_geo.stac.recipe import stac_spec
+from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
 
@@ -49,9 +53,10 @@ def _path(path: str | Path | None) -> Path | None:
 class CompositeDataModule(LightningDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
-    Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
-    (B, 1, H, W) uint8; ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W);
-    and the lists ``error`` and ``scenes``.
+    Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
+    before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
+    ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
+    ``error`` and ``scenes``.
     """
 
     def __init__(
@@ -74,8 +79,17 @@ class CompositeDataModule(LightningDataModule):
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
+        percentile: float | None = None,
         mask: Mask = "none",
+        scl_classes: Sequence[int] | None = None,
+        cloud_score_band: CloudScoreBand | None = None,
+        cloud_score_threshold: float | None = None,
+        scenes: Sequence[str] | None = None,
+        sentinel1: Sentinel1Spec | None = None,
         normalize: Normalize = "thor_stats",
+        statistics: Path | None = None,
+        clamp_z: bool = False,
+        nodata_fill: NodataFill = "value",
         tile_size: int = 288,
         stride: int | None = None,
         resolution: int = 10,
@@ -86,6 +100,7 @@ class CompositeDataModule(LightningDataModule):
         num_workers: int = 4,
         cache_dir: Path | None = None,
         concurrency: int = 40,
+        fetch_workers: int | None = None,
         ahead: int = 64,
         clamp: bool = True,
         strict: bool = False,
@@ -112,13 +127,27 @@ class CompositeDataModule(LightningDataModule):
             stac_offset: DN to add to all reflectances; None for what each item says.
             stac_sign: ``none``, or ``planetary_computer`` to have its files' addresses signed.
             collection: Earth Engine image collection.
-            bands: Earth Engine band names, in the order of the planes.
+            bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
             cloudy_pct: Scenes cloudier than this percentage are left out.
-            composite: ``median`` or ``mean`` over the scenes that pass.
-            mask: ``none``, or ``scl`` to mask cloud, cirrus and shadow pixels.
-            normalize: ``thor_stats`` (pre-training z-scores), ``unit_scale`` (0..1) or ``none``.
+            composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
+                lays the least cloudy one on top.
+            percentile: Which one, 0 to 100, for ``composite: percentile``.
+            mask: Cloudy pixels are masked by ``scl`` (scene classification, Level-2A),
+                ``cloud_score_plus`` or ``none``.
+            scl_classes: Classes that ``mask: scl`` removes; None for 3, 8, 9, 10.
+            cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
+            cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
+            scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
+            sentinel1: Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.
+            normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
+                `statistics`), ``unit_scale`` (0..1), ``none``, or ``log1p_p99`` (rs-embed's scaling
+                of Sentinel-1, for comparison only).
+            statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
+            clamp_z: Clamp z-scores to -5..5, as in pre-training.
+            nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
+                ``mean`` of the tile's observed pixels, as in pre-training.
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`.
+            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
             resolution: Pixel size in metres.
             shard_tiles: Side of a shard in tiles.
             anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.
@@ -128,6 +157,7 @@ class CompositeDataModule(LightningDataModule):
             cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
             concurrency: Requests in flight over all ranks, and over the jobs that run at once (a
                 project may have 40).
+            fetch_workers: Most requests in flight of one rank; None for its share of `concurrency`.
             ahead: Blocks the prefetch process may be ahead of the model.
             clamp: Clamp values outside 0..10000; false stops the run at them.
             strict: Stop at the first tile that cannot be produced, instead of recording it.
@@ -138,31 +168,41 @@ class CompositeDataModule(LightningDataModule):
         Raises:
             ConfigError: If a setting is invalid.
         """
-        check_choice("normalize", normalize, Normalize)
         check_fractions(split)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("block_size", block_size, 64),
-            ("concurrency", concurrency, 1),
-            ("ahead", ahead, 1),
-            ("split_side", split_side, 1),
-        ):
-            if value < least:
-                raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+        check_least(0, num_workers=num_workers)
+        check_least(64, block_size=block_size)
+        check_least(
+            1, batch_size=batch_size, concurrency=concurrency, ahead=ahead, split_side=split_side
+        )
+        if fetch_workers is not None:
+            check_least(1, fetch_workers=fetch_workers)
         super().__init__()
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
-        self.sensor = SensorSpec(
-            collection=collection,
-            bands=tuple(bands),
-            scale_m=resolution,
-            cloudy_pct=cloudy_pct,
-            composite=composite,
-            mask=mask,
+        sentinel2 = (
+            SensorSpec(
+                collection=collection,
+                bands=tuple(bands),
+                scale_m=resolution,
+                cloudy_pct=cloudy_pct,
+                composite=composite,
+                percentile=percentile,
+                mask=mask,
+                scl_classes=scl_classes,
+                cloud_score_band=cloud_score_band,
+                cloud_score_threshold=cloud_score_threshold,
+                scenes=scenes,
+            )
+            if bands
+            else None
         )
+        self.sensors = Sensors(
+            resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
+        )
+        #: The first sensor, whose planes come first.
+        self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
         self.lattice = Lattice(
             epsg=32601,
@@ -174,13 +214,15 @@ class CompositeDataModule(LightningDataModule):
         )
         stac = None
         if source == "stac":
-            stac = stac_spec(
-                self.sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
-            )
+            # Of all sensors: a second one is refused.
+            for sensor in self.sensors.by_kind.values():
+                stac = stac_spec(
+                    sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
+                )
         folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
-            collection=collection,
+            collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
             cache_dir=Path(folder).expanduser(),
             project=project,
             credentials=credentials,
@@ -188,17 +230,25 @@ class CompositeDataModule(LightningDataModule):
             url=url,
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
+            linked=() if sentinel2 is None else sentinel2.linked,
             stac=stac,
         )
         self.feed = Feed(
-            FeedSpec(source=spec, sensor=self.sensor, window=self.window, block_size=block_size)
+            FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)
         )
-        self.normalize_name: Normalize = normalize
-        self.normalize = THORNormalize(self.sensor.selection, mode=normalize)
+        self.statistics = _path(statistics)
+        self.normalize = THORNormalize(
+            self.sensors.selection,
+            mode=normalize,
+            statistics=None if self.statistics is None else Statistics.read(self.statistics),
+            clamp_z=clamp_z,
+            nodata_fill=nodata_fill,
+        )
         self.block_size = block_size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.concurrency = concurrency
+        self.fetch_workers = fetch_workers
         self.ahead = ahead
         self.clamp = clamp
         self.strict = strict
@@ -226,11 +276,12 @@ class CompositeDataModule(LightningDataModule):
             AreaError: If the area is invalid or holds no tile.
         """
         if self.plan is None:
-            self.plan = Plan.of(self._area, self.lattice)
+            self.plan = Plan.of(self.area, self.lattice)
         return self.plan
 
     @cached_property
-    def _area(self) -> Area:
+    def area(self) -> Area:
+        """The area, read once."""
         return self.area_spec.load()
 
     def setup(self, stage: str) -> None:
@@ -248,10 +299,20 @@ class CompositeDataModule(LightningDataModule):
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
         rank, world_size = self._rank()
-        concurrency = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        concurrency = self.request_slots(rank, world_size)
         if rank == 0:
             warn_of_crowding(self.job.running * world_size, self.concurrency)
         self.feed.start(concurrency=concurrency, ahead=self.ahead)
+
+    def request_slots(self, rank: int = 0, world_size: int = 1) -> int:
+        """Return how many requests a rank may have in flight.
+
+        Args:
+            rank: Rank within this job.
+            world_size: Ranks of a job.
+        """
+        share = self.job.share(self.concurrency, rank=rank, world_size=world_size)
+        return share if self.fetch_workers is None else min(share, self.fetch_workers)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
@@ -301,7 +362,7 @@ class CompositeDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Normalise on the device, from int16."""
-        batch["image"] = self.normalize(batch["image"])
+        batch["image"] = self.normalize(batch["image"], batch["observations"])
         return batch
 
     def teardown(self, stage: str) -> None:
@@ -315,24 +376,15 @@ class CompositeDataModule(LightningDataModule):
 
     def settings(self) -> dict[str, Any]:
         """Return everything of the data that changes the numbers."""
-        means, stds = self.sensor.selection.statistics
         return {
-            "collection": self.sensor.collection,
-            "bands": list(self.sensor.bands),
+            **self.sensors.settings(self.connect().catalogues),
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
-            "cloudy_pct": self.sensor.cloudy_pct,
-            "composite": self.sensor.composite,
-            "mask": self.sensor.mask,
-            "fill_value": self.sensor.fill_value,
-            "normalize": self.normalize_name,
-            "mean": list(means),
-            "std": list(stds),
+            **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
             "resolution": self.lattice.resolution,
             "batch_size": self.batch_size,
-            "catalogue": self.connect().catalogue,
             "recipe_version": RECIPE_VERSION,
             # A tile's scenes are those of all blocks it touches.
             "block_size": self.block_size,
@@ -342,10 +394,12 @@ class CompositeDataModule(LightningDataModule):
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
             "source": self.feed.spec.source.source,
-            "normalization": self.normalize_name,
+            "normalization": self.normalize.mode,
+            "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "pinned per block at its first request, kept in the cache",
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
+            **self.sensors.info(),
         }
 
     def truecolour(
@@ -373,7 +427,7 @@ class CompositeDataModule(LightningDataModule):
 
     def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
         return self.feed.dataset(
-            self.load_plan(), self._area.zones(), blocks, clamp=self.clamp, strict=strict
+            self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
         )
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:
@@ -381,8 +435,8 @@ class CompositeDataModule(LightningDataModule):
         if self._with_labels is None:  # one prefetch process serves all stages
             blocks = all_blocks(plan, self.block_size)
             self._with_labels = with_labels(self._dataset(blocks, strict=True), labels)
-        tiles = self.splits[stage].tolist()
-        indices = labelled_tiles(self._with_labels, tiles, stage=stage, split=self.split)
+        indices = labelled_tiles(self._with_labels, self.splits[stage].tolist())
+        check_split(indices, self.split, stage=stage, tiles=len(plan))
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
 

@@ -9,15 +9,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset
 
+from datamodules.sensors import Sensors
 from datamodules.source import Connection, SourceSpec, disconnect
 from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.composites.prefetch import PrefetchStats
-from thor_geo.datasets import CompositeDataset, PlanDataset, composite_picture
+from thor_geo.datasets import CompositeDataset, PlanDataset, SensorStack, composite_picture
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.grid import Block, Bounds, Lattice, Rect
 from thor_geo.plan import Plan
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs import TemporalSpec
+
+_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -28,13 +32,13 @@ class FeedSpec:
 
     Attributes:
         source: Where they come from.
-        sensor: Bands and recipe.
+        sensors: Bands and recipe of each sensor.
         window: Time window.
         block_size: Side of a block in pixels.
     """
 
     source: SourceSpec
-    sensor: SensorSpec
+    sensors: Sensors
     window: TemporalSpec
     block_size: int
 
@@ -56,7 +60,10 @@ def warn_of_crowding(processes: int, concurrency: int) -> None:
 
 
 class Feed:
-    """One recipe from one source, in one cache.
+    """The recipes of all sensors from one source, in one cache.
+
+    One process fetches for all of them: they share a sign-in, the budget of concurrent requests and
+    what the service said of it, and a tile's blocks of both sensors come one after the other.
 
     Attributes:
         spec: Which composites, from where.
@@ -98,12 +105,17 @@ class Feed:
         """
         if self.prefetcher is None:
             connection = self.connect()
+            first, *others = (
+                (sensor, connection.catalogues[kind])
+                for kind, sensor in self.spec.sensors.by_kind.items()
+            )
             spec = PrefetchSpec(
                 root=self.spec.source.cache_dir,
                 session=connection.session,
-                sensor=self.spec.sensor,
+                sensor=first[0],
                 window=self.spec.window,
-                catalogue=connection.catalogue,
+                catalogue=first[1],
+                beside=tuple(others),
                 concurrency=concurrency,
                 ahead=ahead,
             )
@@ -146,25 +158,30 @@ class Feed:
         """
         assert self.prefetcher is not None, "start() comes first"
         self.prefetcher.plan(blocks)
-        source = self.prefetcher.source()
-        zones = {
-            lattice.epsg: CompositeDataset(
-                source,
-                footprints[lattice.epsg],
-                lattice=lattice,
-                sensor=self.spec.sensor,
-                window=self.spec.window,
-                block_size=self.spec.block_size,
-                clamp=clamp,
-            )
-            for lattice in plan.lattices
-        }
-        return PlanDataset(plan, zones, channels=len(self.spec.sensor.bands), strict=strict)
+        sensors = list(self.spec.sensors.by_kind.values())
+        sources = [self.prefetcher.source(number) for number in range(len(sensors))]
+        zones: dict[int, GeoDataset] = {}
+        for lattice in plan.lattices:
+            datasets = [
+                CompositeDataset(
+                    source,
+                    footprints[lattice.epsg],
+                    lattice=lattice,
+                    sensor=sensor,
+                    window=self.spec.window,
+                    block_size=self.spec.block_size,
+                    clamp=clamp,
+                )
+                for sensor, source in zip(sensors, sources, strict=True)
+            ]
+            zones[lattice.epsg] = datasets[0] if len(datasets) == 1 else SensorStack(datasets)
+        channels = sum(len(sensor.bands) for sensor in sensors)
+        return PlanDataset(plan, zones, channels=channels, sensors=len(sensors), strict=strict)
 
     def picture(
         self, lattice: Lattice, epsg: int, bounds: Bounds, shape: tuple[int, int]
     ) -> npt.NDArray[np.uint8] | None:
-        """Return a true-colour picture of cached blocks; see `composite_picture`.
+        """Return a picture of cached blocks of one sensor; see `Sensors.pictured`.
 
         Args:
             lattice: Resolution and anchor of the pixel grid.
@@ -172,6 +189,10 @@ class Feed:
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
         """
+        kind = self.spec.sensors.pictured
+        if kind is None:
+            return None
+        sensor = self.spec.sensors.by_kind[kind]
         x, y = Lattice(epsg=epsg, anchor=lattice.anchor).origin
         res = lattice.resolution
         left, bottom, right, top = bounds
@@ -186,13 +207,11 @@ class Feed:
         )
         store = BlockStore(
             self.spec.source.cache_dir,
-            sensor=self.spec.sensor,
+            sensor=sensor,
             window=self.spec.window,
-            catalogue=self.connect().catalogue,
+            catalogue=self.connect().catalogues[kind],
         )
-        return composite_picture(
-            store.get, self.spec.sensor, rect, shape, block_size=self.spec.block_size
-        )
+        return composite_picture(store.get, sensor, rect, shape, block_size=self.spec.block_size)
 
     def close(self) -> None:
         """End the prefetch process, and the emulator if this process started it."""

@@ -9,7 +9,7 @@ import shapely
 from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from thor_geo.datasets import PlanDataset
-from thor_geo.errors import AreaError, ConfigError
+from thor_geo.errors import ConfigError
 from thor_geo.grid import Block, blocks_meeting
 from thor_geo.plan import Plan
 
@@ -64,22 +64,17 @@ def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
         epsg: IntersectionDataset(composites, Labels(str(labels)), spatial_only=True)
         for epsg, composites in dataset.zones.items()
     }
-    return PlanDataset(dataset.plan, zones, channels=dataset.channels, strict=True)
+    return PlanDataset(
+        dataset.plan, zones, channels=dataset.channels, sensors=dataset.sensors, strict=True
+    )
 
 
-def labelled_tiles(
-    dataset: PlanDataset, indices: Iterable[int], *, stage: str, split: tuple[float, float, float]
-) -> list[int]:
+def labelled_tiles(dataset: PlanDataset, indices: Iterable[int]) -> list[int]:
     """Return those of some tiles whose interior meets the labels.
 
     Args:
         dataset: What `with_labels` returned.
         indices: Plan indices.
-        stage: What they are for, for the message.
-        split: The shares that they come from, for the message.
-
-    Raises:
-        AreaError: If there are none.
     """
     ground = {epsg: zone.index.geometry.union_all() for epsg, zone in dataset.zones.items()}
     kept = []
@@ -87,11 +82,4 @@ def labelled_tiles(
         tile = dataset.plan.tile(index)
         if ground[tile.epsg].intersection(shapely.box(*tile.bounds)).area > 0:
             kept.append(index)
-    if not kept:
-        raise AreaError(
-            "split",
-            split,
-            f"no labelled tile is left for {stage}: the plan has {len(dataset.plan)} tiles",
-            "Take a larger area, or a smaller split_side.",
-        )
     return kept

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import AreaError, ConfigError
 from thor_geo.plan import Plan
 
 STAGES = ("train", "val", "test")
@@ -31,6 +31,29 @@ def check_fractions(fractions: Sequence[float]) -> None:
             tuple(fractions),
             "not three shares that add up to 1",
             "Give shares of train, val and test, e.g. [0.6, 0.2, 0.2].",
+        )
+
+
+def check_split(
+    indices: Sequence[int], fractions: Sequence[float], *, stage: str, tiles: int
+) -> None:
+    """Refuse a split that leaves a stage without a labelled tile.
+
+    Args:
+        indices: The stage's labelled tiles.
+        fractions: Shares of train, val and test.
+        stage: The stage.
+        tiles: Tiles in the plan.
+
+    Raises:
+        AreaError: If there is none.
+    """
+    if not indices:
+        raise AreaError(
+            "split",
+            fractions,
+            f"no labelled tile is left for {stage}: the plan has {tiles} tiles",
+            "Take a larger area, or a smaller split_side.",
         )
 
 

@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
     from thor_geo.area import Area, AreaSpec
-    from thor_geo.datasets import CompositeDataset
+    from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.models import build_thor
     from thor_geo.plan import Plan
+    from thor_geo.sentinel1 import Sentinel1Spec
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
     from thor_geo.tasks import THOREmbeddingTask
     from thor_geo.transforms import THORNormalize
@@ -23,15 +25,21 @@ _HOMES = {
     "AreaSpec": "area",
     "BBox": "specs",
     "CompositeDataset": "datasets",
+    "Embedding": "api",
+    "InputPrep": "api",
     "OutputSpec": "specs",
     "Plan": "plan",
     "PointBuffer": "specs",
     "RunWriter": "writers",
     "SensorSpec": "specs",
+    "SensorStack": "datasets",
+    "Sentinel1Spec": "sentinel1",
     "THOREmbeddingTask": "tasks",
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
     "build_thor": "models",
+    "get_embedding": "api",
+    "get_embeddings_batch": "api",
 }
 
 __all__ = [
@@ -39,15 +47,21 @@ __all__ = [
     "AreaSpec",
     "BBox",
     "CompositeDataset",
+    "Embedding",
+    "InputPrep",
     "OutputSpec",
     "Plan",
     "PointBuffer",
     "RunWriter",
     "SensorSpec",
+    "SensorStack",
+    "Sentinel1Spec",
     "THOREmbeddingTask",
     "THORNormalize",
     "TemporalSpec",
     "build_thor",
+    "get_embedding",
+    "get_embeddings_batch",
 ]
 
 

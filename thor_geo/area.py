@@ -190,6 +190,16 @@ class Area:
         """The area in longitude and latitude, edges densified if it comes from elsewhere."""
         return self.geometry if self.crs == LONLAT else _reproject(self.geometry, self.crs, LONLAT)
 
+    def in_zone(self, epsg: int) -> BaseGeometry:
+        """Return the whole area in one UTM zone's metres, even where it leaves the zone's strip.
+
+        Args:
+            epsg: EPSG code of the zone.
+        """
+        utm = f"EPSG:{epsg}"
+        # An area that came in this very CRS stays exact: no round trip.
+        return self.geometry if self.crs == utm else _reproject(self.lonlat, LONLAT, utm)
+
     def zones(self) -> dict[int, BaseGeometry]:
         """Return the area's part in every UTM zone strip it meets, in metres, by EPSG code."""
         return self._zones

@@ -75,19 +75,23 @@ class Storage:
         sample: Torch dtype name in samples.
         scale: Physical value of one stored unit (reflectance, decibel or as is).
         valid_range: Smallest and largest stored value; values outside are clamped and counted.
+        nodata: Stored value of a pixel without data, where it is no possible value; None where the
+            fill value is one.
     """
 
     disk: str
     sample: str
     scale: float
     valid_range: tuple[int, int] | None
+    nodata: int | None = None
 
 
 #: Storage of composites by sensor. Sentinel-2 L2A reflectance is quantised by 10,000 (Sentinel-2
-#: Products Specification Document: QUANTIFICATION_VALUE).
+#: Products Specification Document: QUANTIFICATION_VALUE). Sentinel-1 as hundredths of a dB: int16
+#: spans -327.67 to 327.67 dB, its lowest value is left for "no data".
 STORAGE: dict[Sensor, Storage] = {
     "S2": Storage(disk="uint16", sample="int16", scale=1e-4, valid_range=(0, 10000)),
-    "S1": Storage(disk="int16", sample="int16", scale=1e-2, valid_range=None),
+    "S1": Storage(disk="int16", sample="int16", scale=1e-2, valid_range=None, nodata=-32768),
     "S3": Storage(disk="float32", sample="float32", scale=1.0, valid_range=None),
 }
 

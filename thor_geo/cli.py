@@ -22,6 +22,7 @@ From an area of the Earth to THOR embeddings.
 commands:
   predict     embed an area: thor-geo predict -c configs/quickstart.yaml
   fetch       only fill the cache of composites: thor-geo fetch -c configs/gee.yaml
+  stats       measure an area's own statistics: thor-geo stats -c configs/gee.yaml
   status      how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
@@ -36,6 +37,7 @@ commands:
 COMMANDS = {
     "predict": ("thor_geo.predict", "predict"),
     "fetch": ("thor_geo.fetch", "fetch"),
+    "stats": ("thor_geo.stats", "stats"),
     "status": ("thor_geo.runs.status", "main"),
     "validate": ("thor_geo.runs.validate", "main"),
     "merge": ("thor_geo.runs.merge", "main"),

@@ -135,7 +135,8 @@ def first_line(error: BaseException) -> str:
     Args:
         error: The error.
     """
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    lines = filter(None, map(str.strip, str(error).splitlines()))
+    return next(lines, type(error).__name__)[:200]
 
 
 class RunDirectoryError(ThorGeoError, RuntimeError):

@@ -19,8 +19,8 @@ from thor_geo.writers.progress import Rate, clock
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
-# A cache is filled by one process on any machine, whatever the run will use.
-_HERE = (
+#: A cache is filled by one process on any machine, whatever the run will use.
+HERE = (
     "--trainer.accelerator=cpu",
     "--trainer.devices=1",
     "--trainer.num_nodes=1",
@@ -56,7 +56,7 @@ class FetchCLI(PredictCLI):
         data.connect()
         began = time.monotonic()
         try:
-            prefetcher = data.feed.start(concurrency=data.job.share(data.concurrency), ahead=None)
+            prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
             prefetcher.plan(sampler.blocks(data.block_size))
             progress = _Progress(sampler.tiles)
             while not (stats := prefetcher.stats()).finished:
@@ -111,6 +111,7 @@ def _report(
         f"  requests  {stats.requests:,} ({stats.retries:,} retries, {stats.splits:,} splits), "
         f"{stats.bytes / 1e6:,.1f} MB, {duration(stats.seconds_waiting)} waiting",
         f"  empty     {stats.blocks_empty:,} blocks without any scene",
+        *_other_pass(stats),
         f"  cache     {data.feed.spec.source.cache_dir}",
     ]
     for block, message in list(failures.items())[:_NAMED]:
@@ -118,6 +119,12 @@ def _report(
     if failures:
         lines.append("  Run the same command again: only what is missing is fetched.")
     return "\n".join(lines)
+
+
+def _other_pass(stats: PrefetchStats) -> list[str]:
+    if not stats.blocks_other_pass:
+        return []
+    return [f"  orbit     {stats.blocks_other_pass:,} blocks of the other pass (orbit_fallback)"]
 
 
 def fetch(args: Sequence[str]) -> int:
@@ -129,7 +136,7 @@ def fetch(args: Sequence[str]) -> int:
     Returns:
         0, or 3 if blocks could not be fetched.
     """
-    sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *_HERE])]
+    sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *HERE])]
     cli = make_cli(cli=FetchCLI)
     assert isinstance(cli, FetchCLI)
     return EXIT_FAILED_TILES if cli.failed else 0

@@ -195,15 +195,41 @@ def blocks_meeting(rect: Rect, block_size: int) -> Iterator[Block]:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile(Square):
-    """One model input footprint; made by `Lattice.tile`."""
+    """One model input footprint; made by `Lattice.tile`.
+
+    Attributes:
+        id: Name of the tile.
+        shard_id: Name of the shard that owns it.
+        step: Distance of neighbouring tiles in pixels.
+    """
 
     id: str
     shard_id: str
+    step: int
+
+    @property
+    def centre(self) -> Square:
+        """The pixels that are the tile's alone, `step` a side: the whole tile without overlap."""
+        halo = (self.size - self.step) // 2
+        return Square(
+            epsg=self.epsg,
+            size=self.step,
+            resolution=self.resolution,
+            left=self.left + halo,
+            top=self.top - halo,
+            anchor=self.anchor,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lattice:
     """The tiles and shards of one UTM zone.
+
+    With a stride less than the tile size, tiles overlap, and each has a *centre*: the square of one
+    stride in its middle. Centres cover the ground once. What is left on each side is the *halo*,
+    `halo` pixels that the model sees as context; maps are trimmed to the centres, and a shard's
+    square is that of its tiles' centres. A plan holds every tile whose footprint meets the area, so
+    that every centre that meets it is among them: no cell of the area stays empty.
 
     Attributes:
         epsg: EPSG code of the UTM zone.
@@ -251,6 +277,15 @@ class Lattice:
         """Distance of neighbouring tiles in pixels."""
         return self.tile_size if self.stride is None else self.stride
 
+    @property
+    def halo(self) -> int:
+        """Pixels between a tile's upper-left corner and its centre's, in x and in y.
+
+        Where tile size and stride differ by an odd number, the other side has one more; maps are
+        refused then.
+        """
+        return (self.tile_size - self.step) // 2
+
     @cached_property
     def name(self) -> str:
         """Name of the lattice, e.g. ``utm32n_r10_t288``: every id begins with it."""
@@ -276,6 +311,7 @@ class Lattice:
             anchor=self.anchor,
             id=f"{self.name}_x{col}_y{row}",
             shard_id=self.shard_id(*self.shard_of(col, row)),
+            step=self.step,
         )
 
     def shard_of(self, col: int, row: int) -> tuple[int, int]:
@@ -287,14 +323,17 @@ class Lattice:
         return col // self.shard_tiles, -(-row // self.shard_tiles)
 
     def shard_square(self, col: int, row: int) -> Square:
-        """Return the square of pixels that a shard's tiles own, `shard_tiles` steps a side."""
+        """Return the square of pixels that a shard's tiles own, `shard_tiles` steps a side.
+
+        It is that of the tiles' centres: `halo` pixels inside the corner of its first tile.
+        """
         side = self.shard_tiles * self.step
         return Square(
             epsg=self.epsg,
             size=side,
             resolution=self.resolution,
-            left=col * side,
-            top=row * side,
+            left=col * side + self.halo,
+            top=row * side - self.halo,
             anchor=self.anchor,
         )
 

@@ -45,6 +45,14 @@ class Shard:
         """Return the number of tiles."""
         return self.stop - self.start
 
+    def place(self, tile: Tile) -> tuple[int, int]:
+        """Return row and column of one of its tiles, counted from its north-west corner."""
+        centre = tile.centre
+        return (
+            (self.square.top - centre.top) // centre.size,
+            (centre.left - self.square.left) // centre.size,
+        )
+
 
 class Shards(Sequence[Shard]):
     """Shards of a plan, in plan order; a `Shard` is made when it is asked for.

@@ -6,7 +6,7 @@ import inspect
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -15,14 +15,19 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules import CompositeDataModule
 from datamodules.sampler import refuse_lightnings_sampler
+from datamodules.sensors import as_sentinel1
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
-from thor_geo.bands import bands_from_ee
+from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
 from thor_geo.job import Job
+from thor_geo.models.layout import TokenLayout
 from thor_geo.parser import RunParser
+from thor_geo.sentinel1 import channels_of
+from thor_geo.specs import SensorSpec
+from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.writers import RunWriter, TileProgressBar
-from thor_geo.writers.layout import refuse_overlap
+from thor_geo.writers.layout import trim_of
 from thor_geo.writers.signals import stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
@@ -37,10 +42,26 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "callbacks": [TileProgressBar()],
 }
 
+#: Classes of `model` and `data` where a config names none.
+DEFAULT_CLASSES = {
+    "model": "thor_geo.tasks.THOREmbeddingTask",
+    "data": "datamodules.CompositeDataModule",
+}
 
-def channels_of(bands: Sequence[str]) -> list[str]:
-    """Return the THOR channels of Earth Engine band names (links the data's bands to the model)."""
-    return [band.channel for band in bands_from_ee(list(bands))]
+
+def model_bands(data: Mapping[str, Any]) -> list[str]:
+    """Return the names under which the model takes the planes of the data (links both).
+
+    Args:
+        data: The config's section: ``class_path`` and ``init_args``, of which ``bands`` and
+            ``sentinel1`` are looked at; the model's default where the class has no ``bands``.
+    """
+    settings = data.get("init_args") or {}
+    if "bands" not in settings:
+        return list(DEFAULT_CHANNELS)
+    bands, sentinel1 = settings["bands"], as_sentinel1(settings.get("sentinel1"))
+    names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
 
 
 class PredictCLI(LightningCLI):
@@ -69,18 +90,23 @@ class PredictCLI(LightningCLI):
             default=str(Job()),
             help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
         )
+        said = run_defaults()
         parser.set_defaults(
             {
-                "model": {"class_path": "thor_geo.tasks.THOREmbeddingTask"},
-                "data": {"class_path": "datamodules.CompositeDataModule"},
+                section: {"class_path": name, "init_args": said[section]}
+                if said[section]
+                else {"class_path": name}
+                for section, name in DEFAULT_CLASSES.items()
             }
         )
         for target, source in LINKED.items():
             section, key = source.split(".")
+            if target == "bands":  # follows several keys
+                parser.link_arguments("data", "model.init_args.bands", compute_fn=model_bands)
+                continue
             parser.link_arguments(
                 f"data.init_args.{key}" if section == "data" else source,
                 f"model.init_args.{target}",
-                compute_fn=channels_of if target == "bands" else None,
             )
 
     @property
@@ -159,9 +185,13 @@ class PredictCLI(LightningCLI):
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
         patch = getattr(self.model, "patch_size", None)
-        if isinstance(lattice, Lattice) and self.writer.settings()["grid"]:
-            refuse_overlap(lattice)
-        if isinstance(lattice, Lattice) and isinstance(patch, int) and lattice.step % patch:
+        tokens = getattr(self.model, "layout", None)
+        if not isinstance(lattice, Lattice):
+            return
+        # Of another backbone, only its first output tells how many cells a tile has.
+        if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
+            trim_of(lattice, (tokens.n_max, tokens.n_max))
+        if isinstance(patch, int) and lattice.step % patch:
             raise ConfigError(
                 "stride",
                 lattice.step,

@@ -4,21 +4,25 @@
 ``thor_v1_base`` is looked up source by source, in the order of registration: the official extension
 registers in TerraTorch's own source, which comes first, so that where it has been imported it is
 the one that answers, and this project's encoder otherwise. Having it installed is not enough, and
-this module never imports it, since its import replaces parts of timm for the whole process: that is
-for whoever wants it to do.
+importing this module does not import it, since that replaces parts of timm for the whole process:
+only :func:`official_twin` does, for whoever asks for ``implementation: official``.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thor_geo.bands import DEFAULT_MODEL_BANDS, select_bands
+from thor_geo.bands import DEFAULT_MODEL_BANDS, Band, select_bands
 from thor_geo.errors import ConfigError, DependencyError, LayoutError
 from thor_geo.models import VARIANTS, THORBackbone, TokenLayout, build_from_layout, make_layout
-from thor_geo.models.checkpoint import DEFAULT_PREFIX
+from thor_geo.models.checkpoint import DEFAULT_PREFIX, load_state
 from thor_geo.models.layout import REF_PATCH_SIZE
+from thor_geo.models.official import INSTALL as OFFICIAL_INSTALL
+from thor_geo.models.official import MODULE as OFFICIAL_MODULE
+from thor_geo.models.official import OfficialTHOR, require_official
 from thor_geo.specs import Merge
 
 try:
@@ -149,6 +153,69 @@ def build_backbone(
         return_channel_params=return_channel_params,
         allow_resize=allow_resize,
     )
+
+
+def official_twin(backbone: THORBackbone, blocks: Sequence[int]) -> OfficialTHOR:
+    """Build the official extension's model with the weights of this project's.
+
+    Imports the extension, which replaces parts of timm for the whole process: never called unless
+    the official implementation is asked for.
+
+    Args:
+        backbone: The model to be twin of, with one patch size for all groups.
+        blocks: The blocks whose tokens are wanted, from 0.
+
+    Returns:
+        The twin, in eval mode.
+
+    Raises:
+        DependencyError: If the extension is not installed, or does not import.
+        ConfigError: If groups have different patch sizes.
+        CheckpointError: If its encoder has other weights than THOR v1's.
+    """
+    require_official()
+    layout, row = backbone.layout, backbone.encoder.variant
+    sizes = {group.patch_size for group in layout.groups}
+    if len(sizes) > 1:
+        raise ConfigError(
+            "implementation",
+            "official",
+            f"the groups have different patch sizes {sorted(sizes)}",
+            "Give one patch size.",
+        )
+    try:
+        importlib.import_module(OFFICIAL_MODULE)
+    except ImportError as error:
+        raise DependencyError(
+            f"`implementation='official'`: {OFFICIAL_MODULE} does not import ({error}). Install it "
+            f"again: {OFFICIAL_INSTALL}."
+        ) from error
+    wanted = sorted(set(blocks))
+    wrapper = BACKBONE_REGISTRY.build(
+        f"terratorch_{row.model_key}",
+        pretrained=False,
+        model_bands=[_official_name(band, layout) for band in layout.selection.bands],
+        out_indices=wanted,
+        return_channel_params=False,
+        merge_method=None,
+        input_params={
+            "ground_covers": [layout.ground_cover],
+            "flexivit_patch_size_seqs": sorted(sizes),
+            "flexivit_ref_patch_size": layout.ref_patch_size,
+            "select_patch_strategy": "min",
+        },
+    )
+    twin = OfficialTHOR(wrapper, row=row, layout=layout, blocks=wanted)
+    # Its own loader takes whatever keys match; this one insists on all.
+    state = dict(backbone.encoder.state_dict())
+    load_state(twin.encoder, state, source=f"the official {row.model_key}")
+    return twin.eval()
+
+
+def _official_name(band: Band, layout: TokenLayout) -> str:
+    """Return the extension's name of a band, with the GSD where its group's is overridden."""
+    gsd = layout.selection.group_gsd[band.group]
+    return band.names[0] if gsd == band.gsd else f"{band.names[-1]}_{gsd}"
 
 
 def _builder(model_key: str) -> Callable[..., THORBackbone]:

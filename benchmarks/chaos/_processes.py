@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks._memory import status as status_of
+
 #: Environment variable of the mark.
 MARK = "THOR_GEO_CAMPAIGN"
 
@@ -60,11 +62,10 @@ def find(mark: str) -> list[Process]:
             if wanted not in environment.split(b"\0"):
                 continue
             command = (folder / "cmdline").read_bytes() + b"\0\0" + environment
-            lines = (folder / "status").read_text().splitlines()
+            status = status_of(folder.name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it ended meanwhile, or is not ours
-        status = dict(line.split(":", 1) for line in lines)
-        if status["State"].strip()[0] != "Z" and "VmHWM" in status:
+        if status["State"][0] != "Z" and "VmHWM" in status:
             found[int(folder.name)] = (int(status["PPid"]), command, status)
     return [
         Process(
@@ -80,7 +81,7 @@ def find(mark: str) -> list[Process]:
 
 def _role(command: bytes, parents: bytes, name: str) -> str:
     # Forks keep command line and environment of their parent, but PyTorch renames its workers.
-    if name.strip() == "pt_data_worker":
+    if name == "pt_data_worker":
         return "worker"
     arguments = command.split(b"\0\0")[0].split(b"\0")
     for role, module in _MODULES.items():

@@ -9,12 +9,14 @@ import yaml
 
 from datamodules import CompositeDataModule
 from thor_geo.predict import make_cli
+from thor_geo.sentinel1 import channels_of
 from thor_geo.tasks import THOREmbeddingTask
 from thor_geo.writers import RunWriter
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
 FRAGMENTS = sorted(CONFIGS.glob("trainer/*.yaml"))
+TERRATORCH = sorted(CONFIGS.glob("terratorch/*.yaml"))
 # A GPU or several processes cannot be asked for on every machine.
 ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.strategy=auto", "--trainer.devices=1"]
 
@@ -24,9 +26,11 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "gee.yaml",
         "gee_pooled.yaml",
         "quickstart.yaml",
+        "quickstart_s1s2.yaml",
         "stac.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
+    assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -36,7 +40,7 @@ def test_every_run_parses_and_instantiates_without_weights_or_a_login(path: Path
     assert isinstance(cli.datamodule, CompositeDataModule)
     assert cli.model.thor is None
     assert cli.model.image_size == cli.datamodule.lattice.tile_size
-    assert cli.model.bands == tuple(band.channel for band in cli.datamodule.sensor.thor_bands)
+    assert cli.model.bands == tuple(channels_of(cli.datamodule.sensors.by_kind.values()))
     assert any(isinstance(callback, RunWriter) for callback in cli.trainer.callbacks)
 
 
@@ -52,7 +56,7 @@ def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
 COMMENT = re.compile(r"[\w |()-]+, (required|default [^.,]+)[.:,]? ?")
 
 
-@pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS, *TERRATORCH], ids=lambda path: path.stem)
 def test_every_key_has_a_comment_with_its_type_and_default(path: Path) -> None:
     wrong, comment = [], ""
     for line in map(str.strip, path.read_text().splitlines()):

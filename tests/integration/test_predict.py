@@ -226,7 +226,7 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     (
         ["--data.normalize=zscore"],
         "ConfigError",
-        ["data.normalize='zscore'", "Choose thor_stats, unit_scale or none."],
+        ["data.normalize='zscore'", "Choose thor_stats, unit_scale, none or dataset."],
     ),
     (["--data.mask=clouds"], "ConfigError", ["data.mask='clouds'", "Choose none or scl."]),
     (
@@ -255,7 +255,13 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     (
         ["--data.stride=48"],
         "ConfigError",
-        ["output.grid", "tiles overlap", "stride=96", "output.grid=false"],
+        [
+            "stride=48",
+            "24 px on each side",
+            "cells of 16 px",
+            "stride=64 or 32",
+            "output.grid=false",
+        ],
     ),
     (
         ["--data.colour=red"],

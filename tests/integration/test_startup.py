@@ -29,7 +29,8 @@ ELSEWHERE = {
     "thor_geo.emulator.server",
     "thor_geo.composites.prefetch_process",
 }
-#: What nothing in a run uses. Lightning itself imports much of matplotlib, SciPy and torchvision.
+#: What nothing in a run uses. matplotlib is not here: Lightning's torchmetrics and
+#: torchgeo.datasets import it, and they and Lightning much of SciPy and torchvision.
 NOWHERE = {
     "IPython",
     "duckdb",
@@ -84,7 +85,7 @@ def test_each_process_imports_little(
     assert not loaded(code, tmp_path / "modules.json", root=root) & unused
 
 
-@pytest.mark.parametrize("command", ["predict", "fetch"])
+@pytest.mark.parametrize("command", ["predict", "fetch", "stats"])
 def test_help_loads_nothing_heavy(command: str, tmp_path: Path, root: Path) -> None:
     found = loaded(_RUN, tmp_path / "modules.json", command, "--help", root=root)
     assert not found & {"torch", "lightning", "numpy", "yaml", "rasterio"}

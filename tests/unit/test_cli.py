@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import thor_geo
-from thor_geo.cli import ENVIRONMENT, main
+from thor_geo.cli import COMMANDS, ENVIRONMENT, main
 
 HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "numpy", "terratorch", "matplotlib"}
 
@@ -52,8 +52,8 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert main([]) == 0
     out = capsys.readouterr().out
-    assert "predict" in out
-    assert "emulator" in out
+    for command in COMMANDS:
+        assert f"\n  {command} " in out
     assert main(["--version"]) == 0
     assert thor_geo.__version__ in capsys.readouterr().out
 

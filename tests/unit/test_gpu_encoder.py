@@ -18,7 +18,7 @@ from benchmarks._attention import Mix, Way, geometry_error, ways
 from benchmarks._flops import encoder_flops
 from benchmarks._gpu_search import Limits, Search, Shape
 from benchmarks._timing import Timing
-from benchmarks.report import Report
+from benchmarks.report import EXIT_FAULTS, EXIT_NO_GPU, Report, told_apart
 from thor_geo.models import THOREncoder, variant
 from thor_geo.models.alibi import patch_centres
 
@@ -71,12 +71,17 @@ def test_every_way_is_right_and_the_fastest_is_chosen(shape: Shape, tmp_path: Pa
     report = Report(name="gpu_encoder", claim="", command="", quick=True)
     gpu_encoder.judge(report, [found], rate, quick=False)
     assert report.faults == ["thor_v1_tiny, patch 16: 25.0% of the measured matmul rate, not 60%"]
-    chosen = report.figures["chosen"]["thor_v1_tiny, patch 16"]
-    assert chosen["share"] == 0.25
+    (chosen,) = report.figures["fastest"]
+    assert chosen["shape"] == "thor_v1_tiny, patch 16"
+    assert chosen["share of matmul"] == pytest.approx(0.25)
+    assert found.best.timing is not None
+    linears = found.parts["linears"] / found.best.timing.median
+    assert chosen["linears"] == pytest.approx(linears)
+    assert set(told_apart(report.figures)[1]) == {"fastest"}, "a table, and no raw dict"
     assert chosen["attention"] == found.best.way
     assert len({tuple(row) for row in report.rows}) == 1
     json.dumps(report.rows)
-    assert report.finish(tmp_path) == 1
+    assert report.finish(tmp_path) == EXIT_FAULTS
     assert not list(tmp_path.iterdir()), "the short form writes nothing"
 
 
@@ -195,8 +200,9 @@ assert torch.isfinite(encoder._reference(torch.zeros(1, 10, 96, 96))).all()
 def test_without_a_gpu_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         gpu_encoder.main([])
+    assert ended.value.code == EXIT_NO_GPU
     assert "--device cpu --quick" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         gpu_encoder.main(["--device", "cpu"])

@@ -106,6 +106,40 @@ def test_shards_hang_like_tiles_and_own_each_tile_once() -> None:
         assert shared[1] == (slice(0, 288), slice(0, 288))
 
 
+@pytest.mark.parametrize("stride", [288, 256, 96, 32, 287])
+@pytest.mark.parametrize("anchor", [None, (362612.25, 1987088.5)])
+def test_centres_cover_the_ground_once_and_shards_are_made_of_them(
+    stride: int, anchor: tuple[float, float] | None
+) -> None:
+    """A pixel in no centre would be a hole in the map, one in two would be written twice."""
+    lattice = Lattice(epsg=32632, stride=stride, shard_tiles=2, anchor=anchor)
+    side = 4 * stride
+    count = np.zeros((side, side), int)
+    left, top = -2 * stride + lattice.halo, 2 * stride - lattice.halo
+    square = Rect(
+        epsg=32632, resolution=10, left=left, top=top, width=side, height=side, anchor=anchor
+    )
+    shards: dict[str, int] = {}
+    for col in range(-4, 4):
+        for row in range(-4, 6):
+            tile = lattice.tile(col, row)
+            within = tile.overlap(tile.centre)
+            assert within is not None
+            assert within[1] == (slice(0, stride), slice(0, stride))
+            # As much on each side; of an odd rest, one more below and to the right.
+            assert [one.start for one in within[0]] == [(288 - stride) // 2] * 2
+            found = square.overlap(tile.centre)
+            if found is not None:
+                count[found[0]] += 1
+                shards[tile.shard_id] = shards.get(tile.shard_id, 0) + 1
+                shard = lattice.shard_square(*lattice.shard_of(col, row))
+                of_shard = shard.overlap(tile.centre)
+                assert of_shard is not None
+                assert of_shard[1] == (slice(0, stride), slice(0, stride))
+    assert (count == 1).all()
+    assert set(shards.values()) == {4}
+
+
 def test_zones() -> None:
     assert zone_of(11.999, 60) == 32632
     assert zone_of(12.0, 60) == 32633

@@ -16,9 +16,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import costmodel as cost
+from benchmarks import _costmodel as cost
 from benchmarks import planet
-from benchmarks.planet_tables import TABLES, Inputs
+from benchmarks._planet_tables import TABLES, Inputs
 from benchmarks.preemption import (
     Fleet,
     exponential,

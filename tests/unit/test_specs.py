@@ -19,6 +19,18 @@ def test_sensor_defaults_are_the_documented_ones() -> None:
     assert (sensor.mask, sensor.fill_value) == ("none", 0)
 
 
+def test_the_order_in_which_options_are_named_does_not_matter() -> None:
+    """If this fails, equal composites are fetched twice."""
+    one = SensorSpec(mask="scl", scl_classes=[9, 3, 9], scenes=["b", "a", "b"])
+    assert one == SensorSpec(mask="scl", scl_classes=(3, 9), scenes=("a", "b"))
+    assert hash(one) == hash(SensorSpec(mask="scl", scl_classes=(3, 9), scenes=("a", "b")))
+    assert one.options() == {"scl_classes": [3, 9], "scenes": ["a", "b"]}
+    same = SensorSpec(mask="cloud_score_plus", cloud_score_band="cs_cdf", cloud_score_threshold=0.6)
+    assert same.options() == SensorSpec(mask="cloud_score_plus").options()
+    # What was the only choice once stays unsaid, so that older caches and runs stay good.
+    assert SensorSpec(mask="scl", scl_classes=(3, 8, 9, 10)).options() == {}
+
+
 def test_windows_are_half_open_and_in_utc() -> None:
     window = TemporalSpec.year(2022)
     assert window == TemporalSpec.range("2022-01-01", dt.date(2023, 1, 1))
@@ -37,6 +49,35 @@ def test_windows_are_half_open_and_in_utc() -> None:
         (lambda: SensorSpec(scale_m=0), ConfigError, "scale_m"),
         (lambda: SensorSpec(fill_value=-1), ConfigError, "fill_value"),
         (lambda: SensorSpec(collection="S2"), ConfigError, "collection"),
+        (lambda: SensorSpec(composite="percentile"), ConfigError, "Give a number from 0 to 100"),
+        (lambda: SensorSpec(composite="percentile", percentile=101), ConfigError, "101"),
+        (lambda: SensorSpec(percentile=10), ConfigError, "composite: percentile"),
+        (lambda: SensorSpec(scl_classes=(3,)), ConfigError, "mask: scl"),
+        (lambda: SensorSpec(mask="scl", scl_classes=(0, 3)), ConfigError, "0 is no class"),
+        (lambda: SensorSpec(mask="scl", scl_classes=()), ConfigError, "no class is named"),
+        (
+            lambda: SensorSpec(mask="scl", collection="COPERNICUS/S2_HARMONIZED"),
+            ConfigError,
+            "has no band SCL.*cloud_score_plus",
+        ),
+        (lambda: SensorSpec(cloud_score_band="cs"), ConfigError, "mask: cloud_score_plus"),
+        (
+            lambda: SensorSpec(mask="scl", cloud_score_threshold=0.5),
+            ConfigError,
+            "no effect with mask=scl",
+        ),
+        (
+            lambda: SensorSpec(mask="cloud_score_plus", cloud_score_threshold=60),
+            ConfigError,
+            "0..1",
+        ),
+        (lambda: SensorSpec(scenes=()), ConfigError, "not a list of ids"),
+        (lambda: SensorSpec(scenes="20220605T1"), ConfigError, "not a list of ids"),
+        (
+            lambda: SensorSpec(scenes=("COPERNICUS/S2/20220605T1",)),
+            ConfigError,
+            "follows the last slash",
+        ),
         (lambda: TemporalSpec.range("2022-09-01", "2022-06-01"), ConfigError, "2022-09-01"),
         (lambda: TemporalSpec.range("2022-06-01", "2022-06-01"), ConfigError, "not after"),
         (lambda: TemporalSpec.range("June", "2022-06-01"), ConfigError, "YYYY-MM-DD"),

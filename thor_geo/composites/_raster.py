@@ -42,7 +42,7 @@ def _crs(epsg: int) -> CRS:
 
 def geotiff(
     block: Block,
-    planes: npt.NDArray[np.uint16],
+    planes: npt.NDArray[np.uint16 | np.int16],
     names: Sequence[str],
     *,
     compression: Compression = "zstd",
@@ -53,7 +53,7 @@ def geotiff(
 
     Args:
         block: Their grid.
-        planes: Pixels (bands, size, size), uint16.
+        planes: Pixels (bands, size, size), uint16 or int16.
         names: One description per plane.
         compression: How the pixels are packed.
 
@@ -68,7 +68,7 @@ def geotiff(
             width=block.size,
             height=block.size,
             count=len(planes),
-            dtype="uint16",
+            dtype=planes.dtype.name,
             crs=_crs(block.epsg),
             transform=Affine(*block.transform),
             tiled=True,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from thor_geo.grid import Block
+#: What is to be fetched: a block, or a block of one of several sensors.
+T = TypeVar("T")
 
 #: Blocks that are taken from the plan, at most, to find one that a reader has come to.
 SEARCH = 100_000
@@ -23,31 +24,29 @@ REMEMBERED = 4_096
 URGENT = -1
 
 
-class Todo(NamedTuple):
+class Todo(NamedTuple, Generic[T]):
     """A block to fetch.
 
     Attributes:
         key: Its query key.
-        block: The block.
+        block: The block, as the plan names it.
         order: Which request goes first where several wait: the lowest. `URGENT`, or how many blocks
             of the plan were begun before.
     """
 
     key: str
-    block: Block
+    block: T
     order: int
 
 
-class Schedule:
+class Schedule(Generic[T]):
     """The plan, the readers' requests, and how far ahead of the readers to go.
 
     The plan is taken block by block, as far as it is needed, so that its length costs no memory.
     Used by one thread.
     """
 
-    def __init__(
-        self, blocks: Iterable[Block], key_of: Callable[[Block], str], ahead: int | None
-    ) -> None:
+    def __init__(self, blocks: Iterable[T], key_of: Callable[[T], str], ahead: int | None) -> None:
         """Initialize a new Schedule instance.
 
         Args:
@@ -63,15 +62,15 @@ class Schedule:
         # Position in the plan by key: of what waits or runs, and of what was begun last.
         self._position: dict[str, int] = {}
         self._begun: dict[str, None] = {}
-        self._waiting: deque[tuple[int, str, Block]] = deque()
+        self._waiting: deque[tuple[int, str, T]] = deque()
         # What readers have passed before it was begun: they flew over cached blocks.
-        self._passed: deque[tuple[str, Block]] = deque()
+        self._passed: deque[tuple[str, T]] = deque()
         self._furthest = -1
         self._sought: dict[str, int] = {}
-        self._urgent: dict[str, Block] = {}
+        self._urgent: dict[str, T] = {}
         self._active: set[str] = set()
         # What readers miss although it runs: it may be no more than a look whether it is there.
-        self._missed: dict[str, Block] = {}
+        self._missed: dict[str, T] = {}
         self._orders = count()
         # Done because a reader missed them, before the plan came to them.
         self._done_early: dict[str, None] = {}
@@ -116,12 +115,12 @@ class Schedule:
         }
         return bool(self._sought) and len(self._waiting) + len(self._passed) < SEARCH
 
-    def request(self, key: str, block: Block) -> None:
+    def request(self, key: str, block: T) -> None:
         """Put a block first that a reader misses, even if it was done before."""
         self.seen(key)
         (self._missed if key in self._active else self._urgent).setdefault(key, block)
 
-    def next(self) -> Todo | None:
+    def next(self) -> Todo[T] | None:
         """Return the next block to fetch, None while there is nothing to do."""
         if self._urgent:
             key = next(iter(self._urgent))
@@ -135,7 +134,7 @@ class Schedule:
             return None
         return Todo(*planned, next(self._orders))
 
-    def _next_waiting(self) -> tuple[str, Block] | None:
+    def _next_waiting(self) -> tuple[str, T] | None:
         while self._waiting or self._take():
             position, key, block = self._waiting[0]
             if self._ahead is not None and position > self._furthest + self._ahead:
@@ -145,7 +144,7 @@ class Schedule:
                 return key, block
         return None
 
-    def _next_passed(self) -> tuple[str, Block] | None:
+    def _next_passed(self) -> tuple[str, T] | None:
         while self._passed:
             key, block = self._passed.popleft()
             if self._begin(key):
@@ -186,7 +185,7 @@ class Schedule:
             _, key, block = self._waiting.popleft()
             self._passed.append((key, block))
 
-    def take_over(self, other: Schedule) -> None:
+    def take_over(self, other: Schedule[T]) -> None:
         """Keep what another plan's readers miss, what is being fetched for it, and its orders."""
         self._active |= other._active
         self._urgent.update(other._urgent)

@@ -1,8 +1,8 @@
 """Reads windows of the GeoTIFF files that `_raster` writes, straight into arrays.
 
-It knows one layout, that of the cache's own blocks: little-endian, tiled, one uint16 plane after
+It knows one layout, that of the cache's own blocks: little-endian, tiled, one 16-bit plane after
 another, plain or zstd, with or without the horizontal predictor. Everything else is refused before
-a pixel is read.
+a pixel is read. Signed pixels are read as the unsigned ones of the same bits.
 
 Why not GDAL: it copies every TIFF tile through a cache of its own (5 % of the memory, for each
 process), keeps handles that must not cross a fork, and takes as long to undo the predictor as zstd
@@ -39,6 +39,7 @@ Plane = npt.NDArray[np.uint16]
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PLANES, _PLANAR = 256, 257, 258, 259, 277, 284
 _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS, _FORMAT = 317, 322, 323, 324, 325, 339
 _PLAIN, _ZSTD = 1, 50000
+_UNSIGNED, _SIGNED = 1, 2
 _HORIZONTAL = 2
 
 # A directory has some twenty entries.
@@ -79,12 +80,14 @@ class File:
         which: Its identity; another one means another file under this name.
         sha256: Its checksum, which a file that took its place must have, too.
         shape: Planes, rows and columns that it must have.
+        signed: Whether it must hold int16 rather than uint16.
     """
 
     path: Path
     which: Identity
     sha256: str
     shape: tuple[int, int, int]
+    signed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,9 +265,10 @@ def _layout(file: File) -> _Layout:
         found = (value(_PLANES, 1), value(_HEIGHT), value(_WIDTH))
         if found != file.shape:
             raise DamagedError(f"it has planes, rows and columns {found} instead of {file.shape}")
-        kind = {*zip(values(_BITS, planes), values(_FORMAT, planes, 1), strict=True)}
-        if kind != {(16, 1)}:
-            raise DamagedError(f"it holds {sorted(kind)} (bits, format), not uint16")
+        kind = {*zip(values(_BITS, planes), values(_FORMAT, planes, _UNSIGNED), strict=True)}
+        if kind != {(16, _SIGNED if file.signed else _UNSIGNED)}:
+            wanted = "int16" if file.signed else "uint16"
+            raise DamagedError(f"it holds {sorted(kind)} (bits, format), not {wanted}")
         if _TILE_WIDTH not in tags or value(_PLANAR, 1) != 2:
             raise DamagedError("it is not made of tiles, one plane after another")
         side = value(_TILE_WIDTH)

@@ -11,9 +11,13 @@ from dataclasses import asdict
 
 from thor_geo.earthengine.recipe import RECIPE_VERSION, canonical_sha256
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor, Sentinel1Spec
+from thor_geo.specs import TemporalSpec
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+
+# The settings that every composite of Sentinel-2 has; the others are its options.
+_OF_ALL = ("collection", "bands", "scale_m", "composite", "mask", "fill_value")
 
 
 def is_key(value: object) -> bool:
@@ -21,7 +25,7 @@ def is_key(value: object) -> bool:
     return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
-def settings_key(sensor: SensorSpec, window: TemporalSpec, catalogue: str) -> str:
+def settings_key(sensor: AnySensor, window: TemporalSpec, catalogue: str) -> str:
     """Return the sha256 of all that the blocks of a run have in common.
 
     Args:
@@ -30,9 +34,12 @@ def settings_key(sensor: SensorSpec, window: TemporalSpec, catalogue: str) -> st
         catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and the archive's
             fingerprint, so that archives never mix.
     """
-    settings = {name: value for name, value in asdict(sensor).items() if name != "cloudy_pct"}
-    # 30 and 30.0 are one setting.
-    settings["cloudy_pct"] = float(sensor.cloudy_pct)
+    if isinstance(sensor, Sentinel1Spec):
+        settings = asdict(sensor)
+    else:
+        settings = {name: getattr(sensor, name) for name in _OF_ALL}
+        # 30 and 30.0 are one setting.
+        settings |= {"cloudy_pct": float(sensor.cloudy_pct), **sensor.options()}
     return canonical_sha256(
         {
             "recipe": RECIPE_VERSION,

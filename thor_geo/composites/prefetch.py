@@ -30,7 +30,8 @@ from thor_geo.earthengine.policy import FetchStats, RetryPolicy
 from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import ConfigError, PrefetchError
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor
+from thor_geo.specs import TemporalSpec
 from thor_geo.stac import StacSpec
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class PrefetchSpec:
         sensor: Collection, bands and recipe.
         window: Time window.
         catalogue: Where the scenes are from, see `BlockStore`.
+        beside: Further sensors, each with the catalogue of its scenes: every block of the plan is
+            fetched of all of them, one after the other.
         concurrency: Largest number of requests in flight; a project may have 40, so ranks and
             jobs share that number out.
-        ahead: Blocks to fetch beyond the furthest one that a reader asked for; None for all of the
-            plan, as when nobody reads.
+        ahead: Blocks to fetch beyond the furthest one that a reader asked for, of each sensor; None
+            for all of the plan, as when nobody reads.
         retry: How often and how patiently to ask again.
         state_dir: Folder for the files of `StateDir`, on a local disk; None for a temporary one.
 
@@ -70,9 +73,10 @@ class PrefetchSpec:
 
     root: Path
     session: SessionSpec | StacSpec
-    sensor: SensorSpec
+    sensor: AnySensor
     window: TemporalSpec
     catalogue: str = "earthengine"
+    beside: tuple[tuple[AnySensor, str], ...] = ()
     concurrency: int = CONCURRENCY
     ahead: int | None = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -88,9 +92,14 @@ class PrefetchSpec:
                 raise ConfigError(name, value, "not a positive whole number", "Give 1 or more.")
 
     def store(self) -> BlockStore:
-        """Return the cache."""
-        return BlockStore(
-            self.root, sensor=self.sensor, window=self.window, catalogue=self.catalogue
+        """Return the cache of the first sensor."""
+        return self.stores()[0]
+
+    def stores(self) -> tuple[BlockStore, ...]:
+        """Return the cache of every sensor, in order; all in one folder."""
+        return tuple(
+            BlockStore(self.root, sensor=sensor, window=self.window, catalogue=catalogue)
+            for sensor, catalogue in ((self.sensor, self.catalogue), *self.beside)
         )
 
 
@@ -100,10 +109,13 @@ class PrefetchStats(FetchStats):
 
     Attributes:
         blocks_planned: Different blocks taken from the plan so far: it is walked as it is needed.
+            Blocks of several sensors count once for each.
         blocks_fetched: Blocks fetched, those without scenes included.
         blocks_empty: Blocks fetched without any scene.
         blocks_cached: Blocks found in the cache, those that a reader then finds damaged included.
         blocks_failed: Blocks given up in this run.
+        blocks_other_pass: Sentinel-1 blocks fetched that are of the other orbit pass than was asked
+            for, by `orbit_fallback`.
         concurrency: Requests that may be in flight now.
         finished: Whether everything that was planned last is fetched, found or given up, and
             nothing that a reader misses is left to do. False before the first plan.
@@ -114,6 +126,7 @@ class PrefetchStats(FetchStats):
     blocks_empty: int = 0
     blocks_cached: int = 0
     blocks_failed: int = 0
+    blocks_other_pass: int = 0
     concurrency: int = 0
     finished: bool = False
 
@@ -243,15 +256,18 @@ class Prefetcher:
         assert self._state is not None
         return self._state.death(process.wait())
 
-    def source(self) -> PrefetchedSource:
+    def source(self, number: int = 0) -> PrefetchedSource:
         """Return the source through which datasets read; give it to the DataLoader's dataset.
+
+        Args:
+            number: Of which sensor: 0 for the first, then those beside it.
 
         Raises:
             PrefetchError: If the process has not been started.
         """
         if self._state is None:
             raise PrefetchError("The prefetch process has not been started; call start() first.")
-        return PrefetchedSource(self.spec.store(), self._state)
+        return PrefetchedSource(self.spec.stores()[number], self._state)
 
     def check(self) -> None:
         """Raise the error of the process if it has ended; cheap enough for every batch.

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import rasterio
 
@@ -40,6 +40,9 @@ _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
 #: Seconds that blocks which are being stored get when the process ends.
 _WIND_UP_S = 2.0
 
+#: A block of one of the sensors: the number of the sensor, and the block.
+_Wanted: TypeAlias = tuple[int, Block]
+
 
 class Service:
     """Fetches blocks with a pool of threads until it is told to stop."""
@@ -51,14 +54,15 @@ class Service:
             spec: What to fetch, from where, and into which cache.
             state: The folder through which it is observed.
         """
-        self._store = spec.store()
+        self._stores = spec.stores()
         self._state = state
         self._service = open_service(spec.session, concurrency=spec.concurrency, retry=spec.retry)
         self._client = self._service.client
-        self._ahead = spec.ahead
+        # Readers go through the plan once, whatever the number of sensors.
+        self._ahead = None if spec.ahead is None else spec.ahead * len(self._stores)
         self._schedule = self._scheduled(())
         self._plan_number = 0
-        self._plans: deque[tuple[int, Schedule]] = deque()
+        self._plans: deque[tuple[int, Schedule[_Wanted]]] = deque()
         self._seen: dict[str, str] = {}
         self._failed: set[str] = set()
         # More than there are slots for requests: while some threads build requests, decode and
@@ -71,8 +75,9 @@ class Service:
         self._error: Exception | None = None
         self._wake = threading.Event()
 
-    def _scheduled(self, blocks: Iterable[Block]) -> Schedule:
-        return Schedule(blocks, self._store.query_key, self._ahead)
+    def _scheduled(self, blocks: Iterable[Block]) -> Schedule[_Wanted]:
+        wanted = ((number, block) for block in blocks for number in range(len(self._stores)))
+        return Schedule(wanted, lambda one: self._stores[one[0]].query_key(one[1]), self._ahead)
 
     def plan(self, number: int, blocks: Iterable[Block]) -> None:
         """Take these blocks in place of the plan so far; called from another thread.
@@ -102,6 +107,8 @@ class Service:
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()
+        for store in self._stores:
+            self._service.check(store.sensor, store.window)
         self._state.set_ready()
         # In an environment of its own a thread need not set one up for each file.
         pool = ThreadPoolExecutor(
@@ -135,7 +142,7 @@ class Service:
                 self._wake.wait(_LOOK_S)
             self._wake.clear()
 
-    def _replace_plan(self, number: int, schedule: Schedule) -> None:
+    def _replace_plan(self, number: int, schedule: Schedule[_Wanted]) -> None:
         # Readers may be faster than the plan: what they missed meanwhile is not fetched twice.
         schedule.take_over(self._schedule)
         self._plan_number, self._schedule = number, schedule
@@ -144,7 +151,9 @@ class Service:
 
     def _look_at_readers(self) -> None:
         for key, block in self._state.take_requests():
-            self._schedule.request(key, block)
+            # Which sensor's it is, only the key says.
+            keys = [store.query_key(block) for store in self._stores]
+            self._schedule.request(key, (keys.index(key) if key in keys else 0, block))
         for reader, key in self._state.progress().items():
             # Told once for each step of a reader: looking for an unplanned block costs a search.
             if self._seen.get(reader) != key:
@@ -156,22 +165,24 @@ class Service:
             # Anything but a block's own failure ends the process.
             self._schedule.finished_with(self._running.pop(future), checked=future.result())
 
-    def _fetch(self, todo: Todo) -> bool:
+    def _fetch(self, todo: Todo[_Wanted]) -> bool:
         """See to it that a block is there; return whether its pixels are known to be good."""
-        key, block, order = todo
+        key, (number, block), order = todo
+        store = self._stores[number]
         cost, count = FetchStats(), PrefetchStats()
         # Whoever reads a block checks it, and misses it if it is damaged: to check it here, too,
         # would take as long again. Where nobody reads, nobody else will.
         check = order == URGENT or self._ahead is None
         try:
-            there = self._store.get(block) is not None if check else self._store.has(block)
+            there = store.get(block) is not None if check else store.has(block)
             if there:
                 count.blocks_cached = 1
             else:
                 check = True
-                stored = produce(self._store, self._service, block, cost, order=order)
+                stored = produce(store, self._service, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
+                count.blocks_other_pass = int(stored.orbit_fallback)
             if key in self._failed:
                 self._state.clear_failed(key)
                 self._failed.discard(key)

@@ -9,7 +9,6 @@ from thor_geo.composites.service import Service
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS
 from thor_geo.grid import Block
 
 
@@ -47,7 +46,6 @@ def produce(
         CacheError: If the cache cannot be written.
     """
     stats = FetchStats() if stats is None else stats
-    sensor = store.sensor
     service.client.connect()
     pinned = store.pinned(block)
     now, image = _named(
@@ -60,10 +58,10 @@ def produce(
             # Another process was first, and was told other scenes: both keep to the first list.
             now, image = _named(store, service, block, held)
     if image is None:
-        return StoredBlock(block=block, bands=sensor.bands, scenes=(), fill_value=sensor.fill_value)
+        return store.block(block, ())
     cost = FetchStats()
     try:
-        planes = service.pixels(block, image, (*sensor.bands, OBSERVATIONS), cost, order=order)
+        planes = service.pixels(store.sensor, block, image, cost, order=order)
     finally:
         stats.add(cost)
     if now.cost is not None:

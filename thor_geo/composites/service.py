@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from thor_geo.composites.stored import Pixels
+from thor_geo.earthengine._sensors import AnyScene
 from thor_geo.earthengine.client import CONCURRENCY, Asker, Client
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy
-from thor_geo.earthengine.recipe import Scene
 from thor_geo.earthengine.service import EarthEngine
 from thor_geo.earthengine.session import Session, SessionSpec
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor
+from thor_geo.specs import TemporalSpec
 from thor_geo.stac import StacSpec
 
 
@@ -24,33 +25,37 @@ class Service(Protocol):
         """The layer of retries, with the budget of concurrent requests."""
         ...
 
+    def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
+        """See, before any block, that what a sensor asks for can be had."""
+        ...
+
     def scenes(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> tuple[Scene, ...]:
+    ) -> tuple[AnyScene, ...]:
         """List the scenes of a block, sorted by index; none is an answer."""
         ...
 
     def image(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
-        scenes: Sequence[Scene],
+        scenes: Sequence[AnyScene],
         catalogue: str,
     ) -> tuple[str, Any]:
         """Return the key of the pixels of pinned scenes, and what `pixels` computes them from."""
         ...
 
     def pixels(
-        self, block: Block, image: Any, bands: Sequence[str], stats: FetchStats, *, order: int = 0
+        self, sensor: AnySensor, block: Block, image: Any, stats: FetchStats, *, order: int = 0
     ) -> Pixels:
-        """Return the planes (bands, size, size) of a block."""
+        """Return the planes (bands, size, size) of a block: the sensor's, then observations."""
         ...
 
 

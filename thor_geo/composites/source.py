@@ -75,6 +75,23 @@ class DirectSource:
         """Pickle without what is open."""
         return {**self.__dict__, "_service": None}
 
+    def connect(self) -> Service:
+        """Make the folder and the service, once; before threads ask for blocks side by side.
+
+        Raises:
+            ConfigError: If the cache cannot be written.
+            EarthEngineError: If the service refused, or a scene that the sensor names cannot be
+                used.
+            StacError: If a STAC catalogue refused.
+        """
+        if self._service is None or self._service[0] != os.getpid():
+            # Of this process: the locks in a forked client may be held by threads left behind.
+            self.store.prepare()
+            service = open_service(self.session, concurrency=self._concurrency, retry=self._retry)
+            service.check(self.store.sensor, self.store.window)
+            self._service = (os.getpid(), service)
+        return self._service[1]
+
     def get(self, block: Block) -> StoredBlock:
         """Return a block; fetch it if it is missing or damaged.
 
@@ -86,19 +103,15 @@ class DirectSource:
             BlockError: If the service failed too often or cannot compute the block.
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
-            EarthEngineError: If the service refused for another reason.
+            EarthEngineError: If the service refused for another reason, or a scene that the sensor
+                names cannot be used.
             StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be used.
         """
         found = self.store.get(block)
         if found is not None:
             return found
-        if self._service is None or self._service[0] != os.getpid():
-            # Of this process: the locks in a forked client may be held by threads left behind.
-            self.store.prepare()
-            service = open_service(self.session, concurrency=self._concurrency, retry=self._retry)
-            self._service = (os.getpid(), service)
-        return produce(self.store, self._service[1], block)
+        return produce(self.store, self.connect(), block)
 
 
 class PrefetchedSource:

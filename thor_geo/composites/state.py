@@ -235,7 +235,9 @@ class StateDir:
                 content = json.loads(path.read_text(encoding="utf-8"))
             except FileNotFoundError:  # produced after all, just now
                 continue
-            found[str(content["block"])] = str(content["message"])
+            name, message = str(content["block"]), str(content["message"])
+            # Of several sensors one and the same block may fail twice.
+            found[name] = f"{found[name]} {message}" if name in found else message
         return found
 
     def ready(self) -> bool:

@@ -2,7 +2,7 @@
 
     scenes/<2>/<query key>.json    the pinned scenes of a block, the key of its pixels, and what
                                    listing them cost
-    blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16
+    blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16 or int16
     blocks/<2>/<block key>.json    sidecar, written last: checksum, provenance, cost
     writing/                       temporary files of writers
 
@@ -20,31 +20,28 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thor_geo.bands import STORAGE
 from thor_geo.composites import _folder, _raster, _tiff
 from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
 from thor_geo.composites.keys import is_key, query_key, settings_key
 from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
+from thor_geo.earthengine._sensors import AnyScene, provenance, scene_from_dict
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION, Scene
+from thor_geo.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.specs import TemporalSpec
 
 logger = logging.getLogger(__name__)
 
 #: Blocks whose files a process remembers to have verified.
 _REMEMBERED = 4096
-
-#: Largest stored value that counts as a valid Sentinel-2 reflectance; see `bands.STORAGE`.
-_VALID_RANGE = STORAGE["S2"].valid_range or (0, 65535)
-
 
 #: What a sidecar or a list of scenes takes, bytes, for messages.
 _RECORD_BYTES = 16_384
@@ -57,7 +54,7 @@ class BlockStore:
         self,
         root: str | Path,
         *,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         catalogue: str = "earthengine",
         compression: _raster.Compression = "zstd",
@@ -78,6 +75,7 @@ class BlockStore:
         self.catalogue = catalogue
         self.compression: _raster.Compression = compression
         self._settings = settings_key(sensor, window, catalogue)
+        self._dtype = np.dtype(storage_of(sensor).disk)
 
     def prepare(self) -> None:
         """Make the folder, see that it can be written, and remove what killed writers left.
@@ -125,7 +123,7 @@ class BlockStore:
         with _folder.explained(self.root):
             try:
                 record = read_record(path)
-                return None if record is None else _pinned(record, path.stem)
+                return None if record is None else _pinned(record, path.stem, self.sensor)
             except (DamagedError, KeyError, TypeError, ValueError) as error:
                 self._discard(f"{path}: {error}", path)
                 return None
@@ -154,6 +152,7 @@ class BlockStore:
             "recipe_version": RECIPE_VERSION,
             "collection": self.sensor.collection,
             "scenes": [scene.to_dict() for scene in pinned.scenes],
+            **provenance(self.sensor, pinned.scenes),
             "created": _now(),
         }
         if pinned.cost is not None:
@@ -215,19 +214,23 @@ class BlockStore:
         if path is not None and verified is None:
             return None
         which, sha256 = verified or (None, None)
-        stored = StoredBlock(
-            block=block,
-            bands=self.sensor.bands,
-            scenes=pinned.scenes,
-            fill_value=self.sensor.fill_value,
-            path=path,
-            which=which,
-            sha256=sha256,
-        )
+        stored = self.block(block, pinned.scenes, path=path, which=which, sha256=sha256)
         if len(_known) >= _REMEMBERED:
             _known.clear()
         _known[record_path] = _Known(record=before, stored=stored)
         return stored
+
+    def block(self, block: Block, scenes: tuple[AnyScene, ...], **file: Any) -> StoredBlock:
+        """Return a block as readers see it; *file* is `path`, `which`, `sha256`, if it has one."""
+        return StoredBlock(
+            block=block,
+            bands=self.sensor.bands,
+            scenes=scenes,
+            fill_value=self.sensor.fill_value,
+            signed=self._dtype == np.int16,
+            **provenance(self.sensor, scenes),
+            **file,
+        )
 
     def _shape(self, block: Block) -> tuple[int, int, int]:
         """Return planes, rows and columns of a block's file."""
@@ -263,7 +266,8 @@ class BlockStore:
         self, path: Path, which: _tiff.Identity, sha256: str, shape: tuple[int, int, int]
     ) -> None:
         try:
-            _tiff.check(_tiff.File(path=path, which=which, sha256=sha256, shape=shape))
+            file = _tiff.File(path=path, which=which, sha256=sha256, shape=shape)
+            _tiff.check(replace(file, signed=self._dtype == np.int16))
         except DamagedError as error:
             raise DamagedError(
                 f"{path}: it is whole, but not as this release writes blocks ({error}); another "
@@ -276,7 +280,8 @@ class BlockStore:
         Args:
             block: The block.
             pinned: Its scenes, which have been pinned, and the key of its pixels.
-            planes: Pixels (bands + 1, size, size), uint16; the last plane counts observations.
+            planes: Pixels (bands + 1, size, size), as the sensor is stored; the last plane counts
+                observations.
             stats: What it cost in all, the listing of its scenes included.
 
         Returns:
@@ -286,10 +291,9 @@ class BlockStore:
             ConfigError: If *planes* has another shape or dtype, or *pinned* no key.
             CacheError: If the cache cannot be written.
         """
-        if planes.dtype != np.uint16:
-            raise ConfigError(
-                "planes", planes.dtype, "pixels are stored as uint16", "Convert them, clamped."
-            )
+        if planes.dtype != self._dtype:
+            why = f"pixels are stored as {self._dtype}"
+            raise ConfigError("planes", planes.dtype, why, "Convert them, clamped.")
         shape = self._shape(block)
         if planes.shape != shape or pinned.block_key is None:
             raise ConfigError(
@@ -308,7 +312,8 @@ class BlockStore:
             "file": {"sha256": sha256, "size": len(content)},
             "bands": list(names),
             "scenes": [scene.to_dict() for scene in pinned.scenes],
-            "values": _count_values(planes),
+            **provenance(self.sensor, pinned.scenes),
+            "values": _count_values(planes, storage_of(self.sensor).valid_range),
             "fetch": asdict(stats),
             "created": _now(),
         }
@@ -316,15 +321,8 @@ class BlockStore:
             write_atomic(path, content, scratch=self._scratch)
             # Not durable: if a crash takes the sidecar, the block is fetched again.
             write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
-        return StoredBlock(
-            block=block,
-            bands=self.sensor.bands,
-            scenes=pinned.scenes,
-            fill_value=self.sensor.fill_value,
-            path=path,
-            which=_tiff.identity(path),
-            sha256=sha256,
-        )
+        which = _tiff.identity(path)
+        return self.block(block, pinned.scenes, path=path, which=which, sha256=sha256)
 
     def _discard(self, why: str, *paths: Path) -> None:
         logger.warning("Damaged file in the cache, it will be fetched again: %s", why)
@@ -332,7 +330,7 @@ class BlockStore:
             path.unlink(missing_ok=True)
 
 
-def _pinned(record: dict[str, Any], key: str) -> Pinned:
+def _pinned(record: dict[str, Any], key: str, sensor: AnySensor) -> Pinned:
     """Return what a record of scenes says.
 
     Raises:
@@ -340,7 +338,7 @@ def _pinned(record: dict[str, Any], key: str) -> Pinned:
     """
     if record["query_key"] != key:
         raise ValueError("the scenes of another query")
-    scenes = tuple(Scene.from_dict(fields) for fields in record["scenes"])
+    scenes = tuple(scene_from_dict(sensor, fields) for fields in record["scenes"])
     block_key = record["block_key"]
     # Records of earlier releases have no cost.
     cost = FetchStats.from_dict(record["fetch"]) if "fetch" in record else None
@@ -380,13 +378,15 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _count_values(planes: Pixels) -> dict[str, int]:
+def _count_values(planes: Pixels, valid_range: tuple[int, int] | None) -> dict[str, int]:
     """Count the values that readers will clamp, where there is an observation."""
     seen = planes[-1] > 0
-    low, high = _VALID_RANGE
+    counts = {"pixels": int(seen.size), "pixels_observed": int(seen.sum())}
+    if valid_range is None:
+        return counts
+    low, high = valid_range
     return {
-        "pixels": int(seen.size),
-        "pixels_observed": int(seen.sum()),
+        **counts,
         "values_below_range": int(((planes[:-1] < low) & seen).sum()),
         "values_above_range": int(((planes[:-1] > high) & seen).sum()),
     }

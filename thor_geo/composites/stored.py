@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites import _tiff
 from thor_geo.composites._records import DamagedError
+from thor_geo.earthengine._sensors import AnyScene
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import Scene
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
 
-Pixels = npt.NDArray[np.uint16]
+Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 Observations = npt.NDArray[np.uint8]
 
 
@@ -31,15 +32,19 @@ class StoredBlock:
         path: The GeoTIFF; None for a block without scenes.
         which: Identity of the verified file; None also if that vanished as soon as it was written.
         sha256: Its checksum.
+        signed: Whether pixels are int16 (Sentinel-1) rather than uint16.
+        orbit_fallback: Whether its Sentinel-1 scenes are of the other orbit pass than asked for.
     """
 
     block: Block
     bands: tuple[str, ...]
-    scenes: tuple[Scene, ...]
+    scenes: tuple[AnyScene, ...]
     fill_value: int
     path: Path | None = None
     which: _tiff.Identity | None = None
     sha256: str | None = None
+    signed: bool = False
+    orbit_fallback: bool = False
 
     def read(
         self, rows: slice | None = None, cols: slice | None = None
@@ -51,8 +56,8 @@ class StoredBlock:
             cols: Columns of the block; all by default.
 
         Returns:
-            Pixels (bands, rows, columns), uint16, and the number of clear observations (rows,
-            columns), uint8, saturating at 255. Without scenes: fill value and zeros.
+            Pixels (bands, rows, columns), uint16 or int16, and the number of clear observations
+            (rows, columns), uint8, saturating at 255. Without scenes: fill value and zeros.
 
         Raises:
             IndexError: If the window is empty, has a step, or leaves the block.
@@ -60,7 +65,8 @@ class StoredBlock:
         """
         rows, cols = self._checked("rows", rows), self._checked("cols", cols)
         shape = (rows.stop - rows.start, cols.stop - cols.start)
-        pixels = np.empty((len(self.bands), *shape), np.uint16)
+        dtype = np.int16 if self.signed else np.uint16
+        pixels: Pixels = np.empty((len(self.bands), *shape), dtype)
         observations = np.empty(shape, np.uint8)
         self.read_into(pixels, observations, rows, cols)
         return pixels, observations
@@ -71,7 +77,7 @@ class StoredBlock:
         """Read a window into arrays that are there.
 
         Args:
-            pixels: Where the pixels go, (bands, rows, columns), uint16.
+            pixels: Where the pixels go, (bands, rows, columns), uint16 or int16.
             observations: Where the number of clear observations goes, (rows, columns), uint8.
             rows: Rows of the block.
             cols: Columns of the block.
@@ -87,10 +93,12 @@ class StoredBlock:
         if self.which is None or self.sha256 is None:
             raise BlockError(self._unreadable("it vanished when it had just been written"))
         shape = (len(self.bands) + 1, self.block.size, self.block.size)
-        file = _tiff.File(path=self.path, which=self.which, sha256=self.sha256, shape=shape)
+        file = _tiff.File(
+            path=self.path, which=self.which, sha256=self.sha256, shape=shape, signed=self.signed
+        )
         counts = np.empty(observations.shape, np.uint16)
         try:
-            _tiff.read_into(file, [*pixels, counts], rows, cols)
+            _tiff.read_into(file, [*pixels.view(np.uint16), counts], rows, cols)
         except (OSError, DamagedError) as error:
             raise BlockError(self._unreadable(error)) from error
         # Rarely so, and NumPy looks five times as fast as it clamps.
@@ -125,6 +133,6 @@ class Pinned:
             scenes are equal whatever they cost.
     """
 
-    scenes: tuple[Scene, ...]
+    scenes: tuple[AnyScene, ...]
     block_key: str | None
     cost: FetchStats | None = field(default=None, compare=False)

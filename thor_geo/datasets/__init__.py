@@ -4,5 +4,13 @@ from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.datasets.planned import PlanDataset, collate
+from thor_geo.datasets.stacked import SensorStack
 
-__all__ = ["CompositeDataset", "PlanDataset", "collate", "composite_picture", "true_colour"]
+__all__ = [
+    "CompositeDataset",
+    "PlanDataset",
+    "SensorStack",
+    "collate",
+    "composite_picture",
+    "true_colour",
+]

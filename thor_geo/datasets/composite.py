@@ -21,13 +21,14 @@ from torch import Tensor
 from torchgeo.datasets import GeoDataset
 
 from thor_geo.area import Area
-from thor_geo.bands import STORAGE
 from thor_geo.composites import BlockSource
-from thor_geo.datasets.colour import true_colour
+from thor_geo.datasets.colour import RGB_BANDS
 from thor_geo.datasets.extent import Extent
+from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.grid import Lattice, Rect, blocks_meeting, zone_name
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.specs import TemporalSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,12 +43,12 @@ class Pixels:
     """Composite pixels of a rectangle.
 
     Attributes:
-        image: (C, H, W) uint16, bands in sensor order.
+        image: (C, H, W) as stored (uint16; Sentinel-1 int16), bands in sensor order.
         observations: (H, W) uint8, clear observations behind each pixel; 0 is no data.
         scenes: Ids of the distinct scenes of all blocks touched, sorted.
     """
 
-    image: npt.NDArray[np.uint16]
+    image: npt.NDArray[np.uint16 | np.int16]
     observations: npt.NDArray[np.uint8]
     scenes: tuple[str, ...]
 
@@ -62,13 +63,14 @@ class CompositeDataset(GeoDataset):
 
     A sample holds:
 
-    * ``image``: int16 (C, H, W), surface reflectance x 10,000 clamped to 0..10000
+    * ``image``: int16 (C, H, W), surface reflectance x 10,000 clamped to 0..10000; of Sentinel-1
+      hundredths of a dB, -32768 without data
     * ``observations``: uint8 (1, H, W), clear observations behind each pixel, 0 = no data
     * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
     * ``scenes``: tuple of the ids of the distinct scenes behind all blocks touched
     """
 
-    rgb_bands = ("B4", "B3", "B2")
+    rgb_bands = RGB_BANDS
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class CompositeDataset(GeoDataset):
         footprint: BaseGeometry,
         *,
         lattice: Lattice,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block_size: int = 576,
         clamp: bool = True,
@@ -111,7 +113,8 @@ class CompositeDataset(GeoDataset):
         self.block_size = block_size
         self.clamp = clamp
         self.transforms = transforms
-        self.bands = sensor.bands
+        self.bands: tuple[str, ...] = sensor.bands
+        self._dtype = np.dtype(storage_of(sensor).disk)
         self.paths = ()  # blocks are content-addressed: there are no files to search for
         self._native_crs = CRS.from_epsg(lattice.epsg)
         self._native_res = (float(lattice.resolution), float(lattice.resolution))
@@ -132,7 +135,7 @@ class CompositeDataset(GeoDataset):
         source: BlockSource,
         area: Area,
         *,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block_size: int = 576,
         clamp: bool = True,
@@ -216,7 +219,7 @@ class CompositeDataset(GeoDataset):
         if into is None or not native:
             return self[query]
         image, observations = into
-        pixels = image.numpy().view(np.uint16)
+        pixels = image.numpy().view(self._dtype)
         scenes = self._read_into(rect, pixels, observations[0].numpy())
         self._to_sample(pixels, query)
         return self._sample(image, observations, query, scenes)
@@ -230,13 +233,13 @@ class CompositeDataset(GeoDataset):
         Raises:
             BlockError: If a block could not be produced.
         """
-        image = np.empty((len(self.bands), rect.height, rect.width), np.uint16)
+        image = np.empty((len(self.bands), rect.height, rect.width), self._dtype)
         observations = np.empty((rect.height, rect.width), np.uint8)
         scenes = self._read_into(rect, image, observations)
         return Pixels(image=image, observations=observations, scenes=scenes)
 
     def _read_into(
-        self, rect: Rect, image: npt.NDArray[np.uint16], observations: npt.NDArray[np.uint8]
+        self, rect: Rect, image: npt.NDArray[Any], observations: npt.NDArray[np.uint8]
     ) -> tuple[str, ...]:
         """Fill arrays with a rectangle, which blocks cover without gaps; return the scenes."""
         scenes: set[str] = set()
@@ -282,7 +285,7 @@ class CompositeDataset(GeoDataset):
         show_titles: bool = True,
         suptitle: str | None = None,
     ) -> Figure:
-        """Plot a sample: true colour, and the number of clear observations beside it.
+        """Plot a sample: colours, and the number of clear observations beside it.
 
         Args:
             sample: A sample returned by :meth:`__getitem__`.
@@ -293,33 +296,13 @@ class CompositeDataset(GeoDataset):
             A matplotlib figure.
 
         Raises:
-            RGBBandsMissingError: If B4, B3 and B2 are not all among the bands.
+            RGBBandsMissingError: If Sentinel-2's B4, B3 and B2 are not all among the bands.
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from torchgeo.datasets import RGBBandsMissingError
+        return plot_sample(sample, self.bands, show_titles=show_titles, suptitle=suptitle)
 
-        if not set(self.rgb_bands) <= set(self.bands):
-            raise RGBBandsMissingError()
-        planes = [self.bands.index(band) for band in self.rgb_bands]
-        observations = sample["observations"][0].numpy()
-        figure = Figure(figsize=(8, 4), layout="constrained")
-        FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2)
-        left.imshow(true_colour(sample["image"][planes].numpy(), observations))
-        shown = right.imshow(observations, cmap="viridis", vmin=0)
-        figure.colorbar(shown, ax=right, fraction=0.046)
-        for axes, title in ((left, "Image"), (right, "Clear observations")):
-            axes.axis("off")
-            if show_titles:
-                axes.set_title(title)
-        if suptitle is not None:
-            figure.suptitle(suptitle)
-        return figure
-
-    def _to_sample(self, image: npt.NDArray[np.uint16], query: Any) -> npt.NDArray[Any]:
+    def _to_sample(self, image: npt.NDArray[Any], query: Any) -> npt.NDArray[Any]:
         """Bring pixels into the valid range, in place, and return them as a sample has them."""
-        storage = STORAGE[self.sensor.thor_bands[0].sensor]
+        storage = storage_of(self.sensor)
         if storage.valid_range is not None:
             low, high = storage.valid_range
             # To look costs a fifth of the clamp, and most tiles have no such value.
@@ -385,7 +368,7 @@ class CompositeDataset(GeoDataset):
         rect = self._cover(bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res)
         native = self.read(rect)
         out = Pixels(
-            image=np.full((len(self.bands), height, width), self.sensor.fill_value, np.uint16),
+            image=np.full((len(self.bands), height, width), self.sensor.fill_value, self._dtype),
             observations=np.zeros((height, width), np.uint8),
             scenes=native.scenes,
         )

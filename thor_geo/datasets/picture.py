@@ -1,17 +1,20 @@
-"""Small true-colour pictures of large composites."""
+"""Small pictures of large composites, in colours of `colour`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites import StoredBlock
-from thor_geo.datasets.colour import true_colour
-from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.colour import RGB_BANDS, colours, picture_bands, picture_title
 from thor_geo.grid import Block, Rect, blocks_meeting
-from thor_geo.specs import SensorSpec
+from thor_geo.sentinel1 import AnySensor, storage_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Most blocks read for one picture: 400 of 576 px cover 115 km x 115 km.
 MAX_BLOCKS = 400
@@ -19,7 +22,7 @@ MAX_BLOCKS = 400
 
 def composite_picture(
     find: Callable[[Block], StoredBlock | None],
-    sensor: SensorSpec,
+    sensor: AnySensor,
     rect: Rect,
     shape: tuple[int, int],
     *,
@@ -35,17 +38,17 @@ def composite_picture(
         block_size: Side of a block in pixels.
 
     Returns:
-        (height, width, 3) uint8, light grey where there is no data; None if B4, B3 and B2 are not
-        all among the bands, or the ground takes more than `MAX_BLOCKS` blocks.
+        (height, width, 3) uint8, light grey where there is no data; None if the bands make no
+        picture (see `picture_bands`), or the ground takes more than `MAX_BLOCKS` blocks.
     """
-    bands = CompositeDataset.rgb_bands
+    bands = picture_bands(sensor.bands)
     blocks = list(blocks_meeting(rect, block_size))
-    if not set(bands) <= set(sensor.bands) or len(blocks) > MAX_BLOCKS:
+    if bands is None or len(blocks) > MAX_BLOCKS:
         return None
     planes = [sensor.bands.index(band) for band in bands]
     rows = ((np.arange(shape[0]) + 0.5) * rect.height / shape[0]).astype(int)
     cols = ((np.arange(shape[1]) + 0.5) * rect.width / shape[1]).astype(int)
-    image = np.zeros((3, *shape), np.uint16)
+    image = np.zeros((len(bands), *shape), storage_of(sensor).disk)
     observations = np.zeros(shape, np.uint8)
     for block in blocks:
         stored, shared = find(block), rect.overlap(block)
@@ -60,4 +63,50 @@ def composite_picture(
         observations[to] = clear[at]
         for k, plane in enumerate(planes):
             image[k][to] = pixels[plane][at]
-    return true_colour(image, observations)
+    return colours(image, bands, observations)
+
+
+def plot_sample(
+    sample: dict[str, Any],
+    bands: Sequence[str],
+    *,
+    show_titles: bool = True,
+    suptitle: str | None = None,
+) -> Figure:
+    """Plot a sample in colours, with the number of clear observations beside it.
+
+    Args:
+        sample: A sample of a dataset; planes and observations of the first sensor are shown.
+        bands: Names of that sensor's planes.
+        show_titles: Whether to title each panel.
+        suptitle: Title of the figure.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        RGBBandsMissingError: If the bands make no picture; see `picture_bands`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from torchgeo.datasets import RGBBandsMissingError
+
+    names = picture_bands(bands)
+    if names is None:
+        raise RGBBandsMissingError()
+    planes = [bands.index(name) for name in names]
+    observations = sample["observations"][0].numpy()
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    left.imshow(colours(sample["image"][planes].numpy(), names, observations))
+    shown = right.imshow(observations, cmap="viridis", vmin=0)
+    figure.colorbar(shown, ax=right, fraction=0.046)
+    image = "Image" if names == RGB_BANDS else picture_title(names)
+    for axes, title in ((left, image), (right, "Clear observations")):
+        axes.axis("off")
+        if show_titles:
+            axes.set_title(title)
+    if suptitle is not None:
+        figure.suptitle(suptitle)
+    return figure

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, get_worker_info
 from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
 from thor_geo.plan import Plan
 
@@ -38,6 +39,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
         zones: Mapping[int, GeoDataset],
         *,
         channels: int,
+        sensors: int = 1,
         strict: bool = False,
     ) -> None:
         """Initialize a new PlanDataset instance.
@@ -45,12 +47,14 @@ class PlanDataset(Dataset[dict[str, Any]]):
         Args:
             plan: The tiles.
             zones: Dataset of each UTM zone, by EPSG code.
-            channels: Planes of a failed tile's image.
+            channels: Planes of a tile's image.
+            sensors: Planes of its observations.
             strict: Stop at a tile that cannot be produced, as training wants it.
         """
         self.plan = plan
         self.zones = zones
         self.channels = channels
+        self.sensors = sensors
         self.strict = strict
 
     def __len__(self) -> int:
@@ -72,7 +76,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
         """
         side = self.plan.lattices[0].tile_size
         images = _empty((len(indices), self.channels, side, side), torch.int16)
-        observations = _empty((len(indices), 1, side, side), torch.uint8)
+        observations = _empty((len(indices), self.sensors, side, side), torch.uint8)
         slots = zip(images, observations, strict=True)
         return [self._sample(index, slot) for index, slot in zip(indices, slots, strict=True)]
 
@@ -82,7 +86,10 @@ class PlanDataset(Dataset[dict[str, Any]]):
         query = (slice(left, right), slice(bottom, top))
         zone = self.zones[tile.epsg]
         try:
-            found = zone.tile(tile, slot) if isinstance(zone, CompositeDataset) else zone[query]
+            if isinstance(zone, CompositeDataset | SensorStack):
+                found = zone.tile(tile, slot)
+            else:
+                found = zone[query]
             sample = {**found, "error": None}
         except ThorGeoError as error:
             if self.strict or not isinstance(error, BlockError):

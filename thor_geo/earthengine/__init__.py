@@ -6,10 +6,12 @@ nothing, so that processes which only read the cache never load the client.
 
 from __future__ import annotations
 
+from thor_geo.earthengine._sensors import composite
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy
-from thor_geo.earthengine.recipe import RECIPE_VERSION, Scene, block_key, composite
+from thor_geo.earthengine.recipe import RECIPE_VERSION, Scene, block_key
+from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.earthengine.service import EarthEngine
 from thor_geo.earthengine.session import HIGH_VOLUME_URL, Session, SessionSpec, initialize
 
@@ -21,6 +23,7 @@ __all__ = [
     "FetchStats",
     "RetryPolicy",
     "Scene",
+    "Sentinel1Scene",
     "Session",
     "SessionSpec",
     "block_key",

@@ -14,11 +14,13 @@ from typing import Any
 
 import ee
 
-from thor_geo.earthengine.recipe import Scene, composite, scene_query
+from thor_geo.earthengine._sensors import AnyScene, composite, scene_order, scene_query
+from thor_geo.earthengine.recipe import Scene
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor
+from thor_geo.specs import TemporalSpec
 
-# Stand-ins that no real block and no real scene has.
+# Stand-ins that no real block and no real scene has; of a scene, graphs hold nothing but the index.
 _SCENE = Scene(
     index="\x00scenes",
     time_start=None,
@@ -87,7 +89,7 @@ class _Part(ee.Encodable):
 
 
 def prepared_composite(
-    sensor: SensorSpec, window: TemporalSpec, block: Block, scenes: tuple[Scene, ...]
+    sensor: AnySensor, window: TemporalSpec, block: Block, scenes: tuple[AnyScene, ...]
 ) -> Any:
     """Return what `recipe.composite` returns, or its graph, which is the same to the client.
 
@@ -100,10 +102,10 @@ def prepared_composite(
     template = _composite_template(sensor, window, block.epsg)
     if template is None:
         return composite(sensor, window, block, scenes)
-    return _filled(template, block, sorted(scene.index for scene in scenes))
+    return _filled(template, block, scene_order(sensor, scenes))
 
 
-def prepared_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
+def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     """Return what `recipe.scene_query` returns, or its graph, which is the same to the client.
 
     Args:
@@ -122,15 +124,17 @@ def prepared_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> An
 
 @lru_cache(maxsize=128)
 def _composite_template(
-    sensor: SensorSpec, window: TemporalSpec, epsg: int
+    sensor: AnySensor, window: TemporalSpec, epsg: int
 ) -> dict[str, Any] | None:
     block = _stand_in(epsg)
     graph = _encoded(composite(sensor, window, block, [_SCENE]))
-    return graph if _count(graph, list(block.bounds)) == _count(graph, _INDICES) == 1 else None
+    # A mosaic may name the scenes twice: which they are, and their order.
+    lists, names = _count(graph, _INDICES), json.dumps(graph).count(json.dumps(_SCENE.index))
+    return graph if _count(graph, list(block.bounds)) == 1 and lists == names > 0 else None
 
 
 @lru_cache(maxsize=128)
-def _query_template(sensor: SensorSpec, window: TemporalSpec, epsg: int) -> dict[str, Any] | None:
+def _query_template(sensor: AnySensor, window: TemporalSpec, epsg: int) -> dict[str, Any] | None:
     block = _stand_in(epsg)
     graph = _encoded(scene_query(sensor, window, block))
     return graph if _count(graph, list(block.bounds)) == 1 else None

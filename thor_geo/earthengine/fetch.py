@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.earthengine._sensors import AnyScene, parse_scenes
 from thor_geo.earthengine._split import (
     MAX_BYTES,
     MAX_SIDE,
@@ -19,14 +20,17 @@ from thor_geo.earthengine._split import (
 )
 from thor_geo.earthengine.client import Client, TooLargeError
 from thor_geo.earthengine.policy import FetchStats, TruncatedError
-from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request, parse_scenes
+from thor_geo.earthengine.recipe import DTYPE, Scene, grid_request
+from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.errors import BlockError, EarthEngineError
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import AnySensor, Sentinel1Spec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
-Pixels = npt.NDArray[np.uint16]
+Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 
 
+@overload
 def fetch_scenes(
     client: Client,
     sensor: SensorSpec,
@@ -35,12 +39,35 @@ def fetch_scenes(
     stats: FetchStats | None = None,
     *,
     order: int = 0,
-) -> tuple[Scene, ...]:
+) -> tuple[Scene, ...]: ...
+
+
+@overload
+def fetch_scenes(
+    client: Client,
+    sensor: Sentinel1Spec,
+    window: TemporalSpec,
+    block: Block,
+    stats: FetchStats | None = None,
+    *,
+    order: int = 0,
+) -> tuple[Sentinel1Scene, ...]: ...
+
+
+def fetch_scenes(
+    client: Client,
+    sensor: AnySensor,
+    window: TemporalSpec,
+    block: Block,
+    stats: FetchStats | None = None,
+    *,
+    order: int = 0,
+) -> tuple[AnyScene, ...]:
     """List the scenes of a block, in one request.
 
     Args:
         client: Access to Earth Engine.
-        sensor: Collection and cloud limit.
+        sensor: Collection and filters.
         window: Time window.
         block: The area.
         stats: Counts what it cost.
@@ -67,7 +94,7 @@ def fetch_scenes(
         raise BlockError(
             f"Earth Engine could not list {what}: {error}. Make the time window shorter."
         ) from error
-    return parse_scenes(answer)
+    return parse_scenes(sensor, answer)
 
 
 def fetch_block(
@@ -78,6 +105,7 @@ def fetch_block(
     stats: FetchStats | None = None,
     *,
     order: int = 0,
+    dtype: str = DTYPE,
 ) -> Pixels:
     """Fetch a block's pixels.
 
@@ -88,20 +116,21 @@ def fetch_block(
     Args:
         client: Access to Earth Engine.
         block: The block.
-        image: An `ee.Image` of uint16 bands, or its prepared graph.
+        image: An `ee.Image`, or its prepared graph.
         bands: Names of all its bands, in order.
         stats: Counts what it cost.
         order: Who is served first, see `Client.call`.
+        dtype: Data type of all its bands, uint16 or int16.
 
     Returns:
-        Pixels (bands, size, size), uint16.
+        Pixels (bands, size, size), of that data type.
 
     Raises:
         BlockError: If the service failed too often, or even the smallest piece is too large.
         EarthEngineError: If it refused, or answered with other pixels than were asked for.
     """
     stats = FetchStats() if stats is None else stats
-    pixels = np.empty((len(bands), block.size, block.size), dtype=DTYPE)
+    pixels: Pixels = np.empty((len(bands), block.size, block.size), dtype=dtype)
     whole = Window(row=0, col=0, height=block.size, width=block.size)
     _fetch_window(client, block, image, bands, whole, pixels, stats, order)
     return pixels
@@ -117,7 +146,7 @@ def _fetch_window(
     stats: FetchStats,
     order: int,
 ) -> None:
-    limit = request_bytes(window.height, window.width, len(bands), np.dtype(DTYPE).itemsize)
+    limit = request_bytes(window.height, window.width, len(bands), pixels.itemsize)
     # The size limit holds at any side; what the service can compute is only worth halving so far.
     must_split = limit > MAX_BYTES or window.side > MAX_SIDE
     if not must_split and (client.sizes.allows(window) or not may_quarter(window)):
@@ -125,7 +154,7 @@ def _fetch_window(
         body = _request(block, image, bands, window)
         try:
             part = client.call(
-                lambda: _compute(body, bands, window, stats), what, stats, order=order
+                lambda: _compute(body, bands, window, stats, pixels.dtype), what, stats, order=order
             )
         except TooLargeError as error:
             client.sizes.refused(window)
@@ -156,26 +185,33 @@ def _request(block: Block, image: Any, bands: Sequence[str], window: Window) -> 
 
 
 def _compute(
-    body: dict[str, Any], bands: Sequence[str], window: Window, stats: FetchStats
+    body: dict[str, Any],
+    bands: Sequence[str],
+    window: Window,
+    stats: FetchStats,
+    dtype: np.dtype[Any],
 ) -> Pixels:
     import ee
 
     raw = ee.data.computePixels(body)
     stats.bytes += len(raw)
-    return decode(raw, bands, window.height, window.width)
+    return decode(raw, bands, window.height, window.width, dtype)
 
 
-def decode(raw: bytes, bands: Sequence[str], height: int, width: int) -> Pixels:
+def decode(
+    raw: bytes, bands: Sequence[str], height: int, width: int, dtype: npt.DTypeLike = DTYPE
+) -> Pixels:
     """Decode and check one answer.
 
     Args:
-        raw: A structured NPY array (height, width) with one uint16 field per band.
+        raw: A structured NPY array (height, width) with one field per band.
         bands: Names of the bands that were asked for.
         height: Rows that were asked for.
         width: Columns that were asked for.
+        dtype: Data type of every band that was asked for.
 
     Returns:
-        Pixels (bands, height, width), uint16.
+        Pixels (bands, height, width), of that data type.
 
     Raises:
         TruncatedError: If *raw* is no complete NPY array.
@@ -196,10 +232,11 @@ def decode(raw: bytes, bands: Sequence[str], height: int, width: int) -> Pixels:
             f"Earth Engine answered with {table.shape} pixels where {(height, width)} were asked "
             "for. The service changed, or another server answers at this endpoint."
         )
-    wrong = {name: str(table.dtype[name]) for name in names if table.dtype[name] != np.dtype(DTYPE)}
+    wanted = np.dtype(dtype)
+    wrong = {name: str(table.dtype[name]) for name in names if table.dtype[name] != wanted}
     if wrong:
         raise EarthEngineError(
-            f"Earth Engine answered with the data types {wrong} where {DTYPE} was asked for. The "
-            "service changed, or another server answers at this endpoint."
+            f"Earth Engine answered with the data types {wrong} where {wanted} was asked for. "
+            "The service changed, or another server answers at this endpoint."
         )
     return np.stack([table[name] for name in names])

@@ -11,13 +11,16 @@ import datetime as dt
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
+from thor_geo.earthengine._reduction import reduced, without_clouds
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.grid import Block
-from thor_geo.specs import SCL_MASKED, SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.specs import SensorSpec, TemporalSpec
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
 RECIPE_VERSION = 1
@@ -25,7 +28,7 @@ RECIPE_VERSION = 1
 #: Band of the composite that counts the observations behind each pixel.
 OBSERVATIONS = "observations"
 
-#: Data type of every band of a fetched composite.
+#: Data type of every band of a fetched Sentinel-2 composite.
 DTYPE = "uint16"
 
 # What is asked of each scene, in this order. The last four may be missing on a scene.
@@ -87,7 +90,7 @@ def _rectangle(block: Block) -> Any:
     )
 
 
-def _collection(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
+def _collection(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     import ee
 
     # As milliseconds: text would be parsed by the client, and its form would enter the key.
@@ -113,9 +116,43 @@ def scene_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
     scenes = _collection(sensor, window, block).filter(
         ee.Filter.lte("CLOUDY_PIXEL_PERCENTAGE", sensor.cloudy_pct)
     )
+    return _listed(scenes if sensor.scenes is None else _named(sensor, scenes))
+
+
+def named_query(sensor: SensorSpec) -> Any:
+    """Return the graph that lists the scenes which a sensor names, wherever and whenever.
+
+    Args:
+        sensor: Collection and scenes.
+
+    Returns:
+        An ee object; its value is what `parse_scenes` takes.
+    """
+    import ee
+
+    return _listed(_named(sensor, ee.ImageCollection(sensor.collection)))
+
+
+def _named(sensor: SensorSpec, scenes: Any) -> Any:
+    import ee
+
+    return scenes.filter(ee.Filter.inList("system:index", list(sensor.scenes or ())))
+
+
+def _listed(scenes: Any) -> Any:
+    import ee
+
     # Inputs that are not optional drop their scene where they are null.
     reducer = ee.Reducer.toList(len(_PROPERTIES), _OPTIONAL)
     return scenes.reduceColumns(reducer, list(_PROPERTIES))
+
+
+class _Indexed(Protocol):
+    @property
+    def index(self) -> str: ...
+
+
+_AnyScene = TypeVar("_AnyScene", bound=_Indexed)
 
 
 def parse_scenes(answer: Any) -> tuple[Scene, ...]:
@@ -127,8 +164,23 @@ def parse_scenes(answer: Any) -> tuple[Scene, ...]:
     Raises:
         EarthEngineError: If the answer has another form, or names a scene twice.
     """
+    return parse_rows(answer, _scene)
+
+
+def parse_rows(
+    answer: Any, scene_of: Callable[[Sequence[Any]], _AnyScene]
+) -> tuple[_AnyScene, ...]:
+    """Return the scenes of an answer with a list of rows, sorted by index.
+
+    Args:
+        answer: The decoded value.
+        scene_of: Makes a scene of a row.
+
+    Raises:
+        EarthEngineError: If the answer has another form, or names a scene twice.
+    """
     try:
-        scenes = [_scene(row) for row in answer["list"]]
+        scenes = [scene_of(row) for row in answer["list"]]
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise EarthEngineError(
             f"The list of scenes has an unexpected form ({error!r}): {str(answer)[:200]}. The "
@@ -170,7 +222,13 @@ def composite(
     Each band is reduced over the observations that are unmasked in it, rounded half up, and is
     *fill_value* where there is none. `OBSERVATIONS` counts the scenes in which **every** requested
     band is unmasked (at the edge of a swath the bands end at different pixels), so that a pixel
-    with an observation has one in each band.
+    with an observation has one in each band. A mosaic takes all bands of a pixel from the topmost
+    of the scenes that `OBSERVATIONS` counts there.
+
+    A percentile p of n values is the p/100 x (n - 1)th of them in ascending order, counted from 0
+    and linear in between (NumPy's default; type 7 of Hyndman and Fan, 1996). That is what the
+    emulator computes. How Earth Engine interpolates is not documented, and it may take the
+    percentile of many values from a histogram (`ee.Reducer.percentile`, maxRaw).
 
     Args:
         sensor: Bands, reduction, mask and fill value.
@@ -191,15 +249,13 @@ def composite(
             "scenes", scenes, "a composite of no scenes", "Record the block as empty instead."
         )
     bands = list(sensor.bands)
-    indices = sorted(scene.index for scene in scenes)
+    indices = scene_order(sensor, scenes)
     pinned = _collection(sensor, window, block).filter(ee.Filter.inList("system:index", indices))
-    if sensor.mask == "scl":
-        pinned = pinned.map(_without_cloud)
-    pinned = pinned.select(bands)
-    reduced = pinned.median() if sensor.composite == "median" else pinned.mean()
+    pinned = without_clouds(sensor, pinned).select(bands)
     pixels = (
+        reduced(sensor, pinned, indices, _seen_in_all(bands))
         # Half up: DN 3.5 becomes 4. The cast alone would cut it off.
-        reduced.add(0.5)
+        .add(0.5)
         .floor()
         .clamp(0, 65535)
         # After the clamp: the fill value is stored as given. False: also beyond the footprints.
@@ -211,14 +267,6 @@ def composite(
     return pixels.addBands(observations.rename([OBSERVATIONS]))
 
 
-def _without_cloud(image: Any) -> Any:
-    classes = image.select(["SCL"])
-    cloudy = classes.eq(SCL_MASKED[0])
-    for value in SCL_MASKED[1:]:
-        cloudy = cloudy.Or(classes.eq(value))
-    return image.updateMask(cloudy.Not())
-
-
 def _seen_in_all(bands: Sequence[str]) -> Callable[[Any], Any]:
     def seen_in_all(image: Any) -> Any:
         masks = image.mask()
@@ -228,6 +276,31 @@ def _seen_in_all(bands: Sequence[str]) -> Callable[[Any], Any]:
         return seen.updateMask(seen)
 
     return seen_in_all
+
+
+def scene_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
+    """Return ids of scenes as a composite wants them, whatever the order they are given in.
+
+    Args:
+        sensor: The composite.
+        scenes: The scenes.
+
+    Returns:
+        By id; of a mosaic, from the lowest to the topmost: from the cloudiest scene to the least
+        cloudy one, of equally cloudy ones the first by id on top. A scene whose cloud percentage
+        is not known counts as the cloudiest.
+    """
+    clouds = {scene.index: scene.cloudy_pct for scene in scenes}
+    if sensor.composite != "mosaic":
+        return sorted(clouds)
+
+    def cloudiness(index: str) -> float:
+        known = clouds[index]
+        return math.inf if known is None else known
+
+    # Sorting is stable: equally cloudy scenes stay in descending order of their ids.
+    descending = sorted(clouds, reverse=True)
+    return sorted(descending, key=cloudiness, reverse=True)
 
 
 def grid_request(block: Block) -> dict[str, Any]:
@@ -251,7 +324,7 @@ def grid_request(block: Block) -> dict[str, Any]:
     }
 
 
-def block_key(image: Any, sensor: SensorSpec, block: Block, catalogue: str) -> str:
+def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> str:
     """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
 
     It covers the serialised graph (with the pinned scenes), grid, bands, data type, fill value,
@@ -272,7 +345,7 @@ def block_key(image: Any, sensor: SensorSpec, block: Block, catalogue: str) -> s
             "graph": json.loads(image.serialize()),
             "grid": grid_request(block),
             "bands": [*sensor.bands, OBSERVATIONS],
-            "dtype": DTYPE,
+            "dtype": storage_of(sensor).disk,
             "fill": sensor.fill_value,
         }
     )

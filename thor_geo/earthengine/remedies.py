@@ -74,7 +74,7 @@ def _request_remedy(text: str) -> str:
             "variable REQUESTS_CA_BUNDLE to a file with it."
         )
     if "band pattern" in lowered or "no band" in lowered:
-        return "Check `data.bands` against the collection's bands."
+        return "Check `data.bands`, and what `data.mask` needs, against the collection's bands."
     if "not found" in lowered or "does not exist" in lowered:
         return "Check `data.collection`, and that the login may read it."
     return (

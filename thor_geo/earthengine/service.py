@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from thor_geo.earthengine._sensors import AnyScene
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.fetch import Pixels, fetch_block, fetch_scenes
+from thor_geo.earthengine.named import check_named_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import Scene, block_key
+from thor_geo.earthengine.recipe import OBSERVATIONS, block_key
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import AnySensor, storage_of
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 
@@ -24,24 +27,29 @@ class EarthEngine:
         """
         self.client = client
 
+    def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
+        """See that the scenes which a sensor names can be used; see `check_named_scenes`."""
+        if isinstance(sensor, SensorSpec):
+            check_named_scenes(self.client, sensor, window)
+
     def scenes(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> tuple[Scene, ...]:
+    ) -> tuple[AnyScene, ...]:
         """List the scenes of a block; see `fetch_scenes`."""
         return fetch_scenes(self.client, sensor, window, block, stats, order=order)
 
     def image(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
-        scenes: Sequence[Scene],
+        scenes: Sequence[AnyScene],
         catalogue: str,
     ) -> tuple[str, Any]:
         """Return the key of a block's pixels, and the graph that computes them."""
@@ -52,7 +60,8 @@ class EarthEngine:
         return block_key(image, sensor, block, catalogue), image
 
     def pixels(
-        self, block: Block, image: Any, bands: Sequence[str], stats: FetchStats, *, order: int = 0
+        self, sensor: AnySensor, block: Block, image: Any, stats: FetchStats, *, order: int = 0
     ) -> Pixels:
-        """Fetch a block's pixels; see `fetch_block`."""
-        return fetch_block(self.client, block, image, bands, stats, order=order)
+        """Fetch a block's pixels: the sensor's bands, then the observations; see `fetch_block`."""
+        names, dtype = (*sensor.bands, OBSERVATIONS), storage_of(sensor).disk
+        return fetch_block(self.client, block, image, names, stats, order=order, dtype=dtype)

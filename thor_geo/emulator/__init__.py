@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     from thor_geo.emulator._faults import FaultPlan as FaultPlan
     from thor_geo.emulator._faults import FaultRule as FaultRule
     from thor_geo.emulator._main import main as main
+    from thor_geo.emulator._products import COLLECTIONS as COLLECTIONS
+    from thor_geo.emulator._products import Product as Product
+    from thor_geo.emulator._radar import Overpass as Overpass
     from thor_geo.emulator._scenes import Acquisition as Acquisition
     from thor_geo.emulator.catalogue import write_catalogue as write_catalogue
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
+    from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive as ensure_sentinel1_archive
+    from thor_geo.emulator.generate_s1 import (
+        generate_sentinel1_archive as generate_sentinel1_archive,
+    )
     from thor_geo.emulator.launch import EmulatorProcess as EmulatorProcess
     from thor_geo.emulator.server import EmulatorServer as EmulatorServer
 
 # Looked up on first use: a run that only launches the emulator loads neither rasterio nor pyproj.
 _MODULES = {
+    "COLLECTIONS": "_products",
     "Acquisition": "_scenes",
     "Archive": "_archive",
     "ArchiveError": "_errors",
@@ -31,13 +39,18 @@ _MODULES = {
     "EmulatorServer": "server",
     "FaultPlan": "_faults",
     "FaultRule": "_faults",
+    "Overpass": "_radar",
+    "Product": "_products",
     "ensure_archive": "generate",
+    "ensure_sentinel1_archive": "generate_s1",
     "generate_archive": "generate",
+    "generate_sentinel1_archive": "generate_s1",
     "main": "_main",
     "write_catalogue": "catalogue",
 }
 
 __all__ = [
+    "COLLECTIONS",
     "Acquisition",
     "Archive",
     "ArchiveError",
@@ -45,8 +58,12 @@ __all__ = [
     "EmulatorServer",
     "FaultPlan",
     "FaultRule",
+    "Overpass",
+    "Product",
     "ensure_archive",
+    "ensure_sentinel1_archive",
     "generate_archive",
+    "generate_sentinel1_archive",
     "main",
     "write_catalogue",
 ]

@@ -11,7 +11,8 @@
 
   A band's pixels, CRS and position are its file's; bands may differ in resolution.
 * ``scenes.json``, with ``{"scenes": [...]}``, each entry with ``id``, ``datetime``, ``file``,
-  ``bands`` and, where there is one, ``mask_file`` with ``mask_kind`` ``SCL``, and ``cloud_pct``.
+  ``bands`` and, where there is one, ``mask_file`` with ``mask_kind`` ``SCL``, and ``cloud_pct``;
+  of Sentinel-1 ``instrument_mode``, ``orbit_pass`` and ``relative_orbit``.
 * ``chip.json``, a list of such entries.
 
 A file is looked for beside the index by its base name. Pixels are masked where they are the file's
@@ -43,6 +44,13 @@ from thor_geo.jsontext import fits, parse_json
 FORMAT = "thor-geo-archive"
 VERSION = 1
 INDEX_NAMES = ("index.json", "scenes.json", "chip.json")
+
+# Earth Engine's names of what an entry may say of a Sentinel-1 scene.
+_RADAR = {
+    "instrument_mode": "instrumentMode",
+    "orbit_pass": "orbitProperties_pass",
+    "relative_orbit": "relativeOrbitNumber_start",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +221,10 @@ class _Reader:
         }
         if "cloud_pct" in entry:
             properties["CLOUDY_PIXEL_PERCENTAGE"] = float(entry["cloud_pct"])
+        properties |= {_RADAR[key]: entry[key] for key in _RADAR if key in entry}
+        polarisations = [name for name in entry["bands"] if name in ("VV", "VH", "HH", "HV")]
+        if polarisations:
+            properties["transmitterReceiverPolarisation"] = polarisations
         tile = re.search(r"(?<![0-9A-Z])T?(\d{2}[C-X][A-Z]{2})(?![0-9A-Z])", entry["id"])
         if tile:
             properties["MGRS_TILE"] = tile.group(1)

@@ -208,6 +208,13 @@ def _list_get(list_: Any, index: Any) -> Any:
     return items[at]
 
 
+@function("List.indexOf")
+def _list_index_of(list_: Any, element: Any) -> int:
+    """The first occurrence, -1 if there is none, as documented."""
+    items = expect(list_, list, "list")
+    return items.index(element) if element in items else -1
+
+
 @function("Dictionary.get")
 def _dictionary_get(dictionary: Any, key: Any, defaultValue: Any = None) -> Any:
     items = expect(dictionary, dict, "dictionary")

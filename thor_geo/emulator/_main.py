@@ -13,8 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from thor_geo.emulator._faults import FaultPlan
+from thor_geo.emulator._products import COLLECTIONS, Product
 from thor_geo.emulator.catalogue import write_catalogue
 from thor_geo.emulator.generate import ensure_archive
+from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive
+from thor_geo.emulator.launch import SENTINEL1_COLLECTION, SENTINEL1_FOLDER
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
 from thor_geo.errors import DependencyError
 from thor_geo.redact import redact, redact_output
@@ -28,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenes", type=Path, action="append", metavar="DIR",
-        help="folder with index.json, scenes.json or chip.json; may be given several times",
+        help="folder with index.json, scenes.json or chip.json, Sentinel-1 in its folder S1_GRD; "
+        "may be given several times, with --collection for each",
     )  # fmt: skip
     parser.add_argument(
         "--collection", action="append", metavar="ID",
@@ -43,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--generate", type=Path, metavar="DIR", help="write an archive and end")
     parser.add_argument("--seed", type=int, default=0, help="seed of --generate (default: 0)")
+    parser.add_argument(
+        "--product", choices=list(COLLECTIONS), default="sr",
+        help="what --generate makes: Level-2A (sr), Level-1C (toa) or Cloud Score+ (default: sr)",
+    )  # fmt: skip
     parser.add_argument(
         "--stac", type=Path, metavar="DIR",
         help="write a STAC catalogue of a folder of scenes into it, for data.source: stac, and end",
@@ -67,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         if options.generate is not None:
-            return _generate(options.generate, options.seed)
+            return _generate(options.generate, options.seed, options.product)
         if options.stac is not None:
             print(f"{write_catalogue(options.stac)}: set data.stac_url to it")
             return 0
@@ -82,12 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _generate(folder: Path, seed: int) -> int:
+def _generate(folder: Path, seed: int, product: Product) -> int:
     began = time.monotonic()
-    ensure_archive(folder, seed=seed)
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    ensure_archive(folder, seed=seed, product=product)
+    if product == "sr":
+        ensure_sentinel1_archive(folder / SENTINEL1_FOLDER, seed=seed)
+    size = sum(file.stat().st_size for file in folder.rglob("*"))
     print(f"{folder}: {size / 1e6:.0f} MB, {time.monotonic() - began:.1f} s")
-    print(f"Serve it: thor-geo emulator --scenes {folder}")
+    collection = "" if product == "sr" else f" --collection {COLLECTIONS[product]}"
+    print(f"Serve it: thor-geo emulator --scenes {folder}{collection}")
     return 0
 
 
@@ -101,8 +112,11 @@ def _serve(options: argparse.Namespace) -> int:
     faults = FaultPlan.from_json(options.faults) if options.faults else FaultPlan()
     if options.latency is not None:
         faults = replace(faults, latency_s=options.latency)
+    served = dict(zip(names, options.scenes, strict=True))
+    if not options.collection and (radar := options.scenes[0] / SENTINEL1_FOLDER).is_dir():
+        served[SENTINEL1_COLLECTION] = radar
     server = EmulatorServer(
-        dict(zip(names, options.scenes, strict=True)),
+        served,
         port=options.port,
         faults=faults,
         max_concurrent=options.max_concurrent,

@@ -20,18 +20,11 @@ from rasterio.transform import from_origin
 
 from thor_geo.emulator._landscape import PIXEL, Landscape, make_landscape, make_weather
 from thor_geo.emulator._mgrs import mgrs_tile
-from thor_geo.emulator._spectra import (
-    RESOLUTION,
-    classify,
-    make_surface,
-    reflectance,
-    sun_zenith,
-)
+from thor_geo.emulator._products import Layer, Overpass, Product, layers, scene_classes
+from thor_geo.emulator._spectra import make_surface, sun_zenith
 
 #: Scenes start and end on multiples of this, so that all resolutions share their corners.
 LATTICE = 60
-#: The upper end of what Level-2A's reflectances reach over bright clouds.
-MAX_DN = 16000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,7 @@ class Acquisition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zone:
+class Zone:
     """One UTM zone's square, and which pixel of the landscape each of its pixels shows."""
 
     epsg: int
@@ -58,8 +51,14 @@ class _Zone:
     top: int
     lookup: dict[int, npt.NDArray[np.int32]]  # by resolution
 
+    def sample(self, landscape: npt.NDArray[Any], resolution: int) -> npt.NDArray[Any]:
+        """Return what each pixel of a resolution shows of a field over the landscape (n, n)."""
+        shown: npt.NDArray[Any] = landscape.ravel()[self.lookup[resolution]]
+        return shown
 
-def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _Zone:
+
+def make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> Zone:
+    """Return the square of a zone around a place, on a landscape of *n* pixels a side."""
     lon, lat = center
     local = f"+proj=aeqd +lon_0={lon!r} +lat_0={lat!r} +datum=WGS84"
     x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
@@ -73,7 +72,13 @@ def _make_zone(epsg: int, center: tuple[float, float], size_m: int, n: int) -> _
         column = np.clip(np.floor(u / PIXEL + n / 2), 0, n - 1).astype(np.int32)
         row = np.clip(np.floor(n / 2 - v / PIXEL), 0, n - 1).astype(np.int32)
         lookup[resolution] = row * np.int32(n) + column
-    return _Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+    return Zone(epsg=epsg, left=left, top=top, lookup=lookup)
+
+
+def landscape_side(size_m: int) -> int:
+    """Return the side in pixels of the landscape behind squares of so many metres."""
+    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
+    return math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
 
 
 def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,14 +92,11 @@ def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any
         The index's entries, by zone within date.
     """
     center, size_m = tuple(parameters["center"]), parameters["size_m"]
-    # Room for the zones' turn against north (3 degrees at most) and for the snap to the lattice.
-    n = math.ceil((size_m * 1.07 + 4 * LATTICE) / PIXEL / 60) * 60
+    n = landscape_side(size_m)
     landscape = make_landscape(n, parameters["seed"])
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        zones = list(
-            pool.map(lambda epsg: _make_zone(epsg, center, size_m, n), parameters["zones"])
-        )
+        zones = list(pool.map(lambda epsg: make_zone(epsg, center, size_m, n), parameters["zones"]))
         write = partial(_write_acquisition, folder, parameters, landscape, zones)
         acquisitions = [Acquisition(**item) for item in parameters["acquisitions"]]
         return [entry for entries in pool.map(write, range(len(acquisitions))) for entry in entries]
@@ -104,7 +106,7 @@ def _write_acquisition(
     folder: Path,
     parameters: dict[str, Any],
     landscape: Landscape,
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     number: int,
 ) -> list[dict[str, Any]]:
     """Write the scenes of one overpass."""
@@ -116,49 +118,52 @@ def _write_acquisition(
     weather = make_weather(n, item.cloud_cover, [seed, 2, number], zenith)
     # The swath's edge runs a little west of south.
     y, x = np.mgrid[:n, :n]
-    swath = (x + 0.2 * y).ravel()
-    seen = swath <= np.quantile(swath, item.coverage)
-    scl = np.where(seen, classify(surface, weather).ravel(), 0).astype(np.uint8)
+    swath = x + 0.2 * y
+    overpass = Overpass(
+        surface=surface,
+        weather=weather,
+        seen=swath <= np.quantile(swath, item.coverage),
+        seed=(seed, number),
+    )
+    product: Product = parameters.get("product", "sr")
+    found = list(layers(product, overpass, [zone.sample for zone in zones]))
+    scl = scene_classes(overpass)
     stamp = moment.strftime("%Y%m%dT%H%M%S")
-    rasters: dict[tuple[int, int], list[tuple[str, npt.NDArray[Any]]]] = {}
-    rng = np.random.default_rng([seed, 3, number])
-    for band, resolution in RESOLUTION.items():
-        values = reflectance(surface, weather, band).ravel()
-        for zone in zones:
-            lookup = zone.lookup[resolution]
-            dn = values[lookup]
-            dn += (2 + np.float32(0.002) * dn) * rng.standard_normal(dn.shape, dtype=np.float32)
-            dn = np.where(seen[lookup], np.clip(np.rint(dn), 1, MAX_DN), 0)
-            rasters.setdefault((zone.epsg, resolution), []).append((band, dn.astype(np.uint16)))
     entries: list[dict[str, Any]] = []
-    for zone in zones:
+    for k, zone in enumerate(zones):
         middle = parameters["size_m"] / 2
         tile = mgrs_tile(zone.epsg, zone.left + middle, zone.top - middle)
         name = f"{stamp}_{stamp}_T{tile}"
-        bands: list[dict[str, Any]] = []
-        for resolution in (10, 20, 60):
-            bands += _write(folder, f"{name}_{resolution}m.tif", zone, resolution,
-                            rasters[zone.epsg, resolution])  # fmt: skip
-        classes = scl[zone.lookup[20]]
-        bands += _write(folder, f"{name}_SCL.tif", zone, 20, [("SCL", classes)])
-        order = [*RESOLUTION, "SCL"]
-        bands.sort(key=lambda band: order.index(band["name"]))
-        entries.append(
-            {
-                "id": name,
-                "properties": {
-                    "system:time_start": int(moment.replace(tzinfo=dt.UTC).timestamp() * 1000),
-                    "MGRS_TILE": tile,
-                    # Offsets of 04.00 are already taken out, as in the harmonised collection.
-                    "PROCESSING_BASELINE": "04.00",
-                    "SPACECRAFT_NAME": "Sentinel-2A",
-                    "MEAN_SOLAR_ZENITH_ANGLE": round(zenith, 4),
-                    **_percentages(classes),
-                },
-                "bands": bands,
+        bands = _write_files(folder, name, zone, found, k)
+        properties: dict[str, Any] = {
+            "system:time_start": int(moment.replace(tzinfo=dt.UTC).timestamp() * 1000),
+            "MGRS_TILE": tile,
+        }
+        if product != "cloud_score_plus":
+            properties |= {
+                # Offsets of 04.00 are already taken out, as in the harmonised collections.
+                "PROCESSING_BASELINE": "04.00",
+                "SPACECRAFT_NAME": "Sentinel-2A",
+                "MEAN_SOLAR_ZENITH_ANGLE": round(zenith, 4),
+                **_percentages(zone.sample(scl, 20)),
             }
-        )
+        entries.append({"id": name, "properties": properties, "bands": bands})
     return entries
+
+
+def _write_files(
+    folder: Path, name: str, zone: Zone, found: Sequence[Layer], k: int
+) -> list[dict[str, Any]]:
+    """Write zone number *k* of all layers; return the bands' entries in the layers' order."""
+    bands: dict[str, dict[str, Any]] = {}
+    for file in dict.fromkeys(layer.file for layer in found):
+        of_file = [layer for layer in found if layer.file == file]
+        resolution, nodata = of_file[0].resolution, of_file[0].nodata
+        pixels = [(layer.band, layer.pixels[k]) for layer in of_file]
+        path = f"{name}_{file}.tif"
+        for entry in write_raster(folder, path, zone, resolution, pixels, nodata):
+            bands[entry["name"]] = entry
+    return [bands[layer.band] for layer in found]
 
 
 def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
@@ -179,12 +184,13 @@ def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def _write(
+def write_raster(
     folder: Path,
     file: str,
-    zone: _Zone,
+    zone: Zone,
     resolution: int,
     bands: Sequence[tuple[str, npt.NDArray[Any]]],
+    nodata: float = 0,
 ) -> list[dict[str, Any]]:
     """Write one GeoTIFF and return its bands' entries in the index."""
     height, width = bands[0][1].shape
@@ -199,13 +205,14 @@ def _write(
         dtype=bands[0][1].dtype,
         crs=f"EPSG:{zone.epsg}",
         transform=from_origin(zone.left, zone.top, resolution, resolution),
-        nodata=0,
+        nodata=nodata,
         tiled=True,
         blockxsize=tile,
         blockysize=tile,
         interleave="band",
         compress="deflate",
-        predictor=2,
+        # TIFF's predictors: 2 for integers, 3 for floating point.
+        predictor=3 if bands[0][1].dtype.kind == "f" else 2,
         zlevel=4,
     ) as target:
         for number, (name, values) in enumerate(bands, 1):

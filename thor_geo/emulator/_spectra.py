@@ -40,6 +40,13 @@ CLOUD = (6200, 6300, 6200, 6300, 6400, 6500, 6600, 6700, 6800, 6000, 4600, 3600)
 #: Share of the light that still reaches a full cloud shadow: more sky light in the blue.
 SHADOW_LIGHT = (0.55, 0.5, 0.45, 0.4, 0.38, 0.36, 0.35, 0.34, 0.34, 0.34, 0.3, 0.3)
 
+#: The air's own reflectance x 10000, and the share of the ground's that passes through it: both
+#: after the shape of Rayleigh scattering, and of water vapour's absorption in B9.
+PATH = (1150, 850, 520, 300, 240, 190, 150, 120, 100, 60, 20, 10)
+TRANSMITTANCE = (
+    0.72, 0.76, 0.82, 0.87, 0.88, 0.89, 0.91, 0.92, 0.93, 0.45, 0.94, 0.93
+)  # fmt: skip
+
 _TABLE = np.array([SPECTRA[cover] for cover in Cover], dtype=np.float32)
 
 
@@ -103,6 +110,18 @@ def reflectance(surface: Surface, weather: Weather, band: str) -> Field:
     above = np.float32(CLOUD[k]) * weather.white
     result: Field = ground + weather.cloud * (above - ground)
     return result
+
+
+def top_of_atmosphere(values: Field, band: str) -> Field:
+    """Return what one band sees above the air, for what it would see without: Level-1C.
+
+    Args:
+        values: What `reflectance` gives.
+        band: Earth Engine's name of the band.
+    """
+    k = BANDS.index(band)
+    above: Field = np.float32(PATH[k]) + np.float32(TRANSMITTANCE[k]) * values
+    return above
 
 
 def classify(surface: Surface, weather: Weather) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Generates an archive of Sentinel-2 scenes: made-up land, real GeoTIFFs.
+"""Generates archives of Sentinel-2 scenes: made-up land, real GeoTIFFs.
 
 Each acquisition is seen in every UTM zone asked for, as tiles of neighbouring zones see the same
 overpass. Bands are kept at their own resolution (10, 20 and 60 m), on a lattice of 60 m; the
@@ -12,13 +12,14 @@ import datetime as dt
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from thor_geo.emulator._archive import FORMAT, VERSION
 from thor_geo.emulator._errors import ArchiveError
+from thor_geo.emulator._products import COLLECTIONS, Product
 from thor_geo.emulator._scenes import LATTICE, Acquisition, write_scenes
 
 #: Raised whenever the same parameters give other pixels.
@@ -44,6 +45,7 @@ def generate_archive(
     size_m: int = 12000,
     zones: Sequence[int] = (32632, 32633),
     acquisitions: Sequence[Acquisition] = DEFAULT_ACQUISITIONS,
+    product: Product = "sr",
 ) -> Path:
     """Write an archive into a new folder.
 
@@ -56,6 +58,8 @@ def generate_archive(
         size_m: Side of the square that each zone's scenes cover, metres; a multiple of 120.
         zones: EPSG codes of UTM zones.
         acquisitions: Overpasses; each gives one scene per zone.
+        product: What the scenes are: ``sr`` (Level-2A with SCL), ``toa`` (Level-1C) or
+            ``cloud_score_plus``; of the same parameters, they show the same ground and clouds.
 
     Returns:
         The folder.
@@ -63,8 +67,28 @@ def generate_archive(
     Raises:
         ArchiveError: If the folder is not empty, or a parameter is out of range.
     """
-    target = Path(folder)
-    parameters = _parameters(seed, center, size_m, zones, acquisitions)
+    parameters = _parameters(seed, center, size_m, zones, acquisitions, product)
+    return publish(Path(folder), parameters, write_scenes)
+
+
+def publish(
+    target: Path,
+    parameters: dict[str, Any],
+    write: Callable[[Path, dict[str, Any]], list[dict[str, Any]]],
+) -> Path:
+    """Have scenes written into a new folder, which appears under its name when it is complete.
+
+    Args:
+        target: The folder; must not exist, or be empty.
+        parameters: What the scenes depend on, as JSON.
+        write: Writes the scenes into a folder, and returns their entries in the index.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArchiveError: If the folder is not empty.
+    """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ArchiveError(
             f"`folder={target}` is not empty: nothing is overwritten. Choose another folder."
@@ -72,7 +96,7 @@ def generate_archive(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        scenes = write_scenes(part, parameters)
+        scenes = write(part, parameters)
         index = {"format": FORMAT, "version": VERSION, "parameters": parameters, "scenes": scenes}
         (part / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         part.chmod(0o755)
@@ -94,6 +118,7 @@ def ensure_archive(
     size_m: int = 12000,
     zones: Sequence[int] = (32632, 32633),
     acquisitions: Sequence[Acquisition] = DEFAULT_ACQUISITIONS,
+    product: Product = "sr",
 ) -> Path:
     """Write an archive unless the folder holds the very same one.
 
@@ -104,6 +129,7 @@ def ensure_archive(
         size_m: Side of the square that each zone's scenes cover, metres.
         zones: EPSG codes of UTM zones.
         acquisitions: Overpasses.
+        product: What the scenes are.
 
     Returns:
         The folder.
@@ -111,19 +137,41 @@ def ensure_archive(
     Raises:
         ArchiveError: If the folder holds something else, or a parameter is out of range.
     """
-    wanted = _parameters(seed, center, size_m, zones, acquisitions)
-    found = _existing_parameters(Path(folder))
-    if found == wanted:
+    parameters = _parameters(seed, center, size_m, zones, acquisitions, product)
+    if holds(Path(folder), parameters):
         return Path(folder)
-    if found is not None:
-        differing = sorted(key for key in wanted if found.get(key) != wanted[key])
+    return publish(Path(folder), parameters, write_scenes)
+
+
+def holds(folder: Path, wanted: dict[str, Any]) -> bool:
+    """Return whether a folder holds the archive of some parameters.
+
+    Raises:
+        ArchiveError: If it holds one of others.
+    """
+    found = _existing_parameters(folder)
+    if found is not None and found != wanted:
+        differing = sorted(k for k in wanted | found if found.get(k) != wanted.get(k))
         raise ArchiveError(
             f"`folder={folder}` holds an archive with other parameters ({', '.join(differing)}). "
             "Delete it or choose another folder."
         )
-    return generate_archive(
-        folder, seed=seed, center=center, size_m=size_m, zones=zones, acquisitions=acquisitions
-    )
+    return found is not None
+
+
+def check_place(seed: int, size_m: int, zones: Sequence[int]) -> None:
+    """Refuse a seed or a place that no archive can have.
+
+    Raises:
+        ArchiveError: If one is out of range.
+    """
+    if size_m < 2 * LATTICE or size_m % (2 * LATTICE):
+        raise ArchiveError(f"`size_m={size_m}` must be a positive multiple of {2 * LATTICE}.")
+    if seed < 0:
+        raise ArchiveError(f"`seed={seed}` must not be negative.")
+    bad = [zone for zone in zones if not (32601 <= zone <= 32660 or 32701 <= zone <= 32760)]
+    if bad:
+        raise ArchiveError(f"`zones={list(zones)}`: {bad[0]} is not the EPSG code of a UTM zone.")
 
 
 def _parameters(
@@ -132,17 +180,14 @@ def _parameters(
     size_m: int,
     zones: Sequence[int],
     acquisitions: Sequence[Acquisition],
+    product: Product,
 ) -> dict[str, Any]:
     """The parameters as JSON, checked."""
-    if size_m < 2 * LATTICE or size_m % (2 * LATTICE):
-        raise ArchiveError(f"`size_m={size_m}` must be a positive multiple of {2 * LATTICE}.")
+    if product not in COLLECTIONS:
+        raise ArchiveError(f"`product={product}` is none of {', '.join(COLLECTIONS)}.")
     if not zones or not acquisitions:
         raise ArchiveError("`zones` and `acquisitions` must not be empty.")
-    if seed < 0:
-        raise ArchiveError(f"`seed={seed}` must not be negative.")
-    bad = [zone for zone in zones if not (32601 <= zone <= 32660 or 32701 <= zone <= 32760)]
-    if bad:
-        raise ArchiveError(f"`zones={list(zones)}`: {bad[0]} is not the EPSG code of a UTM zone.")
+    check_place(seed, size_m, zones)
     for item in acquisitions:
         try:
             dt.date.fromisoformat(item.date)
@@ -157,6 +202,8 @@ def _parameters(
         "size_m": size_m,
         "zones": list(zones),
         "acquisitions": [asdict(item) for item in acquisitions],
+        # Left out where there was no choice yet, so that such archives keep their fingerprints.
+        **({} if product == "sr" else {"product": product}),
     }
 
 

@@ -7,12 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._faults import FaultPlan
+
+#: Where an archive of Sentinel-2 keeps one of Sentinel-1.
+SENTINEL1_FOLDER = "S1_GRD"
+SENTINEL1_COLLECTION = "COPERNICUS/S1_GRD"
 
 #: How long a child may take to open its archive and answer, seconds.
 START_TIMEOUT_S = 60.0
@@ -24,10 +28,10 @@ class EmulatorProcess:
     The child is a fresh interpreter, not a fork, so the parent may have threads and devices.
 
     Args:
-        archive: Folder of the archive.
+        archive: Folder of the archive; or a mapping of collection ids to folders.
         port: TCP port; 0 takes a free one.
         faults: What to get wrong.
-        collection: Collection id to serve the archive as; by default Sentinel-2's.
+        collection: Collection id to serve a single archive as; by default Sentinel-2's.
         max_concurrent: Requests in flight above which HTTP 429 is answered; by default 40.
 
     Example:
@@ -37,17 +41,18 @@ class EmulatorProcess:
 
     def __init__(
         self,
-        archive: str | Path,
+        archive: str | Path | Mapping[str, Path],
         port: int = 0,
         faults: FaultPlan | None = None,
         *,
         collection: str | None = None,
         max_concurrent: int | None = None,
     ) -> None:
-        self.archive = Path(archive)
+        self.archives: Mapping[str | None, Path] = (
+            dict(archive) if isinstance(archive, Mapping) else {collection: Path(archive)}
+        )
         self.port = port
         self.faults = faults
-        self.collection = collection
         self.max_concurrent = max_concurrent
         self._process: subprocess.Popen[bytes] | None = None
         self._url: str | None = None
@@ -97,10 +102,11 @@ class EmulatorProcess:
         return self
 
     def _arguments(self, folder: Path, announce: Path) -> Sequence[str]:
-        arguments = ["--scenes", str(self.archive), "--port", str(self.port)]
+        arguments = ["--port", str(self.port)]
+        for name, scenes in self.archives.items():
+            arguments += ["--scenes", str(scenes)]
+            arguments += [] if name is None else ["--collection", name]
         arguments += ["--parent-pid", str(os.getpid()), "--announce", str(announce)]
-        if self.collection is not None:
-            arguments += ["--collection", self.collection]
         if self.max_concurrent is not None:
             arguments += ["--max-concurrent", str(self.max_concurrent)]
         if self.faults is not None:

@@ -1,4 +1,4 @@
-"""``thor-geo predict --help`` and ``thor-geo fetch --help``, before anything heavy is loaded.
+"""``thor-geo predict --help`` and its likes (fetch, stats), before anything heavy is loaded.
 
 The keys of the page are those of `_keys`, which `making` makes of signatures and docstrings: to
 load Lightning and PyTorch for reading them would take seconds.
@@ -68,6 +68,28 @@ passing trouble, run it again.
 """
 
 
+_STATS = """\
+usage: thor-geo stats -c CONFIG [--to FILE] [--overwrite] [--section.key=value ...]
+
+Measure mean and standard deviation of every channel over a run's composites, to normalise by them.
+Takes the arguments of `thor-geo predict`; fetches what the cache has not got. Every pixel with an
+observation counts, in each tile that holds it; --job 3/64 measures a part of the area.
+
+  thor-geo stats -c run.yaml
+  thor-geo stats -c run.yaml --to oslo.json
+  thor-geo predict -c run.yaml --data.normalize=dataset --data.statistics=oslo.json
+
+  --to FILE    the file to write; else the config's data.statistics, else statistics.json
+  --overwrite  replace an earlier file
+
+Nothing is written to output.dir, and the model is not loaded. Exit codes: 0 the file is written; 2
+the message says what to change; 3 some tiles could not be read, nothing was written, run it again;
+75 a passing trouble, run it again.
+"""
+
+_PAGES = {"fetch": _FETCH, "stats": _STATS}
+
+
 def wants_help(args: Sequence[str]) -> bool:
     """Return whether a command's page is asked for.
 
@@ -76,18 +98,18 @@ def wants_help(args: Sequence[str]) -> bool:
     Args:
         args: Arguments, the first being the command.
     """
-    return args[0] in ("predict", "fetch") and ("-h" in args or "--help" in args)
+    return args[0] in ("predict", *_PAGES) and ("-h" in args or "--help" in args)
 
 
 def page(command: str = "predict", width: int | None = None) -> str:
-    """Return the page of ``thor-geo predict`` or ``thor-geo fetch``.
+    """Return the page of ``thor-geo predict`` or a command that takes its arguments.
 
     Args:
-        command: Which of them.
+        command: Which of them: ``predict``, ``fetch`` or ``stats``.
         width: Columns of the table of keys; None for the terminal's, 60 to 120.
     """
-    if command == "fetch":
-        return _FETCH
+    if command in _PAGES:
+        return _PAGES[command]
     columns = width or min(shutil.get_terminal_size((100, 24)).columns, 120)
     sections = [_section(name, max(columns, 60)) for name in KEYS]
     return "\n".join([_HEAD, *sections, _TRAINER])

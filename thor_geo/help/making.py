@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -70,12 +70,22 @@ def _rows(section: str, kind: type) -> Iterator[tuple[str, str, str]]:
         if len(what) > _LONG:
             what, doc = "", f"{doc} Default {_yaml(default)}."
         yield name, f"{_type(hint)}{what}", doc
-        if is_dataclass(hint):
-            fields = docstring_parser.parse(inspect.getdoc(hint) or "").params
-            types = get_type_hints(hint)
-            for field in fields:
-                key = field.arg_name
-                yield f"{name}.{key}", _type(types[key]), _plain(field.description or "")
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and isinstance(part, type):
+                yield from _members(name, part)
+
+
+def _members(name: str, kind: type) -> Iterator[tuple[str, str, str]]:
+    """Yield the same of the fields of a key that is a dataclass."""
+    types, defaults = get_type_hints(kind), {field.name: field.default for field in fields(kind)}
+    for member in docstring_parser.parse(inspect.getdoc(kind) or "").params:
+        key, doc = member.arg_name, _plain(member.description or "")
+        what = _type(types[key])
+        if defaults[key] is not None:
+            what = f"{what} = {_yaml(defaults[key])}"
+        if len(what) > _LONG + 4:
+            what, doc = _type(types[key]), f"{doc} Default {_yaml(defaults[key])}."
+        yield f"{name}.{key}", what, doc
 
 
 def _plain(doc: str) -> str:
@@ -94,7 +104,7 @@ def _type(hint: Any) -> str:
         return "str"
     if NoneType in get_args(hint):
         return " | ".join(_type(part) for part in parts)
-    if get_origin(hint) is tuple:
+    if get_origin(hint) is tuple and Ellipsis not in parts:
         return f"{len(parts)} {_type(parts[0])}s"
     if get_origin(hint) is not None:
         return "dict" if get_origin(hint) is Mapping else "list"

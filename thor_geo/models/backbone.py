@@ -130,11 +130,33 @@ class THORBackbone(nn.Module):
             return EncoderOutput(tokens=tokens[:, 1:], cls_token=tokens[:, 0])
         return EncoderOutput(tokens=tokens)
 
-    def forward(self, x: Tensor) -> Features | tuple[Features, ChannelParams]:
+    def features(
+        self, x: Tensor, indices: Sequence[int] | None = None, *, norm: bool = False
+    ) -> Features:
+        """Return the patch tokens after some blocks; later blocks are not run.
+
+        Args:
+            x: Normalised input (B, C, side, side), floating point.
+            indices: Block indices, negative ones from the end; all blocks by default.
+            norm: Apply the final LayerNorm to each.
+
+        Returns:
+            Tokens (B, N, D) for each index, in the order given, without a CLS token.
+
+        Raises:
+            ConfigError: If an index is out of range.
+            InputError: If *x* does not fit the layout.
+        """
+        tokens = self.encoder.forward_features(x, indices, norm=norm)
+        prefix = self.encoder.n_prefix
+        return [one[:, prefix:] for one in tokens] if prefix else tokens
+
+    def forward(self, x: Tensor, **unused: object) -> Features | tuple[Features, ChannelParams]:
         """Return features after the blocks `out_indices`, without the final norm.
 
         Args:
             x: Normalised input (B, C, side, side), floating point.
+            unused: Whatever else a batch holds: TerraTorch's tasks hand it on by name.
 
         Returns:
             One tensor per index: patch tokens (B, N, D), or with `merge` maps
@@ -144,15 +166,26 @@ class THORBackbone(nn.Module):
         Raises:
             InputError: If *x* does not fit the layout.
         """
-        prefix = self.encoder.n_prefix
-        features = self.encoder.forward_features(x, self.out_indices)
-        if prefix:
-            features = [tokens[:, prefix:] for tokens in features]
+        features = self.features(x, self.out_indices)
         if self.merge is not None:
             features = [merge_groups(tokens, self.layout, self.merge) for tokens in features]
         if self.return_channel_params:
             return features, self.layout.channel_params
         return features
+
+    def for_layout(self, layout: TokenLayout) -> THORBackbone:
+        """Return a backbone for another layout that shares this one's weights.
+
+        Args:
+            layout: Its token layout.
+        """
+        return THORBackbone(
+            self.encoder.for_layout(layout),
+            out_indices=self.out_indices,
+            merge=self.merge,
+            return_channel_params=self.return_channel_params,
+            weights=self.weights,
+        ).train(self.training)
 
     def freeze(self) -> None:
         """Stop training: no parameter requires a gradient any more."""

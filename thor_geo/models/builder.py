@@ -17,6 +17,7 @@ from thor_geo.models.checkpoint import (
     select_encoder,
 )
 from thor_geo.models.encoder import THOREncoder, check_indices
+from thor_geo.models.extrapolation import warn_extrapolation
 from thor_geo.models.layout import REF_PATCH_SIZE, Strategy, TokenLayout, token_layout
 from thor_geo.models.merge import check_merge
 from thor_geo.models.variants import variant
@@ -66,6 +67,7 @@ def build_from_layout(
     row = variant(model_key)
     check_merge(merge)
     check_indices(out_indices, row.depth)
+    warn_extrapolation(layout)
     source = WeightsSource(kind="random", seed=seed)
     path: Path | None = None
     if ckpt is not None:
@@ -94,8 +96,6 @@ def build_from_layout(
             source=name,
         )
         load_state(encoder, state, source=name)
-        for what in layout.extrapolations:
-            logger.warning("%s extrapolates beyond its pre-training: %s.", row.model_key, what)
     backbone = THORBackbone(
         encoder,
         out_indices=out_indices,

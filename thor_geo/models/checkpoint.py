@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from thor_geo.errors import CheckpointError, DependencyError
+from thor_geo.errors import CheckpointError, DependencyError, first_line
 from thor_geo.models.variants import VARIANTS, Variant
 
 #: Prefix of the encoder's keys in the published files (pre-training heads have others).
@@ -120,7 +120,7 @@ def read_file(path: str | Path) -> dict[str, object]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"`ckpt={str(path)!r}`: the file holds more than plain tensors, or is no checkpoint, "
-            f"and is not loaded because that could run code ({_first_line(error)}). Save "
+            f"and is not loaded because that could run code ({first_line(error)}). Save "
             "its state dict alone with torch.save, or as safetensors."
         ) from error
     except DependencyError:
@@ -129,7 +129,7 @@ def read_file(path: str | Path) -> dict[str, object]:
         # What torch's unpickler meets in a damaged file comes as whatever Python makes of it.
         raise CheckpointError(
             f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: "
-            f"{_first_line(error)}). It may be incomplete: download it again."
+            f"{first_line(error)}). It may be incomplete: download it again."
         ) from error
     if isinstance(loaded, Mapping) and "state_dict" in loaded:
         loaded = loaded["state_dict"]
@@ -139,10 +139,6 @@ def read_file(path: str | Path) -> dict[str, object]:
             f"{type(loaded).__name__}. Pass a checkpoint that holds a state dict."
         )
     return {str(key): value for key, value in loaded.items()}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:400]
 
 
 def _read_safetensors(path: Path) -> object:

@@ -7,6 +7,7 @@ written to or moved, and on every call while such a tensor is being trained.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from thor_geo.errors import ConfigError, InputError
+from thor_geo.errors import ConfigError
 from thor_geo.models.alibi import alibi_bias, alibi_slopes
 from thor_geo.models.blocks import Block
 from thor_geo.models.codes import group_code
 from thor_geo.models.embedding import GroupKernel, IndividualPatchEmbed, embed_group, group_kernel
+from thor_geo.models.inputs import check_image
 from thor_geo.models.layout import TokenLayout
 from thor_geo.models.variants import MLP_RATIO, N_GROUPS, NORM_EPS, Variant
 
@@ -141,6 +143,17 @@ class THOREncoder(nn.Module):
         """Dtype of the weights, and of the tokens that come out."""
         return self.norm.weight.dtype
 
+    def for_layout(self, layout: TokenLayout) -> Self:
+        """Return an encoder for another layout that shares this one's weights.
+
+        Args:
+            layout: Its token layout.
+        """
+        twin = copy.copy(self)
+        twin.layout = layout
+        twin.forget_constants()
+        return twin
+
     def forget_constants(self) -> None:
         """Have constants computed anew; needed only after writing to a weight's ``.data``."""
         self._kernels = None
@@ -241,36 +254,8 @@ class THOREncoder(nn.Module):
     # -- forward -----------------------------------------------------------------------------------
 
     def check_input(self, x: Tensor) -> None:
-        """Refuse an input that is not what the layout was made for.
-
-        Args:
-            x: Normalised input (B, C, side, side), floating point.
-
-        Raises:
-            InputError: If dtype, number of dimensions, channels, or height and width are wrong.
-        """
-        layout = self.layout
-        if x.ndim != 4:
-            raise InputError(f"`x` has {x.ndim} dimensions; give (batch, channel, height, width).")
-        if not x.is_floating_point():
-            raise InputError(
-                f"`x` has dtype {x.dtype}; give normalised floats, as "
-                "thor_geo.transforms.THORNormalize makes them."
-            )
-        if x.shape[1] != layout.n_channels:
-            names = ", ".join(band.channel for band in layout.selection.bands)
-            raise InputError(
-                f"`x` has {x.shape[1]} channels, but the model was built for {layout.n_channels}: "
-                f"{names}. Give one plane per band, in this order."
-            )
-        height, width = x.shape[-2:]
-        if not self.allow_resize and (height != width or height not in layout.input_sides):
-            sides = " or ".join(f"{side} x {side}" for side in layout.input_sides)
-            raise InputError(
-                f"`x` is {height} x {width} pixels, but a ground cover of {layout.ground_cover} m "
-                f"needs {sides}. Cut tiles of that size, build the model for yours, or allow "
-                "squashing with allow_resize=True."
-            )
+        """Refuse an input that is not what the layout was made for; see `check_image`."""
+        check_image(x, self.layout, allow_resize=self.allow_resize)
 
     def embed_tokens(self, x: Tensor, constants: Constants) -> Tensor:
         """Return the sequence that enters the first block.
@@ -355,12 +340,15 @@ class THOREncoder(nn.Module):
         return self.forward_features(x, [-1], norm=True)[0]
 
 
-def check_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+def check_indices(
+    out_indices: Sequence[int] | None, depth: int, *, argument: str = "out_indices"
+) -> tuple[int, ...]:
     """Resolve block indices.
 
     Args:
         out_indices: Block indices, negative ones from the end; all blocks by default.
         depth: Number of blocks.
+        argument: Name of the argument, for messages.
 
     Returns:
         Indices from 0, in the order given.
@@ -371,13 +359,11 @@ def check_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, .
     if out_indices is None:
         return tuple(range(depth))
     if isinstance(out_indices, int) or not out_indices:
-        raise ConfigError(
-            "out_indices", out_indices, "not a list of block indices", "Give e.g. [-1]."
-        )
+        raise ConfigError(argument, out_indices, "not a list of block indices", "Give e.g. [-1].")
     for index in out_indices:
         if not isinstance(index, int) or isinstance(index, bool) or not -depth <= index < depth:
             raise ConfigError(
-                "out_indices",
+                argument,
                 index,
                 f"the model has {depth} blocks",
                 f"Give indices from {-depth} to {depth - 1}.",

@@ -13,20 +13,13 @@ from typing import Literal
 
 from thor_geo.bands import Band, BandSelection, select_bands
 from thor_geo.errors import LayoutError
+from thor_geo.models.ranges import PRETRAINING_PATCH_SIZES, beyond
 from thor_geo.specs import check_choice
 
 Strategy = Literal["min", "max", "equal-min", "equal-max"]
 
 #: Reference patch size of the footprint code in pixels (THOR's `flexivit_ref_patch_size`).
 REF_PATCH_SIZE = 4
-
-#: Patch sizes in pixels and ground covers in metres seen in pre-training.
-PRETRAINING_PATCH_SIZES = (4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 18, 20, 24, 30, 32)
-PRETRAINING_GROUND_COVER = (960, 46080)
-
-#: Most tokens per sample, and the range of grid sides, in pre-training.
-PRETRAINING_MAX_TOKENS = 1296
-PRETRAINING_GRID_SIDES = (2, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,24 +131,7 @@ class TokenLayout:
     @property
     def extrapolations(self) -> tuple[str, ...]:
         """In which respects the layout lies outside of what THOR saw in pre-training."""
-        found = []
-        low, high = PRETRAINING_GROUND_COVER
-        if not low <= self.ground_cover <= high:
-            found.append(f"ground cover {self.ground_cover} m (seen: {low} to {high} m)")
-        if self.n_tokens > PRETRAINING_MAX_TOKENS:
-            found.append(f"{self.n_tokens} tokens (seen: up to {PRETRAINING_MAX_TOKENS})")
-        low, high = PRETRAINING_GRID_SIDES
-        for group in self.groups:
-            if group.patch_size not in PRETRAINING_PATCH_SIZES:
-                found.append(
-                    f"patch size {group.patch_size} px of group{group.group} (seen: "
-                    f"{', '.join(map(str, PRETRAINING_PATCH_SIZES))})"
-                )
-            if not low <= group.n <= high:
-                found.append(
-                    f"{group.n} x {group.n} patches of group{group.group} (seen: {low} to {high})"
-                )
-        return tuple(found)
+        return beyond(self)
 
 
 def _whole(argument: str, value: object, unit: str) -> int:

@@ -6,31 +6,69 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thor_geo.errors import InputError
+from thor_geo.errors import ConfigError, InputError
 from thor_geo.models.layout import TokenLayout
 from thor_geo.specs import Merge, Pooling, check_choice
 
 
-def pool_tokens(tokens: Tensor, mode: Pooling = "mean", *, cls_token: bool = False) -> Tensor:
+def pool_tokens(
+    tokens: Tensor,
+    mode: Pooling = "mean",
+    *,
+    cls_token: bool = False,
+    layout: TokenLayout | None = None,
+    merge: Merge = "mean",
+) -> Tensor:
     """Reduce the patch tokens of every sample to one vector.
 
     Args:
         tokens: Tokens (B, N, D), or (B, N + 1, D) with a CLS token first.
-        mode: ``mean`` or ``max`` over all N patch tokens of all groups. The mean weights a group by
-            its token count (10 m four times 20 m), unlike the mean of a merged grid.
+        mode: ``mean`` or ``max`` over all N patch tokens of all groups: the mean weights a group by
+            its token count (10 m four times 20 m). ``grid_mean``: mean over the cells of the merged
+            grid, in which every group weighs the same (for the merge ``mean``). ``group_mean``: the
+            mean of each group's tokens, one after the other, groups ascending.
         cls_token: Whether the first token is a CLS token; it is left out.
+        layout: The token layout they were made with; needed for the last two.
+        merge: How groups become one grid, for ``grid_mean``.
 
     Returns:
-        float32 (B, D).
+        float32 (B, D), or as wide as :func:`pooled_dim` says.
 
     Raises:
-        ConfigError: If *mode* is unknown.
+        ConfigError: If *mode* or *merge* is unknown, or the layout is missing.
+        InputError: If *tokens* does not fit *layout*.
     """
     check_choice("pooling", mode, Pooling)
     patches = tokens[:, 1:] if cls_token else tokens
     if mode == "max":
         return patches.amax(dim=1).float()
-    return patches.mean(dim=1, dtype=torch.float32)
+    if mode == "mean":
+        return patches.mean(dim=1, dtype=torch.float32)
+    if layout is None:
+        raise ConfigError(
+            "pooling", mode, "it needs the groups of a token layout", "Pass `layout`, or take mean."
+        )
+    if mode == "grid_mean":
+        return merge_groups(patches, layout, merge).mean(dim=(2, 3), dtype=torch.float32)
+    means = [part.mean(dim=(2, 3), dtype=torch.float32) for part in split_groups(patches, layout)]
+    return torch.cat(means, dim=1)
+
+
+def pooled_dim(embed_dim: int, layout: TokenLayout, mode: Pooling, merge: Merge = "mean") -> int:
+    """Return the width of what :func:`pool_tokens` gives.
+
+    Args:
+        embed_dim: Token width D.
+        layout: The token layout.
+        mode: See :func:`pool_tokens`.
+        merge: See :func:`pool_tokens`.
+
+    Returns:
+        D; D times the number of groups for ``group_mean``, and for the ``grid_mean`` of a
+        ``concat``.
+    """
+    apart = mode == "group_mean" or (mode == "grid_mean" and merge == "concat")
+    return layout.merged_dim(embed_dim, "concat" if apart else None)
 
 
 def check_merge(mode: Merge | None) -> None:

@@ -15,10 +15,11 @@ from itertools import islice
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan
-from thor_geo.runs._marked import Checked, Expected, check_shard
+from thor_geo.runs._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.runs._opened import OpenedRun
 
 # Shards of a task: enough that handing it over costs nothing, few enough that cores end together.
+# Seams between shards are measured within a task, so their number depends on it.
 _AT_ONCE = 16
 # Pooled files looked at to learn the length of an embedding.
 _LOOKS = 9
@@ -131,7 +132,7 @@ def _follow_parent() -> None:
 
 def _check(part: Plan) -> Checked:
     assert _expected is not None, "_start sets it"
-    checked = Checked()
+    checked, reader = Checked(), seam_reader(_expected)
     for shard in part.shards:
-        checked.add(check_shard(_expected, part, shard))
+        checked.add(check_shard(_expected, part, shard, reader))
     return checked

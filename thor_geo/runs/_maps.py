@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from thor_geo.errors import first_line
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind
 from thor_geo.runs._rows import OWN_SCALE
+from thor_geo.runs._seams import SeamReader, Seams
 from thor_geo.runs._zones import repeated_problems, sides_of, zone_problems
 from thor_geo.writers.grid import ARRAY, SCALE, arrays_of, file_of
 from thor_geo.writers.layout import ZoneGrid, zone_grids
@@ -29,14 +30,17 @@ class MapsExpected:
     Attributes:
         store: The Zarr store.
         zones: Geometry by EPSG code, of the zones whose metadata is right.
-        cells: Cells of a tile's side.
+        cells: Cells of a tile's side; of overlapping tiles, of their centres'.
         arrays: What a shard has a file of: embeddings; and scales, of int8.
+        cropped: Whether cells outside the area have no embedding. Which these are, the run does not
+            tell: any cell may be absent then, but in all bands.
     """
 
     store: Path
     zones: Mapping[int, ZoneGrid]
     cells: int
     arrays: tuple[str, ...]
+    cropped: bool
 
     def file_of(self, shard: Shard, name: str = ARRAY) -> Path:
         """Return the path of the file that holds a shard's part of an array."""
@@ -44,7 +48,7 @@ class MapsExpected:
 
 
 def open_maps(
-    store: Path, plan: Plan, dtype: Dtype, fingerprint: str
+    store: Path, plan: Plan, dtype: Dtype, fingerprint: str, *, cropped: bool = False
 ) -> tuple[MapsExpected | None, list[Fault]]:
     """Check the metadata of a store against the plan.
 
@@ -53,12 +57,13 @@ def open_maps(
         plan: The plan.
         dtype: Of the values.
         fingerprint: Of the run.
+        cropped: Whether maps are cropped to the area.
 
     Returns:
         What the maps must be, None where no zone says it; and the faults.
     """
     faults: list[Fault] = []
-    named = zone_grids(plan, (1, 1))
+    named = zone_grids(plan, 1)
     layouts: dict[int, Mapping[int, ZoneGrid]] = {}
     good: dict[int, ZoneGrid] = {}
     sides: dict[int, tuple[int, int]] = {}
@@ -71,7 +76,7 @@ def open_maps(
             faults.append(_fault(store, f"{name}/{ARRAY}", f"cannot be opened ({error!r:.200})"))
             continue
         if cells not in layouts:
-            layouts[cells] = zone_grids(plan, (cells, cells))
+            layouts[cells] = zone_grids(plan, cells)
         zone = layouts[cells][epsg]
         problems = list(zone_problems(store, zone, bands, dtype, fingerprint))
         faults += [_fault(store, f"{name}/{where}", reason) for where, reason in problems]
@@ -92,8 +97,10 @@ def open_maps(
     ]
     if not good:
         return None, faults
-    arrays = arrays_of(dtype)
-    return MapsExpected(store=store, zones=good, cells=common[1], arrays=arrays), faults
+    expected = MapsExpected(
+        store=store, zones=good, cells=common[1], arrays=arrays_of(dtype), cropped=cropped
+    )
+    return expected, faults
 
 
 def check_maps(
@@ -102,8 +109,9 @@ def check_maps(
     shard: Shard,
     without: Collection[str],
     names: Collection[str],
-) -> Iterator[tuple[str, Kind, str]]:
-    """Check one shard's part of the arrays, embeddings and scales.
+    reader: SeamReader,
+) -> tuple[list[tuple[str, Kind, str]], Seams]:
+    """Check one shard's part of the arrays, embeddings and scales, and measure its seams.
 
     Args:
         expected: What the maps have in common.
@@ -111,10 +119,13 @@ def check_maps(
         shard: The shard.
         without: Ids of its tiles that have no embedding.
         names: The arrays.
+        reader: Measures the seams.
 
-    Yields:
-        Array, kind and reason of every fault.
+    Returns:
+        Array, kind and reason of every fault; and the jumps, none where there is a fault.
     """
+    faults: list[tuple[str, Kind, str]] = []
+    maps: npt.NDArray[Any] | None = None
     embedded = _embedded(plan, shard, without)
     # Of codes, each tile's largest magnitude; and their scales; where they are whole.
     largest: npt.NDArray[np.int16] | None = None
@@ -126,31 +137,43 @@ def check_maps(
         # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common
         # error), the file is damaged.
         except Exception as error:
-            yield name, "file", f"cannot be decoded ({first_line(error)})"
+            faults.append((name, "file", f"cannot be decoded ({first_line(error)})"))
             continue
-        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all.
+        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all. Of a
+        # tile that is cropped away, both are true.
         if name == SCALE:
-            scales, full, void = values, is_scale(values), np.asarray(np.isnan(values))
+            scales, void = values, np.asarray(np.isnan(values))
+            full = is_scale(values) | (void if expected.cropped else False)
             wrong = "a scale that is missing, negative or too large"
         else:
+            maps = values
             coded = values.dtype == np.int8
             there = values != NODATA if coded else np.isfinite(values)
             absent = ~there if coded else np.isnan(values)
-            full, void = (_throughout(flags, expected.cells) for flags in (there, absent))
+            # A cell is there or absent in all bands.
+            cells_there, cells_absent = there.all(axis=0), absent.all(axis=0)
+            whole = cells_there | cells_absent if expected.cropped else cells_there
+            full, void = (_throughout(flags, expected.cells) for flags in (whole, cells_absent))
             wrong = str(NODATA) if coded else "NaN or infinity"
             if coded:
                 highest, lowest = (edge.astype(np.int16) for edge in (values.max(0), values.min(0)))
-                by_tile = _by_tile(np.maximum(highest, -lowest), expected.cells)
-                largest = by_tile.max(axis=(1, 3))
+                magnitude = np.where(cells_absent, 0, np.maximum(highest, -lowest))
+                largest = _by_tile(magnitude, expected.cells).max(axis=(1, 3))
         sound = sound & full
         if (count := int((embedded & ~full).sum())) > 0:
-            yield name, "values", f"{wrong} in {count} tiles that are ok"
+            faults.append((name, "values", f"{wrong} in {count} tiles that are ok"))
         if (count := int((~embedded & ~void).sum())) > 0:
-            yield name, "values", f"values in {count} tiles that are not ok or not planned"
+            reason = f"values in {count} tiles that are not ok or not planned"
+            faults.append((name, "values", reason))
     if largest is not None and scales is not None:
         count = int((sound & ~is_scale_of(largest, scales)).sum())
         if count:
-            yield ARRAY, "values", f"{count} tiles are not of their scales ({OWN_SCALE})"
+            reason = f"{count} tiles are not of their scales ({OWN_SCALE})"
+            faults.append((ARRAY, "values", reason))
+    # Of a shard with a fault, some numbers may be anything, or be missing.
+    if faults or maps is None or (scales is None and SCALE in expected.arrays):
+        return faults, Seams()
+    return faults, reader.read(expected.zones[shard.epsg], shard, maps, scales)
 
 
 def _embedded(plan: Plan, shard: Shard, without: Collection[str]) -> npt.NDArray[np.bool_]:
@@ -159,14 +182,13 @@ def _embedded(plan: Plan, shard: Shard, without: Collection[str]) -> npt.NDArray
     embedded = np.zeros((k, k), dtype=np.bool_)
     for tile in plan.tiles(range(shard.start, shard.stop)):
         if tile.id not in without:
-            row = (shard.square.top - tile.top) // tile.size
-            embedded[row, (tile.left - shard.square.left) // tile.size] = True
+            embedded[shard.place(tile)] = True
     return embedded
 
 
 def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
-    """Return of which tiles a flag is true in every cell and band, (k, k)."""
-    return np.asarray(_by_tile(np.asarray(flags.all(axis=0)), cells).all(axis=(1, 3)))
+    """Return of which tiles a flag is true in every cell, (k, k)."""
+    return np.asarray(_by_tile(flags, cells).all(axis=(1, 3)))
 
 
 def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind, some
 from thor_geo.runs._maps import MapsExpected, check_maps
 from thor_geo.runs._rows import Rows, RowsExpected, check_rows
+from thor_geo.runs._seams import SeamReader, Seams
 from thor_geo.runs._words import counted
 from thor_geo.writers.grid import ARRAY
 from thor_geo.writers.markers import Marker
@@ -54,6 +55,7 @@ class Checked:
         empty: Tiles without any observation.
         failed: Tiles that could not be produced.
         faults: What is wrong.
+        seams: Jumps between neighbouring cells of maps.
     """
 
     shards: int = 0
@@ -61,6 +63,7 @@ class Checked:
     empty: int = 0
     failed: int = 0
     faults: list[Fault] = field(default_factory=list)
+    seams: Seams = field(default_factory=Seams)
 
     def add(self, other: Checked) -> None:
         """Add what was found in other shards."""
@@ -68,25 +71,35 @@ class Checked:
         self.ok, self.empty = self.ok + other.ok, self.empty + other.empty
         self.failed += other.failed
         self.faults += other.faults
+        self.seams += other.seams
 
 
-def check_shard(expected: Expected, plan: Plan, shard: Shard) -> Checked:
+def check_shard(
+    expected: Expected, plan: Plan, shard: Shard, reader: SeamReader | None = None
+) -> Checked:
     """Check everything about one shard; a job may be writing it.
 
     Args:
         expected: What all shards have in common.
         plan: A plan that holds the shard.
         shard: The shard.
+        reader: Measures the seams of maps; None for a new one, which knows no shard beside it.
     """
     run = RunDirectory(expected.path)
+    reader = reader or seam_reader(expected)
     for _ in range(_LOOKS):
         before = _bytes(run.marker_of(shard))
-        checked = _look(run, expected, plan, shard, before)
+        checked = _look(run, expected, plan, shard, before, reader)
         if not checked.faults or _bytes(run.marker_of(shard)) == before:
             break
     marker = run.marker_of(shard).relative_to(run.path).as_posix()
     checked.faults = [replace(fault, marker=marker) for fault in checked.faults]
     return checked
+
+
+def seam_reader(expected: Expected) -> SeamReader:
+    """Return a reader for the seams of a run's maps; of a run without maps it reads nothing."""
+    return SeamReader(1 if expected.maps is None else expected.maps.cells)
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -97,7 +110,12 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _look(
-    run: RunDirectory, expected: Expected, plan: Plan, shard: Shard, content: bytes | None
+    run: RunDirectory,
+    expected: Expected,
+    plan: Plan,
+    shard: Shard,
+    content: bytes | None,
+    reader: SeamReader,
 ) -> Checked:
     checked = Checked()
 
@@ -157,7 +175,8 @@ def _look(
             maps.append(what)
     if expected.maps is not None and maps:
         without = {*marker.empty_tiles, *marker.failed_tiles}
-        for name, kind, reason in check_maps(expected.maps, plan, shard, without, maps):
+        problems, checked.seams = check_maps(expected.maps, plan, shard, without, maps, reader)
+        for name, kind, reason in problems:
             fault(kind, expected.maps.file_of(shard, name), reason)
     if rows is not None:
         for reason in _disagreements(marker, rows, plan, shard):

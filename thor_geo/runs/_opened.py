@@ -30,6 +30,7 @@ class OpenedRun:
         pooled: Whether the run writes vectors.
         grid: Whether the run writes maps.
         dtype: Of the embeddings on disk.
+        crop: Whether maps are cropped to the area.
         window: Time window of the composites.
         document: The content of run.json.
     """
@@ -40,6 +41,7 @@ class OpenedRun:
     pooled: bool
     grid: bool
     dtype: Dtype
+    crop: bool
     window: TemporalSpec
     document: Mapping[str, Any]
 
@@ -73,11 +75,13 @@ def open_run(path: str | Path) -> OpenedRun:
     try:
         output = settings["output"]
         pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
+        crop = output.get("crop", False)
         window = TemporalSpec.range(str(settings["data"]["start"]), str(settings["data"]["end"]))
         digest, fingerprint = document["plan"]["digest"], document["fingerprint"]
-        if not (isinstance(pooled, bool) and isinstance(grid, bool) and dtype in get_args(Dtype)):
+        flags = all(isinstance(flag, bool) for flag in (pooled, grid, crop))
+        if not (flags and dtype in get_args(Dtype)):
             raise ValueError(f"settings.output is {output}")
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise RunDirectoryError(
             f"`{run.run_json}` does not describe a run ({problem}). Restore it; rerunning the "
@@ -101,6 +105,7 @@ def open_run(path: str | Path) -> OpenedRun:
         pooled=pooled,
         grid=grid,
         dtype=dtype,
+        crop=crop,
         window=window,
         document=document,
     )

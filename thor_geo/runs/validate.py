@@ -168,7 +168,9 @@ def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
             window=opened.window,
         )
     if opened.grid:
-        maps, faults = open_maps(opened.run.grid, opened.plan, opened.dtype, opened.fingerprint)
+        maps, faults = open_maps(
+            opened.run.grid, opened.plan, opened.dtype, opened.fingerprint, cropped=opened.crop
+        )
     expected = Expected(
         path=opened.run.path,
         fingerprint=opened.fingerprint,
@@ -198,6 +200,7 @@ def as_json(path: Path, found: Findings) -> dict[str, Any]:
         },
         "faults": [asdict(fault) for fault in found.faults],
         "counts": dict(Counter(fault.kind for fault in found.faults)),
+        "seams": found.checked.seams.as_json(),
         "temporaries": found.temporaries.paths,
     }
 
@@ -215,6 +218,12 @@ def str_of(path: Path, found: Findings) -> str:
         f"{checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
     )
     lines = [f"  {fault.kind:<10}  {fault.file}: {fault.reason}" for fault in found.faults[:_SHOWN]]
+    seams = checked.seams
+    if seams.ratio is not None:
+        lines.append(
+            f"  seams: {seams.ratio:.2f} (neighbouring cells differ by {seams.border:.3g} across "
+            f"tile borders, by {seams.inside:.3g} inside tiles; at 1 no border shows)"
+        )
     rest = Counter(fault.kind for fault in found.faults[_SHOWN:])
     if rest:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())

@@ -6,28 +6,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from thor_geo.earthengine.recipe import DTYPE, OBSERVATIONS, Scene, canonical_sha256, grid_request
+from thor_geo.earthengine.recipe import OBSERVATIONS, canonical_sha256, grid_request
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import AnySensor, storage_of
 from thor_geo.specs import SensorSpec
-from thor_geo.stac.bands import NAMES
 from thor_geo.stac.reduce import REDUCTIONS
 from thor_geo.stac.spec import Sign, StacSpec
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
 STAC_RECIPE_VERSION = 1
 
-#: Masks that are applied.
+#: Composites that are made, and masks that are applied.
+COMPOSITES = (*REDUCTIONS, "mosaic")
 MASKS = ("none", "scl")
 
 # What `composite` honours; `collection` names Earth Engine's, and selects nothing here.
 _KNOWN = frozenset(
-    {"collection", "bands", "scale_m", "cloudy_pct", "composite", "mask", "fill_value"}
+    {
+        "collection",
+        "bands",
+        "scale_m",
+        "cloudy_pct",
+        "composite",
+        "mask",
+        "scl_classes",
+        "percentile",
+        "scenes",
+        "fill_value",
+    }
 )
 
 
-def check_supported(sensor: SensorSpec) -> None:
-    """Refuse what a STAC catalogue's scenes are not reduced by.
+def check_supported(sensor: AnySensor) -> SensorSpec:
+    """Return a sensor; refuse what a STAC catalogue's scenes are not reduced by.
 
     Args:
         sensor: Bands and recipe.
@@ -35,8 +47,15 @@ def check_supported(sensor: SensorSpec) -> None:
     Raises:
         ConfigError: If a band, composite, mask or other setting is not supported.
     """
+    if not isinstance(sensor, SensorSpec):
+        raise ConfigError(
+            "sentinel1",
+            sensor.collection,
+            "`data.source: stac` reads Sentinel-2 alone",
+            "Leave it out, or take `data.source: earthengine`.",
+        )
     for name, value, allowed in (
-        ("composite", sensor.composite, tuple(REDUCTIONS)),
+        ("composite", sensor.composite, COMPOSITES),
         ("mask", sensor.mask, MASKS),
     ):
         if value not in allowed:
@@ -45,15 +64,6 @@ def check_supported(sensor: SensorSpec) -> None:
                 value,
                 "not supported with `data.source: stac`",
                 f"Choose from: {', '.join(allowed)}; or take `data.source: earthengine`.",
-            )
-    for band in sensor.bands:
-        if band not in NAMES:
-            raise ConfigError(
-                "bands",
-                band,
-                "`data.source: stac` reads Sentinel-2 alone",
-                f"Choose from: {', '.join(name for name in NAMES if name != 'SCL')}; or take "
-                "`data.source: earthengine`.",
             )
     for field in fields(sensor):
         value = getattr(sensor, field.name)
@@ -65,10 +75,11 @@ def check_supported(sensor: SensorSpec) -> None:
                 "not supported with `data.source: stac`",
                 "Leave it out, or take `data.source: earthengine`.",
             )
+    return sensor
 
 
 def stac_spec(
-    sensor: SensorSpec,
+    sensor: AnySensor,
     url: str | None,
     collection: str | None = None,
     assets: Mapping[str, str] | None = None,
@@ -97,18 +108,18 @@ def stac_spec(
             "Give the root of a STAC API, e.g. https://earth-search.aws.element84.com/v1, or the "
             "path of a catalog.json.",
         )
-    check_supported(sensor)
+    checked = check_supported(sensor)
     return StacSpec(
         url=url,
         collection=collection,
         assets=assets or {},
         offset=offset,
         sign=sign,
-        bands=(*sensor.bands, *(("SCL",) if sensor.mask == "scl" else ())),
+        bands=(*checked.bands, *(("SCL",) if checked.mask == "scl" else ())),
     )
 
 
-def block_key(sensor: SensorSpec, block: Block, scenes: Sequence[Scene], catalogue: str) -> str:
+def block_key(sensor: AnySensor, block: Block, ids: Sequence[str], catalogue: str) -> str:
     """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
 
     It covers the scenes, what is computed of them, grid, bands, data type, recipe version and
@@ -118,19 +129,20 @@ def block_key(sensor: SensorSpec, block: Block, scenes: Sequence[Scene], catalog
     Args:
         sensor: Bands and recipe.
         block: The block.
-        scenes: The pinned scenes.
+        ids: Ids of the pinned scenes, in the order in which they are composed.
         catalogue: Where the scenes are from, see `opening.catalogue_of`.
     """
-    recipe: dict[str, Any] = {"composite": sensor.composite, "mask": sensor.mask}
+    checked = check_supported(sensor)
+    recipe: dict[str, Any] = {"composite": checked.composite, "mask": checked.mask}
     return canonical_sha256(
         {
             "recipe": f"stac-{STAC_RECIPE_VERSION}",
             "catalogue": catalogue,
-            "scenes": sorted(scene.index for scene in scenes),
-            "reduction": recipe,
+            "scenes": list(ids),
+            "reduction": {**recipe, **checked.options()},
             "grid": grid_request(block),
             "bands": [*sensor.bands, OBSERVATIONS],
-            "dtype": DTYPE,
+            "dtype": storage_of(checked).disk,
             "fill": sensor.fill_value,
         }
     )

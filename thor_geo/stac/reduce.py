@@ -6,11 +6,12 @@ division of a mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from thor_geo.specs import SensorSpec
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -23,24 +24,31 @@ STRIP_PIXELS = 2**16
 _LARGEST = 65535
 
 
-def median(values: npt.NDArray[Any], seen: Mask) -> Floats:
-    """Return the median over scenes; of an even number the mean of the two in the middle.
+def percentile(values: npt.NDArray[Any], seen: Mask, rank: float) -> Floats:
+    """Return a percentile over scenes, linear between ranks; of 50 it is the median.
+
+    How Earth Engine interpolates is unconfirmed; its emulator does so linearly too.
 
     Args:
         values: Values (scenes, pixels), integers.
         seen: Which of them count.
+        rank: Which percentile, 0 to 100.
 
     Returns:
-        Medians (pixels,); 0 where none counts.
+        Percentiles (pixels,); 0 where none counts.
     """
     count = seen.sum(axis=0)
     # One pixel's values side by side: sorting them is several times faster.
     ordered = np.where(seen, values, np.iinfo(np.int32).max).T.astype(np.int32, order="C")
     ordered.sort(axis=1)
+    position = rank / 100 * np.maximum(count - 1, 0)
+    lower = np.floor(position).astype(np.int64)
+    weight = position - lower
     pixel = np.arange(ordered.shape[0])
-    low = ordered[pixel, np.maximum(count - 1, 0) // 2].astype(np.float64)
-    high = ordered[pixel, np.minimum(count // 2, ordered.shape[1] - 1)].astype(np.float64)
-    return np.where(count > 0, (low + high) / 2, 0.0)
+    low = ordered[pixel, lower].astype(np.float64)
+    high = ordered[pixel, lower + (weight > 0)].astype(np.float64)
+    # Written so that a weight of one half gives exactly the mean of the two.
+    return np.where(count > 0, low * (1 - weight) + high * weight, 0.0)
 
 
 def mean(values: npt.NDArray[Any], seen: Mask) -> Floats:
@@ -58,35 +66,33 @@ def mean(values: npt.NDArray[Any], seen: Mask) -> Floats:
     return result
 
 
-#: Reductions over scenes by the name that `SensorSpec.composite` has for them.
-REDUCTIONS: Mapping[str, Callable[[npt.NDArray[Any], Mask], Floats]] = {
-    "median": median,
-    "mean": mean,
-}
+#: Composites that `reduced` makes.
+REDUCTIONS = ("median", "mean", "percentile")
 
 
-def reduced(composite: str, values: npt.NDArray[Any], seen: Mask, fill_value: int) -> Pixels:
+def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: Mask) -> Pixels:
     """Return one band of a composite, as it is stored.
 
-    Rounded half up, limited to what uint16 holds, and *fill_value* where no scene counts.
+    Rounded half up, limited to what uint16 holds, and the fill value where no scene counts.
 
     Args:
-        composite: Name of a reduction in `REDUCTIONS`.
+        sensor: Its composite, one of `REDUCTIONS`, and the fill value.
         values: Values (scenes, rows, columns), integers.
         seen: Which of them count.
-        fill_value: Value of pixels in which none counts.
 
     Returns:
         Pixels (rows, columns), uint16.
     """
     scenes, height, width = values.shape
+    rank = 50.0 if sensor.percentile is None else sensor.percentile
     pixels = np.empty((height, width), np.uint16)
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         part = slice(top, top + rows)
-        flat = values[:, part].reshape(scenes, -1), seen[:, part].reshape(scenes, -1)
-        result = np.clip(np.floor(REDUCTIONS[composite](*flat) + 0.5), 0, _LARGEST)
-        filled = np.where(flat[1].any(axis=0), result, fill_value)
+        flat, there = values[:, part].reshape(scenes, -1), seen[:, part].reshape(scenes, -1)
+        result = mean(flat, there) if sensor.composite == "mean" else percentile(flat, there, rank)
+        whole = np.clip(np.floor(result + 0.5), 0, _LARGEST)
+        filled = np.where(there.any(axis=0), whole, sensor.fill_value)
         pixels[part] = filled.reshape(-1, width)
     return pixels
 

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from thor_geo.earthengine._sensors import AnyScene
+from thor_geo.earthengine.named import wrong_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, Scene
-from thor_geo.errors import ConfigError
+from thor_geo.earthengine.recipe import Scene, scene_order
+from thor_geo.errors import BlockError, ConfigError, StacError, StacUnreachableError
 from thor_geo.grid import Block
-from thor_geo.specs import SCL_MASKED, SensorSpec, TemporalSpec
+from thor_geo.sentinel1 import AnySensor
+from thor_geo.specs import TemporalSpec
 from thor_geo.stac.client import StacClient
+from thor_geo.stac.compose import composed
 from thor_geo.stac.items import Item
-from thor_geo.stac.recipe import block_key
-from thor_geo.stac.reduce import Mask, Pixels, harmonised, observations, reduced
+from thor_geo.stac.recipe import block_key, check_supported
+from thor_geo.stac.reduce import Mask, Pixels, harmonised
 from thor_geo.stac.sampling import CLASS_DTYPES, DTYPES, sample
 from thor_geo.stac.signing import signer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A composite that has not been computed.
-
-    Attributes:
-        sensor: Bands and recipe.
-        scenes: The pinned scenes, not empty.
-    """
-
-    sensor: SensorSpec
-    scenes: tuple[Scene, ...]
 
 
 class Stac:
@@ -47,9 +36,41 @@ class Stac:
         self.client = client
         self._sign: Callable[[str], str] | None = None
 
+    def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
+        """Refuse what is not supported, and scenes which a sensor names that cannot be used.
+
+        Args:
+            sensor: Bands and recipe.
+            window: The window.
+
+        Raises:
+            ConfigError: If something is not supported.
+            StacError: If a named scene cannot be used; names all such scenes, and why.
+        """
+        recipe = check_supported(sensor)
+        ids = recipe.scenes
+        if ids is None:
+            return
+        self.client.connect()
+        try:
+            items = self.client.call(
+                lambda: self.client.session.existing(ids),
+                "the scenes of `data.scenes`",
+                FetchStats(),
+            )
+        except BlockError as error:
+            raise StacUnreachableError(str(error)) from error
+        found = {name: item.scene for name, item in items.items()}
+        wrong = list(wrong_scenes(recipe, window, found, self.client.session.spec.endpoint))
+        if wrong:
+            raise StacError(
+                f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the "
+                "ids, or set data.start, data.end and data.cloudy_pct so that these scenes pass."
+            )
+
     def scenes(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
         stats: FetchStats,
@@ -76,6 +97,7 @@ class Stac:
             BlockError: If the catalogue failed too often.
             StacError: If it refused, or its items are not as they should be.
         """
+        recipe = check_supported(sensor)
         self.client.connect()
         items = self.client.call(
             lambda: self.client.session.search(block, window),
@@ -87,19 +109,20 @@ class Stac:
         passing = (
             scene
             for scene in scenes
-            if scene.cloudy_pct is None or scene.cloudy_pct <= sensor.cloudy_pct
+            if (scene.cloudy_pct is None or scene.cloudy_pct <= recipe.cloudy_pct)
+            and (recipe.scenes is None or scene.index in recipe.scenes)
         )
         return tuple(sorted(passing, key=lambda scene: scene.index))
 
     def image(
         self,
-        sensor: SensorSpec,
+        sensor: AnySensor,
         window: TemporalSpec,
         block: Block,
-        scenes: Sequence[Scene],
+        scenes: Sequence[AnyScene],
         catalogue: str,
-    ) -> tuple[str, Plan]:
-        """Return the key of a block's pixels, and what `pixels` computes them from.
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the key of a block's pixels, and what `pixels` computes them from: the items' ids.
 
         Args:
             sensor: Bands and recipe.
@@ -116,26 +139,28 @@ class Stac:
             raise ConfigError(
                 "scenes", scenes, "a composite of no scenes", "Record the block as empty instead."
             )
-        key = block_key(sensor, block, scenes, catalogue)
-        return key, Plan(sensor=sensor, scenes=tuple(scenes))
+        mine = [scene for scene in scenes if isinstance(scene, Scene)]
+        ids = scene_order(check_supported(sensor), mine)
+        return block_key(sensor, block, ids, catalogue), tuple(ids)
 
     def pixels(
         self,
+        sensor: AnySensor,
         block: Block,
-        image: Plan,
-        bands: Sequence[str],
+        image: Sequence[str],
         stats: FetchStats,
         *,
         order: int = 0,
     ) -> Pixels:
         """Compute a block's pixels: each band over the scenes, and the observations.
 
-        One band of all scenes is held at a time: 5 bytes for each pixel and scene, masks included.
+        One band of all scenes is held at a time, 5 bytes for each pixel and scene, masks included;
+        of a mosaic one scene.
 
         Args:
+            sensor: Bands and recipe.
             block: The block.
-            image: What to compute.
-            bands: Names of the planes: the sensor's bands, then `OBSERVATIONS`.
+            image: Ids of the items, in the order in which they are composed.
             stats: Counts what it cost; a request is one band of one scene.
             order: Who is served first, see `Client.call`.
 
@@ -146,33 +171,19 @@ class Stac:
             BlockError: If a file cannot be read, or was not answered for too often.
             StacError: If the catalogue refused, or an item does not say where a band is.
         """
-        assert tuple(bands) == (*image.sensor.bands, OBSERVATIONS), bands
+        recipe = check_supported(sensor)
         self.client.connect()
-        ids = sorted(scene.index for scene in image.scenes)
         named = self.client.call(
-            lambda: self.client.session.named(ids),
+            lambda: self.client.session.named(image),
             f"the items of block {block.id}",
             FetchStats(),
             order=order,
         )
-        items = [named[name] for name in ids]
-        shape = (len(items), block.size, block.size)
-        clear = np.ones(shape, bool)
-        if image.sensor.mask == "scl":
-            for k, item in enumerate(items):
-                classes, there = self._read(item, "SCL", block, stats, order)
-                clear[k] = there & ~np.isin(classes, SCL_MASKED)
-        planes = np.empty((len(bands), block.size, block.size), np.uint16)
-        complete = clear.copy()
-        values, seen = np.empty(shape, np.uint16), np.empty(shape, bool)
-        for plane, band in zip(planes, image.sensor.bands, strict=False):
-            for k, item in enumerate(items):
-                values[k], seen[k] = self._read(item, band, block, stats, order)
-            seen &= clear
-            complete &= seen
-            plane[:] = reduced(image.sensor.composite, values, seen, image.sensor.fill_value)
-        planes[-1] = observations(complete)
-        return planes
+
+        def read(item: Item, band: str) -> tuple[Pixels, Mask]:
+            return self._read(item, band, block, stats, order)
+
+        return composed(recipe, [named[name] for name in image], read, block.size)
 
     def _read(
         self, item: Item, band: str, block: Block, stats: FetchStats, order: int

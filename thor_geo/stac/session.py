@@ -84,6 +84,20 @@ class StacSession:
         self._remember(found.values())
         return list(found.values())
 
+    def existing(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items with these ids that there are, by id.
+
+        Args:
+            ids: The ids.
+        """
+        there = {name: self._known[name] for name in ids if name in self._known}
+        missing = [name for name in ids if name not in there]
+        if missing:
+            found = {item.id: item for item in self._opened.named(missing)}
+            self._remember(found.values())
+            there.update(found)
+        return there
+
     def named(self, ids: Sequence[str]) -> dict[str, Item]:
         """Return items by id.
 
@@ -93,12 +107,7 @@ class StacSession:
         Raises:
             StacError: If the catalogue no longer has one of them.
         """
-        there = {name: self._known[name] for name in ids if name in self._known}
-        missing = [name for name in ids if name not in there]
-        if missing:
-            found = {item.id: item for item in self._opened.named(missing)}
-            self._remember(found.values())
-            there.update(found)
+        there = self.existing(ids)
         gone = [name for name in ids if name not in there]
         if gone:
             raise StacError(

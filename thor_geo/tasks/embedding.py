@@ -9,22 +9,25 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
+from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.errors import ConfigError
 from thor_geo.models import (
+    Readout,
     THORBackbone,
-    build_thor,
+    build_from_layout,
     checkpoint_path,
-    merge_groups,
+    make_layout,
     pool_tokens,
-    token_layout,
     variant,
+    warn_extrapolation,
     weights_sha256,
 )
-from thor_geo.specs import Merge, Pooling, check_choice
+from thor_geo.models.encoder import check_indices
+from thor_geo.models.official import OfficialTHOR, official_version, require_official
+from thor_geo.specs import Implementation, Merge, Pooling, check_choice
 from thor_geo.tasks.features import generic_features
 from thor_geo.writers.describe import describe_module
 
@@ -41,10 +44,13 @@ class THOREmbeddingTask(LightningModule):
     `predict_step` takes a batch of ``image`` (normalised, (B, C, H, W)), ``observations``
     ((B, S, H, W) uint8) and ``tile`` ((B,) int64), and returns a dict of tensors:
 
-    * ``pooled``: float32 (B, D), the mean or maximum over all patch tokens of the last block,
-      before the final norm (with groups of unequal token counts, the finer group weighs more)
+    * ``pooled``: float32 (B, D), by default the mean over all patch tokens of the last block,
+      before the final norm (with groups of unequal token counts, the finer group weighs more). With
+      ``group_mean`` D times the number of groups, ascending; several layers stand one after the
+      other, in the order given. `info` names the parts, each D wide, as ``pooled_parts``
     * ``grid``: (B, D', h, w), the groups' token maps brought to the finest and merged; row 0 is
-      north. D' is D, or D times the number of groups for ``concat``
+      north. D' is D, or D times the number of groups for ``concat``; of several layers, one after
+      the other along the channels (``grid_parts``)
     * ``tile``, ``valid_fraction`` (share of pixels with an observation), ``observations_mean``
 
     Weights are loaded in `configure_model`, never in the constructor.
@@ -58,9 +64,13 @@ class THOREmbeddingTask(LightningModule):
         bands: Sequence[str] = DEFAULT_CHANNELS,
         image_size: int = 288,
         resolution: int = 10,
+        ground_cover: int | None = None,
         patch_size: int = 16,
         group_merge: Merge = "mean",
         pooling: Pooling = "mean",
+        layers: Sequence[int] = (-1,),
+        norm: bool = False,
+        implementation: Implementation = "thorgeo",
         pooled: bool = True,
         grid: bool = True,
         seed: int = 0,
@@ -76,9 +86,17 @@ class THOREmbeddingTask(LightningModule):
             bands: THOR channels or TerraTorch names of the image's planes (linked to the data).
             image_size: Side of a tile in pixels (linked to the data's tile_size).
             resolution: Pixel size in metres (linked to the data).
+            ground_cover: Side of a tile on the ground in metres, where its pixels were resampled;
+                None for `image_size` times `resolution`.
             patch_size: Side of a patch in pixels of each group's own grid.
             group_merge: How the groups' maps become one: ``mean``, ``sum`` or ``concat``.
-            pooling: How tokens become one vector: ``mean`` or ``max``.
+            pooling: How tokens become one vector: ``mean`` or ``max`` of all, ``grid_mean`` of the
+                merged grid, ``group_mean`` of each group, side by side.
+            layers: Blocks whose tokens are taken, negative ones from the end; those of several
+                stand side by side.
+            norm: Apply the final LayerNorm to the tokens.
+            implementation: ``thorgeo``, or ``official`` for the authors' TerraTorch extension,
+                which must be installed, patches timm, and gives the same numbers.
             pooled: Return pooled vectors (linked to the output).
             grid: Return grids (linked to the output).
             seed: Seed of the random weights when `pretrained` is false and `ckpt` is None.
@@ -87,14 +105,17 @@ class THOREmbeddingTask(LightningModule):
                 instead of THOR.
 
         Raises:
-            ConfigError: If a choice is unknown, or neither output is asked for.
+            ConfigError: If a choice is unknown, a block does not exist or comes twice, neither
+                output is asked for, or another backbone is to do what only THOR can.
             LayoutError: If `patch_size` does not divide a group's image.
             BandError: If a band is unknown or repeated.
             CheckpointError: If *ckpt* is no file.
+            DependencyError: If the official implementation is asked for, and not installed.
         """
         super().__init__()
         check_choice("group_merge", group_merge, Merge)
         check_choice("pooling", pooling, Pooling)
+        check_choice("implementation", implementation, Implementation)
         if not (pooled or grid):
             raise ConfigError(
                 "output", {"pooled": pooled, "grid": grid}, "no output", "Set one of them to true."
@@ -107,23 +128,39 @@ class THOREmbeddingTask(LightningModule):
         self.bands = tuple(bands)
         self.image_size = image_size
         self.resolution = resolution
+        self.ground_cover = image_size * resolution if ground_cover is None else ground_cover
         self.patch_size = patch_size
         self.group_merge: Merge = group_merge
         self.pooling: Pooling = pooling
+        self.norm = norm
+        self.implementation: Implementation = implementation
         self.pooled = pooled
         self.grid = grid
         self.seed = seed
         self.threads = threads
         self.generic = backbone
-        self.thor: THORBackbone | None = None
-        if backbone is None:
+        self.thor: THORBackbone | OfficialTHOR | None = None
+        if backbone is not None:
+            _refuse_thors(pooling=pooling, layers=layers, norm=norm, implementation=implementation)
+        else:
             # Validates everything about patches and groups before anything is downloaded.
-            heads = variant(model_key).num_heads
-            self.layout = token_layout(
-                bands=self.bands,
-                image_size=image_size,
-                resolution=resolution,
+            row = variant(model_key)
+            heads = row.num_heads
+            self.layers = check_indices(layers, row.depth, argument="layers")
+            if len(set(self.layers)) < len(self.layers):
+                raise ConfigError(
+                    "layers", list(layers), "a block comes twice", "Name each block once."
+                )
+            if self._official:
+                require_official()
+            self.layout = make_layout(
+                select_bands(self.bands),
+                ground_cover=self.ground_cover,
                 patch_size=patch_size,
+                image_size=image_size,
+            )
+            self.readout = Readout(
+                layout=self.layout, layers=self.layers, pooling=pooling, merge=group_merge
             )
             if (needed := 4 * heads * self.layout.n_tokens**2) > _MAX_BIAS_BYTES:
                 raise ConfigError(
@@ -133,6 +170,8 @@ class THOREmbeddingTask(LightningModule):
                     f"{needed / 2**30:,.0f} GiB for attention biases alone",
                     "Take smaller tiles (288 is what THOR was trained on) or larger patches.",
                 )
+            # Said by whoever makes the configuration, and by one process of a run.
+            warn_extrapolation(self.layout, aloud=getattr(rank_zero_only, "rank", 0) == 0)
 
     def setup(self, stage: str) -> None:
         """Set the number of CPU threads: results differ in the last bits with it.
@@ -161,18 +200,22 @@ class THOREmbeddingTask(LightningModule):
 
         Raises:
             CheckpointError: If weights are missing or do not match.
+            DependencyError: If the official implementation does not import.
         """
         if self.generic is None and self.thor is None:
-            self.thor = build_thor(
+            ours = build_from_layout(
                 self.model_key,
-                bands=self.bands,
-                image_size=self.image_size,
-                resolution=self.resolution,
-                patch_size=self.patch_size,
+                self.layout,
                 pretrained=self.pretrained,
                 ckpt=self.ckpt,
                 seed=self.seed,
             )
+            if self._official:
+                from thor_geo.terratorch import official_twin
+
+                self.thor = official_twin(ours, self.layers)
+            else:
+                self.thor = ours
         self.requires_grad_(False)
         self.eval()
 
@@ -204,15 +247,15 @@ class THOREmbeddingTask(LightningModule):
             if self.grid:
                 out["grid"] = features.require_grid().float()
             return out
-        tokens = self._thor.embed(image).tokens
+        tokens = self._thor.features(image, self.layers, norm=self.norm)
         if self.pooled:
-            out["pooled"] = pool_tokens(tokens, self.pooling)
+            out["pooled"] = self.readout.pooled(tokens)
         if self.grid:
-            out["grid"] = merge_groups(tokens, self.layout, self.group_merge).float()
+            out["grid"] = self.readout.grid(tokens)
         return out
 
     @property
-    def _thor(self) -> THORBackbone:
+    def _thor(self) -> THORBackbone | OfficialTHOR:
         if self.thor is None:
             raise RuntimeError("configure_model has not run: there are no weights yet")
         return self.thor
@@ -225,10 +268,9 @@ class THOREmbeddingTask(LightningModule):
             return {key: tuple(value.shape[1:]) for key, value in outputs.items()}
         shapes: dict[str, tuple[int, ...]] = {}
         if self.pooled:
-            shapes["pooled"] = (self._thor.embed_dim,)
+            shapes["pooled"] = self.readout.pooled_shape(self._thor.embed_dim)
         if self.grid:
-            side = self.layout.n_max
-            shapes["grid"] = (self._thor.grid_dim(self.group_merge), side, side)
+            shapes["grid"] = self.readout.grid_shape(self._thor.embed_dim)
         return shapes
 
     def _blank(self) -> Tensor:
@@ -239,14 +281,22 @@ class THOREmbeddingTask(LightningModule):
     def settings(self) -> dict[str, Any]:
         """Return everything of the model that changes the numbers."""
         trainer = self._trainer
+        model: dict[str, Any]
         if self.generic is None:
-            model = {"model": self.model_key, "weights_sha256": weights_sha256(self._thor)}
+            model = {
+                "model": self.model_key,
+                "weights_sha256": weights_sha256(self._thor),
+                "implementation": self.implementation,
+                "layers": list(self.layers),
+                "norm": self.norm,
+            }
         else:
-            model = describe_module(self.generic)
+            model = {**describe_module(self.generic)}
         return {
             **model,
             "bands": list(self.bands),
             "image_size": self.image_size,
+            "ground_cover_m": self.ground_cover,
             "patch_size": self.patch_size,
             "group_merge": self.group_merge,
             "pooling": self.pooling,
@@ -261,7 +311,7 @@ class THOREmbeddingTask(LightningModule):
         """Return what a reader of the outputs wants to know besides the settings."""
         common = {
             "image_size": self.image_size,
-            "ground_cover_m": self.image_size * self.resolution,
+            "ground_cover_m": self.ground_cover,
             "pooling": self.pooling,
             "patch_size": self.patch_size,
             "group_merge": self.group_merge,
@@ -289,9 +339,42 @@ class THOREmbeddingTask(LightningModule):
             "grid_kind": "thor_group_grid",
             "expected_patch_tokens": self.layout.n_tokens,
             "group_patch_sizes": {f"group{g.group}": g.patch_size for g in self.layout.groups},
+            "implementation": self.implementation,
+            "implementation_version": official_version() if self._official else None,
+            "layers": list(self.layers),
+            "norm": self.norm,
+            "pooled_parts": self.readout.pooled_parts,
+            "grid_parts": self.readout.grid_parts,
         }
+
+    @property
+    def _official(self) -> bool:
+        return self.implementation == "official"
 
     def _weights_note(self) -> str:
         if self.ckpt is not None:
             return f"checkpoint {self.ckpt.name}"
         return "published weights" if self.pretrained else f"random weights (seed {self.seed})"
+
+
+def _refuse_thors(
+    *, pooling: Pooling, layers: Sequence[int], norm: bool, implementation: Implementation
+) -> None:
+    """Refuse what another backbone, of one map and one layer, cannot do.
+
+    Raises:
+        ConfigError: If one is asked for.
+    """
+    for name, value, usual in (
+        ("pooling", pooling, pooling if pooling in ("mean", "max") else "mean"),
+        ("layers", tuple(layers), (-1,)),
+        ("norm", norm, False),
+        ("implementation", implementation, "thorgeo"),
+    ):
+        if value != usual:
+            raise ConfigError(
+                name,
+                value,
+                "it is THOR's, and `backbone` is another model",
+                f"Leave it at {usual!r}, and have the backbone return what you want.",
+            )

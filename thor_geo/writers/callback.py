@@ -82,19 +82,22 @@ class RunWriter(BasePredictionWriter):
         grid: bool = True,
         dtype: Dtype = "float32",
         quicklook: bool = True,
+        crop: bool = False,
     ) -> None:
         """Initialize a new RunWriter instance.
 
         Args:
             dir: Directory of the run; one run per directory.
             pooled: Whether to write one vector per tile (GeoParquet).
-            grid: Whether to write maps (Zarr); tiles must not overlap.
+            grid: Whether to write maps (Zarr); of tiles that overlap, their centres.
             dtype: Of the embeddings on disk, of both. int8 has a scale for each tile, `scale`
                 beside the embeddings: a value is embedding * scale.
             quicklook: Whether to draw quicklook.png at the end.
+            crop: Whether to leave out cells of maps whose centre lies outside the area: they are
+                NaN, or -128 of int8. Whole tiles are embedded in any case, and have their vectors.
 
         Raises:
-            ConfigError: If there is nothing to write, or *dtype* is unknown.
+            ConfigError: If there is nothing to write or to crop, or *dtype* is unknown.
         """
         super().__init__(write_interval="batch")
         if not (pooled or grid):
@@ -104,11 +107,19 @@ class RunWriter(BasePredictionWriter):
                 "there is nothing to write, as output.grid is false too",
                 "Set one of them to true.",
             )
+        if crop and not grid:
+            raise ConfigError(
+                "output.crop",
+                crop,
+                "there is no map to crop, as output.grid is false",
+                "Leave it out: vectors are of whole tiles.",
+            )
         check_choice("output.dtype", dtype, Dtype)
         self.run = RunDirectory(dir)
         self.config: Mapping[str, Any] | None = None
         self._pooled, self._grid, self._quicklook = pooled, grid, quicklook
         self._dtype: Dtype = dtype
+        self._crop = crop
         self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
         self._session: _Session | None = None
         self._lock: RunLock | None = None
@@ -141,7 +152,8 @@ class RunWriter(BasePredictionWriter):
         Raises:
             RunDirectoryError: If the directory belongs to another run, or cannot be written.
             RunLockedError: If another process is writing the same shards.
-            ConfigError: If the model does not give what is to be written, or tiles overlap.
+            ConfigError: If the model does not give what is to be written, or its maps cannot be
+                trimmed to the centres of overlapping tiles.
         """
         return self._open(together=True).todo.shards
 
@@ -156,7 +168,9 @@ class RunWriter(BasePredictionWriter):
         shapes = self._shapes(opened)
         store = None
         if shapes.grid is not None:
-            store = GridStore(self.run.grid, opened.plan, shapes.grid, self._dtype)
+            store = GridStore(
+                self.run.grid, opened.plan, shapes.grid, self._dtype, crop=opened.crop
+            )
         first = trainer.is_global_zero
         of = opened.job.part(len(opened.plan.shards))
         if first:
@@ -264,7 +278,13 @@ class RunWriter(BasePredictionWriter):
 
     def settings(self) -> dict[str, JSON]:
         """Return what of this writer changes the numbers."""
-        return {"pooled": self._pooled, "grid": self._grid, "dtype": self._dtype}
+        settings: dict[str, JSON] = {
+            "pooled": self._pooled,
+            "grid": self._grid,
+            "dtype": self._dtype,
+        }
+        # Runs from before there was a choice have no such setting, and go on.
+        return settings | {"crop": True} if self._crop else settings
 
     def info(self) -> dict[str, JSON]:
         """Return what a reader of the files must know: how int8 embeddings are meant."""

@@ -14,20 +14,21 @@ _DIGITS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """Title, line below it, a notice that must be seen (or nothing), and the run's mark."""
+    """Title, line below, a notice that must be seen (or nothing), mark, the composite's colours."""
 
     title: str
     subtitle: str
     notice: str
     mark: str
+    picture: str = "true colour"
 
 
 def caption_of(run: RunDirectory, plan: Plan) -> Caption:
     """Word the caption of a run from its run.json.
 
     Reads of the model `model_key`, `patch_size`, `pretrained`, `ckpt` and `weights` (a note), of
-    the data `start`, `end`, `collection` and `source`, from settings or info; what a custom class
-    does not give is left out.
+    the data `start`, `end`, `collection` or `collections`, `source` and `picture`, from settings or
+    info; what a custom class does not give is left out.
     """
     document = run.document()
     model, data = (
@@ -49,6 +50,7 @@ def caption_of(run: RunDirectory, plan: Plan) -> Caption:
         subtitle="   ·   ".join(part for part in parts if part),
         notice=_notice(model),
         mark=f"run {document['fingerprint'][:_DIGITS]}",
+        picture=str(data.get("picture", Caption.picture)),
     )
 
 
@@ -60,6 +62,8 @@ def _notice(model: Mapping[str, Any]) -> str:
 
 def _source(data: Mapping[str, Any]) -> str:
     collection, source = data.get("collection"), data.get("source")
+    if data.get("collections"):
+        collection = " + ".join(map(str, data["collections"]))
     if collection and source == "emulator":
         return f"{collection} (emulator)"
     return str(collection or source or "")

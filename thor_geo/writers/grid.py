@@ -5,7 +5,8 @@ file, so that writers never share any. Chunks within it are a divisor of its sid
 
 int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each tile, and again one
 file for each work shard: a value is embedding * scale. Where a tile failed, is empty or is not
-planned, embeddings are -128 and the scale is NaN.
+planned, embeddings are -128 and the scale is NaN; cells outside an area that is cropped to are -128
+as well.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers._files import beside, sync, write_bytes
+from thor_geo.writers.crop import Crop
 from thor_geo.writers.georeference import array_attributes, coordinate_attributes, grid_mapping
-from thor_geo.writers.layout import ZoneGrid, chunk_side, zone_grids
+from thor_geo.writers.layout import ZoneGrid, chunk_side, trim_of, zone_grids
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.writers.shard import Dtype
 
@@ -44,23 +46,31 @@ class GridStore:
     """
 
     def __init__(
-        self, path: Path, plan: Plan, shape: tuple[int, int, int], dtype: Dtype = "float32"
+        self,
+        path: Path,
+        plan: Plan,
+        shape: tuple[int, int, int],
+        dtype: Dtype = "float32",
+        crop: Crop | None = None,
     ) -> None:
         """Initialize a new GridStore instance; nothing is read or written yet.
 
         Args:
             path: Directory of the store.
             plan: The plan.
-            shape: (D', h, w), one tile's map.
+            shape: (D', h, w), one tile's map, before it is trimmed to the tile's centre.
             dtype: Of the values.
+            crop: Which cells are written; None for all of every tile's centre.
 
         Raises:
-            ConfigError: If the plan's tiles overlap, or cells are not square.
+            ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are
+                not square.
         """
         self.path = path
-        self.zones = zone_grids(plan, (shape[1], shape[2]))
+        self.zones = zone_grids(plan, trim_of(plan.lattices[0], shape[1:]).side)
         self._bands = shape[0]
         self._dtype = dtype
+        self._crop = crop
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str) -> None:
@@ -93,7 +103,8 @@ class GridStore:
 
         Args:
             shard: The shard.
-            values: (D', k h, k w), row 0 = north, NaN in all of a tile that has none.
+            values: (D', k s, k s) of s cells a tile, row 0 = north, NaN in all of a tile that has
+                none. Cells outside of what is cropped to become NaN in it.
 
         Returns:
             The shard's files: its embeddings; and their scales, of int8.
@@ -101,6 +112,8 @@ class GridStore:
         Raises:
             OSError: If the store's metadata cannot be read, or a file cannot be written.
         """
+        if self._crop is not None:
+            values[:, ~self._crop.inside(self.zones[shard.epsg], shard)] = np.nan
         if self._dtype != "int8":
             return (self._put(shard, ARRAY, values),)
         k, side = self.zones[shard.epsg].shard_tiles, values.shape[1:]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Bounds, Lattice, zone_name
+from thor_geo.grid import Bounds, Lattice, Rect, zone_name
 from thor_geo.plan import Plan, Shard
 
 #: Largest side of a chunk in cells, where the shard's side has a fitting divisor. Of a shard of 144
@@ -45,8 +45,8 @@ class ZoneGrid:
         cols: Shards from west to east.
         shard_side: Cells of a shard's side.
         shard_tiles: Tiles of a shard's side.
-        left: Column of the westernmost shard, in shards from the lattice's anchor.
-        top: Row of the northernmost shard, likewise.
+        left: Column of the left edge, pixels east of the lattice's anchor.
+        top: Row of the upper edge, pixels north of it.
     """
 
     epsg: int
@@ -102,47 +102,71 @@ class ZoneGrid:
 
     def place(self, shard: Shard) -> tuple[int, int]:
         """Return row and column of a shard, in shards from the upper left."""
-        side = shard.square.size
-        return self.top - shard.square.top // side, shard.square.left // side - self.left
+        square = shard.square
+        return (self.top - square.top) // square.size, (square.left - self.left) // square.size
 
 
-def refuse_overlap(lattice: Lattice) -> None:
-    """Refuse tiles that overlap: a map has one value per cell.
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """The part of a tile's map that is written: its centre.
+
+    Attributes:
+        margin: Cells that are left out on each side, the halo's; 0 without overlap.
+        side: Cells of the centre's side.
+    """
+
+    margin: int
+    side: int
+
+    @property
+    def kept(self) -> slice:
+        """The centre's rows, and columns, in a tile's map."""
+        return slice(self.margin, self.margin + self.side)
+
+
+def trim_of(lattice: Lattice, tile_cells: tuple[int, int]) -> Trim:
+    """Return which cells of tiles' maps are written: every cell of the ground is one tile's.
 
     Args:
         lattice: The plan's lattice.
+        tile_cells: Rows and columns of cells in a whole tile.
 
     Raises:
-        ConfigError: If the stride is less than the tile size.
+        ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are not
+            square.
     """
-    if lattice.step != lattice.tile_size:
-        raise ConfigError(
-            "output.grid",
-            True,
-            f"tiles overlap (stride={lattice.step}, tile_size={lattice.tile_size}), and a map has "
-            "one value per cell",
-            f"Use stride={lattice.tile_size}, or output.grid=false for pooled vectors only.",
-        )
-
-
-def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
-    """Lay out the arrays of a plan, by EPSG code.
-
-    Args:
-        plan: The plan.
-        tile_cells: Rows and columns of cells in a tile.
-
-    Raises:
-        ConfigError: If tiles overlap, or cells are not square.
-    """
-    lattice = plan.lattices[0]
-    refuse_overlap(lattice)
     if tile_cells[0] != tile_cells[1]:
         raise ConfigError(
             "output.grid", tile_cells, "the map's cells are not square", "Use output.grid=false."
         )
+    size, cells = lattice.tile_size, tile_cells[0]
+    # Both halos together in pixels; each must be whole pixels, and whole cells.
+    fitting = [both for both in range(0, size, 2) if both * cells % (2 * size) == 0]
+    both = size - lattice.step
+    if both not in fitting:
+        near = sorted(fitting, key=lambda one: (abs(one - both), one))[:2]
+        strides = " or ".join(str(size - one) for one in sorted(near))
+        raise ConfigError(
+            "stride",
+            lattice.step,
+            f"maps are trimmed to the tiles' centres, and the {both / 2:g} px on each side "
+            f"(tile_size={size}) are no whole number of cells of {size / cells:g} px",
+            f"Use stride={strides}, or output.grid=false for pooled vectors only.",
+        )
+    margin = both * cells // (2 * size)
+    return Trim(margin=margin, side=cells - 2 * margin)
+
+
+def zone_grids(plan: Plan, cells: int) -> dict[int, ZoneGrid]:
+    """Lay out the arrays of a plan, by EPSG code.
+
+    Args:
+        plan: The plan.
+        cells: Cells of the side of a tile's centre (`Trim.side`). Places of shards do not depend
+            on it.
+    """
+    lattice = plan.lattices[0]
     side = lattice.shard_tiles * lattice.step
-    metres = float(side * lattice.resolution)
     shards, grids = plan.shards, {}
     for index, zone in enumerate(plan.lattices):
         of_zone = shards.zone == index
@@ -150,20 +174,24 @@ def zone_grids(plan: Plan, tile_cells: tuple[int, int]) -> dict[int, ZoneGrid]:
             continue
         cols, rows = shards.col[of_zone], shards.row[of_zone]
         left, right, bottom, top = map(int, (cols.min(), cols.max(), rows.min(), rows.max()))
-        x, y = zone.origin
+        corner = zone.shard_square(left, top)
+        whole = Rect(
+            epsg=zone.epsg,
+            resolution=zone.resolution,
+            left=corner.left,
+            top=corner.top,
+            width=(right - left + 1) * side,
+            height=(top - bottom + 1) * side,
+            anchor=zone.anchor,
+        )
         grids[zone.epsg] = ZoneGrid(
             epsg=zone.epsg,
-            bounds=(
-                x + left * metres,
-                y + (bottom - 1) * metres,
-                x + (right + 1) * metres,
-                y + top * metres,
-            ),
+            bounds=whole.bounds,
             rows=top - bottom + 1,
             cols=right - left + 1,
-            shard_side=lattice.shard_tiles * tile_cells[0],
+            shard_side=lattice.shard_tiles * cells,
             shard_tiles=lattice.shard_tiles,
-            left=left,
-            top=top,
+            left=whole.left,
+            top=whole.top,
         )
     return grids

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.area import Area
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds
 from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.redact import redact_json
 from thor_geo.specs import TemporalSpec
+from thor_geo.writers.crop import Crop
 from thor_geo.writers.describe import describe_module, probe_shapes
 from thor_geo.writers.fingerprint import JSON
 
@@ -57,6 +59,7 @@ class OpenRun:
         job: Which part of the plan this launch makes.
         strict: Whether to stop at the first tile that cannot be produced.
         fetch_cost: Tells what fetching has cost this process so far, or None.
+        crop: Which cells of maps are written, or None for all.
     """
 
     plan: Plan
@@ -68,6 +71,7 @@ class OpenRun:
     job: Job = field(default_factory=Job)
     strict: bool = False
     fetch_cost: Callable[[], Mapping[str, float]] | None = None
+    crop: Crop | None = None
 
 
 def open_run(
@@ -79,7 +83,8 @@ def open_run(
     """Gather the run from Lightning's objects; called when data and model are set up.
 
     Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``), ``.info()`` and, if they
-    are there, ``.truecolour``, ``.job``, ``.strict`` and ``.fetch_cost``; of the model,
+    are there, ``.truecolour``, ``.job``, ``.strict`` and ``.fetch_cost``, and ``.area`` where maps
+    are cropped to it; of the model,
     ``.settings()``, ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
     numbers. Settings and infos are JSON and say nothing about machines or ranks, as every output
     carries them.
@@ -91,7 +96,7 @@ def open_run(
         config: The resolved config of the command, for run.json only.
 
     Raises:
-        ConfigError: If the datamodule has no plan.
+        ConfigError: If the datamodule has no plan, or no area where maps are cropped to it.
     """
     # Lightning's classes do not declare what these add, and any class may add it.
     datamodule: Any = getattr(trainer, "datamodule", None)
@@ -110,8 +115,9 @@ def open_run(
     info: dict[str, JSON] = {
         "data": dict(datamodule.info()),
         "model": dict(module.info()) if hasattr(module, "info") else {},
-        "packages": _versions(),
+        "packages": package_versions(),
     }
+    crop = _crop(datamodule) if output.get("crop") else None
     if config is not None:
         # Paths and other objects become text: a record for people, not for the fingerprint.
         info["config"] = json.loads(json.dumps(config, default=str))
@@ -123,7 +129,7 @@ def open_run(
             "model": dict(
                 module.settings() if hasattr(module, "settings") else describe_module(module)
             ),
-            "output": dict(output),
+            "output": {**output, **({} if crop is None else {"area_sha256": crop.digest})},
         },
         info=redact_json(info),
         shapes=dict(_shapes(module, datamodule)),
@@ -131,7 +137,20 @@ def open_run(
         job=getattr(datamodule, "job", None) or Job(),
         strict=bool(getattr(datamodule, "strict", False)),
         fetch_cost=getattr(datamodule, "fetch_cost", None),
+        crop=crop,
     )
+
+
+def _crop(datamodule: Any) -> Crop:
+    area = getattr(datamodule, "area", None)
+    if not isinstance(area, Area):
+        raise ConfigError(
+            "output.crop",
+            True,
+            f"{type(datamodule).__name__} has no `area`",
+            "Use datamodules.CompositeDataModule, or give the datamodule a thor_geo.area.Area.",
+        )
+    return Crop(area)
 
 
 def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
@@ -142,7 +161,8 @@ def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
     return probe_shapes(module, len(bands), lattice.tile_size)
 
 
-def _versions() -> dict[str, JSON]:
+def package_versions() -> dict[str, JSON]:
+    """Return the versions of what the numbers depend on; None where a package is not installed."""
     versions: dict[str, JSON] = {}
     for name in _PACKAGES:
         try:

@@ -26,11 +26,11 @@ _TICK_POINTS = 55.0
 _LEGEND_BELOW = 0.62
 
 
-def draw_truecolour(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
-    """Draw the composite in true colours."""
+def draw_composite(axes: Axes, picture: ZonePicture, *, first: bool, colours: str) -> None:
+    """Draw the composite; *colours* says what its colours are."""
     assert picture.truecolour is not None
     _image(axes, picture.truecolour, picture.bounds)
-    _frame(axes, picture, "Composite, true colour", first=first)
+    _frame(axes, picture, f"Composite, {colours}", first=first)
 
 
 def draw_embeddings(axes: Axes, picture: ZonePicture, *, first: bool) -> None:

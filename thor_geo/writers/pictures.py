@@ -42,7 +42,7 @@ class ZonePicture:
     Attributes:
         epsg: EPSG code.
         tiles: Number of tiles.
-        bounds: Left, bottom, right, top of all tiles, metres.
+        bounds: Left, bottom, right, top of all tiles' centres, metres.
         embeddings: (h, w, 4) uint8 RGBA.
         truecolour: (h, w, 4) uint8 RGBA, or None.
         observations: Mean clear observations per tile, (rows, columns) float32, NaN where none.
@@ -76,10 +76,9 @@ class _Zone:
 
     @property
     def bounds(self) -> Bounds:
-        """Bounds in metres; overlapping tiles are drawn as squares of one stride."""
+        """Bounds of the tiles' centres in metres: overlapping tiles are drawn as these."""
+        left, _, _, top = self.lattice.tile(self.west, self.north).centre.bounds
         step = float(self.lattice.step * self.lattice.resolution)
-        x, y = self.lattice.origin
-        left, top = x + self.west * step, y + self.north * step
         return left, top - self.rows * step, left + self.cols * step, top
 
     def place(
@@ -132,7 +131,8 @@ def read_pictures(
             observations[rows, cols] = [
                 np.nan if mean is None else mean for mean in marker.observations_mean
             ]
-            by_id = {tile.id: tile.bounds for tile in plan.tiles(range(shard.start, shard.stop))}
+            tiles = plan.tiles(range(shard.start, shard.stop))
+            by_id = {tile.id: tile.centre.bounds for tile in tiles}
             marked["failed"] += [by_id[tile] for tile in marker.failed_tiles]
             marked["empty"] += [by_id[tile] for tile in marker.empty_tiles]
         pictures.append(
@@ -205,7 +205,7 @@ class _Grid:
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
         self._run, self._plan = run, plan
         # For the places of shards, which do not depend on how many cells a tile has.
-        self._zones = zone_grids(plan, (1, 1))
+        self._zones = zone_grids(plan, 1)
 
     def _open(self, epsg: int) -> tuple[Any, Any]:
         """Return the zone's embeddings and, of int8, their scales."""

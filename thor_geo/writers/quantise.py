@@ -39,16 +39,19 @@ def quantise(
     """Return embeddings as codes and scales.
 
     Args:
-        values: Embeddings of any number of tiles, finite; NaN in the whole of a tile that has none.
+        values: Embeddings of any number of tiles; finite, or NaN where there is none, in a whole
+            tile or in some of its cells.
         axes: The axes that run within a tile.
 
     Returns:
-        Codes of the shape of *values*, `NODATA` in tiles without embedding; and the tiles' scales,
-        without *axes*: NaN in tiles without embedding, 0 in tiles of nothing but zeros (or values
-        up to 9e-44). 127 scales are finite.
+        Codes of the shape of *values*, `NODATA` where there is no embedding; and the tiles' scales,
+        without *axes*: NaN in tiles without any embedding, 0 in tiles of nothing but zeros (or
+        values up to 9e-44). 127 scales are finite.
     """
+    # These pass over NaN, and give NaN where there is nothing else.
     largest = np.maximum(
-        values.max(axis=axes, keepdims=True), -values.min(axis=axes, keepdims=True)
+        np.fmax.reduce(values, axis=axes, keepdims=True),
+        -np.fmin.reduce(values, axis=axes, keepdims=True),
     )
     scale = largest / np.float32(_LARGEST)
     # Of the largest float32, the quotient is rounded up, and 127 of it would be infinity.

@@ -1,20 +1,21 @@
 """quicklook.png: what a person looks at first.
 
-One row of maps per UTM zone: true colours (where the caller has pixels), the embeddings as colours,
-and the number of clear observations. All zones share one set of colours.
+One row of maps per UTM zone: the composite (where the caller has pixels), the embeddings as
+colours, and the number of clear observations. All zones share one set of colours.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from thor_geo.plan import Plan
 from thor_geo.writers._files import replacing
 from thor_geo.writers.caption import Caption, caption_of
 from thor_geo.writers.opening import TrueColour
-from thor_geo.writers.panels import INK, MUTED, draw_embeddings, draw_observations, draw_truecolour
+from thor_geo.writers.panels import INK, MUTED, draw_composite, draw_embeddings, draw_observations
 from thor_geo.writers.pca import Colours
 from thor_geo.writers.pictures import MAX_SHARDS, ZonePicture, drawn_zones, read_pictures
 from thor_geo.writers.rundir import RunDirectory
@@ -103,9 +104,9 @@ def draw_quicklook(
     _draw_header(figure, caption)
     top = height - _HEADER
     for picture, (boxes, tall) in zip(pictures, rows, strict=True):
-        draws = [draw_embeddings, draw_observations]
+        draws: list[Callable[..., None]] = [draw_embeddings, draw_observations]
         if picture.truecolour is not None:
-            draws.insert(0, draw_truecolour)
+            draws.insert(0, partial(draw_composite, colours=caption.picture))
         for draw, box in zip(draws, boxes, strict=True):
             axes = figure.add_axes(
                 (

@@ -333,7 +333,7 @@ class RunDirectory:
         if not grid:
             return pooled, (), {}
         # The places of shards do not depend on how many cells a tile has.
-        return pooled, arrays_of(dtype), zone_grids(plan or self.plan(), (1, 1))
+        return pooled, arrays_of(dtype), zone_grids(plan or self.plan(), 1)
 
     def marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all of some shards have a marker; stops at the first that has none."""

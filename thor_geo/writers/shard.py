@@ -12,6 +12,7 @@ import numpy.typing as npt
 from thor_geo.errors import ThorGeoError
 from thor_geo.plan import Plan, Shard
 from thor_geo.redact import redact
+from thor_geo.writers.layout import Trim, trim_of
 
 Status = Literal["ok", "empty", "failed"]
 Dtype = Literal["float32", "float16", "int8"]
@@ -43,7 +44,8 @@ class ShardResult:
     Attributes:
         shard: The shard; its n tiles are in plan order in all that follows.
         pooled: (n, D), NaN where a tile has no embedding; or None.
-        grid: (D', k h, k w), the shard's whole square, row 0 = north, NaN likewise; or None.
+        grid: (D', k s, k s), the shard's whole square, row 0 = north, NaN likewise; or None. Of
+            each tile it has the centre, s cells a side: all of it where tiles do not overlap.
         valid_fraction: (n,) float32.
         observations_mean: (n,) float32.
         status: n words.
@@ -60,18 +62,22 @@ class ShardResult:
             shard: One of its shards.
             shapes: What to collect.
             strict: Refuse a tile without a finite embedding, instead of recording it as failed.
+
+        Raises:
+            ConfigError: If maps cannot be trimmed to the tiles' centres.
         """
         n = len(shard)
         self.shard = shard
         self.pooled: npt.NDArray[Any] | None = None
         self.grid: npt.NDArray[Any] | None = None
+        self._trim: Trim | None = None
         if shapes.pooled is not None:
             self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.collected)
         if shapes.grid is not None:
-            bands, height, width = shapes.grid
-            k = plan.lattices[0].shard_tiles
-            side = (k * height, k * width)
-            self.grid = np.full((bands, *side), np.nan, dtype=shapes.collected)
+            lattice = plan.lattices[0]
+            self._trim = trim_of(lattice, shapes.grid[1:])
+            side = lattice.shard_tiles * self._trim.side
+            self.grid = np.full((shapes.grid[0], side, side), np.nan, dtype=shapes.collected)
         self.valid_fraction = np.zeros(n, dtype=np.float32)
         self.observations_mean = np.zeros(n, dtype=np.float32)
         self.status: list[Status] = ["failed"] * n
@@ -136,12 +142,10 @@ class ShardResult:
     ) -> None:
         if self.pooled is not None and pooled is not None:
             self.pooled[slot] = pooled
-        if self.grid is not None and grid is not None:
-            _, height, width = grid.shape
-            square, one = self.shard.square, self._plan.tile(tile)
-            row = (square.top - one.top) // one.size * height
-            col = (one.left - square.left) // one.size * width
-            self.grid[:, row : row + height, col : col + width] = grid
+        if self.grid is not None and grid is not None and self._trim is not None:
+            side, kept = self._trim.side, self._trim.kept
+            row, col = (side * at for at in self.shard.place(self._plan.tile(tile)))
+            self.grid[:, row : row + side, col : col + side] = grid[:, kept, kept]
 
     def _check(
         self, tiles: npt.NDArray[np.int64], errors: Sequence[Any], scenes: Sequence[Any]

@@ -36,6 +36,14 @@ def test_the_query_key_follows_all_settings(monkeypatch: pytest.MonkeyPatch) -> 
         key(replace(SENSOR, cloudy_pct=31)),
         key(replace(SENSOR, composite="mean")),
         key(replace(SENSOR, mask="scl")),
+        key(replace(SENSOR, mask="scl", scl_classes=(3,))),
+        key(replace(SENSOR, mask="cloud_score_plus")),
+        key(replace(SENSOR, mask="cloud_score_plus", cloud_score_band="cs")),
+        key(replace(SENSOR, mask="cloud_score_plus", cloud_score_threshold=0.5)),
+        key(replace(SENSOR, composite="mosaic")),
+        key(replace(SENSOR, composite="percentile", percentile=10)),
+        key(replace(SENSOR, composite="percentile", percentile=20)),
+        key(replace(SENSOR, scenes=("a",))),
         key(replace(SENSOR, fill_value=1)),
         key(window=TemporalSpec.year(2021)),
         key(block=replace(BLOCK, left=0)),
@@ -49,6 +57,12 @@ def test_the_query_key_follows_all_settings(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(keys, "RECIPE_VERSION", RECIPE_VERSION + 1)
     found.append(key())
     assert len(set(found)) == len(found)
+
+
+def test_settings_of_the_first_release_keep_its_keys() -> None:
+    """If this fails, everything that users have fetched is fetched again."""
+    assert key() == "DEFAULT"
+    assert key(replace(SENSOR, mask="scl", composite="mean", cloudy_pct=60)) == "SCLMEAN"
 
 
 def test_equal_settings_have_one_key_however_they_are_written() -> None:

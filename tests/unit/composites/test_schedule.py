@@ -25,7 +25,7 @@ def key(number: int) -> str:
 
 
 @pytest.fixture
-def schedule(block_at: At) -> Schedule:
+def schedule(block_at: At) -> Schedule[Block]:
     # Block 1 is read twice, as overlapping tiles make it.
     return Schedule([block_at(k) for k in (0, 1, 1, 2, 3, 4)], key_of, ahead=2)
 
@@ -38,7 +38,7 @@ def endless(block_at: At) -> Iterator[Block]:
         number += 1
 
 
-def take(schedule: Schedule) -> list[str]:
+def take(schedule: Schedule[Block]) -> list[str]:
     """Return the keys of all that may be fetched now."""
     taken = []
     while (todo := schedule.next()) is not None:
@@ -46,7 +46,7 @@ def take(schedule: Schedule) -> list[str]:
     return taken
 
 
-def test_blocks_come_in_the_plans_order_and_once(schedule: Schedule) -> None:
+def test_blocks_come_in_the_plans_order_and_once(schedule: Schedule[Block]) -> None:
     schedule.seen(key(4))
     while schedule.look():
         pass
@@ -55,7 +55,7 @@ def test_blocks_come_in_the_plans_order_and_once(schedule: Schedule) -> None:
 
 
 def test_what_a_reader_misses_goes_first_and_the_plan_in_its_order(
-    schedule: Schedule, block_at: At
+    schedule: Schedule[Block], block_at: At
 ) -> None:
     orders = [todo.order for todo in (schedule.next(), schedule.next()) if todo]
     schedule.request(key(4), block_at(4))
@@ -66,9 +66,9 @@ def test_what_a_reader_misses_goes_first_and_the_plan_in_its_order(
 
 
 def test_what_runs_or_is_missed_when_a_new_plan_comes_is_fetched_once(
-    schedule: Schedule, block_at: At
+    schedule: Schedule[Block], block_at: At
 ) -> None:
-    early = Schedule((), key_of, ahead=2)
+    early: Schedule[Block] = Schedule((), key_of, ahead=2)
     for number in (0, 1):
         early.request(key(number), block_at(number))
     assert take(early) == keys(0, 1)
@@ -83,7 +83,7 @@ def test_what_runs_or_is_missed_when_a_new_plan_comes_is_fetched_once(
     assert schedule.finished
 
 
-def test_fetching_stays_a_bounded_number_of_blocks_ahead(schedule: Schedule) -> None:
+def test_fetching_stays_a_bounded_number_of_blocks_ahead(schedule: Schedule[Block]) -> None:
     assert take(schedule) == keys(0, 1)
     schedule.seen(key(0))
     assert take(schedule) == keys(2)
@@ -138,7 +138,7 @@ def test_a_block_outside_the_plan_is_not_looked_for_without_end(
     assert take(schedule) == keys(0)
 
 
-def test_what_a_reader_misses_comes_first(schedule: Schedule, block_at: At) -> None:
+def test_what_a_reader_misses_comes_first(schedule: Schedule[Block], block_at: At) -> None:
     schedule.request(key(3), block_at(3))
     schedule.request("unplanned", block_at(7))
     assert schedule.next() == Todo(key(3), block_at(3), URGENT)
@@ -149,7 +149,9 @@ def test_what_a_reader_misses_comes_first(schedule: Schedule, block_at: At) -> N
     assert sorted(take(schedule)) == keys(0, 1, 2, 4)
 
 
-def test_asking_twice_fetches_once_but_a_done_block_again(schedule: Schedule, block_at: At) -> None:
+def test_asking_twice_fetches_once_but_a_done_block_again(
+    schedule: Schedule[Block], block_at: At
+) -> None:
     schedule.request(key(0), block_at(0))
     schedule.request(key(0), block_at(0))
     first = take(schedule)
@@ -180,7 +182,7 @@ def test_it_is_finished_only_when_nothing_waits_or_runs(block_at: At) -> None:
 
 @pytest.mark.parametrize("checked", [True, False])
 def test_what_a_reader_misses_while_it_is_only_looked_up_is_fetched_after_all(
-    schedule: Schedule, block_at: At, checked: bool
+    schedule: Schedule[Block], block_at: At, checked: bool
 ) -> None:
     assert schedule.next() == Todo(key(0), block_at(0), 0)
     schedule.request(key(0), block_at(0))

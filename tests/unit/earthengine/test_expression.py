@@ -10,7 +10,7 @@ import pytest
 
 from thor_geo.earthengine import Scene, Session, SessionSpec
 from thor_geo.earthengine import _expression as expression_module
-from thor_geo.earthengine._expression import prepared_composite, prepared_query
+from thor_geo.earthengine._expression import Expression, prepared_composite, prepared_query
 from thor_geo.earthengine.recipe import composite, grid_request, scene_query
 from thor_geo.emulator import EmulatorServer
 from thor_geo.grid import Block
@@ -24,6 +24,10 @@ SENSORS = [
     SENSOR,
     replace(SENSOR, mask="scl"),
     replace(SENSOR, composite="mean", fill_value=7),
+    replace(SENSOR, composite="mosaic", scenes=("a", "b")),
+    replace(SENSOR, composite="percentile", percentile=10),
+    replace(SENSOR, mask="scl", scl_classes=(9,)),
+    replace(SENSOR, mask="cloud_score_plus", composite="mosaic"),
     SensorSpec(),
     SensorSpec(bands=("B2",)),
 ]
@@ -51,6 +55,7 @@ def test_a_filled_graph_is_the_one_that_the_client_would_build(
     for names in (("a",), ("c", "a", "b"), tuple(f"s{k:03}" for k in range(200))):
         built = ee.serializer.encode(composite(sensor, JUNE, block, scenes(*names)))
         prepared = prepared_composite(sensor, JUNE, block, scenes(*names))
+        assert isinstance(prepared, Expression), "every graph was built anew"
         assert prepared.graph == built
         # And is sent as such.
         assert ee.serializer.encode(prepared) == built

@@ -19,6 +19,7 @@ from thor_geo.earthengine.recipe import (
     block_key,
     composite,
     parse_scenes,
+    scene_order,
 )
 from thor_geo.earthengine.session import Session, SessionSpec
 from thor_geo.emulator import EmulatorServer
@@ -152,7 +153,14 @@ def test_the_key_follows_everything_that_changes_pixels(monkeypatch: pytest.Monk
         key(replace(SENSOR, bands=("B4",))),
         key(replace(SENSOR, collection="COPERNICUS/S2_HARMONIZED")),
         key(replace(SENSOR, composite="mean")),
+        key(replace(SENSOR, composite="mosaic")),
+        key(replace(SENSOR, composite="percentile", percentile=10)),
+        key(replace(SENSOR, composite="percentile", percentile=20)),
         key(replace(SENSOR, mask="scl")),
+        key(replace(SENSOR, mask="scl", scl_classes=(9,))),
+        key(replace(SENSOR, mask="cloud_score_plus")),
+        key(replace(SENSOR, mask="cloud_score_plus", cloud_score_band="cs")),
+        key(replace(SENSOR, mask="cloud_score_plus", cloud_score_threshold=0.5)),
         key(replace(SENSOR, fill_value=1)),
         key(block=replace(BLOCK, left=704)),
         key(block=replace(BLOCK, size=128)),
@@ -165,6 +173,51 @@ def test_the_key_follows_everything_that_changes_pixels(monkeypatch: pytest.Monk
     monkeypatch.setattr(recipe, "RECIPE_VERSION", recipe.RECIPE_VERSION + 1)
     keys.append(key())
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("mask", ["none", "scl"])
+@pytest.mark.parametrize("reduction", ["median", "mean"])
+def test_the_graph_of_the_first_release_has_not_changed(mask: Any, reduction: Any) -> None:
+    """If this fails, every cached block of such a run is fetched again under another key."""
+    import ee
+
+    def clear(image: Any) -> Any:
+        scl = image.select(["SCL"])
+        cloudy = scl.eq(3).Or(scl.eq(8)).Or(scl.eq(9)).Or(scl.eq(10))
+        return image.updateMask(cloudy.Not())
+
+    def seen(image: Any) -> Any:
+        masks = image.mask()
+        both = masks.select(["B4"]).And(masks.select(["B3"]))
+        return both.updateMask(both)
+
+    area = ee.Geometry.Rectangle(
+        list(BLOCK.bounds), proj=ee.Projection("EPSG:32632"), geodesic=False
+    )
+    scenes = (
+        ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED")
+        .filterBounds(area)
+        .filterDate(1_654_041_600_000, 1_656_633_600_000)
+        .filter(ee.Filter.inList("system:index", ["s0", "s1"]))
+    )
+    scenes = (scenes.map(clear) if mask == "scl" else scenes).select(["B4", "B3"])
+    image = scenes.median() if reduction == "median" else scenes.mean()
+    pixels = image.add(0.5).floor().clamp(0, 65535).unmask(0, False).toUint16()
+    count = scenes.map(seen).count().unmask(0, False).toUint16().rename([OBSERVATIONS])
+    sensor = replace(SENSOR, mask=mask, composite=reduction)
+    both = (SCENE, replace(SCENE, index="s0"))
+    assert composite(sensor, JUNE, BLOCK, both).serialize() == pixels.addBands(count).serialize()
+
+
+def test_a_mosaic_stacks_scenes_from_cloudy_to_clear() -> None:
+    """If this fails, clouds lie on top, or equal scenes come in any order."""
+    clouds = {"a": 5.0, "b": None, "c": 0.0, "d": 5.0, "e": 90.0}
+    scenes = [replace(SCENE, index=name, cloudy_pct=pct) for name, pct in clouds.items()]
+    mosaic = replace(SENSOR, composite="mosaic")
+    for given in (scenes, scenes[::-1]):
+        assert scene_order(mosaic, given) == ["b", "e", "d", "a", "c"]
+        assert scene_order(SENSOR, given) == ["a", "b", "c", "d", "e"]
 
 
 def test_the_key_ignores_who_asks_and_through_which_door(server: EmulatorServer) -> None:

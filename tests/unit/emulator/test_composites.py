@@ -98,6 +98,23 @@ def test_mosaic_shows_the_last_valid_image_and_sort_turns_it_around(
     np.testing.assert_array_equal(pixels(first)["B2_first"], topmost(b2[::-1]))
 
 
+def test_images_are_stacked_in_the_order_of_a_list(serve: Any, stack: Any, pixels: Any) -> None:
+    """If this fails, a mosaic of the emulator is not in the order that was asked for."""
+    scenes, b2, _ = stack(4)
+    serve(scenes)
+    order = ee.List(["S2", "S0", "S3", "S1"])
+    assert order.indexOf("S3").getInfo() == 2
+    assert order.indexOf("S9").getInfo() == -1
+    ranked = ee.ImageCollection(COLLECTION).map(
+        lambda image: image.set("rank", order.indexOf(image.get("system:index")))
+    )
+    expected = np.zeros_like(b2[0])
+    for k in (2, 0, 3, 1):
+        expected = np.where(b2[k] != 0, b2[k], expected)
+    got = pixels(ranked.sort("rank").select(["B2"]).mosaic())["B2"]
+    np.testing.assert_array_equal(got, expected)
+
+
 def test_an_empty_collection_has_no_bands(serve: Any, stack: Any, pixels: Any) -> None:
     serve(stack(2)[0])
     empty = ee.ImageCollection(COLLECTION).filterDate("1999-01-01", "2000-01-01")

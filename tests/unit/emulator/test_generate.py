@@ -17,6 +17,7 @@ from thor_geo.emulator import (
     Archive,
     ArchiveError,
     EmulatorServer,
+    Product,
     ensure_archive,
     generate_archive,
 )
@@ -56,6 +57,60 @@ def test_same_seed_same_bytes_other_seed_other_bytes(archive: Path, tmp_path: Pa
     assert Archive.open(again).fingerprint() == Archive.open(archive).fingerprint()
     other = generate_archive(tmp_path / "other", seed=4, **SMALL)
     assert not set(_digests(other).values()) & set(_digests(archive).values())
+
+
+@pytest.fixture(scope="module")
+def products(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The archive of the module, and the same overpasses as Level-1C and as Cloud Score+."""
+    folder = tmp_path_factory.mktemp("products")
+    others: tuple[Product, ...] = ("toa", "cloud_score_plus")
+    made = {name: generate_archive(folder / name, seed=3, product=name, **SMALL) for name in others}
+    return {"sr": archive, **made}
+
+
+def test_products_are_of_the_same_overpasses(products: dict[str, Path]) -> None:
+    """If this fails, Cloud Score+ finds no scene to mask, or another one."""
+    ids = [[scene["id"] for scene in _scenes(folder)] for folder in products.values()]
+    assert ids[0] == ids[1] == ids[2]
+    level_2, level_1 = _scenes(products["sr"])[0], _scenes(products["toa"])[0]
+    assert level_1["properties"] == level_2["properties"]
+    assert [band["name"] for band in level_1["bands"]] == [
+        band["name"] for band in level_2["bands"] if band["name"] != "SCL"
+    ]
+    blue, blue_above = (
+        _read(products[name], scene, "B2")[0].astype(float)
+        for name, scene in (("sr", level_2), ("toa", level_1))
+    )
+    # The same ground, with the air's own light on top of it where it is dark.
+    assert np.corrcoef(blue.ravel(), blue_above.ravel())[0, 1] > 0.95
+    dark = (blue > 0) & (blue < 600)
+    assert (blue_above - blue)[dark].mean() > 300
+
+
+def test_scores_are_high_in_clear_air_and_low_under_clouds(products: dict[str, Path]) -> None:
+    """If this fails, a mask by Cloud Score+ removes the wrong pixels of generated scenes."""
+    for level_2, linked in zip(_scenes(products["sr"]), _scenes(products["cloud_score_plus"]),
+                               strict=True):  # fmt: skip
+        scl = _read(products["sr"], level_2, "SCL")[0].repeat(2, axis=0).repeat(2, axis=1)
+        for band in ("cs", "cs_cdf"):
+            score = _read(products["cloud_score_plus"], linked, band)[0]
+            assert score.dtype == np.float32
+            # Outside the swath, which 20 m pixels resolve less finely, there is none.
+            assert ((score == -1) == (scl == 0)).mean() > 0.99
+            seen = (score != -1) & (scl != 0)
+            assert 0 <= score[seen].min() <= score[seen].max() <= 1
+            assert score[seen & np.isin(scl, (4, 5, 6))].mean() > 0.9
+            assert (scl != 9).all() or score[seen & (scl == 9)].mean() < 0.3
+
+
+def test_a_product_is_not_taken_for_another(products: dict[str, Path], tmp_path: Path) -> None:
+    """If this fails, a run is given another collection's pixels."""
+    with pytest.raises(ArchiveError, match=r"other parameters \(product\)"):
+        ensure_archive(products["toa"], seed=3, **SMALL)
+    with pytest.raises(ArchiveError, match=r"other parameters \(product\)"):
+        ensure_archive(products["sr"], seed=3, product="toa", **SMALL)
+    with pytest.raises(ArchiveError, match="product=L3"):
+        generate_archive(tmp_path / "a", product="L3", **SMALL)  # type: ignore[arg-type]
 
 
 def test_ensure_reuses_the_same_and_refuses_another(archive: Path) -> None:

@@ -56,6 +56,21 @@ def test_a_child_takes_collection_and_faults(folder: Path, connect: Any) -> None
         assert ee.ImageCollection("mine/own").size().getInfo() == 2
 
 
+def test_a_folder_with_sentinel_1_in_it_is_served_as_two_collections(
+    folder: Path, tmp_path: Path, write_scenes: Any, stack: Any, connect: Any
+) -> None:
+    write_scenes(folder / "S1_GRD", stack(3)[0])
+    radar = "COPERNICUS/S1_GRD"
+    with EmulatorProcess(folder) as emulator:
+        connect(emulator.url)
+        assert ee.ImageCollection(COLLECTION).size().getInfo() == 2
+        assert ee.ImageCollection(radar).size().getInfo() == 3
+    with EmulatorProcess({radar: folder, COLLECTION: folder / "S1_GRD"}) as emulator:
+        connect(emulator.url)
+        assert ee.ImageCollection(radar).size().getInfo() == 2
+        assert ee.ImageCollection(COLLECTION).size().getInfo() == 3
+
+
 def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="there is no such folder"):
         EmulatorProcess(tmp_path / "nowhere").start()

@@ -65,6 +65,27 @@ def test_embed_gives_the_unnormed_last_block() -> None:
 
 
 @torch.no_grad()
+def test_features_are_of_any_blocks_with_or_without_the_norm() -> None:
+    backbone = build()
+    everything = backbone(image())
+    first, last = backbone.features(image(), [-12, -1])
+    assert torch.equal(first, everything[0])
+    assert torch.equal(last, everything[-1])
+    (normed,) = backbone.features(image(), [-1], norm=True)
+    assert torch.equal(normed, backbone.encoder(image()))
+    want = F.layer_norm(first.double(), (192,), eps=1e-6)  # the norm's weights are 1 and 0 here
+    assert torch.allclose(backbone.features(image(), [0], norm=True)[0].double(), want, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_else_a_batch_holds_is_not_looked_at() -> None:
+    # TerraTorch's tasks hand the whole batch on by name.
+    backbone = build(out_indices=[-1])
+    whole = backbone(image(), tile=torch.tensor([3, 4]), error=[None, None])
+    assert torch.equal(whole[0], backbone(image())[0])
+
+
+@torch.no_grad()
 def test_merge_modes() -> None:
     layout = build().layout
     tokens = torch.randn(2, N, 8)

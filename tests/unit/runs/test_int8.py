@@ -51,7 +51,7 @@ def run(coded: RunDirectory, tmp_path: Path) -> RunDirectory:
 def scales_of(run: RunDirectory, plan: Plan) -> Path:
     """Return the file of the shard's scales."""
     shard = plan.shards[SHARD]
-    return run.grid / file_of(zone_grids(plan, (CELLS, CELLS))[shard.epsg], shard, SCALE)
+    return run.grid / file_of(zone_grids(plan, CELLS)[shard.epsg], shard, SCALE)
 
 
 def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
@@ -105,7 +105,7 @@ def test_vectors_and_scales_fit_each_other(run: RunDirectory, plan: Plan, name: 
 def edit_maps(run: RunDirectory, plan: Plan, change: Callable[[Any, Any], Any]) -> None:
     """Change codes (D', k h, k w) and scales (k, k) of the shard, and vouch for its files."""
     shard = plan.shards[SHARD]
-    zone = zone_grids(plan, (CELLS, CELLS))[shard.epsg]
+    zone = zone_grids(plan, CELLS)[shard.epsg]
     row, col = zone.place(shard)
     parts = []
     for name, side in (("embeddings", zone.shard_side), ("scale", zone.shard_tiles)):

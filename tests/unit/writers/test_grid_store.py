@@ -18,7 +18,7 @@ import zarr
 from synthetic_run import CELLS, DIMENSION, ONE_ZONE, plan_of, write_run
 
 from thor_geo.area import LONLAT, transformer
-from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import SCALE, GridStore, file_of
@@ -223,12 +223,6 @@ def test_a_store_whose_files_would_be_read_otherwise_is_refused(
         GridStore(path, plan, SHAPE, "int8").create("{}")
     shutil.rmtree(path)
     GridStore(path, plan, SHAPE, "int8").create("{}")
-
-
-def test_overlapping_tiles_have_no_map(tmp_path: Path) -> None:
-    plan = plan_of(stride=144)
-    with pytest.raises(ConfigError, match=r"output\.grid.*stride=144.*output\.grid=false"):
-        GridStore(tmp_path / "grid.zarr", plan, SHAPE)
 
 
 def test_an_anchored_lattice_is_placed_by_its_anchor(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import costmodel as cost
+from benchmarks import _costmodel as cost
 from benchmarks.preemption import (
     Fleet,
     Floats,

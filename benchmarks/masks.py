@@ -1,0 +1,135 @@
+"""One summer over a village, with three choices of `data.mask`: the picture of docs/real-data.md.
+
+    python -m benchmarks.masks --scenes ../shared/data/scenes/wc_be_31UDS
+
+Claims nothing but what the picture shows; prints the figures below it. The scenes are WorldCereal's
+sample `wc_be_31UDS`, see docs/real-data.md. There are no Cloud Score+ scores of them outside Earth
+Engine, so the third choice is another set of SCL classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from matplotlib.figure import Figure
+
+from benchmarks.report import ROOT
+from thor_geo.composites import BlockStore, DirectSource
+from thor_geo.datasets.colour import true_colour
+from thor_geo.earthengine import SessionSpec
+from thor_geo.emulator import EmulatorServer
+from thor_geo.grid import Block
+from thor_geo.specs import SensorSpec, TemporalSpec
+
+WINDOW = TemporalSpec.range("2018-05-01", "2018-09-01")
+ALL = SensorSpec(cloudy_pct=100)
+
+#: Everything but vegetation, bare ground and water.
+STRICT = (1, 2, 3, 7, 8, 9, 10, 11)
+
+CHOICES = {
+    "mask: none": ALL,
+    "mask: scl": SensorSpec(cloudy_pct=100, mask="scl"),
+    f"mask: scl, scl_classes: {list(STRICT)}": SensorSpec(
+        cloudy_pct=100, mask="scl", scl_classes=STRICT
+    ),
+}
+
+INK, MUTED = "#1b2733", "#5b6875"
+
+
+class Made(NamedTuple):
+    """A composite: (10, 64, 64) uint16, (64, 64) uint8, and how many scenes it is made of."""
+
+    pixels: npt.NDArray[np.uint16]
+    observations: npt.NDArray[np.uint8]
+    scenes: int
+
+
+def compose(folder: Path) -> dict[str, Made]:
+    """Fetch the composite of each choice from an emulator over the scenes."""
+    first = json.loads((folder / "scenes.json").read_text())["scenes"][0]
+    with rasterio.open(folder / Path(first["file"]).name) as file:
+        side, anchor, epsg = file.width, (file.transform.c, file.transform.f), file.crs.to_epsg()
+    block = Block(epsg=epsg, size=side, resolution=10, left=0, top=0, anchor=anchor)
+    made = {}
+    with EmulatorServer(folder) as server, tempfile.TemporaryDirectory() as cache:
+        session = SessionSpec(credentials="anonymous", url=server.url)
+        for name, sensor in CHOICES.items():
+            stored = DirectSource(BlockStore(cache, sensor=sensor, window=WINDOW), session).get(
+                block
+            )
+            made[name] = Made(*stored.read(), len(stored.scenes))
+    return made
+
+
+def rows(made: dict[str, Made]) -> list[dict[str, Any]]:
+    """Return the figures of each choice."""
+    blue = ALL.bands.index("B2")
+    return [
+        {
+            "choice": name,
+            "scenes": one.scenes,
+            "clear observations, mean": round(float(one.observations.mean()), 1),
+            "fewest": int(one.observations.min()),
+            "B2, mean DN": round(float(one.pixels[blue][one.observations > 0].mean()), 1),
+        }
+        for name, one in made.items()
+    ]
+
+
+def draw(made: dict[str, Made]) -> Figure:
+    """Draw composites above, clear observations below, one column for each choice."""
+    rgb = [ALL.bands.index(band) for band in ("B4", "B3", "B2")]
+    figure = Figure(figsize=(12, 8.4), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, len(made))
+    most = max(one.observations.max() for one in made.values())
+    for column, (figures, one) in enumerate(zip(rows(made), made.values(), strict=True)):
+        above, below = axes[0, column], axes[1, column]
+        above.imshow(true_colour(one.pixels[rgb], one.observations), interpolation="nearest")
+        above.set_title(figures["choice"], fontsize=11, color=INK)
+        above.set_xlabel(f"B2: {figures['B2, mean DN']:g} DN on average", color=MUTED)
+        shown = below.imshow(
+            one.observations, cmap="YlGnBu", vmin=0, vmax=most, interpolation="nearest"
+        )
+        below.set_xlabel(
+            f"clear observations: {figures['clear observations, mean']:g} on average, "
+            f"{figures['fewest']} at least",
+            color=MUTED,
+        )
+        for axis in (above, below):
+            axis.set(xticks=[], yticks=[])
+    bar = figure.colorbar(shown, ax=axes[1, :].tolist(), shrink=0.8)
+    bar.set_label(f"of {figures['scenes']} scenes", color=MUTED)
+    figure.suptitle(
+        f"Median of {WINDOW.start:%d %B} to {WINDOW.end:%d %B %Y}, 640 m in Flanders",
+        fontsize=13,
+        color=INK,
+    )
+    return figure
+
+
+def main() -> None:
+    """Make the composites, print their figures, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=Path, required=True, help="folder of wc_be_31UDS")
+    parser.add_argument(
+        "--picture", type=Path, default=ROOT / "docs" / "images" / "masks.png", help="where to"
+    )
+    options = parser.parse_args()
+    made = compose(options.scenes)
+    for row in rows(made):
+        print("  ".join(f"{name}: {value}" for name, value in row.items()))
+    draw(made).savefig(options.picture, format="png", dpi=100, metadata={"Software": None})
+    print(options.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Tile borders in maps: how much they show without a halo, how little with one, and what it costs.
+
+    python -m benchmarks.seams [--quick] [--docs]
+
+With `--docs` it renews the table of docs/geometry.md, and docs/images/seams.png.
+
+Runs the quickstart (an emulated Earth Engine, THOR tiny with random weights) over one square for
+several halos, with maps cropped to the square, so that all of them are of the same ground. Blocks
+are fetched once, before. The seam ratio is what `thor-geo validate` tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.report import ROOT, Report, renewed, table
+from thor_geo.emulator import generate_archive
+
+DOCS, PICTURE = ROOT / "docs" / "geometry.md", ROOT / "docs" / "images" / "seams.png"
+
+TILE, CELL = 288, 16
+#: In pixels: whole cells, which leave a centre.
+HALOS = (0, 16, 32, 48, 96)
+#: Degrees around the middle of the generated archive, whose scenes hold every tile of every run.
+BOX, SHORT_BOX = (11.95, 59.975, 12.05, 60.025), (11.97, 59.985, 11.99, 59.995)
+#: The wider halo's ratio may exceed that of the narrower by so much before it counts as a fault.
+NOISE = 0.01
+
+
+def command(name: str, *arguments: object) -> str:
+    """Run a subcommand of thor-geo; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "thor_geo", name, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"thor-geo {name} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def settings(folder: Path, box: Sequence[float], halo: int) -> list[str]:
+    """Return the arguments of the run with a halo."""
+    return [
+        "-c",
+        "configs/quickstart.yaml",
+        f"--data.emulator_archive={folder / 'scenes'}",
+        f"--data.cache_dir={folder / 'cache'}",
+        f"--data.area.bbox={list(box)}",
+        f"--data.tile_size={TILE}",
+        f"--data.stride={TILE - 2 * halo}",
+        "--output.crop=true",
+        "--output.quicklook=false",
+        f"--output.dir={folder / str(halo)}",
+    ]
+
+
+def measure(folder: Path, box: Sequence[float], halo: int) -> tuple[dict[str, Any], list[float]]:
+    """Run with a halo; return a row of the table, and the mean jump by place in the tile."""
+    began = time.monotonic()
+    command("predict", *settings(folder, box, halo))
+    seconds = time.monotonic() - began
+    markers = [json.loads(file.read_text()) for file in (folder / str(halo)).glob("markers/*")]
+    told = json.loads(command("validate", folder / str(halo), "--json"))
+    seams = told["seams"]
+    row = {
+        "halo px": halo,
+        "stride px": TILE - 2 * halo,
+        "tiles": told["tiles"]["total"],
+        "seconds": round(seconds, 1),
+        "seconds of tiles": round(sum(marker["compute_seconds"] for marker in markers), 1),
+        "jump across borders": round(seams["border"], 5),
+        "jump inside": round(seams["inside"], 5),
+        "seam ratio": round(seams["ratio"], 3),
+        "border pairs": seams["border_pairs"],
+    }
+    return row, seams["profile"]
+
+
+def zone_map(run: Path) -> npt.NDArray[np.float32]:
+    """Return the map of the run's first zone, (D, h, w), less its rows and columns of NaN."""
+    import xarray
+
+    data = xarray.open_zarr(run / "grid.zarr", group="utm32n").embeddings
+    values = data.dropna("x", how="all").dropna("y", how="all").values
+    return np.asarray(values, dtype=np.float32)
+
+
+def draw(runs: Sequence[tuple[int, float, Path]], target: Path) -> None:
+    """Draw the first zone's maps side by side, all in the colours of the last."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from thor_geo.writers.pca import Colours
+
+    maps = [np.moveaxis(zone_map(path), 0, -1) for _, _, path in runs]
+    there = np.isfinite(maps[-1]).all(axis=-1)
+    colours = Colours.fit(maps[-1][there])
+    figure, axes = pyplot.subplots(1, len(runs), figsize=(4.2 * len(runs), 5.6), dpi=100)
+    for axis, values, (halo, ratio, _) in zip(axes, maps, runs, strict=True):
+        image = np.full((*values.shape[:2], 4), 0, dtype=np.uint8)
+        found = np.isfinite(values).all(axis=-1)
+        image[found, :3], image[found, 3] = colours(values[found]), 255
+        axis.imshow(image, interpolation="nearest")
+        axis.set_title(f"halo {halo} px: seam ratio {ratio:.2f}", fontsize=12)
+        axis.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(target)
+    print(f"written: {target}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="a small square, two halos")
+    parser.add_argument("--docs", action="store_true", help="renew table and picture of the docs")
+    options = parser.parse_args()
+    box, halos = (SHORT_BOX, (0, 48)) if options.quick else (BOX, HALOS)
+    report = Report(
+        name="seams",
+        claim="the seam ratio falls with the halo",
+        command="python -m benchmarks.seams",
+        quick=options.quick,
+    )
+    profiles: dict[int, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="thor-geo-seams-") as name:
+        folder = Path(name)
+        generate_archive(folder / "scenes")
+        for halo in (halos[0], halos[-1]):
+            command("fetch", *settings(folder, box, halo))
+        for halo in halos:
+            row, profiles[halo] = measure(folder, box, halo)
+            report.rows.append(row)
+        for before, after in zip(report.rows, report.rows[1:], strict=False):
+            if after["seam ratio"] > before["seam ratio"] + NOISE:
+                report.faults.append(
+                    f"halo {after['halo px']} px has a ratio of {after['seam ratio']}, halo "
+                    f"{before['halo px']} px of {before['seam ratio']}"
+                )
+        if options.docs:
+            shown = [row for row in report.rows if row["halo px"] in (0, 48, 96)]
+            draw(
+                [(r["halo px"], r["seam ratio"], folder / str(r["halo px"])) for r in shown],
+                PICTURE,
+            )
+    least = report.rows[0]
+    for row in report.rows:
+        row["tiles to those without halo"] = round(row["tiles"] / least["tiles"], 2)
+    report.figures["mean jump by place (cells from the tile's edge; 0: across the border)"] = [
+        {"halo px": halo, **{str(k): round(jump, 5) for k, jump in enumerate(profile[:10])}}
+        for halo, profile in profiles.items()
+        if len(profile) >= 10
+    ]
+    report.notes += [
+        "random weights: what the embeddings mean is nothing, but how a tile's border changes "
+        "attention is the architecture's",
+        f"tiles of {TILE} px, cells of {CELL} px; a square of about 5.6 km a side: of a larger "
+        "area fewer tiles lie on the border, and tiles grow with (tile size / stride)^2",
+        "seconds are of the whole command, those of tiles the sum over shards; blocks came from "
+        "the cache",
+    ]
+    if options.docs:
+        page = DOCS.read_text(encoding="utf-8")
+        DOCS.write_text(renewed(page, {"seams": table(report.rows)}), encoding="utf-8")
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

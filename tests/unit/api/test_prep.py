@@ -1,0 +1,150 @@
+"""If this fails, pixels of other extents than a tile are cut, padded or placed wrongly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from thor_geo.api._place import Place
+from thor_geo.api.prep import Cut, Cutter, InputPrep, Mode
+from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
+from thor_geo.errors import AreaError, ConfigError
+from thor_geo.grid import Lattice, Rect
+from thor_geo.specs import BBox, PointBuffer
+
+SELECTION = select_bands([band.channel for band in bands_from_ee(S2_DEFAULT_BANDS)])
+
+
+def cutter(prep: InputPrep | Mode, *, patch_size: int = 16, image_size: int = 288) -> Cutter:
+    prep = prep if isinstance(prep, InputPrep) else InputPrep(mode=prep)
+    return Cutter(
+        prep=prep,
+        selection=SELECTION,
+        patch_size=patch_size,
+        resolution=10,
+        image_size=image_size,
+    )
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"),
+    [(288, 288, 288), (1, 1, 32), (300, 290, 288), (305, 290, 320), (384, 100, 384)],
+)
+def test_native_takes_the_nearest_side_that_patches_divide(
+    height: int, width: int, side: int
+) -> None:
+    cut = cutter("native").cut(height, width, origin=(5000, 700))
+    assert (cut.height, cut.width, cut.image_size, cut.ground_cover) == (
+        side,
+        side,
+        side,
+        10 * side,
+    )
+    # More ground on both sides, less on both sides.
+    for taken, length, start in ((cut.height, height, cut.top), (cut.width, width, cut.left)):
+        assert abs((start + taken - length) + start) <= 1
+
+
+def test_native_is_bounded_and_auto_takes_tiles_beyond() -> None:
+    assert cutter("native").cut(1000, 1000).height == 384
+    assert cutter("auto").cut(390, 390).mode == "native"
+    assert cutter("auto").cut(410, 410).mode == "tile"
+    assert cutter(InputPrep.native(max_tokens=100)).cut(288, 288).height == 128
+
+
+def test_resize_tells_thor_the_true_side_on_the_ground_unless_asked_not_to() -> None:
+    true = cutter("resize").cut(410, 410, origin=(0, 0))
+    assert (true.height, true.image_size, true.ground_cover) == (416, 288, 4160)
+    nominal = cutter(InputPrep.resize(ground_cover="nominal")).cut(410, 400, origin=(0, 0))
+    assert (nominal.height, nominal.width, nominal.image_size) == (410, 400, 288)
+    assert nominal.ground_cover == 2880
+
+
+def _kept(cut: Cut) -> np.ndarray:
+    seen = np.zeros((cut.height, cut.width), int)
+    for window in cut.windows:
+        rows = slice(window.top + window.rows[0], window.top + window.rows[1])
+        cols = slice(window.left + window.cols[0], window.left + window.cols[1])
+        seen[rows, cols] += 1
+    return seen
+
+
+@pytest.mark.parametrize("halo", [0, 48])
+@pytest.mark.parametrize("shape", [(10, 10), (288, 288), (400, 1000), (577, 289)])
+@pytest.mark.parametrize("corner", [(0, 0), (57, 1003), (-300, -11)])
+def test_tiles_of_a_place_are_those_of_the_runs_lattice_and_cover_it_once(
+    shape: tuple[int, int], corner: tuple[int, int], halo: int
+) -> None:
+    height, width = shape
+    top, left = corner
+    cut = cutter(InputPrep.tile(halo=halo)).cut(height, width, origin=(top, left))
+    step = 288 - 2 * halo
+    for window in cut.windows:
+        assert (top - cut.top - window.top) % step == 0
+        assert (left + cut.left + window.left) % step == 0
+    (first_row, last_row), (first_col, last_col) = cut.result
+    assert (_kept(cut)[first_row:last_row, first_col:last_col] == 1).all()
+    # The result holds the place, and less than a cell beside it.
+    assert 0 <= -cut.top - first_row < 16
+    assert 0 <= last_row - (height - cut.top) < 16
+    assert 0 <= -cut.left - first_col < 16
+    assert 0 <= last_col - (width - cut.left) < 16
+    # Of every tile whose middle meets the place nothing but the middle is in the result.
+    for window in cut.windows:
+        if halo:
+            assert window.size == 288
+
+
+def test_an_array_is_padded_where_a_tile_reaches_beyond_it() -> None:
+    cut = cutter("tile").cut(100, 300)
+    assert (cut.top, cut.left, cut.height, cut.width) == (0, 0, 100, 300)
+    assert cut.result == ((0, 112), (0, 304))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: InputPrep(mode="native", halo=16), "no tiles"),
+        (lambda: InputPrep(mode="tile", ground_cover="nominal"), "resize only"),
+        (lambda: cutter(InputPrep.tile(halo=10)), "halo"),
+        (lambda: cutter(InputPrep.tile(halo=144)), "halo"),
+        (lambda: cutter("tile", image_size=290), "290"),
+        (lambda: cutter("tile").cut(20_000, 20_000, origin=(0, 0)), "thor-geo predict"),
+    ],
+)
+def test_what_cannot_be_is_refused(make: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make()  # type: ignore[operator]
+
+
+def test_a_place_is_the_smallest_rectangle_of_the_runs_pixel_grid() -> None:
+    tile = Lattice(epsg=32631).tile(3, 1850)
+    left, bottom, right, top = tile.bounds
+    utm = shapely.box(left, bottom, right, top)
+    from thor_geo.area import Area
+
+    place = Place.of(Area(geometry=utm, crs="EPSG:32631"), 10)
+    assert place.rect == Rect(
+        epsg=32631, resolution=10, left=tile.left, top=tile.top, width=288, height=288
+    )
+    inner = Area(geometry=shapely.box(left + 1, bottom + 1, right - 1, top - 1), crs="EPSG:32631")
+    assert Place.of(inner, 10).rect == place.rect
+
+
+def test_points_boxes_and_polygons_are_places() -> None:
+    point = Place.of(PointBuffer(lon=10.75, lat=59.91, buffer_m=1000), 10)
+    assert point.epsg == 32632
+    assert {point.rect.width, point.rect.height} <= {200, 201}
+    box = Place.of(BBox(west=10.7, south=59.9, east=10.8, north=60.0), 10)
+    polygon = Place.of(shapely.box(10.7, 59.9, 10.8, 60.0), 10)
+    assert box.rect == polygon.rect
+    # Across a zone's border: whole, in the zone of the middle.
+    wide = Place.of(BBox(west=11.9, south=59.9, east=12.3, north=60.0), 10)
+    assert wide.epsg == 32633
+    assert wide.rect.width > 2000
+
+
+def test_what_is_no_place_is_refused() -> None:
+    with pytest.raises(AreaError, match="is no place"):
+        Place.of((10.7, 59.9), 10)  # type: ignore[arg-type]

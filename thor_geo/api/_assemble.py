@@ -1,0 +1,121 @@
+"""From the outputs of an image's inputs to its vector or map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import torch
+import torch.nn.functional as F
+from shapely.geometry.base import BaseGeometry
+
+from thor_geo.api.prep import Cut
+from thor_geo.geometry import stitch
+from thor_geo.grid import Bounds
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """A map and where it lies.
+
+    Attributes:
+        values: (D', h, w), row 0 is north.
+        valid: (h, w): share of each cell's pixels that have an observation.
+        bounds: Left, bottom, right, top of its outer edges, metres.
+    """
+
+    values: Floats
+    valid: Floats
+    bounds: Bounds
+
+
+def one_vector(parts: Sequence[Floats], pooling: str) -> Floats:
+    """Return the vector of an image from those of its tiles: their mean, or maximum.
+
+    Args:
+        parts: (D,) each.
+        pooling: How each came about.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    stacked = np.stack(parts)
+    return stacked.max(axis=0) if pooling == "max" else stacked.mean(axis=0, dtype=np.float32)
+
+
+def one_map(
+    parts: Sequence[Floats],
+    cut: Cut,
+    clear: npt.NDArray[np.bool_],
+    *,
+    corner: tuple[float, float],
+    resolution: int,
+    cell: int,
+) -> Map:
+    """Put the maps of an image's inputs together.
+
+    Args:
+        parts: (D', n, n) each, in the order of the cut's windows.
+        cut: How the image was cut.
+        clear: (h, w) of what was taken: whether a pixel has an observation.
+        corner: Easting and northing of the upper left corner of what was taken, metres.
+        resolution: Pixel size in metres.
+        cell: Side of a tile's cells in pixels.
+    """
+    (top, bottom), (left, right) = cut.result
+    if cut.windows:
+        whole = stitch(list(parts), cut.windows, cell=cell)
+        values = whole[:, top // cell : bottom // cell, left // cell : right // cell]
+    else:
+        values = parts[0]
+    shown = np.zeros((bottom - top, right - left), np.float32)
+    there = clear[top:bottom, left:right]
+    shown[: there.shape[0], : there.shape[1]] = there
+    pooled = F.adaptive_avg_pool2d(torch.from_numpy(shown)[None], values.shape[1:])
+    x, y = corner
+    bounds = (
+        x + left * resolution,
+        y - bottom * resolution,
+        x + right * resolution,
+        y - top * resolution,
+    )
+    return Map(values=np.ascontiguousarray(values), valid=pooled[0].numpy(), bounds=bounds)
+
+
+def cropped(found: Map, area: BaseGeometry) -> Map:
+    """Cut a map back to an area.
+
+    Args:
+        found: The map.
+        area: The area, in the map's coordinates.
+
+    Returns:
+        The rows and columns with a cell whose centre lies in the area, NaN where one does not. Of
+        an area that holds no centre, the cell nearest to its middle.
+    """
+    _, height, width = found.values.shape
+    left, bottom, right, top = found.bounds
+    x_cell, y_cell = (right - left) / width, (top - bottom) / height
+    x = left + (np.arange(width) + 0.5) * x_cell
+    y = top - (np.arange(height) + 0.5) * y_cell
+    inside = shapely.intersects_xy(area, *np.meshgrid(x, y))
+    if not inside.any():
+        middle = area.centroid
+        inside[np.abs(y - middle.y).argmin(), np.abs(x - middle.x).argmin()] = True
+    rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    values = np.where(inside[window], found.values[:, *window], np.float32(np.nan))
+    return Map(
+        values=values,
+        valid=found.valid[window],
+        bounds=(
+            left + cols[0] * x_cell,
+            top - (rows[-1] + 1) * y_cell,
+            left + (cols[-1] + 1) * x_cell,
+            top - rows[0] * y_cell,
+        ),
+    )

@@ -1,0 +1,206 @@
+"""One model for many inputs, whatever their size: batches, and the runs' own task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thor_geo.api._request import Request
+from thor_geo.errors import ConfigError
+from thor_geo.models import THORBackbone, variant, weights_sha256
+from thor_geo.tasks import THOREmbeddingTask
+from thor_geo.transforms import THORNormalize
+
+Pixels = npt.NDArray[Any]
+Outputs = dict[str, npt.NDArray[np.float32]]
+
+#: Which input an output belongs to: number of the place, number of its window.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One input of the encoder.
+
+    Attributes:
+        key: Place and window.
+        pixels: (C, h, w) as stored.
+        observations: (S, h, w) uint8: observations behind each pixel of each sensor.
+        image_size: Side that they are brought to, pixels.
+        ground_cover: Side on the ground that THOR is told, metres.
+    """
+
+    key: Key
+    pixels: Pixels
+    observations: npt.NDArray[np.uint8]
+    image_size: int
+    ground_cover: int
+
+
+@dataclass(kw_only=True)
+class Encoder:
+    """Embeds inputs as `thor-geo predict` does, with the same task and normalisation.
+
+    Attributes:
+        request: The settings.
+        device: Where the model is.
+        weights_sha256: Checksum of the weights, once they are loaded.
+    """
+
+    request: Request
+    device: torch.device = field(init=False)
+    weights_sha256: str | None = field(default=None, init=False)
+    _tasks: dict[tuple[int, int], THOREmbeddingTask] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the device.
+
+        Raises:
+            ConfigError: If there is no such device.
+        """
+        self.device = _device(self.request.device)
+        self._normalize = THORNormalize(
+            self.request.selection,
+            mode=self.request.normalize,
+            statistics=self.request.statistics,
+            clamp_z=self.request.clamp_z,
+            nodata_fill=self.request.nodata_fill,
+        )
+
+    @property
+    def embed_dim(self) -> int:
+        """Width D of a token."""
+        return variant(self.request.model_key).embed_dim
+
+    def task(self, image_size: int, ground_cover: int) -> THOREmbeddingTask:
+        """Return the task for inputs of one size; its first call loads the weights.
+
+        Args:
+            image_size: Side of the input, pixels.
+            ground_cover: Side on the ground, metres.
+
+        Raises:
+            LayoutError: If patches do not divide the ground cover.
+            CheckpointError: If weights are missing or do not match.
+        """
+        key = (image_size, ground_cover)
+        if key not in self._tasks:
+            request = self.request
+            grid = request.output.kind == "grid"
+            task = THOREmbeddingTask(
+                model_key=request.model_key,
+                pretrained=request.pretrained,
+                ckpt=request.ckpt,
+                bands=request.bands,
+                image_size=image_size,
+                resolution=request.resolution,
+                ground_cover=ground_cover,
+                patch_size=request.patch_size,
+                group_merge=request.group_merge,
+                pooling=request.output.pooling,
+                layers=request.layers,
+                norm=request.norm,
+                pooled=not grid,
+                grid=grid,
+                seed=request.seed,
+            )
+            weights = _weights(task, self.device)
+            self.weights_sha256 = weights.sha256
+            task.thor = weights.backbone.for_layout(task.layout)
+            task.configure_model()
+            self._tasks[key] = task
+        return self._tasks[key]
+
+    def __call__(self, inputs: Iterable[Input]) -> Iterator[tuple[Key, Outputs]]:
+        """Yield the outputs of inputs, batch by batch, those of one size together.
+
+        Args:
+            inputs: The inputs; they are taken as batches need them.
+
+        Yields:
+            Key, and ``pooled`` (D,) or ``grid`` (D', h, w), float32.
+        """
+        waiting: dict[tuple[Any, ...], list[Input]] = {}
+        for one in inputs:
+            kind = (one.pixels.shape, one.pixels.dtype, one.image_size, one.ground_cover)
+            batch = waiting.setdefault(kind, [])
+            batch.append(one)
+            if len(batch) == self.request.batch_size:
+                yield from self._embedded(waiting.pop(kind))
+        for batch in waiting.values():
+            yield from self._embedded(batch)
+
+    def _embedded(self, batch: list[Input]) -> Iterator[tuple[Key, Outputs]]:
+        first = batch[0]
+        task = self.task(first.image_size, first.ground_cover)
+        pixels = torch.from_numpy(np.stack([one.pixels for one in batch]))
+        observations = torch.from_numpy(np.stack([one.observations for one in batch]))
+        with torch.inference_mode():
+            image = self._normalize(pixels.to(self.device), observations.to(self.device))
+            outputs = task.embed(_resized(image, first.image_size))
+            found = {name: value.cpu().numpy() for name, value in outputs.items()}
+        for number, one in enumerate(batch):
+            yield one.key, {name: value[number] for name, value in found.items()}
+
+
+def _resized(image: Tensor, side: int) -> Tensor:
+    """Return normalised images at another size; bilinear, half-pixel centres, no antialiasing."""
+    if image.shape[-2:] == (side, side):
+        return image
+    return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Weights:
+    """Weights that stay loaded for the next call.
+
+    Attributes:
+        backbone: The model, on its device.
+        sha256: Checksum of its weights.
+    """
+
+    backbone: THORBackbone
+    sha256: str
+
+
+# The last call's alone: a large model takes 1.3 GB.
+_kept: dict[tuple[object, ...], _Weights] = {}
+
+
+def _weights(task: THOREmbeddingTask, device: torch.device) -> _Weights:
+    """Return the weights that a task asks for; load them if they are not those kept."""
+    path = task.ckpt
+    stamp = None if path is None else (path, path.stat().st_mtime_ns, path.stat().st_size)
+    key = (task.model_key, task.pretrained, stamp, task.seed, device)
+    if key not in _kept:
+        _kept.clear()
+        task.configure_model()
+        assert isinstance(task.thor, THORBackbone)
+        sha256 = weights_sha256(task.thor)
+        _kept[key] = _Weights(backbone=task.thor.to(device), sha256=sha256)
+    return _kept[key]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            "device",
+            name,
+            f"PyTorch has no such device here ({str(error).splitlines()[0]})",
+            "Use auto, cpu, or cuda on a machine with a GPU.",
+        ) from error
+    return device

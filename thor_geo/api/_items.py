@@ -1,0 +1,313 @@
+"""What is to be embedded, and its pixels: fetched into the runs' own cache, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import torch
+from shapely.geometry.base import BaseGeometry
+
+from datamodules.sensors import Sensors
+from datamodules.source import SourceSpec, disconnect
+from thor_geo.api._place import Place, Spatial
+from thor_geo.api._request import Request
+from thor_geo.api.prep import Cut
+from thor_geo.composites import BlockStore, DirectSource
+from thor_geo.datasets import CompositeDataset
+from thor_geo.errors import AreaError, ConfigError, InputError
+from thor_geo.geometry import pad_with_mask
+from thor_geo.grid import Block, Lattice, blocks_meeting
+from thor_geo.specs import TemporalSpec
+from thor_geo.transforms import check_input
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """What a cut takes of an image.
+
+    Attributes:
+        pixels: (C, h, w), as stored or as given.
+        observations: (S, h, w) uint8: observations behind each pixel of each sensor; of given
+            pixels 1 where there is one, 0 where there is padding.
+        scenes: Ids of the scenes behind it, or None for given pixels.
+    """
+
+    pixels: Array
+    observations: npt.NDArray[np.uint8]
+    scenes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One place or image.
+
+    Attributes:
+        cut: How it goes through the encoder.
+        place: Where it is; None for an image without a place.
+        given: Its pixels (C, H, W), if they are not fetched.
+    """
+
+    cut: Cut
+    place: Place | None
+    given: Array | None = None
+
+    def corner(self, resolution: int) -> tuple[float, float]:
+        """Return easting and northing of the upper left corner of what the cut takes, metres.
+
+        Of an image without a place, coordinates begin at its lower left corner.
+
+        Args:
+            resolution: Pixel size in metres.
+        """
+        if self.place is not None:
+            left, _, _, top = self.cut.rect(self.place.rect).bounds
+            return left, top
+        assert self.given is not None
+        height = self.given.shape[1]
+        return float(self.cut.left * resolution), float((height - self.cut.top) * resolution)
+
+    def area(self, resolution: int) -> BaseGeometry:
+        """Return what was asked for, in the same coordinates: the area, or the whole image."""
+        if self.given is None:
+            assert self.place is not None
+            return self.place.geometry
+        if self.place is not None:
+            return shapely.box(*self.place.rect.bounds)
+        height, width = self.given.shape[1:]
+        return shapely.box(0, 0, width * resolution, height * resolution)
+
+
+def items_of(
+    request: Request,
+    spatials: Sequence[Spatial] | None,
+    temporal: TemporalSpec | None,
+    images: Sequence[Any] | None,
+) -> list[Item]:
+    """Return what a call is about, everything checked and cut.
+
+    Args:
+        request: The settings.
+        spatials: Places, or None.
+        temporal: Time window of fetched pixels.
+        images: Given pixels, or None.
+
+    Raises:
+        ConfigError: If there is neither place nor image, or a place without pixels and window.
+        AreaError: If a place is invalid, or not of the size of its pixels.
+        InputError: If given pixels are of the wrong kind.
+    """
+    if images is None and request.has_own_bands:
+        raise ConfigError(
+            "bands",
+            [band.channel for band in request.selection.bands],
+            "they are those of given pixels",
+            "Give pixels as input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+        )
+    resolution, cutter = request.resolution, request.cutter
+    if images is not None:
+        arrays = [checked(image, len(request.selection.bands)) for image in images]
+        if spatials is not None and len(spatials) != len(arrays):
+            raise ConfigError(
+                "spatials",
+                len(spatials),
+                f"there are {len(arrays)} images",
+                "Give one place for each image, or none at all.",
+            )
+        places = (
+            [None] * len(arrays)
+            if spatials is None
+            else [Place.of(spatial, resolution) for spatial in spatials]
+        )
+        for place, array in zip(places, arrays, strict=True):
+            _check_size(place, array)
+        return [
+            Item(cut=cutter.cut(*array.shape[1:]), place=place, given=array)
+            for place, array in zip(places, arrays, strict=True)
+        ]
+    if not spatials:
+        raise ConfigError(
+            "spatial", spatials, "nothing to embed", "Give a place, or pixels as input_chw."
+        )
+    if temporal is None:
+        raise ConfigError(
+            "temporal",
+            None,
+            "a composite needs a time window",
+            'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
+        )
+    found = []
+    for spatial in spatials:
+        place = Place.of(spatial, resolution)
+        rect = place.rect
+        cut = cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
+        found.append(Item(cut=cut, place=place))
+    return found
+
+
+def _check_size(place: Place | None, array: Array) -> None:
+    if place is not None and array.shape[1:] != (place.rect.height, place.rect.width):
+        raise AreaError(
+            "spatial",
+            place.rect.bounds,
+            f"it covers {place.rect.height} x {place.rect.width} px, input_chw has "
+            f"{array.shape[1]} x {array.shape[2]}",
+            "Give the box of the pixels' outer edges, or leave spatial out.",
+        )
+
+
+def given_canvases(items: Sequence[Item], fills: Sequence[float]) -> Iterator[Canvas]:
+    """Yield what the cuts take of given pixels; what lies beyond them is padding.
+
+    Args:
+        items: The images.
+        fills: Value of padding, plane by plane.
+    """
+    for item in items:
+        cut = item.cut
+        assert item.given is not None
+        rows, cols = slice(cut.top, cut.top + cut.height), slice(cut.left, cut.left + cut.width)
+        pixels, mask = padded(item.given[:, rows, cols], cut.height, cut.width, fills)
+        yield Canvas(pixels=pixels, observations=mask[None].astype(np.uint8), scenes=None)
+
+
+def padded(
+    chw: Array, height: int, width: int, fills: Sequence[float]
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Pad an image as `pad_with_mask` does, with a value for each plane.
+
+    Args:
+        chw: (C, H, W).
+        height: Rows of the result.
+        width: Columns of the result.
+        fills: Value of padding, plane by plane; of integers NaN is 0.
+    """
+    out, mask = pad_with_mask(chw, height, width)
+    for plane, fill in zip(out, fills, strict=True):
+        if not mask.all() and (np.isfinite(fill) or np.issubdtype(out.dtype, np.floating)):
+            plane[~mask] = fill
+    return out, mask
+
+
+def checked(chw: Any, channels: int) -> Array:
+    """Return given pixels as an array.
+
+    Args:
+        chw: Pixels (C, H, W) in stored units: surface reflectance times 10,000.
+        channels: Number of planes expected.
+
+    Raises:
+        InputError: If channels, dimensions or dtype are wrong.
+    """
+    array: Array = np.asarray(chw)
+    try:
+        if array.ndim != 3 or array.size == 0:
+            raise InputError(f"pixels of shape {array.shape}: expected (channel, height, width).")
+        if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+            raise InputError(f"pixels have dtype {array.dtype}: expected numbers.")
+        array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+        check_input(torch.from_numpy(array), channels)
+    except (InputError, TypeError) as error:
+        raise InputError(f"`input_chw`: {error}") from error
+    return array
+
+
+def place_canvases(
+    items: Sequence[Item],
+    spec: SourceSpec,
+    *,
+    sensors: Sensors,
+    window: TemporalSpec,
+    threads: int,
+    block_size: int = 576,
+) -> Iterator[Canvas]:
+    """Fetch what is missing of all places, then yield them one after the other.
+
+    Blocks are those of runs over the same area: they share the cache.
+
+    Args:
+        items: The places and how they are cut.
+        spec: Where composites come from.
+        sensors: Bands and recipes.
+        window: Time window.
+        threads: How many blocks are fetched at once.
+        block_size: Side of a block in pixels.
+
+    Raises:
+        BlockError: If a block could not be produced.
+        AuthenticationError: If there are no usable credentials.
+        ProjectError: If the project is missing or may not be used.
+        EarthEngineError: If the service refused.
+        CacheError: If the cache cannot be used.
+    """
+    connection = spec.connect()
+    try:
+        sources = {
+            kind: DirectSource(
+                BlockStore(
+                    spec.cache_dir,
+                    sensor=sensor,
+                    window=window,
+                    catalogue=connection.catalogues[kind],
+                ),
+                connection.session,
+                concurrency=threads,
+            )
+            for kind, sensor in sensors.by_kind.items()
+        }
+        places = [item.place for item in items if item.place is not None]
+        rects = [item.cut.rect(p.rect) for item, p in zip(items, places, strict=True)]
+        blocks = {block.id: block for rect in rects for block in blocks_meeting(rect, block_size)}
+        for source in sources.values():
+            missing = [block for block in blocks.values() if not source.store.has(block)]
+            _fetch(source, missing, threads)
+        for place, rect in zip(places, rects, strict=True):
+            lattice = Lattice(epsg=place.epsg, resolution=sensors.resolution)
+            found = [
+                CompositeDataset(
+                    sources[kind],
+                    place.geometry,
+                    lattice=lattice,
+                    sensor=sensor,
+                    window=window,
+                    block_size=block_size,
+                ).read(rect)
+                for kind, sensor in sensors.by_kind.items()
+            ]
+            # One data type for all: uint16 reflectance is clamped where it leaves int16's range.
+            yield Canvas(
+                pixels=found[0].image
+                if len(found) == 1
+                else np.concatenate([_signed(one.image) for one in found]),
+                observations=np.stack([one.observations for one in found]),
+                scenes=tuple(sorted({scene for one in found for scene in one.scenes})),
+            )
+    finally:
+        disconnect(connection)
+
+
+def _signed(image: Array) -> npt.NDArray[np.int16]:
+    # Reflectance above 32767 is above the valid range, to which a normalisation clamps.
+    return np.minimum(image, np.iinfo(np.int16).max).astype(np.int16)
+
+
+def _fetch(source: DirectSource, missing: Sequence[Block], threads: int) -> None:
+    if not missing:
+        return
+    source.connect()
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="thor-geo-fetch") as pool:
+        futures = [pool.submit(source.get, block) for block in missing]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            # What is not begun is not worth its requests any more; what is done stays cached.
+            pool.shutdown(cancel_futures=True)
+            raise

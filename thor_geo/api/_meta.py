@@ -1,0 +1,91 @@
+"""What is recorded of an embedding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from datamodules.source import SourceSpec
+from thor_geo.api._encode import Encoder
+from thor_geo.api._items import Item
+from thor_geo.specs import TemporalSpec
+from thor_geo.transforms import InputReport
+from thor_geo.writers.opening import package_versions
+
+
+def metadata(
+    item: Item,
+    encoder: Encoder,
+    *,
+    inputs: int,
+    clear: npt.NDArray[np.bool_],
+    scenes: tuple[str, ...] | None,
+    report: InputReport | None,
+    window: TemporalSpec | None,
+    source: SourceSpec | None,
+) -> dict[str, Any]:
+    """Return the metadata of one embedding, of plain values.
+
+    Args:
+        item: What was embedded.
+        encoder: The model.
+        inputs: How many inputs it took.
+        clear: (h, w) of what was taken: whether a pixel has an observation.
+        scenes: Ids of the scenes.
+        report: What the inspection found.
+        window: Time window of fetched pixels.
+        source: Where they were from.
+    """
+    request, cut = encoder.request, item.cut
+    task = encoder.task(cut.image_size, cut.ground_cover)
+    (top, bottom), (left, right) = cut.result
+    meta: dict[str, Any] = {
+        **task.info(),
+        "ckpt_path": None if request.ckpt is None else str(request.ckpt),
+        "weights_sha256": encoder.weights_sha256,
+        "output": request.output.kind,
+        "normalization": request.normalize,
+        "clamp_z": request.clamp_z,
+        "nodata_fill": request.nodata_fill,
+        "input_prep": cut.mode,
+        "ground_cover": request.prep.ground_cover,
+        "halo": request.prep.halo if cut.mode == "tile" else None,
+        "n_inputs": inputs,
+        "tokens_shape": [inputs, task.layout.n_tokens, encoder.embed_dim],
+        "groups_used": [f"group{group.group}" for group in task.layout.groups],
+        "bands": [band.channel for band in request.selection.bands],
+        "resolution": request.resolution,
+        "sensor": None
+        if source is None
+        else [asdict(sensor) for sensor in request.sensors.by_kind.values()],
+        "temporal": None
+        if window is None
+        else {"start": window.start.isoformat(), "end": window.end.isoformat()},
+        "scenes": None if scenes is None else list(scenes),
+        "valid_fraction": float(clear[top:bottom, left:right].mean()),
+        "crs": None if item.place is None else f"EPSG:{item.place.epsg}",
+        "bounds": None if item.place is None else list(cut.rect(item.place.rect).bounds),
+        "provider": None if source is None else _provider(source, request.fetch_workers),
+        "device": encoder.device.type,
+        "threads": torch.get_num_threads() if encoder.device.type == "cpu" else None,
+        "origins": dict(request.origins),
+        "packages": package_versions(),
+    }
+    if report is not None:
+        meta["input"] = {**asdict(report), "problems": list(report.problems)}
+    return meta
+
+
+def _provider(source: SourceSpec, workers: int) -> dict[str, Any]:
+    return {
+        "backend": "gee" if source.source == "earthengine" else source.source,
+        "collections": list(source.collections.values()),
+        "project": source.project,
+        "credentials": source.credentials,
+        "fetch_workers": workers,
+        "cache_dir": str(source.cache_dir),
+    }

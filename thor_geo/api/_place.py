@@ -1,0 +1,85 @@
+"""Where: from a point, a box or a polygon to a rectangle of a pixel grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from shapely.geometry.base import BaseGeometry
+
+from thor_geo.area import Area, AreaSpec
+from thor_geo.errors import AreaError
+from thor_geo.grid import Lattice, Rect, zone_of
+from thor_geo.specs import BBox, PointBuffer
+
+#: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
+Spatial: TypeAlias = PointBuffer | BBox | AreaSpec | Area | BaseGeometry
+
+# Edges this near to a pixel's, in pixels, are that pixel's: coordinates are float64 metres, and a
+# tile's own bounds must give the tile.
+_ON_GRID = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An area in one UTM zone: that of its centre.
+
+    Attributes:
+        epsg: EPSG code of the zone.
+        geometry: The area, metres.
+        rect: The smallest rectangle of the zone's pixel grid around it.
+    """
+
+    epsg: int
+    geometry: BaseGeometry
+    rect: Rect
+
+    @classmethod
+    def of(cls, spatial: Spatial, resolution: int) -> Place:
+        """Bring a place to the zone of its centre, whose pixel grid is that of runs.
+
+        Args:
+            spatial: The place.
+            resolution: Pixel size in metres.
+
+        Raises:
+            AreaError: If it is no place, or an invalid one.
+        """
+        area = _area(spatial)
+        centre = area.lonlat.centroid
+        epsg = zone_of(centre.x, centre.y)
+        geometry = area.in_zone(epsg)
+        left, bottom, right, top = geometry.bounds
+        x, y = Lattice(epsg=epsg).origin
+        west, south = (math.floor(v / resolution + _ON_GRID) for v in (left - x, bottom - y))
+        east, north = (math.ceil(v / resolution - _ON_GRID) for v in (right - x, top - y))
+        rect = Rect(
+            epsg=epsg,
+            resolution=resolution,
+            left=west,
+            top=north,
+            width=max(east - west, 1),
+            height=max(north - south, 1),
+        )
+        return cls(epsg=epsg, geometry=geometry, rect=rect)
+
+
+def _area(spatial: Spatial) -> Area:
+    if isinstance(spatial, Area):
+        return spatial
+    if isinstance(spatial, AreaSpec):
+        return spatial.load()
+    if isinstance(spatial, PointBuffer):
+        point = (spatial.lon, spatial.lat)
+        return AreaSpec(point=point, buffer_m=spatial.buffer_m).load()
+    if isinstance(spatial, BBox):
+        return AreaSpec(bbox=(spatial.west, spatial.south, spatial.east, spatial.north)).load()
+    if isinstance(spatial, BaseGeometry):
+        return Area(geometry=spatial, source="spatial")
+    raise AreaError(
+        "spatial",
+        spatial,
+        f"a {type(spatial).__name__} is no place",
+        "Give a PointBuffer, a BBox, an AreaSpec, or a shapely polygon in longitude and latitude.",
+    )

@@ -1,0 +1,143 @@
+"""SensorStack: the composites of several sensors on one pixel grid, as one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyproj import CRS
+from torch import Tensor
+from torchgeo.datasets import GeoDataset
+
+from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Rect
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SensorStack(GeoDataset):
+    """Composites of several sensors, cut to the same pixels and stacked.
+
+    Unlike TorchGeo's intersection (``a & b``) it overlays no footprints, which takes long where an
+    outline has many corners, and it keeps the scenes of all sensors. Queries, CRS and resolution
+    are those of its datasets.
+
+    A sample holds:
+
+    * ``image``: int16 (C, H, W), the planes of the first sensor, then those of the next
+    * ``observations``: uint8 (S, H, W), one plane for each sensor; 0 = no data of that sensor
+    * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
+    * ``scenes``: tuple of the ids of the distinct scenes of all sensors, sorted
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[CompositeDataset],
+        *,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> None:
+        """Initialize a new SensorStack instance.
+
+        Args:
+            datasets: One for each sensor, over the same ground and the same pixel grid.
+            transforms: Takes a sample and returns a transformed one.
+
+        Raises:
+            ConfigError: If there are none, or their pixel grids differ.
+        """
+        if not datasets:
+            raise ConfigError("datasets", datasets, "no sensor", "Give one or more.")
+        first = datasets[0]
+        for dataset in datasets:
+            if dataset.lattice != first.lattice:
+                raise ConfigError(
+                    "datasets",
+                    [dataset.lattice for dataset in datasets],
+                    "they are on different pixel grids",
+                    "Give all of them the same lattice.",
+                )
+        self.datasets = tuple(datasets)
+        self.transforms = transforms
+        self.index = first.index
+        self.paths = ()
+        self.bands = tuple(band for dataset in datasets for band in dataset.bands)
+
+    @property
+    def crs(self) -> CRS:
+        """Coordinate reference system of all datasets."""
+        return self.datasets[0].crs
+
+    @crs.setter
+    def crs(self, new_crs: CRS) -> None:
+        for dataset in self.datasets:
+            dataset.crs = new_crs
+        self.index = self.datasets[0].index
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Resolution of all datasets in units of the CRS."""
+        return self.datasets[0].res
+
+    @res.setter
+    def res(self, new_res: float | tuple[float, float]) -> None:
+        for dataset in self.datasets:
+            dataset.res = new_res
+
+    def __getitem__(self, query: Any) -> dict[str, Any]:
+        """Return the sample of a spatiotemporal slice; see `CompositeDataset`.
+
+        Raises:
+            IndexError: If the query misses the area or the window.
+            BlockError: If a block under the query could not be produced.
+            InputError: If a dataset does not clamp, and a value lies outside the valid range.
+        """
+        return self._stacked([dataset[query] for dataset in self.datasets], None)
+
+    def tile(self, rect: Rect, into: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
+
+        Args:
+            rect: The rectangle; zone, resolution and anchor are the lattice's.
+            into: Where to put image and observations; None for new tensors.
+
+        Raises:
+            BlockError: If a block under the rectangle could not be produced.
+            InputError: If a dataset does not clamp, and a value lies outside the valid range.
+        """
+        if into is None:
+            return self._stacked([dataset.tile(rect) for dataset in self.datasets], None)
+        image, observations = into
+        planes = image.split([len(dataset.bands) for dataset in self.datasets])
+        slots = list(zip(self.datasets, planes, observations.split(1), strict=True))
+        samples = [dataset.tile(rect, (part, seen)) for dataset, part, seen in slots]
+        # A dataset that warps, or has transforms, may not have filled what it was given.
+        filled = all(
+            sample["image"] is part and sample["observations"] is seen
+            for sample, (_, part, seen) in zip(samples, slots, strict=True)
+        )
+        return self._stacked(samples, into if filled else None)
+
+    def _stacked(
+        self, samples: Sequence[dict[str, Any]], whole: tuple[Tensor, Tensor] | None
+    ) -> dict[str, Any]:
+        """Stack samples; *whole* holds their tensors already, where they lie side by side."""
+        image, observations = whole or (
+            torch.cat([sample["image"] for sample in samples]),
+            torch.cat([sample["observations"] for sample in samples]),
+        )
+        sample = {
+            **samples[0],
+            "image": image,
+            "observations": observations,
+            "scenes": tuple(sorted({name for one in samples for name in one["scenes"]})),
+        }
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def plot(
+        self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None
+    ) -> Figure:
+        """Plot the first sensor's part of a sample; see `CompositeDataset.plot`."""
+        return self.datasets[0].plot(sample, show_titles, suptitle)

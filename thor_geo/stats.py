@@ -1,0 +1,257 @@
+"""``thor-geo stats``: mean and standard deviation of the channels a run's model will see."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.cli import LightningArgumentParser
+
+from datamodules import CompositeDataModule
+from thor_geo.bands import STORAGE
+from thor_geo.errors import ConfigError, InputError
+from thor_geo.fetch import HERE
+from thor_geo.parser import given
+from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.redact import redact, redact_json
+from thor_geo.statistics import ChannelStatistics, Moments, Statistics
+from thor_geo.transforms import observation_planes
+from thor_geo.writers.progress import Rate, clock
+from thor_geo.writers.signals import stop_on_sigterm
+from thor_geo.writers.summary import duration
+
+#: File that is written unless another is named.
+DEFAULT = Path("statistics.json")
+
+# What is measured does not depend on how it will be normalised, and the file may not be there yet.
+_MEASURED = (
+    "--data.normalize=thor_stats",
+    "--data.statistics=null",
+    "--data.clamp_z=false",
+    "--data.nodata_fill=value",
+)
+
+_LINE_S = 10.0
+# Settings of the data that do not change what is measured.
+_NOT_MEASURED = ("normalize", "mean", "std", "clamp_z", "nodata_fill", "batch_size")
+
+
+class StatsCLI(PredictCLI):
+    """Parses what `thor-geo predict` takes, and measures the composites."""
+
+    #: Whether a tile could not be read.
+    failed = False
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what says where the statistics go."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--to", type=str, default=str(DEFAULT), help="The file to write.")
+        parser.add_argument("--overwrite", action="store_true", help="Replace an earlier file.")
+
+    @property
+    def target(self) -> Path:
+        """Where the statistics go.
+
+        Raises:
+            ConfigError: If something is there already, and not to be replaced.
+        """
+        path = Path(self._get(self.config, "to")).expanduser()
+        if path.is_dir() or (path.exists() and not self._get(self.config, "overwrite")):
+            raise ConfigError(
+                "to", str(path), "it is there already", "Add --overwrite, or choose another file."
+            )
+        return path
+
+    def predict(self, **kwargs: Any) -> None:
+        """Read the job's tiles, and write what they have in common."""
+        data = self.datamodule
+        if not isinstance(data, CompositeDataModule):
+            raise ConfigError(
+                "data",
+                type(data).__name__,
+                "only CompositeDataModule has composites to measure",
+                "Leave data.class_path out.",
+            )
+        target = self.target
+        data.job = self.job
+        stop_on_sigterm(self.trainer)
+        began = time.monotonic()
+        try:
+            data.setup("predict")
+            measured = _measure(data)
+            provenance = _provenance(data, measured, str(self.job))
+        finally:
+            data.teardown("predict")
+        if measured.failures:
+            self.failed = True
+            print(redact(_failures(measured)), flush=True)
+            return
+        statistics = measured.statistics(data, provenance)
+        statistics.write(target)
+        print(redact(_report(statistics, data, target, time.monotonic() - began)), flush=True)
+
+
+class _Measured:
+    """Moments of all channels, and what became of the tiles."""
+
+    def __init__(self, data: CompositeDataModule) -> None:
+        self.tiles = 0
+        self.failures: list[str] = []
+        self._bands = data.sensor.selection.bands
+        self._planes = observation_planes(data.sensor.selection)
+        self._moments = [Moments() for _ in self._bands]
+
+    def add(self, batch: dict[str, Any]) -> None:
+        """Add a batch that is not normalised."""
+        images, observations = batch["image"].numpy(), batch["observations"].numpy()
+        for image, counts, error in zip(images, observations, batch["error"], strict=True):
+            self.tiles += 1
+            if error is not None:
+                self.failures.append(error)
+                continue
+            for moments, channel, plane in zip(self._moments, image, self._planes, strict=True):
+                values = channel[counts[plane] > 0].astype(np.float64)
+                moments.add(values[np.isfinite(values)])
+
+    def statistics(self, data: CompositeDataModule, provenance: dict[str, Any]) -> Statistics:
+        """Return the statistics in physical units.
+
+        Raises:
+            InputError: If a channel has no pixel, or one single value.
+        """
+        channels = {}
+        for band, moments in zip(self._bands, self._moments, strict=True):
+            if not moments.std > 0:
+                raise InputError(
+                    f"`{band.channel}`: {moments.count:,} pixels with an observation in "
+                    f"{self.tiles:,} tiles, and no two that differ. Measure a larger area, a "
+                    f"longer window, or more scenes (data.cloudy_pct={data.sensor.cloudy_pct:g})."
+                )
+            scale = STORAGE[band.sensor].scale
+            channels[band.channel] = ChannelStatistics(
+                mean=moments.mean * scale, std=moments.std * scale, pixels=moments.count
+            )
+        return Statistics(channels=channels, provenance=provenance)
+
+
+def _measure(data: CompositeDataModule) -> _Measured:
+    """Read all tiles of the job; each counts as the model would see it."""
+    measured = _Measured(data)
+    plan = data.load_plan()
+    shards = plan.shards
+    total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
+    progress = _Progress(total)
+    try:
+        for batch in data.predict_dataloader():
+            measured.add(data.on_before_batch_transfer(batch, 0))
+            progress.show(measured)
+    finally:
+        progress.close()
+    return measured
+
+
+class _Progress:
+    """A bar in a terminal, a line now and then elsewhere."""
+
+    def __init__(self, tiles: int) -> None:
+        from tqdm import tqdm
+
+        self._tiles = tiles
+        # `disable=None`: not where standard error is no terminal.
+        self._bar = tqdm(total=tiles, unit=" tiles", file=sys.stderr, disable=None)
+        now = time.monotonic()
+        self._rate, self._printed = Rate(now), now
+
+    def show(self, measured: _Measured) -> None:
+        now = time.monotonic()
+        self._rate.add(now, measured.tiles)
+        self._bar.update(measured.tiles - self._bar.n)
+        if not self._bar.disable or now - self._printed < _LINE_S:
+            return
+        self._printed = now
+        rate, left = self._rate.value, self._tiles - measured.tiles
+        parts = [
+            f"{measured.tiles:,}/{self._tiles:,} tiles",
+            f"{rate:,.1f} tiles/s" if rate else "",
+            f"{clock(left / rate)} left" if rate and left else "",
+            f"{len(measured.failures):,} failed" if measured.failures else "",
+        ]
+        print(f"[thor-geo] {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _provenance(data: CompositeDataModule, measured: _Measured, job: str) -> dict[str, Any]:
+    """Return which composites were measured, as JSON."""
+    plan = data.load_plan()
+    settings = {k: v for k, v in data.settings().items() if k not in _NOT_MEASURED}
+    content = {
+        "thor_geo": version("thor-geo"),
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "area": dataclasses.asdict(data.area_spec),
+        "tiles": measured.tiles,
+        "plan_tiles": len(plan),
+        "plan_sha256": plan.digest,
+        "job": job,
+        "settings": settings,
+    }
+    # Paths become text.
+    plain: dict[str, Any] = redact_json(json.loads(json.dumps(content, default=str)))
+    return plain
+
+
+def _failures(measured: _Measured) -> str:
+    first = next(iter(measured.failures))
+    return (
+        f"{len(measured.failures):,} of {measured.tiles:,} tiles could not be read, and nothing "
+        "was written. Run the same command again: what was fetched stays in the cache.\n"
+        f"  first     {first}"
+    )
+
+
+def _report(statistics: Statistics, data: CompositeDataModule, path: Path, seconds: float) -> str:
+    provenance = statistics.provenance
+    lines = [
+        f"Measured {provenance['tiles']:,} tiles in {duration(seconds)}",
+        "",
+        f"  {'channel':<22} {'mean':>10} {'std':>10}   {'in pre-training':>21} {'pixels':>15}",
+    ]
+    means, stds = data.sensor.selection.statistics
+    for (name, row), mean, std in zip(statistics.channels.items(), means, stds, strict=True):
+        lines.append(
+            f"  {name:<22} {row.mean:>10.4f} {row.std:>10.4f}   {mean:>10.4f} {std:>10.4f} "
+            f"{row.pixels:>15,}"
+        )
+    return "\n".join(
+        [*lines, "", f"  written   {path}", f"  use       normalize: dataset, statistics: {path}"]
+    )
+
+
+def stats(args: Sequence[str]) -> int:
+    """Run ``thor-geo stats ...``.
+
+    Args:
+        args: Arguments, the first being ``stats``.
+
+    Returns:
+        0, or 3 if tiles could not be read.
+    """
+    arguments = ["predict", *args[1:]]
+    told = given(arguments)
+    if "to" not in told:
+        # The file that the run will read, where the config names one.
+        named = told.get("data.statistics", (None, ""))[0]
+        arguments.append(f"--to={DEFAULT if named is None else named}")
+    sys.argv = [sys.argv[0], *prepared([*arguments, *HERE, *_MEASURED])]
+    cli = make_cli(cli=StatsCLI)
+    assert isinstance(cli, StatsCLI)
+    return EXIT_FAILED_TILES if cli.failed else 0

@@ -1,0 +1,20 @@
+"""Normalisation of stored pixels, and a look at what is about to be normalised."""
+
+from thor_geo.transforms.inspection import InputReport, inspect_input
+from thor_geo.transforms.normalize import (
+    ONE_THREAD,
+    PIXEL_DTYPES,
+    THORNormalize,
+    check_input,
+    observation_planes,
+)
+
+__all__ = [
+    "ONE_THREAD",
+    "PIXEL_DTYPES",
+    "InputReport",
+    "THORNormalize",
+    "check_input",
+    "inspect_input",
+    "observation_planes",
+]

@@ -1,0 +1,148 @@
+"""A look at stored pixels that are about to be normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thor_geo.bands import BandSelection
+from thor_geo.errors import InputError
+from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputReport:
+    """What :func:`inspect_input` found; statistics are over finite values.
+
+    Attributes:
+        channels: Names of the channels expected, in order.
+        actual_channels: Number of planes there are.
+        shape: Shape (C, H, W).
+        dtype: Torch's name of the dtype, e.g. ``int16``.
+        minimum: Smallest value of every plane; NaN where a plane has no finite value.
+        maximum: Largest value of every plane; NaN where a plane has no finite value.
+        fill_share: Share of pixels at which all planes hold the fill value, 0..1.
+        nan_count: Number of NaN values.
+        inf_count: Number of infinite values.
+        below_count: Number of values below the valid range, which are clamped.
+        above_count: Number of values above the valid range, which are clamped.
+        saturated_count: Number of values at the upper end of the valid range or above it.
+        constant_bands: Planes with one single value.
+    """
+
+    channels: tuple[str, ...]
+    actual_channels: int
+    shape: tuple[int, int, int]
+    dtype: str
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+    fill_share: float
+    nan_count: int
+    inf_count: int
+    below_count: int
+    above_count: int
+    saturated_count: int
+    constant_bands: tuple[str, ...]
+
+    @property
+    def expected_channels(self) -> int:
+        """Number of planes expected."""
+        return len(self.channels)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, one sentence each; empty if nothing is."""
+        found = []
+        if self.actual_channels != self.expected_channels:
+            found.append(
+                f"{self.actual_channels} channels instead of {self.expected_channels} "
+                f"({', '.join(self.channels)})"
+            )
+        allowed = [str(dtype).removeprefix("torch.") for dtype in PIXEL_DTYPES]
+        if self.dtype not in allowed:
+            found.append(f"dtype {self.dtype} instead of one of {', '.join(allowed)}")
+        for count, what in (
+            (self.nan_count, "NaN"),
+            (self.inf_count, "infinite"),
+            (self.below_count, "below the valid range"),
+            (self.above_count, "above the valid range"),
+        ):
+            if count:
+                found.append(f"{count} values are {what}")
+        if self.constant_bands:
+            found.append(f"constant: {', '.join(self.constant_bands)}")
+        return tuple(found)
+
+    def raise_if_bad(self) -> None:
+        """Refuse the input if anything is wrong with it (strict inspection).
+
+        Raises:
+            InputError: With all problems in one message.
+        """
+        if self.problems:
+            raise InputError(
+                f"input of shape {self.shape} fails inspection: {'; '.join(self.problems)}. "
+                "Correct the source, or leave strict inspection off: values that are not finite or "
+                "out of range are then replaced or clamped."
+            )
+
+
+def inspect_input(
+    chw: Tensor,
+    bands: BandSelection | Sequence[str],
+    *,
+    fill_value: float | Sequence[float] = 0.0,
+) -> InputReport:
+    """Look at the stored pixels of one tile, before they are normalised.
+
+    Args:
+        chw: Pixels (C, H, W), as stored; any dtype.
+        bands: The planes expected: a selection, or TerraTorch names or THOR channels.
+        fill_value: Stored value of pixels without observation, of all planes or of each.
+
+    Returns:
+        The findings; nothing is raised for bad pixels or a wrong number of planes.
+
+    Raises:
+        InputError: If *chw* has not three dimensions, or has no pixel.
+    """
+    selection = as_selection(bands)
+    if chw.ndim != 3 or chw.numel() == 0:
+        raise InputError(f"pixels of shape {tuple(chw.shape)}: expected (channel, height, width).")
+    channels = tuple(band.channel for band in selection.bands)
+    planes = chw.shape[0]
+    names = channels if planes == len(channels) else tuple(f"plane {k}" for k in range(planes))
+    values = chw.to(torch.float64)
+    finite = values.isfinite()
+    minimum = values.where(finite, torch.inf).amin(dim=(1, 2))
+    maximum = values.where(finite, -torch.inf).amax(dim=(1, 2))
+    empty = ~finite.flatten(1).any(dim=1)
+    below = above = saturated = 0
+    if planes == len(channels):
+        low, high = (values.new_tensor(row)[:, None, None] for row in stored_range(selection))
+        below = int((finite & (values < low)).sum())
+        above = int((finite & (values > high)).sum())
+        saturated = int((finite & (values >= high)).sum())
+    fills = [fill_value] if isinstance(fill_value, int | float) else fill_value
+    fill = values.new_tensor(list(fills))[:, None, None]
+    constant = (minimum == maximum) & finite.flatten(1).all(dim=1)
+    return InputReport(
+        channels=channels,
+        actual_channels=planes,
+        shape=(planes, chw.shape[1], chw.shape[2]),
+        dtype=str(chw.dtype).removeprefix("torch."),
+        minimum=tuple(minimum.masked_fill(empty, torch.nan).tolist()),
+        maximum=tuple(maximum.masked_fill(empty, torch.nan).tolist()),
+        fill_share=float((values == fill).all(dim=0).double().mean()),
+        nan_count=int(values.isnan().sum()),
+        inf_count=int(values.isinf().sum()),
+        below_count=below,
+        above_count=above,
+        saturated_count=saturated,
+        constant_bands=tuple(
+            name for name, is_constant in zip(names, constant.tolist(), strict=True) if is_constant
+        ),
+    )
