@@ -74,7 +74,8 @@ class StacClient(Asker):
                 f"{what} cannot be read. {said} If the file is gone for good, the catalogue "
                 "should no longer list it."
             )
-        return StacError(f"{self.service} refused {what}. {said} {_remedy(verdict)}")
+        where = f"{self.service} {self.session.spec.endpoint}"
+        return StacError(f"{where} refused {what}. {said} {_remedy(verdict)}")
 
 
 def classify(error: BaseException) -> Verdict | None:

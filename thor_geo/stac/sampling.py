@@ -35,6 +35,9 @@ GDAL_OPTIONS: Mapping[str, Any] = {
     "GDAL_HTTP_TIMEOUT": 120,
 }
 
+#: Without this GDAL remembers for a file that it could not be read.
+FORGETFUL: Mapping[str, Any] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"}
+
 #: Data types of reflectance, and of the scene classification besides.
 DTYPES: tuple[str, ...] = ("uint16", "int16")
 CLASS_DTYPES: tuple[str, ...] = (*DTYPES, "uint8")
@@ -56,7 +59,13 @@ class Sample:
 
 
 def sample(
-    href: str, number: int, block: Block, what: str, dtypes: tuple[str, ...] = DTYPES
+    href: str,
+    number: int,
+    block: Block,
+    what: str,
+    dtypes: tuple[str, ...] = DTYPES,
+    *,
+    again: bool = False,
 ) -> Sample:
     """Return one band of a file on a block's grid.
 
@@ -66,12 +75,14 @@ def sample(
         block: The block.
         what: What is read, for messages.
         dtypes: Data types that are taken.
+        again: Whether it could not be read before.
 
     Raises:
         StacError: If the file is no raster on an upright grid, or has not that band or data type.
         rasterio.errors.RasterioError: If it cannot be read.
     """
-    with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href) as source:
+    options = {**GDAL_OPTIONS, **FORGETFUL} if again else GDAL_OPTIONS
+    with rasterio.Env(**options), rasterio.open(href) as source:
         _check(source, number, what, dtypes)
         rows, columns, inside = _indices(block, source)
         shape = (block.size, block.size)

@@ -192,11 +192,16 @@ class Stac:
         raster = item.raster(band, self.client.session.spec)
         what = f"{band} of item {item.id!r} for block {block.id}"
 
+        tried = False
+
         def read() -> tuple[Pixels, Mask]:
+            nonlocal tried
+            again, tried = tried, True
             if self._sign is None:
                 self._sign = signer(self.client.session.spec.sign)
             dtypes = CLASS_DTYPES if band == "SCL" else DTYPES
-            found = sample(self._sign(raster.href), raster.number, block, what, dtypes)
+            href = self._sign(raster.href)
+            found = sample(href, raster.number, block, what, dtypes, again=again)
             stats.bytes += found.read
             return harmonised(found.values, raster.offset), found.seen
 

@@ -84,10 +84,15 @@ class _Handler(BaseHTTPRequestHandler):
                 web.faults.remove(fault)
                 self._answer(fault[1], fault[3], fault[2])
                 return
-        if path == "/api":
+        if path.rstrip("/") == "/api":
             links = [
                 {"rel": "self", "href": f"{web.url}/api"},
-                {"rel": "search", "href": f"{web.url}/api/search", "method": "POST"},
+                {
+                    "rel": "search",
+                    "href": f"{web.url}/api/search",
+                    "type": "application/geo+json",
+                    "method": "POST",
+                },
             ]
             root = {
                 "type": "Catalog",

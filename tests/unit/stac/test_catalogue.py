@@ -49,7 +49,7 @@ def made(source: Stac, sensor: SensorSpec = SENSOR) -> tuple[list[str], Any]:
     """Return ids and planes of the block."""
     scenes = source.scenes(sensor, SUMMER, BLOCK, FetchStats())
     _, image = source.image(sensor, SUMMER, BLOCK, scenes, "c")
-    planes = source.pixels(BLOCK, image, (*sensor.bands, "observations"), FetchStats())
+    planes = source.pixels(sensor, BLOCK, image, FetchStats())
     return [scene.index for scene in scenes], planes
 
 
@@ -95,11 +95,11 @@ def test_pinned_scenes_are_asked_for_by_id_and_one_that_is_gone_is_named(web: We
     _, image = first.image(SENSOR, SUMMER, BLOCK, scenes, "c")
     web.searches.clear()
     later = service(api(web))
-    later.pixels(BLOCK, image, ("B4", "B11", "observations"), FetchStats())
+    later.pixels(SENSOR, BLOCK, image, FetchStats())
     assert sorted(web.searches[0]["ids"]) == [scene.index for scene in scenes]
     gone = web.items.pop()["id"]
     with pytest.raises(StacError, match=f"no longer has the item '{gone}'"):
-        service(api(web)).pixels(BLOCK, image, ("B4", "B11", "observations"), FetchStats())
+        service(api(web)).pixels(SENSOR, BLOCK, image, FetchStats())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_passes_is_asked_for_again(
     source, stats = service(api(web)), FetchStats()
     scenes = source.scenes(SENSOR, SUMMER, BLOCK, stats)
     _, image = source.image(SENSOR, SUMMER, BLOCK, scenes, "c")
-    got = source.pixels(BLOCK, image, ("B4", "B11", "observations"), stats)
+    got = source.pixels(SENSOR, BLOCK, image, stats)
     np.testing.assert_array_equal(got, planes)
     assert not web.faults
     assert stats.retries >= 1
@@ -264,14 +264,12 @@ def test_a_signature_is_neither_logged_nor_part_of_the_key(
     assert key == service(api(web)).image(SENSOR, SUMMER, BLOCK, scenes, "c")[0]
     caplog.set_level(logging.DEBUG)
     web.faults.append(("_10m.tif", 503, {}, b"later"))
-    source.pixels(BLOCK, image, ("B4", "B11", "observations"), FetchStats())
+    source.pixels(SENSOR, BLOCK, image, FetchStats())
     assert signed
     assert any("sig=planted" in path for path in web.asked)
     web.faults += [("_10m.tif", 403, {}, b"no")] * 9
     with pytest.raises(StacError) as refused:
-        service(api(web, sign="planetary_computer")).pixels(
-            BLOCK, image, ("B4", "B11", "observations"), FetchStats()
-        )
+        service(api(web, sign="planetary_computer")).pixels(SENSOR, BLOCK, image, FetchStats())
     assert "planted" not in str(refused.value)
     # As `redact_output` prints it.
     assert "planted" not in redact(caplog.text)
