@@ -107,7 +107,7 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is tuple and Ellipsis not in parts:
         return f"{len(parts)} {_type(parts[0])}s"
     if get_origin(hint) is not None:
-        return "list"
+        return "dict" if get_origin(hint) is Mapping else "list"
     return "path" if hint is Path else str(hint.__name__)
 
 
