@@ -130,7 +130,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "source",
                 "str = earthengine",
-                "earthengine, or emulator for a folder of scenes on this machine.",
+                "earthengine; emulator for a folder of scenes on this machine; stac for a STAC API or a static STAC catalogue.",
             ),
             (
                 "project",
@@ -156,6 +156,31 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "emulator_archive",
                 "path = null",
                 "Folder of scenes for the emulator; null generates one.",
+            ),
+            (
+                "stac_url",
+                "str = null",
+                "Root of a STAC API, or address or path of a static catalogue.",
+            ),
+            (
+                "stac_collection",
+                "str = null",
+                "Its collection; null for all items of a static catalogue.",
+            ),
+            (
+                "stac_assets",
+                "dict = null",
+                "Where bands are, if metadata does not tell: {B4: red, B8: KEY#2}.",
+            ),
+            (
+                "stac_offset",
+                "int = null",
+                "DN to add to all reflectances; null for what each item says.",
+            ),
+            (
+                "stac_sign",
+                "str = none",
+                "none, or planetary_computer to have its files' addresses signed.",
             ),
             (
                 "collection",
