@@ -48,7 +48,7 @@ INK, MUTED = "#1b2733", "#5b6875"
 class Made(NamedTuple):
     """A composite: (10, 64, 64) uint16, (64, 64) uint8, and how many scenes it is made of."""
 
-    pixels: npt.NDArray[np.uint16]
+    pixels: npt.NDArray[np.uint16 | np.int16]
     observations: npt.NDArray[np.uint8]
     scenes: int
 

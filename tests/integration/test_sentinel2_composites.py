@@ -76,7 +76,8 @@ def index(folder: Path) -> list[dict[str, Any]]:
 
 def corner(archive: Path) -> tuple[float, float]:
     with rasterio.open(next(archive.glob("*_10m.tif"))) as file:
-        return file.transform.c, file.transform.f
+        left, top = float(file.transform.c), float(file.transform.f)
+    return left, top
 
 
 def plane(folder: Path, scene: dict[str, Any], band: str) -> Array:
@@ -85,7 +86,8 @@ def plane(folder: Path, scene: dict[str, Any], band: str) -> Array:
     with rasterio.open(folder / entry["file"]) as file:
         pixels: Array = file.read(entry["index"])
     times = SIDE // len(pixels)
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+    repeated: Array = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return repeated
 
 
 def clear(archive: Path, sensor: SensorSpec, scene: dict[str, Any]) -> Array:
@@ -93,7 +95,8 @@ def clear(archive: Path, sensor: SensorSpec, scene: dict[str, Any]) -> Array:
     if sensor.mask == "scl":
         scl = plane(archive, scene, "SCL")
         removed = SCL_MASKED if sensor.scl_classes is None else sensor.scl_classes
-        return (scl != 0) & ~np.isin(scl, list(removed))
+        outside: Array = (scl != 0) & ~np.isin(scl, list(removed))
+        return outside
     if sensor.mask == "cloud_score_plus":
         (linked,) = [one for one in index(archive / SCORES) if one["id"] == scene["id"]]
         score = plane(archive / SCORES, linked, sensor.cloud_score_band or "cs_cdf")
@@ -117,7 +120,8 @@ def stack(archive: Path, sensor: SensorSpec) -> tuple[list[dict[str, Any]], Arra
 
 def quantile(pixels: Array, percentile: float) -> Array:
     """Return the percentile over the first axis, linear between ranks, NaN where there is none."""
-    ordered, count = np.sort(pixels, axis=0), np.isfinite(pixels).sum(axis=0)
+    ordered = np.sort(pixels, axis=0)
+    count: Array = np.isfinite(pixels).sum(axis=0)
     rank = percentile / 100 * np.maximum(count - 1, 0)
     low, high = np.floor(rank).astype(int), np.ceil(rank).astype(int)
     below, above = (np.take_along_axis(ordered, k[None], 0)[0] for k in (low, high))
@@ -128,7 +132,7 @@ def quantile(pixels: Array, percentile: float) -> Array:
 def composed(archive: Path, sensor: SensorSpec) -> tuple[Array, Array]:
     """Return pixels (bands, SIDE, SIDE) and counts of complete observations, by plain NumPy."""
     scenes, pixels = stack(archive, sensor)
-    complete = np.isfinite(pixels).all(axis=1)
+    complete = np.asarray(np.isfinite(pixels).all(axis=1))
     if sensor.composite == "mosaic":
         values = np.full(pixels.shape[1:], np.nan)
         best = sorted(

@@ -65,7 +65,7 @@ def products(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     folder = tmp_path_factory.mktemp("products")
     others: tuple[Product, ...] = ("toa", "cloud_score_plus")
     made = {name: generate_archive(folder / name, seed=3, product=name, **SMALL) for name in others}
-    return {"sr": archive, **made}
+    return {"sr": archive, **{str(name): made[name] for name in others}}
 
 
 def test_products_are_of_the_same_overpasses(products: dict[str, Path]) -> None:
