@@ -10,24 +10,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
-from datamodules.ledger import Ledger
-from datamodules.sampler import ShardBatchSampler, refuse_lightnings_sampler
+from datamodules.planned import PlannedDataModule
+from datamodules.sampler import refuse_lightnings_sampler
 from datamodules.sensors import Sensors, as_sentinel1
 from datamodules.source import Connection, Source, SourceSpec
 from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.datasets import PlanDataset, collate
+from thor_geo.datasets import PlanDataset
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.grid import Block, Lattice
-from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.sentinel1 import Sentinel1Spec
 from thor_geo.specs import (
@@ -50,7 +47,7 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path).expanduser()
 
 
-class CompositeDataModule(LightningDataModule):
+class CompositeDataModule(PlannedDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
@@ -177,8 +174,6 @@ class CompositeDataModule(LightningDataModule):
         if fetch_workers is not None:
             check_least(1, fetch_workers=fetch_workers)
         super().__init__()
-        # More ranks than shards is no error. Lightning's constructor sets it on the instance.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
         sentinel2 = (
@@ -255,10 +250,6 @@ class CompositeDataModule(LightningDataModule):
         self.labels = _path(labels)
         self.split = split
         self.split_side = split_side
-        #: The part of the plan that this process, or its ranks, predict.
-        self.job = Job()
-        self.ledger: Ledger | None = None
-        self.plan: Plan | None = None
         self._with_labels: PlanDataset | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -316,15 +307,7 @@ class CompositeDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
-        plan = self.load_plan()
-        if self.ledger is None:
-            shards = np.asarray(self.job.part(len(plan.shards)), dtype=np.int64)
-        else:
-            shards = self.ledger.unfinished()
-        rank, world_size = self._rank()
-        sampler = ShardBatchSampler(
-            plan, self.batch_size, rank=rank, world_size=world_size, shards=shards
-        )
+        sampler = self._unfinished(self.load_plan())
         dataset = self._dataset(sampler.blocks(self.block_size), strict=self.strict)
         return self._loader(dataset, batch_sampler=sampler)
 
@@ -340,30 +323,12 @@ class CompositeDataModule(LightningDataModule):
         """Return tiles of the test split, with masks."""
         return self._labelled("test")
 
-    def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
-        """Move what the model needs; float64 transforms stay behind (MPS has no float64)."""
-        moved = {
-            key: value.to(device, non_blocking=True)
-            for key, value in batch.items()
-            if key in ("image", "observations", "tile", "mask")
-        }
-        return {**batch, **moved}
-
     def on_before_batch_transfer(
         self, batch: dict[str, Any], dataloader_idx: int
     ) -> dict[str, Any]:
         """Raise what stopped a worker, as it was, or the prefetch process."""
         self.feed.check()
-        for error in batch.get("fatal", ()):
-            raise error
-        return batch
-
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Normalise on the device, from int16."""
-        batch["image"] = self.normalize(batch["image"], batch["observations"])
-        return batch
+        return super().on_before_batch_transfer(batch, dataloader_idx)
 
     def teardown(self, stage: str) -> None:
         """End the prefetch process, and the emulator if this process started it."""
@@ -421,10 +386,6 @@ class CompositeDataModule(LightningDataModule):
         """Return what fetching has cost this process so far; see `FetchStats`."""
         return self.feed.cost()
 
-    def _rank(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-
     def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
         return self.feed.dataset(
             self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
@@ -439,14 +400,3 @@ class CompositeDataModule(LightningDataModule):
         check_split(indices, self.split, stage=stage, tiles=len(plan))
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
-
-    def _loader(
-        self, dataset: Dataset[dict[str, Any]], **kwargs: Any
-    ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(
-            dataset,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            **kwargs,
-        )

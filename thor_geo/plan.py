@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -164,27 +164,37 @@ class Plan:
     primary: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, area: Area, lattice: Lattice) -> Plan:
+    def of(
+        cls,
+        area: Area,
+        lattice: Lattice,
+        anchors: Mapping[int, tuple[float, float] | None] | None = None,
+    ) -> Plan:
         """Plan an area.
 
         Args:
             area: The area.
             lattice: Tile size, stride, resolution, shard size and anchor; its zone is replaced by
                 each of the area's zones.
+            anchors: Anchor of each zone by EPSG code, where data lies on a grid of its own there;
+                None for the lattice's in all.
 
         Raises:
             AreaError: If a tile would straddle the antimeridian, an anchored lattice meets several
                 zones, or the area holds no tile.
         """
         parts = area.zones()
-        if lattice.anchor is not None and len(parts) > 1:
+        if anchors is None and lattice.anchor is not None and len(parts) > 1:
             raise AreaError(
                 "anchor",
                 lattice.anchor,
                 f"the area lies in {len(parts)} UTM zones, an anchor belongs to one",
                 "Plan each zone in a run of its own, or leave the anchor out.",
             )
-        lattices = tuple(replace(lattice, epsg=epsg) for epsg in parts)
+        lattices = tuple(
+            replace(lattice, epsg=epsg, anchor=anchors[epsg] if anchors else lattice.anchor)
+            for epsg in parts
+        )
         columns = [
             tiles_meeting(one, geometry)
             for one, geometry in zip(lattices, parts.values(), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import pkgutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from datamodules import CompositeDataModule
+from datamodules import CompositeDataModule, FolderDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from datamodules.sensors import as_sentinel1
 from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
@@ -52,6 +53,9 @@ DEFAULT_CLASSES = {
 def model_bands(data: Mapping[str, Any]) -> list[str]:
     """Return the names under which the model takes the planes of the data (links both).
 
+    A datamodule whose bands have other names than Earth Engine's resolves them itself, by a static
+    method `channels_of`: nothing is guessed from the names.
+
     Args:
         data: The config's section: ``class_path`` and ``init_args``, of which ``bands`` and
             ``sentinel1`` are looked at; the model's default where the class has no ``bands``.
@@ -59,8 +63,15 @@ def model_bands(data: Mapping[str, Any]) -> list[str]:
     settings = data.get("init_args") or {}
     if "bands" not in settings:
         return list(DEFAULT_CHANNELS)
-    bands, sentinel1 = settings["bands"], as_sentinel1(settings.get("sentinel1"))
+    own = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
+    if own is not None:
+        return list(own(settings["bands"]))
+    bands, fields = settings["bands"], settings.get("sentinel1")
+    if isinstance(fields, Mapping):
+        # The parser wraps a dataclass that may be null as it does classes.
+        fields = fields.get("init_args", fields)
     names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    sentinel1 = as_sentinel1(fields)
     return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
 
 
@@ -101,7 +112,7 @@ class PredictCLI(LightningCLI):
         )
         for target, source in LINKED.items():
             section, key = source.split(".")
-            if target == "bands":  # follows several keys
+            if target == "bands":  # what they are called depends on the class
                 parser.link_arguments("data", "model.init_args.bands", compute_fn=model_bands)
                 continue
             parser.link_arguments(
@@ -162,8 +173,9 @@ class PredictCLI(LightningCLI):
                 f"{type(self.datamodule).__name__} has no attribute `job`",
                 "Use datamodules.CompositeDataModule, or give the datamodule one and honour it.",
             )
-        if isinstance(self.datamodule, CompositeDataModule):
+        if isinstance(self.datamodule, CompositeDataModule | FolderDataModule):
             self.datamodule.load_plan()
+        if isinstance(self.datamodule, CompositeDataModule):
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()
         stop_on_sigterm(self.trainer)

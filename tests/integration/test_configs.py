@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datamodules import CompositeDataModule
+from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.predict import make_cli
 from thor_geo.sentinel1 import channels_of
 from thor_geo.tasks import THOREmbeddingTask
@@ -15,6 +15,7 @@ from thor_geo.writers import RunWriter
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
+COMPOSITES = [path for path in RUNS if path.stem != "folder"]
 FRAGMENTS = sorted(CONFIGS.glob("trainer/*.yaml"))
 TERRATORCH = sorted(CONFIGS.glob("terratorch/*.yaml"))
 # A GPU or several processes cannot be asked for on every machine.
@@ -23,6 +24,7 @@ ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.strategy=auto", "--traine
 
 def test_the_folder_holds_what_the_readme_names() -> None:
     assert [path.name for path in RUNS] == [
+        "folder.yaml",
         "gee.yaml",
         "gee_pooled.yaml",
         "quickstart.yaml",
@@ -33,7 +35,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
     assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", COMPOSITES, ids=lambda path: path.stem)
 def test_every_run_parses_and_instantiates_without_weights_or_a_login(path: Path) -> None:
     cli = make_cli(["-c", str(path), *ANY_MACHINE], run=False)
     assert isinstance(cli.model, THOREmbeddingTask)
@@ -44,6 +46,16 @@ def test_every_run_parses_and_instantiates_without_weights_or_a_login(path: Path
     assert any(isinstance(callback, RunWriter) for callback in cli.trainer.callbacks)
 
 
+def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -> None:
+    """Otherwise the shipped config works on the machine only where its files are."""
+    cli = make_cli(["-c", str(CONFIGS / "folder.yaml"), *ANY_MACHINE], run=False)
+    assert isinstance(cli.datamodule, FolderDataModule)
+    assert cli.model.thor is None
+    assert (cli.model.image_size, cli.model.resolution) == (192, 240)
+    assert cli.model.bands == tuple(f"S3:Oa{k:02d}_reflectance" for k in range(1, 22))
+    assert cli.model.layout.extrapolations == ()
+
+
 @pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.stem)
 def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
     args = ["-c", str(CONFIGS / "gee.yaml"), "-c", str(path)]
@@ -51,6 +63,9 @@ def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
     cli = make_cli([*args, *ANY_MACHINE, "--trainer.precision=32-true"], run=False)
     assert isinstance(cli.datamodule, CompositeDataModule)
 
+
+# Of a section; those of a class that is named stand below `init_args`.
+KEY = re.compile(r"(?:  |    )(?!class_path|init_args)(\w+):")
 
 # The comment above a key begins with its type, and says its default or that it has none.
 COMMENT = re.compile(r"[\w |()-]+, (required|default [^.,]+)[.:,]? ?")
@@ -72,9 +87,10 @@ def test_every_key_has_a_comment_with_its_type_and_default(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*RUNS, *FRAGMENTS], ids=lambda path: path.stem)
 def test_the_defaults_in_the_comments_are_the_signatures(path: Path) -> None:
+    data = FolderDataModule if path.stem == "folder" else CompositeDataModule
     signatures = {
         "model": inspect.signature(THOREmbeddingTask),
-        "data": inspect.signature(CompositeDataModule),
+        "data": inspect.signature(data),
         "output": inspect.signature(RunWriter),
     }
     section, comment, checked = "", "", 0
@@ -84,7 +100,7 @@ def test_the_defaults_in_the_comments_are_the_signatures(path: Path) -> None:
             continue
         if found := re.match(r"(\w+):", line):
             section = found[1]
-        elif (found := re.match(r"  (\w+): ", line)) and section in signatures:
+        elif (found := KEY.match(line)) and section in signatures:
             parameter, stated = signatures[section].parameters[found[1]], COMMENT.match(comment)
             assert stated is not None, line
             if parameter.default is inspect.Parameter.empty:

@@ -2,12 +2,14 @@
 
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.datasets.planned import PlanDataset, collate
 from thor_geo.datasets.stacked import SensorStack
 
 __all__ = [
     "CompositeDataset",
+    "FolderDataset",
     "PlanDataset",
     "SensorStack",
     "collate",

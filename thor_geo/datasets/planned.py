@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, get_worker_info
 from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
 from thor_geo.plan import Plan
@@ -40,6 +41,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
         *,
         channels: int,
         sensors: int = 1,
+        dtype: torch.dtype = torch.int16,
         strict: bool = False,
     ) -> None:
         """Initialize a new PlanDataset instance.
@@ -49,12 +51,14 @@ class PlanDataset(Dataset[dict[str, Any]]):
             zones: Dataset of each UTM zone, by EPSG code.
             channels: Planes of a tile's image.
             sensors: Planes of its observations.
+            dtype: Of its image.
             strict: Stop at a tile that cannot be produced, as training wants it.
         """
         self.plan = plan
         self.zones = zones
         self.channels = channels
         self.sensors = sensors
+        self.dtype = dtype
         self.strict = strict
 
     def __len__(self) -> int:
@@ -75,7 +79,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
             indices: Indices in the plan.
         """
         side = self.plan.lattices[0].tile_size
-        images = _empty((len(indices), self.channels, side, side), torch.int16)
+        images = _empty((len(indices), self.channels, side, side), self.dtype)
         observations = _empty((len(indices), self.sensors, side, side), torch.uint8)
         slots = zip(images, observations, strict=True)
         return [self._sample(index, slot) for index, slot in zip(indices, slots, strict=True)]
@@ -86,7 +90,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
         query = (slice(left, right), slice(bottom, top))
         zone = self.zones[tile.epsg]
         try:
-            if isinstance(zone, CompositeDataset | SensorStack):
+            if isinstance(zone, CompositeDataset | FolderDataset | SensorStack):
                 found = zone.tile(tile, slot)
             else:
                 found = zone[query]

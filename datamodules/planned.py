@@ -1,0 +1,94 @@
+"""PlannedDataModule: what datamodules over a plan have in common, whatever their pixels are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.ledger import Ledger
+from datamodules.sampler import ShardBatchSampler
+from thor_geo.datasets import collate
+from thor_geo.job import Job
+from thor_geo.plan import Plan
+from thor_geo.transforms import THORNormalize
+
+
+class PlannedDataModule(LightningDataModule):
+    """Whose shards a process computes, and how its batches come to the device.
+
+    Attributes:
+        batch_size: Tiles per batch.
+        num_workers: DataLoader workers.
+        normalize: What is done to images on the device.
+        job: The part of the plan that this process, or its ranks, predict.
+        ledger: Knows which shards are done, if anyone does.
+        plan: The plan, once it was loaded.
+    """
+
+    batch_size: int
+    num_workers: int
+    normalize: THORNormalize
+
+    def __init__(self) -> None:
+        """Initialize a new PlannedDataModule instance."""
+        super().__init__()
+        # More ranks than shards is no error. Lightning's constructor sets it on the instance.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.job = Job()
+        self.ledger: Ledger | None = None
+        self.plan: Plan | None = None
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move what the model needs; float64 transforms stay behind (MPS has no float64)."""
+        moved = {
+            key: value.to(device, non_blocking=True)
+            for key, value in batch.items()
+            if key in ("image", "observations", "tile", "mask")
+        }
+        return {**batch, **moved}
+
+    def on_before_batch_transfer(
+        self, batch: dict[str, Any], dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Raise what stopped a worker, as it was."""
+        for error in batch.get("fatal", ()):
+            raise error
+        return batch
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Normalise on the device."""
+        batch["image"] = self.normalize(batch["image"], batch["observations"])
+        return batch
+
+    def _rank(self) -> tuple[int, int]:
+        """Return rank and number of ranks."""
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def _unfinished(self, plan: Plan) -> ShardBatchSampler:
+        """Return the batches of this rank's unfinished shards, in order."""
+        if self.ledger is None:
+            shards = np.asarray(self.job.part(len(plan.shards)), dtype=np.int64)
+        else:
+            shards = self.ledger.unfinished()
+        rank, world_size = self._rank()
+        return ShardBatchSampler(
+            plan, self.batch_size, rank=rank, world_size=world_size, shards=shards
+        )
+
+    def _loader(
+        self, dataset: Dataset[dict[str, Any]], **kwargs: Any
+    ) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            dataset,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            **kwargs,
+        )

@@ -1,0 +1,296 @@
+"""FolderDataset: a TorchGeo dataset over users' GeoTIFFs of one UTM zone, read as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import rasterio
+import torch
+from pyproj import CRS
+from rasterio.windows import Window
+from torch import Tensor
+from torchgeo.datasets import RasterDataset
+
+from thor_geo.bands import BandSelection
+from thor_geo.datasets.colour import true_colour
+from thor_geo.datasets.extent import Extent
+from thor_geo.datasets.footprints import ON_GRID
+from thor_geo.datasets.geotiff import RasterFile
+from thor_geo.datasets.units import units_of
+from thor_geo.errors import BlockError, ConfigError, InputError, first_line
+from thor_geo.grid import Bounds, Rect
+from thor_geo.specs import TemporalSpec
+from thor_geo.transforms import observation_planes
+
+Floats = npt.NDArray[np.float32]
+
+# Most pixels that are looked at for one picture: three granules of Sentinel-2.
+_MOST_PIXELS = 400_000_000
+
+# Red, green and blue of Sentinel-2 and of OLCI (665, 560 and 490 nm).
+_RGB = (
+    ("S2:Red", "S2:Green", "S2:Blue"),
+    ("S3:Oa08_reflectance", "S3:Oa06_reflectance", "S3:Oa04_reflectance"),
+)
+
+
+class FolderDataset(RasterDataset):
+    """Pixels of GeoTIFFs in one UTM zone, in the units that composites are stored in.
+
+    Nothing is resampled: a query must lie on the files' pixel grid (TorchGeo's own RasterDataset is
+    there for others). Where files overlap, the first that has data counts, by pixel and sensor. A
+    pixel has data where all bands of its sensor have: neither the file's nodata value, nor masked,
+    NaN or infinite.
+
+    A sample holds:
+
+    * ``image``: float32 (C, H, W), in stored units (`thor_geo.bands.STORAGE`), NaN = no data
+    * ``observations``: uint8 (S, H, W), one plane for each sensor, 1 where it has data, else 0
+    * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
+    * ``scenes``: names of the files that the query meets
+    """
+
+    def __init__(
+        self,
+        files: Sequence[RasterFile],
+        selection: BandSelection,
+        *,
+        window: TemporalSpec,
+        scale: Sequence[float] | None = None,
+        offset: Sequence[float] | None = None,
+        nodata: float | None = None,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> None:
+        """Initialize a new FolderDataset instance.
+
+        Args:
+            files: Files of one zone and resolution, on one pixel grid, by name.
+            selection: Their bands, in order.
+            window: When the pixels were taken, of all files.
+            scale: See `units_of`.
+            offset: See `units_of`.
+            nodata: Value of pixels without data; None for what each file says.
+            transforms: Takes a sample and returns a transformed one.
+
+        Raises:
+            ConfigError: If a file has another number of bands, or its units are unknown.
+        """
+        bands = selection.bands
+        for file in files:
+            if file.count != len(bands):
+                raise ConfigError(
+                    "bands",
+                    [band.channel for band in bands],
+                    f"{len(bands)} names, but {file.name} has {file.count} bands",
+                    "Name each band of the files once, in their order; gdal_translate -b makes "
+                    "files of some bands only.",
+                )
+        self.mint = pd.Timestamp(window.start.replace(tzinfo=None))
+        # The window is half-open, TorchGeo's intervals are closed: end one microsecond early.
+        self.maxt = pd.Timestamp(window.end.replace(tzinfo=None)) - pd.Timedelta(microseconds=1)
+        super().__init__(
+            paths=[file.path for file in files],
+            crs=CRS.from_epsg(files[0].epsg),
+            transforms=transforms,
+        )
+        self.selection = selection
+        self.bands = tuple(band.channel for band in bands)
+        self.nodata = nodata
+        self._inputs = list(files)
+        self._units = [units_of(file, bands, scale, offset) for file in files]
+        planes = observation_planes(selection)
+        self._sensors = [
+            [k for k, plane in enumerate(planes) if plane == sensor]
+            for sensor in range(max(planes) + 1)
+        ]
+        self._edges = np.array([file.bounds for file in files])
+        self._last_extent = Extent(self.index)
+
+    @property
+    def sensors(self) -> int:
+        """Planes of a sample's observations."""
+        return len(self._sensors)
+
+    def __getitem__(self, query: Any) -> dict[str, Any]:
+        """Return the sample of a spatiotemporal slice.
+
+        Args:
+            query: ``[xmin:xmax:xres, ymin:ymax:yres, tmin:tmax:tres]`` in the dataset's CRS.
+
+        Raises:
+            IndexError: If the query misses the files or the window.
+            InputError: If it does not lie on the files' pixel grid.
+            BlockError: If a file cannot be read.
+        """
+        x, y, t = self._disambiguate_slice(query)
+        if not self._last_extent.is_of(self.index):  # TorchGeo's splits change the index
+            self._last_extent = Extent(self.index)
+        if not self._last_extent.meets(x, y, t):
+            raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
+        bounds, shape = self._on_grid(x, y)
+        image = torch.empty((len(self.bands), *shape), dtype=torch.float32)
+        observations = torch.empty((self.sensors, *shape), dtype=torch.uint8)
+        return self._sample(bounds, image, observations, query)
+
+    def tile(self, rect: Rect, into: tuple[Tensor, Tensor]) -> dict[str, Any]:
+        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
+
+        Args:
+            rect: The rectangle, on the files' pixel grid.
+            into: Where to put image and observations, of the shapes and types of a sample.
+
+        Raises:
+            BlockError: If a file cannot be read.
+        """
+        left, bottom, right, top = rect.bounds
+        return self._sample(rect.bounds, *into, (slice(left, right), slice(bottom, top)))
+
+    def picture(self, bounds: Bounds, shape: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+        """Return a true-colour picture, nearest pixel.
+
+        Args:
+            bounds: Left, bottom, right, top in metres.
+            shape: Height and width of the picture in pixels.
+
+        Returns:
+            (height, width, 3) uint8, light grey where there is no data; None if there is no red,
+            green and blue of one sensor, or the ground has more than 400 million pixels.
+        """
+        names = next((rgb for rgb in _RGB if set(rgb) <= set(self.bands)), None)
+        left, bottom, right, top = bounds
+        pixels_there = (right - left) * (top - bottom) / self.res[0] ** 2
+        if names is None or pixels_there > _MOST_PIXELS:
+            return None
+        planes = [self.bands.index(name) for name in names]
+        rgb = np.zeros((3, *shape), np.float32)
+        seen = np.zeros(shape, np.uint8)
+        x = left + (np.arange(shape[1]) + 0.5) * (right - left) / shape[1]
+        y = top - (np.arange(shape[0]) + 0.5) * (top - bottom) / shape[0]
+        for number in self._meeting(bounds):
+            file = self._inputs[number]
+            cols = np.floor((x - file.left) / file.resolution).astype(int)
+            rows = np.floor((file.top - y) / file.resolution).astype(int)
+            to_cols = np.flatnonzero((cols >= 0) & (cols < file.width))
+            to_rows = np.flatnonzero((rows >= 0) & (rows < file.height))
+            if not len(to_cols) or not len(to_rows):
+                continue
+            cols, rows = cols[to_cols], rows[to_rows]
+            window = Window.from_slices((rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1))
+            try:
+                pixels, valid = self._read(number, window, (len(rows), len(cols)))
+            except BlockError:  # recorded with each of its tiles, which are drawn as failed
+                continue
+            to = np.ix_(to_rows, to_cols)
+            new = valid[planes].all(axis=0) & (seen[to] == 0)
+            seen[to] |= new
+            for k, plane in enumerate(planes):
+                rgb[k][to] = np.where(new, pixels[plane], rgb[k][to])
+        # Of OLCI, stored is reflectance itself.
+        return true_colour(rgb * (1 if names is _RGB[0] else 10_000), seen)
+
+    def _sample(
+        self, bounds: Bounds, image: Tensor, observations: Tensor, query: Any
+    ) -> dict[str, Any]:
+        names = self._read_into(bounds, image.numpy(), observations.numpy())
+        sample: dict[str, Any] = {
+            "crs": self.crs,
+            "bounds": query,
+            "image": image,
+            "observations": observations,
+            "scenes": names,
+        }
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def _read_into(
+        self, bounds: Bounds, image: Floats, observations: npt.NDArray[np.uint8]
+    ) -> tuple[str, ...]:
+        """Fill arrays with the pixels in bounds; return the names of the files."""
+        image.fill(np.nan)
+        observations.fill(0)
+        names = []
+        for number in self._meeting(bounds):
+            (rows, cols), window = self._overlap(self._inputs[number], bounds, image.shape[-2:])
+            pixels, valid = self._read(number, window)
+            names.append(self._inputs[number].name)
+            for plane, members in enumerate(self._sensors):
+                seen = observations[plane, rows, cols]
+                new = valid[members].all(axis=0) & (seen == 0)
+                seen |= new
+                for k in members:
+                    np.copyto(image[k, rows, cols], pixels[k], where=new)
+        return tuple(names)
+
+    def _meeting(self, bounds: Bounds) -> Iterator[int]:
+        """Yield the files that have a pixel in bounds."""
+        left, bottom, right, top = bounds
+        half = self.res[0] / 2  # between a shared edge and a shared pixel
+        x0, y0, x1, y1 = self._edges.T
+        meets = (x0 < right - half) & (x1 > left + half) & (y0 < top - half) & (y1 > bottom + half)
+        yield from np.flatnonzero(meets).tolist()
+
+    def _overlap(
+        self, file: RasterFile, bounds: Bounds, shape: tuple[int, ...]
+    ) -> tuple[tuple[slice, slice], Window]:
+        """Return where a file's pixels lie in an array over bounds, and which of the file's."""
+        col = round((file.left - bounds[0]) / file.resolution)
+        row = round((bounds[3] - file.top) / file.resolution)
+        rows = slice(max(row, 0), min(row + file.height, shape[0]))
+        cols = slice(max(col, 0), min(col + file.width, shape[1]))
+        window = Window.from_slices(
+            (rows.start - row, rows.stop - row), (cols.start - col, cols.stop - col)
+        )
+        return (rows, cols), window
+
+    def _read(
+        self, number: int, window: Window, shape: tuple[int, int] | None = None
+    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return a file's pixels in stored units, and which are data, both (C, H, W)."""
+        file = self._inputs[number]
+        size = None if shape is None else (file.count, *shape)
+        try:
+            # Opened for each read: handles do not survive a fork, and loaders fork.
+            with rasterio.open(file.path) as source:
+                values = source.read(window=window, out_shape=size, masked=self.nodata is None)
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise BlockError(
+                f"`{file.name}` cannot be read ({first_line(error.__cause__ or error)}). Run the "
+                "same command again; if the file is damaged, replace it and take another "
+                "output.dir, as what is in the files is part of the run."
+            ) from error
+        valid = ~np.ma.getmaskarray(values) if self.nodata is None else values != self.nodata
+        values = np.ma.getdata(values)
+        return self._units[number].apply(values), valid & np.isfinite(values)
+
+    def _on_grid(self, x: slice, y: slice) -> tuple[Bounds, tuple[int, int]]:
+        """Return bounds and shape of a query.
+
+        Raises:
+            InputError: If it does not lie on the files' pixel grid.
+        """
+        first = self._inputs[0]
+        res = first.resolution
+        steps = [(edge - first.left) / res for edge in (x.start, x.stop)]
+        steps += [(first.top - edge) / res for edge in (y.stop, y.start)]
+        if (
+            self.crs.to_epsg() != first.epsg
+            or not all(math.isclose(step, res, rel_tol=1e-6) for step in (x.step, y.step))
+            or any(abs(step - round(step)) > ON_GRID for step in steps)
+        ):
+            raise InputError(
+                f"the query {x}, {y} does not lie on the files' grid: EPSG:{first.epsg}, pixels of "
+                f"{res:g} m from ({first.left!r}, {first.top!r}). FolderDataset resamples nothing; "
+                "use torchgeo.datasets.RasterDataset for that."
+            )
+        left, right, top, bottom = map(round, steps)
+        return (x.start, y.start, x.stop, y.stop), (bottom - top, right - left)
+
+
+def zones_of(files: Sequence[RasterFile]) -> dict[int, list[RasterFile]]:
+    """Return files by the EPSG code of their zone, ascending."""
+    codes = sorted({file.epsg for file in files})
+    return {epsg: [file for file in files if file.epsg == epsg] for epsg in codes}

@@ -1,0 +1,142 @@
+"""The ground that files cover, zone by zone, and the pixel grid they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from thor_geo.area import LONLAT, Area
+from thor_geo.datasets.geotiff import RasterFile
+from thor_geo.errors import AreaError, ConfigError
+from thor_geo.grid import Lattice
+
+#: How far, in pixels, corners may lie beside a pixel grid and still count as on it: headers hold
+#: decimal fractions of metres as binary ones.
+ON_GRID = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZonedArea(Area):
+    """An area whose parts lie in the zones that data lies in, beyond those zones' strips too.
+
+    Attributes:
+        parts: What there is in each zone's metres, by EPSG code.
+    """
+
+    parts: Mapping[int, BaseGeometry]
+
+    def zones(self) -> dict[int, BaseGeometry]:
+        """Return the parts, ascending EPSG code."""
+        return dict(sorted(self.parts.items()))
+
+
+def covered_area(files: Sequence[RasterFile], within: Area | None = None) -> ZonedArea:
+    """Return the ground that files cover, each in its own zone.
+
+    Args:
+        files: The files.
+        within: Only this part of it; None for all.
+
+    Raises:
+        AreaError: If no file meets *within*, or the files lie where UTM tiles do not.
+    """
+    parts: dict[int, BaseGeometry] = {}
+    for epsg in sorted({file.epsg for file in files}):
+        boxes = [shapely.box(*file.bounds) for file in files if file.epsg == epsg]
+        covered = Area(geometry=shapely.union_all(boxes), crs=f"EPSG:{epsg}", source="paths")
+        part = covered.geometry if within is None else _shared(covered, within, epsg)
+        if part.area > 0:
+            parts[epsg] = part
+    if not parts:
+        assert within is not None
+        raise AreaError(
+            within.source,
+            within.geometry.wkt[:80],
+            f"none of the {len(files)} files meets it",
+            "Leave data.area out to take all ground that the files cover.",
+        )
+    if len(parts) == 1:
+        ((epsg, whole),) = parts.items()
+        return ZonedArea(geometry=whole, crs=f"EPSG:{epsg}", source="paths", parts=parts)
+    lonlat = [Area(geometry=part, crs=f"EPSG:{epsg}").lonlat for epsg, part in parts.items()]
+    return ZonedArea(geometry=shapely.union_all(lonlat), source="paths", parts=parts)
+
+
+def _shared(covered: Area, within: Area, epsg: int) -> BaseGeometry:
+    """Return the polygons that both have, in the zone's metres."""
+    if within.crs == covered.crs:
+        asked = within.geometry
+    else:
+        # Far from a zone its projection has no sensible values: only what is near is projected.
+        near = _polygons(within.lonlat.intersection(shapely.box(*covered.lonlat.bounds)))
+        if near.area == 0:
+            return near
+        asked = Area(geometry=near, crs=LONLAT, source=within.source).in_zone(epsg)
+    return _polygons(asked.intersection(covered.geometry))
+
+
+def _polygons(geometry: BaseGeometry) -> BaseGeometry:
+    """Return the polygons of a geometry, without the points and lines where others only touch."""
+    parts = shapely.get_parts(geometry)
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
+
+
+def grid_anchors(
+    files: Sequence[RasterFile], lattice: Lattice
+) -> dict[int, tuple[float, float] | None]:
+    """Return the anchors with which tiles lie on the files' own pixels, by EPSG code.
+
+    Args:
+        files: The files.
+        lattice: Resolution, and the anchor that was asked for or None; of its zone nothing is used.
+
+    Returns:
+        The anchor asked for. Else None where a zone's files lie on the usual grid, and where they
+        share an odd one, its pixel corner nearest to the coordinates' origin: which files there
+        are makes no difference to it.
+
+    Raises:
+        ConfigError: If the files have another resolution, or a zone's do not lie on one grid.
+    """
+    anchors: dict[int, tuple[float, float] | None] = {}
+    res = lattice.resolution
+    for file in files:
+        if not math.isclose(file.resolution, res, rel_tol=1e-6):
+            raise ConfigError(
+                "resolution",
+                res,
+                f"{file.name} has pixels of {file.resolution:g} m",
+                "Set data.resolution to that of all files, in whole metres, or warp them: "
+                f"gdalwarp -tr {res} {res} -tap {file.name} out.tif",
+            )
+        if file.epsg not in anchors:
+            usual = Lattice(epsg=file.epsg, resolution=res).origin
+            own = file.left % res, file.top % res
+            anchors[file.epsg] = lattice.anchor or (own if _beside(file, usual) else None)
+        lies_on = Lattice(epsg=file.epsg, resolution=res, anchor=anchors[file.epsg]).origin
+        if _beside(file, lies_on):
+            corner = f"{file.name} begins at ({file.left!r}, {file.top!r})"
+            if lattice.anchor is not None:
+                raise ConfigError(
+                    "anchor",
+                    lattice.anchor,
+                    f"{corner}, no whole number of pixels from it",
+                    "Leave it out: the files' own grid is taken then.",
+                )
+            raise ConfigError(
+                "paths",
+                files[0].path.parent.name,
+                f"{corner}, a fraction of a pixel beside other files of its zone",
+                f"Warp all onto one grid: gdalwarp -tr {res} {res} -tap {file.name} out.tif",
+            )
+    return anchors
+
+
+def _beside(file: RasterFile, origin: tuple[float, float]) -> bool:
+    """Return whether a file's pixels lie beside a grid."""
+    steps = [(file.left - origin[0]) / file.resolution, (file.top - origin[1]) / file.resolution]
+    return any(abs(step - round(step)) > ON_GRID for step in steps)

@@ -1,0 +1,232 @@
+"""GeoTIFFs that users bring: which files, what their headers say, and what tells them apart."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.warp
+
+from thor_geo.errors import ConfigError, first_line
+from thor_geo.grid import Bounds, zone_of
+
+#: What counts as a GeoTIFF in a folder; a glob or a file's own path may name anything GDAL reads.
+SUFFIXES = (".tif", ".tiff")
+
+# Of a larger file, so many pieces of this size are looked at, evenly spaced from its first byte to
+# its last. A header and its tables of offsets are at one end or the other, and lossless compression
+# moves what follows a changed pixel; but a pixel changed in place in an uncompressed file between
+# two pieces is not noticed.
+_PIECES, _PIECE_BYTES = 64, 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterFile:
+    """The header of a raster file that lies north-up in one UTM zone.
+
+    Attributes:
+        path: Where it is.
+        name: Its path below the folder that all files share; outputs carry this.
+        epsg: EPSG code of its UTM zone.
+        left: Western edge in metres.
+        top: Northern edge in metres.
+        resolution: Side of its pixels in metres.
+        width: Columns.
+        height: Rows.
+        count: Bands.
+        dtype: NumPy's name of the type of all bands.
+        scales: Scale of each band as GDAL has it: value x scale + offset is in a physical unit.
+        offsets: Offset of each band, likewise.
+    """
+
+    path: Path
+    name: str
+    epsg: int
+    left: float
+    top: float
+    resolution: float
+    width: int
+    height: int
+    count: int
+    dtype: str
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    @property
+    def bounds(self) -> Bounds:
+        """Left, bottom, right, top in metres."""
+        return (
+            self.left,
+            self.top - self.height * self.resolution,
+            self.left + self.width * self.resolution,
+            self.top,
+        )
+
+
+def find_files(paths: str | Sequence[str]) -> list[Path]:
+    """Return the files of folders, globs and paths, each once, in the order of their names.
+
+    Args:
+        paths: Folders (all GeoTIFFs in them and below), globs (``**`` goes into folders) or files.
+
+    Raises:
+        ConfigError: If one of them leads to no file.
+    """
+    found: set[str] = set()
+    for given in [paths] if isinstance(paths, str) else paths:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = [str(one) for one in path.rglob("*") if one.suffix.lower() in SUFFIXES]
+        else:
+            files = [str(path)] if path.is_file() else _matches(path)
+        files = [one for one in files if Path(one).is_file()]
+        if not files:
+            raise ConfigError(
+                "paths",
+                str(given),
+                "no GeoTIFF in this folder" if path.is_dir() else "no such file, folder or match",
+                "Give a folder of .tif files, a glob such as 'data/*.tif', or a list of them.",
+            )
+        found.update(map(os.path.abspath, files))
+    return [Path(one) for one in sorted(found)]
+
+
+def _matches(pattern: Path) -> list[str]:
+    # `Path.glob` begins at a folder: that before the first wildcard.
+    parts = pattern.parts
+    first = next((k for k, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+    if first == len(parts):
+        return []
+    return [str(one) for one in Path(*parts[:first]).glob(str(Path(*parts[first:])))]
+
+
+def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
+    """Read the headers of files.
+
+    Args:
+        paths: The files, absolute, in the order of their names.
+
+    Raises:
+        ConfigError: If a file cannot be read, or does not lie north-up in a UTM zone with square
+            pixels.
+    """
+    files = list(paths)
+    shared = os.path.commonpath([str(path.parent) for path in files])
+    return [_read_header(path, path.relative_to(shared).as_posix()) for path in files]
+
+
+def _read_header(path: Path, name: str) -> RasterFile:
+    try:
+        with rasterio.open(path) as file:
+            crs, transform, dtypes = file.crs, file.transform, file.dtypes
+            width, height, count = file.width, file.height, file.count
+            scales, offsets = file.scales, file.offsets
+            bounds = tuple(file.bounds)
+    except rasterio.errors.RasterioError as error:
+        raise ConfigError(
+            "paths",
+            str(path),
+            f"it cannot be read ({first_line(error)})",
+            "Repair it, or take it out of the folder.",
+        ) from error
+    if crs is None:
+        raise ConfigError(
+            "paths", str(path), "it names no CRS", "Set the one it is in: gdal_edit.py -a_srs."
+        )
+    if len(set(dtypes)) > 1 or np.dtype(dtypes[0]).kind not in "iuf":
+        raise ConfigError(
+            "paths",
+            str(path),
+            f"its bands are {', '.join(sorted(set(dtypes)))}",
+            "Give one type of integers or floats: gdal_translate -ot Float32.",
+        )
+    a, b, _, d, e, _ = tuple(transform)[:6]
+    epsg = crs.to_epsg()
+    if not _is_utm(epsg) or b or d or a <= 0 or abs(a + e) > 1e-6 * a:
+        problem = f"its CRS is {crs.to_string()[:60]}" if not b and not d else "it is rotated"
+        raise ConfigError(
+            "paths",
+            str(path),
+            f"{problem}, its pixels {abs(a):g} x {abs(e):g}: tiles are squares of square pixels, "
+            "north-up, in a WGS 84 / UTM zone",
+            f"Warp it: gdalwarp -t_srs {_zone_around(crs, bounds)} -tr METRES METRES -tap {name} "
+            "utm.tif",
+        )
+    return RasterFile(
+        path=path,
+        name=name,
+        epsg=epsg,
+        left=transform.c,
+        top=transform.f,
+        resolution=a,
+        width=width,
+        height=height,
+        count=count,
+        dtype=str(dtypes[0]),
+        scales=tuple(map(float, scales)),
+        offsets=tuple(map(float, offsets)),
+    )
+
+
+def _is_utm(epsg: int | None) -> bool:
+    return epsg is not None and epsg // 100 in (326, 327) and 1 <= epsg % 100 <= 60
+
+
+def _zone_around(crs: rasterio.crs.CRS, bounds: Iterable[float]) -> str:
+    """Return the UTM zone of a file's centre, for gdalwarp."""
+    try:
+        west, south, east, north = rasterio.warp.transform_bounds(crs, "OGC:CRS84", *bounds)
+    except rasterio.errors.RasterioError:  # a local CRS: only the user knows where it is
+        return "EPSG:326ZONE"
+    return f"EPSG:{zone_of((west + east) / 2, (south + north) / 2)}"
+
+
+def content_sha256(files: Iterable[RasterFile]) -> str:
+    """Return a sha256 that tells inputs apart by content; names and dates do not count.
+
+    Of files up to 16 MiB all bytes count, of larger ones their size and 64 pieces of 256 KiB. Files
+    beside a GeoTIFF that belong to it (masks, metadata), and those behind a VRT, count too.
+
+    Args:
+        files: The files, in the order in which they lie on top of each other.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ConfigError: If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            with rasterio.open(file.path) as source:
+                parts = list(source.files)
+            for part in map(Path, parts):
+                if part.is_file():
+                    _digest_file(part, digest)
+        except (OSError, rasterio.errors.RasterioError) as error:
+            raise ConfigError(
+                "paths",
+                str(file.path),
+                f"it cannot be read ({first_line(error)})",
+                "Repair it, or take it out of the folder.",
+            ) from error
+    return digest.hexdigest()
+
+
+def _digest_file(path: Path, digest: hashlib._Hash) -> None:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest.update(size.to_bytes(8, "big"))
+        if size <= _PIECES * _PIECE_BYTES:
+            file.seek(0)
+            digest.update(file.read())
+            return
+        for piece in range(_PIECES):
+            file.seek(piece * (size - _PIECE_BYTES) // (_PIECES - 1))
+            digest.update(file.read(_PIECE_BYTES))

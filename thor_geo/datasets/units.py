@@ -1,0 +1,95 @@
+"""From the numbers in a user's files to those that composites are stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.bands import STORAGE, Band, Sensor
+from thor_geo.datasets.geotiff import RasterFile
+from thor_geo.errors import ConfigError
+
+#: What each sensor's physical unit is called.
+UNITS: dict[Sensor, str] = {
+    "S1": "decibel (10 log10 of sigma0)",
+    "S2": "reflectance 0..1",
+    "S3": "reflectance 0..1 (SLSTR S7 to S9: kelvin)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What the values of a file's bands are multiplied by, and what is added then.
+
+    Attributes:
+        factor: One for each band.
+        shift: One for each band, in stored units (see `thor_geo.bands.STORAGE`).
+    """
+
+    factor: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Return values (C, H, W) of a file in stored units; those that need no change keep it."""
+        out = values.astype(np.float32)
+        for band, (factor, shift) in enumerate(zip(self.factor, self.shift, strict=True)):
+            if (factor, shift) != (1.0, 0.0):
+                out[band] = values[band].astype(np.float64) * factor + shift
+        return out
+
+
+def units_of(
+    file: RasterFile,
+    bands: Sequence[Band],
+    scale: Sequence[float] | None = None,
+    offset: Sequence[float] | None = None,
+) -> Units:
+    """Return how a file's values become stored units.
+
+    A value x scale + offset is in the band's physical unit. What is not given is the file's own
+    (GDAL's scale and offset of each band). Where that says nothing, integers of Sentinel-2 are
+    reflectance x 10,000, as in its products, and floats of other sensors are in physical units;
+    anything else is refused, as no rule would be right for all such files.
+
+    Args:
+        file: The file.
+        bands: Its bands.
+        scale: One for each band; None for the above.
+        offset: One for each band; None for the above.
+
+    Raises:
+        ConfigError: If neither *scale* nor the file says in which unit its values are.
+    """
+    told = any(one != 1.0 for one in file.scales) or any(one != 0.0 for one in file.offsets)
+    scales = file.scales if told else None
+    if scale is not None:
+        scales = tuple(scale)
+    if scales is None:
+        scales = tuple(_usual(file, band) for band in bands)
+    offsets = file.offsets if offset is None else tuple(offset)
+    stored = [STORAGE[band.sensor].scale for band in bands]
+    return Units(
+        factor=tuple(one / unit for one, unit in zip(scales, stored, strict=True)),
+        shift=tuple(one / unit for one, unit in zip(offsets, stored, strict=True)),
+    )
+
+
+def _usual(file: RasterFile, band: Band) -> float:
+    integers = np.dtype(file.dtype).kind in "iu"
+    if band.sensor == "S2" and integers:
+        return STORAGE["S2"].scale
+    if band.sensor != "S2" and not integers:
+        return 1.0
+    both = "1 for reflectance 0..1, 0.0001 for reflectance x 10,000"
+    remedy = (
+        both if band.sensor == "S2" else f"a value x scale + data.offset is {UNITS[band.sensor]}"
+    )
+    raise ConfigError(
+        "scale",
+        None,
+        f"{file.name} has {band.channel} as {file.dtype}, and does not say in which unit",
+        f"Set data.scale: {remedy}.",
+    )
