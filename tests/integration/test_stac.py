@@ -19,6 +19,7 @@ import yaml
 from thor_geo.composites import BlockStore, DirectSource, StoredBlock
 from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import Acquisition, EmulatorServer, generate_archive, write_catalogue
+from thor_geo.errors import StacError
 from thor_geo.grid import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.stac import StacSpec
@@ -86,7 +87,7 @@ def same(pair: list[StoredBlock]) -> None:
     assert stac.scenes == ee.scenes
 
 
-@pytest.mark.parametrize("composite", ["median", "mean"])
+@pytest.mark.parametrize("composite", ["median", "mean", "mosaic"])
 @pytest.mark.parametrize("mask", ["none", "scl"])
 @pytest.mark.parametrize("epsg", [32632, 32633])
 def test_a_catalogues_composite_is_earth_engines_pixel_by_pixel(
@@ -100,17 +101,38 @@ def test_a_catalogues_composite_is_earth_engines_pixel_by_pixel(
     same(pair)
     pixels, observations = pair[1].read()
     assert len(pair[1].scenes) == 8
-    assert len(np.unique(observations)) > 3
+    assert len(np.unique(observations)) >= 3
     assert observations.min() == 0 < pixels.max()
 
 
 @pytest.mark.parametrize(
-    "more", [{"cloudy_pct": 30.0}, {"bands": ("B8",), "fill_value": 9}, {"scale_m": 20}]
+    "more",
+    [
+        {"cloudy_pct": 30.0},
+        {"bands": ("B8",), "fill_value": 9},
+        {"scale_m": 20},
+        {"composite": "percentile", "percentile": 30, "cloudy_pct": 100},
+        {"mask": "scl", "scl_classes": (8, 9), "cloudy_pct": 100},
+    ],
 )
 def test_other_recipes_agree_too(generated: Pair, more: dict[str, Any]) -> None:
     resolution = more.get("scale_m", 10)
     block = block_over(generated.folder, 32632, 96, resolution=resolution)
     same(generated.both(block, SUMMER, **more))
+
+
+def test_scenes_by_id_agree_and_one_that_is_not_there_is_named(generated: Pair) -> None:
+    block = block_over(generated.folder, 32632, 96)
+    names = [json.loads(p.read_text())["id"] for p in (generated.folder / "items").glob("*")]
+    chosen = tuple(sorted(names)[:3])
+    pair = generated.both(block, SUMMER, scenes=chosen, cloudy_pct=100)
+    same(pair)
+    assert pair[1].scenes
+    recipe = SensorSpec(scenes=("nobody",))
+    store = BlockStore(generated.cache, sensor=recipe, window=SUMMER, catalogue="stac")
+    source = DirectSource(store, StacSpec(url=str(generated.folder)))
+    with pytest.raises(StacError, match=r"nobody is not in .*scenes"):
+        source.get(block)
 
 
 def test_a_window_without_scenes_is_empty_on_both(generated: Pair) -> None:

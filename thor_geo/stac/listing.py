@@ -65,16 +65,16 @@ def open_listing(spec: StacSpec) -> Listing:
             f"{spec.endpoint} is an API, which may have many collections",
             "Give the id of one, e.g. sentinel-2-l2a.",
         )
-    return _Api(spec, root, reader)
+    return _Api(spec.collection, root, reader)
 
 
 class _Api:
     """Items from an API's search."""
 
-    def __init__(self, spec: StacSpec, root: str, reader: StacApiIO) -> None:
+    def __init__(self, collection: str, root: str, reader: StacApiIO) -> None:
         from pystac_client import Client
 
-        self._collection = spec.collection
+        self._collections = [collection]
         self._root = root
         self._client = Client.open(root, stac_io=reader)
 
@@ -92,7 +92,7 @@ class _Api:
         return next(self._found(max_items=1), None)
 
     def _found(self, **query: Any) -> Iterator[Item]:
-        search = self._client.search(collections=[self._collection], limit=PAGE, **query)
+        search = self._client.search(collections=self._collections, limit=PAGE, **query)
         for content in search.items_as_dicts():
             links = content.get("links") or ()
             base = next((one["href"] for one in links if one.get("rel") == "self"), self._root)

@@ -103,7 +103,8 @@ def observations(seen: Mask) -> Pixels:
     Args:
         seen: Whether every band of a scene counts (scenes, rows, columns).
     """
-    return np.minimum(seen.sum(axis=0), _LARGEST).astype(np.uint16)
+    count: Pixels = np.minimum(seen.sum(axis=0), _LARGEST).astype(np.uint16)
+    return count
 
 
 def harmonised(values: npt.NDArray[Any], offset: int) -> Pixels:
@@ -117,4 +118,5 @@ def harmonised(values: npt.NDArray[Any], offset: int) -> Pixels:
         values: Values as they are in the file, integers.
         offset: What to add, DN.
     """
-    return np.clip(values.astype(np.int32) + offset, 0, _LARGEST).astype(np.uint16)
+    shifted: Pixels = np.clip(values.astype(np.int32) + offset, 0, _LARGEST).astype(np.uint16)
+    return shifted

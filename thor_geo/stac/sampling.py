@@ -126,11 +126,12 @@ def _indices(
     """
     left, _, _, top = block.bounds
     steps = (np.arange(block.size) + 0.5) * block.resolution
-    x: npt.NDArray[np.float64] = (left + steps)[None, :]
-    y: npt.NDArray[np.float64] = (top - steps)[:, None]
+    x: Any = (left + steps)[None, :]
+    y: Any = (top - steps)[:, None]
     if source.crs.to_epsg() != block.epsg:
         transformer = Transformer.from_crs(block.epsg, source.crs.to_wkt(), always_xy=True)
-        x, y = transformer.transform(*np.broadcast_arrays(x, y))
+        x, y = np.broadcast_arrays(x, y)
+        x, y = transformer.transform(x, y)
     transform = source.transform
     with np.errstate(invalid="ignore"):
         column = np.floor((x - transform.c) / transform.a + EDGE_TOLERANCE)

@@ -21,6 +21,7 @@ from thor_geo.errors import (
     ThorGeoError,
 )
 from thor_geo.grid import Block
+from thor_geo.sentinel1 import AnySensor, Sentinel1Spec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.stac import StacSpec
 from thor_geo.stac.client import StacClient
@@ -281,3 +282,15 @@ def test_a_block_at_the_antimeridian_is_asked_for_in_two_boxes() -> None:
     (west, *_, east, _), (west_2, *_, east_2, _) = boxes_around(block)
     assert west < 180.0 == east
     assert west_2 == -180.0 < east_2
+
+
+@pytest.mark.parametrize(
+    ("sensor", "match"),
+    [
+        (SensorSpec(mask="cloud_score_plus"), r"mask='cloud_score_plus'.*stac"),
+        (Sentinel1Spec(), r"sentinel1=.*Sentinel-2 alone"),
+    ],
+)
+def test_what_a_catalogue_cannot_do_is_refused_at_once(sensor: AnySensor, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        stac_spec(sensor, "catalog.json")
