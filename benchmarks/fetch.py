@@ -25,7 +25,15 @@ from benchmarks.report import Report
 from thor_geo.composites import BlockStore, Prefetcher, _raster
 from thor_geo.composites._records import write_atomic
 from thor_geo.composites.produce import produce
-from thor_geo.earthengine import Client, FetchStats, Session, block_key, composite, fetch_scenes
+from thor_geo.earthengine import (
+    Client,
+    EarthEngine,
+    FetchStats,
+    Session,
+    block_key,
+    composite,
+    fetch_scenes,
+)
 from thor_geo.earthengine._expression import prepared_composite
 from thor_geo.earthengine.fetch import decode
 from thor_geo.earthengine.recipe import OBSERVATIONS
@@ -96,7 +104,8 @@ def phases(archive: Path, folder: Path, repeats: int) -> dict[str, float]:
         answer = _answer(planes, names)
         return {
             "whole block, no latency": _cost(
-                lambda: produce(_fresh(store, folder), client, block, FetchStats()), repeats // 10
+                lambda: produce(_fresh(store, folder), EarthEngine(client), block, FetchStats()),
+                repeats // 10,
             ),
             "list of scenes, request": _cost(
                 lambda: fetch_scenes(client, spec.sensor, spec.window, block), repeats // 10

@@ -160,12 +160,13 @@ def step_mark(folder: Path) -> dict[str, Any]:
 
     run = RunDirectory(folder / "run")
     plan = run.plan()
-    run.pooled.mkdir(exist_ok=True)
     own = part(len(plan.shards), RANK, RANKS)
     for index in own[::2]:
         shard = plan.shards[index]
-        output = run.pooled_of(shard)
-        output.write_bytes(b"embeddings")
+        outputs = [run.path / name for name in sorted(run._outputs_of(shard))]
+        for output in outputs:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_bytes(b"embeddings")
         Marker(
             shard_id=shard.id,
             fingerprint=run.fingerprint,
@@ -177,7 +178,7 @@ def step_mark(folder: Path) -> dict[str, Any]:
             failed_tiles=(),
             observations_mean=(3.25,) * len(shard),
             scenes=tuple(f"20220601T10{k:04d}_20220601T10{k:04d}_T32VNM" for k in range(100)),
-            outputs={output.relative_to(run.path).as_posix(): Output.of(output)},
+            outputs={one.relative_to(run.path).as_posix(): Output.of(one) for one in outputs},
             started_at="2022-09-01T00:00:00+00:00",
             finished_at="2022-09-01T00:01:00+00:00",
             compute_seconds=59.0,

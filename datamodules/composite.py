@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from thor_geo.specs import (
     TemporalSpec,
     check_least,
 )
+from thor_geo.stac import Sign
+from thor_geo.stac.recipe import stac_spec
 from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
@@ -65,6 +67,11 @@ class CompositeDataModule(PlannedDataModule):
         service_account_file: Path | None = None,
         url: str | None = None,
         emulator_archive: Path | None = None,
+        stac_url: str | None = None,
+        stac_collection: str | None = None,
+        stac_assets: Mapping[str, str] | None = None,
+        stac_offset: int | None = None,
+        stac_sign: Sign = "none",
         collection: str = "COPERNICUS/S2_SR_HARMONIZED",
         bands: Sequence[str] = S2_DEFAULT_BANDS,
         cloudy_pct: float = 30.0,
@@ -104,12 +111,18 @@ class CompositeDataModule(PlannedDataModule):
             area: Where; a dict of AreaSpec's fields will do.
             start: First day of the window, YYYY-MM-DD.
             end: Day after the window's last, YYYY-MM-DD.
-            source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+            source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac``
+                for a STAC API or a static STAC catalogue.
             project: Cloud project registered for Earth Engine.
             credentials: ``auto``, ``user``, ``service_account`` or ``application_default``.
             service_account_file: Path of a service account's JSON key.
             url: Another endpoint than Earth Engine's high-volume one.
             emulator_archive: Folder of scenes for the emulator; None generates one.
+            stac_url: Root of a STAC API, or address or path of a static catalogue.
+            stac_collection: Its collection; None for all items of a static catalogue.
+            stac_assets: Where bands are, if metadata does not tell: ``{B4: red, B8: KEY#2}``.
+            stac_offset: DN to add to all reflectances; None for what each item says.
+            stac_sign: ``none``, or ``planetary_computer`` to have its files' addresses signed.
             collection: Earth Engine image collection.
             bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
             cloudy_pct: Scenes cloudier than this percentage are left out.
@@ -194,6 +207,13 @@ class CompositeDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
+        stac = None
+        if source == "stac":
+            # Of all sensors: a second one is refused.
+            for sensor in self.sensors.by_kind.values():
+                stac = stac_spec(
+                    sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
+                )
         folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
@@ -206,6 +226,7 @@ class CompositeDataModule(PlannedDataModule):
             emulator_archive=_path(emulator_archive),
             pool_size=concurrency,
             linked=() if sentinel2 is None else sentinel2.linked,
+            stac=stac,
         )
         self.feed = Feed(
             FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)

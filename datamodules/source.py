@@ -1,4 +1,4 @@
-"""Where composites come from: Earth Engine itself, or the emulator over a folder of scenes."""
+"""Where composites come from: Earth Engine, its emulator over a folder of scenes, or STAC."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from thor_geo.earthengine.session import CredentialsKind, SessionSpec
 from thor_geo.errors import ConfigError
 from thor_geo.jsontext import parse_json
 from thor_geo.specs import check_choice
+from thor_geo.stac import StacSpec
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
 
-Source = Literal["earthengine", "emulator"]
+Source = Literal["earthengine", "emulator", "stac"]
 
 #: Address of an emulator that an earlier process of the run has started; ranks inherit it.
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
@@ -35,7 +36,7 @@ class Connection:
         inherited: What the environment said of an emulator before.
     """
 
-    session: SessionSpec
+    session: SessionSpec | StacSpec
     catalogues: Mapping[Sensor, str]
     emulator: EmulatorProcess | None = None
     inherited: str | None = None
@@ -46,7 +47,8 @@ class SourceSpec:
     """Where composites come from, as the user says it; nothing is contacted before `connect`.
 
     Attributes:
-        source: ``earthengine``, or ``emulator`` for a folder of scenes on this machine.
+        source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac`` for a
+            STAC catalogue.
         collections: Earth Engine image collection of each sensor; the emulator serves its scenes
             under these ids.
         cache_dir: Folder of the block cache, and of the generated archive.
@@ -59,6 +61,7 @@ class SourceSpec:
             Sentinel-1 in its folder S1_GRD.
         pool_size: Connections to keep open.
         linked: Collections that the composites need besides.
+        stac: The catalogue of the source ``stac``.
 
     Raises:
         ConfigError: If a choice is unknown.
@@ -74,6 +77,7 @@ class SourceSpec:
     emulator_archive: Path | None = None
     pool_size: int = 40
     linked: tuple[str, ...] = ()
+    stac: StacSpec | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -81,11 +85,13 @@ class SourceSpec:
         check_choice("credentials", self.credentials, CredentialsKind)
 
     def connect(self) -> Connection:
-        """Describe the real service, or start an emulator, or join the one the run already has.
+        """Describe the service, start an emulator or join the run's, or open a catalogue.
 
         Raises:
-            ConfigError: If the cache folder cannot be made, or the emulator's folder lacks a
-                collection.
+            ConfigError: If the cache folder cannot be made, the emulator's folder lacks a
+                collection, or there is no such catalogue.
+            DependencyError: If what reads a catalogue is not installed.
+            StacError: If a catalogue cannot be reached, refuses, or has not the bands.
         """
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -96,6 +102,12 @@ class SourceSpec:
                 f"it cannot be made ({error.strerror})",
                 "Choose a folder where you may write.",
             ) from error
+        if self.stac is not None:
+            # Loads what no other source needs.
+            from thor_geo.stac.opening import catalogue_of
+
+            name = catalogue_of(self.stac)
+            return Connection(session=self.stac, catalogues=dict.fromkeys(self.collections, name))
         return self._emulator() if self.source == "emulator" else self._earthengine()
 
     def _earthengine(self) -> Connection:

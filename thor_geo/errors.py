@@ -95,6 +95,16 @@ class UnreachableError(EarthEngineError):
     retryable = True
 
 
+class StacError(ThorGeoError, RuntimeError):
+    """A STAC catalogue refused a request, or its items are not what is needed."""
+
+
+class StacUnreachableError(StacError):
+    """A STAC catalogue did not answer, however patiently it was asked."""
+
+    retryable = True
+
+
 class BlockError(ThorGeoError, RuntimeError):
     """A composite block could not be produced; the tiles cut from it fail, the run goes on."""
 

@@ -66,8 +66,12 @@ def model_bands(data: Mapping[str, Any]) -> list[str]:
     own = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
     if own is not None:
         return list(own(settings["bands"]))
-    bands, sentinel1 = settings["bands"], as_sentinel1(settings.get("sentinel1"))
+    bands, fields = settings["bands"], settings.get("sentinel1")
+    if isinstance(fields, Mapping):
+        # The parser wraps a dataclass that may be null as it does classes.
+        fields = fields.get("init_args", fields)
     names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    sentinel1 = as_sentinel1(fields)
     return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
 
 

@@ -43,6 +43,12 @@ SECRET_NAMES: frozenset[str] = frozenset(
         "api_key",
         "apikey",
         "assertion",
+        # Of signed addresses: Azure, AWS, Google Cloud.
+        "sig",
+        "subscription-key",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-goog-signature",
     }
 )
 #: Settings left out of records: they say where credentials are, and are of no use elsewhere.

@@ -94,7 +94,7 @@ class StatsCLI(PredictCLI):
             self.failed = True
             print(redact(_failures(measured)), flush=True)
             return
-        statistics = measured.statistics(data, provenance)
+        statistics = measured.statistics(provenance)
         statistics.write(target)
         print(redact(_report(statistics, data, target, time.monotonic() - began)), flush=True)
 
@@ -105,8 +105,8 @@ class _Measured:
     def __init__(self, data: CompositeDataModule) -> None:
         self.tiles = 0
         self.failures: list[str] = []
-        self._bands = data.sensor.selection.bands
-        self._planes = observation_planes(data.sensor.selection)
+        self._bands = data.sensors.selection.bands
+        self._planes = observation_planes(data.sensors.selection)
         self._moments = [Moments() for _ in self._bands]
 
     def add(self, batch: dict[str, Any]) -> None:
@@ -117,11 +117,12 @@ class _Measured:
             if error is not None:
                 self.failures.append(error)
                 continue
-            for moments, channel, plane in zip(self._moments, image, self._planes, strict=True):
-                values = channel[counts[plane] > 0].astype(np.float64)
-                moments.add(values[np.isfinite(values)])
+            for k, (band, plane) in enumerate(zip(self._bands, self._planes, strict=True)):
+                values = image[k][counts[plane] > 0].astype(np.float64)
+                there = np.isfinite(values) & (values != STORAGE[band.sensor].nodata)
+                self._moments[k].add(values[there])
 
-    def statistics(self, data: CompositeDataModule, provenance: dict[str, Any]) -> Statistics:
+    def statistics(self, provenance: dict[str, Any]) -> Statistics:
         """Return the statistics in physical units.
 
         Raises:
@@ -133,7 +134,7 @@ class _Measured:
                 raise InputError(
                     f"`{band.channel}`: {moments.count:,} pixels with an observation in "
                     f"{self.tiles:,} tiles, and no two that differ. Measure a larger area, a "
-                    f"longer window, or more scenes (data.cloudy_pct={data.sensor.cloudy_pct:g})."
+                    "longer window, or more scenes."
                 )
             scale = STORAGE[band.sensor].scale
             channels[band.channel] = ChannelStatistics(
@@ -225,7 +226,7 @@ def _report(statistics: Statistics, data: CompositeDataModule, path: Path, secon
         "",
         f"  {'channel':<22} {'mean':>10} {'std':>10}   {'in pre-training':>21} {'pixels':>15}",
     ]
-    means, stds = data.sensor.selection.statistics
+    means, stds = data.sensors.selection.statistics
     for (name, row), mean, std in zip(statistics.channels.items(), means, stds, strict=True):
         lines.append(
             f"  {name:<22} {row.mean:>10.4f} {row.std:>10.4f}   {mean:>10.4f} {std:>10.4f} "

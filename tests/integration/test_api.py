@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import shapely
 import torch
 import xarray
+import yaml
 
 from thor_geo import (
     Area,
@@ -164,7 +166,7 @@ def test_metadata_says_what_was_done(options: dict[str, Any]) -> None:
     assert len(meta["scenes"]) >= 2
     assert meta["sensor"][0]["collection"] == SENSOR.collection
     assert meta["provider"]["backend"] == "emulator"
-    assert meta["packages"]["torch"] == torch.__version__
+    assert meta["packages"]["torch"] == version("torch")
     assert meta["input"]["expected_channels"] == 10
     assert meta["origins"]["image_size"] == "argument"
     assert meta["origins"]["patch_size"] == "default"
@@ -354,3 +356,35 @@ def test_two_sensors_go_through_the_model_together(options: dict[str, Any]) -> N
     assert set(alone.meta["scenes"]) < set(joint.meta["scenes"])
     with pytest.raises(ConfigError, match="one of each kind"):
         get_embedding("thor_v1_tiny", spatial=CENTRE, **{**given, "sensor": [SENSOR, SENSOR]})
+
+
+def test_the_environment_sets_what_a_config_leaves_out(
+    thor_geo: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    said = {
+        "RS_EMBED_THOR_MODEL_KEY": "thor_v1_small",
+        "RS_EMBED_THOR_PRETRAINED": "0",
+        "RS_EMBED_THOR_IMG": "192",
+        "RS_EMBED_THOR_NORMALIZE": "unit_scale",
+        "RS_EMBED_THOR_FETCH_WORKERS": "3",
+        "RS_EMBED_THOR_PATCH_SIZE": "8",
+    }
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "model: {patch_size: 16}\n"
+        "data: {area: {bbox: [11.98, 59.985, 12.02, 60.005]}, start: 2022-06-01, end: 2022-09-01}\n"
+        f"output: {{dir: {tmp_path / 'run'}}}\n"
+    )
+    shown = thor_geo("predict", "-c", config, "--print_config", env=said)
+    assert shown.returncode == 0, shown.stderr
+    found = yaml.safe_load(shown.stdout)
+    model, data = found["model"]["init_args"], found["data"]["init_args"]
+    assert (model["model_key"], model["pretrained"]) == ("thor_v1_small", False)
+    assert (data["tile_size"], data["normalize"], data["fetch_workers"]) == (192, "unit_scale", 3)
+    assert model["patch_size"] == 16
+    again = thor_geo("predict", "-c", config, "--data.tile_size=96", "--print_config", env=said)
+    assert yaml.safe_load(again.stdout)["data"]["init_args"]["tile_size"] == 96
+    wrong = thor_geo("predict", "-c", config, env={"RS_EMBED_THOR_IMG": "big"})
+    assert wrong.returncode == 2
+    assert "RS_EMBED_THOR_IMG='big'" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

@@ -29,6 +29,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "gee_pooled.yaml",
         "quickstart.yaml",
         "quickstart_s1s2.yaml",
+        "stac.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
     assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]

@@ -53,6 +53,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for product in ("sr", "toa", "cloud_score_plus"):
         generate_archive(
             folder if product == "sr" else folder / COLLECTIONS[product],
+            # Far from a zone's edge, as an anchor belongs to one zone.
+            center=(10.5, 60.0),
             size_m=10 * SIDE,
             zones=(32632,),
             acquisitions=ACQUISITIONS,

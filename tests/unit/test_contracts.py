@@ -48,6 +48,11 @@ def contract(start: str) -> dict[str, Any]:
             ROOMS - {"thor_geo.earthengine"} | {"datamodules"},
         ),
         (
+            "Only stac imports pystac",
+            "source_modules",
+            ROOMS - {"thor_geo.stac"} | {"datamodules"},
+        ),
+        (
             "Only terratorch.py imports terratorch",
             "source_modules",
             ROOMS - {"thor_geo.terratorch"} | {"datamodules"},

@@ -84,7 +84,8 @@ def test_maps_are_stitched_cell_by_cell(cut: dict[str, int]) -> None:
 
     def means(chw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         bands, rows, cols = chw.shape
-        return chw.reshape(bands, rows // cell, cell, cols // cell, cell).mean(axis=(2, 4))
+        cells = chw.reshape(bands, rows // cell, cell, cols // cell, cell)
+        return np.asarray(cells.mean(axis=(2, 4)))
 
     out = stitch([means(window.cut(image)[0]) for window in windows], windows, cell=cell)
     whole = [-(-side // cell) * cell for side in image.shape[1:]]

@@ -215,6 +215,11 @@ def test_every_sensor_has_its_own_observations() -> None:
     filled, plain = transform(stored, seen), THORNormalize(selection)(stored)
     assert torch.equal(filled[[1, 3]], plain[[1, 3]])
     assert torch.equal(filled[[0, 2], 0, 1], plain[[0, 2], 0, 0])
+    # Of one polarisation only there may be none.
+    stored[3, 0, 1] = -32768
+    gap = transform(stored, seen)
+    assert torch.equal(gap[3, 0, 1], gap[3, 0, 0])
+    assert torch.equal(gap[1], plain[1])
     for bad in (None, seen[:1], seen[None]):
         with pytest.raises(InputError, match=r"observations.*\(2, 1, 2\).*nodata_fill"):
             transform(stored, bad)

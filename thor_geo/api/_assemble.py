@@ -44,7 +44,8 @@ def one_vector(parts: Sequence[Floats], pooling: str) -> Floats:
     if len(parts) == 1:
         return parts[0]
     stacked = np.stack(parts)
-    return stacked.max(axis=0) if pooling == "max" else stacked.mean(axis=0, dtype=np.float32)
+    whole: Floats = stacked.max(axis=0) if pooling == "max" else stacked.mean(axis=0)
+    return whole.astype(np.float32, copy=False)
 
 
 def one_map(
@@ -102,7 +103,7 @@ def cropped(found: Map, area: BaseGeometry) -> Map:
     x_cell, y_cell = (right - left) / width, (top - bottom) / height
     x = left + (np.arange(width) + 0.5) * x_cell
     y = top - (np.arange(height) + 0.5) * y_cell
-    inside = shapely.intersects_xy(area, *np.meshgrid(x, y))
+    inside = np.asarray(shapely.intersects_xy(area, *np.meshgrid(x, y)), dtype=np.bool_)
     if not inside.any():
         middle = area.centroid
         inside[np.abs(y - middle.y).argmin(), np.abs(x - middle.x).argmin()] = True

@@ -76,7 +76,11 @@ def metadata(
         "packages": package_versions(),
     }
     if report is not None:
-        meta["input"] = {**asdict(report), "problems": list(report.problems)}
+        meta["input"] = {
+            **asdict(report),
+            "expected_channels": report.expected_channels,
+            "problems": list(report.problems),
+        }
     return meta
 
 

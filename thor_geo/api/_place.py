@@ -23,7 +23,7 @@ _ON_GRID = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """An area in one UTM zone: that of its centre.
+    """An area in one UTM zone.
 
     Attributes:
         epsg: EPSG code of the zone.
@@ -37,7 +37,9 @@ class Place:
 
     @classmethod
     def of(cls, spatial: Spatial, resolution: int) -> Place:
-        """Bring a place to the zone of its centre, whose pixel grid is that of runs.
+        """Bring a place to the zone of its centre, or leave it in the zone it is given in.
+
+        The pixel grid is that of runs.
 
         Args:
             spatial: The place.
@@ -47,8 +49,10 @@ class Place:
             AreaError: If it is no place, or an invalid one.
         """
         area = _area(spatial)
-        centre = area.lonlat.centroid
-        epsg = zone_of(centre.x, centre.y)
+        epsg = _utm(area.crs)
+        if epsg is None:
+            centre = area.lonlat.centroid
+            epsg = zone_of(centre.x, centre.y)
         geometry = area.in_zone(epsg)
         left, bottom, right, top = geometry.bounds
         x, y = Lattice(epsg=epsg).origin
@@ -63,6 +67,12 @@ class Place:
             height=max(north - south, 1),
         )
         return cls(epsg=epsg, geometry=geometry, rect=rect)
+
+
+def _utm(crs: str) -> int | None:
+    code = crs.removeprefix("EPSG:")
+    is_utm = code.isdigit() and int(code) // 100 in (326, 327) and 1 <= int(code) % 100 <= 60
+    return int(code) if is_utm else None
 
 
 def _area(spatial: Spatial) -> Area:

@@ -72,7 +72,7 @@ def embeddings(
             report = _inspected(encoder, canvas)
             windows = cut.windows or (None,)
             under_way[number] = _Open(
-                clear=(canvas.observations > 0).any(axis=0),
+                clear=np.asarray((canvas.observations > 0).any(axis=0)),
                 scenes=canvas.scenes,
                 report=report,
                 left=len(windows),

@@ -32,6 +32,7 @@ from thor_geo.errors import ConfigError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.sentinel1 import AnySensor
 from thor_geo.specs import TemporalSpec
+from thor_geo.stac import StacSpec
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class PrefetchSpec:
 
     Attributes:
         root: Folder of the cache.
-        session: How to reach Earth Engine.
+        session: How to reach the source.
         sensor: Collection, bands and recipe.
         window: Time window.
         catalogue: Where the scenes are from, see `BlockStore`.
@@ -71,7 +72,7 @@ class PrefetchSpec:
     """
 
     root: Path
-    session: SessionSpec
+    session: SessionSpec | StacSpec
     sensor: AnySensor
     window: TemporalSpec
     catalogue: str = "earthengine"
@@ -169,6 +170,7 @@ class Prefetcher:
             ProjectError: If the project is missing or may not be used.
             UnreachableError: If Earth Engine cannot be reached.
             EarthEngineError: If it refuses.
+            StacError: If a STAC catalogue cannot be reached, or refuses.
             PrefetchError: If the process is running already, or did not come up.
         """
         if self._process is not None:
@@ -209,6 +211,7 @@ class Prefetcher:
 
         Raises:
             EarthEngineError: If the process has ended because Earth Engine refused.
+            StacError: If it has ended because a STAC catalogue refused.
             CacheError: If it has ended because the cache cannot be written.
             PrefetchError: If it ended otherwise, or was never started.
         """
@@ -271,6 +274,7 @@ class Prefetcher:
 
         Raises:
             EarthEngineError: If Earth Engine refused (its subclasses too).
+            StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be written.
             PrefetchError: If it ended otherwise, with its traceback or its last output; or was
                 never started.

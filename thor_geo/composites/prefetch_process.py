@@ -27,15 +27,12 @@ from thor_geo.composites._folder import end_writing
 from thor_geo.composites._schedule import URGENT, Schedule, Todo
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
+from thor_geo.composites.service import open_service
 from thor_geo.composites.state import StateDir
-from thor_geo.earthengine.client import Client
-from thor_geo.earthengine.named import check_named_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.session import Session
 from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.grid import Block
 from thor_geo.redact import redact, redact_output
-from thor_geo.specs import SensorSpec
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
@@ -59,7 +56,8 @@ class Service:
         """
         self._stores = spec.stores()
         self._state = state
-        self._client = Client(Session(spec.session), concurrency=spec.concurrency, retry=spec.retry)
+        self._service = open_service(spec.session, concurrency=spec.concurrency, retry=spec.retry)
+        self._client = self._service.client
         # Readers go through the plan once, whatever the number of sensors.
         self._ahead = None if spec.ahead is None else spec.ahead * len(self._stores)
         self._schedule = self._scheduled(())
@@ -104,13 +102,13 @@ class Service:
 
         Raises:
             EarthEngineError: If Earth Engine refuses.
+            StacError: If a STAC catalogue refuses.
             CacheError: If the cache cannot be written.
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()
         for store in self._stores:
-            if isinstance(store.sensor, SensorSpec):
-                check_named_scenes(self._client, store.sensor, store.window)
+            self._service.check(store.sensor, store.window)
         self._state.set_ready()
         # In an environment of its own a thread need not set one up for each file.
         pool = ThreadPoolExecutor(
@@ -181,7 +179,7 @@ class Service:
                 count.blocks_cached = 1
             else:
                 check = True
-                stored = produce(store, self._client, block, cost, order=order)
+                stored = produce(store, self._service, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
                 count.blocks_other_pass = int(stored.orbit_fallback)

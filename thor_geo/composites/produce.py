@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from thor_geo.composites.service import Service
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
-from thor_geo.earthengine.client import Client
-from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, block_key
 from thor_geo.grid import Block
-from thor_geo.sentinel1 import storage_of
 
 
 def produce(
     store: BlockStore,
-    client: Client,
+    service: Service,
     block: Block,
     stats: FetchStats | None = None,
     *,
@@ -34,7 +31,7 @@ def produce(
 
     Args:
         store: The store.
-        client: Access to Earth Engine.
+        service: Whom to ask.
         block: The block.
         stats: Counts what this call cost, added to what is there.
         order: Who is served first where several ask at once: the lowest.
@@ -44,26 +41,27 @@ def produce(
 
     Raises:
         BlockError: If the service failed too often or cannot compute the block.
-        EarthEngineError: If the service refused.
+        EarthEngineError: If Earth Engine refused.
+        StacError: If a STAC catalogue refused.
         CacheError: If the cache cannot be written.
     """
     stats = FetchStats() if stats is None else stats
-    sensor = store.sensor
-    client.connect()
+    service.client.connect()
     pinned = store.pinned(block)
-    now, image = _named(store, block, pinned or _listed(store, client, block, stats, order))
+    now, image = _named(
+        store, service, block, pinned or _listed(store, service, block, stats, order)
+    )
     # Another release of the client may write the same graph differently, and so change the key.
     if pinned != now:
         held = store.pin(block, now)
         if held.scenes != now.scenes:
             # Another process was first, and was told other scenes: both keep to the first list.
-            now, image = _named(store, block, held)
+            now, image = _named(store, service, block, held)
     if image is None:
         return store.block(block, ())
     cost = FetchStats()
     try:
-        names, dtype = (*sensor.bands, OBSERVATIONS), storage_of(sensor).disk
-        planes = fetch_block(client, block, image, names, cost, order=order, dtype=dtype)
+        planes = service.pixels(store.sensor, block, image, cost, order=order)
     finally:
         stats.add(cost)
     if now.cost is not None:
@@ -72,24 +70,20 @@ def produce(
 
 
 def _listed(
-    store: BlockStore, client: Client, block: Block, stats: FetchStats, order: int
+    store: BlockStore, service: Service, block: Block, stats: FetchStats, order: int
 ) -> Pinned:
     """Return the scenes of a block as the service lists them now, without the key of the pixels."""
     cost = FetchStats()
     try:
-        scenes = fetch_scenes(client, store.sensor, store.window, block, cost, order=order)
+        scenes = service.scenes(store.sensor, store.window, block, cost, order=order)
     finally:
         stats.add(cost)
     return Pinned(scenes=scenes, block_key=None, cost=cost)
 
 
-def _named(store: BlockStore, block: Block, pinned: Pinned) -> tuple[Pinned, Any]:
+def _named(store: BlockStore, service: Service, block: Block, pinned: Pinned) -> tuple[Pinned, Any]:
     """Return scenes with the key of their pixels, and the image; None for both without scenes."""
     if not pinned.scenes:
         return replace(pinned, block_key=None), None
-    # Loads the client, which a process that finds everything in the cache never needs.
-    from thor_geo.earthengine._expression import prepared_composite
-
-    image = prepared_composite(store.sensor, store.window, block, pinned.scenes)
-    key = block_key(image, store.sensor, block, store.catalogue)
+    key, image = service.image(store.sensor, store.window, block, pinned.scenes, store.catalogue)
     return replace(pinned, block_key=key), image

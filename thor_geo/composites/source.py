@@ -7,16 +7,16 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 from thor_geo.composites.produce import produce
+from thor_geo.composites.service import Service, open_service
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
-from thor_geo.earthengine.client import CONCURRENCY, Client
-from thor_geo.earthengine.named import check_named_scenes
+from thor_geo.earthengine.client import CONCURRENCY
 from thor_geo.earthengine.policy import RetryPolicy
-from thor_geo.earthengine.session import Session, SessionSpec
+from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import BlockError
 from thor_geo.grid import Block
-from thor_geo.specs import SensorSpec
+from thor_geo.stac import StacSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
@@ -35,6 +35,7 @@ class BlockSource(Protocol):
         Raises:
             BlockError: If this block could not be produced; others may be.
             EarthEngineError: If Earth Engine refuses everything.
+            StacError: If a STAC catalogue does.
             CacheError: If the cache cannot be used.
         """
         ...
@@ -51,7 +52,7 @@ class DirectSource:
     def __init__(
         self,
         store: BlockStore,
-        session: SessionSpec,
+        session: SessionSpec | StacSpec,
         *,
         concurrency: int = CONCURRENCY,
         retry: RetryPolicy | None = None,
@@ -60,7 +61,7 @@ class DirectSource:
 
         Args:
             store: The cache, with sensor, window and catalogue.
-            session: How to reach Earth Engine.
+            session: How to reach the source.
             concurrency: Largest number of requests in flight.
             retry: How often and how patiently to ask again.
         """
@@ -68,28 +69,28 @@ class DirectSource:
         self.session = session
         self._concurrency = concurrency
         self._retry = retry
-        self._client: tuple[int, Client] | None = None
+        self._service: tuple[int, Service] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the client."""
-        return {**self.__dict__, "_client": None}
+        """Pickle without what is open."""
+        return {**self.__dict__, "_service": None}
 
-    def connect(self) -> Client:
-        """Make the folder and the client, once; before threads ask for blocks side by side.
+    def connect(self) -> Service:
+        """Make the folder and the service, once; before threads ask for blocks side by side.
 
         Raises:
             ConfigError: If the cache cannot be written.
             EarthEngineError: If the service refused, or a scene that the sensor names cannot be
                 used.
+            StacError: If a STAC catalogue refused.
         """
-        if self._client is None or self._client[0] != os.getpid():
+        if self._service is None or self._service[0] != os.getpid():
             # Of this process: the locks in a forked client may be held by threads left behind.
             self.store.prepare()
-            client = Client(Session(self.session), concurrency=self._concurrency, retry=self._retry)
-            if isinstance(self.store.sensor, SensorSpec):
-                check_named_scenes(client, self.store.sensor, self.store.window)
-            self._client = (os.getpid(), client)
-        return self._client[1]
+            service = open_service(self.session, concurrency=self._concurrency, retry=self._retry)
+            service.check(self.store.sensor, self.store.window)
+            self._service = (os.getpid(), service)
+        return self._service[1]
 
     def get(self, block: Block) -> StoredBlock:
         """Return a block; fetch it if it is missing or damaged.
@@ -104,6 +105,7 @@ class DirectSource:
             ProjectError: If the project is missing or may not be used.
             EarthEngineError: If the service refused for another reason, or a scene that the sensor
                 names cannot be used.
+            StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be used.
         """
         found = self.store.get(block)
@@ -137,6 +139,7 @@ class PrefetchedSource:
         Raises:
             BlockError: If this block could not be produced in this run.
             EarthEngineError: If the prefetch process ended because Earth Engine refused.
+            StacError: If it ended because a STAC catalogue refused.
             CacheError: If the cache cannot be used.
             PrefetchError: If it ended otherwise, or was never started.
         """

@@ -33,6 +33,8 @@ from thor_geo.errors import (
     EarthEngineError,
     PrefetchError,
     ProjectError,
+    StacError,
+    StacUnreachableError,
     ThorGeoError,
     UnreachableError,
 )
@@ -47,6 +49,8 @@ _SAME: dict[str, type[ThorGeoError]] = {
         ProjectError,
         UnreachableError,
         EarthEngineError,
+        StacUnreachableError,
+        StacError,
         CacheError,
     )
 }
@@ -225,7 +229,7 @@ class StateDir:
 
     def failures(self) -> dict[str, str]:
         """Return the blocks that could not be produced in this run: messages by block id."""
-        found = {}
+        found: dict[str, str] = {}
         for path in sorted((self.path / "failed").glob("*.json")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
@@ -269,7 +273,7 @@ class StateDir:
             exit_code: Its exit code, where it is known.
 
         Returns:
-            The Earth Engine error that ended it, or a PrefetchError with traceback or log.
+            The source's error that ended it, or a PrefetchError with traceback or log.
         """
         try:
             error = json.loads((self.path / "error.json").read_text(encoding="utf-8"))

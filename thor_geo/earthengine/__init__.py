@@ -12,12 +12,14 @@ from thor_geo.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy
 from thor_geo.earthengine.recipe import RECIPE_VERSION, Scene, block_key
 from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
+from thor_geo.earthengine.service import EarthEngine
 from thor_geo.earthengine.session import HIGH_VOLUME_URL, Session, SessionSpec, initialize
 
 __all__ = [
     "HIGH_VOLUME_URL",
     "RECIPE_VERSION",
     "Client",
+    "EarthEngine",
     "FetchStats",
     "RetryPolicy",
     "Scene",

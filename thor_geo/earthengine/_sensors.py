@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from thor_geo.earthengine import recipe, recipe_s1
 from thor_geo.earthengine.recipe import Scene
@@ -44,9 +44,8 @@ def composite(
     """
     if isinstance(sensor, Sentinel1Spec):
         return recipe_s1.composite(sensor, window, block, [scene.index for scene in scenes])
-    return recipe.composite(
-        sensor, window, block, [scene for scene in scenes if isinstance(scene, Scene)]
-    )
+    # The scenes of a block are of its sensor.
+    return recipe.composite(sensor, window, block, cast("Sequence[Scene]", scenes))
 
 
 def scene_order(sensor: AnySensor, scenes: Sequence[AnyScene]) -> list[str]:
@@ -73,5 +72,4 @@ def provenance(sensor: AnySensor, scenes: Sequence[AnyScene]) -> dict[str, Any]:
     """
     if not isinstance(sensor, Sentinel1Spec):
         return {}
-    mine = [scene for scene in scenes if isinstance(scene, Sentinel1Scene)]
-    return {"orbit_fallback": fell_back(sensor, mine)}
+    return {"orbit_fallback": fell_back(sensor, cast("Sequence[Sentinel1Scene]", scenes))}

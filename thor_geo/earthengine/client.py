@@ -1,4 +1,7 @@
-"""The one layer of retries: every request to Earth Engine goes through `Client.call`."""
+"""The one layer of retries: every request to Earth Engine goes through `Client.call`.
+
+What it does not know of Earth Engine is in `Asker`, which other sources share.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import logging
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from thor_geo.earthengine._split import SizeMemory
 from thor_geo.earthengine.limiter import Limiter
 from thor_geo.earthengine.policy import FetchStats, RetryPolicy, Verdict, classify
 from thor_geo.earthengine.remedies import to_error
 from thor_geo.earthengine.session import Session
-from thor_geo.errors import BlockError, UnreachableError
+from thor_geo.errors import BlockError, ThorGeoError, UnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +38,62 @@ class StoppedError(Exception):
     """The client makes no more requests: its process ends."""
 
 
-class Client:
-    """A session with a budget of concurrent requests, a retry policy and a memory of sizes.
+class Transport(Protocol):
+    """Sends a session's requests."""
 
-    Threads share one client, so that a refusal to one of them slows all of them down.
+    @property
+    def restricted(self) -> bool:
+        """Whether the service has said that it serves fewer requests at a time."""
+        ...
+
+    def taking_turns(
+        self, turn: Callable[[], AbstractContextManager[None]]
+    ) -> AbstractContextManager[None]:
+        """Have this thread's requests take a turn each, from sending to the end of the answer."""
+        ...
+
+
+class Endpoint(Protocol):
+    """A session's settings."""
+
+    @property
+    def endpoint(self) -> str:
+        """The address that requests go to, as it may be shown."""
+        ...
+
+
+class Connection(Protocol):
+    """A session: with Earth Engine, or with another source."""
+
+    @property
+    def spec(self) -> Endpoint:
+        """Its settings."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is set up."""
+        ...
+
+    def ensure(self) -> Transport:
+        """Set it up unless it is."""
+        ...
+
+
+class Asker(ABC):
+    """A session with a budget of concurrent requests and a retry policy.
+
+    Threads share one, so that a refusal to one of them slows all of them down.
+
+    Attributes:
+        service: Who is asked, for messages.
     """
+
+    service: str
 
     def __init__(
         self,
-        session: Session,
+        session: Connection,
         *,
         concurrency: int = CONCURRENCY,
         retry: RetryPolicy | None = None,
@@ -50,10 +101,10 @@ class Client:
         uniform: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Initialize a new Client instance; no request is made.
+        """Initialize a new instance; no request is made.
 
         Args:
-            session: Access to Earth Engine.
+            session: Access to the service.
             concurrency: Largest number of requests in flight.
             retry: How often and how patiently to ask again.
             sleep: Waits for some seconds.
@@ -63,6 +114,7 @@ class Client:
         self.session = session
         self.limiter = Limiter(concurrency)
         self.retry = retry or RetryPolicy()
+        #: What could be computed at once, for services that say when it is too much.
         self.sizes = SizeMemory()
         self._sleep = sleep
         self._uniform = uniform
@@ -82,31 +134,36 @@ class Client:
         """Make no more requests: whoever asks gets a `StoppedError`."""
         self._stopped = True
 
+    @abstractmethod
     def connect(self) -> None:
-        """Set the session up unless it is, with retries; graphs can be built from then on.
+        """Set the session up unless it is, with retries.
 
         Raises:
-            AuthenticationError: If there are no usable credentials.
-            ProjectError: If the project is missing or may not be used.
-            UnreachableError: If the service cannot be reached.
-            EarthEngineError: If it refuses.
+            ThorGeoError: If the service cannot be reached, or refuses.
         """
-        if self.session.ready:
-            return
-        try:
-            self.call(lambda: None, "its list of functions", FetchStats())
-        except BlockError as error:
-            endpoint = self.session.spec.endpoint
-            raise UnreachableError(
-                f"{endpoint} could not be reached. {error} Check the network, the proxy settings "
-                "(HTTPS_PROXY) and https://status.cloud.google.com."
-            ) from error
+
+    @abstractmethod
+    def classify(self, error: BaseException) -> Verdict | None:
+        """Say what a failed request means; None if it is a bug, which propagates.
+
+        Args:
+            error: What the request raised.
+        """
+
+    @abstractmethod
+    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+        """Return the error for a refusal that asking again would not change.
+
+        Args:
+            verdict: What the refusal means.
+            what: What was asked for.
+        """
 
     def call(self, request: Callable[[], T], what: str, stats: FetchStats, *, order: int = 0) -> T:
         """Make a request until it is answered or asking again is pointless.
 
         Args:
-            request: Makes the request with the `ee` client, and returns its answer.
+            request: Makes the request, and returns its answer.
             what: What is asked for, for messages.
             stats: Counts what it cost.
             order: Who gets a slot first: the lowest of those who wait.
@@ -139,7 +196,7 @@ class Client:
                 ):
                     answer = request()
             except Exception as error:
-                verdict = classify(error)
+                verdict = self.classify(error)
                 if verdict is None:
                     raise
                 cause: Exception = error
@@ -198,7 +255,7 @@ class Client:
         if verdict.kind == "too_large":
             raise TooLargeError(verdict.message) from cause
         if verdict.kind not in ("throttled", "transient", "unreachable"):
-            raise to_error(verdict, self.session.spec, what) from cause
+            raise self.refusal(verdict, what) from cause
         retry = self.retry
         if verdict.kind == "unreachable":
             seconds = failures.seconds_unreachable
@@ -210,7 +267,7 @@ class Client:
                 ) from cause
         elif failures.transient >= retry.tries or failures.throttled >= retry.throttled_tries:
             raise BlockError(
-                f"Earth Engine did not answer for {what} in {failures.all} tries; the last time: "
+                f"{self.service} did not answer for {what} in {failures.all} tries; the last time: "
                 f"{verdict.said} Run again later: what is already there is kept."
             ) from cause
 
@@ -231,6 +288,41 @@ class Client:
             )
         elif not restricted:
             self.limiter.answered()
+
+
+class Client(Asker):
+    """A session with Earth Engine."""
+
+    service = "Earth Engine"
+    session: Session
+
+    def connect(self) -> None:
+        """Set the session up unless it is, with retries; graphs can be built from then on.
+
+        Raises:
+            AuthenticationError: If there are no usable credentials.
+            ProjectError: If the project is missing or may not be used.
+            UnreachableError: If the service cannot be reached.
+            EarthEngineError: If it refuses.
+        """
+        if self.session.ready:
+            return
+        try:
+            self.call(lambda: None, "its list of functions", FetchStats())
+        except BlockError as error:
+            endpoint = self.session.spec.endpoint
+            raise UnreachableError(
+                f"{endpoint} could not be reached. {error} Check the network, the proxy settings "
+                "(HTTPS_PROXY) and https://status.cloud.google.com."
+            ) from error
+
+    def classify(self, error: BaseException) -> Verdict | None:
+        """Say what a failed request means; see `policy.classify`."""
+        return classify(error)
+
+    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+        """Return the error for a refusal; see `remedies.to_error`."""
+        return to_error(verdict, self.session.spec, what)
 
 
 @dataclass(kw_only=True)

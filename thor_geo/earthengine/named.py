@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from thor_geo.earthengine.client import Client
 from thor_geo.earthengine.policy import FetchStats
@@ -45,7 +45,7 @@ def check_named_scenes(
     except BlockError as error:
         raise UnreachableError(str(error)) from error
     found = {scene.index: scene for scene in parse_scenes(answer)}
-    wrong = list(_wrong(sensor, window, found))
+    wrong = list(wrong_scenes(sensor, window, found, sensor.collection))
     if wrong:
         raise EarthEngineError(
             f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the ids, "
@@ -53,12 +53,21 @@ def check_named_scenes(
         )
 
 
-def _wrong(sensor: SensorSpec, window: TemporalSpec, found: dict[str, Scene]) -> Iterator[str]:
-    """Yield what is wrong with each scene that cannot be used."""
+def wrong_scenes(
+    sensor: SensorSpec, window: TemporalSpec, found: Mapping[str, Scene], where: str
+) -> Iterator[str]:
+    """Yield what is wrong with each scene that cannot be used.
+
+    Args:
+        sensor: The scenes that it names, and the cloud limit.
+        window: Time window.
+        found: Those of them that there are, by id.
+        where: Where they were looked for.
+    """
     for index in sensor.scenes or ():
         scene = found.get(index)
         if scene is None:
-            yield f"{index} is not in {sensor.collection}"
+            yield f"{index} is not in {where}"
             continue
         time = scene.time_start
         if time is None or not window.start <= dt.datetime.fromisoformat(time) < window.end:

@@ -19,7 +19,14 @@ from typing import Any, Literal, Self
 from thor_geo.errors import ConfigError, ThorGeoError
 
 Kind = Literal[
-    "throttled", "unreachable", "transient", "too_large", "authentication", "project", "fatal"
+    "throttled",
+    "unreachable",
+    "transient",
+    "too_large",
+    "missing",
+    "authentication",
+    "project",
+    "fatal",
 ]
 
 #: Texts of HTTP 400 answers that a smaller request avoids.
@@ -162,7 +169,7 @@ class Verdict:
 
     Attributes:
         kind: ``throttled``, ``unreachable`` and ``transient`` are asked again, ``too_large`` is
-            asked for in pieces, the others end the run.
+            asked for in pieces, ``missing`` is given up alone, the others end the run.
         message: What the service or the connection said.
         status: HTTP status, or None where there was no answer.
         retry_after_s: What the Retry-After header asked for.

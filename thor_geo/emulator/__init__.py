@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from thor_geo.emulator._products import Product as Product
     from thor_geo.emulator._radar import Overpass as Overpass
     from thor_geo.emulator._scenes import Acquisition as Acquisition
+    from thor_geo.emulator.catalogue import write_catalogue as write_catalogue
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
     from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive as ensure_sentinel1_archive
@@ -45,6 +46,7 @@ _MODULES = {
     "generate_archive": "generate",
     "generate_sentinel1_archive": "generate_s1",
     "main": "_main",
+    "write_catalogue": "catalogue",
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "generate_archive",
     "generate_sentinel1_archive",
     "main",
+    "write_catalogue",
 ]
 
 

@@ -37,7 +37,7 @@ from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._functions import to_millis
 from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._images import Band, Image
-from thor_geo.emulator._raster import Grid
+from thor_geo.emulator._raster import Grid, Node
 from thor_geo.emulator._sampling import scene_node
 from thor_geo.jsontext import fits, parse_json
 
@@ -54,6 +54,21 @@ _RADAR = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Where a band's pixels are.
+
+    Args:
+        path: The raster file.
+        number: Number of the band in it, from 1.
+        nodata: The value that means "no pixel".
+    """
+
+    path: Path
+    number: int
+    nodata: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Archive:
     """A collection of scenes that the emulator can serve.
 
@@ -62,12 +77,14 @@ class Archive:
         index: Path of the index.
         scenes: One image per scene, without an asset id, ordered by time and then by id.
         files: Every raster file of the archive.
+        stored: Where each band of the scenes is, by its node.
     """
 
     folder: Path
     index: Path
     scenes: tuple[Image, ...]
     files: tuple[Path, ...]
+    stored: Mapping[Node, Stored]
 
     @classmethod
     def open(cls, path: str | Path) -> Archive:
@@ -102,7 +119,11 @@ class Archive:
         if repeated:
             raise ArchiveError(f"{index}: scene ids repeat: {repeated}. Give each scene its own.")
         return cls(
-            folder=index.parent, index=index, scenes=scenes, files=tuple(sorted(reader.headers))
+            folder=index.parent,
+            index=index,
+            scenes=scenes,
+            files=tuple(sorted(reader.headers)),
+            stored=reader.stored,
         )
 
     @cached_property
@@ -145,6 +166,7 @@ class _Reader:
     def __init__(self, index: Path) -> None:
         self.index = index
         self.headers: dict[Path, _Header] = {}
+        self.stored: dict[Node, Stored] = {}
         try:
             self.content = parse_json(index.read_bytes())
         except (OSError, ValueError) as error:
@@ -220,6 +242,7 @@ class _Reader:
             )
         dtype = np.dtype(header.dtypes[number - 1])
         node = scene_node(path, number, dtype, header.grid, header.nodata)
+        self.stored[node] = Stored(path=path, number=number, nodata=header.nodata)
         return Band(name=name, node=node, grid=header.grid)
 
     def _header(self, path: Path) -> _Header:

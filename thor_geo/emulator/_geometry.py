@@ -86,7 +86,7 @@ class Geometry:
                 return bool(left <= low[0] < right and bottom < low[1] <= top)
             return bool(low[0] < right and high[0] > left and low[1] < top and high[1] > bottom)
         # Scenes are small, so they are well defined in the geometry's CRS; the reverse is not true.
-        return _polygons_overlap(self._dense(), [_dense_footprint(footprint, self.crs)])
+        return _polygons_overlap(self._dense(), [dense_footprint(footprint, self.crs)])
 
     def _upright(self) -> bool:
         """Whether this is a point or an upright rectangle."""
@@ -128,8 +128,13 @@ def _to_crs(points: Points, source: str, target: str) -> Points:
 
 
 @lru_cache(maxsize=4096)
-def _dense_footprint(footprint: Footprint, crs: str) -> Points:
-    """The footprint in another CRS, with points on its edges."""
+def dense_footprint(footprint: Footprint, crs: str) -> Points:
+    """Return a footprint's open ring in another CRS, with points on its edges.
+
+    Args:
+        footprint: The footprint.
+        crs: ``EPSG:...`` code.
+    """
     ring = footprint.ring()
     steps = np.linspace(0, 1, EDGE_POINTS, endpoint=False)[:, None]
     edges = [a + (b - a) * steps for a, b in zip(ring, np.roll(ring, -1, axis=0), strict=True)]

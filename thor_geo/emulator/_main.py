@@ -14,6 +14,7 @@ from pathlib import Path
 
 from thor_geo.emulator._faults import FaultPlan
 from thor_geo.emulator._products import COLLECTIONS, Product
+from thor_geo.emulator.catalogue import write_catalogue
 from thor_geo.emulator.generate import ensure_archive
 from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive
 from thor_geo.emulator.launch import SENTINEL1_COLLECTION, SENTINEL1_FOLDER
@@ -50,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         "--product", choices=list(COLLECTIONS), default="sr",
         help="what --generate makes: Level-2A (sr), Level-1C (toa) or Cloud Score+ (default: sr)",
     )  # fmt: skip
+    parser.add_argument(
+        "--stac", type=Path, metavar="DIR",
+        help="write a STAC catalogue of a folder of scenes into it, for data.source: stac, and end",
+    )  # fmt: skip
     # Set by EmulatorProcess: whose end to follow, and where to write the address.
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--announce", type=Path, help=argparse.SUPPRESS)
@@ -71,8 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.generate is not None:
             return _generate(options.generate, options.seed, options.product)
+        if options.stac is not None:
+            print(f"{write_catalogue(options.stac)}: set data.stac_url to it")
+            return 0
         if not options.scenes:
-            parser.error("give --scenes DIR to serve, or --generate DIR to write an archive")
+            parser.error(
+                "give --scenes DIR to serve, --generate DIR to write an archive, or --stac DIR to "
+                "write a catalogue"
+            )
         return _serve(options)
     except (DependencyError, OSError, ValueError) as error:  # ArchiveError is a ValueError
         print(f"thor-geo emulator: {redact(error)}", file=sys.stderr)

@@ -143,7 +143,8 @@ def _quantiles(fractions: Sequence[float], index: int) -> Reduction:
         upper = lower + (weight > 0)
         low, high = _pick(rows, lower), _pick(rows, upper)
         # Written so that a weight of one half gives exactly the mean of the two.
-        values = low * (1 - weight) + high * weight
+        with np.errstate(invalid="ignore"):  # the filler where no value is valid
+            values = low * (1 - weight) + high * weight
         mask = count > 0
         return Raster(np.where(mask, values, 0.0), mask)
 

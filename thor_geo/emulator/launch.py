@@ -48,8 +48,10 @@ class EmulatorProcess:
         collection: str | None = None,
         max_concurrent: int | None = None,
     ) -> None:
-        self.archives: Mapping[str | None, Path] = (
-            dict(archive) if isinstance(archive, Mapping) else {collection: Path(archive)}
+        self.archives: tuple[tuple[str | None, Path], ...] = (
+            tuple(archive.items())
+            if isinstance(archive, Mapping)
+            else ((collection, Path(archive)),)
         )
         self.port = port
         self.faults = faults
@@ -103,7 +105,7 @@ class EmulatorProcess:
 
     def _arguments(self, folder: Path, announce: Path) -> Sequence[str]:
         arguments = ["--port", str(self.port)]
-        for name, scenes in self.archives.items():
+        for name, scenes in self.archives:
             arguments += ["--scenes", str(scenes)]
             arguments += [] if name is None else ["--collection", name]
         arguments += ["--parent-pid", str(os.getpid()), "--announce", str(announce)]

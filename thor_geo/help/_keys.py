@@ -23,6 +23,11 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "Checkpoint file to load instead of the published weights.",
             ),
             (
+                "ground_cover",
+                "int = null",
+                "Side of a tile on the ground in metres, where its pixels were resampled; null for image_size times resolution.",
+            ),
+            (
                 "patch_size",
                 "int = 16",
                 "Side of a patch in pixels of each group's own grid.",
@@ -35,7 +40,22 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "pooling",
                 "str = mean",
-                "How tokens become one vector: mean or max.",
+                "How tokens become one vector: mean or max of all, grid_mean of the merged grid, group_mean of each group, side by side.",
+            ),
+            (
+                "layers",
+                "list = [-1]",
+                "Blocks whose tokens are taken, negative ones from the end; those of several stand side by side.",
+            ),
+            (
+                "norm",
+                "bool = false",
+                "Apply the final LayerNorm to the tokens.",
+            ),
+            (
+                "implementation",
+                "str = thorgeo",
+                "thorgeo, or official for the authors' TerraTorch extension, which must be installed, patches timm, and gives the same numbers.",
             ),
             (
                 "seed",
@@ -69,7 +89,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ),
             (
                 "area.crs",
-                "str",
+                "str = OGC:CRS84",
                 "CRS of bbox, e.g. EPSG:32631.",
             ),
             (
@@ -110,7 +130,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "source",
                 "str = earthengine",
-                "earthengine, or emulator for a folder of scenes on this machine.",
+                "earthengine; emulator for a folder of scenes on this machine; stac for a STAC API or a static STAC catalogue.",
             ),
             (
                 "project",
@@ -138,6 +158,31 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "Folder of scenes for the emulator; null generates one.",
             ),
             (
+                "stac_url",
+                "str = null",
+                "Root of a STAC API, or address or path of a static catalogue.",
+            ),
+            (
+                "stac_collection",
+                "str = null",
+                "Its collection; null for all items of a static catalogue.",
+            ),
+            (
+                "stac_assets",
+                "dict = null",
+                "Where bands are, if metadata does not tell: {B4: red, B8: KEY#2}.",
+            ),
+            (
+                "stac_offset",
+                "int = null",
+                "DN to add to all reflectances; null for what each item says.",
+            ),
+            (
+                "stac_sign",
+                "str = none",
+                "none, or planetary_computer to have its files' addresses signed.",
+            ),
+            (
                 "collection",
                 "str",
                 "Earth Engine image collection. Default COPERNICUS/S2_SR_HARMONIZED.",
@@ -145,7 +190,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "bands",
                 "list",
-                "Earth Engine band names, in the order of the planes. Default [B2, B3, B4, B5, B6, B7, B8, B8A, B11, B12].",
+                "Earth Engine band names, in the order of the planes; none for Sentinel-1 alone. Default [B2, B3, B4, B5, B6, B7, B8, B8A, B11, B12].",
             ),
             (
                 "cloudy_pct",
@@ -155,17 +200,97 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "composite",
                 "str = median",
-                "median or mean over the scenes that pass.",
+                "median, mean or percentile over the scenes that pass; mosaic lays the least cloudy one on top.",
+            ),
+            (
+                "percentile",
+                "float = null",
+                "Which one, 0 to 100, for composite: percentile.",
             ),
             (
                 "mask",
                 "str = none",
-                "none, or scl to mask cloud, cirrus and shadow pixels.",
+                "Cloudy pixels are masked by scl (scene classification, Level-2A), cloud_score_plus or none.",
+            ),
+            (
+                "scl_classes",
+                "list = null",
+                "Classes that mask: scl removes; null for 3, 8, 9, 10.",
+            ),
+            (
+                "cloud_score_band",
+                "str = null",
+                "cs or cs_cdf, for cloud_score_plus; null for cs_cdf.",
+            ),
+            (
+                "cloud_score_threshold",
+                "float = null",
+                "Least score of a clear pixel, 0 to 1; null for 0.6.",
+            ),
+            (
+                "scenes",
+                "list = null",
+                "Only these scenes, by system:index; each must pass dates and cloudy_pct.",
+            ),
+            (
+                "sentinel1",
+                "Sentinel1Spec = null",
+                "Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.",
+            ),
+            (
+                "sentinel1.collection",
+                "str",
+                "Earth Engine image collection, in decibel. Default COPERNICUS/S1_GRD.",
+            ),
+            (
+                "sentinel1.polarisations",
+                "list = [VV, VH]",
+                "VV and VH, or HH and HV, or one of them; their order is that of the planes.",
+            ),
+            (
+                "sentinel1.mode",
+                "str = IW",
+                "Instrument mode: IW (interferometric wide swath) or EW (extra wide swath, 40 m).",
+            ),
+            (
+                "sentinel1.orbit",
+                "str = both",
+                "Orbit pass that a scene must have: both, ascending or descending.",
+            ),
+            (
+                "sentinel1.orbit_fallback",
+                "bool = false",
+                "Whether blocks without any scene of that pass take those of the other one. Their records in the cache say so (orbit_fallback), and name each scene's pass.",
+            ),
+            (
+                "sentinel1.composite",
+                "str = median",
+                "Per-pixel reduction: median or mean of the decibel values, as they are stored. The mean of decibels is the geometric mean of the backscatter, below the arithmetic one.",
+            ),
+            (
+                "sentinel1.scale_m",
+                "int = 10",
+                "Pixel size in metres. From 60 m on THOR embeds the pixels at their own size, with its statistics for 60 m; below, at 10 m.",
             ),
             (
                 "normalize",
                 "str = thor_stats",
-                "thor_stats (pre-training z-scores), unit_scale (0..1) or none.",
+                "thor_stats (pre-training z-scores), dataset (z-scores by statistics), unit_scale (0..1), none, or log1p_p99 (rs-embed's scaling of Sentinel-1, for comparison only).",
+            ),
+            (
+                "statistics",
+                "path = null",
+                "File that thor-geo stats wrote, for dataset.",
+            ),
+            (
+                "clamp_z",
+                "bool = false",
+                "Clamp z-scores to -5..5, as in pre-training.",
+            ),
+            (
+                "nodata_fill",
+                "str = value",
+                "Pixels without observation: value, the fill as if it were measured, or mean of the tile's observed pixels, as in pre-training.",
             ),
             (
                 "tile_size",
@@ -175,7 +300,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "stride",
                 "int = null",
-                "Distance of tiles in pixels; null for tile_size.",
+                "Distance of tiles in pixels; null for tile_size. Less overlaps them.",
             ),
             (
                 "resolution",
@@ -216,6 +341,11 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "concurrency",
                 "int = 40",
                 "Requests in flight over all ranks, and over the jobs that run at once (a project may have 40).",
+            ),
+            (
+                "fetch_workers",
+                "int = null",
+                "Most requests in flight of one rank; null for its share of concurrency.",
             ),
             (
                 "ahead",
@@ -265,7 +395,7 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "grid",
                 "bool = true",
-                "Whether to write maps (Zarr); tiles must not overlap.",
+                "Whether to write maps (Zarr); of tiles that overlap, their centres.",
             ),
             (
                 "dtype",
@@ -276,6 +406,11 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "quicklook",
                 "bool = true",
                 "Whether to draw quicklook.png at the end.",
+            ),
+            (
+                "crop",
+                "bool = false",
+                "Whether to leave out cells of maps whose centre lies outside the area: they are NaN, or -128 of int8. Whole tiles are embedded in any case, and have their vectors.",
             ),
         ),
     ),

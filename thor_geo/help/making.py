@@ -75,7 +75,7 @@ def _rows(section: str, kind: type) -> Iterator[tuple[str, str, str]]:
                 yield from _members(name, part)
 
 
-def _members(name: str, kind: type) -> Iterator[tuple[str, str, str]]:
+def _members(name: str, kind: Any) -> Iterator[tuple[str, str, str]]:
     """Yield the same of the fields of a key that is a dataclass."""
     types, defaults = get_type_hints(kind), {field.name: field.default for field in fields(kind)}
     for member in docstring_parser.parse(inspect.getdoc(kind) or "").params:
@@ -107,7 +107,7 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is tuple and Ellipsis not in parts:
         return f"{len(parts)} {_type(parts[0])}s"
     if get_origin(hint) is not None:
-        return "list"
+        return "dict" if get_origin(hint) is Mapping else "list"
     return "path" if hint is Path else str(hint.__name__)
 
 

@@ -147,10 +147,10 @@ class SeamReader:
         there = np.isfinite(jumps)
         sums, counts = np.where(there, jumps, 0).sum(axis=axis), there.sum(axis=axis)
         places = np.arange(1, len(sums) + 1) % self._cells
-        return Seams(
-            jumps=np.bincount(places, sums, minlength=self._cells),
-            pairs=np.bincount(places, counts, minlength=self._cells),
-        )
+        out = Seams(jumps=np.zeros(self._cells), pairs=np.zeros(self._cells))
+        np.add.at(out.jumps, places, sums)
+        np.add.at(out.pairs, places, counts)
+        return out
 
     def _across(self, one: Values, other: Values) -> Seams:
         """Return the jumps between the edges of two shards, (D', side) each."""

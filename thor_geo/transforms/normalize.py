@@ -269,6 +269,8 @@ class THORNormalize(nn.Module):
             )
         index = torch.tensor(self._observed_in, device=observations.device)
         observed = (observations > 0).index_select(-3, index)
+        if self._radar:
+            observed &= pixels != self._table(pixels.device)[-1]
         return observed & pixels.isfinite() if pixels.is_floating_point() else observed
 
     def _scaled_pixels(self, pixels: Tensor) -> Tensor:

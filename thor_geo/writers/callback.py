@@ -283,8 +283,9 @@ class RunWriter(BasePredictionWriter):
             "grid": self._grid,
             "dtype": self._dtype,
         }
-        # Runs from before there was a choice have no such setting, and go on.
-        return settings | {"crop": True} if self._crop else settings
+        if self._crop:  # runs from before there was a choice have no such setting, and go on
+            settings["crop"] = True
+        return settings
 
     def info(self) -> dict[str, JSON]:
         """Return what a reader of the files must know: how int8 embeddings are meant."""

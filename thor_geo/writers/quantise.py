@@ -49,7 +49,7 @@ def quantise(
         values up to 9e-44). 127 scales are finite.
     """
     # These pass over NaN, and give NaN where there is nothing else.
-    largest = np.maximum(
+    largest: npt.NDArray[np.float32] = np.maximum(
         np.fmax.reduce(values, axis=axes, keepdims=True),
         -np.fmin.reduce(values, axis=axes, keepdims=True),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from thor_geo.composites import BlockStore
 from thor_geo.composites.produce import produce
-from thor_geo.earthengine import Client, FetchStats, Session, SessionSpec
+from thor_geo.earthengine import Client, EarthEngine, FetchStats, Session, SessionSpec
 from thor_geo.earthengine.client import StoppedError
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.grid import Block
@@ -32,7 +32,11 @@ def test_threads_beyond_the_budget_ask_one_after_the_other(
 ) -> None:
     costs = [FetchStats() for _ in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda k: produce(store, client, block_at(k), costs[k]), range(THREADS)))
+        list(
+            pool.map(
+                lambda k: produce(store, EarthEngine(client), block_at(k), costs[k]), range(THREADS)
+            )
+        )
     assert server.statistics.summary()["peak_concurrency"] == SLOTS
     assert sum(cost.requests for cost in costs) == 2 * THREADS - 2  # two blocks have no scenes
     assert sum(cost.seconds_waiting for cost in costs) > 0.5
@@ -42,7 +46,9 @@ def test_who_waits_for_a_slot_asks_no_more_once_the_client_is_stopped(
     client: Client, store: BlockStore, block_at: Callable[[int], Block], server: EmulatorServer
 ) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
-        work = [pool.submit(produce, store, client, block_at(k)) for k in range(THREADS)]
+        work = [
+            pool.submit(produce, store, EarthEngine(client), block_at(k)) for k in range(THREADS)
+        ]
         while client.limiter.waiting < THREADS - SLOTS:
             time.sleep(0.001)
         client.stop()

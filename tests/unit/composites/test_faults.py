@@ -17,7 +17,14 @@ import pytest
 
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
 from thor_geo.composites.produce import produce
-from thor_geo.earthengine import Client, FetchStats, RetryPolicy, Session, SessionSpec
+from thor_geo.earthengine import (
+    Client,
+    EarthEngine,
+    FetchStats,
+    RetryPolicy,
+    Session,
+    SessionSpec,
+)
 from thor_geo.emulator import EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import AuthenticationError, BlockError
 from thor_geo.grid import Block
@@ -143,7 +150,7 @@ def test_pixels_that_were_given_up_are_made_of_the_list_that_was_pinned_then(
     # From now on the list would be another one.
     server.set_faults(FaultPlan(rules=(FaultRule(kind=LISTS, hide=("one",)),)))
     client, cost = Client(Session(session), retry=FAST), FetchStats()
-    stored = produce(store, client, block, cost)
+    stored = produce(store, EarthEngine(client), block, cost)
     assert [scene.index for scene in stored.scenes] == ["one"]
     # This run asked for the pixels alone; the block cost its list as well.
     assert cost.requests == 1

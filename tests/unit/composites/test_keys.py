@@ -61,8 +61,11 @@ def test_the_query_key_follows_all_settings(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_settings_of_the_first_release_keep_its_keys() -> None:
     """If this fails, everything that users have fetched is fetched again."""
-    assert key() == "DEFAULT"
-    assert key(replace(SENSOR, mask="scl", composite="mean", cloudy_pct=60)) == "SCLMEAN"
+    assert key() == "ddc37f85e070e5891780400da5dba8a67bf1892a97316107549b04c170a95f7b"
+    assert (
+        key(replace(SENSOR, mask="scl", composite="mean", cloudy_pct=60))
+        == "b52fdd1fd5fc4fdb9b4d55b221b5f156f2d8fc50b2d9b72213aa52d0c4e8df6b"
+    )
 
 
 def test_equal_settings_have_one_key_however_they_are_written() -> None:

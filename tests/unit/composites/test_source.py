@@ -145,9 +145,9 @@ def test_a_forked_child_does_not_wait_for_threads_that_were_left_behind(
     direct: DirectSource, block_at: Callable[[int], Block]
 ) -> None:
     direct.get(block_at(0))
-    assert direct._client is not None
+    assert direct._service is not None
     # Another thread is about to take or give back a slot at the moment of the fork.
-    limiter, held, release = direct._client[1].limiter, threading.Event(), threading.Event()
+    limiter, held, release = direct._service[1].client.limiter, threading.Event(), threading.Event()
 
     def hold() -> None:
         with limiter._lock:

@@ -151,6 +151,7 @@ def test_cropping_leaves_the_area(
         assert (there != inside.to_numpy()).sum() <= 1
         assert np.array_equal(values[:, there], whole.values.reshape(len(whole.band), -1)[:, there])
     vectors = [gpd.read_parquet(path / "pooled") for path in (overlapping / "run", run)]
-    assert np.array_equal(*(np.stack(one.embedding) for one in vectors))
+    one, other = (np.stack(table.embedding) for table in vectors)
+    assert np.array_equal(one, other)
     done = thor_geo("validate", run)
     assert done.returncode == 0, done.stdout

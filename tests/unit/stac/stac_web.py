@@ -1,0 +1,137 @@
+"""A web server of a catalogue, for tests: static, and as an API."""
+
+from __future__ import annotations
+
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+
+class Web(ThreadingHTTPServer):
+    """Serves a folder with ranges, and its catalogue as an API at /api; answers as it is told."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.asked: list[str] = []
+        self.searches: list[dict[str, Any]] = []
+        #: Status, headers and body to answer with, one after the other, where the path matches.
+        self.faults: list[tuple[str, int, dict[str, str], bytes]] = []
+        self.page = 2
+        root = json.loads((folder / "catalog.json").read_text())
+        self.items = []
+        for link in root["links"]:
+            if link["rel"] == "item":
+                item = json.loads((folder / link["href"]).read_text())
+                for asset in item["assets"].values():
+                    asset["href"] = f"{self.url}/{Path(asset['href']).name}"
+                item["collection"] = "made-up"
+                item["links"] = []
+                self.items.append(item)
+
+    def search(self, query: dict[str, Any]) -> dict[str, Any]:
+        """Answer a search of the API: one page."""
+        self.searches.append(query)
+        found = [item for item in self.items if _matches(item, query)]
+        start = int(query.get("token", 0))
+        stop = min(start + self.page, start + query.get("limit", 10))
+        links = []
+        if stop < len(found):
+            body = {**query, "token": stop}
+            links = [
+                {"rel": "next", "href": f"{self.url}/api/search", "method": "POST", "body": body}
+            ]
+        return {"type": "FeatureCollection", "features": found[start:stop], "links": links}
+
+
+def _matches(item: dict[str, Any], query: dict[str, Any]) -> bool:
+    if item["collection"] not in query.get("collections", [item["collection"]]):
+        return False
+    if item["id"] not in query.get("ids", [item["id"]]):
+        return False
+    if "bbox" in query and not shapely.box(*query["bbox"]).intersects(shapely.box(*item["bbox"])):
+        return False
+    start, _, end = query.get("datetime", "/").partition("/")
+    when = item["properties"]["datetime"].replace(".000Z", "Z")
+    return bool((not start or start <= when) and (not end or when <= end))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Web
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:  # http.server's name
+        self._serve(b"")
+
+    def do_HEAD(self) -> None:
+        self._serve(b"")
+
+    def do_POST(self) -> None:
+        self._serve(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _serve(self, body: bytes) -> None:
+        web, path = self.server, self.path.partition("?")[0]
+        web.asked.append(self.path)
+        for fault in web.faults:
+            if re.search(fault[0], path):
+                web.faults.remove(fault)
+                self._answer(fault[1], fault[3], fault[2])
+                return
+        if path.rstrip("/") == "/api":
+            links = [
+                {"rel": "self", "href": f"{web.url}/api"},
+                {
+                    "rel": "search",
+                    "href": f"{web.url}/api/search",
+                    "type": "application/geo+json",
+                    "method": "POST",
+                },
+            ]
+            root = {
+                "type": "Catalog",
+                "id": "api",
+                "description": "for tests",
+                "stac_version": "1.0.0",
+                "conformsTo": [
+                    "https://api.stacspec.org/v1.0.0/core",
+                    "https://api.stacspec.org/v1.0.0/item-search",
+                ],
+                "links": links,
+            }
+            self._answer(200, json.dumps(root).encode())
+        elif path == "/api/search":
+            self._answer(200, json.dumps(web.search(json.loads(body))).encode())
+        else:
+            file = web.folder / path.lstrip("/")
+            if not file.is_file():
+                self._answer(404, b"no such file")
+                return
+            self._file(file.read_bytes())
+
+    def _file(self, content: bytes) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if found is None:
+            self._answer(200, content, {"Accept-Ranges": "bytes"})
+            return
+        first, last = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
+        where = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+        self._answer(206, content[first : last + 1], where)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
