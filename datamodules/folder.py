@@ -22,7 +22,7 @@ from thor_geo.bands import select_bands
 from thor_geo.datasets import FolderDataset, PlanDataset
 from thor_geo.datasets.footprints import ZonedArea, covered_area, grid_anchors
 from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, read_headers
-from thor_geo.errors import ConfigError, first_line
+from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds, Lattice
 from thor_geo.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, TemporalSpec, check_least
@@ -280,7 +280,7 @@ def _as_area(fields: Mapping[str, Any] | None) -> AreaSpec | None:
         raise ConfigError(
             "area",
             dict(fields),
-            first_line(error).rstrip(".:"),
+            " ".join(str(error).split()).rstrip(".:"),
             "Give bbox (with crs), point and buffer_m, file (with layer), or points.",
         ) from error
     return AreaSpec(**known.as_dict())
