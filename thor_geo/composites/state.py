@@ -225,7 +225,7 @@ class StateDir:
 
     def failures(self) -> dict[str, str]:
         """Return the blocks that could not be produced in this run: messages by block id."""
-        found = {}
+        found: dict[str, str] = {}
         for path in sorted((self.path / "failed").glob("*.json")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))

@@ -110,8 +110,8 @@ class SensorStack(GeoDataset):
         if into is None:
             return self._stacked([dataset.tile(rect) for dataset in self.datasets], None)
         image, observations = into
-        planes = image.split([len(dataset.bands) for dataset in self.datasets])
-        slots = list(zip(self.datasets, planes, observations.split(1), strict=True))
+        planes = torch.split(image, [len(dataset.bands) for dataset in self.datasets])
+        slots = list(zip(self.datasets, planes, torch.split(observations, 1), strict=True))
         samples = [dataset.tile(rect, (part, seen)) for dataset, part, seen in slots]
         # A dataset that warps, or has transforms, may not have filled what it was given.
         filled = all(
