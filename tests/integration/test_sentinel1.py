@@ -306,3 +306,12 @@ def test_an_archive_without_radar_is_named_before_anything_starts(
 def test_bad_settings_fail_in_the_constructor(data: Data, kwargs: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         data(**kwargs)
+
+
+def test_a_misspelt_key_of_sentinel_1_is_named_with_the_one_meant(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(root / "configs" / "quickstart_s1s2.yaml")
+    with pytest.raises(SystemExit):
+        make_cli(["-c", config, "--data.sentinel1.orbits=up"], run=False)
+    assert "Did you mean `data.sentinel1.orbit`?" in capsys.readouterr().err
