@@ -161,8 +161,8 @@ def _keys(parser: RunParser) -> list[str]:
     return [action.dest for action in parser._actions if action.dest not in ("model", "data")]
 
 
-def _class_keys(section: str, class_path: object) -> list[str]:
-    """Return the keys of the class that is the model or the data."""
+def _class_keys(section: str, class_path: object, prefix: str = "") -> list[str]:
+    """Return the keys of the class that is the model or the data, or of one within, at *prefix*."""
     kind: Any = CLASSES[section]
     if isinstance(class_path, str) and class_path not in ("", kind.__name__):
         module, _, name = class_path.rpartition(".")
@@ -175,7 +175,8 @@ def _class_keys(section: str, class_path: object) -> list[str]:
     members = dict(parser.get_defaults(skip_validation=True).items())  # `area.bbox`, ...
     keys += [key for key in members if key not in keys]
     linked = LINKED if section == "model" else ()
-    return [f"{section}.{key}" for key in keys if key not in linked] + [f"{section}.class_path"]
+    at = prefix or section
+    return [f"{at}.{key}" for key in keys if key not in linked] + [f"{at}.class_path"]
 
 
 def explain(message: str, keys: Sequence[str], told: Given) -> ConfigError | None:
@@ -246,8 +247,11 @@ def _unknown(
     unknown = _short(".".join(part for part in (key, name) if part))
     known = list(keys)
     for section in ("model", "data"):
-        of_section = classes[-1][0] if classes and key.split(".")[0] == section else None
-        known += _class_keys(section, of_section or told.get(f"{section}.class_path", ("",))[0])
+        of_class = classes[-1][0] if classes and key.split(".")[0] == section else ""
+        own = told.get(f"{section}.class_path", ("",))[0]
+        # The class may be that of a key of the section, such as `data.sentinel1`.
+        known += _class_keys(section, (key == section and of_class) or own)
+        known += _class_keys(section, of_class, key) if of_class and key != section else []
     value, source = told.get(unknown, (None, ""))
     place = f" in {source}" if source else ""
     others = [part for part in (found["argument"] or "").split()[1:] if part.startswith("--")]

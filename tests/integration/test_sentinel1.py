@@ -114,7 +114,7 @@ def test_the_joint_image_is_the_two_single_sensor_images_stacked(data: Data) -> 
             assert set(names[0]) == {*names[1], *names[2]}
     # One of the passes leaves the east unseen; Sentinel-2's third date the west.
     seen = torch.cat([batch["observations"] for batch in joint])
-    assert {int(n) for n in seen[:, 1].unique()} <= {0, 1, 2, 3, 4}
+    assert set(seen[:, 1].flatten().tolist()) <= {0, 1, 2, 3, 4}
     assert int(seen[:, 1].min()) < int(seen[:, 1].max())
 
 
@@ -306,3 +306,12 @@ def test_an_archive_without_radar_is_named_before_anything_starts(
 def test_bad_settings_fail_in_the_constructor(data: Data, kwargs: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         data(**kwargs)
+
+
+def test_a_misspelt_key_of_sentinel_1_is_named_with_the_one_meant(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(root / "configs" / "quickstart_s1s2.yaml")
+    with pytest.raises(SystemExit):
+        make_cli(["-c", config, "--data.sentinel1.orbits=up"], run=False)
+    assert "Did you mean `data.sentinel1.orbit`?" in capsys.readouterr().err

@@ -111,8 +111,7 @@ class SensorStack(GeoDataset):
             return self._stacked([dataset.tile(rect) for dataset in self.datasets], None)
         image, observations = into
         planes = torch.split(image, [len(dataset.bands) for dataset in self.datasets])
-        seen_by = torch.split(observations, 1)
-        slots = list(zip(self.datasets, planes, seen_by, strict=True))
+        slots = list(zip(self.datasets, planes, torch.split(observations, 1), strict=True))
         samples = [dataset.tile(rect, (part, seen)) for dataset, part, seen in slots]
         # A dataset that warps, or has transforms, may not have filled what it was given.
         filled = all(

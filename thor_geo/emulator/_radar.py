@@ -97,8 +97,8 @@ def backscatter(surface: Surface, landscape: Landscape, orbit: str, band: str) -
     relief = np.clip(facing / np.float32(max(facing.std(), 1e-6)), -3, 3)
     land = surface.cover != Cover.WATER
     texture = np.float32(4) * (surface.brightness - 1)
-    sigma: Field = (ground + land * (np.float32(_RELIEF) * relief + texture)).astype(np.float32)
-    return sigma
+    seen: Field = (ground + land * (np.float32(_RELIEF) * relief + texture)).astype(np.float32)
+    return seen
 
 
 def write_overpasses(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -260,17 +260,17 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             (
                 "sentinel1.orbit_fallback",
                 "bool = false",
-                "Whether blocks without any scene of that pass take those of the other one. Their records in the cache say so (orbit_fallback), and name each scene's pass.",
+                "Whether blocks without any scene of that pass take those of the other one.",
             ),
             (
                 "sentinel1.composite",
                 "str = median",
-                "Per-pixel reduction: median or mean of the decibel values, as they are stored. The mean of decibels is the geometric mean of the backscatter, below the arithmetic one.",
+                "Per-pixel reduction: median or mean of the decibel values, as they are stored.",
             ),
             (
                 "sentinel1.scale_m",
                 "int = 10",
-                "Pixel size in metres. From 60 m on THOR embeds the pixels at their own size, with its statistics for 60 m; below, at 10 m.",
+                "Pixel size in metres.",
             ),
             (
                 "normalize",

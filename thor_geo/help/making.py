@@ -27,6 +27,9 @@ CLASSES: Mapping[str, type] = {
 #: What `source` belongs into.
 TARGET = Path(__file__).with_name("_keys.py")
 
+# Where a sentence ends that is not the last one.
+_FIRST = re.compile(r"(?<!e\.g)\.\s")
+
 # Longer defaults go into the text, so that the column stays narrow.
 _LONG = 16
 
@@ -79,7 +82,9 @@ def _members(name: str, kind: Any) -> Iterator[tuple[str, str, str]]:
     """Yield the same of the fields of a key that is a dataclass."""
     types, defaults = get_type_hints(kind), {field.name: field.default for field in fields(kind)}
     for member in docstring_parser.parse(inspect.getdoc(kind) or "").params:
-        key, doc = member.arg_name, _plain(member.description or "")
+        # One sentence: the class's docstring and the README say more.
+        key, doc = member.arg_name, _FIRST.split(_plain(member.description or ""))[0].rstrip(".")
+        doc += "."
         what = _type(types[key])
         if defaults[key] is not None:
             what = f"{what} = {_yaml(defaults[key])}"
