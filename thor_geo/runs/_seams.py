@@ -7,7 +7,7 @@ a cell without embedding do not count. It is 1 where borders are no rougher than
 
 Of the pairs within a tile, those count whose line lies an even number of cells from the border.
 Groups at 20 m have a token for every two cells, and are enlarged: across such a token's edge cells
-differ more than within it (by 12 % with THOR tiny, benchmarks/results/seams.json), and lines an even
+differ more than within it (by 12 % with THOR tiny, benchmarks/seams.py), and lines an even
 number of cells apart are alike in that. It is this project's own definition, in the manner of the
 blockiness of images in blocks (Wang, Sheikh and Bovik 2002, "No-reference perceptual quality
 assessment of JPEG compressed images", ICIP), which compares differences across block borders with
