@@ -226,9 +226,13 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     (
         ["--data.normalize=zscore"],
         "ConfigError",
-        ["data.normalize='zscore'", "Choose thor_stats, unit_scale, none or dataset."],
+        ["data.normalize='zscore'", "Choose thor_stats, unit_scale, none, dataset or log1p_p99."],
     ),
-    (["--data.mask=clouds"], "ConfigError", ["data.mask='clouds'", "Choose none or scl."]),
+    (
+        ["--data.mask=clouds"],
+        "ConfigError",
+        ["data.mask='clouds'", "Choose none, scl or cloud_score_plus."],
+    ),
     (
         ["--model.group_merge=max"],
         "ConfigError",

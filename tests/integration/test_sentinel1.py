@@ -253,6 +253,8 @@ def test_without_sentinel_1_the_settings_are_those_of_earlier_runs(data: Data, b
         "normalize": "thor_stats",
         "mean": [0.213948, 0.308133],
         "std": [0.25918, 0.226434],
+        "clamp_z": False,
+        "nodata_fill": "value",
         "tile_size": 96,
         "stride": 96,
         "resolution": 10,
@@ -261,7 +263,7 @@ def test_without_sentinel_1_the_settings_are_those_of_earlier_runs(data: Data, b
         "recipe_version": 1,
         "block_size": 192,
     }
-    assert set(info) == {"source", "normalization", "scenes", "start", "end"}
+    assert set(info) == {"source", "normalization", "statistics", "scenes", "start", "end"}
 
 
 def test_the_command_line_reaches_every_key_of_sentinel_1(root: Path) -> None:
