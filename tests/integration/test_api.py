@@ -39,13 +39,18 @@ CENTRE = PointBuffer(lon=11.99, lat=59.995, buffer_m=480)
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The run below has one thread, too: results differ with it in the last bits."""
+    """The run below has one thread, too, and full precision: results differ in the last bits.
+
+    Importing some of TerraTorch's models sets the precision for the whole process.
+    """
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable.name, raising=False)
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    torch.set_float32_matmul_precision(before[1])
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,7 @@ def test_metadata_says_what_was_done(options: dict[str, Any]) -> None:
     assert meta["input"]["expected_channels"] == 10
     assert meta["origins"]["image_size"] == "argument"
     assert meta["origins"]["patch_size"] == "default"
+    assert (meta["threads"], meta["float32_matmul"]) == (1, "highest")
 
 
 def test_the_environment_sets_what_the_call_leaves_out(

@@ -72,6 +72,7 @@ def metadata(
         "provider": None if source is None else _provider(source, request.fetch_workers),
         "device": encoder.device.type,
         "threads": torch.get_num_threads() if encoder.device.type == "cpu" else None,
+        "float32_matmul": torch.get_float32_matmul_precision(),
         "origins": dict(request.origins),
         "packages": package_versions(),
     }
