@@ -291,7 +291,9 @@ def test_a_polygon_is_cut_out_of_its_map(options: dict[str, Any]) -> None:
     outside = np.isnan(data.values[0])
     assert 0.3 < outside.mean() < 0.7
     assert data.attrs["crs"] == "EPSG:32632"
-    assert data.spatial_ref.attrs["GeoTransform"]
+    left, cell, _, top, _, down = map(float, data.spatial_ref.attrs["GeoTransform"].split())
+    assert (cell, down) == (160, -160)
+    assert (left, top) == (float(data.x[0]) - 80, float(data.y[0]) + 80)
 
 
 @pytest.mark.parametrize(
@@ -394,3 +396,60 @@ def test_the_environment_sets_what_a_config_leaves_out(
     assert wrong.returncode == 2
     assert "RS_EMBED_THOR_IMG='big'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_where_no_scene_shows_anything_there_is_no_embedding(options: dict[str, Any]) -> None:
+    nowhere = PointBuffer(lon=10.6, lat=59.0, buffer_m=480)
+    pooled, grid = (
+        get_embeddings_batch("thor_v1_tiny", spatials=[CENTRE, nowhere], output=kind, **options)
+        for kind in (OutputSpec.pooled(), OutputSpec.grid())
+    )
+    for found in (pooled, grid):
+        assert np.isfinite(np.asarray(found[0].data)).all()
+        assert np.isnan(np.asarray(found[1].data)).all()
+        assert found[1].meta["scenes"] == []
+        assert found[1].meta["valid_fraction"] == 0
+
+
+def test_tiles_count_by_what_is_asked_of_them() -> None:
+    pixels = _pixels(96, 192)
+    tiles = get_embeddings_batch(
+        "thor_v1_tiny", input_chw=[pixels[:, :, :96], pixels[:, :, 96:]], pretrained=False
+    )
+    whole = get_embedding(
+        "thor_v1_tiny", input_chw=pixels, pretrained=False, input_prep="tile", image_size=96
+    )
+    mean = (tiles[0].data + tiles[1].data) / 2
+    np.testing.assert_allclose(whole.data, mean, atol=1e-5)
+
+
+def test_pixels_of_two_sensors_may_be_filled_by_the_mean() -> None:
+    radar = np.full((1, 64, 96), -1200, np.int16)
+    optical = _pixels(64, 96)[:2].astype(np.int16)
+    found = get_embedding(
+        "thor_v1_tiny",
+        input_chw=np.concatenate([optical, radar]),
+        bands=["RED", "GREEN", "VV"],
+        nodata_fill="mean",
+        pretrained=False,
+    )
+    assert found.meta["groups_used"] == ["group0", "group3"]
+    assert np.isfinite(found.data).all()
+
+
+def test_an_error_says_which_of_several_it_is_about(options: dict[str, Any]) -> None:
+    wrong = BBox(west=11.9, south=59.9, east=60.0, north=60.0)
+    with pytest.raises(ConfigError, match=r"spatials\[1\]: .*thor-geo predict"):
+        get_embeddings_batch("thor_v1_tiny", spatials=[CENTRE, wrong], **options)
+    with pytest.raises(InputError, match=r"input_chw\[1\]: .*9 channels"):
+        get_embeddings_batch("thor_v1_tiny", input_chw=[_pixels(), _pixels()[:9]], pretrained=False)
+
+
+def test_weights_that_are_asked_for_come_before_a_checkpoint_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "w.pt").write_bytes(b"no checkpoint")
+    monkeypatch.setenv("RS_EMBED_THOR_CKPT", str(tmp_path / "w.pt"))
+    found = get_embedding("thor_v1_tiny", input_chw=_pixels(), pretrained=False)
+    assert found.meta["ckpt_path"] is None
+    assert found.meta["weights"].startswith("random weights")

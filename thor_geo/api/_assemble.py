@@ -34,18 +34,27 @@ class Map:
     bounds: Bounds
 
 
-def one_vector(parts: Sequence[Floats], pooling: str) -> Floats:
-    """Return the vector of an image from those of its tiles: their mean, or maximum.
+def one_vector(parts: Sequence[Floats], weights: Sequence[int], pooling: str) -> Floats:
+    """Return the vector of an image from those of its tiles: their weighted mean, or maximum.
 
     Args:
         parts: (D,) each.
+        weights: What each counts for: the pixels of the image that are its own; 0 leaves it out.
         pooling: How each came about.
+
+    Returns:
+        (D,), NaN where nothing counts.
     """
+    counted = np.array(weights) > 0
+    if not counted.any():
+        return np.full_like(parts[0], np.nan)
     if len(parts) == 1:
         return parts[0]
-    stacked = np.stack(parts)
-    whole: Floats = stacked.max(axis=0) if pooling == "max" else stacked.mean(axis=0)
-    return whole.astype(np.float32, copy=False)
+    stacked = np.stack(parts)[counted]
+    if pooling == "max":
+        return np.asarray(stacked.max(axis=0))
+    mean = np.average(stacked, axis=0, weights=np.array(weights)[counted])
+    return np.asarray(mean, dtype=np.float32)
 
 
 def one_map(
@@ -114,9 +123,9 @@ def cropped(found: Map, area: BaseGeometry) -> Map:
         values=values,
         valid=found.valid[window],
         bounds=(
-            left + cols[0] * x_cell,
-            top - (rows[-1] + 1) * y_cell,
-            left + (cols[-1] + 1) * x_cell,
-            top - rows[0] * y_cell,
+            float(left + cols[0] * x_cell),
+            float(top - (rows[-1] + 1) * y_cell),
+            float(left + (cols[-1] + 1) * x_cell),
+            float(top - rows[0] * y_cell),
         ),
     )

@@ -74,6 +74,10 @@ class Encoder:
             nodata_fill=self.request.nodata_fill,
         )
 
+    def normalization(self) -> dict[str, Any]:
+        """Return everything of the normalisation that changes the numbers, plane by plane."""
+        return self._normalize.settings()
+
     @property
     def embed_dim(self) -> int:
         """Width D of a token."""

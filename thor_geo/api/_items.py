@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.geometry import pad_with_mask
 from thor_geo.grid import Block, Lattice, blocks_meeting
 from thor_geo.specs import TemporalSpec
-from thor_geo.transforms import check_input
+from thor_geo.transforms import InputReport, check_input, inspect_input
 
 Array = npt.NDArray[Any]
 
@@ -38,11 +39,13 @@ class Canvas:
         observations: (S, h, w) uint8: observations behind each pixel of each sensor; of given
             pixels 1 where there is one, 0 where there is padding.
         scenes: Ids of the scenes behind it, or None for given pixels.
+        catalogues: Where the scenes of each sensor are from; see `Connection`.
     """
 
     pixels: Array
     observations: npt.NDArray[np.uint8]
     scenes: tuple[str, ...] | None
+    catalogues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +79,9 @@ class Item:
 
     def area(self, resolution: int) -> BaseGeometry:
         """Return what was asked for, in the same coordinates: the area, or the whole image."""
-        if self.given is None:
-            assert self.place is not None
-            return self.place.geometry
         if self.place is not None:
-            return shapely.box(*self.place.rect.bounds)
+            return self.place.geometry
+        assert self.given is not None
         height, width = self.given.shape[1:]
         return shapely.box(0, 0, width * resolution, height * resolution)
 
@@ -113,7 +114,12 @@ def items_of(
         )
     resolution, cutter = request.resolution, request.cutter
     if images is not None:
-        arrays = [checked(image, len(request.selection.bands)) for image in images]
+        arrays = []
+        for number, image in enumerate(images):
+            with _naming("input_chw", number, len(images)):
+                arrays.append(checked(image, len(request.selection.bands)))
+                if request.inspect == "error":
+                    inspected(arrays[-1], request)
         if spatials is not None and len(spatials) != len(arrays):
             raise ConfigError(
                 "spatials",
@@ -121,18 +127,17 @@ def items_of(
                 f"there are {len(arrays)} images",
                 "Give one place for each image, or none at all.",
             )
-        places = (
-            [None] * len(arrays)
-            if spatials is None
-            else [Place.of(spatial, resolution) for spatial in spatials]
-        )
-        for place, array in zip(places, arrays, strict=True):
-            _check_size(place, array)
-        return [
-            Item(cut=cutter.cut(*array.shape[1:]), place=place, given=array)
-            for place, array in zip(places, arrays, strict=True)
-        ]
-    if not spatials:
+        found = []
+        for number, array in enumerate(arrays):
+            place = None
+            if spatials is not None:
+                with _naming("spatials", number, len(spatials)):
+                    place = Place.of(spatials[number], resolution)
+                    _check_size(place, array)
+            with _naming("input_chw", number, len(arrays)):
+                found.append(Item(cut=cutter.cut(*array.shape[1:]), place=place, given=array))
+        return found
+    if spatials is None or len(spatials) == 0:
         raise ConfigError(
             "spatial", spatials, "nothing to embed", "Give a place, or pixels as input_chw."
         )
@@ -144,12 +149,47 @@ def items_of(
             'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
         )
     found = []
-    for spatial in spatials:
-        place = Place.of(spatial, resolution)
-        rect = place.rect
-        cut = cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
-        found.append(Item(cut=cut, place=place))
+    for number, spatial in enumerate(spatials):
+        with _naming("spatials", number, len(spatials)):
+            place = Place.of(spatial, resolution)
+            rect = place.rect
+            cut = cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
+            found.append(Item(cut=cut, place=place))
     return found
+
+
+@contextmanager
+def _naming(argument: str, number: int, count: int) -> Iterator[None]:
+    """Say in an error which of several places or images it is about."""
+    try:
+        yield
+    except ConfigError as error:
+        if count == 1:
+            raise
+        name = f"{argument}[{number}]: {error.argument}"
+        raise type(error)(name, error.value, error.problem, error.remedy) from error
+    except InputError as error:
+        if count == 1:
+            raise
+        raise InputError(f"{argument}[{number}]: {error}") from error
+
+
+def inspected(pixels: Array, request: Request) -> InputReport:
+    """Look at raw pixels; refuse bad ones if the request says so.
+
+    Args:
+        pixels: (C, H, W).
+        request: The settings.
+
+    Raises:
+        InputError: If *pixels* fail a strict inspection.
+    """
+    report = inspect_input(
+        torch.from_numpy(pixels), request.selection, fill_value=request.fill_values
+    )
+    if request.inspect == "error":
+        report.raise_if_bad()
+    return report
 
 
 def _check_size(place: Place | None, array: Array) -> None:
@@ -157,25 +197,31 @@ def _check_size(place: Place | None, array: Array) -> None:
         raise AreaError(
             "spatial",
             place.rect.bounds,
-            f"it covers {place.rect.height} x {place.rect.width} px, input_chw has "
+            f"it covers {place.rect.height} x {place.rect.width} px of the grid of "
+            f"{place.rect.resolution} m that begins at the zone's origin, input_chw has "
             f"{array.shape[1]} x {array.shape[2]}",
-            "Give the box of the pixels' outer edges, or leave spatial out.",
+            "Give the box of the pixels' outer edges in their UTM zone (an Area), on that grid, or "
+            "leave spatial out.",
         )
 
 
-def given_canvases(items: Sequence[Item], fills: Sequence[float]) -> Iterator[Canvas]:
+def given_canvases(
+    items: Sequence[Item], fills: Sequence[float], sensors: int
+) -> Generator[Canvas, None, None]:
     """Yield what the cuts take of given pixels; what lies beyond them is padding.
 
     Args:
         items: The images.
         fills: Value of padding, plane by plane.
+        sensors: Number of sensors that the planes are of.
     """
     for item in items:
         cut = item.cut
         assert item.given is not None
         rows, cols = slice(cut.top, cut.top + cut.height), slice(cut.left, cut.left + cut.width)
         pixels, mask = padded(item.given[:, rows, cols], cut.height, cut.width, fills)
-        yield Canvas(pixels=pixels, observations=mask[None].astype(np.uint8), scenes=None)
+        observations = np.repeat(mask[None].astype(np.uint8), sensors, axis=0)
+        yield Canvas(pixels=pixels, observations=observations, scenes=None)
 
 
 def padded(
@@ -227,7 +273,7 @@ def place_canvases(
     window: TemporalSpec,
     threads: int,
     block_size: int = 576,
-) -> Iterator[Canvas]:
+) -> Generator[Canvas, None, None]:
     """Fetch what is missing of all places, then yield them one after the other.
 
     Blocks are those of runs over the same area: they share the cache.
@@ -288,6 +334,7 @@ def place_canvases(
                 else np.concatenate([_signed(one.image) for one in found]),
                 observations=np.stack([one.observations for one in found]),
                 scenes=tuple(sorted({scene for one in found for scene in one.scenes})),
+                catalogues=tuple(connection.catalogues[kind] for kind in sensors.by_kind),
             )
     finally:
         disconnect(connection)

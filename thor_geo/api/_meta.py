@@ -12,6 +12,7 @@ import torch
 from datamodules.source import SourceSpec
 from thor_geo.api._encode import Encoder
 from thor_geo.api._items import Item
+from thor_geo.redact import redact
 from thor_geo.specs import TemporalSpec
 from thor_geo.transforms import InputReport
 from thor_geo.writers.opening import package_versions
@@ -24,6 +25,7 @@ def metadata(
     inputs: int,
     clear: npt.NDArray[np.bool_],
     scenes: tuple[str, ...] | None,
+    catalogues: tuple[str, ...],
     report: InputReport | None,
     window: TemporalSpec | None,
     source: SourceSpec | None,
@@ -36,6 +38,7 @@ def metadata(
         inputs: How many inputs it took.
         clear: (h, w) of what was taken: whether a pixel has an observation.
         scenes: Ids of the scenes.
+        catalogues: Where the scenes of each sensor are from.
         report: What the inspection found.
         window: Time window of fetched pixels.
         source: Where they were from.
@@ -49,8 +52,7 @@ def metadata(
         "weights_sha256": encoder.weights_sha256,
         "output": request.output.kind,
         "normalization": request.normalize,
-        "clamp_z": request.clamp_z,
-        "nodata_fill": request.nodata_fill,
+        **encoder.normalization(),
         "input_prep": cut.mode,
         "ground_cover": request.prep.ground_cover,
         "halo": request.prep.halo if cut.mode == "tile" else None,
@@ -69,7 +71,10 @@ def metadata(
         "valid_fraction": float(clear[top:bottom, left:right].mean()),
         "crs": None if item.place is None else f"EPSG:{item.place.epsg}",
         "bounds": None if item.place is None else list(cut.rect(item.place.rect).bounds),
-        "provider": None if source is None else _provider(source, request.fetch_workers),
+        "provider": None
+        if source is None
+        else _provider(source, catalogues, request.fetch_workers),
+        "batch_size": request.batch_size,
         "device": encoder.device.type,
         "threads": torch.get_num_threads() if encoder.device.type == "cpu" else None,
         "float32_matmul": torch.get_float32_matmul_precision(),
@@ -85,11 +90,13 @@ def metadata(
     return meta
 
 
-def _provider(source: SourceSpec, workers: int) -> dict[str, Any]:
+def _provider(source: SourceSpec, catalogues: tuple[str, ...], workers: int) -> dict[str, Any]:
     return {
         "backend": "gee" if source.source == "earthengine" else source.source,
         "collections": list(source.collections.values()),
+        "catalogues": list(catalogues),
         "project": source.project,
+        "url": None if source.url is None else redact(source.url),
         "credentials": source.credentials,
         "fetch_workers": workers,
         "cache_dir": str(source.cache_dir),

@@ -55,6 +55,13 @@ class Place:
             epsg = zone_of(centre.x, centre.y)
         geometry = area.in_zone(epsg)
         left, bottom, right, top = geometry.bounds
+        if not all(map(math.isfinite, geometry.bounds)):
+            raise AreaError(
+                area.source,
+                area.geometry.bounds,
+                f"it reaches too far from the middle of EPSG:{epsg}",
+                "Split it, or use `thor-geo predict`, which takes each UTM zone by itself.",
+            )
         x, y = Lattice(epsg=epsg).origin
         west, south = (math.floor(v / resolution + _ON_GRID) for v in (left - x, bottom - y))
         east, north = (math.ceil(v / resolution - _ON_GRID) for v in (right - x, top - y))

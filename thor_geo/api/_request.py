@@ -11,7 +11,7 @@ from typing import Any, Literal
 from datamodules.sensors import Sensors
 from thor_geo.api.prep import Cutter, InputPrep, Mode
 from thor_geo.bands import STORAGE, BandSelection, select_bands
-from thor_geo.environment import Origin, resolve
+from thor_geo.environment import Origin, Setting, resolve
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
 from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
@@ -142,6 +142,9 @@ class Request:
         if given.get("normalize") in _ALIASES:
             given["normalize"] = _ALIASES[given["normalize"]]
         found = {name: resolve(name, value) for name, value in given.items()}
+        if found["pretrained"].origin == "argument" and found["ckpt"].origin == "environment":
+            # An argument comes before the environment: it says which weights.
+            found["ckpt"] = Setting(value=None, origin="argument")
         merge = resolve("group_merge", output.merge)
         value = {name: setting.value for name, setting in found.items()}
         check_choice("normalize", value["normalize"], Normalize)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from datamodules.source import SourceSpec
 from thor_geo.api._assemble import cropped, one_map, one_vector
 from thor_geo.api._encode import Encoder, Input, Outputs
-from thor_geo.api._items import Canvas, Item, padded
+from thor_geo.api._items import Canvas, Item, inspected, padded
 from thor_geo.api._meta import metadata
 from thor_geo.api.result import Embedding, Vector, map_array
 from thor_geo.specs import TemporalSpec
-from thor_geo.transforms import InputReport, inspect_input
+from thor_geo.transforms import InputReport
 
 if TYPE_CHECKING:
     from xarray import DataArray
@@ -30,15 +29,19 @@ class _Open:
     Attributes:
         clear: (h, w) of what the cut takes: whether a pixel has an observation.
         scenes: Ids of the scenes behind it; None for given pixels.
+        catalogues: Where the scenes of each sensor are from.
         report: What the inspection found.
         left: How many inputs are still to come.
+        empty: Windows of fetched pixels that no scene shows.
         outputs: What there is, by window.
     """
 
     clear: npt.NDArray[np.bool_]
     scenes: tuple[str, ...] | None
+    catalogues: tuple[str, ...]
     report: InputReport | None
     left: int
+    empty: set[int] = field(default_factory=set)
     outputs: dict[int, Outputs] = field(default_factory=dict)
 
 
@@ -69,11 +72,12 @@ def embeddings(
     def inputs() -> Iterator[Input]:
         for number, (item, canvas) in enumerate(zip(items, canvases, strict=True)):
             cut = item.cut
-            report = _inspected(encoder, canvas)
+            report = None if request.inspect is None else inspected(canvas.pixels, request)
             windows = cut.windows or (None,)
             under_way[number] = _Open(
                 clear=np.asarray((canvas.observations > 0).any(axis=0)),
                 scenes=canvas.scenes,
+                catalogues=canvas.catalogues,
                 report=report,
                 left=len(windows),
             )
@@ -84,6 +88,8 @@ def embeddings(
                     part = pixels[:, rows, cols]
                     pixels, _ = padded(part, tile.size, tile.size, request.fill_values)
                     observations, _ = tile.cut(observations)
+                if canvas.scenes is not None and not observations.any():
+                    under_way[number].empty.add(place)
                 yield Input(
                     key=(number, place),
                     pixels=pixels,
@@ -94,25 +100,16 @@ def embeddings(
 
     for (number, place), outputs in encoder(inputs()):
         one = under_way[number]
-        one.outputs[place] = outputs
+        # As in a run, what no scene shows has no embedding, though it went through the model.
+        nothing = place in one.empty
+        one.outputs[place] = {
+            name: np.full_like(value, np.nan) if nothing else value.copy()
+            for name, value in outputs.items()
+        }
         one.left -= 1
         if one.left == 0:
             done[number] = _finished(items[number], under_way.pop(number), encoder, window, source)
     return [done[number] for number in range(len(items))]
-
-
-def _inspected(encoder: Encoder, canvas: Canvas) -> InputReport | None:
-    request = encoder.request
-    if request.inspect is None:
-        return None
-    report = inspect_input(
-        torch.from_numpy(canvas.pixels),
-        request.selection,
-        fill_value=request.fill_values,
-    )
-    if request.inspect == "error":
-        report.raise_if_bad()
-    return report
 
 
 def _finished(
@@ -127,7 +124,8 @@ def _finished(
     parts = [one.outputs[number] for number in sorted(one.outputs)]
     data: Vector | DataArray
     if request.output.kind == "pooled":
-        data = one_vector([part["pooled"] for part in parts], request.output.pooling)
+        weights = [0 if k in one.empty else own for k, own in enumerate(item.cut.weights)]
+        data = one_vector([part["pooled"] for part in parts], weights, request.output.pooling)
     else:
         found = one_map(
             [part["grid"] for part in parts],
@@ -146,6 +144,7 @@ def _finished(
         inputs=len(parts),
         clear=one.clear,
         scenes=one.scenes,
+        catalogues=one.catalogues,
         report=one.report,
         window=window,
         source=source,

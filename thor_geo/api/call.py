@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from thor_geo.api.result import Embedding
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.sentinel1 import AnySensor
 from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec, check_choice
+from thor_geo.transforms import observation_planes
 
 Backend = Literal["auto", "gee", "emulator"]
 
@@ -88,7 +90,7 @@ def get_embedding(
         seed: Seed of random weights.
         image_size: Side of tiles, and of resized inputs, pixels.
         patch_size: Side of a patch in pixels of each group's own grid.
-        normalize: ``thor_stats``, ``dataset``, ``unit_scale``, ``none`` or ``raw``.
+        normalize: ``thor_stats``, ``dataset``, ``unit_scale``, ``log1p_p99``, ``none`` or ``raw``.
         statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
         clamp_z: Clamp z-scores to -5..5, as in pre-training.
         nodata_fill: What pixels without observation become: ``value``, the fill as if it were
@@ -107,7 +109,7 @@ def get_embedding(
         cache_dir: Where composites are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
 
     Returns:
-        The embedding: data and metadata.
+        The embedding: data and metadata. Where no scene shows anything it is NaN.
 
     Raises:
         ConfigError: If a setting is unknown or out of range, before anything is fetched.
@@ -268,12 +270,13 @@ def get_embeddings_batch(
     for item in items:
         encoder.task(item.cut.image_size, item.cut.ground_cover)
     if input_chw is not None:
-        return embeddings(items, given_canvases(items, request.fill_values), encoder)
-    sensors = request.sensors
+        sensors = max(observation_planes(request.selection)) + 1
+        return embeddings(items, given_canvases(items, request.fill_values, sensors), encoder)
+    fetched = request.sensors
     emulated = backend == "emulator" or (backend == "auto" and emulator_archive is not None)
     source = SourceSpec(
         source="emulator" if emulated else "earthengine",
-        collections={kind: one.collection for kind, one in sensors.by_kind.items()},
+        collections={kind: one.collection for kind, one in fetched.by_kind.items()},
         cache_dir=_path(cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")),
         project=project,
         credentials=credentials,
@@ -281,17 +284,18 @@ def get_embeddings_batch(
         url=url,
         emulator_archive=_optional(emulator_archive),
         pool_size=request.fetch_workers,
-        linked=() if sensors.sentinel2 is None else sensors.sentinel2.linked,
+        linked=() if fetched.sentinel2 is None else fetched.sentinel2.linked,
     )
     assert temporal is not None  # items_of refuses places without a window
     canvases = place_canvases(
         items,
         source,
-        sensors=sensors,
+        sensors=fetched,
         window=temporal,
         threads=request.fetch_workers,
     )
-    return embeddings(items, canvases, encoder, window=temporal, source=source)
+    with closing(canvases):  # ends an emulator that was started for it, whatever happens
+        return embeddings(items, canvases, encoder, window=temporal, source=source)
 
 
 def _path(path: str | Path) -> Path:

@@ -14,8 +14,9 @@ from thor_geo.specs import check_choice
 Mode = Literal["auto", "native", "resize", "tile"]
 GroundCover = Literal["true", "nominal"]
 
-# Pixels of one input are held at once, with their tiles: 1,024 tiles of ten bands take 1.7 GB.
+# Pixels of one place are held at once, with their tiles: 1,024 tiles of ten bands take 1.7 GB.
 _MOST_TILES = 1024
+_MOST_PIXELS = _MOST_TILES * 288 * 288
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,10 @@ class InputPrep:
 
     * ``native``: one square of the sensor's own pixels, snapped to the nearest side that patches
       divide (`thor_geo.geometry.native_side`).
-    * ``resize``: the same square, brought to image_size x image_size pixels, bilinearly.
-    * ``tile``: tiles of image_size pixels, those of a run, stitched.
+    * ``resize``: the same square, brought to image_size x image_size pixels, bilinearly. The number
+      of tokens follows the ground, not image_size, unless `ground_cover` is ``nominal``.
+    * ``tile``: tiles of image_size pixels, those of a run, stitched. The vector is the mean of the
+      tiles', each counted by the pixels asked for that are its own; a tile sees more ground.
     * ``auto``: ``native`` where it neither cuts off more than half a snapping unit nor exceeds
       `max_side` and `max_tokens`, else ``tile``.
 
@@ -37,8 +40,8 @@ class InputPrep:
         max_side: Largest side of a ``native`` input, pixels.
         max_tokens: Most tokens of a ``native`` input.
         ground_cover: What THOR is told of a ``resize`` input: its ``true`` side on the ground, or
-            ``nominal``, image_size times the pixel size, whatever was squeezed into it (as
-            rs-embed does: patches are then not where THOR believes them to be).
+            ``nominal``, image_size times the pixel size, with all of the pixels, square or not,
+            squeezed into it (as rs-embed does: patches are then not where THOR believes them).
 
     Raises:
         ConfigError: If a value is out of range, or does not go with the mode.
@@ -109,6 +112,17 @@ class Cut:
     ground_cover: int
     result: tuple[tuple[int, int], tuple[int, int]]
 
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """How many pixels of the result are each window's own; of one input 1."""
+        if not self.windows:
+            return (1,)
+        rows, cols = self.result
+        return tuple(
+            _shared(window.top, window.rows, rows) * _shared(window.left, window.cols, cols)
+            for window in self.windows
+        )
+
     def rect(self, asked: Rect) -> Rect:
         """Return what is taken of a place's rectangle."""
         return replace(
@@ -169,6 +183,8 @@ class Cutter:
         Raises:
             ConfigError: If there are more tiles than one call should hold.
         """
+        if height * width > _MOST_PIXELS:
+            raise _too_large(height, width, f"{height * width:,} pixels", f"{_MOST_PIXELS:,}")
         if self.prep.mode == "resize" and self.prep.ground_cover == "nominal":
             return self._nominal(height, width)
         if self.prep.mode == "tile":
@@ -245,14 +261,12 @@ class Cutter:
                 (above // cell * cell, -(-(above + height) // cell) * cell),
                 (before // cell * cell, -(-(before + width) // cell) * cell),
             )
-        windows = tile_windows(rows, cols, size=size, halo=halo, cell=cell)
-        if len(windows) > _MOST_TILES:
-            raise ConfigError(
-                "spatial",
-                f"{height} x {width} px",
-                f"{len(windows)} tiles of {size} px in one call (at most {_MOST_TILES})",
-                "Use `thor-geo predict`, which writes them as they come.",
+        tiles = -(-rows // step) * -(-cols // step)
+        if tiles > _MOST_TILES:
+            raise _too_large(
+                height, width, f"about {tiles:,} tiles of {size} px", f"{_MOST_TILES:,}"
             )
+        windows = tile_windows(rows, cols, size=size, halo=halo, cell=cell)
         return Cut(
             mode="tile",
             top=top,
@@ -264,3 +278,17 @@ class Cutter:
             ground_cover=size * self.resolution,
             result=result,
         )
+
+
+def _shared(start: int, kept: tuple[int, int], result: tuple[int, int]) -> int:
+    """Return how many of the pixels that a window keeps along one axis are in the result."""
+    return max(0, min(start + kept[1], result[1]) - max(start + kept[0], result[0]))
+
+
+def _too_large(height: int, width: int, found: str, most: str) -> ConfigError:
+    return ConfigError(
+        "spatial",
+        f"{height} x {width} px",
+        f"{found} in one call (at most {most})",
+        "Use `thor-geo predict`, which writes tiles as they come.",
+    )

@@ -60,7 +60,7 @@ def fetch(session: SessionSpec, blocks: list[Block]) -> Callable[..., tuple[Fetc
         costs = [FetchStats() for _ in blocks]
         with ThreadPoolExecutor(4) as pool:
             work = [
-                pool.submit(produce, store, client, block, cost)
+                pool.submit(produce, store, EarthEngine(client), block, cost)
                 for block, cost in zip(blocks, costs, strict=True)
             ]
         for one in work:

@@ -289,7 +289,7 @@ def test_two_processes_that_are_told_different_scenes_make_the_same_pixels(
         other.pin(block, pinned)
         return listed
 
-    monkeypatch.setattr("thor_geo.composites.produce.fetch_scenes", late)
+    monkeypatch.setattr("thor_geo.earthengine.service.fetch_scenes", late)
     found = DirectSource(other, session).get(block)
     assert found.scenes == wanted.scenes
     np.testing.assert_array_equal(found.read()[0], wanted.read()[0])
