@@ -398,7 +398,9 @@ def test_the_environment_sets_what_a_config_leaves_out(
     assert "Traceback" not in wrong.stderr
 
 
-def test_where_no_scene_shows_anything_there_is_no_embedding(options: dict[str, Any]) -> None:
+def test_where_no_scene_shows_anything_there_is_no_embedding(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     nowhere = PointBuffer(lon=10.6, lat=59.0, buffer_m=480)
     pooled, grid = (
         get_embeddings_batch("thor_v1_tiny", spatials=[CENTRE, nowhere], output=kind, **options)
@@ -409,6 +411,7 @@ def test_where_no_scene_shows_anything_there_is_no_embedding(options: dict[str, 
         assert np.isnan(np.asarray(found[1].data)).all()
         assert found[1].meta["scenes"] == []
         assert found[1].meta["valid_fraction"] == 0
+    assert "No scene passes" in caplog.text
 
 
 def test_tiles_count_by_what_is_asked_of_them() -> None:

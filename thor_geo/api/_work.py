@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from thor_geo.transforms import InputReport
 
 if TYPE_CHECKING:
     from xarray import DataArray
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -121,6 +124,13 @@ def _finished(
 ) -> Embedding:
     request = encoder.request
     resolution = request.resolution
+    if one.scenes == ():
+        _log.warning(
+            "No scene passes at %s in EPSG:%s: the embedding is NaN. Try a longer window, a higher "
+            "cloudy_pct, or another place (longitude comes first).",
+            None if item.place is None else item.place.rect.bounds,
+            None if item.place is None else item.place.epsg,
+        )
     parts = [one.outputs[number] for number in sorted(one.outputs)]
     data: Vector | DataArray
     if request.output.kind == "pooled":
