@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_la
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from datamodules.sensors import Sensors, as_sentinel1
-from datamodules.source import Connection, Source, SourceSpec
+from datamodules.source import Connection, Source, SourceSpec, cache_folder
 from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
@@ -214,11 +213,10 @@ class CompositeDataModule(PlannedDataModule):
                 stac = stac_spec(
                     sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
                 )
-        folder = cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")
         spec = SourceSpec(
             source=source,
             collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
-            cache_dir=Path(folder).expanduser(),
+            cache_dir=cache_folder(cache_dir),
             project=project,
             credentials=credentials,
             service_account_file=_path(service_account_file),

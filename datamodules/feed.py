@@ -23,8 +23,6 @@ from thor_geo.specs import TemporalSpec
 
 _log = logging.getLogger(__name__)
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class FeedSpec:

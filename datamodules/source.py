@@ -25,6 +25,11 @@ Source = Literal["earthengine", "emulator", "stac"]
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
 
 
+def cache_folder(given: str | Path | None) -> Path:
+    """Return the folder of the block cache: the one given, $THOR_GEO_CACHE, or the usual one."""
+    return Path(given or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Connection:
     """A source that is ready to be asked.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from datamodules.source import SourceSpec
+from datamodules.source import SourceSpec, cache_folder
 from thor_geo.api._encode import Encoder, Pixels
 from thor_geo.api._items import given_canvases, items_of, place_canvases
 from thor_geo.api._place import Spatial
@@ -277,7 +276,7 @@ def get_embeddings_batch(
     source = SourceSpec(
         source="emulator" if emulated else "earthengine",
         collections={kind: one.collection for kind, one in fetched.by_kind.items()},
-        cache_dir=_path(cache_dir or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")),
+        cache_dir=cache_folder(cache_dir),
         project=project,
         credentials=credentials,
         service_account_file=_optional(service_account_file),
@@ -298,9 +297,5 @@ def get_embeddings_batch(
         return embeddings(items, canvases, encoder, window=temporal, source=source)
 
 
-def _path(path: str | Path) -> Path:
-    return Path(path).expanduser()
-
-
 def _optional(path: str | Path | None) -> Path | None:
-    return None if path is None else _path(path)
+    return None if path is None else Path(path).expanduser()

@@ -139,12 +139,12 @@ def _named(sensor: SensorSpec, scenes: Any) -> Any:
     return scenes.filter(ee.Filter.inList("system:index", list(sensor.scenes or ())))
 
 
-def _listed(scenes: Any) -> Any:
+def _listed(scenes: Any, properties: Sequence[str] = _PROPERTIES, optional: int = _OPTIONAL) -> Any:
     import ee
 
     # Inputs that are not optional drop their scene where they are null.
-    reducer = ee.Reducer.toList(len(_PROPERTIES), _OPTIONAL)
-    return scenes.reduceColumns(reducer, list(_PROPERTIES))
+    reducer = ee.Reducer.toList(len(properties), optional)
+    return scenes.reduceColumns(reducer, list(properties))
 
 
 class _Indexed(Protocol):

@@ -11,6 +11,7 @@ from thor_geo.earthengine.recipe import (
     OBSERVATIONS,
     _collection,
     _iso,
+    _listed,
     _seen_in_all,
     parse_rows,
 )
@@ -93,9 +94,7 @@ def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> An
         scenes = scenes.filter(ee.Filter.listContains("transmitterReceiverPolarisation", name))
     if sensor.orbit != "both" and not sensor.orbit_fallback:
         scenes = scenes.filter(ee.Filter.eq("orbitProperties_pass", sensor.orbit.upper()))
-    # Inputs that are not optional drop their scene where they are null.
-    reducer = ee.Reducer.toList(len(_PROPERTIES), _OPTIONAL)
-    return scenes.reduceColumns(reducer, list(_PROPERTIES))
+    return _listed(scenes, _PROPERTIES, _OPTIONAL)
 
 
 def parse_scenes(sensor: Sentinel1Spec, answer: Any) -> tuple[Sentinel1Scene, ...]:
