@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.plan import Shard
-from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.runs.opened import THREADS, OpenedRun
 from thor_geo.writers.markers import Marker
 
 _AT_ONCE = 4096
