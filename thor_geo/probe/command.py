@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--labels", type=Path, metavar="FILE", help="points, polygons or a raster of labels")
     add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band)")
     add("--layer", help="layer of a vector file that has several")
+    add("--names", type=Path, metavar="JSON", help='what classes are called: {"11": "crops"}')
     add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
     add("--export-csv", type=Path, metavar="FILE", help="write the vectors as NeuCo-Bench's CSV")
     add("--to", type=Path, metavar="DIR", help="where outputs go (default: OUT/probe/TARGET)")
@@ -131,6 +132,7 @@ def main(args: Sequence[str]) -> int:
         spec,
         layer=options.layer,
         nodata=options.nodata,
+        names=options.names,
         to=options.to,
         overwrite=options.overwrite,
     )

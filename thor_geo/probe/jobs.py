@@ -35,6 +35,7 @@ def fit(
     *,
     layer: str | None = None,
     nodata: float | None = None,
+    names: Path | None = None,
     to: Path | None = None,
     overwrite: bool = False,
 ) -> int:
@@ -47,6 +48,7 @@ def fit(
         spec: Settings.
         layer: Layer of a vector file.
         nodata: Value of a raster that is no label.
+        names: JSON file of what classes are called.
         to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
         overwrite: Whether to replace earlier outputs.
 
@@ -55,7 +57,13 @@ def fit(
     """
     opened = open_run(run)
     given = open_labels(
-        labels, target, layer=layer, task=spec.task, nodata=nodata, ignore=spec.ignore
+        labels,
+        target,
+        layer=layer,
+        task=spec.task,
+        nodata=nodata,
+        ignore=spec.ignore,
+        names=names,
     )
     unit_of(opened, given, spec)
     folder = _folder(opened, given.name, to)

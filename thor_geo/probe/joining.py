@@ -34,9 +34,10 @@ class Squares(NamedTuple):
 
     def boxes(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return left, bottom, right and top of every square, each (rows * columns,)."""
-        left: Floats = self.left + np.tile(np.arange(self.cols), self.rows) * self.side
-        top: Floats = self.top - np.repeat(np.arange(self.rows), self.cols) * self.side
-        return left, np.asarray(top - self.side), np.asarray(left + self.side), top
+        col = np.tile(np.arange(self.cols, dtype=np.float64), self.rows)
+        row = np.repeat(np.arange(self.rows, dtype=np.float64), self.cols)
+        left, top = self.left + col * self.side, self.top - row * self.side
+        return left, top - self.side, left + self.side, top
 
 
 class Joined(NamedTuple):
@@ -61,12 +62,14 @@ class Labels(Protocol):
         kind: ``points``, ``polygons`` or ``raster``.
         task: What is predicted.
         source: The file, for messages and the record.
+        names: What classes are called in tables and pictures, by their text; may be empty.
     """
 
     name: str
     kind: str
     task: Task
     source: str
+    names: Mapping[str, str]
 
     def join(self, squares: Squares) -> Joined:
         """Return the labels of squares."""

@@ -105,7 +105,7 @@ def draw_curve(probed: Probed) -> Figure:
     axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
     axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
     axes.grid(color=_GRID, lw=0.8)
-    legend = axes.legend(fontsize=10, frameon=False, labelcolor=INK, loc="best")
+    legend = axes.legend(fontsize=10, labelcolor=INK, loc="lower right", edgecolor=_GRID)
     legend.set_zorder(5)
     figure.text(
         0.09,
@@ -158,7 +158,7 @@ def _matrix(axes: Axes, probed: Probed) -> None:
     rows = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [_short(str(name)) for name in probed.classes]
+    names = [_short(name) for name in probed.probe.names]
     k = len(names)
     long = max(map(len, names)) > 4
     axes.set_xticks(range(k), names, rotation=40 if long else 0, ha="right" if long else "center")
@@ -180,7 +180,9 @@ def _matrix(axes: Axes, probed: Probed) -> None:
             )
     widest = max(map(len, names))
     # Room for the names, which stand left of the matrix and below it.
-    width, height = axes.get_figure(root=True).get_size_inches()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
     left = 0.75 + 0.088 * max(widest, 9)
     below = 0.62 + (0.065 * widest if long else 0.12)
     top = 1.2 if probed.notice else 0.95
@@ -189,7 +191,7 @@ def _matrix(axes: Axes, probed: Probed) -> None:
     )
     axes.set_anchor("NW")
     bar = axes.inset_axes((1.03, 0, 0.035, 1))
-    colours = axes.figure.colorbar(image, cax=bar)
+    colours = figure.colorbar(image, cax=bar)
     colours.set_label("share of the true class", fontsize=10, color=MUTED)
     colours.outline.set_edgecolor("#c9d1d8")
     bar.tick_params(labelsize=9.5, colors=MUTED)

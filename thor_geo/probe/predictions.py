@@ -173,7 +173,7 @@ def _predict(
 def _describe(file: Any, probe: SavedProbe, codes: Codes) -> None:
     """Give a map the names and colours of its classes."""
     table = {
-        str(code): str(name) for code, name in zip(codes.of.tolist(), probe.classes, strict=True)
+        str(code): str(name) for code, name in zip(codes.of.tolist(), probe.names, strict=True)
     }
     file.update_tags(CLASSES=json.dumps(table))
     file.update_tags(1, **{f"CLASS_{code}": name for code, name in table.items()})

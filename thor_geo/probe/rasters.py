@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ class RasterLabels:
     """
 
     kind = "raster"
+
+    names: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,

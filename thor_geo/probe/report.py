@@ -74,8 +74,12 @@ def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             "without_pixels": probed.without_pixels,
         },
         "classes": [
-            {"class": name, "samples": int((probed.targets == k).sum())}
-            for k, name in enumerate(probed.classes)
+            {
+                "class": one,
+                "name": probed.probe.names[k],
+                "samples": int((probed.targets == k).sum()),
+            }
+            for k, one in enumerate(probed.classes)
         ],
         "folds": {
             "split": probed.spec.split,
@@ -193,6 +197,6 @@ def _cell(score: Score) -> str:
 
 def _classes(probed: Probed) -> str:
     counts = np.bincount(probed.targets, minlength=len(probed.classes))
-    shown = [f"{name} {count:,}" for name, count in zip(probed.classes, counts, strict=True)]
+    shown = [f"{name} {count:,}" for name, count in zip(probed.probe.names, counts, strict=True)]
     more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
     return ", ".join(shown[:12]) + more

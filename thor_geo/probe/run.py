@@ -121,6 +121,7 @@ def probe_run(
         task=labels.task,
         unit=samples.unit,
         classes=classes,
+        names=tuple(labels.names.get(str(c), str(c)) for c in classes),
         linear=linear,
         model=model_of(opened),
         provenance={

@@ -134,8 +134,8 @@ def collect(
         raise ConfigError(
             "--labels",
             labels.source,
-            f"no {unit[:-1]} of {opened.run.path} has a label that counts "
-            f"({counts.unlabelled:,} have none, of {counts.thin:,} less than {spec.min_cover:g} is labelled, "
+            f"no {unit[:-1]} of {opened.run.path} has a label that counts ({counts.unlabelled:,} "
+            f"have none, of {counts.thin:,} less than {spec.min_cover:g} is labelled, "
             f"{counts.without_embedding:,} have no embedding)",
             "Check that the labels lie in the run's area and name the right CRS; --min-cover "
             "lowers the share.",

@@ -36,6 +36,7 @@ class SavedProbe:
         task: Classes or numbers.
         unit: What it was fitted on.
         classes: In the order of the map's rows; empty of a regression.
+        names: What they are called, in the same order.
         linear: The fitted map.
         model: Settings of model and data that embeddings depend on, of the run it was fitted on.
         provenance: Where it comes from: run, labels, number of samples, scores.
@@ -45,6 +46,7 @@ class SavedProbe:
     task: Task
     unit: Unit
     classes: tuple[str | int, ...]
+    names: tuple[str, ...]
     linear: Linear
     model: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -101,6 +103,7 @@ class SavedProbe:
             "task": self.task,
             "unit": self.unit,
             "classes": list(self.classes),
+            "names": list(self.names),
             "penalty": self.linear.penalty,
             "mean": self.linear.mean.tolist(),
             "scale": self.linear.scale.tolist(),
@@ -145,6 +148,7 @@ def read_probe(path: str | Path) -> SavedProbe:
             for name in ("mean", "scale", "coef", "intercept")
         }
         classes, task, unit = tuple(content["classes"]), content["task"], content["unit"]
+        names = tuple(content["names"])
         rows = len(classes) if task == "classification" else 1
         width = numbers["mean"].size
         shapes = {"mean": (width,), "scale": (width,), "coef": (rows, width), "intercept": (rows,)}
@@ -154,6 +158,8 @@ def read_probe(path: str | Path) -> SavedProbe:
             or bool(classes) != (task == "classification")
             or any(numbers[name].shape != shape for name, shape in shapes.items())
             or not all(isinstance(c, str | int) for c in classes)
+            or len(names) != len(classes)
+            or not all(isinstance(name, str) for name in names)
             or not all(isinstance(content[key], dict) for key in ("model", "provenance"))
         ):
             raise ValueError("its parts do not fit each other")
@@ -162,6 +168,7 @@ def read_probe(path: str | Path) -> SavedProbe:
             task=task,
             unit=unit,
             classes=classes,
+            names=names,
             linear=Linear(**numbers, penalty=float(content["penalty"])),
             model=content["model"],
             provenance=content["provenance"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class VectorLabels:
     their mean. Of polygons the class that covers most of a square counts, or the mean weighted by
     area. Of equal classes the first counts, in ascending or alphabetical order.
     """
+
+    names: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
