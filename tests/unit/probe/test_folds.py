@@ -161,7 +161,7 @@ def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) 
     [
         (np.zeros(1600), ProbeSpec(), "nothing to tell apart"),
         (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"lie in \d blocks? only"),
-        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lie in one block"),
+        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lies? in one block"),
         (np.arange(1600) % 2, ProbeSpec(block_m=100), "smaller than the 160 m"),
         (np.arange(1600), ProbeSpec(split="random"), "no class has more than 1"),
     ],
