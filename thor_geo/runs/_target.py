@@ -119,7 +119,7 @@ def _remove(path: Path) -> None:
 
 def _own(run: RunDirectory, target: Path) -> str | None:
     """Return the name of what of the run's own a path is or lies in, None for other paths."""
-    own = [run.run_json, run.plan_parquet, run.quicklook]
+    own = [run.run_json, run.plan_parquet, run.quicklook, run.colours]
     own += [run.markers, run.failures, run.pooled, run.grid, *run.path.glob(".*.lock")]
     real = Path(os.path.realpath(target))
     for path in (real, *real.parents):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from thor_geo.grid import Bounds
 from thor_geo.plan import Plan, Shard, Shards
+from thor_geo.writers.colours import RunColours, load_or_fit_colours
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
@@ -21,8 +21,6 @@ MAX_SIDE = 2000
 #: Zones that are drawn, those with most tiles, as long as they have no more shards together: each
 #: costs two files to read, and a picture of 2000 pixels would not show more.
 MAX_ZONES, MAX_SHARDS = 4, 4096
-# Embeddings that the colours are fitted to, and the shards they come from.
-_SAMPLE, _SAMPLE_SHARDS = 2048, 32
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
 
@@ -97,7 +95,10 @@ def drawn_zones(plan: Plan) -> list[int]:
 
 
 def read_pictures(
-    run: RunDirectory, plan: Plan, truecolour: TrueColour | None = None
+    run: RunDirectory,
+    plan: Plan,
+    truecolour: TrueColour | None = None,
+    colours: RunColours | None = None,
 ) -> tuple[list[ZonePicture], Colours | None]:
     """Read a finished run as pictures.
 
@@ -105,13 +106,15 @@ def read_pictures(
         run: The run directory.
         plan: Its plan.
         truecolour: Source of pixels, or None.
+        colours: The run's colours; None for those of colours.json, or fitted anew.
 
     Returns:
-        One picture for each of `drawn_zones`, in the plan's order, and the colours; None if no
-        tile has an embedding.
+        One picture for each of `drawn_zones`, in the plan's order, and the colours of what is
+        drawn; None if no tile has an embedding.
     """
     source = _source(run, plan)
-    colours = _fit(source, plan)
+    found = load_or_fit_colours(run, plan) if colours is None else colours
+    drawn = found.get(source.dimension)
     pictures = []
     for index in drawn_zones(plan):
         zone = _Zone(plan, index)
@@ -134,14 +137,14 @@ def read_pictures(
                 epsg=zone.epsg,
                 tiles=zone.tiles,
                 bounds=zone.bounds,
-                embeddings=source.image(zone, colours),
+                embeddings=source.image(zone, drawn),
                 truecolour=None if truecolour is None else _true_colours(plan, zone, truecolour),
                 observations=observations,
                 failed=tuple(marked["failed"]),
                 empty=tuple(marked["empty"]),
             )
         )
-    return pictures, colours
+    return pictures, drawn
 
 
 class _Pooled:
@@ -149,14 +152,19 @@ class _Pooled:
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
         self._plan = plan
-        self.vectors = VectorReader(run).read
+        self._vectors = VectorReader(run).read
+
+    @property
+    def dimension(self) -> int:
+        """D of the embeddings."""
+        return int(self._vectors(self._plan.shards[0]).shape[1])
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            values = self.vectors(shard)
+            values = self._vectors(shard)
             valid = np.isfinite(values).all(axis=1)
             rows, cols = zone.place(self._plan, shard)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
@@ -168,14 +176,12 @@ class _Grid:
     """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._maps = MapReader(run, plan)
+        self._maps, self._epsg = MapReader(run, plan), plan.shards[0].epsg
 
-    def vectors(self, shard: Shard) -> npt.NDArray[np.float32]:
-        """Return (cells, D) of every third cell a side, NaN where there is none."""
-        arrays = self._maps.open(shard.epsg)
-        top, bottom, left, right = window(arrays[0], shard.square.bounds)
-        values = self._maps.read(shard, arrays, slice(top, bottom, 3), slice(left, right, 3))
-        return values.reshape(-1, values.shape[-1])
+    @property
+    def dimension(self) -> int:
+        """D of the embeddings."""
+        return int(self._maps.open(self._epsg)[0].shape[0])
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
@@ -214,22 +220,6 @@ def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
             size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
         grid = size * len(plan.shards) <= _MAX_GRID_BYTES
     return _Grid(run, plan) if grid else _Pooled(run, plan)
-
-
-def _fit(source: _Grid | _Pooled, plan: Plan) -> Colours | None:
-    """Fit the colours to embeddings from shards spread evenly over all zones."""
-    count = min(_SAMPLE_SHARDS, len(plan.shards))
-    chosen = np.linspace(0, len(plan.shards) - 1, count).round().astype(int)
-    share = -(-_SAMPLE // count)
-
-    def samples() -> Iterator[npt.NDArray[np.float32]]:
-        for k in chosen.tolist():
-            values = source.vectors(plan.shards[k])
-            values = values[np.isfinite(values).all(axis=1)]
-            yield values[:: max(1, -(-len(values) // share))]
-
-    sample = np.concatenate(list(samples()))
-    return Colours.fit(sample) if len(sample) else None
 
 
 def _true_colours(plan: Plan, zone: _Zone, truecolour: TrueColour) -> Image | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from thor_geo.plan import Plan
 from thor_geo.writers._files import replacing
 from thor_geo.writers.caption import Caption, caption_of
+from thor_geo.writers.colours import write_colours
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.panels import INK, MUTED, draw_composite, draw_embeddings, draw_observations
 from thor_geo.writers.pca import Colours
@@ -51,7 +52,9 @@ class _Box(NamedTuple):
 
 
 def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | None = None) -> None:
-    """Draw ``quicklook.png`` of a finished run, or say that it is too large for one.
+    """Draw ``quicklook.png`` of a finished run, and write ``colours.json``, which it is drawn in.
+
+    Of a run that is too large for a picture, the log says so.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
@@ -68,7 +71,7 @@ def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | N
             f"{MAX_SHARDS:,}",
         )
         return
-    pictures, colours = read_pictures(run, plan, truecolour)
+    pictures, colours = read_pictures(run, plan, truecolour, write_colours(run, plan))
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
     figure = draw_quicklook(pictures, colours, caption_of(run, plan), hidden=hidden)
     with replacing(run.quicklook) as temporary:

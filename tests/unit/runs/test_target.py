@@ -20,7 +20,8 @@ from thor_geo.runs.merge import merge_run
 from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 
-OWN = ["run.json", "plan.parquet", "quicklook.png", "markers", "failures", "pooled", "grid.zarr"]
+OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]
+OWN += ["pooled", "grid.zarr"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
