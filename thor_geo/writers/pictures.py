@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.grid import Bounds
-from thor_geo.plan import Plan, Shard, Shards
+from thor_geo.grid import Bounds, Lattice
+from thor_geo.plan import Plan, Shard
 from thor_geo.writers.colours import RunColours, load_or_fit_colours
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
@@ -25,6 +27,7 @@ MAX_ZONES, MAX_SHARDS = 4, 4096
 _MAX_GRID_BYTES = 32 * 1024**3
 
 Image = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class ZonePicture:
         epsg: EPSG code.
         tiles: Number of tiles.
         bounds: Left, bottom, right, top of all tiles' centres, metres.
+        view: The part of `bounds` that is asked for; None for all of it.
         embeddings: (h, w, 4) uint8 RGBA.
         truecolour: (h, w, 4) uint8 RGBA, or None.
         observations: Mean clear observations per tile, (rows, columns) float32, NaN where none.
@@ -50,21 +54,30 @@ class ZonePicture:
     observations: npt.NDArray[np.float32]
     failed: tuple[Bounds, ...]
     empty: tuple[Bounds, ...]
+    view: Bounds | None = None
+
+    @property
+    def shown(self) -> Bounds:
+        """What the picture shows: left, bottom, right, top, metres."""
+        return self.view or self.bounds
 
 
 class _Zone:
-    """Columns and rows of a zone's tiles, counted from the north-west."""
+    """Columns and rows of a zone's tiles, or of those in a part, counted from the north-west."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
+    def __init__(self, plan: Plan, index: int, within: Bounds | None = None) -> None:
         chosen = plan.zone == index
         self.lattice = plan.lattices[index]
+        if within is not None:
+            chosen &= _meeting(plan, self.lattice, within)
         self.epsg = self.lattice.epsg
         self.tiles = int(chosen.sum())
         self.west, self.north = int(plan.col[chosen].min()), int(plan.row[chosen].max())
         self.cols = int(plan.col[chosen].max()) - self.west + 1
         self.rows = self.north - int(plan.row[chosen].min()) + 1
-        first, last = np.searchsorted(plan.shards.zone, (index, index + 1)).tolist()
-        self.shards: Shards = plan.shards[first:last]
+        held = np.flatnonzero(chosen)
+        of = np.unique(np.searchsorted(plan.shards.starts, held, side="right") - 1)
+        self.shards: list[Shard] = [plan.shards[k] for k in of.tolist()]
 
     @property
     def bounds(self) -> Bounds:
@@ -73,12 +86,24 @@ class _Zone:
         step = float(self.lattice.step * self.lattice.resolution)
         return left, top - self.rows * step, left + self.cols * step, top
 
-    def place(
-        self, plan: Plan, shard: Shard
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return rows and columns of a shard's tiles."""
+    def place(self, plan: Plan, shard: Shard) -> tuple[IntArray, IntArray, IntArray]:
+        """Return which of a shard's tiles are in the part, and their rows and columns."""
         chosen = slice(shard.start, shard.stop)
-        return self.north - plan.row[chosen], plan.col[chosen] - self.west
+        rows, cols = self.north - plan.row[chosen], plan.col[chosen] - self.west
+        there = np.flatnonzero((rows >= 0) & (rows < self.rows) & (cols >= 0) & (cols < self.cols))
+        return there, rows[there], cols[there]
+
+
+def _meeting(plan: Plan, lattice: Lattice, within: Bounds) -> npt.NDArray[np.bool_]:
+    """Return which of the plan's tiles would meet bounds, were they of this lattice's zone."""
+    left, bottom, right, top = within
+    side = lattice.step * lattice.resolution
+    west, _, _, north = lattice.tile(0, 0).centre.bounds
+    x, y = west + plan.col * float(side), north + plan.row * float(side)
+    inside: npt.NDArray[np.bool_] = (
+        (x < right) & (x + side > left) & (y > bottom) & (y - side < top)
+    )
+    return inside
 
 
 def drawn_zones(plan: Plan) -> list[int]:
@@ -99,39 +124,45 @@ def read_pictures(
     plan: Plan,
     truecolour: TrueColour | None = None,
     colours: RunColours | None = None,
+    *,
+    within: Mapping[int, Bounds] | None = None,
 ) -> tuple[list[ZonePicture], Colours | None]:
-    """Read a finished run as pictures.
+    """Read a run as pictures; what is not done is left transparent.
 
     Args:
         run: The run directory.
         plan: Its plan.
         truecolour: Source of pixels, or None.
         colours: The run's colours; None for those of colours.json, or fitted anew.
+        within: The part to read: bounds in metres by index of the plan's lattices, each meeting a
+            tile. None for all of `drawn_zones`.
 
     Returns:
-        One picture for each of `drawn_zones`, in the plan's order, and the colours of what is
+        One picture for each zone, in the plan's order, and the colours of what is
         drawn; None if no tile has an embedding.
     """
-    source = _source(run, plan)
+    chosen: dict[int, Bounds | None] = (
+        dict.fromkeys(drawn_zones(plan)) if within is None else dict(within)
+    )
+    zones = {index: _Zone(plan, index, chosen[index]) for index in sorted(chosen)}
+    source = _source(run, plan, sum(len(zone.shards) for zone in zones.values()))
     found = load_or_fit_colours(run, plan) if colours is None else colours
-    drawn = found.get(source.dimension)
+    drawn = found.get(source.dimension or 0)
     pictures = []
-    for index in drawn_zones(plan):
-        zone = _Zone(plan, index)
+    for index, zone in zones.items():
         observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
         marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
         for shard in zone.shards:
             marker = Marker.read(run.marker_of(shard))
             if marker is None:
                 continue
-            rows, cols = zone.place(plan, shard)
-            observations[rows, cols] = [
-                np.nan if mean is None else mean for mean in marker.observations_mean
-            ]
-            tiles = plan.tiles(range(shard.start, shard.stop))
+            there, rows, cols = zone.place(plan, shard)
+            means = [np.nan if mean is None else mean for mean in marker.observations_mean]
+            observations[rows, cols] = np.array(means)[there]
+            tiles = plan.tiles((there + shard.start).tolist())
             by_id = {tile.id: tile.centre.bounds for tile in tiles}
-            marked["failed"] += [by_id[tile] for tile in marker.failed_tiles]
-            marked["empty"] += [by_id[tile] for tile in marker.empty_tiles]
+            marked["failed"] += [by_id[tile] for tile in marker.failed_tiles if tile in by_id]
+            marked["empty"] += [by_id[tile] for tile in marker.empty_tiles if tile in by_id]
         pictures.append(
             ZonePicture(
                 epsg=zone.epsg,
@@ -142,6 +173,7 @@ def read_pictures(
                 observations=observations,
                 failed=tuple(marked["failed"]),
                 empty=tuple(marked["empty"]),
+                view=chosen[index],
             )
         )
     return pictures, drawn
@@ -151,22 +183,26 @@ class _Pooled:
     """Embeddings from the pooled files: one pixel per tile."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._plan = plan
+        self._run, self._plan = run, plan
         self._vectors = VectorReader(run).read
 
     @property
-    def dimension(self) -> int:
-        """D of the embeddings."""
-        return int(self._vectors(self._plan.shards[0]).shape[1])
+    def dimension(self) -> int | None:
+        """D of the embeddings; None if no shard is done."""
+        done = (one for one in self._plan.shards if self._run.marker_of(one).exists())
+        first = next(done, None)
+        return None if first is None else int(self._vectors(first).shape[1])
 
     def image(self, zone: _Zone, colours: Colours | None) -> Image:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            values = self._vectors(shard)
+            if not self._run.marker_of(shard).exists():
+                continue
+            there, rows, cols = zone.place(self._plan, shard)
+            values = self._vectors(shard)[there]
             valid = np.isfinite(values).all(axis=1)
-            rows, cols = zone.place(self._plan, shard)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
             image[rows[valid], cols[valid], 3] = 255
         return image
@@ -210,7 +246,8 @@ class _Grid:
         return image
 
 
-def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
+def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
+    """Return what is drawn of so many shards."""
     pooled, grid = run.pooled.exists(), run.grid.exists()
     if grid and pooled:
         # One file per shard, all about as large as the first.
@@ -218,7 +255,7 @@ def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
         size = 0
         if first is not None:
             size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
-        grid = size * len(plan.shards) <= _MAX_GRID_BYTES
+        grid = size * shards <= _MAX_GRID_BYTES
     return _Grid(run, plan) if grid else _Pooled(run, plan)
 
 
@@ -231,6 +268,7 @@ def _true_colours(plan: Plan, zone: _Zone, truecolour: TrueColour) -> Image | No
         return None
     planned = np.zeros((zone.rows, zone.cols), dtype=np.uint8)
     for shard in zone.shards:
-        planned[zone.place(plan, shard)] = 255
+        _, tile_rows, tile_cols = zone.place(plan, shard)
+        planned[tile_rows, tile_cols] = 255
     alpha = planned.repeat(per_tile, axis=0).repeat(per_tile, axis=1)
     return np.dstack([pixels, alpha])
