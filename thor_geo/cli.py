@@ -26,6 +26,7 @@ commands:
   status      how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
+  similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
@@ -41,6 +42,7 @@ COMMANDS = {
     "status": ("thor_geo.runs.status", "main"),
     "validate": ("thor_geo.runs.validate", "main"),
     "merge": ("thor_geo.runs.merge", "main"),
+    "similar": ("thor_geo.similar", "main"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 

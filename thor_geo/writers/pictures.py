@@ -106,6 +106,16 @@ def _meeting(plan: Plan, lattice: Lattice, within: Bounds) -> npt.NDArray[np.boo
     return inside
 
 
+def zone_bounds(plan: Plan, index: int) -> Bounds:
+    """Return bounds of the centres of a zone's tiles, metres.
+
+    Args:
+        plan: The plan.
+        index: The zone, as an index of the plan's lattices; it holds a tile.
+    """
+    return _Zone(plan, index).bounds
+
+
 def drawn_zones(plan: Plan) -> list[int]:
     """Return the zones to draw, as ascending indices of the plan's lattices.
 
