@@ -27,6 +27,7 @@ commands:
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
   similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
+  change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "validate": ("thor_geo.runs.validate", "main"),
     "merge": ("thor_geo.runs.merge", "main"),
     "similar": ("thor_geo.similar", "main"),
+    "change": ("thor_geo.change", "main"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 

@@ -220,6 +220,10 @@ def draw(opened: OpenedRun, found: Found, on: str) -> Figure:
     hidden = len(found.rasters) - len(rows)
     return draw_sheet(
         rows,
-        replace(caption, title=f"{len(found.ids):,} most similar {on}"),
+        replace(
+            caption,
+            title=f"{len(found.ids):,} most similar {on}",
+            subtitle=f"{caption.title}   ·   {caption.subtitle}",
+        ),
         legend_of(colours, hidden) if pictures else "",
     )

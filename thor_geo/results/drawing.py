@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 MARK = "#e8442e"
 # A square that is smaller on paper is drawn as a ring of this width, points.
 _SMALLEST = 9.0
+# Words are at least so far apart, points.
+_APART = 14.0
 
 
 class Marks(NamedTuple):
@@ -126,14 +129,14 @@ def _outline(axes: Axes, bounds: Bounds, marks: Marks) -> None:
 
     halo = [withStroke(linewidth=3.5, foreground="white")]
     points = axes.get_window_extent().width * 72 / axes.figure.dpi / (bounds[2] - bounds[0])
-    # The first are the most important, so they are drawn last.
-    for (left, bottom, right, top), word in reversed(marks.squares):
+    taken = list(marks.queries)
+    for (left, bottom, right, top), word in marks.squares:
         x, y = (left + right) / 2, (bottom + top) / 2
         if (right - left) * points < _SMALLEST:
             axes.plot(
                 x, y, "o", ms=_SMALLEST, mfc="none", mec=MARK, mew=1.6, path_effects=halo, zorder=6
             )
-            x, y = x + 7 / points, y + 5 / points
+            x, y = x + 9 / points, y + 6 / points
         else:
             axes.add_patch(
                 Rectangle(
@@ -147,8 +150,10 @@ def _outline(axes: Axes, bounds: Bounds, marks: Marks) -> None:
                     zorder=6,
                 )
             )
-            if (right - left) * points < 2.2 * _SMALLEST:
-                x, y = right + 6 / points, top + 3 / points
+        # The first are the most important: a word that would cover an earlier one is left out.
+        if any(math.dist((x, y), other) * points < _APART for other in taken):
+            continue
+        taken.append((x, y))
         axes.text(
             x,
             y,

@@ -15,6 +15,7 @@ from thor_geo.grid import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import Extent
 from thor_geo.results.cosine import Cosine, unit
+from thor_geo.results.crop import Crop, Thumbnail
 from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
 from thor_geo.results.tables import squares
@@ -22,7 +23,6 @@ from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.runs.overlap import redundant
-from thor_geo.writers.pictures import MAX_SIDE
 
 if TYPE_CHECKING:
     import geopandas
@@ -147,15 +147,15 @@ def similar_cells(
     search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in asked})
     rasters = {}
     for epsg, zone in zones.items():
-        extent = Extent(epsg=epsg, bounds=zone.bounds, shape=zone.shape)
-        thumbnail = Thumbnail(zone)
-        windows = thumbnail.copying(search.look(zone))
+        crop = Crop.of(opened.plan, zone)
+        thumbnail = Thumbnail(crop.extent.shape)
+        windows = thumbnail.copying(crop(search.look(zone)))
         if consume is None:
             for _ in windows:
                 pass
         else:
-            consume(extent, windows)
-        rasters[epsg] = (extent, thumbnail.values)
+            consume(crop.extent, windows)
+        rasters[epsg] = (crop.extent, thumbnail.values)
     cells = search.cells
     bounds, lonlat = np.empty((len(cells), 4)), np.empty((len(cells), 2))
     for epsg, zone in zones.items():
@@ -205,32 +205,3 @@ def cell_bounds(zone: ZoneCells, rows: npt.NDArray[Any], cols: npt.NDArray[Any])
     """
     left, top = zone.bounds[0] + cols * zone.cell, zone.bounds[3] - rows * zone.cell
     return np.stack([left, top - zone.cell, left + zone.cell, top], axis=1)
-
-
-class Thumbnail:
-    """Every n-th value of a zone's map, at most `MAX_SIDE` a side, taken as windows pass by.
-
-    Attributes:
-        values: (h, w) float32, NaN where no window was.
-    """
-
-    def __init__(self, zone: ZoneCells) -> None:
-        """Initialize a new Thumbnail instance.
-
-        Args:
-            zone: The map.
-        """
-        step = -(-max(zone.shape) // MAX_SIDE)
-        self._rows, self._cols = (np.arange(step // 2, side, step) for side in zone.shape)
-        self.values = np.full((len(self._rows), len(self._cols)), np.nan, dtype=np.float32)
-
-    def copying(
-        self, windows: Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]
-    ) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
-        """Yield the windows that come, (rows, columns) each, and keep what of them is shown."""
-        for rows, cols, values in windows:
-            to_rows = slice(*np.searchsorted(self._rows, (rows.start, rows.stop)).tolist())
-            to_cols = slice(*np.searchsorted(self._cols, (cols.start, cols.stop)).tolist())
-            at = np.ix_(self._rows[to_rows] - rows.start, self._cols[to_cols] - cols.start)
-            self.values[to_rows, to_cols] = values[at]
-            yield rows, cols, values
