@@ -206,7 +206,7 @@ def _told(before: OpenedRun, after: OpenedRun, tiles: Tiles, shared: SharedTiles
 
 
 def _table(
-    after: OpenedRun, tiles: Tiles, shared: SharedTiles, order: Any
+    after: OpenedRun, tiles: Tiles, shared: SharedTiles, order: npt.NDArray[np.int64]
 ) -> geopandas.GeoDataFrame:
     import geopandas
 

@@ -20,7 +20,7 @@ from thor_geo.results.similarity import Found, similar_cells, similar_tiles
 from thor_geo.results.tables import DRIVERS, check_suffix, write_table
 from thor_geo.runs.opened import OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
-from thor_geo.writers.caption import caption_of
+from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.pictures import MAX_ZONES
 from thor_geo.writers.quicklook import legend_of
 from thor_geo.writers.sheet import DPI, Row, draw_sheet
@@ -223,7 +223,7 @@ def draw(opened: OpenedRun, found: Found, on: str) -> Figure:
         replace(
             caption,
             title=f"{len(found.ids):,} most similar {on}",
-            subtitle=f"{caption.title}   ·   {caption.subtitle}",
+            subtitle=f"{caption.title}{SEPARATOR}{caption.subtitle}",
         ),
         legend_of(colours, hidden) if pictures else "",
     )

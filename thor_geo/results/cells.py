@@ -60,15 +60,24 @@ class ZoneCells:
         own = self.place(shard)
         return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1])
 
-    def windows(self) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
+    def windows(
+        self, rows: slice | None = None, cols: slice | None = None
+    ) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
         """Yield rows, columns and embeddings of one shard after the other.
+
+        Args:
+            rows: Rows of the map that are wanted; None for all of them. Of each shard only those
+                are read, and a shard without any is passed over.
+            cols: Columns, likewise.
 
         Raises:
             RunDirectoryError: If a shard's file cannot be read.
         """
         for shard in self.shards:
-            rows, cols = self.place(shard)
-            yield rows, cols, self.read(shard, rows, cols)
+            own = self.place(shard)
+            r, c = _shared(own[0], rows), _shared(own[1], cols)
+            if r.start < r.stop and c.start < c.stop:
+                yield r, c, self.read(shard, r, c)
 
     def centres(self, rows: slice, cols: slice) -> tuple[Any, Any]:
         """Return eastings and northings of cell centres, metres, each (rows, columns) float64.
@@ -96,6 +105,10 @@ class ZoneCells:
             (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
         )
         return inside
+
+
+def _shared(own: slice, asked: slice | None) -> slice:
+    return own if asked is None else slice(max(own.start, asked.start), min(own.stop, asked.stop))
 
 
 def zone_cells(opened: OpenedRun) -> dict[int, ZoneCells]:

@@ -13,7 +13,7 @@ from thor_geo.grid import Bounds
 from thor_geo.results.cog import Extent
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.caption import caption_of
+from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.colours import load_or_fit_colours
 from thor_geo.writers.pictures import MAX_ZONES
 from thor_geo.writers.quicklook import legend_of
@@ -93,15 +93,17 @@ def draw_change(
     caption = caption_of(after.run, after.plan)
     pictured = [one for _, _, one in drawn if one is not None]
     hidden = len(rasters) - len(rows)
+    dates, _, others = caption.subtitle.partition(SEPARATOR)  # the later run's come first
+    rest = SEPARATOR.join([dates, caption.title, others])
     footer = legend_of(pictured[0], hidden) if pictured else ""
     return draw_sheet(
         rows,
         replace(
             caption,
-            title=f"Change, {dates_of(before)} against {dates_of(after)}",
-            subtitle=f"{caption.title}   ·   {caption.subtitle}",
+            title="Change of embeddings",
+            subtitle=f"{dates_of(before)} against {rest}",
         ),
-        footer.replace("one fit for the whole run", "one fit for both runs"),
+        footer.replace("one fit for the whole run", "one fit, to the first run"),
     )
 
 

@@ -116,6 +116,27 @@ def zone_bounds(plan: Plan, index: int) -> Bounds:
     return _Zone(plan, index).bounds
 
 
+def meets(plan: Plan, index: int, within: Bounds) -> bool:
+    """Return whether a tile's centre of a zone meets bounds in metres.
+
+    Args:
+        plan: The plan.
+        index: The zone, as an index of the plan's lattices.
+        within: Left, bottom, right, top.
+    """
+    return bool(((plan.zone == index) & _meeting(plan, plan.lattices[index], within)).any())
+
+
+def shards_within(plan: Plan, within: Mapping[int, Bounds]) -> int:
+    """Return how many shards a part takes.
+
+    Args:
+        plan: The plan.
+        within: As `read_pictures` takes it.
+    """
+    return sum(len(_Zone(plan, index, bounds).shards) for index, bounds in within.items())
+
+
 def drawn_zones(plan: Plan) -> list[int]:
     """Return the zones to draw, as ascending indices of the plan's lattices.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Dots per inch; all lengths here are inches.
 DPI = 100
-_WIDTH = 16.0
+WIDTH = 16.0
 _LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
 _HEADER, _FOOTER = 1.2, 0.6
 # Above a map its title, below it ticks, axis label and colour bar.
@@ -76,7 +76,7 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
 
     placed = [_layout(row) for row in rows]
     height = _HEADER + sum(tall for _, tall in placed) + _FOOTER
-    figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     _draw_header(figure, caption)
     top = height - _HEADER
@@ -84,17 +84,17 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
         for panel, box in zip(row.panels, boxes, strict=True):
             axes = figure.add_axes(
                 (
-                    box.left / _WIDTH,
+                    box.left / WIDTH,
                     (top - box.down - box.height) / height,
-                    box.width / _WIDTH,
+                    box.width / WIDTH,
                     box.height / height,
                 )
             )
             panel.draw(axes, box.left == boxes[0].left)
         top -= tall
     y = 0.3 / height
-    figure.text(0.45 / _WIDTH, y, footer, fontsize=10.5, color=MUTED)
-    figure.text(1 - 0.45 / _WIDTH, y, caption.mark, fontsize=10.5, color=MUTED, ha="right")
+    figure.text(0.45 / WIDTH, y, footer, fontsize=10.5, color=MUTED)
+    figure.text(1 - 0.45 / WIDTH, y, caption.mark, fontsize=10.5, color=MUTED, ha="right")
     return figure
 
 
@@ -108,12 +108,12 @@ def _layout(row: Row) -> tuple[list[_Box], float]:
     aspect = (top - bottom) / (right - left)
     count = len(row.panels)
     if aspect < _WIDE:
-        width = _WIDTH - _LEFT - _RIGHT
+        width = WIDTH - _LEFT - _RIGHT
         tall = _ABOVE + width * aspect + _BELOW
         boxes = [_Box(_LEFT, k * tall + _ABOVE, width, width * aspect) for k in range(count)]
         return boxes, count * tall
     shares = [panel.share for panel in row.panels]
-    room = _WIDTH - _LEFT - _RIGHT - _GAP * (count - 1)
+    room = WIDTH - _LEFT - _RIGHT - _GAP * (count - 1)
     unit = min(room / sum(shares), _MAX_MAP_HEIGHT / aspect)
     columns = [max(share * unit, _MIN_COLUMN) for share in shares]
     # What the columns leave is shared by both sides; smaller panels hang from the same edge.
@@ -129,7 +129,7 @@ def _draw_header(figure: Figure, caption: Caption) -> None:
     def at(inches_from_top: float) -> float:
         return 1 - inches_from_top / figure.get_figheight()
 
-    left, right = 0.45 / _WIDTH, 1 - 0.45 / _WIDTH
+    left, right = 0.45 / WIDTH, 1 - 0.45 / WIDTH
     figure.text(left, at(0.62), caption.title, fontsize=23, fontweight="bold", color=INK)
     figure.text(left, at(1.0), caption.subtitle, fontsize=12.5, color=MUTED)
     if caption.notice:
