@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from thor_geo.area import LONLAT
 from thor_geo.errors import RunDirectoryError

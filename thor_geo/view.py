@@ -21,7 +21,7 @@ from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pictures import MAX_SHARDS, meets, read_pictures, shards_within, zone_bounds
 from thor_geo.writers.quicklook import LAYERS, draw_quicklook
-from thor_geo.writers.sheet import DPI, WIDTH
+from thor_geo.writers.sheet import WIDTH
 
 _EXAMPLE = """\
 examples:
@@ -209,10 +209,12 @@ def _draw_layers(
             "Give a smaller part, or --layer pca.",
         )
     caption = caption_of(opened.run, opened.plan)
-    part = options.at or options.bbox or options.zone
+    part = options.bbox or options.zone
+    if options.at is not None:
+        part = f"{options.km:g} km around {options.at}"
     if part is not None:
         caption = replace(caption, subtitle=f"{caption.subtitle}{SEPARATOR}part: {part}")
     figure = draw_quicklook(pictures, colours, caption, layers=layers)
     with replacing_all(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
-        dpi = DPI * options.size / (WIDTH * DPI)
+        dpi = options.size / WIDTH
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})

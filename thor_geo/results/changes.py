@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
-from thor_geo.results.cells import ZoneCells
+from thor_geo.results.cells import ZoneCells, with_progress
 from thor_geo.results.cosine import unit
 from thor_geo.results.tiles import Tiles
 from thor_geo.runs.opened import OpenedRun
@@ -160,7 +160,7 @@ def cell_distances(ours: ZoneCells, theirs: ZoneCells) -> Iterator[tuple[slice, 
     # Of their row and column 0 in our map.
     shift = (int(down), int(right))
     others = [(shard, *theirs.place(shard)) for shard in theirs.shards]
-    for shard in ours.shards:
+    for shard in with_progress(ours.shards, ours.epsg, True):
         rows, cols = ours.place(shard)
         values: Floats | None = None
         for other, their_rows, their_cols in others:

@@ -108,7 +108,7 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds]) -> list[_Map]:
         crop = Crop.of(opened.plan, zone, within[k])
 
         def parts(zone: Any = zone, crop: Crop = crop) -> Iterator[Part]:
-            return crop(zone.windows(crop.rows, crop.cols))
+            return crop(zone.windows(crop.rows, crop.cols, progress=True))
 
         found.append(_Map(crop.extent, zone.dimension, parts))
     return found

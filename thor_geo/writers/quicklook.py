@@ -7,7 +7,7 @@ colours, and the number of clear observations. All zones share one set of colour
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from thor_geo.plan import Plan
 from thor_geo.writers._files import replacing
 from thor_geo.writers.caption import Caption, caption_of
 from thor_geo.writers.colours import write_colours
+from thor_geo.writers.maps import north, scale_bar
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.writers.pca import Colours
@@ -86,27 +87,34 @@ def draw_quicklook(
     return draw_sheet(rows, caption, legend_of(colours, hidden) if "pca" in layers else "")
 
 
-def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> list[Panel]:
-    panels = []
-    if picture.truecolour is not None and "composite" in layers:
-        panels.append(Panel(partial(_composite, picture, caption.picture)))
+def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> Iterator[Panel]:
+    # Scale and north are on one map of a row: that of the embeddings, or the first.
+    composite = picture.truecolour is not None and "composite" in layers
+    if composite:
+        yield Panel(partial(_composite, picture, caption.picture, "pca" not in layers))
     if "pca" in layers:
-        panels.append(Panel(partial(_embeddings, picture)))
+        yield Panel(partial(_embeddings, picture))
     if "observations" in layers:
-        panels.append(Panel(partial(_observations, picture), _OBSERVATIONS_SHARE if panels else 1))
-    return panels
+        alone = not composite and "pca" not in layers
+        yield Panel(partial(_observations, picture, alone), 1 if alone else _OBSERVATIONS_SHARE)
 
 
-def _composite(picture: ZonePicture, colours: str, axes: Axes, first: bool) -> None:
+def _composite(picture: ZonePicture, colours: str, oriented: bool, axes: Axes, first: bool) -> None:
     draw_composite(axes, picture, first=first, colours=colours)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
 
 
 def _embeddings(picture: ZonePicture, axes: Axes, first: bool) -> None:
     draw_embeddings(axes, picture, first=first)
 
 
-def _observations(picture: ZonePicture, axes: Axes, first: bool) -> None:
+def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool) -> None:
     draw_observations(axes, picture, first=first)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
 
 
 def legend_of(colours: Colours | None, hidden: int = 0) -> str:
