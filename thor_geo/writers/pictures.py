@@ -207,7 +207,7 @@ class _Pooled:
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
         self._run, self._plan = run, plan
 
-    def vectors(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
+    def vectors(self, shard: Shard, time: int | None = None) -> npt.NDArray[np.float32]:
         """Return (n, D), in a time window if there are several; NaN where a tile has none."""
         import pyarrow.parquet as pq
 
@@ -283,7 +283,7 @@ class _Grid:
             round((bounds[2] - left) / cell),
         )
 
-    def vectors(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
+    def vectors(self, shard: Shard, time: int | None = None) -> npt.NDArray[np.float32]:
         """Return (cells, D) of every third cell a side, NaN where there is none."""
         arrays = self._open(shard.epsg)
         top, bottom, left, right = self._window(arrays[0], shard.square.bounds)
