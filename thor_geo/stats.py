@@ -144,12 +144,11 @@ class _Measured:
 
 
 def _measure(data: CompositeDataModule) -> _Measured:
-    """Read all tiles of the job; each counts as the model would see it."""
+    """Read all tiles of the job, in all windows; each counts as the model would see it."""
     measured = _Measured(data)
     plan = data.load_plan()
     shards = plan.shards
     total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
-    # In a list of time windows a tile counts once for each.
     progress = _Progress(total * len(data.windows))
     try:
         for batch in data.predict_dataloader():
@@ -193,7 +192,7 @@ class _Progress:
 
 
 def _provenance(data: CompositeDataModule, measured: _Measured, job: str) -> dict[str, Any]:
-    """Return which composites were measured, as JSON."""
+    """Return which composites were measured, as JSON; a tile counts once for each window."""
     plan = data.load_plan()
     settings = {k: v for k, v in data.settings().items() if k not in _NOT_MEASURED}
     content = {
@@ -201,7 +200,7 @@ def _provenance(data: CompositeDataModule, measured: _Measured, job: str) -> dic
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "area": dataclasses.asdict(data.area_spec),
         "tiles": measured.tiles,
-        "plan_tiles": len(plan),
+        "plan_tiles": len(plan) * len(data.windows),
         "plan_sha256": plan.digest,
         "job": job,
         "settings": settings,
