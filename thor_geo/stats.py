@@ -149,7 +149,8 @@ def _measure(data: CompositeDataModule) -> _Measured:
     plan = data.load_plan()
     shards = plan.shards
     total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
-    progress = _Progress(total)
+    # In a list of time windows a tile counts once for each.
+    progress = _Progress(total * len(data.windows))
     try:
         for batch in data.predict_dataloader():
             measured.add(data.on_before_batch_transfer(batch, 0))

@@ -33,7 +33,7 @@ _IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What the markers of a run say.
+    """What the markers of a run say; in a list of time windows a tile counts once for each.
 
     Attributes:
         shards: Shards of the plan.
@@ -54,6 +54,7 @@ class Tally:
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
         failures: The first failed tiles, in plan order.
         messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
+        windows: Number of time windows.
     """
 
     shards: int
@@ -72,6 +73,7 @@ class Tally:
     fetch: dict[str, float]
     failures: tuple[Failure, ...]
     messages: dict[str, int]
+    windows: int = 1
 
     @property
     def shards_left(self) -> int:
@@ -139,7 +141,7 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         shards=len(opened.plan.shards),
         shards_done=done,
         shards_failed=with_failures,
-        tiles=len(opened.plan),
+        tiles=len(opened.plan) * len(opened.windows),
         ok=ok,
         empty=empty,
         failed=failed,
@@ -152,6 +154,7 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         fetch=fetch,
         failures=tuple(failures),
         messages=dict(messages.most_common()),
+        windows=len(opened.windows),
     )
 
 
