@@ -15,7 +15,7 @@ from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
-from datamodules.sensors import Sensors, as_sentinel1
+from datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
 from datamodules.source import Connection, Source, SourceSpec, cache_folder
 from datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.area import Area, AreaSpec
@@ -32,7 +32,6 @@ from thor_geo.specs import (
     Mask,
     NodataFill,
     Normalize,
-    SensorSpec,
     TemporalSpec,
     check_least,
 )
@@ -175,22 +174,18 @@ class CompositeDataModule(PlannedDataModule):
         super().__init__()
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.window = TemporalSpec.range(start, end)
-        sentinel2 = (
-            SensorSpec(
-                collection=collection,
-                bands=tuple(bands),
-                scale_m=resolution,
-                cloudy_pct=cloudy_pct,
-                composite=composite,
-                percentile=percentile,
-                mask=mask,
-                scl_classes=scl_classes,
-                cloud_score_band=cloud_score_band,
-                cloud_score_threshold=cloud_score_threshold,
-                scenes=scenes,
-            )
-            if bands
-            else None
+        sentinel2 = sentinel2_of(
+            bands,
+            collection=collection,
+            scale_m=resolution,
+            cloudy_pct=cloudy_pct,
+            composite=composite,
+            percentile=percentile,
+            mask=mask,
+            scl_classes=scl_classes,
+            cloud_score_band=cloud_score_band,
+            cloud_score_threshold=cloud_score_threshold,
+            scenes=scenes,
         )
         self.sensors = Sensors(
             resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
@@ -208,11 +203,8 @@ class CompositeDataModule(PlannedDataModule):
         )
         stac = None
         if source == "stac":
-            # Of all sensors: a second one is refused.
-            for sensor in self.sensors.by_kind.values():
-                stac = stac_spec(
-                    sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
-                )
+            every = self.sensors.by_kind.values()
+            stac = stac_spec(every, stac_url, stac_collection, stac_assets, stac_offset, stac_sign)
         spec = SourceSpec(
             source=source,
             collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
