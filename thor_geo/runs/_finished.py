@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from thor_geo.plan import Shard
 from thor_geo.progress import PATIENCE_S, Progress
-from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.runs.opened import THREADS, OpenedRun
 from thor_geo.writers.markers import Marker
 
 _AT_ONCE = 4096

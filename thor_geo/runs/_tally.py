@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from thor_geo.progress import PATIENCE_S, track
-from thor_geo.runs._opened import OpenedRun
+from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.failures import Failure, read_failures
 from thor_geo.writers.lock import held
 from thor_geo.writers.todo import read_markers

@@ -12,9 +12,9 @@ from typing import Any
 
 from thor_geo.progress import speed
 from thor_geo.redact import redact, redact_json
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
 from thor_geo.runs._words import counted, size_of
+from thor_geo.runs.opened import open_run
 from thor_geo.writers.summary import duration
 
 _EXAMPLE = """\

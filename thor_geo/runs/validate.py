@@ -18,11 +18,11 @@ from thor_geo.runs._checking import check_shards, dimension
 from thor_geo.runs._faults import Fault, some
 from thor_geo.runs._maps import open_maps
 from thor_geo.runs._marked import Checked, Expected
-from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._planned import check_plan_file
 from thor_geo.runs._rows import RowsExpected
 from thor_geo.runs._strays import Temporaries, find_strays
 from thor_geo.runs._words import counted, size_of
+from thor_geo.runs.opened import OpenedRun, cores, open_run
 from thor_geo.writers.fingerprint import fingerprint
 from thor_geo.writers.rundir import RunDirectory
 
