@@ -15,7 +15,7 @@ from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
-from datamodules.sensors import Sensors, as_sentinel1
+from datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
 from datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
 from datamodules.splits import check_fractions, check_split, split_tiles
 from datamodules.windows import check_windows, refuse_training
@@ -33,7 +33,6 @@ from thor_geo.specs import (
     Mask,
     NodataFill,
     Normalize,
-    SensorSpec,
     Windows,
     check_least,
 )
@@ -177,22 +176,18 @@ class CompositeDataModule(PlannedDataModule):
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
         self.windows = Windows.of(start, end, windows)
         check_windows(self.windows, scenes=scenes, labels=labels)
-        sentinel2 = (
-            SensorSpec(
-                collection=collection,
-                bands=tuple(bands),
-                scale_m=resolution,
-                cloudy_pct=cloudy_pct,
-                composite=composite,
-                percentile=percentile,
-                mask=mask,
-                scl_classes=scl_classes,
-                cloud_score_band=cloud_score_band,
-                cloud_score_threshold=cloud_score_threshold,
-                scenes=scenes,
-            )
-            if bands
-            else None
+        sentinel2 = sentinel2_of(
+            bands,
+            collection=collection,
+            scale_m=resolution,
+            cloudy_pct=cloudy_pct,
+            composite=composite,
+            percentile=percentile,
+            mask=mask,
+            scl_classes=scl_classes,
+            cloud_score_band=cloud_score_band,
+            cloud_score_threshold=cloud_score_threshold,
+            scenes=scenes,
         )
         self.sensors = Sensors(
             resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
@@ -208,9 +203,10 @@ class CompositeDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        catalogue = (stac_url, stac_collection, stac_assets, stac_offset, stac_sign)
-        # Of all sensors: a second one is refused.
-        stac = [stac_spec(s, *catalogue) for s in self.sensors.by_kind.values() if source == "stac"]
+        stac = None
+        if source == "stac":
+            every = self.sensors.by_kind.values()
+            stac = stac_spec(every, stac_url, stac_collection, stac_assets, stac_offset, stac_sign)
         spec = SourceSpec(
             source=source,
             collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
@@ -222,7 +218,7 @@ class CompositeDataModule(PlannedDataModule):
             emulator_archive=expanded(emulator_archive),
             pool_size=concurrency,
             linked=() if sentinel2 is None else sentinel2.linked,
-            stac=stac[0] if stac else None,
+            stac=stac,
         )
         self.feed = Feed(
             FeedSpec(source=spec, sensors=self.sensors, windows=self.windows, block_size=block_size)

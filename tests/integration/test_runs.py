@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "writers"))
 
 from synthetic_run import batches, plan_of, write_run
 
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import tally
 from thor_geo.runs.merge import merge_run
+from thor_geo.runs.opened import open_run
 from thor_geo.runs.validate import check_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore

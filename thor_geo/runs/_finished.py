@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.plan import Shard
-from thor_geo.runs._opened import THREADS, OpenedRun
+from thor_geo.progress import PATIENCE_S, Progress
+from thor_geo.runs.opened import THREADS, OpenedRun
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.pooled import row_ids
 
@@ -38,21 +39,26 @@ class Finished:
     bytes: int
 
 
-def find_finished(opened: OpenedRun) -> Finished:
+def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
     """Read all markers, and look whether the pooled files they name are there.
 
     Args:
         opened: A run with pooled files.
+        progress: Whether to show progress, where it takes long.
     """
     windows = len(opened.windows)
     state = np.zeros(len(opened.plan) * windows, dtype=np.uint8)
     missing, first, size = 0, None, 0
     shards = iter(opened.plan.shards)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
+    bar = Progress(
+        len(opened.plan.shards), "shards", label="looking", shown=progress, delay=PATIENCE_S
+    )
+    with bar, ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
         while some := list(islice(shards, _AT_ONCE)):
             for shard, marker in zip(
                 some, pool.map(lambda s: _usable(opened, s), some), strict=True
             ):
+                bar.advance()
                 if marker is None:
                     missing, first = missing + 1, first or shard.id
                     continue

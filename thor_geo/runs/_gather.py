@@ -16,7 +16,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Shard
 from thor_geo.runs._finished import FAILED
-from thor_geo.runs._opened import OpenedRun
+from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.pooled import row_ids
 

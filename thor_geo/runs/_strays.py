@@ -13,7 +13,7 @@ from itertools import product
 
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._maps import MapsExpected
-from thor_geo.runs._opened import OpenedRun
+from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.grid import ARRAY
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from thor_geo.runs._opened import OpenedRun
+from thor_geo.progress import PATIENCE_S, track
+from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.failures import Failure, read_failures
 from thor_geo.writers.lock import held
 from thor_geo.writers.todo import read_markers
@@ -93,13 +94,20 @@ class Tally:
         return self.left / self.rate
 
 
-def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) -> Tally:
+def tally(
+    opened: OpenedRun,
+    *,
+    now: dt.datetime | None = None,
+    first: int = 5,
+    progress: bool = False,
+) -> Tally:
     """Count a run's markers; folders are not listed, and of every shard little is kept.
 
     Args:
         opened: The run.
         now: The time to reckon from; None for the present.
         first: Failed tiles to name.
+        progress: Whether to show progress, where it takes long.
 
     Raises:
         RunDirectoryError: If there is something under a marker's name that cannot be read.
@@ -110,7 +118,15 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
     finished: list[_Finished] = []
     failures: list[Failure] = []
     messages: Counter[str] = Counter()
-    for shard, marker in read_markers(opened.run, opened.plan, range(len(opened.plan.shards))):
+    shards = range(len(opened.plan.shards))
+    for shard, marker in track(
+        read_markers(opened.run, opened.plan, shards),
+        "shards",
+        total=len(shards),
+        label="looking",
+        shown=progress,
+        delay=PATIENCE_S,
+    ):
         if marker is None or not opened.fits(marker, shard):
             continue
         done, with_failures = done + (marker.failed == 0), with_failures + (marker.failed > 0)

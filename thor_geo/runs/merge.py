@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.progress import Progress
 from thor_geo.redact import redact
 from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
-from thor_geo.runs._opened import OpenedRun, cores, open_run
 from thor_geo.runs._overlap import redundant
 from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.runs._target import check_target, replacing_all
 from thor_geo.runs._words import counted, size_of
+from thor_geo.runs.opened import OpenedRun, cores, open_run
 
 _EXAMPLE = """\
 example:
@@ -141,15 +141,13 @@ def merge_run(
         max_bytes: About the size of a part, judged by the sizes of the shards.
         overwrite: Replace an earlier merge.
         partial: Take an unfinished run as it is.
-        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+        progress: Whether to show progress on standard error.
 
     Raises:
         RunDirectoryError: If the run has no pooled files, is unfinished, a file is not what its
             marker says or is damaged otherwise, or the target cannot be written.
         ConfigError: If a limit is invalid, or the target exists or is the run's own.
     """
-    from tqdm import tqdm
-
     if max_rows is not None and max_rows < 1:
         raise ConfigError("--max-rows", max_rows, "a part would hold no row", "Give 1 or more.")
     if max_bytes is not None and max_bytes < 1:
@@ -157,7 +155,7 @@ def merge_run(
     folder = max_rows is not None or max_bytes is not None
     target = _target(opened, to, folder=folder)
     check_target(opened.run, target, folder=folder, overwrite=overwrite)
-    finished = find_finished(opened)
+    finished = find_finished(opened, progress=progress)
     state = finished.state
     missing = int((state == MISSING).sum())
     if missing and not partial:
@@ -193,14 +191,12 @@ def merge_run(
     gatherer = Gatherer(opened, state, order, threads=cores())
     with (
         replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
-        tqdm(
-            total=len(order), unit="row", disable=None if progress else True, file=sys.stderr
-        ) as bar,
+        Progress(len(order), "rows", label="merging", shown=progress) as bar,
     ):
         boxes = part_bounds(opened.plan, order, part, windows)
         writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)
         for written in writer.write(gatherer.batches(group)):
-            bar.update(written)
+            bar.advance(written)
     return Merged(
         path=target,
         rows=writer.rows,

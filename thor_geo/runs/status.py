@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from thor_geo.progress import speed
 from thor_geo.redact import redact, redact_json
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
 from thor_geo.runs._words import counted, size_of
-from thor_geo.writers.summary import duration, speed
+from thor_geo.runs.opened import open_run
+from thor_geo.writers.summary import duration
 
 _EXAMPLE = """\
 example:
@@ -66,7 +67,7 @@ def main(args: Sequence[str]) -> int:
         parser.error("--watch: give seconds, e.g. --watch 30")
     opened = open_run(options.dir)
     while True:
-        found = tally(opened)
+        found = tally(opened, progress=True)
         text = (
             json.dumps(redact_json(as_json(options.dir, found)))
             if options.json

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import RunDirectoryError, first_line
-from thor_geo.grid import Bounds, zone_name
+from thor_geo.grid import Bounds
 from thor_geo.plan import Plan, Shard, Shards
 from thor_geo.specs import Windows
 from thor_geo.writers.caption import days
-from thor_geo.writers.grid import ARRAY, SCALE, file_of
-from thor_geo.writers.layout import zone_grids
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
 from thor_geo.writers.pooled import row_ids
-from thor_geo.writers.quantise import dequantise
+from thor_geo.writers.reading import MapReader, VectorReader, window
 from thor_geo.writers.rundir import RunDirectory
 
 #: Longest side of a raster in pixels.
@@ -186,41 +180,12 @@ def read_pictures(
     return pictures, colours
 
 
-@contextmanager
-def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
-    """Give a shard's file to be read; an error then names it, and what to do."""
-    try:
-        yield path
-    except MemoryError:  # which is no damage
-        raise
-    except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
-        raise RunDirectoryError(
-            f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_of(shard)}`, then "
-            "run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
-            f"validate {run.path}` looks for more of this."
-        ) from error
-
-
 class _Pooled:
     """Embeddings from the pooled files: one pixel per tile."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._run, self._plan = run, plan
-
-    def vectors(self, shard: Shard, time: int | None = None) -> npt.NDArray[np.float32]:
-        """Return (n, D), in a time window if there are several; NaN where a tile has none."""
-        import pyarrow.parquet as pq
-
-        # Only int8 has scales; a column that is not there is left out.
-        with _readable(self._run, shard, self._run.pooled_of(shard)) as path:
-            table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
-        column = table["embedding"].combine_chunks()
-        out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
-        if "scale" in table.column_names:
-            out = dequantise(out, table["scale"].to_numpy()[:, None])
-        return out if time is None else out[time :: len(out) // len(shard)]
+        self._plan = plan
+        self.vectors = VectorReader(run).read
 
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (rows, columns, 4)."""
@@ -239,77 +204,36 @@ class _Grid:
     """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._run, self._plan = run, plan
-        # For the places of shards, which do not depend on how many cells a tile has.
-        self._zones = zone_grids(plan, 1)
+        self._maps = MapReader(run, plan)
 
-    def _open(self, epsg: int) -> tuple[Any, Any]:
-        """Return the zone's embeddings and, of int8, their scales."""
-        import zarr
-
-        zone = zarr.open_group(str(self._run.grid), path=zone_name(epsg), mode="r")
-        return zone[ARRAY], zone.get(SCALE)
-
-    def _read(
-        self, shard: Shard, arrays: tuple[Any, Any], time: int | None, rows: slice, cols: slice
-    ) -> npt.NDArray[np.float32]:
-        """Return the embeddings of a shard's cells, (rows, columns, D), NaN where it has none."""
-        array, scales = arrays
-        first = () if time is None else (time,)
-        values: npt.NDArray[np.float32]
-        with self._file(shard, ARRAY, time):
-            values = array[*first, :, rows, cols].astype(np.float32)
-        if scales is not None:
-            cells = array.shape[-2] // scales.shape[-2]
-            tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
-            spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
-            with self._file(shard, SCALE, time):
-                scale = scales[*first, spans[0], spans[1]]
-            values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
-        return np.moveaxis(values, 0, -1)
-
-    def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
-        place = file_of(self._zones[shard.epsg], shard, name, time)
-        return _readable(self._run, shard, self._run.grid / place)
-
-    def _window(self, array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
-        """Return first row, end, first column, end of bounds in metres."""
-        left, _, _, top = array.attrs["spatial:bbox"]
-        cell = array.attrs["spatial:transform"][0]
-        return (
-            round((top - bounds[3]) / cell),
-            round((top - bounds[1]) / cell),
-            round((bounds[0] - left) / cell),
-            round((bounds[2] - left) / cell),
-        )
-
-    def vectors(self, shard: Shard, time: int | None = None) -> npt.NDArray[np.float32]:
+    def vectors(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
         """Return (cells, D) of every third cell a side, NaN where there is none."""
-        arrays = self._open(shard.epsg)
-        top, bottom, left, right = self._window(arrays[0], shard.square.bounds)
-        values = self._read(shard, arrays, time, slice(top, bottom, 3), slice(left, right, 3))
+        arrays = self._maps.open(shard.epsg)
+        top, bottom, left, right = window(arrays[0], shard.square.bounds)
+        rows, cols = slice(top, bottom, 3), slice(left, right, 3)
+        values = self._maps.read(shard, arrays, rows, cols, time)
         return values.reshape(-1, values.shape[-1])
 
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
-        arrays = self._open(zone.epsg)
-        top, bottom, left, right = self._window(arrays[0], zone.bounds)
+        arrays = self._maps.open(zone.epsg)
+        top, bottom, left, right = window(arrays[0], zone.bounds)
         step = -(-max(bottom - top, right - left) // MAX_SIDE)
         rows, cols = (np.arange(a + step // 2, b, step) for a, b in ((top, bottom), (left, right)))
         image = np.zeros((len(rows), len(cols), 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            a, b, c, d = self._window(arrays[0], shard.square.bounds)
+            a, b, c, d = window(arrays[0], shard.square.bounds)
             r = slice(*np.searchsorted(rows, (a, b)).tolist())
             s = slice(*np.searchsorted(cols, (c, d)).tolist())
             if r.start == r.stop or s.start == s.stop:
                 continue
-            values = self._read(
+            values = self._maps.read(
                 shard,
                 arrays,
-                time,
                 slice(int(rows[r][0]), int(rows[r][-1]) + 1, step),
                 slice(int(cols[s][0]), int(cols[s][-1]) + 1, step),
+                time,
             )
             valid = np.isfinite(values[..., 0])
             part = image[r, s]

@@ -12,6 +12,7 @@ import numpy as np
 from thor_geo.grid import zone_name
 from thor_geo.job import Job
 from thor_geo.plan import Plan
+from thor_geo.progress import speed
 from thor_geo.redact import redact
 from thor_geo.specs.windows import time_axis
 from thor_geo.writers.failures import read_failures
@@ -223,13 +224,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def speed(tiles_per_second: float) -> str:
-    """Return a rate for reading: ``1.8 tiles/s``, or ``2.2 tiles/min`` where that is slow."""
-    if tiles_per_second >= 0.95:
-        return f"{tiles_per_second:,.1f} tiles/s"
-    return f"{60 * tiles_per_second:,.1f} tiles/min"
 
 
 def _headline(summary: Summary) -> str:

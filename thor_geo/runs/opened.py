@@ -55,6 +55,33 @@ class OpenedRun:
             and marker.tiles == rows == marker.ok + marker.empty + marker.failed
         )
 
+    def time(self, window: int | None) -> int | None:
+        """Return where on the time axis a window lies; None where a run has no such axis.
+
+        Args:
+            window: Index of the window, 0 for the first; None where there is but one.
+
+        Raises:
+            ConfigError: If there are several and none is named, or there is no such window.
+        """
+        count = len(self.windows)
+        if window is None and count > 1:
+            spans = ", ".join(
+                f"{k}: {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
+                for k, span in enumerate(self.windows)
+            )
+            raise ConfigError(
+                "window", None, f"`{self.run.path}` has {count} time windows", f"Choose of {spans}."
+            )
+        if window is not None and not 0 <= window < count:
+            raise ConfigError(
+                "window",
+                window,
+                f"`{self.run.path}` has {count} time window{'s' if count > 1 else ''}",
+                f"Give 0{f' to {count - 1}' if count > 1 else ''}.",
+            )
+        return (window or 0) if self.windows.listed else None
+
     @property
     def window(self) -> TemporalSpec:
         """The time window; of several, from the first start to the last end."""
