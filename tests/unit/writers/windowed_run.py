@@ -53,17 +53,18 @@ def write_windows(
     **writer: Any,
 ) -> RunWriter:
     """Write a run in all `WINDOWS`, as `write_run` does in one."""
-    data, model = data or Data(plan, windows=WINDOWS), Model()
+    data = data or Data(plan, windows=WINDOWS)
+    model: Any = Model()
     trainer = trainer_of(data)
     callback = RunWriter(dir=path, **{"quicklook": False, **writer})
-    callback.setup(trainer, model, "predict")  # type: ignore[arg-type]
+    callback.setup(trainer, model, "predict")
     todo = [plan.shards[k] for k in data.ledger.unfinished()][:only]
     if todo:
-        callback.on_predict_start(trainer, model)  # type: ignore[arg-type]
+        callback.on_predict_start(trainer, model)
         for shard in todo:
             made = windowed_batches(plan, shard, failed=failed, empty=empty)
             for k, (prediction, batch) in enumerate(made):
-                callback.on_predict_batch_end(trainer, model, prediction, batch, k)  # type: ignore[arg-type]
-        callback.on_predict_end(trainer, model)  # type: ignore[arg-type]
-    callback.teardown(trainer, model, "predict")  # type: ignore[arg-type]
+                callback.on_predict_batch_end(trainer, model, prediction, batch, k)
+        callback.on_predict_end(trainer, model)
+    callback.teardown(trainer, model, "predict")
     return callback
