@@ -17,7 +17,7 @@ from benchmarks.report import ROOT
 from thor_geo.area import LONLAT, transformer
 from thor_geo.emulator import Acquisition, generate_archive
 from thor_geo.plan import Plan, Shard
-from thor_geo.runs._opened import OpenedRun, open_run
+from thor_geo.runs.opened import OpenedRun, open_run
 from thor_geo.writers.grid import ARRAY
 from thor_geo.writers.shard import Dtype, Shapes, ShardResult
 

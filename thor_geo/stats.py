@@ -21,10 +21,10 @@ from thor_geo.errors import ConfigError, InputError
 from thor_geo.fetch import HERE
 from thor_geo.parser import given
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.progress import Progress
 from thor_geo.redact import redact, redact_json
 from thor_geo.statistics import ChannelStatistics, Moments, Statistics
 from thor_geo.transforms import observation_planes, stored_range
-from thor_geo.writers.progress import Rate, clock
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
@@ -42,7 +42,6 @@ _MEASURED = (
     "--data.nodata_fill=value",
 )
 
-_LINE_S = 10.0
 # Settings of the data that do not change what is measured.
 _NOT_MEASURED = ("normalize", "mean", "std", "clamp_z", "nodata_fill", "batch_size")
 
@@ -155,46 +154,13 @@ def _measure(data: Measurable) -> _Measured:
     plan = data.load_plan()
     shards = plan.shards
     total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
-    progress = _Progress(total)
-    try:
+    # In a list of time windows a tile counts once for each.
+    with Progress(total * len(data.windows)) as progress:
         for batch in data.predict_dataloader():
             measured.add(data.on_before_batch_transfer(batch, 0))
-            progress.show(measured)
-    finally:
-        progress.close()
+            failed = len(measured.failures)
+            progress.set(measured.tiles, note=f"{failed:,} failed" if failed else "")
     return measured
-
-
-class _Progress:
-    """A bar in a terminal, a line now and then elsewhere."""
-
-    def __init__(self, tiles: int) -> None:
-        from tqdm import tqdm
-
-        self._tiles = tiles
-        # `disable=None`: not where standard error is no terminal.
-        self._bar = tqdm(total=tiles, unit=" tiles", file=sys.stderr, disable=None)
-        now = time.monotonic()
-        self._rate, self._printed = Rate(now), now
-
-    def show(self, measured: _Measured) -> None:
-        now = time.monotonic()
-        self._rate.add(now, measured.tiles)
-        self._bar.update(measured.tiles - self._bar.n)
-        if not self._bar.disable or now - self._printed < _LINE_S:
-            return
-        self._printed = now
-        rate, left = self._rate.value, self._tiles - measured.tiles
-        parts = [
-            f"{measured.tiles:,}/{self._tiles:,} tiles",
-            f"{rate:,.1f} tiles/s" if rate else "",
-            f"{clock(left / rate)} left" if rate and left else "",
-            f"{len(measured.failures):,} failed" if measured.failures else "",
-        ]
-        print(f"[thor-geo] {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 def _provenance(data: Measurable, measured: _Measured, job: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan
 from thor_geo.runs import status, validate
 from thor_geo.runs._marked import check_shard
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import tally
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.plan_file import read_plan

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "writers"))
 
 from synthetic_run import batches, plan_of, write_run
 
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import tally
 from thor_geo.runs.merge import merge_run
+from thor_geo.runs.opened import open_run
 from thor_geo.runs.validate import check_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore
@@ -64,7 +64,7 @@ def test_a_run_can_be_looked_at_while_it_is_written(tmp_path: Path, failing: boo
     def write() -> None:
         store = GridStore(run.grid, plan, (5, 6, 6))
         while not stop.is_set():
-            writer = ShardWriter(run, plan, SHAPES, opened.window, store)
+            writer = ShardWriter(run, plan, SHAPES, opened.windows, store)
             for shard in plan.shards:
                 for prediction, batch in batches(plan, shard):
                     writer.add(prediction, batch)

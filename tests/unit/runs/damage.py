@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from thor_geo.plan import Shard
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._marked import check_shard
-from thor_geo.runs._opened import open_run
+from thor_geo.runs.opened import open_run
 from thor_geo.runs.validate import expect
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.markers import Output

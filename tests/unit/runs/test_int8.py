@@ -27,8 +27,8 @@ from synthetic_run import CELLS, DIMENSION, write_run
 
 from thor_geo.cli import main as command
 from thor_geo.plan import Plan
-from thor_geo.runs._opened import open_run
 from thor_geo.runs.merge import merge_run
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import SCALE, file_of
 from thor_geo.writers.layout import zone_grids

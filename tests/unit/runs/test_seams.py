@@ -18,8 +18,8 @@ from thor_geo.grid import Tile
 from thor_geo.plan import Plan
 from thor_geo.runs import _checking
 from thor_geo.runs._marked import check_shard, seam_reader
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._seams import Seams
+from thor_geo.runs.opened import open_run
 from thor_geo.runs.validate import Findings, check_run, expect
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore

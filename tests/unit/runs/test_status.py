@@ -15,8 +15,8 @@ from synthetic_run import write_run
 
 from thor_geo.cli import main as command
 from thor_geo.plan import Plan
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._tally import Tally, tally
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory, summarise
 
 NOON = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)

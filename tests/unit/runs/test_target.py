@@ -16,8 +16,8 @@ import pytest
 from thor_geo.cli import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import _target
-from thor_geo.runs._opened import open_run
 from thor_geo.runs.merge import merge_run
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 
 OWN = ["run.json", "plan.parquet", "quicklook.png", "markers", "failures", "pooled", "grid.zarr"]

@@ -18,8 +18,8 @@ from thor_geo.plan import Plan
 from thor_geo.runs import _marked
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._marked import Checked
-from thor_geo.runs._opened import open_run
 from thor_geo.runs._planned import check_plan_file
+from thor_geo.runs.opened import open_run
 from thor_geo.runs.validate import check_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore

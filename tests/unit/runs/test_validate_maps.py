@@ -14,7 +14,7 @@ from synthetic_run import CELLS, DIMENSION
 
 from thor_geo.plan import Plan
 from thor_geo.runs._maps import open_maps
-from thor_geo.runs._opened import open_run
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.grid import GridStore
 

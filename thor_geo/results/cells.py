@@ -1,0 +1,147 @@
+"""The cells of a run's embedding maps, zone by zone and window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.area import LONLAT, transformer
+from thor_geo.errors import RunDirectoryError
+from thor_geo.grid import Bounds, zone_strip
+from thor_geo.plan import Shard, Shards
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers import reading
+from thor_geo.writers.reading import MapReader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ZoneCells:
+    """The map of one UTM zone.
+
+    Attributes:
+        epsg: EPSG code.
+        bounds: Left, bottom, right, top of the whole map, metres.
+        cell: Side of a cell, metres.
+        shape: Rows and columns; row 0 = north.
+        dimension: D.
+        shards: The zone's shards.
+    """
+
+    epsg: int
+    bounds: Bounds
+    cell: float
+    shape: tuple[int, int]
+    dimension: int
+    shards: Shards
+    _reader: MapReader
+    _arrays: tuple[Any, Any]
+    _time: int | None
+
+    def place(self, shard: Shard) -> tuple[slice, slice]:
+        """Return the rows and columns of a shard's cells."""
+        top, bottom, left, right = reading.window(self._arrays[0], shard.square.bounds)
+        return slice(top, bottom), slice(left, right)
+
+    def read(
+        self, shard: Shard, rows: slice | None = None, cols: slice | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return embeddings of a shard's cells, (rows, columns, D) float32, NaN without one.
+
+        Args:
+            shard: One of `shards`.
+            rows: Rows of the map, within the shard's; None for all of them.
+            cols: Columns of the map, likewise.
+
+        Raises:
+            RunDirectoryError: If the shard's file cannot be read.
+        """
+        own = self.place(shard)
+        return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1], self._time)
+
+    def windows(self) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
+        """Yield rows, columns and embeddings of one shard after the other.
+
+        Raises:
+            RunDirectoryError: If a shard's file cannot be read.
+        """
+        for shard in self.shards:
+            rows, cols = self.place(shard)
+            yield rows, cols, self.read(shard, rows, cols)
+
+    def centres(self, rows: slice, cols: slice) -> tuple[Any, Any]:
+        """Return eastings and northings of cell centres, metres, each (rows, columns) float64.
+
+        Args:
+            rows: Rows of the map.
+            cols: Its columns.
+        """
+        x = self.bounds[0] + (np.arange(*cols.indices(self.shape[1])) + 0.5) * self.cell
+        y = self.bounds[3] - (np.arange(*rows.indices(self.shape[0])) + 0.5) * self.cell
+        return tuple(np.meshgrid(x, y))
+
+    def own(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+        """Return which cells have their centre in the zone's own strip, (rows, columns).
+
+        Ground on a zone's edge is in the maps of both zones; in its own strip it is once.
+
+        Args:
+            rows: Rows of the map.
+            cols: Its columns.
+        """
+        lon, lat = transformer(f"EPSG:{self.epsg}", LONLAT).transform(*self.centres(rows, cols))
+        west, south, east, north = zone_strip(self.epsg)
+        inside: npt.NDArray[np.bool_] = (
+            (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
+        )
+        return inside
+
+
+def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, ZoneCells]:
+    """Open the maps of a run, by EPSG code in ascending order.
+
+    Args:
+        opened: A run with maps; cells of shards that are not done yet read as NaN.
+        window: Which time window, 0 for the first; may be left out where there is but one.
+
+    Raises:
+        RunDirectoryError: If the run has no maps, or one cannot be opened.
+        ConfigError: If there are several windows and none is named, or there is no such window.
+    """
+    run, plan = opened.run, opened.plan
+    if not opened.grid:
+        raise RunDirectoryError(
+            f"`{run.path}` has no embedding maps (output.grid=false). Use a run with "
+            "output.grid=true."
+        )
+    reader, found, time = MapReader(run, plan), {}, opened.time(window)
+    shards = plan.shards
+    for k, lattice in enumerate(plan.lattices):
+        first, last = np.searchsorted(shards.zone, (k, k + 1)).tolist()
+        if first == last:
+            continue
+        try:
+            arrays = reader.open(lattice.epsg)
+            bands, height, width = arrays[0].shape[-3:]
+            bounds = tuple(arrays[0].attrs["spatial:bbox"])
+            cell = float(arrays[0].attrs["spatial:transform"][0])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"`{run.grid}` cannot be opened ({error!r:.200}). `thor-geo validate {run.path}` "
+                "says what is wrong."
+            ) from error
+        found[lattice.epsg] = ZoneCells(
+            epsg=lattice.epsg,
+            bounds=bounds,
+            cell=cell,
+            shape=(height, width),
+            dimension=bands,
+            shards=shards[first:last],
+            _reader=reader,
+            _arrays=arrays,
+            _time=time,
+        )
+    return found

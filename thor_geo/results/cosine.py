@@ -1,0 +1,81 @@
+"""Cosine similarity of one embedding to many."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import InputError
+
+
+class Cosine:
+    """Embeddings of length one, ready to be compared.
+
+    A vector of zeros has no direction: its similarity to anything is 0.
+
+    Attributes:
+        unit: (N, D) float32, rows of length one.
+    """
+
+    def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
+        """Initialize a new Cosine instance.
+
+        Args:
+            vectors: (N, D), finite.
+        """
+        self.unit = unit(vectors)
+
+    def to(self, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the cosine of the angle between a vector and all others, (N,) within [-1, 1].
+
+        Args:
+            query: (D,), finite.
+
+        Raises:
+            InputError: If it is of another length.
+        """
+        if query.shape != self.unit.shape[1:]:
+            raise InputError(
+                f"`query` has shape {query.shape}, the embeddings have {self.unit.shape[1]} "
+                "dimensions. Compare embeddings of the same model and settings."
+            )
+        similarity: npt.NDArray[np.float32] = self.unit @ unit(query[None])[0]
+        return np.clip(similarity, -1, 1, out=similarity)
+
+    def nearest(
+        self, query: npt.NDArray[np.float32], k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the *k* most similar rows, the most similar first, and their cosines.
+
+        Equal ones come in the order of their rows.
+
+        Args:
+            query: (D,), finite.
+            k: How many; all if there are not so many.
+
+        Raises:
+            InputError: If *query* is of another length.
+        """
+        similarity = self.to(query)
+        k = min(k, len(similarity))
+        # All that are as similar as the k-th: among equals, rows decide, not the partition.
+        least = np.partition(similarity, -k)[-k] if k else np.inf
+        among = np.flatnonzero(similarity >= least)
+        order = among[np.argsort(-similarity[among], kind="stable")][:k]
+        return order, similarity[order]
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return vectors of length one in the same directions, zeros where a vector is zero.
+
+    Args:
+        vectors: (..., D).
+
+    Returns:
+        float32, of the same shape.
+    """
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    out: npt.NDArray[np.float32] = np.divide(
+        vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0
+    )
+    return out

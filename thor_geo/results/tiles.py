@@ -1,0 +1,118 @@
+"""The vectors of a run's tiles, with their places."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.area import LONLAT, transformer
+from thor_geo.errors import RunDirectoryError
+from thor_geo.planning import tile_bounds
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers.markers import Marker
+from thor_geo.writers.reading import VectorReader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tiles:
+    """Tiles with an embedding, in the plan's order.
+
+    Attributes:
+        index: Index in the plan, (N,) int64, ascending.
+        vectors: Embeddings, (N, D) float32, finite.
+        epsg: EPSG code of each tile's UTM zone, (N,) int32.
+        bounds: Left, bottom, right, top of the footprints, metres in that zone, (N, 4) float64.
+        lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
+        primary: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
+            is in tiles of both zones.
+        missing: Tiles of the plan that are not done yet.
+        without: Tiles that are done, and have no embedding: failed or empty.
+    """
+
+    index: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    epsg: npt.NDArray[np.int32]
+    bounds: npt.NDArray[np.float64]
+    lonlat: npt.NDArray[np.float64]
+    primary: npt.NDArray[np.bool_]
+    missing: int
+    without: int
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return len(self.index)
+
+
+def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Tiles:
+    """Read the vectors of all shards that are done.
+
+    Args:
+        opened: A run with pooled files; it may be unfinished.
+        window: Which time window, 0 for the first; may be left out where there is but one.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Returns:
+        The tiles that have an embedding; at least one.
+
+    Raises:
+        RunDirectoryError: If the run has no pooled files, no tile has an embedding, or a file
+            cannot be read.
+        ConfigError: If there are several windows and none is named, or there is no such window.
+    """
+    from tqdm import tqdm
+
+    run, plan = opened.run, opened.plan
+    if not opened.pooled:
+        raise RunDirectoryError(
+            f"`{run.path}` has no pooled vectors (output.pooled=false). Use a run with "
+            "output.pooled=true."
+        )
+    reader, missing, time = VectorReader(run), 0, opened.time(window)
+    indices: list[npt.NDArray[np.int64]] = []
+    vectors: list[npt.NDArray[np.float32]] = []
+    # `disable=None`: not where standard error is no terminal.
+    bar = tqdm(plan.shards, unit=" shards", disable=None if progress else True, file=sys.stderr)
+    for shard in bar:
+        marker = Marker.read(run.marker_of(shard))
+        if marker is None or not opened.fits(marker, shard):
+            missing += len(shard)
+            continue
+        values = reader.read(shard, time)
+        if len(values) != len(shard):
+            raise RunDirectoryError(
+                f"`{run.pooled_of(shard)}` has {len(values):,} rows, the plan has {len(shard):,} "
+                f"tiles. `thor-geo validate {run.path}` says what is wrong."
+            )
+        there = np.flatnonzero(np.isfinite(values).all(axis=1))
+        indices.append(there + shard.start)
+        vectors.append(values[there])
+    index = np.concatenate(indices) if indices else np.empty(0, dtype=np.int64)
+    if not len(index):
+        raise RunDirectoryError(
+            f"`{run.path}` has no tile with an embedding yet ({missing:,} of {len(plan):,} tiles "
+            f"are not done). `thor-geo status {run.path}` says more."
+        )
+    bounds = np.empty((len(index), 4))
+    lonlat = np.empty((len(index), 2))
+    epsg = np.empty(len(index), dtype=np.int32)
+    zones = plan.zone[index]
+    for k in np.unique(zones):
+        of, lattice = zones == k, plan.lattices[k]
+        edges = tile_bounds(lattice, plan.col[index[of]], plan.row[index[of]])
+        bounds[of] = np.stack(edges, axis=1)
+        x, y = (edges[0] + edges[2]) / 2, (edges[1] + edges[3]) / 2
+        lonlat[of] = np.stack(transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y), axis=1)
+        epsg[of] = lattice.epsg
+    return Tiles(
+        index=index,
+        vectors=np.concatenate(vectors),
+        epsg=epsg,
+        bounds=bounds,
+        lonlat=lonlat,
+        primary=plan.primary[index],
+        missing=missing,
+        without=len(plan) - missing - len(index),
+    )
