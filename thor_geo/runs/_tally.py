@@ -34,7 +34,7 @@ _IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What the markers of a run say.
+    """What the markers of a run say; in a list of time windows a tile counts once for each.
 
     Attributes:
         shards: Shards of the plan.
@@ -55,6 +55,7 @@ class Tally:
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
         failures: The first failed tiles, in plan order.
         messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
+        windows: Number of time windows.
     """
 
     shards: int
@@ -73,6 +74,7 @@ class Tally:
     fetch: dict[str, float]
     failures: tuple[Failure, ...]
     messages: dict[str, int]
+    windows: int = 1
 
     @property
     def shards_left(self) -> int:
@@ -155,7 +157,7 @@ def tally(
         shards=len(opened.plan.shards),
         shards_done=done,
         shards_failed=with_failures,
-        tiles=len(opened.plan),
+        tiles=len(opened.plan) * len(opened.windows),
         ok=ok,
         empty=empty,
         failed=failed,
@@ -168,6 +170,7 @@ def tally(
         fetch=fetch,
         failures=tuple(failures),
         messages=dict(messages.most_common()),
+        windows=len(opened.windows),
     )
 
 

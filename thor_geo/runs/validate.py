@@ -51,7 +51,7 @@ class Findings:
 
     Attributes:
         shards: Shards of the plan.
-        tiles: Tiles of the plan.
+        tiles: Tiles of the plan; in a list of time windows a tile counts once for each.
         checked: What the shards hold.
         faults: Everything that is wrong, in plan order.
         temporaries: Temporary files of jobs at work or killed, which are no faults.
@@ -129,7 +129,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     Raises:
         ThorGeoError: If a process dies.
     """
-    found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan))
+    found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows))
     settings, digest = opened.document["settings"], opened.plan.digest
     if fingerprint(settings, digest) != opened.fingerprint:
         reason = "its fingerprint is not that of its settings and plan: it was edited"
@@ -140,7 +140,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     with Progress(found.tiles, label="checking", shown=progress) as bar:
         for checked, tiles in check_shards(opened, expected, workers):
             found.checked.add(checked)
-            bar.advance(tiles)
+            bar.advance(tiles * len(opened.windows))
     found.faults += found.checked.faults
     found.faults += sorted(
         find_strays(opened, expected.maps, found.temporaries), key=lambda fault: fault.file
@@ -161,16 +161,22 @@ def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
             fingerprint=opened.fingerprint,
             dimension=dimension(opened),
             dtype=opened.dtype,
-            window=opened.window,
+            windows=opened.windows,
         )
     if opened.grid:
         maps, faults = open_maps(
-            opened.run.grid, opened.plan, opened.dtype, opened.fingerprint, cropped=opened.crop
+            opened.run.grid,
+            opened.plan,
+            opened.dtype,
+            opened.fingerprint,
+            cropped=opened.crop,
+            windows=opened.windows,
         )
     expected = Expected(
         path=opened.run.path,
         fingerprint=opened.fingerprint,
         rows=rows,
+        windows=opened.windows,
         grid=opened.grid,
         maps=maps,
     )

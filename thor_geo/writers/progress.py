@@ -22,7 +22,8 @@ class TileProgressBar(ProgressBar):
     """Progress in tiles, with rate, time left, shards and failures.
 
     Counts the tiles that the run still had to do, over all ranks: its own as they come, the other
-    ranks' as their shards' markers appear. Only the first rank shows anything.
+    ranks' as their shards' markers appear; a tile in several time windows once for each. Only the
+    first rank shows anything.
     """
 
     def __init__(self, interval: float = LINE_S) -> None:
@@ -58,7 +59,8 @@ class TileProgressBar(ProgressBar):
         shards: Shards = datamodule.plan.shards
         todo = range(len(shards)) if writer is None else writer.todo.shards
         self._shards = len(todo)
-        total = int((shards.stops[todo] - shards.starts[todo]).sum())
+        self._windows = 1 if writer is None else writer.windows
+        total = int((shards.stops[todo] - shards.starts[todo]).sum()) * self._windows
         self._frontier = None if writer is None else writer.frontier
         # Of this rank: tiles done, shards done, and what is left of the shard in the making.
         self._tiles = self._own_shards = self._left = 0
@@ -84,7 +86,7 @@ class TileProgressBar(ProgressBar):
         count = len(batch["error"])
         if self._left == 0:
             shards = self._plan_shards
-            self._left = len(shards[shards.holding(int(batch["tile"][0]))])
+            self._left = len(shards[shards.holding(int(batch["tile"][0]))]) * self._windows
         self._left -= count
         self._tiles += count
         self._own_shards += self._left == 0
@@ -113,7 +115,8 @@ class TileProgressBar(ProgressBar):
     @property
     def done(self) -> int:
         """Tiles done by all ranks."""
-        return self._tiles + (0 if self._frontier is None else self._frontier.tiles)
+        others = 0 if self._frontier is None else self._frontier.tiles * self._windows
+        return self._tiles + others
 
     @property
     def _note(self) -> str:
