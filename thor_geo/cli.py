@@ -29,6 +29,8 @@ commands:
   view        draw a run, or export it for QGIS: thor-geo view out/oslo --png
   similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
   change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
+  probe       how much of some labels the embeddings know:
+              thor-geo probe out/oslo --labels landcover.gpkg --target class
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
@@ -47,6 +49,7 @@ COMMANDS = {
     "view": ("thor_geo.view", "main"),
     "similar": ("thor_geo.similar", "main"),
     "change": ("thor_geo.change", "main"),
+    "probe": ("thor_geo.probe.command", "main"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 

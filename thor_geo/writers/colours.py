@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
+from thor_geo.specs import Windows
 from thor_geo.writers._files import write_bytes
 from thor_geo.writers.pca import Colours
 from thor_geo.writers.reading import MapReader, VectorReader, window
@@ -25,6 +27,8 @@ from thor_geo.writers.rundir import RunDirectory
 _FORMAT = 1
 # Embeddings that the colours are fitted to, and the shards they come from.
 _SAMPLE, _SAMPLE_SHARDS = 2048, 32
+# Time windows that they come from, of a run that has several.
+_SAMPLE_WINDOWS = 4
 # Digits that tell any two float32 apart (IEEE 754-2019, 5.12.2).
 _DIGITS = 9
 
@@ -107,13 +111,14 @@ def fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
     """
     shards = _sampled(run, plan)
     found: RunColours = {}
-    sources: list[Callable[[Shard], npt.NDArray[np.float32]]] = []
+    times = _times(run)
+    sources: list[Callable[[Shard, int | None], npt.NDArray[np.float32]]] = []
     if run.grid.exists():
         sources.append(_cells(run, plan))
     if run.pooled.exists():
         sources.append(VectorReader(run).read)
     for read in sources:
-        parts = list(_samples(read, shards))
+        parts = list(_samples(read, shards, times))
         if parts and parts[0].shape[1] not in found:
             sample = np.concatenate(parts)
             found[sample.shape[1]] = Colours.fit(sample)
@@ -132,25 +137,36 @@ def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
     return [plan.shards[done[k]] for k in chosen.tolist()]
 
 
+def _times(run: RunDirectory) -> list[int | None]:
+    """Return the time windows to look at, at even distances; None without a list of them."""
+    windows = Windows.of_settings(run.document()["settings"]["data"])
+    if not windows.listed:
+        return [None]
+    count = min(_SAMPLE_WINDOWS, len(windows))
+    return [int(k) for k in np.linspace(0, len(windows) - 1, count).round()]
+
+
 def _samples(
-    read: Callable[[Shard], npt.NDArray[np.float32]], shards: list[Shard]
+    read: Callable[[Shard, int | None], npt.NDArray[np.float32]],
+    shards: list[Shard],
+    times: list[int | None],
 ) -> Iterator[npt.NDArray[np.float32]]:
-    share = -(-_SAMPLE // max(len(shards), 1))
-    for shard in shards:
-        values = read(shard)
+    share = -(-_SAMPLE // max(len(shards) * len(times), 1))
+    for shard, time in product(shards, times):
+        values = read(shard, time)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             yield values[:: max(1, -(-len(values) // share))]
 
 
-def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard], npt.NDArray[np.float32]]:
+def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.NDArray[np.float32]]:
     maps = MapReader(run, plan)
 
-    def read(shard: Shard) -> npt.NDArray[np.float32]:
+    def read(shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
         """Return (cells, D) of every third cell a side, NaN where there is none."""
         arrays = maps.open(shard.epsg)
         top, bottom, left, right = window(arrays[0], shard.square.bounds)
-        values = maps.read(shard, arrays, slice(top, bottom, 3), slice(left, right, 3))
+        values = maps.read(shard, arrays, slice(top, bottom, 3), slice(left, right, 3), time)
         return values.reshape(-1, values.shape[-1])
 
     return read

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import numpy.typing as npt
 
 from thor_geo.grid import Bounds, Lattice
 from thor_geo.plan import Plan, Shard
+from thor_geo.specs import Windows
+from thor_geo.writers.caption import days
 from thor_geo.writers.colours import RunColours, load_or_fit_colours
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
+from thor_geo.writers.pooled import row_ids
 from thor_geo.writers.reading import MapReader, VectorReader, window
 from thor_geo.writers.rundir import RunDirectory
 
@@ -23,6 +27,8 @@ MAX_SIDE = 2000
 #: Zones that are drawn, those with most tiles, as long as they have no more shards together: each
 #: costs two files to read, and a picture of 2000 pixels would not show more.
 MAX_ZONES, MAX_SHARDS = 4, 4096
+#: Rows of maps, of zones and time windows.
+MAX_ROWS = 4
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
 
@@ -36,6 +42,7 @@ class ZonePicture:
 
     Attributes:
         epsg: EPSG code.
+        window: Days of the time window, for reading; nothing without a list of windows.
         tiles: Number of tiles.
         bounds: Left, bottom, right, top of all tiles' centres, metres.
         view: The part of `bounds` that is asked for; None for all of it.
@@ -55,6 +62,7 @@ class ZonePicture:
     failed: tuple[Bounds, ...]
     empty: tuple[Bounds, ...]
     view: Bounds | None = None
+    window: str = ""
 
     @property
     def shown(self) -> Bounds:
@@ -150,13 +158,29 @@ def drawn_zones(plan: Plan) -> list[int]:
     return sorted(fitting.tolist())
 
 
+def drawn_windows(plan: Plan, windows: Windows) -> list[int]:
+    """Return the time windows to draw, as ascending indices; 0 without a list of windows.
+
+    As many as give `MAX_ROWS` rows of maps and `MAX_SHARDS` shards with the zones that are drawn:
+    the first, the last and some between at even distances, or the middle one.
+    """
+    zones = drawn_zones(plan)
+    shards = int(np.isin(plan.shards.zone, zones).sum())
+    room = min(MAX_ROWS // max(1, len(zones)), MAX_SHARDS // max(1, shards), len(windows))
+    if room < 2:
+        return [len(windows) // 2]
+    return [int(k) for k in np.linspace(0, len(windows) - 1, room).round()]
+
+
 def read_pictures(
     run: RunDirectory,
     plan: Plan,
     truecolour: TrueColour | None = None,
-    colours: RunColours | None = None,
+    windows: Windows | None = None,
     *,
+    colours: RunColours | None = None,
     within: Mapping[int, Bounds] | None = None,
+    times: Sequence[int] | None = None,
 ) -> tuple[list[ZonePicture], Colours | None]:
     """Read a run as pictures; what is not done is left transparent.
 
@@ -164,14 +188,20 @@ def read_pictures(
         run: The run directory.
         plan: Its plan.
         truecolour: Source of pixels, or None.
+        windows: The run's time windows; None for one.
         colours: The run's colours; None for those of colours.json, or fitted anew.
         within: The part to read: bounds in metres by index of the plan's lattices, each meeting a
             tile. None for all of `drawn_zones`.
+        times: Indices of the windows to read; None for `drawn_windows`.
 
     Returns:
-        One picture for each zone, in the plan's order, and the colours of what is
+        One picture for each zone and window, in the plan's order, and the colours of what is
         drawn; None if no tile has an embedding.
     """
+    listed = windows if windows is not None and windows.listed else None
+    chosen_times: Sequence[int | None] = [None]
+    if listed is not None:
+        chosen_times = drawn_windows(plan, listed) if times is None else times
     chosen: dict[int, Bounds | None] = (
         dict.fromkeys(drawn_zones(plan)) if within is None else dict(within)
     )
@@ -180,7 +210,7 @@ def read_pictures(
     found = load_or_fit_colours(run, plan) if colours is None else colours
     drawn = found.get(source.dimension or 0)
     pictures = []
-    for index, zone in zones.items():
+    for (index, zone), time in product(zones.items(), chosen_times):
         observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
         marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
         for shard in zone.shards:
@@ -188,22 +218,33 @@ def read_pictures(
             if marker is None:
                 continue
             there, rows, cols = zone.place(plan, shard)
-            means = [np.nan if mean is None else mean for mean in marker.observations_mean]
+            of_window = slice(None) if listed is None else slice(time, None, len(listed))
+            means = [
+                np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
+            ]
             observations[rows, cols] = np.array(means)[there]
-            tiles = plan.tiles((there + shard.start).tolist())
-            by_id = {tile.id: tile.centre.bounds for tile in tiles}
-            marked["failed"] += [by_id[tile] for tile in marker.failed_tiles if tile in by_id]
-            marked["empty"] += [by_id[tile] for tile in marker.empty_tiles if tile in by_id]
+            tiles = list(plan.tiles((there + shard.start).tolist()))
+            ids = [tile.id for tile in tiles]
+            if listed is not None:
+                all_ids = row_ids(plan, shard, listed)[of_window]
+                ids = [all_ids[k] for k in there.tolist()]
+            by_id = dict(zip(ids, (tile.centre.bounds for tile in tiles), strict=True))
+            # Rows of other windows, and of other parts, are not among them.
+            marked["failed"] += [by_id[row] for row in marker.failed_tiles if row in by_id]
+            marked["empty"] += [by_id[row] for row in marker.empty_tiles if row in by_id]
         pictures.append(
             ZonePicture(
                 epsg=zone.epsg,
                 tiles=zone.tiles,
                 bounds=zone.bounds,
-                embeddings=source.image(zone, drawn),
-                truecolour=None if truecolour is None else _true_colours(plan, zone, truecolour),
+                embeddings=source.image(zone, drawn, time),
+                truecolour=(
+                    None if truecolour is None else _true_colours(plan, zone, truecolour, time)
+                ),
                 observations=observations,
                 failed=tuple(marked["failed"]),
                 empty=tuple(marked["empty"]),
+                window="" if listed is None or time is None else days(listed.spans[time]),
                 view=chosen[index],
             )
         )
@@ -222,9 +263,11 @@ class _Pooled:
         """D of the embeddings; None if no shard is done."""
         done = (one for one in self._plan.shards if self._run.marker_of(one).exists())
         first = next(done, None)
-        return None if first is None else int(self._vectors(first).shape[1])
+        if first is None:
+            return None
+        return int(self._vectors(first, None).shape[1])
 
-    def image(self, zone: _Zone, colours: Colours | None) -> Image:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
@@ -232,7 +275,7 @@ class _Pooled:
             if not self._run.marker_of(shard).exists():
                 continue
             there, rows, cols = zone.place(self._plan, shard)
-            values = self._vectors(shard)[there]
+            values = self._vectors(shard, time)[there]
             valid = np.isfinite(values).all(axis=1)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
             image[rows[valid], cols[valid], 3] = 255
@@ -248,9 +291,9 @@ class _Grid:
     @property
     def dimension(self) -> int:
         """D of the embeddings."""
-        return int(self._maps.open(self._epsg)[0].shape[0])
+        return int(self._maps.open(self._epsg)[0].shape[-3])
 
-    def image(self, zone: _Zone, colours: Colours | None) -> Image:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
         arrays = self._maps.open(zone.epsg)
         top, bottom, left, right = window(arrays[0], zone.bounds)
@@ -269,6 +312,7 @@ class _Grid:
                 arrays,
                 slice(int(rows[r][0]), int(rows[r][-1]) + 1, step),
                 slice(int(cols[s][0]), int(cols[s][-1]) + 1, step),
+                time,
             )
             valid = np.isfinite(values[..., 0])
             part = image[r, s]
@@ -290,11 +334,14 @@ def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
     return _Grid(run, plan) if grid else _Pooled(run, plan)
 
 
-def _true_colours(plan: Plan, zone: _Zone, truecolour: TrueColour) -> Image | None:
+def _true_colours(
+    plan: Plan, zone: _Zone, truecolour: TrueColour, time: int | None
+) -> Image | None:
     """Ask for a zone's pixels; those outside the plan's tiles become transparent."""
     per_tile = max(1, min(zone.lattice.step, MAX_SIDE // max(zone.rows, zone.cols)))
     shape = (zone.rows * per_tile, zone.cols * per_tile)
-    pixels = truecolour(zone.epsg, zone.bounds, shape)
+    window = () if time is None else (time,)
+    pixels = truecolour(zone.epsg, zone.bounds, shape, *window)
     if pixels is None:
         return None
     planned = np.zeros((zone.rows, zone.cols), dtype=np.uint8)

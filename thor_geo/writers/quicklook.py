@@ -1,17 +1,20 @@
 """quicklook.png: what a person looks at first.
 
-One row of maps per UTM zone: the composite (where the caller has pixels), the embeddings as
-colours, and the number of clear observations. All zones share one set of colours.
+One row of maps per UTM zone, and per time window of a list: the composite (where the caller has
+pixels), the embeddings as colours, and the number of clear observations. All rows share one set of
+colours.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from thor_geo.plan import Plan
+from thor_geo.specs import Windows
 from thor_geo.writers._files import replacing
 from thor_geo.writers.caption import Caption, caption_of
 from thor_geo.writers.colours import write_colours
@@ -19,7 +22,13 @@ from thor_geo.writers.maps import north, scale_bar
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.writers.pca import Colours
-from thor_geo.writers.pictures import MAX_SHARDS, ZonePicture, drawn_zones, read_pictures
+from thor_geo.writers.pictures import (
+    MAX_SHARDS,
+    ZonePicture,
+    drawn_windows,
+    drawn_zones,
+    read_pictures,
+)
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.sheet import DPI, Panel, Row, draw_sheet
 
@@ -35,7 +44,13 @@ LAYERS = ("composite", "pca", "observations")
 _OBSERVATIONS_SHARE = 0.62
 
 
-def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | None = None) -> None:
+def write_quicklook(
+    run: RunDirectory,
+    plan: Plan,
+    *,
+    truecolour: TrueColour | None = None,
+    windows: Windows | None = None,
+) -> None:
     """Draw ``quicklook.png`` of a finished run, and write ``colours.json``, which it is drawn in.
 
     Of a run that is too large for a picture, the log says so.
@@ -44,8 +59,9 @@ def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | N
         run: The run directory; every shard of the plan has a marker.
         plan: Its plan.
         truecolour: Called once per zone with its EPSG code, bounds in metres and a shape (rows,
-            columns); returns uint8 RGB of that shape, row 0 = north, or None. None leaves the
-            true colours out.
+            columns), and in a list of time windows with the index of one; returns uint8 RGB of
+            that shape, row 0 = north, or None. None leaves the true colours out.
+        windows: The run's time windows; None for one.
     """
     zones = drawn_zones(plan)
     if not zones:
@@ -55,9 +71,14 @@ def write_quicklook(run: RunDirectory, plan: Plan, *, truecolour: TrueColour | N
             f"{MAX_SHARDS:,}",
         )
         return
-    pictures, colours = read_pictures(run, plan, truecolour, write_colours(run, plan))
+    pictures, colours = read_pictures(
+        run, plan, truecolour, windows, colours=write_colours(run, plan)
+    )
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
-    figure = draw_quicklook(pictures, colours, caption_of(run, plan), hidden=hidden)
+    caption = caption_of(run, plan)
+    if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
+        caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
+    figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
     with replacing(run.quicklook) as temporary:
         # No `Software` entry: equal runs give equal pictures whatever draws them.
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
@@ -74,7 +95,7 @@ def draw_quicklook(
     """Draw the picture.
 
     Args:
-        pictures: One per zone, in ascending order of EPSG codes.
+        pictures: One per zone and time window, in ascending order of EPSG codes.
         colours: What the embeddings' colours are; None if no tile has an embedding.
         caption: The words.
         hidden: Number of zones that are not among *pictures*.
@@ -83,7 +104,10 @@ def draw_quicklook(
     Returns:
         A figure 1600 pixels wide.
     """
-    rows = [Row(picture.shown, list(_panels(picture, caption, layers))) for picture in pictures]
+    rows = [
+        Row(picture.shown, list(_panels(picture, caption, layers)), picture.window)
+        for picture in pictures
+    ]
     return draw_sheet(rows, caption, legend_of(colours, hidden) if "pca" in layers else "")
 
 

@@ -20,6 +20,8 @@ _LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
 _HEADER, _FOOTER = 1.2, 0.6
 # Above a map its title, below it ticks, axis label and colour bar.
 _ABOVE, _BELOW = 0.55, 1.1
+# Above that a row's heading, where it has one.
+_HEADING = 0.3
 _MAX_MAP_HEIGHT = 8.5
 # Titles and labels need this much, however narrow the map.
 _MIN_COLUMN = 3.0
@@ -45,10 +47,12 @@ class Row(NamedTuple):
     Attributes:
         bounds: Left, bottom, right, top, metres.
         panels: The maps, from left to right.
+        heading: Words above them, e.g. the days of a time window.
     """
 
     bounds: Bounds
     panels: Sequence[Panel]
+    heading: str = ""
 
 
 class _Box(NamedTuple):
@@ -81,6 +85,15 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
     _draw_header(figure, caption)
     top = height - _HEADER
     for row, (boxes, tall) in zip(rows, placed, strict=True):
+        if row.heading:
+            figure.text(
+                boxes[0].left / WIDTH,
+                (top - _HEADING / 2) / height,
+                row.heading,
+                fontsize=15,
+                fontweight="bold",
+                color=INK,
+            )
         for panel, box in zip(row.panels, boxes, strict=True):
             axes = figure.add_axes(
                 (
@@ -93,6 +106,7 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
             panel.draw(axes, box.left == boxes[0].left)
         top -= tall
     y = 0.3 / height
+    footer = f"{footer} {caption.rest}".strip()
     figure.text(0.45 / WIDTH, y, footer, fontsize=10.5, color=MUTED)
     figure.text(1 - 0.45 / WIDTH, y, caption.mark, fontsize=10.5, color=MUTED, ha="right")
     return figure
@@ -107,11 +121,13 @@ def _layout(row: Row) -> tuple[list[_Box], float]:
     left, bottom, right, top = row.bounds
     aspect = (top - bottom) / (right - left)
     count = len(row.panels)
+    heading = _HEADING if row.heading else 0.0
     if aspect < _WIDE:
         width = WIDTH - _LEFT - _RIGHT
         tall = _ABOVE + width * aspect + _BELOW
-        boxes = [_Box(_LEFT, k * tall + _ABOVE, width, width * aspect) for k in range(count)]
-        return boxes, count * tall
+        first = heading + _ABOVE
+        boxes = [_Box(_LEFT, k * tall + first, width, width * aspect) for k in range(count)]
+        return boxes, heading + count * tall
     shares = [panel.share for panel in row.panels]
     room = WIDTH - _LEFT - _RIGHT - _GAP * (count - 1)
     unit = min(room / sum(shares), _MAX_MAP_HEIGHT / aspect)
@@ -120,9 +136,9 @@ def _layout(row: Row) -> tuple[list[_Box], float]:
     at = _LEFT + max(0.0, room - sum(columns)) / 2
     boxes = []
     for share, column in zip(shares, columns, strict=True):
-        boxes.append(_Box(at, _ABOVE, share * unit, share * unit * aspect))
+        boxes.append(_Box(at, heading + _ABOVE, share * unit, share * unit * aspect))
         at += column + _GAP
-    return boxes, _ABOVE + unit * aspect + _BELOW
+    return boxes, heading + _ABOVE + unit * aspect + _BELOW
 
 
 def _draw_header(figure: Figure, caption: Caption) -> None:

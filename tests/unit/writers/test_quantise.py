@@ -245,7 +245,7 @@ def test_the_picture_is_drawn_of_values_not_of_codes(plan: Plan, tmp_path: Path,
         np.testing.assert_array_equal(ours[..., 3], theirs[..., 3])
     sources = [_cells(run, plan) if kind == "grid" else VectorReader(run).read for run in runs]
     for shard in plan.shards:
-        ours, theirs = (source(shard) for source in sources)
+        ours, theirs = (source(shard, None) for source in sources)
         np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
         # The largest values are northings of about 6650 km.
         assert np.nanmax(np.abs(ours - theirs)) <= 6660 / 127 * 0.501
