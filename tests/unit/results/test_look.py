@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from PIL import Image
 from pyproj import Transformer
+from shapely import Point
 from synthetic_run import CELLS, Data, Model, embed, plan_of, write_run
 
 from thor_geo.cli import main
@@ -117,8 +118,8 @@ def test_what_similar_writes_opens_with_its_numbers(
         )
         assert table["rank"].tolist() == [1, 2, 3, 4]
         assert (table["cosine"].diff().dropna() <= 0).all()
-        inside = table.geometry.contains(geopandas.points_from_xy(table["lon"], table["lat"]))
-        assert inside.all()
+        for row in table.itertuples():
+            assert row.geometry.contains(Point(row.lon, row.lat))
     assert main([*asked, "--to", str(tmp_path / "a.gpkg")]) == 2, "it exists"
     assert main([*asked, "--to", str(run / "run.json")]) == 2
     tifs = ["--on", "cells", "--tif", str(tmp_path / "tif"), "--png", str(tmp_path / "a.png")]
