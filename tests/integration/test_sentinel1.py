@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 import xarray as xr
 from lightning.pytorch import Trainer
+from small_data import small_data
 
 from datamodules import CompositeDataModule
 from thor_geo.area import AreaSpec
@@ -47,24 +49,7 @@ Data = Callable[..., CompositeDataModule]
 
 @pytest.fixture
 def data(both: Path, tmp_path: Path) -> Data:
-    def make(**kwargs: Any) -> CompositeDataModule:
-        settings: dict[str, Any] = {
-            "area": AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)),
-            "start": "2022-06-01",
-            "end": "2022-09-01",
-            "source": "emulator",
-            "emulator_archive": both,
-            "cloudy_pct": 60,
-            "tile_size": 96,
-            "shard_tiles": 2,
-            "block_size": 192,
-            "batch_size": 4,
-            "num_workers": 0,
-            "cache_dir": tmp_path / "cache",
-        }
-        return CompositeDataModule(**{**settings, **kwargs})
-
-    return make
+    return partial(small_data, both, tmp_path)
 
 
 def batches(data: CompositeDataModule) -> list[dict[str, Any]]:
