@@ -26,6 +26,8 @@ commands:
   status      how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
+  probe       how much of some labels the embeddings know:
+              thor-geo probe out/oslo --labels landcover.gpkg --target class
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
@@ -41,6 +43,7 @@ COMMANDS = {
     "status": ("thor_geo.runs.status", "main"),
     "validate": ("thor_geo.runs.validate", "main"),
     "merge": ("thor_geo.runs.merge", "main"),
+    "probe": ("thor_geo.probe.command", "main"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 

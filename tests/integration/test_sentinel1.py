@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,7 @@ from thor_geo.area import AreaSpec
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset, SensorStack
 from thor_geo.earthengine.session import SessionSpec
-from thor_geo.emulator import (
-    Archive,
-    EmulatorServer,
-    Overpass,
-    generate_sentinel1_archive,
-)
+from thor_geo.emulator import Archive, EmulatorServer
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
@@ -41,24 +35,6 @@ from thor_geo.writers import RunWriter
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
 ALL_BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
-
-
-@pytest.fixture(scope="session")
-def both(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small archive of Sentinel-2, with one of Sentinel-1 in its folder S1_GRD."""
-    folder = tmp_path_factory.mktemp("both") / "scenes"
-    shutil.copytree(archive, folder)
-    generate_sentinel1_archive(
-        folder / "S1_GRD",
-        size_m=4800,
-        overpasses=(
-            Overpass(date="2022-06-03", orbit="ASCENDING"),
-            Overpass(date="2022-06-27", orbit="ASCENDING", coverage=0.7),
-            Overpass(date="2022-07-02", orbit="DESCENDING"),
-            Overpass(date="2022-07-26", orbit="DESCENDING"),
-        ),
-    )
-    return folder
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ _HEADER, _FOOTER = 1.2, 0.6
 # Above a map its title, below it ticks, axis label and colour bar.
 _ABOVE, _BELOW = 0.55, 1.1
 # Above that the time window, in a list of windows.
-_HEADING = 0.4
+_HEADING = 0.3
 _MAX_MAP_HEIGHT = 8.5
 # The observations need less room than the maps beside them.
 _OBSERVATIONS_WIDTH = 0.62
@@ -141,7 +141,8 @@ def draw_quicklook(
             )
             draw(axes, picture, first=box.left == boxes[0].left)
         top -= tall
-    _draw_footer(figure, colours, hidden, caption)
+    windows = any(picture.window for picture in pictures)
+    _draw_footer(figure, colours, hidden, caption, windows=windows)
     return figure
 
 
@@ -203,7 +204,9 @@ def _draw_window(figure: Figure, window: str, *, left: float, top: float) -> Non
     figure.text(left / _WIDTH, y, window, fontsize=15, fontweight="bold", color=INK)
 
 
-def _draw_footer(figure: Figure, colours: Colours | None, hidden: int, caption: Caption) -> None:
+def _draw_footer(
+    figure: Figure, colours: Colours | None, hidden: int, caption: Caption, *, windows: bool
+) -> None:
     y = 0.3 / figure.get_figheight()
     if colours is None:
         text = "No tile has an embedding."
@@ -212,9 +215,10 @@ def _draw_footer(figure: Figure, colours: Colours | None, hidden: int, caption: 
             f"{name} {share:.0%}"
             for name, share in zip(("red", "green", "blue"), colours.share, strict=True)
         ]
+        all_of = "zones and windows" if windows else "zones"
         text = (
             f"Colours: first three principal components of the embeddings ({', '.join(parts)} of "
-            "the variance), one fit for all zones, 2nd to 98th percentile."
+            f"the variance), one fit for all {all_of}, 2nd to 98th percentile."
         )
     if hidden:
         text += f" {hidden} more {'zone is' if hidden == 1 else 'zones are'} not drawn."
