@@ -28,7 +28,7 @@ from thor_geo.results.crop import Crop, Thumbnail
 from thor_geo.results.tables import squares, write_table
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import Tiles, read_tiles
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.writers.sheet import DPI
 
@@ -79,21 +79,36 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "-k", type=int, default=10, metavar="N", help="how many tiles are told (default 10)"
     )
+    for run in "ab":
+        parser.add_argument(
+            f"--window-{run}", type=int, metavar="N", help=f"{WINDOW}: OUT_{run.upper()}"
+        )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
     options = parser.parse_args(args)
     if options.k < 0:
         parser.error("-k: give 0 or more")
     before, after = open_run(options.before), open_run(options.after)
     check_comparable(before, after)
+    windows = options.window_a, options.window_b
+    for run, window in zip((before, after), windows, strict=True):
+        run.time(window)  # says which windows there are
     folder = options.after / "change" if options.to is None else options.to.expanduser()
-    written = compare(before, after, folder, k=options.k, overwrite=options.overwrite)
+    written = compare(
+        before, after, folder, k=options.k, windows=windows, overwrite=options.overwrite
+    )
     for path in written:
         print(redact(f"  written   {path}"))
     return 0
 
 
 def compare(
-    before: OpenedRun, after: OpenedRun, folder: Path, *, k: int, overwrite: bool
+    before: OpenedRun,
+    after: OpenedRun,
+    folder: Path,
+    *,
+    k: int,
+    windows: tuple[int | None, int | None] = (None, None),
+    overwrite: bool = False,
 ) -> list[Path]:
     """Compare two runs that `check_comparable` passes; print the table and write the files.
 
@@ -102,6 +117,7 @@ def compare(
         after: The run of which the lattice and the tags are.
         folder: Where the files go.
         k: Tiles to print, and to outline.
+        windows: Which time window of each; None where there is but one.
         overwrite: Whether earlier files may be replaced.
 
     Returns:
@@ -114,21 +130,24 @@ def compare(
     vectors, maps = (
         all(getattr(run, kind) for run in (before, after)) for kind in ("pooled", "grid")
     )
-    zones = shared_zones(zone_cells(after), zone_cells(before)) if maps else {}
+    zones = {}
+    if maps:
+        ours, theirs = zone_cells(after, window=windows[1]), zone_cells(before, window=windows[0])
+        zones = shared_zones(ours, theirs)
     tifs = [folder / f"{zone_name(epsg)}_change_cells.tif" for epsg in zones]
     for path in (*tifs, folder / "change.png", *([folder / "change.parquet"] if vectors else [])):
         for run in (before, after):
             check_target(run.run, path, folder=False, overwrite=overwrite)
     tags = {
-        **tags_of(after),
-        **{f"{key}_BEFORE": v for key, v in tags_of(before).items() if key in _OF_BOTH},
+        **tags_of(after, windows[1]),
+        **{f"{key}_BEFORE": v for key, v in tags_of(before, windows[0]).items() if key in _OF_BOTH},
     }
     written: list[Path] = []
     tiles, shared = None, None
     rasters: dict[int, Raster] = {}
     if vectors:
-        tiles, earlier = read_tiles(after, progress=True), read_tiles(before, progress=True)
-        shared = shared_tiles(tiles, earlier)
+        tiles = read_tiles(after, window=windows[1], progress=True)
+        shared = shared_tiles(tiles, read_tiles(before, window=windows[0], progress=True))
         print(redact(_told(before, after, tiles, shared, k)))
         index = tiles.index[shared.ours]
         for epsg, (extent, values) in tile_rasters(
@@ -141,10 +160,10 @@ def compare(
                 after.run, path, extent, [whole], bands=[_BAND], tags=tags, overwrite=overwrite
             )
             written.append(path)
-    for path, (epsg, (ours, theirs)) in zip(tifs, zones.items(), strict=True):
-        crop = Crop.of(after.plan, ours)
+    for path, (epsg, (later, earlier)) in zip(tifs, zones.items(), strict=True):
+        crop = Crop.of(after.plan, later)
         thumbnail = Thumbnail(crop.extent.shape)
-        parts = thumbnail.copying(crop(cell_distances(ours, theirs)))
+        parts = thumbnail.copying(crop(cell_distances(later, earlier)))
         write_cog(
             after.run,
             path,
@@ -171,7 +190,7 @@ def compare(
             (int(tiles.epsg[one]), tuple(tiles.bounds[one].tolist()))
             for one in shared.ours[order[:k]].tolist()
         ]
-    figure = draw_change(before, after, rasters, outlined)
+    figure = draw_change((before, after), windows, rasters, outlined)
     picture = folder / "change.png"
     with replacing_all(after.run, picture, folder=False, overwrite=overwrite) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

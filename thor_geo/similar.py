@@ -18,7 +18,7 @@ from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, pictu
 from thor_geo.results.places import joined, parse_lonlat
 from thor_geo.results.similarity import Found, similar_cells, similar_tiles
 from thor_geo.results.tables import DRIVERS, check_suffix, write_table
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.pictures import MAX_ZONES
@@ -85,6 +85,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--tif", type=Path, metavar="DIR", help="write the cosines as COGs, one for each zone"
     )
+    parser.add_argument("--window", type=int, metavar="N", help=WINDOW)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
     options = parser.parse_args(joined(args, "--at"))
     if options.k < 1:
@@ -97,6 +98,7 @@ def main(args: Sequence[str]) -> int:
         check_suffix("--to", options.to)
     places = [parse_lonlat("--at", text) for text in options.at]
     opened, overwrite = open_run(options.dir), options.overwrite
+    opened.time(options.window)  # says which windows there are
     tifs = {} if options.tif is None else _tifs(opened, options.tif, options.on)
     for path in (options.to, options.png, *tifs.values()):
         if path is not None:
@@ -108,7 +110,7 @@ def main(args: Sequence[str]) -> int:
         write_table(opened.run, options.to, found.table(), overwrite=overwrite)
         written.append(options.to)
     if options.png is not None:
-        figure = draw(opened, found, options.on)
+        figure = draw(opened, found, options.on, options.window)
         with replacing_all(opened.run, options.png, folder=False, overwrite=overwrite) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
         written.append(options.png)
@@ -139,13 +141,15 @@ def _find(
             extent,
             ((rows, cols, values[None]) for rows, cols, values in windows),
             bands=["cosine similarity"],
-            tags=tags_of(opened, at=" ".join([*options.at, *options.tile])),
+            tags=tags_of(opened, options.window, at=" ".join([*options.at, *options.tile])),
             overwrite=options.overwrite,
         )
 
     if options.on == "cells":
-        return similar_cells(opened, places, options.k, write if tifs else None)
-    found = similar_tiles(opened, places, options.tile, options.k)
+        return similar_cells(
+            opened, places, options.k, write if tifs else None, window=options.window
+        )
+    found = similar_tiles(opened, places, options.tile, options.k, window=options.window)
     for epsg in tifs:
         if epsg in found.rasters:
             extent, values = found.rasters[epsg]
@@ -175,17 +179,18 @@ def str_of(path: Path, found: Found, on: str) -> str:
     return "\n".join(lines)
 
 
-def draw(opened: OpenedRun, found: Found, on: str) -> Figure:
+def draw(opened: OpenedRun, found: Found, on: str, window: int | None = None) -> Figure:
     """Draw a map of what was found: cosines, and embeddings as colours where they fit a picture.
 
     Args:
         opened: The run.
         found: The places.
         on: ``tiles`` or ``cells``.
+        window: Which time window; may be left out where there is but one.
     """
     everything = np.concatenate([raster.ravel() for _, raster in found.rasters.values()])
     low, high = np.nanpercentile(everything, (2, 100)).tolist()
-    pictures, colours = drawn_pictures(opened, found.rasters)
+    pictures, colours = drawn_pictures(opened, found.rasters, window)
     rows = []
     for epsg, (extent, values) in list(found.rasters.items())[:MAX_ZONES]:
         marks = Marks(

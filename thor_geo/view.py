@@ -15,7 +15,7 @@ from thor_geo.grid import Bounds, zone_name
 from thor_geo.redact import redact
 from thor_geo.results.export import export_cogs
 from thor_geo.results.places import bounds_in, joined, outside, parse_bbox, parse_lonlat
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.opening import TrueColour
@@ -55,8 +55,8 @@ def main(args: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="thor-geo view",
-        description="Look at a run in the browser; or draw it, or export it for GIS tools, all of it "
-        "or a part.",
+        description="Look at a run in the browser; or draw it, or export it for GIS tools, "
+        "all of it or a part.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,6 +77,9 @@ def main(args: Sequence[str]) -> int:
     )
     part.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north, degrees")
     part.add_argument("--zone", metavar="ZONE", help="one UTM zone, e.g. utm32n")
+    part.add_argument(
+        "--window", type=int, metavar="N", help=f"{WINDOW} (--png: default some of them)"
+    )
     picture = parser.add_argument_group("with --png")
     picture.add_argument(
         "--layer", choices=(*LAYERS, "all"), default="all", help="what to draw (default all)"
@@ -118,7 +121,14 @@ def main(args: Sequence[str]) -> int:
     if browse:
         from thor_geo.explorer import serve
 
-        return serve(opened, port=options.port, open_browser=not options.no_browser)
+        return serve(
+            opened,
+            port=options.port,
+            open_browser=not options.no_browser,
+            window=options.window,
+        )
+    if options.window is not None or options.cog is not None:
+        opened.time(options.window)  # says which windows there are
     within = _within(opened, options)
     written: list[Path] = []
     if options.png is not None:
@@ -128,7 +138,12 @@ def main(args: Sequence[str]) -> int:
         written.append(target)
     if options.cog is not None:
         written += export_cogs(
-            opened, within, options.cog.expanduser(), bands=bands, overwrite=options.overwrite
+            opened,
+            within,
+            options.cog.expanduser(),
+            bands=bands,
+            window=options.window,
+            overwrite=options.overwrite,
         )
     for path in written:
         print(redact(f"  written   {path}"))
@@ -219,7 +234,14 @@ def _draw_layers(
     layers: Sequence[str],
     truecolour: TrueColour | None,
 ) -> None:
-    pictures, colours = read_pictures(opened.run, opened.plan, truecolour, within=within)
+    pictures, colours = read_pictures(
+        opened.run,
+        opened.plan,
+        truecolour,
+        opened.windows,
+        within=within,
+        times=None if options.window is None else [options.window],
+    )
     if options.layer == "composite" and any(one.truecolour is None for one in pictures):
         raise ConfigError(
             "--layer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
 from thor_geo.grid import Bounds, zone_name, zone_strip
 from thor_geo.plan import Shard, Shards
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers import reading
 from thor_geo.writers.reading import MapReader
@@ -112,18 +112,14 @@ class ZoneCells:
 
 
 def with_progress(shards: Shards, epsg: int, progress: bool) -> Iterable[Shard]:
-    """Return the shards of a zone, with a progress bar on standard error, where that is a terminal.
+    """Return the shards of a zone, and show on standard error how many were dealt with.
 
     Args:
         shards: The shards.
         epsg: The zone.
-        progress: Whether to draw it.
+        progress: Whether to show it.
     """
-    from tqdm import tqdm
-
-    # `disable=None`: not where standard error is no terminal.
-    disable = None if progress else True
-    return tqdm(shards, desc=zone_name(epsg), unit=" shards", disable=disable, file=sys.stderr)
+    return track(shards, "shards", label=zone_name(epsg), shown=progress, delay=PATIENCE_S)
 
 
 def _shared(own: slice, asked: slice | None) -> slice:

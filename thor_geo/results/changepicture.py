@@ -13,7 +13,7 @@ from thor_geo.grid import Bounds
 from thor_geo.results.cog import Extent
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.caption import SEPARATOR, caption_of
+from thor_geo.writers.caption import SEPARATOR, caption_of, days
 from thor_geo.writers.colours import load_or_fit_colours
 from thor_geo.writers.pictures import MAX_ZONES
 from thor_geo.writers.quicklook import legend_of
@@ -41,8 +41,8 @@ class Raster(NamedTuple):
 
 
 def draw_change(
-    before: OpenedRun,
-    after: OpenedRun,
+    runs: tuple[OpenedRun, OpenedRun],
+    windows: tuple[int | None, int | None],
     rasters: Mapping[int, Raster],
     outlined: Sequence[tuple[int, Bounds]],
 ) -> Figure:
@@ -51,15 +51,20 @@ def draw_change(
     Both are in the colours of the earlier run, so that what looks the same is the same.
 
     Args:
-        before: The earlier run.
-        after: The later one.
+        runs: The earlier run, and the later one.
+        windows: Which time window of each; None where there is but one.
         rasters: Changes by EPSG code; at least one is a number.
         outlined: EPSG code and square in metres of what changed most, the most changed first.
     """
+    before, after = runs
+    dates = [dates_of(run, window) for run, window in zip(runs, windows, strict=True)]
     everything = np.concatenate([raster.values.ravel() for raster in rasters.values()])
     high = float(np.nanpercentile(everything, _PERCENTILE)) or 1.0
     colours = load_or_fit_colours(before.run, before.plan)
-    drawn = [(run, *drawn_pictures(run, rasters, colours)) for run in (before, after)]
+    drawn = [
+        (words, *drawn_pictures(run, rasters, window, colours))
+        for run, window, words in zip(runs, windows, dates, strict=True)
+    ]
     rows = []
     for epsg, raster in list(rasters.items())[:MAX_ZONES]:
         squares = [
@@ -73,9 +78,9 @@ def draw_change(
                 pictures[epsg].embeddings,
                 pictures[epsg].bounds,
                 Marks([(bounds, "") for bounds, _ in squares]),
-                title=dates_of(run),
+                title=words,
             )
-            for run, pictures, _ in drawn
+            for words, pictures, _ in drawn
             if epsg in pictures
         ]
         panels.append(
@@ -93,20 +98,24 @@ def draw_change(
     caption = caption_of(after.run, after.plan)
     pictured = [one for _, _, one in drawn if one is not None]
     hidden = len(rasters) - len(rows)
-    dates, _, others = caption.subtitle.partition(SEPARATOR)  # the later run's come first
-    rest = SEPARATOR.join([dates, caption.title, others])
+    others = caption.subtitle.partition(SEPARATOR)[2]  # the later run's dates come first
     footer = legend_of(pictured[0], hidden) if pictured else ""
     return draw_sheet(
         rows,
         replace(
             caption,
-            title="Change of embeddings",
-            subtitle=f"{dates_of(before)} against {rest}",
+            title=f"Change of {caption.title}",
+            subtitle=SEPARATOR.join([f"{dates[0]} against {dates[1]}", others]),
         ),
         footer.replace("one fit for the whole run", "one fit, to the first run"),
     )
 
 
-def dates_of(run: OpenedRun) -> str:
-    """Return a run's window for reading, e.g. ``2022-06-01 to 2022-09-01``."""
-    return f"{run.window.start.date()} to {run.window.end.date()}"
+def dates_of(run: OpenedRun, window: int | None) -> str:
+    """Return a run's time window for reading, e.g. ``2022-06-01 to 2022-09-01``.
+
+    Args:
+        run: The run.
+        window: Which; None where there is but one.
+    """
+    return days(run.windows.spans[window or 0])

@@ -22,8 +22,17 @@ Floats = npt.NDArray[np.float32]
 # from where, and what changes the last bits only.
 _FREE = {
     "data": {
-        *("start", "end", "cloudy_pct", "catalogue", "catalogues", "scenes", "files_sha256"),
-        *("batch_size", "block_size"),
+        *(
+            "start",
+            "end",
+            "windows",
+            "cloudy_pct",
+            "catalogue",
+            "catalogues",
+            "scenes",
+            "files_sha256",
+        ),
+        *("files_sha256", "batch_size", "block_size"),
     },
     "model": {"device", "threads"},
 }

@@ -116,22 +116,24 @@ def write_cog(
             plain.unlink(missing_ok=True)
 
 
-def tags_of(opened: OpenedRun, **more: str) -> dict[str, str]:
+def tags_of(opened: OpenedRun, window: int | None = None, **more: str) -> dict[str, str]:
     """Return what a file made of a run says of it: model, weights, dates, fingerprint.
 
     Args:
         opened: The run.
+        window: Which time window; None for all of them.
         **more: Further tags.
     """
-    document, window = opened.document, opened.window
+    document = opened.document
+    span = opened.window if window is None else opened.windows.spans[window]
     model = {**document["settings"].get("model", {}), **document["info"].get("model", {})}
     told = {
         "model": model.get("model_key"),
         "weights": model.get("weights"),
         "weights_sha256": model.get("weights_sha256"),
         "patch_size": model.get("patch_size"),
-        "start": window.start.date(),
-        "end": window.end.date(),
+        "start": span.start.date(),
+        "end": span.end.date(),
         "run": opened.fingerprint,
         **more,
     }

@@ -95,13 +95,17 @@ def picture_panel(
 
 
 def drawn_pictures(
-    opened: OpenedRun, zones: Iterable[int], colours: RunColours | None = None
+    opened: OpenedRun,
+    zones: Iterable[int],
+    window: int | None,
+    colours: RunColours | None = None,
 ) -> tuple[dict[int, ZonePicture], Colours | None]:
     """Read the embeddings of zones as pictures in the run's colours.
 
     Args:
         opened: The run.
         zones: EPSG codes; those are left out that do not fit a picture (see `drawn_zones`).
+        window: Which time window; None where there is but one.
         colours: Other colours than the run's own.
 
     Returns:
@@ -119,7 +123,15 @@ def drawn_pictures(
     }
     if not within:
         return {}, None
-    pictures, used = read_pictures(opened.run, plan, None, colours, within=within)
+    pictures, used = read_pictures(
+        opened.run,
+        plan,
+        None,
+        opened.windows,
+        colours=colours,
+        within=within,
+        times=[opened.time(window) or 0],
+    )
     return {picture.epsg: picture for picture in pictures}, used
 
 

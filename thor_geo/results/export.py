@@ -36,6 +36,7 @@ def export_cogs(
     folder: Path,
     *,
     bands: Sequence[int] | None = None,
+    window: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write one COG of colours for each zone, and one of chosen dimensions.
@@ -47,6 +48,7 @@ def export_cogs(
         within: Bounds in metres by index of the plan's lattices, each meeting a tile.
         folder: Where the files go.
         bands: Dimensions of the embeddings, counted from 0; None for colours only.
+        window: Which time window; may be left out where there is but one.
         overwrite: Whether earlier files may be replaced.
 
     Returns:
@@ -66,7 +68,7 @@ def export_cogs(
     fitted = load_or_fit_colours(opened.run, opened.plan)
     if not fitted:
         raise RunDirectoryError(f"`{opened.run.path}` has no tile with an embedding yet.")
-    maps = _cells(opened, within) if opened.grid else _tiles(opened, within)
+    maps = (_cells if opened.grid else _tiles)(opened, within, window)
     for one in maps:
         wrong = [band for band in bands or () if band >= one.dimension]
         if wrong:
@@ -84,7 +86,7 @@ def export_cogs(
             _coloured(one.parts(), fitted[one.dimension]),
             bands=("red", "green", "blue", "alpha"),
             dtype="uint8",
-            tags=tags_of(opened, colours="first three principal components"),
+            tags=tags_of(opened, window, colours="first three principal components"),
             overwrite=overwrite,
         )
         if bands is not None:
@@ -94,14 +96,14 @@ def export_cogs(
                 one.extent,
                 _chosen(one.parts(), bands),
                 bands=[f"embedding {band}" for band in bands],
-                tags=tags_of(opened),
+                tags=tags_of(opened, window),
                 overwrite=overwrite,
             )
     return [path for zone in files for path in zone]
 
 
-def _cells(opened: OpenedRun, within: Mapping[int, Bounds]) -> list[_Map]:
-    zones = zone_cells(opened)
+def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+    zones = zone_cells(opened, window=window)
     found = []
     for k in sorted(within):
         zone = zones[opened.plan.lattices[k].epsg]
@@ -114,8 +116,8 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds]) -> list[_Map]:
     return found
 
 
-def _tiles(opened: OpenedRun, within: Mapping[int, Bounds]) -> list[_Map]:
-    tiles = read_tiles(opened, progress=True)
+def _tiles(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+    tiles = read_tiles(opened, window=window, progress=True)
     found = []
     for k in sorted(within):
         epsg, (left, bottom, right, top) = opened.plan.lattices[k].epsg, within[k]

@@ -76,7 +76,14 @@ class Found:
         return geopandas.GeoDataFrame(columns, geometry=geometry, crs=LONLAT)
 
 
-def similar_tiles(opened: OpenedRun, places: Sequence[LonLat], ids: Sequence[str], k: int) -> Found:
+def similar_tiles(
+    opened: OpenedRun,
+    places: Sequence[LonLat],
+    ids: Sequence[str],
+    k: int,
+    *,
+    window: int | None = None,
+) -> Found:
     """Find the tiles most similar to the mean direction of some.
 
     Tiles whose ground lies wholly in another zone's primary tiles are passed over, and so are the
@@ -87,13 +94,14 @@ def similar_tiles(opened: OpenedRun, places: Sequence[LonLat], ids: Sequence[str
         places: Longitude and latitude in degrees of places; the tile that holds one is meant.
         ids: Ids of tiles.
         k: How many to find.
+        window: Which time window; may be left out where there is but one.
 
     Raises:
         ConfigError: If a place or an id is not in the run.
         RunDirectoryError: If the run has no vectors, or they cannot be read.
     """
     plan = opened.plan
-    tiles = read_tiles(opened, progress=True)
+    tiles = read_tiles(opened, window=window, progress=True)
     asked = [tile_at(tiles, plan, place, "--at") for place in places]
     if ids:
         number = {plan.tile(index).id: k for k, index in enumerate(tiles.index.tolist())}
@@ -127,7 +135,12 @@ def similar_tiles(opened: OpenedRun, places: Sequence[LonLat], ids: Sequence[str
 
 
 def similar_cells(
-    opened: OpenedRun, places: Sequence[LonLat], k: int, consume: Consumer | None = None
+    opened: OpenedRun,
+    places: Sequence[LonLat],
+    k: int,
+    consume: Consumer | None = None,
+    *,
+    window: int | None = None,
 ) -> Found:
     """Find the cells most similar to the mean direction of some; see `CellSearch`.
 
@@ -136,12 +149,13 @@ def similar_cells(
         places: Longitude and latitude in degrees; the cell that holds one is meant.
         k: How many to find.
         consume: Gets every zone's cosines.
+        window: Which time window; may be left out where there is but one.
 
     Raises:
         ConfigError: If a place is not in the run.
         RunDirectoryError: If the run has no maps, or they cannot be read.
     """
-    zones = zone_cells(opened)
+    zones = zone_cells(opened, window=window)
     asked = [cell_at(zones, opened.plan, place, "--at") for place in places]
     query = mean_direction(np.stack([vector for *_, vector in asked]))
     search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in asked})
