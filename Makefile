@@ -28,6 +28,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# Without one, the tests in a browser are skipped, and say how to get it.
+$(VENV)/.browser: $(VENV)/.installed-test benchmarks/_browser.py
+	-$(BIN)/python -m benchmarks._browser && touch $@
+
 predict: $(VENV)/.installed
 	$(BIN)/thor-geo predict -c configs/quickstart.yaml
 
@@ -37,7 +41,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
 
 # Each is run whatever the others say; the disk campaign needs the right to mount (root).
