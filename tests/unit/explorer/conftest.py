@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 # `--import-mode=importlib` leaves these folders off the path.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "writers")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "writers"))
 
 from synthetic_run import TWO_ZONES, plan_of, write_run
 
