@@ -26,7 +26,7 @@ commands:
   status      how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
-  view        draw a run, or export it for QGIS: thor-geo view out/oslo --png
+  view        look at a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
   similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
   change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
   probe       how much of some labels the embeddings know:

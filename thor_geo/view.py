@@ -1,4 +1,4 @@
-"""``thor-geo view``: pictures and GeoTIFFs of a run, or of any part of it."""
+"""``thor-geo view``: a run in the browser; pictures and GeoTIFFs of any part of it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from thor_geo.writers.sheet import WIDTH
 
 _EXAMPLE = """\
 examples:
+  thor-geo view out/oslo                              # in the browser, until Ctrl-C
   thor-geo view out/oslo --png                        # out/oslo/view.png, all of it
   thor-geo view out/oslo --png part.png --at 10.75,59.91 --km 5 --layer pca
   thor-geo view out/oslo --png part.png --bbox 10.7,59.9,10.8,59.95 --size 3000
@@ -40,7 +41,7 @@ _SIZES = (400, 8000)
 
 
 def main(args: Sequence[str]) -> int:
-    """Draw or export a run, or a part of it.
+    """Show a run in the browser, or draw or export it or a part of it.
 
     Args:
         args: Arguments after ``thor-geo view``.
@@ -54,7 +55,8 @@ def main(args: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="thor-geo view",
-        description="Draw a run, or export it for GIS tools; all of it or a part.",
+        description="Look at a run in the browser; or draw it, or export it for GIS tools, "
+        "all of it or a part.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,14 +87,27 @@ def main(args: Sequence[str]) -> int:
     picture.add_argument(
         "--size", type=int, default=1600, metavar="PX", help="width of the picture (default 1600)"
     )
+    browser = parser.add_argument_group("without --png and --cog: in the browser")
+    browser.add_argument(
+        "--port",
+        type=int,
+        default=8765,
+        metavar="N",
+        help="port to serve the page on (default 8765)",
+    )
+    browser.add_argument("--no-browser", action="store_true", help="only print the page's address")
     cogs = parser.add_argument_group("with --cog")
     cogs.add_argument(
         "--bands", metavar="N,N,...", help="also write these dimensions, counted from 0"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
     options = parser.parse_args(joined(args, "--at", "--bbox"))
-    if options.png is None and options.cog is None:
-        parser.error("give --png or --cog")
+    browse = options.png is None and options.cog is None
+    part_given = next((name for name in ("at", "bbox", "zone") if getattr(options, name)), None)
+    if browse and part_given:
+        parser.error(f"--{part_given} goes with --png or --cog; the page shows all of the run")
+    if not 0 <= options.port <= 65535:
+        parser.error("--port: give 1 to 65535, or 0 for any that is free")
     if options.at is not None and options.bbox is not None:
         parser.error("give --at or --bbox, not both")
     if not options.km > 0:
@@ -103,6 +118,15 @@ def main(args: Sequence[str]) -> int:
         parser.error("--bands goes with --cog")
     bands = None if options.bands is None else _parse_bands(options.bands)
     opened = open_run(options.dir)
+    if browse:
+        from thor_geo.explorer import serve
+
+        return serve(
+            opened,
+            port=options.port,
+            open_browser=not options.no_browser,
+            window=options.window,
+        )
     if options.window is not None or options.cog is not None:
         opened.time(options.window)  # says which windows there are
     within = _within(opened, options)

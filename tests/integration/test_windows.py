@@ -108,7 +108,7 @@ def test_the_other_commands_know_such_a_run(thor_geo: Any, folder: Path, tmp_pat
     assert "38 ok, 19 empty" in checked.stdout
     status = json.loads(thor_geo("status", run, "--json").stdout)
     assert status["complete"]
-    assert status["tiles"]["total"] == 57
+    assert (status["tiles"]["total"], status["windows"]) == (57, 3)
     target = tmp_path / "all.parquet"
     merged = thor_geo("merge", run, "--to", target)
     assert merged.returncode == 0, merged.stderr

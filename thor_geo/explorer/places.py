@@ -101,17 +101,19 @@ class Patches:
     mesh: npt.NDArray[np.float64]
 
 
-def tile_places(opened: OpenedRun, *, progress: bool = False) -> Places:
+def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Places:
     """Read the vectors of a run's tiles.
 
     Args:
         opened: A run with pooled files; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
         RunDirectoryError: If no tile has an embedding yet, or a file cannot be read.
     """
-    tiles, plan = read_tiles(opened, progress=progress), opened.plan
+    tiles, plan = read_tiles(opened, window=window, progress=progress), opened.plan
     k = plan.lattices[0].shard_tiles
     col, row = plan.col[tiles.index].astype(np.int64), plan.row[tiles.index].astype(np.int64)
     shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
@@ -133,17 +135,21 @@ def tile_places(opened: OpenedRun, *, progress: bool = False) -> Places:
     )
 
 
-def cell_places(opened: OpenedRun, *, told: Told | None = None) -> Places:
+def cell_places(
+    opened: OpenedRun, *, window: int | None = None, told: Told | None = None
+) -> Places:
     """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
 
     Args:
         opened: A run with maps; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
         told: Told after every shard.
 
     Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
         RunDirectoryError: If no cell has an embedding yet, or a file cannot be read.
     """
-    shards, zones = opened.plan.shards, zone_cells(opened)
+    shards, zones = opened.plan.shards, zone_cells(opened, window=window)
     first = next(iter(zones.values()))
     rows, _ = first.place(first.shards[0])
     side = rows.stop - rows.start
