@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint chaos bench clean
+.PHONY: help predict test lint site chaos bench clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
 	@echo "make test      install, then run linters, types and tests"
+	@echo "make site      install, then build the documentation: site/index.html"
 	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
 	@echo "make bench     install, then measure how fast it is: docs/performance.md"
 	@echo "make clean     remove the environment and what runs leave behind"
@@ -25,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
 	@touch $@
 
 # Without one, the tests in a browser are skipped, and say how to get it.
@@ -44,6 +45,11 @@ lint: $(VENV)/.installed-test
 test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
 
+# The variable leaves out a note about what will follow Material for MkDocs (pyproject.toml has it).
+site: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html opens from disk; for its search: $(BIN)/python -m http.server -d site"
+
 # Each is run whatever the others say; the disk campaign needs the right to mount (root).
 chaos: $(VENV)/.installed-test
 	failed=0; for campaign in kill determinism disk memory faults fuzz; do \
@@ -57,4 +63,4 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.performance
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) out site .mypy_cache .ruff_cache .pytest_cache

@@ -57,7 +57,7 @@ class CompositeDataModule(PlannedDataModule):
         area: AreaSpec,
         start: str | None = None,
         end: str | None = None,
-        windows: Sequence[tuple[str, str]] | None = None,
+        windows: Sequence[Sequence[str]] | None = None,
         source: Source = "earthengine",
         project: str | None = None,
         credentials: CredentialsKind = "auto",

@@ -164,7 +164,7 @@ def _measure(data: Measurable) -> _Measured:
 
 
 def _provenance(data: Measurable, measured: _Measured, job: str) -> dict[str, Any]:
-    """Return what was measured, as JSON."""
+    """Return what was measured, as JSON; a tile counts once for each time window."""
     plan = data.load_plan()
     settings = {k: v for k, v in data.settings().items() if k not in _NOT_MEASURED}
     content = {
@@ -172,7 +172,7 @@ def _provenance(data: Measurable, measured: _Measured, job: str) -> dict[str, An
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "area": None if data.area_spec is None else dataclasses.asdict(data.area_spec),
         "tiles": measured.tiles,
-        "plan_tiles": len(plan),
+        "plan_tiles": len(plan) * len(data.windows),
         "plan_sha256": plan.digest,
         "job": job,
         "settings": settings,

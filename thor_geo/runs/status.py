@@ -103,8 +103,8 @@ def as_json(path: Path, found: Tally) -> dict[str, Any]:
             "empty": found.empty,
             "failed": found.failed,
             "left": found.left,
-            "windows": found.windows,
         },
+        "windows": found.windows,
         "tiles_per_second": found.rate,
         "rate_over_seconds": found.rate_seconds,
         "launches": found.launches,
@@ -124,7 +124,9 @@ def str_of(path: Path, found: Tally) -> str:
         found: What its markers say.
     """
     done = found.ok + found.empty
-    each = f" ({found.windows} windows for each place)" if found.windows > 1 else ""
+    each = ""
+    if found.windows > 1:
+        each = f" ({found.tiles // found.windows:,} in each of {found.windows} windows)"
     lines = [f"{path}: {_headline(found, done)}", ""]
     lines.append(
         f"  tiles     {done:,} of {found.tiles:,}{each} done ({found.ok:,} ok, {found.empty:,} "

@@ -15,7 +15,7 @@ from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_ran
 
 @dataclass(frozen=True, kw_only=True)
 class InputReport:
-    """What :func:`inspect_input` found; statistics are over finite values.
+    """What `inspect_input` found; statistics are over finite values.
 
     Attributes:
         channels: Names of the channels expected, in order.

@@ -82,7 +82,11 @@ class Summary:
         lines = [_headline(self), ""]
         if self.job.count > 1:
             lines += _row("job", f"{self.job}; what follows is this job's part of the run")
-        each = f" ({self.windows} windows for each place)" if self.windows > 1 else ""
+        each = (
+            f" ({total // self.windows:,} in each of {self.windows} windows)"
+            if self.windows > 1
+            else ""
+        )
         lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
         if done and self.empty == done:
             advice = "try a longer window, a higher data.cloudy_pct, or another area"
@@ -154,7 +158,7 @@ def summarise(
     scenes: set[str] = set()
     fetch: Counter[str] = Counter()
     first_failure: tuple[str, str] | None = None
-    document = run.document()
+    document = run.document() if run.run_json.exists() else {"settings": {}, "info": {}}
     windows = len(time_axis(document["settings"].get("data", {})))
     for shard, marker in read_markers(run, plan, part):
         total += len(shard) * windows

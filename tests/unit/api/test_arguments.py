@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from thor_geo import (
     get_embedding,
     get_embeddings_batch,
 )
+from thor_geo.api import call
 from thor_geo.errors import ConfigError
 
 PLACE = PointBuffer(lon=12.0, lat=60.0, buffer_m=480)
@@ -92,3 +94,21 @@ def test_the_window_of_given_pixels_is_recorded() -> None:
     }
     assert (found.meta["sensor"], found.meta["scenes"]) == (None, None)
     assert get_embedding("thor_v1_tiny", **given).meta["temporal"] is None  # type: ignore[arg-type]
+
+
+def test_both_functions_take_the_same_arguments_and_the_one_passes_all_of_them_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are written out twice, for editors and `help`: one that is dropped is without effect."""
+    one, many = (signature(f).parameters for f in (get_embedding, get_embeddings_batch))
+    assert [{"spatial": "spatials"}.get(name, name) for name in one] == list(many)
+    for name in set(one) - {"spatial", "input_chw"}:
+        assert one[name].default == many[name].default, name
+        assert one[name].annotation == many[name].annotation, name
+    told: dict[str, Any] = {name: object() for name in one}
+    monkeypatch.setattr(call, "get_embeddings_batch", lambda model, **rest: [(model, rest)])
+    model, rest = cast(Any, get_embedding)(**told)
+    assert model is told.pop("model")
+    assert rest.pop("spatials") == [told.pop("spatial")]
+    assert rest.pop("input_chw") == [told.pop("input_chw")]
+    assert rest == told

@@ -1,0 +1,28 @@
+"""Probes: how much of some labels a run's embeddings know, and maps of what they know.
+
+from thor_geo.probe import ProbeSpec, open_labels, probe_run
+from thor_geo.runs.opened import open_run
+
+probed = probe_run(open_run("out/oslo"), open_labels("landcover.tif"), ProbeSpec(folds=4))
+probed.evaluations[0].scores["macro_f1"]
+"""
+
+from thor_geo.probe.export import export_csv
+from thor_geo.probe.joining import Labels
+from thor_geo.probe.labels import open_labels
+from thor_geo.probe.predictions import write_predictions
+from thor_geo.probe.run import Probed, probe_run
+from thor_geo.probe.saved import SavedProbe, read_probe
+from thor_geo.probe.spec import ProbeSpec
+
+__all__ = [
+    "Labels",
+    "ProbeSpec",
+    "Probed",
+    "SavedProbe",
+    "export_csv",
+    "open_labels",
+    "probe_run",
+    "read_probe",
+    "write_predictions",
+]

@@ -1,0 +1,90 @@
+"""What raw bands alone are worth: mean and standard deviation of every band under each sample."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from thor_geo.errors import ThorGeoError
+from thor_geo.pixels import pixels_of
+from thor_geo.plan import Plan
+from thor_geo.probe.joining import Floats
+from thor_geo.probe.samples import Samples
+from thor_geo.runs.opened import OpenedRun
+
+
+def band_features(opened: OpenedRun, samples: Samples, *, progress: bool = False) -> Floats:
+    """Return mean and standard deviation of each band of the composite, over every sample's pixels.
+
+    Only pixels with an observation count, in stored units.
+
+    Args:
+        opened: The run; its composites are read from the cache, or fetched again.
+        samples: Tiles or cells of it.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Returns:
+        (N, 2 C): all means, then all standard deviations; NaN where a band has no observation.
+
+    Raises:
+        ThorGeoError: If the pixels cannot be had any more.
+    """
+    wanted = np.unique(samples.tile)
+    features: Floats | None = None
+    try:
+        with pixels_of(opened) as pixels:
+            # As the datamodule stacks them: one plane of observations per sensor.
+            sensors = [name.partition(":")[0] for name in pixels.bands]
+            order = list(dict.fromkeys(sensors))
+            planes = [order.index(sensor) for sensor in sensors]
+            features = np.full((len(samples), 2 * len(planes)), np.nan)
+            with tqdm(
+                total=len(wanted),
+                desc="raw bands",
+                unit=" tiles",
+                disable=None if progress else True,
+                file=sys.stderr,
+            ) as bar:
+                for part in pixels.tiles(wanted):
+                    for tile, image, seen in zip(
+                        part.tile.tolist(), part.image, part.observations, strict=True
+                    ):
+                        _add(features, opened.plan, samples, tile, image, seen[planes] > 0)
+                        bar.update()
+    except ThorGeoError as error:
+        error.add_note("--no-baseline probes the embeddings alone.")
+        raise
+    return features
+
+
+def _add(
+    features: Floats,
+    plan: Plan,
+    samples: Samples,
+    tile: int,
+    image: npt.NDArray[np.float32],
+    seen: npt.NDArray[np.bool_],
+) -> None:
+    for k, rows, cols in _windows(plan, samples, tile):
+        values, there = image[:, rows, cols].astype(np.float64), seen[:, rows, cols]
+        count = there.sum(axis=(1, 2))
+        some = count > 0
+        for c in np.flatnonzero(some).tolist():
+            of = values[c][there[c]]
+            features[k, c], features[k, len(image) + c] = of.mean(), of.std()
+
+
+def _windows(plan: Plan, samples: Samples, tile: int) -> Iterator[tuple[int, slice, slice]]:
+    """Yield the samples of a tile, with the rows and columns of their pixels."""
+    square = plan.tile(tile)
+    left, _, _, top = square.bounds
+    resolution = square.resolution
+    side = round(samples.side / resolution)
+    for k in np.flatnonzero(samples.tile == tile).tolist():
+        row = round((top - samples.y[k] - samples.side / 2) / resolution)
+        col = round((samples.x[k] - samples.side / 2 - left) / resolution)
+        yield k, slice(row, row + side), slice(col, col + side)

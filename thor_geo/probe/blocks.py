@@ -1,0 +1,193 @@
+"""Squares of ground that stay together in cross-validation, and its folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError
+from thor_geo.plan import Plan
+from thor_geo.probe.joining import Floats, Labels
+from thor_geo.probe.samples import Samples
+from thor_geo.probe.spec import ProbeSpec
+
+Indices = npt.NDArray[np.int64]
+
+# Blocks of cells are one tile, whose cells share what the model saw; blocks of tiles two a side.
+_TILES_PER_BLOCK = {"cells": 1, "tiles": 2}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Folds:
+    """The parts of a cross-validation.
+
+    Attributes:
+        block: Block of each sample, (N,) int64, 0 to `blocks` - 1.
+        blocks: Number of blocks that hold samples.
+        block_m: Their side, metres.
+        buffer_m: Training samples so near to a test sample were left out, metres.
+        splits: Training and test indices of every fold; each sample is in one test part.
+        buffered: Training samples that were left out in all folds together.
+    """
+
+    block: Indices
+    blocks: int
+    block_m: float
+    buffer_m: float
+    splits: tuple[tuple[Indices, Indices], ...]
+    buffered: int
+
+
+def blocks_of(samples: Samples, plan: Plan, side: float) -> Indices:
+    """Return the block of each sample, numbered from 0 over those that hold any.
+
+    Blocks are squares on the lattice of the run's tiles, so they do not depend on the area.
+
+    Args:
+        samples: The samples.
+        plan: The run's plan, for its lattices.
+        side: Side of a block, metres.
+    """
+    origins = {lattice.epsg: lattice.origin for lattice in plan.lattices}
+    x0, y0 = (np.array([origins[e][k] for e in samples.epsg.tolist()]) for k in (0, 1))
+    # Tiles hang from their lattice, so rows are counted from the upper edge.
+    col, row = np.floor((samples.x - x0) / side), np.ceil((samples.y - y0) / side)
+    keys = np.stack([samples.epsg, col.astype(np.int64), row.astype(np.int64)], axis=1)
+    _, block = np.unique(keys, axis=0, return_inverse=True)
+    numbers: Indices = block.reshape(-1).astype(np.int64)
+    return numbers
+
+
+def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) -> Folds:
+    """Divide samples into folds: whole blocks, or at random.
+
+    Classes are spread over the folds as evenly as whole blocks allow.
+
+    Args:
+        samples: The samples.
+        labels: Their labels.
+        plan: The run's plan.
+        spec: Settings.
+
+    Raises:
+        ConfigError: If there is one class or value only, or too few blocks, or a class lies in a
+            single one.
+    """
+    lattice = plan.lattices[0]
+    tile_m = lattice.tile_size * lattice.resolution
+    side = spec.block_m or float(_TILES_PER_BLOCK[samples.unit] * tile_m)
+    if side < samples.side:
+        raise ConfigError(
+            "--block-m",
+            side,
+            f"smaller than the {samples.side:g} m of a {samples.unit[:-1]}",
+            "Give a larger one.",
+        )
+    block = blocks_of(samples, plan, side)
+    count = int(block.max()) + 1
+    _check(samples, labels, block, count, side, spec)
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    stratified = labels.task == "classification"
+    options = {"n_splits": spec.folds, "shuffle": True, "random_state": spec.seed}
+    if spec.split == "random":
+        divide = StratifiedKFold(**options) if stratified else KFold(**options)
+    else:
+        divide = StratifiedGroupKFold(**options) if stratified else GroupKFold(**options)
+    overlap = lattice.step < lattice.tile_size and samples.unit == "tiles"
+    buffer = spec.buffer_m if spec.buffer_m is not None else float(tile_m if overlap else 0)
+    splits, buffered = [], 0
+    for train, test in divide.split(samples.vectors, samples.values, block):
+        near = _near(samples, train, test, buffer)
+        buffered += int(near.sum())
+        splits.append((train[~near], test))
+        _check_training(samples, labels, train[~near], buffer)
+    return Folds(
+        block=block,
+        blocks=count,
+        block_m=side,
+        buffer_m=buffer,
+        splits=tuple(splits),
+        buffered=buffered,
+    )
+
+
+def _check(
+    samples: Samples, labels: Labels, block: Indices, blocks: int, side: float, spec: ProbeSpec
+) -> None:
+    found = np.unique(samples.values)
+    if len(found) < 2:
+        code = float(found[0])
+        what = labels.class_of(code) if labels.task == "classification" else code
+        raise ConfigError(
+            "--target",
+            labels.name,
+            f"all {len(samples):,} samples are {what!r}",
+            "There is nothing to tell apart: use other labels or a larger run.",
+        )
+    counts = np.unique(samples.values, return_counts=True)[1]
+    most = int(counts.max()) if labels.task == "classification" else len(samples)
+    if most < spec.folds:
+        raise ConfigError(
+            "--folds",
+            spec.folds,
+            f"no class has more than {most} of the {len(samples):,} samples"
+            if labels.task == "classification"
+            else f"there are {most} samples",
+            "Give fewer --folds, or more labels.",
+        )
+    if spec.split == "random":
+        return
+    remedy = (
+        f"Give smaller blocks with --block-m (they are {side:g} m now), fewer --folds, or a run "
+        "and labels over more ground."
+    )
+    if blocks < spec.folds:
+        raise ConfigError(
+            "--folds",
+            spec.folds,
+            f"the {len(samples):,} samples lie in {blocks} block{'s' if blocks > 1 else ''} only",
+            remedy,
+        )
+    if labels.task == "regression":
+        return
+    for code in found.tolist():
+        of = samples.values == code
+        if len(np.unique(block[of])) < 2:
+            name = labels.class_of(code)
+            raise ConfigError(
+                "--block-m",
+                side,
+                f"all {int(of.sum()):,} samples of class {name!r} lie in one block, so it would be "
+                "tested without training or not at all",
+                f"Give smaller blocks, or leave the class out: --ignore {name}.",
+            )
+
+
+def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: float) -> None:
+    if len(np.unique(samples.values[train])) < 2:
+        raise ConfigError(
+            "--folds",
+            "a training part",
+            f"{len(train):,} samples are left to train on, all alike"
+            + (f" ({buffer:g} m around test samples are left out)" if buffer else ""),
+            "Give smaller blocks (--block-m), a smaller --buffer-m, or other --folds.",
+        )
+
+
+def _near(samples: Samples, train: Indices, test: Indices, buffer: float) -> npt.NDArray[np.bool_]:
+    """Return which training samples are nearer to a test sample than *buffer*, in x and in y."""
+    from scipy.spatial import KDTree
+
+    near = np.zeros(len(train), dtype=np.bool_)
+    if buffer == 0:
+        return near
+    at: Floats = np.stack([samples.x, samples.y], axis=1)
+    for epsg in np.unique(samples.epsg).tolist():
+        a, b = (np.flatnonzero(samples.epsg[part] == epsg) for part in (train, test))
+        if len(a) and len(b):
+            distance, _ = KDTree(at[test[b]]).query(at[train[a]], p=np.inf)
+            near[a] = distance < buffer * (1 - 1e-9)
+    return near

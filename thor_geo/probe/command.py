@@ -1,0 +1,138 @@
+"""``thor-geo probe``: how much of some labels a run's embeddings know."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+_EXAMPLE = """\
+examples:
+  thor-geo probe out/oslo --labels landcover.gpkg --target class
+  thor-geo probe out/oslo --labels landcover.tif --ignore 0,255
+  thor-geo probe out/bergen --apply out/oslo/probe/class
+  thor-geo probe out/oslo --export-csv oslo.csv
+
+Labels are joined by place: points, polygons (whatever geopandas reads) or a raster, in any CRS.
+Test samples lie in other blocks of ground than training samples: between the training samples they
+would measure how smooth the labels are. kNN and logistic (or ridge) regression on standardised
+embeddings stand beside the same models on mean and standard deviation of the raw bands, and beside
+chance.
+
+Written to OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
+model.json (the linear probe, for --apply), and its predictions for the whole run: map_*.tif (cells)
+or predictions.parquet (tiles). docs/probe.md tells how labels become those of cells.
+"""
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    return tuple(float(part) / 100 for part in text.split(",") if part.strip())
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part.strip())
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thor-geo probe",
+        description="Probe a run's embeddings with labels; save the probe, and apply it elsewhere.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    add("--labels", type=Path, metavar="FILE", help="points, polygons or a raster of labels")
+    add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band)")
+    add("--layer", help="layer of a vector file that has several")
+    add("--names", type=Path, metavar="JSON", help='what classes are called: {"11": "crops"}')
+    add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
+    add("--export-csv", type=Path, metavar="FILE", help="write the vectors as NeuCo-Bench's CSV")
+    add("--to", type=Path, metavar="DIR", help="where outputs go (default: OUT/probe/TARGET)")
+    add("--overwrite", action="store_true", help="replace earlier outputs")
+    group = parser.add_argument_group("samples")
+    add = group.add_argument
+    add("--on", choices=("tiles", "cells"), help="samples (default: cells for rasters)")
+    add("--task", choices=("classification", "regression"), help="default: floats are regressed")
+    add("--ignore", type=_texts, default=(), metavar="A,B", help="labels that count as none")
+    add("--nodata", type=float, help="value of a raster without a label, besides its own")
+    add("--min-cover", type=float, metavar="SHARE", help="least share that is labelled (0.5)")
+    add("--max-samples", type=int, metavar="N", help="thin more at random (10000)")
+    group = parser.add_argument_group("cross-validation")
+    add = group.add_argument
+    add("--block-m", type=float, metavar="M", help="side of blocks (1 tile; of tiles 2)")
+    add("--folds", type=int, metavar="N", help="parts (5)")
+    add("--buffer-m", type=float, metavar="M", help="no training sample so near to a test sample")
+    add("--split", choices=("blocks", "random"), help="random leaks; blocks is the default")
+    add("--fractions", type=_shares, metavar="P,Q", help="curve, %% of labels (1,5,10,25,50,100)")
+    add("--counts", type=_counts, metavar="N,M", help="curve, numbers of labels besides")
+    add("--repeats", type=int, metavar="N", help="draws of labels for each point (3)")
+    add("--neighbours", type=int, metavar="K", help="k of kNN (10)")
+    add("--seed", type=int, help="of folds, draws and bootstrap (0)")
+    add("--no-baseline", action="store_true", help="no raw bands, e.g. where the pixels are gone")
+    return parser
+
+
+#: Arguments that are fields of `ProbeSpec`, which has their defaults.
+_FIELDS = (
+    "on",
+    "task",
+    "ignore",
+    "min_cover",
+    "max_samples",
+    "block_m",
+    "folds",
+    "buffer_m",
+    "split",
+    "fractions",
+    "counts",
+    "repeats",
+    "neighbours",
+    "seed",
+)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run ``thor-geo probe ...``.
+
+    Args:
+        args: Arguments after ``thor-geo probe``.
+
+    Returns:
+        0.
+
+    Raises:
+        ThorGeoError: If an argument, the labels or the run cannot be used.
+    """
+    parser = _parser()
+    options = parser.parse_args(args)
+    jobs = [options.labels, options.apply, options.export_csv]
+    if sum(job is not None for job in jobs) != 1:
+        parser.error("give one of --labels FILE, --apply PROBE and --export-csv FILE")
+    from thor_geo.probe.jobs import apply_probe, export, fit
+    from thor_geo.probe.spec import ProbeSpec
+
+    if options.export_csv is not None:
+        return export(options.dir, options.export_csv, overwrite=options.overwrite)
+    if options.apply is not None:
+        return apply_probe(options.dir, options.apply, to=options.to, overwrite=options.overwrite)
+    given = {name: getattr(options, name) for name in _FIELDS}
+    spec = ProbeSpec(
+        **{name: value for name, value in given.items() if value is not None},
+        baseline=not options.no_baseline,
+    )
+    return fit(
+        options.dir,
+        options.labels,
+        options.target,
+        spec,
+        layer=options.layer,
+        nodata=options.nodata,
+        names=options.names,
+        to=options.to,
+        overwrite=options.overwrite,
+    )

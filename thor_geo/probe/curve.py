@@ -1,0 +1,182 @@
+"""Cross-validated scores of one model, with all labels and with few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.probe.blocks import Folds
+from thor_geo.probe.joining import Floats
+from thor_geo.probe.metrics import Score, score
+from thor_geo.probe.models import Kind, fit_predict
+from thor_geo.probe.spec import ProbeSpec, Task
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of a learning curve.
+
+    Attributes:
+        fraction: Share of the training labels; None where a number was asked for.
+        labels: Number of labels that were trained on, mean of all folds and repeats.
+        repeats: Draws of labels whose scores are averaged.
+        scores: By name.
+    """
+
+    fraction: float | None
+    labels: float
+    repeats: int
+    scores: dict[str, Score]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What a model made of some features.
+
+    Attributes:
+        features: ``embeddings``, ``bands`` or ``none``.
+        model: Kind of the model.
+        curve: In ascending number of labels; the last point has all of them.
+        predictions: Of every sample, by the fold that did not train on it, (N,).
+    """
+
+    features: str
+    model: Kind
+    curve: tuple[Point, ...]
+    predictions: npt.NDArray[np.generic]
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """Scores with all labels."""
+        return self.curve[-1].scores
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What is to be predicted.
+
+    Attributes:
+        task: Classes or numbers.
+        targets: Classes as integers from 0, or numbers, (N,).
+        classes: Number of classes; 0 of a regression.
+        folds: The cross-validation.
+        spec: Settings.
+    """
+
+    task: Task
+    targets: npt.NDArray[np.generic]
+    classes: int
+    folds: Folds
+    spec: ProbeSpec
+
+
+#: A size of training sets: a share, or a number.
+Size = tuple[float | None, int | None]
+
+
+def sizes(problem: Problem) -> list[Size]:
+    """Return the points of the learning curve, in ascending order, the whole last.
+
+    Numbers as large as the smallest training part, or shares that give as many labels as the one
+    before, are left out.
+
+    Args:
+        problem: The task, with folds and settings.
+    """
+    spec = problem.spec
+    least = min(len(train) for train, _ in problem.folds.splits)
+    asked: list[Size] = [(share, None) for share in spec.fractions if share < 1]
+    asked += [(None, count) for count in spec.counts if count < least]
+    train = problem.folds.splits[0][0]
+    found: dict[int, Size] = {}
+    for size in asked:
+        number = len(draw(problem, train, size, np.random.default_rng(0)))
+        if number < len(train):
+            found.setdefault(number, size)
+    return [found[number] for number in sorted(found)] + [(1.0, None)]
+
+
+def draw(problem: Problem, train: Indices, size: Size, rng: np.random.Generator) -> Indices:
+    """Draw labels to train on: of every class its share, one at least; of numbers two at least.
+
+    Larger shares of one generator's state contain the smaller ones.
+
+    Args:
+        problem: The task.
+        train: Indices of the training part.
+        size: A share of it, or a number.
+        rng: Source of the draw.
+    """
+    share = size[0] if size[0] is not None else (size[1] or 0) / len(train)
+    if share >= 1:
+        return train
+    shuffled = rng.permutation(train)
+    if problem.task == "regression":
+        return np.sort(shuffled[: max(2, round(share * len(train)))])
+    kept = [
+        of[: max(1, round(share * len(of)))]
+        for code in np.unique(problem.targets[train])
+        for of in [shuffled[problem.targets[shuffled] == code]]
+    ]
+    return np.sort(np.concatenate(kept))
+
+
+def evaluate(
+    problem: Problem,
+    name: str,
+    features: Floats | npt.NDArray[np.float32],
+    kind: Kind,
+    *,
+    step: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Cross-validate a model at every point of the learning curve; test parts are always whole.
+
+    Args:
+        problem: The task, with folds and settings.
+        name: What the features are.
+        features: (N, D).
+        kind: The model.
+        step: Called after each fit.
+    """
+    spec, folds = problem.spec, problem.folds
+    curve, predictions = [], np.empty_like(problem.targets)
+    for size in sizes(problem):
+        repeats = 1 if size[0] == 1 else spec.repeats
+        made = np.empty((repeats, len(problem.targets)), dtype=problem.targets.dtype)
+        used = 0
+        for repeat in range(repeats):
+            for k, (train, test) in enumerate(folds.splits):
+                chosen = draw(problem, train, size, np.random.default_rng([spec.seed, k, repeat]))
+                used += len(chosen)
+                made[repeat, test] = fit_predict(
+                    kind,
+                    (features[chosen], problem.targets[chosen], folds.block[chosen]),
+                    features[test],
+                    problem.task,
+                    neighbours=spec.neighbours,
+                    seed=spec.seed,
+                )
+                step()
+        scores = score(
+            problem.task,
+            problem.targets,
+            made,
+            folds.block,
+            classes=problem.classes,
+            seed=spec.seed,
+        )
+        predictions = made[0]
+        curve.append(
+            Point(
+                fraction=size[0],
+                labels=used / repeats / len(folds.splits),
+                repeats=repeats,
+                scores=scores,
+            )
+        )
+    return Evaluation(features=name, model=kind, curve=tuple(curve), predictions=predictions)

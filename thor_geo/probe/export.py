@@ -1,0 +1,49 @@
+"""Embeddings as the CSV that NeuCo-Bench takes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from thor_geo.errors import ConfigError
+from thor_geo.results import read_tiles
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers._files import replacing
+
+
+def export_csv(
+    opened: OpenedRun, path: str | Path, *, overwrite: bool = False, progress: bool = False
+) -> int:
+    """Write ``id,1,...,D`` and a row for each tile with an embedding, as NeuCo-Bench reads them.
+
+    NeuCo-Bench (https://github.com/embed2scale/NeuCo-Bench) takes the columns whose names are whole
+    numbers, in ascending order, and standardises all values together. Ids are tile ids. Values are
+    as they are in the run, not standardised; nine digits restore every float32.
+
+    Args:
+        opened: The run, with pooled vectors.
+        path: The file.
+        overwrite: Whether to replace an earlier file.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ConfigError: If the file exists and must not be replaced.
+        RunDirectoryError: If the run has no vectors, or they cannot be read.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise ConfigError(
+            "--export-csv", str(path), "it is there already", "Add --overwrite, or give another."
+        )
+    tiles = read_tiles(opened, progress=progress)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", *range(1, tiles.vectors.shape[1] + 1)])
+        for tile, vector in zip(
+            opened.plan.tiles(tiles.index.tolist()), tiles.vectors, strict=True
+        ):
+            writer.writerow([tile.id, *(f"{value:.9g}" for value in vector.tolist())])
+    return len(tiles)

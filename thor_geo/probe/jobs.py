@@ -1,0 +1,149 @@
+"""What the command does once its arguments are parsed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from thor_geo.errors import ConfigError
+from thor_geo.probe.export import export_csv
+from thor_geo.probe.labels import open_labels
+from thor_geo.probe.pictures import write_pictures
+from thor_geo.probe.predictions import outputs_of, write_predictions
+from thor_geo.probe.report import as_json, as_text
+from thor_geo.probe.run import probe_run
+from thor_geo.probe.samples import unit_of
+from thor_geo.probe.saved import read_probe
+from thor_geo.probe.spec import ProbeSpec
+from thor_geo.redact import redact, redact_json
+from thor_geo.runs._words import counted
+from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.writers._files import write_bytes
+
+#: The outputs of `fit` besides predictions; `probe.json` is written last.
+_REPORT, _MODEL = "probe.json", "model.json"
+_OWN = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
+
+
+def fit(
+    run: Path,
+    labels: Path,
+    target: str | None,
+    spec: ProbeSpec,
+    *,
+    layer: str | None = None,
+    nodata: float | None = None,
+    names: Path | None = None,
+    to: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Probe a run, write everything and print a summary.
+
+    Args:
+        run: The run directory.
+        labels: The labels.
+        target: Column, or band of a raster.
+        spec: Settings.
+        layer: Layer of a vector file.
+        nodata: Value of a raster that is no label.
+        names: JSON file of what classes are called.
+        to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
+        overwrite: Whether to replace earlier outputs.
+
+    Raises:
+        ThorGeoError: If labels or run cannot be used.
+    """
+    opened = open_run(run)
+    given = open_labels(
+        labels,
+        target,
+        layer=layer,
+        task=spec.task,
+        nodata=nodata,
+        ignore=spec.ignore,
+        names=names,
+    )
+    unit_of(opened, given, spec)
+    folder = _folder(opened, given.name, to)
+    _refuse(folder, _OWN, overwrite=overwrite)
+    if spec.split == "random":
+        print(
+            "thor-geo: --split random trains on the neighbours of test samples: its scores are too "
+            "high wherever labels are smooth. Compare with --split blocks.",
+            file=sys.stderr,
+        )
+    probed = probe_run(opened, given, spec, progress=True)
+    for name in _OWN:
+        (folder / name).unlink(missing_ok=True)
+    probed.probe.write(folder / _MODEL)
+    written = [*write_pictures(probed, folder), folder / _MODEL]
+    written += write_predictions(opened, probed.probe, folder, progress=True)
+    report = json.dumps(redact_json(as_json(opened, probed)), indent=1, allow_nan=False)
+    write_bytes(folder / _REPORT, f"{report}\n".encode())
+    print(redact(as_text(opened, probed, folder, [folder / _REPORT, *written])))
+    return 0
+
+
+def apply_probe(run: Path, probe: Path, *, to: Path | None = None, overwrite: bool = False) -> int:
+    """Predict on a run with a saved probe.
+
+    Args:
+        run: The run directory.
+        probe: The saved probe.
+        to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
+        overwrite: Whether to replace earlier predictions.
+
+    Raises:
+        ThorGeoError: If the probe cannot be read, or does not fit the run.
+    """
+    saved, opened = read_probe(probe), open_run(run)
+    saved.check(opened)
+    folder = _folder(opened, saved.target, to)
+    _refuse(folder, outputs_of(opened, saved), overwrite=overwrite)
+    written = write_predictions(opened, saved, folder, progress=True)
+    what = "classes" if saved.classes else "values"
+    lines = [
+        f"Predicted {what} of {saved.target} on the {saved.unit} of {opened.run.path}, with the "
+        f"probe of {saved.provenance.get('run')}",
+        *(f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)),
+    ]
+    print(redact("\n".join(lines)))
+    return 0
+
+
+def export(run: Path, path: Path, *, overwrite: bool = False) -> int:
+    """Write a run's vectors as NeuCo-Bench's CSV.
+
+    Args:
+        run: The run directory.
+        path: The file.
+        overwrite: Whether to replace an earlier file.
+
+    Raises:
+        ThorGeoError: If the run has no vectors, or the file is there.
+    """
+    rows = export_csv(open_run(run), path, overwrite=overwrite, progress=True)
+    print(redact(f"{path}: {counted(rows, 'row')}"))
+    return 0
+
+
+def _folder(opened: OpenedRun, target: str, to: Path | None) -> Path:
+    if to is not None:
+        return to.expanduser()
+    # A column may be called anything; a folder may not.
+    return opened.run.path / "probe" / (re.sub(r"[^\w.-]+", "_", target).strip(".") or "target")
+
+
+def _refuse(folder: Path, names: tuple[str, ...] | list[str], *, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("--to", str(folder), "it is no folder", "Give another.")
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            "--to",
+            str(folder),
+            f"it holds {', '.join(there)} already",
+            "Add --overwrite, or give another folder with --to.",
+        )

@@ -1,0 +1,103 @@
+"""Squares of ground, and what labels make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.probe.spec import Task
+
+Floats = npt.NDArray[np.float64]
+
+
+class Squares(NamedTuple):
+    """A regular grid of squares of ground: cells of a map, or one tile.
+
+    Attributes:
+        epsg: EPSG code of the UTM zone.
+        left: Western edge, metres.
+        top: Northern edge, metres.
+        side: Side of a square, metres.
+        rows: Number of rows; row 0 = north.
+        cols: Number of columns.
+    """
+
+    epsg: int
+    left: float
+    top: float
+    side: float
+    rows: int
+    cols: int
+
+    def boxes(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return left, bottom, right and top of every square, each (rows * columns,)."""
+        col = np.tile(np.arange(self.cols, dtype=np.float64), self.rows)
+        row = np.repeat(np.arange(self.rows, dtype=np.float64), self.cols)
+        left, top = self.left + col * self.side, self.top - row * self.side
+        return left, top - self.side, left + self.side, top
+
+
+class Joined(NamedTuple):
+    """Labels of squares.
+
+    Attributes:
+        value: Code of the class, or number; NaN without a label, (rows, columns) float64.
+        cover: Share of the square that is labelled, (rows, columns) float64; 1 where a point is.
+        tied: Whether two classes came first together, (rows, columns) bool.
+    """
+
+    value: Floats
+    cover: Floats
+    tied: npt.NDArray[np.bool_]
+
+
+class Labels(Protocol):
+    """Labels that can be joined to squares of ground.
+
+    Attributes:
+        name: Of the target.
+        kind: ``points``, ``polygons`` or ``raster``.
+        task: What is predicted.
+        source: The file, for messages and the record.
+        names: What classes are called in tables and pictures, by their text; may be empty.
+    """
+
+    name: str
+    kind: str
+    task: Task
+    source: str
+    names: Mapping[str, str]
+
+    def join(self, squares: Squares) -> Joined:
+        """Return the labels of squares."""
+
+    def class_of(self, code: float) -> str | int:
+        """Return the class that a code stands for."""
+
+    def record(self) -> Mapping[str, object]:
+        """Return what probe.json says of the labels."""
+
+
+def decide(weights: Floats, codes: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the class with the largest weight in every square; of equal ones the lowest code.
+
+    Args:
+        weights: Area or number of points of each class, (n, K), not negative.
+        codes: Codes of the classes, (K,), ascending.
+
+    Returns:
+        Codes (n,), NaN where no class has a weight, and whether another class weighs as much, (n,).
+    """
+    value = np.full(len(weights), np.nan)
+    tied = np.zeros(len(weights), dtype=np.bool_)
+    if weights.shape[1]:
+        most = weights.max(axis=1)
+        there = most > 0
+        # Areas of equal shares differ in their last bits.
+        first = weights >= most[:, None] * (1 - 1e-9)
+        value[there] = codes[first.argmax(axis=1)[there]]
+        tied = there & (first.sum(axis=1) > 1)
+    return value, tied

@@ -1,0 +1,68 @@
+"""Opening labels, whatever they are in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thor_geo.errors import ConfigError
+from thor_geo.jsontext import fits, parse_json
+from thor_geo.probe.joining import Labels
+from thor_geo.probe.rasters import RasterLabels, is_raster
+from thor_geo.probe.spec import Task
+from thor_geo.probe.vectors import VectorLabels
+
+
+def open_labels(
+    path: str | Path,
+    target: str | None = None,
+    *,
+    layer: str | None = None,
+    task: Task | None = None,
+    nodata: float | None = None,
+    ignore: tuple[str, ...] = (),
+    names: str | Path | None = None,
+) -> Labels:
+    """Open a vector file or a raster of labels.
+
+    Args:
+        path: Points, polygons or a raster, in any CRS.
+        target: Column of a vector file, or description of a raster's band.
+        layer: Layer of a vector file, where it has several.
+        task: What is predicted; None follows the labels.
+        nodata: Value of a raster that is no label, besides its own nodata.
+        ignore: Labels that count as none, as text.
+        names: JSON file of what classes are called, e.g. ``{"11": "crops"}``.
+
+    Raises:
+        ConfigError: If the labels cannot be used.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise ConfigError("--labels", str(path), "no such file", "Give a vector file or a raster.")
+    if path.suffix != ".parquet" and is_raster(path):
+        if layer is not None:
+            raise ConfigError("--layer", layer, "a raster has none", "Use --target for its band.")
+        raster = RasterLabels(path, target, task=task, nodata=nodata, ignore=ignore)
+        raster.names = _names(names)
+        return raster
+    if nodata is not None:
+        raise ConfigError(
+            "--nodata", nodata, "for rasters only", "Use --ignore for labels of a vector file."
+        )
+    vectors = VectorLabels(path, target, layer=layer, task=task, ignore=ignore)
+    vectors.names = _names(names)
+    return vectors
+
+
+def _names(path: str | Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        found = parse_json(Path(path).expanduser().read_bytes())
+        if not fits("Mapping[str, str]", found):
+            raise ValueError("it is no object of texts")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "--names", str(path), f"not usable ({error})", 'Give JSON such as {"11": "crops"}.'
+        ) from error
+    return dict(found)

@@ -1,0 +1,138 @@
+"""Scores with confidence intervals: a bootstrap over blocks of ground.
+
+Neighbouring samples err together, so that drawing single ones would make every interval too
+narrow. Whole blocks are drawn with replacement instead, 1,000 times, and the 2.5th and 97.5th
+percentiles taken (Efron & Tibshirani 1993, chapter 13; blocks: Kuensch 1989). Scores of a draw are
+those of all its samples together, from sums kept for each block. Draws in which a class has no
+sample do not count for means over classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.probe.spec import Task
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+DRAWS = 1000
+_PERCENTILES = (2.5, 97.5)
+
+#: Scores of each task, the one that curves are drawn of first.
+SCORES: dict[Task, tuple[str, ...]] = {
+    "classification": ("macro_f1", "accuracy", "balanced_accuracy", "miou", "kappa"),
+    "regression": ("r2", "rmse", "mae"),
+}
+
+
+class Score(NamedTuple):
+    """A score with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def score(
+    task: Task,
+    truth: npt.NDArray[Any],
+    predictions: npt.NDArray[Any],
+    block: Indices,
+    *,
+    classes: int = 0,
+    seed: int = 0,
+) -> dict[str, Score]:
+    """Return all scores of a task.
+
+    Args:
+        task: What was predicted.
+        truth: Classes as integers below *classes*, or numbers, (N,).
+        predictions: The same, (N,), or (R, N) of several repeats, whose scores are averaged.
+        block: Block of each sample, (N,).
+        classes: Number of classes.
+        seed: Of the draws.
+    """
+    names, several = SCORES[task], np.atleast_2d(predictions)
+    rng = np.random.default_rng(seed)
+    blocks = int(block.max()) + 1
+    draws = rng.multinomial(blocks, np.full(blocks, 1 / blocks), DRAWS).astype(np.float64)
+    weights = np.concatenate([np.ones((1, blocks)), draws])
+    values = np.zeros((len(names), len(weights)))
+    for one in several:
+        if task == "classification":
+            sums = confusions(truth, one, block, classes).reshape(blocks, -1)
+            totals = (weights @ sums).reshape(-1, classes, classes)
+            values += _of_confusions(totals) / len(several)
+        else:
+            sums = _moments(truth, one, block)
+            values += _of_moments(weights @ sums) / len(several)
+    low, high = np.nanpercentile(values[:, 1:], _PERCENTILES, axis=1)
+    return {
+        name: Score(float(values[k, 0]), float(low[k]), float(high[k]))
+        for k, name in enumerate(names)
+    }
+
+
+def confusions(
+    truth: npt.NDArray[Any], predictions: npt.NDArray[Any], block: Indices, classes: int
+) -> Floats:
+    """Return the confusion matrix of every block, (blocks, true class, predicted class)."""
+    blocks = int(block.max()) + 1
+    flat = (block * classes + truth.astype(np.int64)) * classes + predictions.astype(np.int64)
+    counts = np.bincount(flat, minlength=blocks * classes * classes)
+    return counts.reshape(blocks, classes, classes).astype(np.float64)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Return quotients, NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def _of_confusions(matrices: Floats) -> Floats:
+    """Return macro F1, accuracy, balanced accuracy, mIoU and kappa of (n, K, K), (5, n).
+
+    Means over classes are NaN where a class has no sample: a draw of blocks without a rare class
+    would be easier than the whole.
+    """
+    total = matrices.sum(axis=(1, 2))
+    hits = np.einsum("nkk->nk", matrices)
+    true, taken = matrices.sum(axis=2), matrices.sum(axis=1)
+    absent = np.where(true > 0, 0.0, np.nan)
+    accuracy = _ratio(hits.sum(axis=1), total)
+    expected = _ratio((true * taken).sum(axis=1), total**2)
+    return np.stack(
+        [
+            np.mean(_ratio(2 * hits, true + taken) + absent, axis=1),
+            accuracy,
+            np.mean(_ratio(hits, true), axis=1),
+            np.mean(_ratio(hits, true + taken - hits) + absent, axis=1),
+            # Cohen 1960; where all samples are of one class and taken for it, there is none.
+            _ratio(accuracy - expected, 1 - expected),
+        ]
+    )
+
+
+def _moments(truth: Floats, predictions: Floats, block: Indices) -> Floats:
+    """Return count, sum, sum of squares, squared and absolute errors of each block, (blocks, 5).
+
+    Sums are of the truth less its mean, or large numbers would drown their variance.
+    """
+    centred, error = truth - truth.mean(), predictions - truth
+    columns = (np.ones(len(truth)), centred, centred**2, error**2, np.abs(error))
+    return np.stack([np.bincount(block, column) for column in columns], axis=1)
+
+
+def _of_moments(sums: Floats) -> Floats:
+    """Return R2, RMSE and MAE of (n, 5), (3, n)."""
+    count, total, squares, squared, absolute = sums.T
+    return np.stack(
+        [
+            1 - _ratio(squared, squares - total**2 / count),
+            np.sqrt(squared / count),
+            absolute / count,
+        ]
+    )

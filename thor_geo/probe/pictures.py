@@ -1,0 +1,213 @@
+"""Pictures of a probe: confusion matrix or scatter of a regression, and learning curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thor_geo.probe.metrics import SCORES
+from thor_geo.probe.report import SCORE_NAMES, model_name
+from thor_geo.probe.run import Probed
+from thor_geo.writers._files import replacing
+from thor_geo.writers.maps import INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DPI = 100
+_GRID = "#dfe4e9"
+# Embeddings, raw bands, chance.
+_COLOURS = {"embeddings": "#1f6fb4", "bands": "#c2571a", "none": "#7b8691"}
+_LONGEST_NAME = 22
+# Numbers are written into matrices of so many classes at most.
+_NUMBERED = 20
+# Points of a scatter.
+_MOST_POINTS = 5000
+
+
+def write_pictures(probed: Probed, folder: Path) -> list[Path]:
+    """Draw ``confusion.png`` (classes) or ``scatter.png`` (numbers), and ``curve.png``.
+
+    Args:
+        probed: What the probe found.
+        folder: Where they go.
+    """
+    first = "confusion.png" if probed.classes else "scatter.png"
+    figures = {first: draw_first(probed), "curve.png": draw_curve(probed)}
+    for name, figure in figures.items():
+        with replacing(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+    return [folder / name for name in figures]
+
+
+def draw_first(probed: Probed) -> Figure:
+    """Draw the confusion matrix of the linear probe, or its predictions against the truth.
+
+    Args:
+        probed: What the probe found.
+    """
+    if not probed.classes:
+        figure, axes = _figure(probed, 7.5, 7.6, "Predicted and true, test samples of all folds")
+        _scatter(axes, probed)
+        return figure
+    k = len(probed.classes)
+    side = min(max(5.4, 1.9 + 0.78 * k), 18.0)
+    figure, axes = _figure(
+        probed, side + 2.4, side + 1.7, f"Confusion matrix, {model_name(probed, 0)}"
+    )
+    _matrix(axes, probed)
+    return figure
+
+
+def draw_curve(probed: Probed) -> Figure:
+    """Draw the score against the number of training labels, with 95 % intervals.
+
+    Args:
+        probed: What the probe found.
+    """
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    name = SCORES[probed.task][0]
+    figure, axes = _figure(probed, 9.2, 6.4, f"Learning curve: {SCORE_NAMES[name]}")
+    most = max(e.curve[-1].labels for e in probed.evaluations)
+    for k, evaluation in enumerate(probed.evaluations):
+        colour = _COLOURS[evaluation.features]
+        scores = [point.scores[name] for point in evaluation.curve]
+        if evaluation.model == "chance":
+            axes.axhline(
+                scores[-1].value, color=colour, ls=":", lw=1.6, label=model_name(probed, k)
+            )
+            continue
+        at = [point.labels for point in evaluation.curve]
+        dashed = evaluation.model == "knn"
+        axes.plot(
+            at,
+            [s.value for s in scores],
+            color=colour,
+            ls="--" if dashed else "-",
+            marker="s" if dashed else "o",
+            markersize=5,
+            lw=1.8,
+            label=model_name(probed, k),
+        )
+        if not dashed:
+            low, high = [s.low for s in scores], [s.high for s in scores]
+            axes.fill_between(at, low, high, color=colour, alpha=0.13, lw=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    ticks = [point.labels for point in probed.evaluations[0].curve]
+    axes.set_xticks(ticks)
+    axes.set_xlim(min(ticks) / 1.15, most * 1.15)
+    axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
+    axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
+    axes.grid(color=_GRID, lw=0.8)
+    legend = axes.legend(fontsize=10, labelcolor=INK, loc="lower right", edgecolor=_GRID)
+    legend.set_zorder(5)
+    figure.text(
+        0.09,
+        0.028,
+        "Bands: 95 % intervals of the linear probes (bootstrap over blocks), "
+        f"mean of {probed.spec.repeats} draws of labels.",
+        fontsize=9.5,
+        color=MUTED,
+    )
+    return figure
+
+
+def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    notice = probed.notice
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    left, top = 0.3 / width, 1 - 0.45 / height
+    figure.text(left, top, title, fontsize=15, fontweight="bold", color=INK)
+    folds = probed.folds
+    how = (
+        f"{probed.spec.folds} folds of {folds.block_m:g} m blocks"
+        if probed.spec.split == "blocks"
+        else f"{probed.spec.folds} random folds"
+    )
+    line = f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   {how}"
+    figure.text(left, top - 0.27 / height, line, fontsize=10.5, color=MUTED)
+    if notice:
+        figure.text(
+            left,
+            top - 0.52 / height,
+            notice[:110],
+            fontsize=10.5,
+            fontweight="bold",
+            color="#7a3e00",
+        )
+    axes = figure.add_axes(
+        (0.9 / width, 0.95 / height, 1 - 1.2 / width, 1 - (2.15 if notice else 1.9) / height)
+    )
+    axes.tick_params(labelsize=10, colors=MUTED)
+    for spine in axes.spines.values():
+        spine.set(edgecolor="#c9d1d8", linewidth=0.8)
+    return figure, axes
+
+
+def _matrix(axes: Axes, probed: Probed) -> None:
+    counts = probed.confusion
+    rows = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = [_short(name) for name in probed.probe.names]
+    k = len(names)
+    long = max(map(len, names)) > 4
+    axes.set_xticks(range(k), names, rotation=40 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(
+        range(k), [f"{n}\n(n = {int(r)})" for n, r in zip(names, rows[:, 0], strict=True)]
+    )
+    axes.set_xlabel("predicted", fontsize=11, color=MUTED)
+    axes.set_ylabel("true", fontsize=11, color=MUTED)
+    for (i, j), value in np.ndenumerate(share):
+        if k <= _NUMBERED:
+            axes.text(
+                j,
+                i,
+                f"{value:.0%}\n{int(counts[i, j])}" if k <= 10 else f"{100 * value:.0f}",
+                fontsize=10 if k <= 10 else 8.5,
+                color="white" if value > 0.55 else INK,
+                ha="center",
+                va="center",
+            )
+    widest = max(map(len, names))
+    # Room for the names, which stand left of the matrix and below it.
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    left = 0.75 + 0.088 * max(widest, 9)
+    below = 0.62 + (0.065 * widest if long else 0.12)
+    top = 1.2 if probed.notice else 0.95
+    axes.set_position(
+        (left / width, below / height, 1 - (left + 1.25) / width, 1 - (below + top) / height)
+    )
+    axes.set_anchor("NW")
+    bar = axes.inset_axes((1.03, 0, 0.035, 1))
+    colours = figure.colorbar(image, cax=bar)
+    colours.set_label("share of the true class", fontsize=10, color=MUTED)
+    colours.outline.set_edgecolor("#c9d1d8")
+    bar.tick_params(labelsize=9.5, colors=MUTED)
+
+
+def _scatter(axes: Axes, probed: Probed) -> None:
+    truth, made = probed.targets, probed.evaluations[0].predictions
+    step = max(1, len(truth) // _MOST_POINTS)
+    colour = _COLOURS["embeddings"]
+    axes.scatter(truth[::step], made[::step], s=12, color=colour, alpha=0.45, lw=0)
+    low, high = float(min(truth.min(), made.min())), float(max(truth.max(), made.max()))
+    axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":")
+    axes.set_xlabel("true", fontsize=11, color=MUTED)
+    axes.set_ylabel(f"predicted, {model_name(probed, 0)}", fontsize=11, color=MUTED)
+    axes.grid(color=_GRID, lw=0.8)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -1,0 +1,187 @@
+"""What a probe says of a whole run: a table of tiles, or a map of each zone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from tqdm import tqdm
+
+from thor_geo.area import LONLAT
+from thor_geo.grid import zone_name
+from thor_geo.probe.colours import class_colours
+from thor_geo.probe.saved import SavedProbe
+from thor_geo.results import ZoneCells, read_tiles, zone_cells
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers._files import replacing
+
+#: Name of the table of tiles.
+TABLE = "predictions.parquet"
+
+
+class Codes(NamedTuple):
+    """How classes are written in a map.
+
+    Attributes:
+        of: Code of each class, in the probe's order.
+        nodata: Code of cells without an embedding.
+        dtype: Of the map.
+    """
+
+    of: npt.NDArray[np.int64]
+    nodata: int
+    dtype: str
+
+
+def codes_of(classes: Sequence[str | int]) -> Codes:
+    """Return the codes of classes: integers stay what they are where 16 bits hold them.
+
+    Text, negative and larger ones become 1, 2, 3, ... in their order, with 0 for nodata.
+
+    Args:
+        classes: The classes.
+    """
+    if all(isinstance(c, int) and 0 <= c < 65535 for c in classes):
+        of = np.array(classes, dtype=np.int64)
+        if 0 not in classes:
+            return Codes(of, 0, "uint8" if of.max() < 256 else "uint16")
+        return Codes(of, *((255, "uint8") if of.max() < 255 else (65535, "uint16")))
+    of = np.arange(1, len(classes) + 1)
+    return Codes(of, 0, "uint8" if len(of) < 256 else "uint16")
+
+
+def outputs_of(opened: OpenedRun, probe: SavedProbe) -> list[str]:
+    """Return the names of the files that `write_predictions` writes.
+
+    Args:
+        opened: The run.
+        probe: The probe.
+    """
+    if probe.unit == "tiles":
+        return [TABLE]
+    return [_map_name(epsg) for epsg in zone_cells(opened)]
+
+
+def write_predictions(
+    opened: OpenedRun, probe: SavedProbe, folder: Path, *, progress: bool = False
+) -> list[Path]:
+    """Predict on all tiles or cells of a run.
+
+    Args:
+        opened: The run; checked to fit the probe.
+        probe: The probe.
+        folder: Where the files go.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Returns:
+        ``predictions.parquet`` (GeoParquet: tile_id, prediction, ``p_<class>``, geometry), or one
+        GeoTIFF per zone.
+
+    Raises:
+        RunDirectoryError: If the run does not fit the probe, or a file cannot be read.
+    """
+    probe.check(opened)
+    if probe.unit == "tiles":
+        return [_write_table(opened, probe, folder / TABLE, progress)]
+    return [
+        _write_map(zone, probe, folder / _map_name(epsg), progress)
+        for epsg, zone in zone_cells(opened).items()
+    ]
+
+
+def _map_name(epsg: int) -> str:
+    return f"map_{zone_name(epsg)}.tif"
+
+
+def _write_table(opened: OpenedRun, probe: SavedProbe, path: Path, progress: bool) -> Path:
+    import geopandas as gpd
+
+    tiles = read_tiles(opened, progress=progress)
+    columns: dict[str, Any] = {
+        "tile_id": [tile.id for tile in opened.plan.tiles(tiles.index.tolist())],
+        "primary": tiles.primary,
+    }
+    predicted = probe.predict(tiles.vectors)
+    if probe.classes:
+        columns["prediction"] = np.array(probe.classes)[predicted]
+        chances = probe.probabilities(tiles.vectors)
+        for k, name in enumerate(probe.classes):
+            columns[f"p_{name}"] = chances[:, k]
+    else:
+        columns["prediction"] = predicted
+    footprints = opened.plan.footprints()[tiles.index]
+    frame = gpd.GeoDataFrame(columns, geometry=footprints, crs=LONLAT)
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, compression="zstd", write_covering_bbox=True)
+    return path
+
+
+def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -> Path:
+    codes = codes_of(probe.classes) if probe.classes else None
+    left, _, _, top = zone.bounds
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "crs": f"EPSG:{zone.epsg}",
+        "transform": rasterio.Affine(zone.cell, 0, left, 0, -zone.cell, top),
+        "height": zone.shape[0],
+        "width": zone.shape[1],
+        "count": 1,
+        "dtype": codes.dtype if codes else "float32",
+        "nodata": codes.nodata if codes else float("nan"),
+        "compress": "deflate",
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "bigtiff": "if_safer",
+    }
+    with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
+        file.set_band_description(1, probe.target)
+        if codes:
+            _describe(file, probe, codes)
+        for rows, cols, vectors in tqdm(
+            zone.windows(),
+            desc=f"map {zone_name(zone.epsg)}",
+            total=len(zone.shards),
+            unit=" shards",
+            disable=None if progress else True,
+            file=sys.stderr,
+        ):
+            window = rasterio.windows.Window.from_slices(
+                (rows.start, rows.stop), (cols.start, cols.stop)
+            )
+            file.write(_predict(probe, codes, vectors, profile), 1, window=window)
+    return path
+
+
+def _predict(
+    probe: SavedProbe, codes: Codes | None, vectors: npt.NDArray[np.float32], profile: Any
+) -> npt.NDArray[Any]:
+    out = np.full(vectors.shape[:2], profile["nodata"], dtype=profile["dtype"])
+    there = np.isfinite(vectors).all(axis=2)
+    if there.any():
+        predicted = probe.predict(vectors[there])
+        out[there] = codes.of[predicted] if codes else predicted
+    return out
+
+
+def _describe(file: Any, probe: SavedProbe, codes: Codes) -> None:
+    """Give a map the names and colours of its classes."""
+    table = {
+        str(code): str(name) for code, name in zip(codes.of.tolist(), probe.names, strict=True)
+    }
+    file.update_tags(CLASSES=json.dumps(table))
+    file.update_tags(1, **{f"CLASS_{code}": name for code, name in table.items()})
+    colours = class_colours(len(codes.of))
+    file.write_colormap(
+        1,
+        {
+            code: (*(round(255 * part) for part in colour), 255)
+            for code, colour in zip(codes.of.tolist(), colours, strict=True)
+        },
+    )

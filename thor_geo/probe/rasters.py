@@ -1,0 +1,210 @@
+"""Labels from a raster of classes or numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+
+from thor_geo.errors import ConfigError, first_line
+from thor_geo.probe.joining import Floats, Joined, Squares, decide
+from thor_geo.probe.spec import Task
+
+# Places a side at which a square is looked up, at most: every 10 m of a tile of 288 px.
+_MOST_PLACES = 288
+# Places looked up at once.
+_PLACES = 8_000_000
+
+
+class RasterLabels:
+    """A raster of labels.
+
+    A square is looked up at the centres of k x k equal parts, where k is its side over the raster's
+    pixel size, rounded up: pixels of the square itself where the grids fit, 16 for cells of 4 x 4
+    pixels. The most frequent class counts (of equal ones the lowest), or the mean.
+    """
+
+    kind = "raster"
+
+    names: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        path: Path,
+        target: str | None = None,
+        *,
+        task: Task | None = None,
+        nodata: float | None = None,
+        ignore: tuple[str, ...] = (),
+    ) -> None:
+        """Initialize a new RasterLabels instance.
+
+        Args:
+            path: A raster that GDAL reads, in any CRS.
+            target: Description of the band, or a name for the only one; None for the file's name.
+            task: What is predicted; None: integers are classes, floats are regressed.
+            nodata: Value without a label, besides the raster's own.
+            ignore: Further ones, as text.
+
+        Raises:
+            ConfigError: If the raster cannot be used.
+        """
+        self._file = _open(path)
+        self.source, self.name = str(path), target or path.stem
+        self._band = _band(self._file, path, target)
+        integers = np.issubdtype(np.dtype(self._file.dtypes[self._band - 1]), np.integer)
+        self.task: Task = task or ("classification" if integers else "regression")
+        self._without = _numbers("--ignore", ignore)
+        own = self._file.nodatavals[self._band - 1]
+        self._without += [v for v in (own, nodata) if v is not None]
+
+    def record(self) -> Mapping[str, object]:
+        """Return what probe.json says of the labels."""
+        without = [repr(v) for v in self._without]
+        return {"file": self.source, "kind": "raster", "band": self._band, "no_label": without}
+
+    def class_of(self, code: float) -> str | int:
+        """Return the class that a value stands for.
+
+        Raises:
+            ConfigError: If it is no whole number.
+        """
+        if code != round(code):
+            raise ConfigError(
+                "--labels",
+                self.source,
+                f"{code} is no class",
+                "Use --task regression, or a raster of integers.",
+            )
+        return int(code)
+
+    def join(self, squares: Squares) -> Joined:
+        """Return the labels of squares.
+
+        Args:
+            squares: Cells or a tile.
+        """
+        k = self._places(squares)
+        chunk = max(1, _PLACES // (squares.cols * k * k))
+        parts = []
+        for first in range(0, squares.rows, chunk):
+            rows = min(chunk, squares.rows - first)
+            top = squares.top - first * squares.side
+            parts.append(self._join(squares._replace(top=top, rows=rows), k))
+        return Joined(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _join(self, squares: Squares, k: int) -> Joined:
+        values, there = self._look_up(squares, k)
+        shape = (squares.rows, squares.cols)
+        # (squares, places): the places of each square side by side.
+        parts, valid = (
+            a.reshape(squares.rows, k, squares.cols, k).swapaxes(1, 2).reshape(-1, k * k)
+            for a in (values, there)
+        )
+        cover = valid.mean(axis=1)
+        tied = np.zeros(len(cover), dtype=np.bool_)
+        if self.task == "classification":
+            codes = np.unique(parts[valid])
+            weights = (
+                np.stack([((parts == code) & valid).sum(axis=1) for code in codes], axis=1).astype(
+                    np.float64
+                )
+                if len(codes)
+                else np.empty((len(cover), 0))
+            )
+            value, tied = decide(weights, codes)
+        else:
+            count = valid.sum(axis=1)
+            sums = np.where(valid, parts, 0).sum(axis=1)
+            value = np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
+        return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
+
+    def _places(self, squares: Squares) -> int:
+        utm = f"EPSG:{squares.epsg}"
+        file = self._file
+        if file.crs == rasterio.CRS.from_string(utm):
+            pixel = min(abs(file.transform.a), abs(file.transform.e))
+        else:
+            change, _, _ = calculate_default_transform(
+                file.crs, utm, file.width, file.height, *file.bounds
+            )
+            pixel = min(abs(change.a), abs(change.e))
+        places = math.ceil(squares.side / float(pixel) - 1e-3)
+        return min(max(1, places), _MOST_PLACES)
+
+    def _look_up(self, squares: Squares, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return values at places (rows * k, columns * k), and which have a label."""
+        step = squares.side / k
+        with WarpedVRT(
+            self._file,
+            crs=f"EPSG:{squares.epsg}",
+            transform=rasterio.Affine(step, 0, squares.left, 0, -step, squares.top),
+            width=squares.cols * k,
+            height=squares.rows * k,
+            resampling=Resampling.nearest,
+            # A mask of its own: places outside the raster, whatever value stands there.
+            add_alpha=True,
+            src_nodata=None,
+            nodata=None,
+        ) as warped:
+            values = warped.read(self._band).astype(np.float64)
+            there = warped.read(warped.count) > 0
+        there &= np.isfinite(values)
+        for value in self._without:
+            there &= values != value
+        return values, there
+
+
+def is_raster(path: Path) -> bool:
+    """Return whether a file is a raster; a GeoPackage of vectors is none."""
+    try:
+        with rasterio.open(path) as file:
+            return bool(file.count > 0)
+    except rasterio.errors.RasterioIOError:
+        return False
+
+
+def _open(path: Path) -> DatasetReader:
+    try:
+        file = rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        raise ConfigError(
+            "--labels", str(path), f"not readable ({first_line(error)})", "Give a GeoTIFF."
+        ) from error
+    if file.crs is None:
+        raise ConfigError(
+            "--labels", str(path), "it names no CRS", "Set one, e.g. with gdal_edit -a_srs."
+        )
+    return file
+
+
+def _band(file: DatasetReader, path: Path, target: str | None) -> int:
+    if target is not None and target in file.descriptions:
+        return int(file.descriptions.index(target)) + 1
+    if file.count > 1:
+        names = [d or f"(band {k + 1} has no name)" for k, d in enumerate(file.descriptions)]
+        raise ConfigError(
+            "--target",
+            target,
+            f"{path} has {file.count} bands",
+            f"Name one of them: {', '.join(names)}.",
+        )
+    return 1
+
+
+def _numbers(argument: str, values: tuple[str, ...]) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except ValueError as error:
+        raise ConfigError(
+            argument, values, "not numbers, as the values of a raster are", "Give e.g. 0,255."
+        ) from error

@@ -1,0 +1,202 @@
+"""What a probe found, as JSON and as words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thor_geo.probe.curve import Evaluation, Point
+from thor_geo.probe.metrics import DRAWS, SCORES, Score
+from thor_geo.probe.run import Probed
+from thor_geo.runs.opened import OpenedRun
+
+#: What scores are called in tables and pictures.
+SCORE_NAMES = {
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced acc.",
+    "miou": "mean IoU",
+    "kappa": "kappa",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
+_FEATURES = {"embeddings": "THOR", "bands": "raw bands"}
+_LINEAR = {"classification": "logistic regression", "regression": "ridge regression"}
+_CHANCE = {"classification": "chance (largest class)", "regression": "chance (mean)"}
+
+
+def model_name(probed: Probed, index: int) -> str:
+    """Return what an evaluation is called, e.g. ``THOR, logistic regression``.
+
+    Args:
+        probed: What the probe found.
+        index: Which of its evaluations.
+    """
+    evaluation = probed.evaluations[index]
+    if evaluation.model == "chance":
+        return _CHANCE[probed.task]
+    model = (
+        _LINEAR[probed.task]
+        if evaluation.model == "linear"
+        else f"kNN (k = {probed.spec.neighbours})"
+    )
+    return f"{_FEATURES[evaluation.features]}, {model}"
+
+
+def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
+    """Return everything the probe found, as JSON; scores are [value, low, high] or null.
+
+    Args:
+        opened: The run.
+        probed: What the probe found.
+    """
+    folds, samples = probed.folds, probed.samples
+    found: dict[str, Any] = {
+        "format": "thor-geo-probe-report/1",
+        "run": str(opened.run.path),
+        "fingerprint": opened.fingerprint,
+        "notice": probed.notice or None,
+        "target": probed.probe.target,
+        "task": probed.task,
+        "labels": probed.labels,
+        "unit": samples.unit,
+        "unit_m": samples.side,
+        "samples": len(samples),
+        "counts": {
+            **dataclasses.asdict(samples.counts),
+            "without_pixels": probed.without_pixels,
+        },
+        "classes": [
+            {
+                "class": one,
+                "name": probed.probe.names[k],
+                "samples": int((probed.targets == k).sum()),
+            }
+            for k, one in enumerate(probed.classes)
+        ],
+        "folds": {
+            "split": probed.spec.split,
+            "folds": len(folds.splits),
+            "blocks": folds.blocks,
+            "block_m": folds.block_m,
+            "buffer_m": folds.buffer_m,
+            "buffered": folds.buffered,
+            "test_samples": [len(test) for _, test in folds.splits],
+        },
+        "intervals": f"95 %, bootstrap over blocks, {DRAWS} draws",
+        "results": [_result(probed, k, e) for k, e in enumerate(probed.evaluations)],
+        "penalty": probed.probe.linear.penalty,
+        "settings": dataclasses.asdict(probed.spec),
+        "packages": {name: version(name) for name in ("thor-geo", "scikit-learn", "numpy")},
+    }
+    if probed.classes:
+        found["confusion"] = probed.confusion.astype(int).tolist()
+    return found
+
+
+def _result(probed: Probed, index: int, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "name": model_name(probed, index),
+        "features": evaluation.features,
+        "model": evaluation.model,
+        "scores": _scores(evaluation.curve[-1]),
+        "curve": [
+            {
+                "fraction": point.fraction,
+                "labels": point.labels,
+                "repeats": point.repeats,
+                "scores": _scores(point),
+            }
+            for point in evaluation.curve
+        ],
+    }
+
+
+def _scores(point: Point) -> dict[str, list[float | None]]:
+    return {
+        name: [v if math.isfinite(v) else None for v in value]
+        for name, value in point.scores.items()
+    }
+
+
+def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[Path]) -> str:
+    """Return what the probe found, for reading.
+
+    Args:
+        opened: The run.
+        probed: What the probe found.
+        folder: Where the outputs are.
+        written: The outputs.
+    """
+    samples, folds, counts = probed.samples, probed.folds, probed.samples.counts
+    what = f"{len(probed.classes)} classes" if probed.classes else "regression"
+    split = (
+        f"{len(folds.splits)} folds of {folds.blocks} blocks of {folds.block_m:g} m"
+        if probed.spec.split == "blocks"
+        else f"{len(folds.splits)} random folds"
+    )
+    lines = [
+        f"Probed {probed.probe.target} ({what}) on {len(samples):,} {samples.unit} of "
+        f"{samples.side:g} m, {split}",
+        "",
+        *_table(probed),
+        "",
+        "  [95 % confidence interval: bootstrap over blocks, not over samples]",
+    ]
+    left_out = [
+        (counts.unlabelled, "without a label"),
+        (counts.thin, f"labelled over less than {probed.spec.min_cover:g} of their ground"),
+        (counts.without_embedding, "without an embedding"),
+        (probed.without_pixels, "without a pixel in some band"),
+        (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
+    ]
+    told = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
+    lines += ["", f"  left out  {told or 'none'}"]
+    if counts.tied:
+        lines.append(f"  ties      {counts.tied:,} labels were drawn, the first class was taken")
+    if folds.buffered:
+        lines.append(
+            f"  buffer    {folds.buffer_m:g} m, {folds.buffered:,} training samples left out"
+        )
+    lines += [f"  classes   {_classes(probed)}"] if probed.classes else []
+    lines += [f"  note      {probed.notice}"] if probed.notice else []
+    lines += [f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)]
+    lines.append(f"  use       thor-geo probe ANOTHER_RUN --apply {folder / 'model.json'}")
+    return "\n".join(lines)
+
+
+def _table(probed: Probed) -> list[str]:
+    names = SCORES[probed.task]
+    # Without a map, IoU says nothing that F1 does not.
+    if probed.samples.unit == "tiles":
+        names = tuple(name for name in names if name != "miou")
+    rows = [[""] + [SCORE_NAMES[name] for name in names]]
+    for k, evaluation in enumerate(probed.evaluations):
+        rows.append([model_name(probed, k), *(_cell(evaluation.scores[n]) for n in names)])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(score: Score) -> str:
+    if not math.isfinite(score.value):
+        return "-"
+    digits = 3 if max(map(abs, score)) < 100 else 1
+    return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+
+
+def _classes(probed: Probed) -> str:
+    counts = np.bincount(probed.targets, minlength=len(probed.classes))
+    shown = [f"{name} {count:,}" for name, count in zip(probed.probe.names, counts, strict=True)]
+    more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
+    return ", ".join(shown[:12]) + more

@@ -1,0 +1,211 @@
+"""The probe of a run, from labels to scores and a fitted map."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from thor_geo.errors import ConfigError
+from thor_geo.probe.blocks import Folds, make_folds
+from thor_geo.probe.curve import Evaluation, Problem, evaluate, sizes
+from thor_geo.probe.joining import Floats, Labels
+from thor_geo.probe.metrics import confusions
+from thor_geo.probe.models import Kind, fit_linear
+from thor_geo.probe.samples import Samples, collect
+from thor_geo.probe.saved import SavedProbe, model_of
+from thor_geo.probe.spec import ProbeSpec, Task
+from thor_geo.runs.opened import OpenedRun
+
+# More classes than this are numbers taken for classes.
+_MOST_CLASSES = 256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probed:
+    """What a probe found.
+
+    Attributes:
+        spec: Its settings.
+        labels: What probe.json says of the labels.
+        samples: The samples; those without a pixel of a band are left out where there is a
+            baseline.
+        without_pixels: How many these are.
+        task: Classes or numbers.
+        classes: In ascending order; empty of a regression.
+        targets: Index of each sample's class, or the number, (N,).
+        folds: The cross-validation.
+        evaluations: Models by features; the first is the linear probe of the embeddings.
+        probe: The linear probe of the embeddings, fitted to all samples.
+        notice: What a reader must know: random weights, a leaking split; empty if nothing.
+    """
+
+    spec: ProbeSpec
+    labels: dict[str, object]
+    samples: Samples
+    without_pixels: int
+    task: Task
+    classes: tuple[str | int, ...]
+    targets: npt.NDArray[Any]
+    folds: Folds
+    evaluations: tuple[Evaluation, ...]
+    probe: SavedProbe
+    notice: str
+
+    @property
+    def confusion(self) -> Floats:
+        """Samples by true and predicted class of the first evaluation, (K, K)."""
+        k = len(self.classes)
+        made = self.evaluations[0].predictions
+        total: Floats = confusions(self.targets, made, self.folds.block, k).sum(axis=0)
+        return total
+
+
+def probe_run(
+    opened: OpenedRun,
+    labels: Labels,
+    spec: ProbeSpec | None = None,
+    *,
+    progress: bool = False,
+) -> Probed:
+    """Measure how well a run's embeddings tell labels, beside raw bands and chance.
+
+    Args:
+        opened: The run; it may be unfinished.
+        labels: From `open_labels`.
+        spec: Settings; None for the defaults.
+        progress: Whether to draw progress bars on standard error, where that is a terminal.
+
+    Raises:
+        ConfigError: If the labels do not meet the run, are of one class only, or lie in too few
+            blocks.
+        RunDirectoryError: If a file of the run cannot be read, or its pixels cannot be had again.
+    """
+    spec = spec or ProbeSpec()
+    samples = collect(opened, labels, spec, progress=progress)
+    # Before pixels are fetched: what is wrong with the labels is said at once.
+    _classes(samples, labels)
+    make_folds(samples, labels, opened.plan, spec)
+    features: dict[str, npt.NDArray[Any]] = {"embeddings": samples.vectors}
+    gone = 0
+    if spec.baseline:
+        from thor_geo.probe.baseline import band_features
+
+        bands = band_features(opened, samples, progress=progress)
+        seen = np.asarray(np.isfinite(bands).all(axis=1))
+        gone = int((~seen).sum())
+        if not seen.any():
+            raise ConfigError(
+                "--labels",
+                labels.source,
+                f"none of the {len(samples):,} samples has an observation in every band",
+                "Use --no-baseline to probe the embeddings alone.",
+            )
+        samples, features["bands"] = samples.take(seen), bands[seen]
+        features["embeddings"] = samples.vectors
+    classes, targets = _classes(samples, labels)
+    folds = make_folds(samples, labels, opened.plan, spec)
+    problem = Problem(
+        task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
+    )
+    evaluations = _evaluations(problem, features, progress)
+    linear = fit_linear(samples.vectors, targets, folds.block, labels.task, spec.seed)
+    info = opened.document.get("info", {}).get("model", {})
+    probe = SavedProbe(
+        target=labels.name,
+        task=labels.task,
+        unit=samples.unit,
+        classes=classes,
+        names=tuple(labels.names.get(str(c), str(c)) for c in classes),
+        linear=linear,
+        model=model_of(opened),
+        provenance={
+            "run": str(opened.run.path),
+            "fingerprint": opened.fingerprint,
+            "weights": str(info.get("weights") or "") or None,
+            "labels": labels.source,
+            "samples": len(samples),
+            "scores": {name: list(value) for name, value in _finite(evaluations[0]).items()},
+        },
+    )
+    return Probed(
+        spec=spec,
+        labels=dict(labels.record()),
+        samples=samples,
+        without_pixels=gone,
+        task=labels.task,
+        classes=classes,
+        targets=targets,
+        folds=folds,
+        evaluations=evaluations,
+        probe=probe,
+        notice=_notice(info, spec),
+    )
+
+
+def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
+    """Return the classes that samples have and the index of each sample's, or its number."""
+    if labels.task == "regression":
+        return (), samples.values
+    codes, targets = np.unique(samples.values, return_inverse=True)
+    if len(codes) > _MOST_CLASSES:
+        raise ConfigError(
+            "--target",
+            labels.name,
+            f"it has {len(codes):,} different values, too many for classes",
+            "Use --task regression, or a column of classes.",
+        )
+    return tuple(labels.class_of(code) for code in codes.tolist()), targets.reshape(-1)
+
+
+def _evaluations(
+    problem: Problem, features: dict[str, npt.NDArray[Any]], progress: bool
+) -> tuple[Evaluation, ...]:
+    """Cross-validate all models on all features, and chance on none."""
+    jobs: list[tuple[str, npt.NDArray[Any], Kind]] = [
+        (name, values, kind) for name, values in features.items() for kind in _KINDS
+    ]
+    whole = replace(problem, spec=replace(problem.spec, fractions=(1.0,), counts=()))
+    jobs.append(("none", np.zeros((len(problem.targets), 1)), "chance"))
+    fits = len(problem.folds.splits)
+    points = sizes(problem)
+    each = fits * (problem.spec.repeats * (len(points) - 1) + 1)
+    with tqdm(
+        total=each * (len(jobs) - 1) + fits,
+        desc="cross-validation",
+        unit=" fits",
+        disable=None if progress else True,
+        file=sys.stderr,
+    ) as bar:
+        step: Callable[[], object] = bar.update
+        return tuple(
+            evaluate(problem if kind != "chance" else whole, name, values, kind, step=step)
+            for name, values, kind in jobs
+        )
+
+
+_KINDS: tuple[Kind, ...] = ("linear", "knn")
+
+
+def _finite(evaluation: Evaluation) -> dict[str, tuple[float | None, ...]]:
+    """Return scores as JSON takes them: what is not defined is null."""
+    return {
+        name: tuple(v if np.isfinite(v) else None for v in value)
+        for name, value in evaluation.scores.items()
+    }
+
+
+def _notice(info: dict[str, Any], spec: ProbeSpec) -> str:
+    parts = []
+    if info.get("pretrained") is False and not info.get("ckpt"):
+        parts.append(f"{info.get('weights') or 'random weights'}")
+    if spec.split == "random":
+        parts.append(
+            "random split: neighbours of test samples were trained on, scores are too high"
+        )
+    return "; ".join(parts)

@@ -1,0 +1,329 @@
+"""Labels joined to a run: the samples of a probe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from thor_geo.errors import ConfigError
+from thor_geo.plan import Shard
+from thor_geo.probe.joining import Floats, Joined, Labels, Squares
+from thor_geo.probe.spec import ProbeSpec, Unit
+from thor_geo.results import ZoneCells, read_tiles, zone_cells
+from thor_geo.runs.opened import OpenedRun
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of the tiles or cells of a run.
+
+    Attributes:
+        labelled: With a label and an embedding.
+        unlabelled: Without a label.
+        thin: Of which too little is labelled (`ProbeSpec.min_cover`).
+        without_embedding: With a label, but failed, empty, outside the area or not done yet.
+        tied: Labelled ones where two classes came first together.
+        thinned: Labelled ones that were left out at random (`ProbeSpec.max_samples`).
+    """
+
+    labelled: int
+    unlabelled: int
+    thin: int
+    without_embedding: int
+    tied: int
+    thinned: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Tiles or cells with an embedding and a label.
+
+    Attributes:
+        unit: What they are.
+        side: Side of one, metres.
+        vectors: Embeddings, (N, D) float32.
+        values: Codes of classes, or numbers, (N,) float64.
+        tile: Index of the tile in the plan, (N,) int64.
+        epsg: UTM zone, (N,) int64.
+        x: Easting of the centre, metres, (N,).
+        y: Northing of the centre, metres, (N,).
+        counts: What became of the others.
+    """
+
+    unit: Unit
+    side: float
+    vectors: npt.NDArray[np.float32]
+    values: Floats
+    tile: Indices
+    epsg: Indices
+    x: Floats
+    y: Floats
+    counts: Counts
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.values)
+
+    def take(self, chosen: npt.NDArray[Any]) -> Samples:
+        """Return some of them.
+
+        Args:
+            chosen: Indices or a mask.
+        """
+        return replace(
+            self,
+            **{
+                n: getattr(self, n)[chosen] for n in ("vectors", "values", "tile", "epsg", "x", "y")
+            },
+        )
+
+
+def unit_of(opened: OpenedRun, labels: Labels, spec: ProbeSpec) -> Unit:
+    """Return what the samples of a probe are.
+
+    Args:
+        opened: The run.
+        labels: The labels.
+        spec: Settings; `on` decides where it is given.
+
+    Raises:
+        ConfigError: If the run has none of what is asked for.
+    """
+    unit: Unit = spec.on or ("cells" if labels.kind == "raster" and opened.grid else "tiles")
+    if spec.on is None and not opened.pooled:
+        unit = "cells"
+    key = {"tiles": "pooled", "cells": "grid"}[unit]
+    if not getattr(opened, key):
+        raise ConfigError(
+            "--on", unit, f"the run was made with output.{key}=false", f"Use output.{key}=true."
+        )
+    return unit
+
+
+def collect(
+    opened: OpenedRun, labels: Labels, spec: ProbeSpec, *, progress: bool = False
+) -> Samples:
+    """Join labels to the tiles or cells of a run.
+
+    Where UTM zones overlap, ground counts once: tiles that are `primary`, cells in the zone's own
+    strip.
+
+    Args:
+        opened: The run; it may be unfinished.
+        labels: The labels.
+        spec: Settings.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Raises:
+        ConfigError: If the run has none of what is asked for, or no label meets it.
+        RunDirectoryError: If a file of the run cannot be read.
+    """
+    unit = unit_of(opened, labels, spec)
+    gather = _tiles if unit == "tiles" else _cells
+    samples = gather(opened, labels, spec, progress)
+    if not len(samples):
+        counts = samples.counts
+        raise ConfigError(
+            "--labels",
+            labels.source,
+            f"no {unit[:-1]} of {opened.run.path} has a label that counts ({counts.unlabelled:,} "
+            f"have none, of {counts.thin:,} less than {spec.min_cover:g} is labelled, "
+            f"{counts.without_embedding:,} have no embedding)",
+            "Check that the labels lie in the run's area and name the right CRS; --min-cover "
+            "lowers the share.",
+        )
+    return samples
+
+
+class _Tally:
+    """Counts what labels make of squares."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self.unlabelled = self.thin = 0
+
+    def accept(self, joined: Joined, eligible: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which squares have a label that counts, among those that are eligible."""
+        there = np.isfinite(joined.value)
+        thick = there & (joined.cover >= self._least)
+        self.unlabelled += int((eligible & ~there).sum())
+        self.thin += int((eligible & there & ~thick).sum())
+        return eligible & thick
+
+
+def _thinned(count: int, spec: ProbeSpec) -> Indices:
+    """Return which of so many samples are used, ascending."""
+    if count <= spec.max_samples:
+        return np.arange(count)
+    chosen = np.random.default_rng(spec.seed).choice(count, spec.max_samples, replace=False)
+    return np.sort(chosen)
+
+
+def _tiles(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
+    tiles = read_tiles(opened, progress=progress)
+    own = np.flatnonzero(tiles.primary)
+    lattice = opened.plan.lattices[0]
+    side = lattice.tile_size * lattice.resolution
+    tally, chosen, values, tied = _Tally(spec.min_cover), [], [], []
+    yes = np.ones((1, 1), dtype=np.bool_)
+    for k in tqdm(
+        own, "labels", unit=" tiles", disable=None if progress else True, file=sys.stderr
+    ):
+        left, _, _, top = tiles.bounds[k].tolist()
+        edge = float(side)
+        if labels.kind == "points":  # of overlapping tiles, the one in whose middle it lies
+            centre = opened.plan.tile(int(tiles.index[k])).centre
+            left, top, edge = (
+                centre.bounds[0],
+                centre.bounds[3],
+                centre.bounds[2] - centre.bounds[0],
+            )
+        joined = labels.join(Squares(int(tiles.epsg[k]), left, top, edge, 1, 1))
+        if tally.accept(joined, yes)[0, 0]:
+            chosen.append(int(k))
+            values.append(float(joined.value[0, 0]))
+            tied.append(bool(joined.tied[0, 0]))
+    kept = _thinned(len(chosen), spec)
+    at = np.array(chosen, dtype=np.int64)[kept]
+    bounds = tiles.bounds[at]
+    return Samples(
+        unit="tiles",
+        side=side,
+        vectors=tiles.vectors[at],
+        values=np.array(values)[kept],
+        tile=tiles.index[at],
+        epsg=tiles.epsg[at].astype(np.int64),
+        x=(bounds[:, 0] + bounds[:, 2]) / 2,
+        y=(bounds[:, 1] + bounds[:, 3]) / 2,
+        counts=Counts(
+            labelled=len(chosen),
+            unlabelled=tally.unlabelled,
+            thin=tally.thin,
+            without_embedding=tiles.without + tiles.missing,
+            tied=sum(tied),
+            thinned=len(chosen) - len(at),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """The labelled cells of one shard: rows and columns of the zone's map, values, tiles."""
+
+    zone: ZoneCells
+    shard: Shard
+    row: Indices
+    col: Indices
+    values: Floats
+    tied: npt.NDArray[np.bool_]
+    tile: Indices
+
+
+def _cells(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
+    zones, tally = zone_cells(opened), _Tally(spec.min_cover)
+    shards = [(zone, shard) for zone in zones.values() for shard in zone.shards]
+    hide = None if progress else True
+    parts = [
+        _labelled(opened, labels, zone, shard, tally)
+        for zone, shard in tqdm(shards, "labels", unit=" shards", disable=hide, file=sys.stderr)
+    ]
+    total = sum(len(part.values) for part in parts)
+    chosen = _thinned(total, spec)
+    columns: list[tuple[Any, ...]] = []
+    without = first = 0
+    for part in tqdm(parts, "embeddings", unit=" shards", disable=hide, file=sys.stderr):
+        a, b = np.searchsorted(chosen, (first, first + len(part.values)))
+        at = chosen[a:b] - first
+        first += len(part.values)
+        if not len(at):
+            continue
+        rows, cols = part.zone.place(part.shard)
+        vectors = part.zone.read(part.shard)[part.row[at] - rows.start, part.col[at] - cols.start]
+        there = np.isfinite(vectors).all(axis=1)
+        without += int((~there).sum())
+        at = at[there]
+        zone = part.zone
+        columns.append(
+            (
+                vectors[there],
+                part.values[at],
+                part.tile[at],
+                np.full(len(at), zone.epsg, dtype=np.int64),
+                zone.bounds[0] + (part.col[at] + 0.5) * zone.cell,
+                zone.bounds[3] - (part.row[at] + 0.5) * zone.cell,
+                part.tied[at],
+            )
+        )
+    zone = next(iter(zones.values()))
+    if not columns:
+        columns = [(np.empty((0, zone.dimension), dtype=np.float32), *[np.empty(0)] * 6)]
+    vectors, values, tile, epsg, x, y, tied = map(np.concatenate, zip(*columns, strict=True))
+    return Samples(
+        unit="cells",
+        side=zone.cell,
+        vectors=vectors,
+        values=values,
+        tile=tile,
+        epsg=epsg,
+        x=x,
+        y=y,
+        counts=Counts(
+            labelled=total - without,
+            unlabelled=tally.unlabelled,
+            thin=tally.thin,
+            without_embedding=without,
+            tied=int(tied.sum()),
+            thinned=total - len(chosen),
+        ),
+    )
+
+
+def _labelled(
+    opened: OpenedRun, labels: Labels, zone: ZoneCells, shard: Shard, tally: _Tally
+) -> _Part:
+    rows, cols = zone.place(shard)
+    shape = (rows.stop - rows.start, cols.stop - cols.start)
+    squares = Squares(
+        zone.epsg,
+        zone.bounds[0] + cols.start * zone.cell,
+        zone.bounds[3] - rows.start * zone.cell,
+        zone.cell,
+        *shape,
+    )
+    tile = np.full(shape, -1, dtype=np.int64)
+    for index, top, left, side in _centres(opened, shard, squares):
+        tile[top : top + side, left : left + side] = index
+    joined = labels.join(squares)
+    kept = tally.accept(joined, zone.own(rows, cols) & (tile >= 0))
+    row, col = np.nonzero(kept)
+    return _Part(
+        zone=zone,
+        shard=shard,
+        row=row + rows.start,
+        col=col + cols.start,
+        values=joined.value[kept],
+        tied=joined.tied[kept],
+        tile=tile[kept],
+    )
+
+
+def _centres(
+    opened: OpenedRun, shard: Shard, squares: Squares
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield plan index, first row, first column and side in cells of the shard's tiles."""
+    for index in range(shard.start, shard.stop):
+        left, bottom, _, top = opened.plan.tile(index).centre.bounds
+        yield (
+            index,
+            round((squares.top - top) / squares.side),
+            round((left - squares.left) / squares.side),
+            round((top - bottom) / squares.side),
+        )

@@ -1,0 +1,178 @@
+"""A fitted probe as a file: JSON, so that reading one runs no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.jsontext import parse_json
+from thor_geo.probe.models import Linear
+from thor_geo.probe.spec import Task, Unit
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers._files import write_bytes
+from thor_geo.writers.fingerprint import differences
+
+FORMAT = "thor-geo-probe/1"
+
+# Where and in how many parts a run was computed: embeddings then agree to 1e-5, as everywhere.
+_MACHINE = ("device", "threads", "float32_matmul", "precision")
+# What of the data the model sees besides place and time; its bands are among the model's settings.
+_SEEN = ("clamp_z", "mean", "nodata_fill", "normalize", "resolution", "std")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SavedProbe:
+    """A linear probe, ready to be used on any run of the same model.
+
+    Attributes:
+        target: Name of what it predicts.
+        task: Classes or numbers.
+        unit: What it was fitted on.
+        classes: In the order of the map's rows; empty of a regression.
+        names: What they are called, in the same order.
+        linear: The fitted map.
+        model: Settings of model and data that embeddings depend on, of the run it was fitted on.
+        provenance: Where it comes from: run, labels, number of samples, scores.
+    """
+
+    target: str
+    task: Task
+    unit: Unit
+    classes: tuple[str | int, ...]
+    names: tuple[str, ...]
+    linear: Linear
+    model: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def probabilities(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the probability of each class, (N, K) float64 (softmax of the scores).
+
+        Args:
+            vectors: Embeddings, (N, D), finite.
+        """
+        scores = self.linear.scores(vectors)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        result: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return result
+
+    def predict(self, vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the index of each one's class (N,) int64, or the number (N,) float64.
+
+        Args:
+            vectors: Embeddings, (N, D), finite.
+        """
+        scores = self.linear.scores(vectors)
+        return scores.argmax(axis=1) if self.classes else scores[:, 0]
+
+    def check(self, opened: OpenedRun) -> None:
+        """Refuse a run whose embeddings mean something else.
+
+        Args:
+            opened: The run to predict on. Area and time may be others.
+
+        Raises:
+            RunDirectoryError: If its model or its input is another; the message names what differs.
+        """
+        found = [
+            f"{key} is {now} and was {then}"
+            for key, now, then in differences(model_of(opened), dict(self.model))
+        ]
+        if found:
+            raise RunDirectoryError(
+                f"The probe of `{self.target}` does not fit `{opened.run.path}`: {'; '.join(found)}"
+                f". Embed the area with the settings of `{self.provenance.get('run')}`, or fit a "
+                "probe on this run."
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the probe as JSON; numbers are restored exactly.
+
+        Args:
+            path: The file.
+        """
+        content = {
+            "format": FORMAT,
+            "target": self.target,
+            "task": self.task,
+            "unit": self.unit,
+            "classes": list(self.classes),
+            "names": list(self.names),
+            "penalty": self.linear.penalty,
+            "mean": self.linear.mean.tolist(),
+            "scale": self.linear.scale.tolist(),
+            "coef": self.linear.coef.tolist(),
+            "intercept": self.linear.intercept.tolist(),
+            "model": self.model,
+            "provenance": self.provenance,
+        }
+        write_bytes(path, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def model_of(opened: OpenedRun) -> dict[str, Any]:
+    """Return the settings that the meaning of a run's embeddings depends on.
+
+    Args:
+        opened: The run.
+    """
+    settings = opened.document["settings"]
+    model = {k: v for k, v in settings["model"].items() if k not in _MACHINE}
+    return {"model": model, "data": {k: v for k, v in settings["data"].items() if k in _SEEN}}
+
+
+def read_probe(path: str | Path) -> SavedProbe:
+    """Read a probe that `thor-geo probe` wrote.
+
+    Args:
+        path: ``model.json``, or the folder that holds it.
+
+    Raises:
+        ConfigError: If it is no such file, or was damaged.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path /= "model.json"
+    remedy = "Give the model.json that `thor-geo probe` wrote."
+    try:
+        content = parse_json(path.read_bytes())
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"it is not of format {FORMAT}")
+        numbers = {
+            name: np.array(content[name], dtype=np.float64)
+            for name in ("mean", "scale", "coef", "intercept")
+        }
+        classes, task, unit = tuple(content["classes"]), content["task"], content["unit"]
+        names = tuple(content["names"])
+        rows = len(classes) if task == "classification" else 1
+        width = numbers["mean"].size
+        shapes = {"mean": (width,), "scale": (width,), "coef": (rows, width), "intercept": (rows,)}
+        if (
+            task not in ("classification", "regression")
+            or unit not in ("tiles", "cells")
+            or bool(classes) != (task == "classification")
+            or any(numbers[name].shape != shape for name, shape in shapes.items())
+            or not all(isinstance(c, str | int) for c in classes)
+            or len(names) != len(classes)
+            or not all(isinstance(name, str) for name in names)
+            or not all(isinstance(content[key], dict) for key in ("model", "provenance"))
+        ):
+            raise ValueError("its parts do not fit each other")
+        return SavedProbe(
+            target=str(content["target"]),
+            task=task,
+            unit=unit,
+            classes=classes,
+            names=names,
+            linear=Linear(**numbers, penalty=float(content["penalty"])),
+            model=content["model"],
+            provenance=content["provenance"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError("--apply", str(path), f"not a probe ({problem})", remedy) from error

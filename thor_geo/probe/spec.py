@@ -1,0 +1,101 @@
+"""What a probe is asked to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from thor_geo.errors import ConfigError
+
+Task = Literal["classification", "regression"]
+Unit = Literal["tiles", "cells"]
+Split = Literal["blocks", "random"]
+
+#: Shares of the training labels at which learning curves are measured. PANGAEA (arXiv:2412.04204)
+#: compares models at such shares, 10, 50 and 100 % among them.
+FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSpec:
+    """Settings of a probe.
+
+    Attributes:
+        task: What is predicted; None follows the labels: text and integers are classes, other
+            numbers are regressed.
+        on: Samples: the run's tiles (pooled vectors) or the cells of its maps; None takes cells for
+            label rasters where the run has maps, tiles otherwise.
+        split: ``blocks``: test samples lie in other squares of ground than training samples;
+            ``random``: they lie between them, which flatters every probe of smooth labels.
+        block_m: Side of the squares in metres; None for one tile (cells) or two (tiles).
+        folds: Parts of the cross-validation.
+        buffer_m: Training samples nearer to a test sample than this, in x and in y, are left out;
+            None for 0, or for the tile's side where tiles overlap: no pixel is then in both.
+        seed: Of folds, draws of labels and the bootstrap.
+        fractions: Shares of the training labels at which the learning curve is measured.
+        counts: Numbers of training labels at which it is measured besides.
+        repeats: Draws of labels for each point of the curve but the last, which takes all.
+        neighbours: k of kNN.
+        max_samples: Most samples that are used; more are thinned at random.
+        min_cover: Least share of a tile or cell that polygons or a raster must label.
+        ignore: Labels that count as none, as text.
+        baseline: Whether raw bands are probed too.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    task: Task | None = None
+    on: Unit | None = None
+    split: Split = "blocks"
+    block_m: float | None = None
+    folds: int = 5
+    buffer_m: float | None = None
+    seed: int = 0
+    fractions: tuple[float, ...] = FRACTIONS
+    counts: tuple[int, ...] = ()
+    repeats: int = 3
+    neighbours: int = 10
+    max_samples: int = 10_000
+    min_cover: float = 0.5
+    ignore: tuple[str, ...] = ()
+    baseline: bool = True
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for name, value, choices in (
+            ("task", self.task, get_args(Task)),
+            ("on", self.on, get_args(Unit)),
+            ("split", self.split, get_args(Split)),
+        ):
+            if value not in choices and not (value is None and name != "split"):
+                raise ConfigError(name, value, "unknown", f"Choose one of {', '.join(choices)}.")
+        for name, least in (
+            ("folds", 2),
+            ("seed", 0),
+            ("repeats", 1),
+            ("neighbours", 1),
+            ("max_samples", 10),
+        ):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < least:
+                raise ConfigError(name, number, f"less than {least}", f"Give {least} or more.")
+        for name, metres, zero in (
+            ("block_m", self.block_m, False),
+            ("buffer_m", self.buffer_m, True),
+        ):
+            if metres is not None and not (
+                math.isfinite(metres) and (metres > 0 or (zero and metres == 0))
+            ):
+                raise ConfigError(name, metres, "not a length", "Give metres, e.g. 5000.")
+        if not 0 <= self.min_cover <= 1:
+            raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
+        for share in self.fractions:
+            if not 0 < share <= 1:
+                raise ConfigError(
+                    "fractions", share, "not a share of the labels", "Give 0 to 1, e.g. 0.05."
+                )
+        for count in self.counts:
+            if count < 2:
+                raise ConfigError("counts", count, "too few labels", "Give 2 or more.")

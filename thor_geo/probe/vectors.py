@@ -1,0 +1,254 @@
+"""Labels from a vector file: points or polygons with a column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from thor_geo.area import LONLAT
+from thor_geo.errors import ConfigError, first_line
+from thor_geo.grid import zone_strip
+from thor_geo.probe.joining import Floats, Joined, Squares, decide
+from thor_geo.probe.spec import Task
+
+# Tiles of a zone overhang its strip by their size, less than this at 84 degrees, in degrees.
+_STRIP_MARGIN = 3.0
+# Edges of polygons are cut to this before the CRS changes, degrees and metres (see thor_geo.area).
+_EDGE_DEGREES, _EDGE_METRES = 0.01, 500.0
+_POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
+
+
+class VectorLabels:
+    """Points or polygons with a label each.
+
+    A point labels the square that holds it; of several points the most frequent class counts, or
+    their mean. Of polygons the class that covers most of a square counts, or the mean weighted by
+    area. Of equal classes the first counts, in ascending or alphabetical order.
+    """
+
+    names: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        path: Path,
+        target: str | None,
+        *,
+        layer: str | None = None,
+        task: Task | None = None,
+        ignore: tuple[str, ...] = (),
+    ) -> None:
+        """Initialize a new VectorLabels instance.
+
+        Args:
+            path: Whatever geopandas reads: GeoPackage, GeoJSON, GeoParquet, Shapefile.
+            target: Column with the labels.
+            layer: Layer of the file, where it has several.
+            task: What is predicted; None follows the column.
+            ignore: Labels that count as none.
+
+        Raises:
+            ConfigError: If the file or the column cannot be used.
+        """
+        frame = _read(path, layer)
+        columns = [c for c in map(str, frame.columns) if c != frame.geometry.name]
+        if target is None or target not in columns:
+            raise ConfigError(
+                "--target",
+                target,
+                f"no such column in {path}" if target else f"{path} has columns",
+                f"Choose one of {', '.join(columns) or '(it has none)'}.",
+            )
+        self.name, self.source = target, str(path)
+        self.kind = _kind(path, frame)
+        column = frame[target]
+        there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
+        there &= ~column.astype(str).isin(ignore)
+        self.features, self.unlabelled = len(frame), int((~there).sum())
+        gaps = bool(column.isna().any())
+        frame, column = frame[there], column[there]
+        if frame.empty:
+            raise ConfigError(
+                "--target", target, f"no feature of {path} has a label", "Choose another column."
+            )
+        self.task, values = _values(target, column, task, gaps=gaps)
+        self._classes: list[str | int] = []
+        if self.task == "classification":
+            self._classes, codes = _codes(values)
+            self._values = codes
+        else:
+            self._values = values
+        self._codes = np.arange(len(self._classes), dtype=np.float64)
+        if self.kind == "polygons":
+            frame = frame.set_geometry(_dense(frame))
+        self._frame, self._trees = frame, dict[int, tuple[Any, Floats]]()
+
+    def record(self) -> Mapping[str, object]:
+        """Return what probe.json says of the labels."""
+        return {
+            "file": self.source,
+            "kind": self.kind,
+            "column": self.name,
+            "features": self.features,
+            "features_without_label": self.unlabelled,
+        }
+
+    def class_of(self, code: float) -> str | int:
+        """Return the class that a code stands for."""
+        return self._classes[int(code)]
+
+    def join(self, squares: Squares) -> Joined:
+        """Return the labels of squares.
+
+        Args:
+            squares: Cells or a tile.
+        """
+        tree, values = self._zone(squares.epsg)
+        square, feature, weight = (
+            self._points(squares, tree) if self.kind == "points" else _areas(squares, tree)
+        )
+        count = squares.rows * squares.cols
+        total = np.bincount(square, weight, count)
+        tied = np.zeros(count, dtype=np.bool_)
+        if self.task == "classification":
+            flat = square * len(self._codes) + values[feature].astype(np.int64)
+            weights: Floats = np.bincount(flat, weight, count * len(self._codes)).astype(np.float64)
+            value, tied = decide(weights.reshape(count, -1), self._codes)
+        else:
+            sums = np.bincount(square, weight * values[feature], count)
+            value = np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
+        cover = np.minimum(total / squares.side**2 if self.kind == "polygons" else total, 1.0)
+        shape = (squares.rows, squares.cols)
+        return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
+
+    def _zone(self, epsg: int) -> tuple[Any, Floats]:
+        """Return the features near a zone in its metres, as a tree, and their values."""
+        if epsg not in self._trees:
+            west, south, east, north = zone_strip(epsg)
+            lonlat = self._frame.geometry.to_crs(LONLAT)
+            bounds = lonlat.bounds.to_numpy()
+            near = (bounds[:, 2] >= west - _STRIP_MARGIN) & (bounds[:, 0] <= east + _STRIP_MARGIN)
+            near &= (bounds[:, 3] >= south - _STRIP_MARGIN) & (
+                bounds[:, 1] <= north + _STRIP_MARGIN
+            )
+            part = self._frame.geometry[near].to_crs(epsg).to_numpy()
+            self._trees[epsg] = shapely.STRtree(part), self._values[near]
+        return self._trees[epsg]
+
+    @staticmethod
+    def _points(
+        squares: Squares, tree: Any
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+        """Return square, point and 1 for every point that a square holds."""
+        right = squares.left + squares.cols * squares.side
+        bottom = squares.top - squares.rows * squares.side
+        found = tree.query(shapely.box(squares.left, bottom, right, squares.top))
+        at = shapely.get_coordinates(tree.geometries[found])
+        # Western and northern edges belong to a square, as in rasters.
+        col = np.floor((at[:, 0] - squares.left) / squares.side).astype(np.int64)
+        row = np.floor((squares.top - at[:, 1]) / squares.side).astype(np.int64)
+        inside = (col >= 0) & (col < squares.cols) & (row >= 0) & (row < squares.rows)
+        square = row[inside] * squares.cols + col[inside]
+        return square, found[inside], np.ones(len(square))
+
+
+def _areas(
+    squares: Squares, tree: Any
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Return square, polygon and their common area for all that meet."""
+    boxes = shapely.box(*squares.boxes())
+    square, feature = tree.query(boxes, predicate="intersects")
+    area = shapely.area(shapely.intersection(boxes[square], tree.geometries[feature]))
+    return square, feature, area
+
+
+def _read(path: Path, layer: str | None) -> Any:
+    import geopandas as gpd
+
+    if not path.exists():
+        raise ConfigError("--labels", str(path), "no such file", "Give a vector file or a raster.")
+    try:
+        frame = (
+            gpd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else gpd.read_file(path, layer=layer)
+        )
+    except Exception as error:  # pyogrio raises a class of its own for each driver
+        raise ConfigError(
+            "--labels",
+            str(path),
+            f"not readable ({first_line(error)})",
+            "Open it in QGIS to see what it holds.",
+        ) from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise ConfigError("--labels", str(path), "it holds no geometry", "Give points or polygons.")
+    if frame.crs is None:
+        raise ConfigError("--labels", str(path), "it names no CRS", "Set one, e.g. with set_crs.")
+    return frame
+
+
+def _kind(path: Path, frame: Any) -> str:
+    kinds = set(frame.geom_type.dropna().unique())
+    if not kinds or not (kinds <= _POINTS or kinds <= _POLYGONS):
+        raise ConfigError(
+            "--labels",
+            str(path),
+            f"it holds {', '.join(sorted(kinds)) or 'no geometry'}",
+            "Give points alone, or polygons alone.",
+        )
+    broken = frame.geometry[~(frame.geometry.is_valid | frame.geometry.isna())]
+    if len(broken):
+        raise ConfigError(
+            "--labels",
+            str(path),
+            f"feature {broken.index[0]} is invalid: {shapely.is_valid_reason(broken.iloc[0])}",
+            "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+        )
+    return "points" if kinds <= _POINTS else "polygons"
+
+
+def _dense(frame: Any) -> Any:
+    """Return polygons whose edges stay where they are when the CRS changes."""
+    return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
+
+
+def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:
+    """Return what is predicted and the column's values."""
+    import pandas as pd
+
+    numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if not numbers:
+        if task == "regression":
+            raise ConfigError(
+                "--task", task, f"`{target}` holds text", "Choose a column of numbers."
+            )
+        return "classification", column.astype(str).to_numpy(dtype=object)
+    values = column.to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ConfigError(
+            "--target", target, "it holds infinite values", "Remove them, or make them null."
+        )
+    whole = bool((values == np.rint(values)).all())
+    # Readers turn integers with gaps into floats; these are still classes.
+    integers = pd.api.types.is_integer_dtype(column) or (whole and gaps)
+    chosen: Task = task or ("classification" if integers else "regression")
+    if chosen == "classification" and not whole:
+        raise ConfigError(
+            "--task",
+            task,
+            f"`{target}` holds numbers that are not whole",
+            "Use --task regression, or a column of classes.",
+        )
+    return chosen, values
+
+
+def _codes(values: Any) -> tuple[list[str | int], Floats]:
+    """Return the classes in ascending order, and the index of each value's."""
+    classes, codes = np.unique(values, return_inverse=True)
+    named: list[str | int] = [c if isinstance(c, str) else int(c) for c in classes.tolist()]
+    return named, codes.reshape(-1).astype(np.float64)
