@@ -54,6 +54,7 @@ class Session:
             )
         self._comparisons: dict[Unit, Comparison] = {}
         self._drawn: dict[Unit, bytes] = {}
+        self._colours = load_or_fit_colours(opened.run, opened.plan)
         self._reading = threading.Lock()
         self._read = (0, 0)
         if self.units[0] == "tiles":
@@ -108,9 +109,8 @@ class Session:
             return self._drawn[unit]
 
     def _draw(self, places: Places) -> bytes:
-        patches, opened = patches_of(places), self._opened
-        # The same as in every other picture of the run.
-        colours = load_or_fit_colours(opened.run, opened.plan)[places.vectors.shape[1]]
+        patches = patches_of(places)
+        colours = self._colours[places.vectors.shape[1]]
         header = {
             "unit": places.unit,
             "n": len(places),

@@ -52,7 +52,7 @@ def test_tiles_come_as_layers_with_their_footprints(
     examples = geopandas.read_file(path, layer="examples")
     assert examples["label"].tolist() == ["positive", "positive", "negative"]
     scores = geopandas.read_file(path, layer="probe").set_index("tile_id")
-    assert len(scores) == tiles.main.sum()
+    assert len(scores) == tiles.searched.sum()
     assert (scores["positive"] == (scores["score"] >= 0.5)).all()
     assert scores["score"].max() > 0.5 > scores["score"].min()
 
