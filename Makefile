@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint chaos bench clean
+.PHONY: help predict test lint site chaos bench clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
 	@echo "make test      install, then run linters, types and tests"
+	@echo "make site      install, then build the documentation: site/index.html"
 	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
 	@echo "make bench     install, then measure how fast it is: docs/performance.md"
 	@echo "make clean     remove the environment and what runs leave behind"
@@ -25,8 +26,12 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
 	@touch $@
+
+# Without one, the tests in a browser are skipped, and say how to get it.
+$(VENV)/.browser: $(VENV)/.installed-test benchmarks/_browser.py
+	-$(BIN)/python -m benchmarks._browser && touch $@
 
 predict: $(VENV)/.installed
 	$(BIN)/thor-geo predict -c configs/quickstart.yaml
@@ -37,8 +42,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
+
+# The variable leaves out a note about what will follow Material for MkDocs (pyproject.toml has it).
+site: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html opens from disk; for its search: $(BIN)/python -m http.server -d site"
 
 # Each is run whatever the others say; the disk campaign needs the right to mount (root).
 chaos: $(VENV)/.installed-test
@@ -53,4 +63,4 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.performance
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) out site .mypy_cache .ruff_cache .pytest_cache

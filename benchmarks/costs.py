@@ -36,7 +36,7 @@ from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.grid import Lattice
 from thor_geo.models import build_thor
 from thor_geo.plan import Plan
-from thor_geo.specs import TemporalSpec
+from thor_geo.specs import Windows
 from thor_geo.writers.grid import GridStore
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.session import write_shard
@@ -206,9 +206,9 @@ def write_seconds(run_dir: Path, folder: Path, shard_tiles: int, *, grid: bool) 
         write_shard(
             rundir,
             plan,
-            result,
+            [result],
             shapes=shapes,
-            window=TemporalSpec.range("2022-06-01", "2022-09-01"),
+            windows=Windows.of("2022-06-01", "2022-09-01"),
             store=store,
             started_at=dt.datetime.now(dt.UTC),
             compute_seconds=0.0,

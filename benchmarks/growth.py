@@ -280,7 +280,7 @@ def prepare(folder: Path, tiles: int) -> None:
     store = BlockStore(
         data.feed.spec.source.cache_dir,
         sensor=data.sensor,
-        window=data.window,
+        window=data.windows.span,
         catalogue=f"emulator-{Archive.open(folder / 'scenes').fingerprint()}",
     )
     plan = Plan.of(AreaSpec(**area(tiles)).load(), Lattice(epsg=32601, tile_size=_TILE))

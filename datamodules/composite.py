@@ -15,15 +15,16 @@ from datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
-from datamodules.sensors import Sensors, as_sentinel1
-from datamodules.source import Connection, Source, SourceSpec, cache_folder
+from datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
+from datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
 from datamodules.splits import check_fractions, check_split, split_tiles
+from datamodules.windows import check_windows, refuse_training
 from thor_geo.area import Area, AreaSpec
 from thor_geo.bands import S2_DEFAULT_BANDS
-from thor_geo.datasets import PlanDataset
+from thor_geo.datasets import PlanDataset, WindowDataset
 from thor_geo.earthengine import RECIPE_VERSION
 from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.grid import Block, Lattice
+from thor_geo.grid import Block, Bounds, Lattice
 from thor_geo.plan import Plan
 from thor_geo.sentinel1 import Sentinel1Spec
 from thor_geo.specs import (
@@ -32,8 +33,7 @@ from thor_geo.specs import (
     Mask,
     NodataFill,
     Normalize,
-    SensorSpec,
-    TemporalSpec,
+    Windows,
     check_least,
 )
 from thor_geo.stac import Sign
@@ -42,24 +42,22 @@ from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
 
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path).expanduser()
-
-
 class CompositeDataModule(PlannedDataModule):
     """Tiles of composites over an area, for prediction and for training with labels.
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
     before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
     ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
-    ``error`` and ``scenes``.
+    ``error`` and ``scenes``. With `windows` a batch is of one window, whose index ``window`` lists
+    for each tile: the windows of some tiles come one after the other.
     """
 
     def __init__(
         self,
         area: AreaSpec,
-        start: str,
-        end: str,
+        start: str | None = None,
+        end: str | None = None,
+        windows: Sequence[Sequence[str]] | None = None,
         source: Source = "earthengine",
         project: str | None = None,
         credentials: CredentialsKind = "auto",
@@ -110,6 +108,8 @@ class CompositeDataModule(PlannedDataModule):
             area: Where; a dict of AreaSpec's fields will do.
             start: First day of the window, YYYY-MM-DD.
             end: Day after the window's last, YYYY-MM-DD.
+            windows: Several windows in place of start and end, each [start, end], in ascending
+                order; one embedding for each, and a time axis in the maps.
             source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac``
                 for a STAC API or a static STAC catalogue.
             project: Cloud project registered for Earth Engine.
@@ -162,7 +162,7 @@ class CompositeDataModule(PlannedDataModule):
             split_side: Side in tiles of the squares that are split.
 
         Raises:
-            ConfigError: If a setting is invalid.
+            ConfigError: If a setting is invalid, or does not go with `windows`.
         """
         check_fractions(split)
         check_least(0, num_workers=num_workers)
@@ -174,23 +174,20 @@ class CompositeDataModule(PlannedDataModule):
             check_least(1, fetch_workers=fetch_workers)
         super().__init__()
         self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
-        self.window = TemporalSpec.range(start, end)
-        sentinel2 = (
-            SensorSpec(
-                collection=collection,
-                bands=tuple(bands),
-                scale_m=resolution,
-                cloudy_pct=cloudy_pct,
-                composite=composite,
-                percentile=percentile,
-                mask=mask,
-                scl_classes=scl_classes,
-                cloud_score_band=cloud_score_band,
-                cloud_score_threshold=cloud_score_threshold,
-                scenes=scenes,
-            )
-            if bands
-            else None
+        self.windows = Windows.of(start, end, windows)
+        check_windows(self.windows, scenes=scenes, labels=labels)
+        sentinel2 = sentinel2_of(
+            bands,
+            collection=collection,
+            scale_m=resolution,
+            cloudy_pct=cloudy_pct,
+            composite=composite,
+            percentile=percentile,
+            mask=mask,
+            scl_classes=scl_classes,
+            cloud_score_band=cloud_score_band,
+            cloud_score_threshold=cloud_score_threshold,
+            scenes=scenes,
         )
         self.sensors = Sensors(
             resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
@@ -208,28 +205,25 @@ class CompositeDataModule(PlannedDataModule):
         )
         stac = None
         if source == "stac":
-            # Of all sensors: a second one is refused.
-            for sensor in self.sensors.by_kind.values():
-                stac = stac_spec(
-                    sensor, stac_url, stac_collection, stac_assets, stac_offset, stac_sign
-                )
+            every = self.sensors.by_kind.values()
+            stac = stac_spec(every, stac_url, stac_collection, stac_assets, stac_offset, stac_sign)
         spec = SourceSpec(
             source=source,
             collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
             cache_dir=cache_folder(cache_dir),
             project=project,
             credentials=credentials,
-            service_account_file=_path(service_account_file),
+            service_account_file=expanded(service_account_file),
             url=url,
-            emulator_archive=_path(emulator_archive),
+            emulator_archive=expanded(emulator_archive),
             pool_size=concurrency,
             linked=() if sentinel2 is None else sentinel2.linked,
             stac=stac,
         )
         self.feed = Feed(
-            FeedSpec(source=spec, sensors=self.sensors, window=self.window, block_size=block_size)
+            FeedSpec(source=spec, sensors=self.sensors, windows=self.windows, block_size=block_size)
         )
-        self.statistics = _path(statistics)
+        self.statistics = expanded(statistics)
         self.normalize = THORNormalize(
             self.sensors.selection,
             mode=normalize,
@@ -245,7 +239,7 @@ class CompositeDataModule(PlannedDataModule):
         self.ahead = ahead
         self.clamp = clamp
         self.strict = strict
-        self.labels = _path(labels)
+        self.labels = expanded(labels)
         self.split = split
         self.split_side = split_side
         self._with_labels: PlanDataset | None = None
@@ -277,13 +271,14 @@ class CompositeDataModule(PlannedDataModule):
         """Plan the area, connect to the source, and sign in.
 
         Raises:
-            ConfigError: If Lightning's own sampler is on, or labels are missing for a stage that
-                needs them.
+            ConfigError: If Lightning's own sampler is on; or, for a stage that trains or tests,
+                labels are missing, or there is a list of windows.
         """
         plan = self.load_plan()
         if stage == "predict":
             refuse_lightnings_sampler(self.trainer)
         else:
+            refuse_training(self.windows, stage)
             check_labels(self.labels, stage)
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
@@ -305,7 +300,7 @@ class CompositeDataModule(PlannedDataModule):
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this rank's unfinished shards, in order, and start to fetch their blocks."""
-        sampler = self._unfinished(self.load_plan())
+        sampler = self._unfinished(self.load_plan(), len(self.windows))
         dataset = self._dataset(sampler.blocks(self.block_size), strict=self.strict)
         return self._loader(dataset, batch_sampler=sampler)
 
@@ -341,8 +336,7 @@ class CompositeDataModule(PlannedDataModule):
         """Return everything of the data that changes the numbers."""
         return {
             **self.sensors.settings(self.connect().catalogues),
-            "start": self.window.start.isoformat(),
-            "end": self.window.end.isoformat(),
+            **self.windows.settings(),
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
@@ -360,13 +354,12 @@ class CompositeDataModule(PlannedDataModule):
             "normalization": self.normalize.mode,
             "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "pinned per block at its first request, kept in the cache",
-            "start": self.window.start.isoformat(),
-            "end": self.window.end.isoformat(),
+            **self.windows.settings(),
             **self.sensors.info(),
         }
 
     def truecolour(
-        self, epsg: int, bounds: tuple[float, float, float, float], shape: tuple[int, int]
+        self, epsg: int, bounds: Bounds, shape: tuple[int, int], window: int = 0
     ) -> npt.NDArray[np.uint8] | None:
         """Return a picture of cached composites, for a quicklook.
 
@@ -374,17 +367,19 @@ class CompositeDataModule(PlannedDataModule):
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
+            window: Index of the time window.
 
         Returns:
             (height, width, 3) uint8, or None; see `composite_picture`.
         """
-        return self.feed.picture(self.load_plan().lattices[0], epsg, bounds, shape)
+        lattice, span = self.load_plan().lattices[0], self.windows.spans[window]
+        return self.feed.picture(lattice, epsg, bounds, shape, span)
 
     def fetch_cost(self) -> dict[str, float]:
         """Return what fetching has cost this process so far; see `FetchStats`."""
         return self.feed.cost()
 
-    def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset:
+    def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset | WindowDataset:
         return self.feed.dataset(
             self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
         )

@@ -15,11 +15,17 @@ from datamodules.sensors import Sensors
 from datamodules.source import Connection, SourceSpec, disconnect
 from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.composites.prefetch import PrefetchStats
-from thor_geo.datasets import CompositeDataset, PlanDataset, SensorStack, composite_picture
+from thor_geo.datasets import (
+    CompositeDataset,
+    PlanDataset,
+    SensorStack,
+    WindowDataset,
+    composite_picture,
+)
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.grid import Block, Bounds, Lattice, Rect
 from thor_geo.plan import Plan
-from thor_geo.specs import TemporalSpec
+from thor_geo.specs import TemporalSpec, Windows
 
 _log = logging.getLogger(__name__)
 
@@ -31,13 +37,13 @@ class FeedSpec:
     Attributes:
         source: Where they come from.
         sensors: Bands and recipe of each sensor.
-        window: Time window.
+        windows: Time windows.
         block_size: Side of a block in pixels.
     """
 
     source: SourceSpec
     sensors: Sensors
-    window: TemporalSpec
+    windows: Windows
     block_size: int
 
 
@@ -61,7 +67,8 @@ class Feed:
     """The recipes of all sensors from one source, in one cache.
 
     One process fetches for all of them: they share a sign-in, the budget of concurrent requests and
-    what the service said of it, and a tile's blocks of both sensors come one after the other.
+    what the service said of it, and a tile's blocks of all sensors and windows come one after the
+    other.
 
     Attributes:
         spec: Which composites, from where.
@@ -107,13 +114,15 @@ class Feed:
                 (sensor, connection.catalogues[kind])
                 for kind, sensor in self.spec.sensors.by_kind.items()
             )
+            window, *later = self.spec.windows
             spec = PrefetchSpec(
                 root=self.spec.source.cache_dir,
                 session=connection.session,
                 sensor=first[0],
-                window=self.spec.window,
+                window=window,
                 catalogue=first[1],
                 beside=tuple(others),
+                later=tuple(later),
                 concurrency=concurrency,
                 ahead=ahead,
             )
@@ -144,8 +153,10 @@ class Feed:
         *,
         clamp: bool,
         strict: bool,
-    ) -> PlanDataset:
+    ) -> PlanDataset | WindowDataset:
         """Have blocks fetched, by the process that was started, and return the plan's tiles.
+
+        Of a list of windows, the tiles in all of them.
 
         Args:
             plan: The plan.
@@ -156,8 +167,25 @@ class Feed:
         """
         assert self.prefetcher is not None, "start() comes first"
         self.prefetcher.plan(blocks)
+        datasets = [
+            self._in_window(number, plan, footprints, clamp=clamp, strict=strict)
+            for number in range(len(self.spec.windows))
+        ]
+        return WindowDataset(datasets) if self.spec.windows.listed else datasets[0]
+
+    def _in_window(
+        self,
+        number: int,
+        plan: Plan,
+        footprints: Mapping[int, BaseGeometry],
+        *,
+        clamp: bool,
+        strict: bool,
+    ) -> PlanDataset:
+        assert self.prefetcher is not None, "start() comes first"
         sensors = list(self.spec.sensors.by_kind.values())
-        sources = [self.prefetcher.source(number) for number in range(len(sensors))]
+        first = number * len(sensors)
+        sources = [self.prefetcher.source(first + place) for place in range(len(sensors))]
         zones: dict[int, GeoDataset] = {}
         for lattice in plan.lattices:
             datasets = [
@@ -166,7 +194,7 @@ class Feed:
                     footprints[lattice.epsg],
                     lattice=lattice,
                     sensor=sensor,
-                    window=self.spec.window,
+                    window=self.spec.windows.spans[number],
                     block_size=self.spec.block_size,
                     clamp=clamp,
                 )
@@ -177,7 +205,12 @@ class Feed:
         return PlanDataset(plan, zones, channels=channels, sensors=len(sensors), strict=strict)
 
     def picture(
-        self, lattice: Lattice, epsg: int, bounds: Bounds, shape: tuple[int, int]
+        self,
+        lattice: Lattice,
+        epsg: int,
+        bounds: Bounds,
+        shape: tuple[int, int],
+        window: TemporalSpec,
     ) -> npt.NDArray[np.uint8] | None:
         """Return a picture of cached blocks of one sensor; see `Sensors.pictured`.
 
@@ -186,6 +219,7 @@ class Feed:
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
+            window: Time window.
         """
         kind = self.spec.sensors.pictured
         if kind is None:
@@ -206,7 +240,7 @@ class Feed:
         store = BlockStore(
             self.spec.source.cache_dir,
             sensor=sensor,
-            window=self.spec.window,
+            window=window,
             catalogue=self.connect().catalogues[kind],
         )
         return composite_picture(store.get, sensor, rect, shape, block_size=self.spec.block_size)

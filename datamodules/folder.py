@@ -25,7 +25,7 @@ from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, re
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Bounds, Lattice
 from thor_geo.plan import Plan
-from thor_geo.specs import NodataFill, Normalize, TemporalSpec, check_least
+from thor_geo.specs import NodataFill, Normalize, Windows, check_least
 from thor_geo.statistics import Statistics
 from thor_geo.transforms import THORNormalize
 
@@ -101,7 +101,7 @@ class FolderDataModule(PlannedDataModule):
         self.paths = paths
         self.band_names = tuple(bands)
         self.selection = select_bands(self.band_names)
-        self.window = TemporalSpec.range(start, end)
+        self.windows = Windows.of(start, end)
         self.area_spec = _as_area(area)
         self.scale = _for_each_band("scale", scale, len(self.band_names))
         self.offset = _for_each_band("offset", offset, len(self.band_names))
@@ -162,7 +162,7 @@ class FolderDataModule(PlannedDataModule):
             epsg: FolderDataset(
                 [file for file in self.files if file.epsg == epsg],
                 self.selection,
-                window=self.window,
+                window=self.windows.span,
                 scale=self.scale,
                 offset=self.offset,
                 nodata=self.nodata,
@@ -225,8 +225,7 @@ class FolderDataModule(PlannedDataModule):
         return {
             "files_sha256": self.content,
             "bands": list(self.band_names),
-            "start": self.window.start.isoformat(),
-            "end": self.window.end.isoformat(),
+            **self.windows.settings(),
             "scale": self.scale,
             "offset": self.offset,
             # JSON has no NaN.
@@ -246,8 +245,7 @@ class FolderDataModule(PlannedDataModule):
             "normalization": self.normalize.mode,
             "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "names of the files that a tile meets",
-            "start": self.window.start.isoformat(),
-            "end": self.window.end.isoformat(),
+            **self.windows.settings(),
         }
 
     def truecolour(

@@ -8,7 +8,7 @@ from pathlib import Path
 import shapely
 from torchgeo.datasets import IntersectionDataset, RasterDataset
 
-from thor_geo.datasets import PlanDataset
+from thor_geo.datasets import PlanDataset, WindowDataset
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Block, blocks_meeting
 from thor_geo.plan import Plan
@@ -52,7 +52,7 @@ def all_blocks(plan: Plan, block_size: int) -> list[Block]:
     return list(blocks.values())
 
 
-def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
+def with_labels(dataset: PlanDataset | WindowDataset, labels: Path) -> PlanDataset:
     """Return the dataset with masks added to its samples, and errors raised rather than recorded.
 
     Args:
@@ -60,6 +60,7 @@ def with_labels(dataset: PlanDataset, labels: Path) -> PlanDataset:
         labels: Raster of integer labels; brought to each zone's CRS and resolution by the nearest
             pixel.
     """
+    assert isinstance(dataset, PlanDataset), "a list of windows is refused before"
     zones = {
         epsg: IntersectionDataset(composites, Labels(str(labels)), spatial_only=True)
         for epsg, composites in dataset.zones.items()

@@ -71,7 +71,7 @@ class PlannedDataModule(LightningDataModule):
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def _unfinished(self, plan: Plan) -> ShardBatchSampler:
+    def _unfinished(self, plan: Plan, windows: int = 1) -> ShardBatchSampler:
         """Return the batches of this rank's unfinished shards, in order."""
         if self.ledger is None:
             shards = np.asarray(self.job.part(len(plan.shards)), dtype=np.int64)
@@ -79,7 +79,12 @@ class PlannedDataModule(LightningDataModule):
             shards = self.ledger.unfinished()
         rank, world_size = self._rank()
         return ShardBatchSampler(
-            plan, self.batch_size, rank=rank, world_size=world_size, shards=shards
+            plan,
+            self.batch_size,
+            rank=rank,
+            world_size=world_size,
+            shards=shards,
+            windows=windows,
         )
 
     def _loader(

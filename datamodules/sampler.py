@@ -26,6 +26,9 @@ class ShardBatchSampler(Sampler[list[int]]):
     idle while another works, which it must not be, as it starts the emulator and sums up. All ranks
     must be given the same shards.
 
+    In several windows a batch is one of one window, and those of a window hold the same tiles as in
+    a run of that window alone: the windows of some tiles come one after the other.
+
     It has no `batch_size` and `drop_last` attributes on purpose: Lightning rebuilds a predict
     batch sampler that has them, and would stride the shards over the ranks.
 
@@ -41,6 +44,7 @@ class ShardBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
         shards: Sequence[int] | IntArray | None = None,
+        windows: int = 1,
     ) -> None:
         """Initialize a new ShardBatchSampler instance.
 
@@ -51,6 +55,8 @@ class ShardBatchSampler(Sampler[list[int]]):
             world_size: Number of processes.
             shards: The shards to compute, over all ranks, as ascending indices in the plan; None
                 for all.
+            windows: Number of time windows; an index then is that of a tile times this number, plus
+                that of a window (see `WindowDataset`).
 
         Raises:
             ConfigError: If a number is out of range.
@@ -68,17 +74,21 @@ class ShardBatchSampler(Sampler[list[int]]):
         self._starts = plan.shards.starts[self.shards]
         self._stops = plan.shards.stops[self.shards]
         self._plan = plan
+        self._windows = windows
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield lists of plan indices."""
-        step = self.tiles_per_batch
+        """Yield lists of plan indices, or of those of tiles and windows."""
+        step, windows = self.tiles_per_batch, self._windows
         for first, stop in zip(self._starts.tolist(), self._stops.tolist(), strict=True):
             for start in range(first, stop, step):
-                yield list(range(start, min(start + step, stop)))
+                tiles = range(start, min(start + step, stop))
+                for window in range(windows):
+                    yield [tile * windows + window for tile in tiles]
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return int((-(-(self._stops - self._starts) // self.tiles_per_batch)).sum())
+        batches = -(-(self._stops - self._starts) // self.tiles_per_batch)
+        return int(batches.sum()) * self._windows
 
     @property
     def tiles(self) -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from thor_geo.bands import BandSelection, Sensor, select_bands
 from thor_geo.datasets.colour import RGB_BANDS, picture_bands, picture_title
 from thor_geo.errors import ConfigError
 from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.specs import SensorSpec
+
+_log = logging.getLogger(__name__)
 
 
 def as_sentinel1(value: Sentinel1Spec | Mapping[str, Any] | None) -> Sentinel1Spec | None:
@@ -30,6 +35,34 @@ def as_sentinel1(value: Sentinel1Spec | Mapping[str, Any] | None) -> Sentinel1Sp
             f"Choose from: {', '.join(Sentinel1Spec.__dataclass_fields__)}.",
         )
     return Sentinel1Spec(**value)
+
+
+def sentinel2_of(bands: Sequence[str], **recipe: Any) -> SensorSpec | None:
+    """Return a spec of Sentinel-2; None for no bands, with a warning of a recipe that is set.
+
+    Args:
+        bands: Its bands.
+        recipe: The other fields of `SensorSpec`.
+
+    Raises:
+        ConfigError: If a field is invalid, or belongs to another composite or mask.
+    """
+    if bands:
+        return SensorSpec(bands=tuple(bands), **recipe)
+    defaults = {field.name: field.default for field in fields(SensorSpec)}
+    unused = [
+        f"data.{name}={value!r}"
+        for name, value in recipe.items()
+        # The pixel size is that of the tiles, too.
+        if name != "scale_m" and value != defaults[name]
+    ]
+    if unused and getattr(rank_zero_only, "rank", 0) == 0:
+        _log.warning(
+            "data.bands is empty, so there is no Sentinel-2, and these have no effect: %s. Leave "
+            "them out, or name bands.",
+            ", ".join(unused),
+        )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,11 @@ def cache_folder(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
 
 
+def expanded(path: str | Path | None) -> Path | None:
+    """Return a path with ``~`` resolved; None for none."""
+    return None if path is None else Path(path).expanduser()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Connection:
     """A source that is ready to be asked.

@@ -89,6 +89,23 @@ def _whole(value: str) -> str:
     return json.dumps({field.name: field.default for field in fields(AreaSpec)} | area)
 
 
+def with_listed_windows(args: Sequence[str]) -> list[str]:
+    """Have a list of windows on the command line replace the config's one window.
+
+    Args:
+        args: Arguments, e.g. ``--data.windows=[[2022-03-01,2022-06-01],[2022-06-01,2022-09-01]]``.
+
+    Returns:
+        The arguments, with ``--data.start=null`` and ``--data.end=null`` beside such a list unless
+        they are given.
+    """
+    given = {arg.partition("=")[0].replace(".init_args.", ".") for arg in args}
+    ends = {"--data.start", "--data.end"}
+    if "--data.windows" not in given or ends & given:
+        return list(args)
+    return [*args, *(f"{end}=null" for end in sorted(ends))]
+
+
 def with_strict(args: Sequence[str]) -> list[str]:
     """Return the arguments with ``--strict`` spelled out as ``--data.strict=true``."""
     return ["--data.strict=true" if arg == "--strict" else arg for arg in args]

@@ -1,7 +1,7 @@
 """The error tree of thor-geo.
 
 Every message names the argument, its value and the remedy. Errors about settings are also
-:class:`ValueError`, so that code that knows nothing of thor-geo catches them as usual.
+`ValueError`, so that code that knows nothing of thor-geo catches them as usual.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from datamodules.sampler import ShardBatchSampler
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.errors import BlockError, ConfigError
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.progress import Progress
 from thor_geo.redact import redact
-from thor_geo.writers.progress import Rate, clock
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
@@ -27,7 +27,7 @@ HERE = (
     "--trainer.strategy=auto",
 )
 
-_LOOK_S, _LINE_S = 0.5, 10.0
+_LOOK_S = 0.5
 # Failed blocks that are named; the rest is counted.
 _NAMED = 5
 
@@ -58,13 +58,14 @@ class FetchCLI(PredictCLI):
         try:
             prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
             prefetcher.plan(sampler.blocks(data.block_size))
-            progress = _Progress(sampler.tiles)
-            while not (stats := prefetcher.stats()).finished:
-                prefetcher.check()
-                if data.strict and stats.blocks_failed:
-                    break
-                progress.show(stats)
-                time.sleep(_LOOK_S)
+            with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
+                while not (stats := prefetcher.stats()).finished:
+                    prefetcher.check()
+                    if data.strict and stats.blocks_failed:
+                        break
+                    _show(progress, stats)
+                    time.sleep(_LOOK_S)
+                _show(progress, stats)
             failures = prefetcher.failures()
         finally:
             data.feed.close()
@@ -74,31 +75,13 @@ class FetchCLI(PredictCLI):
         print(redact(_report(stats, failures, time.monotonic() - began, data)), flush=True)
 
 
-class _Progress:
-    """A line now and then; how many blocks there are is known only when all were planned."""
-
-    def __init__(self, tiles: int) -> None:
-        self._tiles = tiles
-        now = time.monotonic()
-        self._rate, self._printed = Rate(now), now
-
-    def show(self, stats: PrefetchStats) -> None:
-        now = time.monotonic()
-        done = stats.blocks_fetched + stats.blocks_cached + stats.blocks_failed
-        self._rate.add(now, done)
-        if now - self._printed < _LINE_S:
-            return
-        self._printed = now
-        left = stats.blocks_planned - done
-        rate = self._rate.value
-        parts = [
-            f"{done:,}/{stats.blocks_planned:,} blocks for {self._tiles:,} tiles",
-            f"{rate:,.1f} blocks/s" if rate else "",
-            f"{clock(left / rate)} left" if rate and left else "",
-            f"{stats.concurrency} requests at once",
-            f"{stats.blocks_failed:,} failed" if stats.blocks_failed else "",
-        ]
-        print(f"[thor-geo] {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+def _show(progress: Progress, stats: PrefetchStats) -> None:
+    """Show how far fetching is; how many blocks there are is known when all were planned."""
+    done = stats.blocks_fetched + stats.blocks_cached + stats.blocks_failed
+    note = f"{stats.concurrency} requests at once"
+    if stats.blocks_failed:
+        note += f", {stats.blocks_failed:,} failed"
+    progress.set(done, total=stats.blocks_planned, note=note)
 
 
 def _report(

@@ -45,7 +45,13 @@ _NO_VALUE = re.compile(r"argument (\S+): expected one argument")
 _NOISE = re.compile(
     r"\s*(Does not validate against any|Subtypes: |Errors:$|Given value|- Expected a <class 'None)"
 )
-_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text"}
+_TYPES = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "collections.abc.Sequence": "a list",
+}
 
 
 class RunParser(LightningArgumentParser):

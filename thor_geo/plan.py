@@ -16,6 +16,7 @@ from thor_geo.area import LONLAT, Area, transformer
 from thor_geo.errors import AreaError
 from thor_geo.grid import Lattice, Square, Tile, zone_name
 from thor_geo.planning import Columns, tile_bounds, tiles_meeting
+from thor_geo.progress import PATIENCE_S, first_process, track
 
 # Tiles whose columns are widened or compared at once.
 _ROWS = 1_000_000
@@ -197,7 +198,14 @@ class Plan:
         )
         columns = [
             tiles_meeting(one, geometry)
-            for one, geometry in zip(lattices, parts.values(), strict=True)
+            for one, geometry in track(
+                zip(lattices, parts.values(), strict=True),
+                "zones",
+                total=len(lattices),
+                label="planning",
+                shown=first_process(),
+                delay=PATIENCE_S,
+            )
         ]
         zone = np.repeat(np.arange(len(columns), dtype=np.uint8), [len(c.col) for c in columns])
         if len(zone) == 0:

@@ -17,7 +17,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from datamodules import CompositeDataModule, FolderDataModule
 from datamodules.sampler import refuse_lightnings_sampler
 from datamodules.sensors import as_sentinel1
-from thor_geo.arguments import LINKED, refuse_linked, with_strict, with_whole_areas
+from thor_geo.arguments import (
+    LINKED,
+    refuse_linked,
+    with_listed_windows,
+    with_strict,
+    with_whole_areas,
+)
 from thor_geo.environment import run_defaults
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.grid import Lattice
@@ -287,6 +293,6 @@ def prepared(args: Sequence[str]) -> list[str]:
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)
-    out = with_strict(with_whole_areas(args))
+    out = with_strict(with_listed_windows(with_whole_areas(args)))
     refuse_linked(out)
     return out

@@ -10,25 +10,28 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
 
-from datamodules import CompositeDataModule
+from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.bands import STORAGE
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.fetch import HERE
 from thor_geo.parser import given
 from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.progress import Progress
 from thor_geo.redact import redact, redact_json
 from thor_geo.statistics import ChannelStatistics, Moments, Statistics
-from thor_geo.transforms import observation_planes
-from thor_geo.writers.progress import Rate, clock
+from thor_geo.transforms import observation_planes, stored_range
 from thor_geo.writers.signals import stop_on_sigterm
 from thor_geo.writers.summary import duration
 
-#: File that is written unless another is named.
+#: What has pixels to measure.
+Measurable: TypeAlias = CompositeDataModule | FolderDataModule
+
+#: File that is written, into the current directory, unless another is named.
 DEFAULT = Path("statistics.json")
 
 # What is measured does not depend on how it will be normalised, and the file may not be there yet.
@@ -39,13 +42,12 @@ _MEASURED = (
     "--data.nodata_fill=value",
 )
 
-_LINE_S = 10.0
 # Settings of the data that do not change what is measured.
 _NOT_MEASURED = ("normalize", "mean", "std", "clamp_z", "nodata_fill", "batch_size")
 
 
 class StatsCLI(PredictCLI):
-    """Parses what `thor-geo predict` takes, and measures the composites."""
+    """Parses what `thor-geo predict` takes, and measures the pixels."""
 
     #: Whether a tile could not be read.
     failed = False
@@ -73,12 +75,12 @@ class StatsCLI(PredictCLI):
     def predict(self, **kwargs: Any) -> None:
         """Read the job's tiles, and write what they have in common."""
         data = self.datamodule
-        if not isinstance(data, CompositeDataModule):
+        if not isinstance(data, Measurable):
             raise ConfigError(
                 "data",
                 type(data).__name__,
-                "only CompositeDataModule has composites to measure",
-                "Leave data.class_path out.",
+                "only CompositeDataModule and FolderDataModule are measured",
+                "Leave data.class_path out, or name datamodules.FolderDataModule.",
             )
         target = self.target
         data.job = self.job
@@ -102,11 +104,14 @@ class StatsCLI(PredictCLI):
 class _Measured:
     """Moments of all channels, and what became of the tiles."""
 
-    def __init__(self, data: CompositeDataModule) -> None:
+    def __init__(self, data: Measurable) -> None:
         self.tiles = 0
         self.failures: list[str] = []
-        self._bands = data.sensors.selection.bands
-        self._planes = observation_planes(data.sensors.selection)
+        selection = data.normalize.selection
+        self._bands = selection.bands
+        self._planes = observation_planes(selection)
+        # To which the model's normalisation clamps; composites are within already.
+        self._ranges = list(zip(*stored_range(selection), strict=True))
         self._moments = [Moments() for _ in self._bands]
 
     def add(self, batch: dict[str, Any]) -> None:
@@ -120,7 +125,7 @@ class _Measured:
             for k, (band, plane) in enumerate(zip(self._bands, self._planes, strict=True)):
                 values = image[k][counts[plane] > 0].astype(np.float64)
                 there = np.isfinite(values) & (values != STORAGE[band.sensor].nodata)
-                self._moments[k].add(values[there])
+                self._moments[k].add(values[there].clip(*self._ranges[k]))
 
     def statistics(self, provenance: dict[str, Any]) -> Statistics:
         """Return the statistics in physical units.
@@ -143,64 +148,31 @@ class _Measured:
         return Statistics(channels=channels, provenance=provenance)
 
 
-def _measure(data: CompositeDataModule) -> _Measured:
+def _measure(data: Measurable) -> _Measured:
     """Read all tiles of the job; each counts as the model would see it."""
     measured = _Measured(data)
     plan = data.load_plan()
     shards = plan.shards
     total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
-    progress = _Progress(total)
-    try:
+    # In a list of time windows a tile counts once for each.
+    with Progress(total * len(data.windows)) as progress:
         for batch in data.predict_dataloader():
             measured.add(data.on_before_batch_transfer(batch, 0))
-            progress.show(measured)
-    finally:
-        progress.close()
+            failed = len(measured.failures)
+            progress.set(measured.tiles, note=f"{failed:,} failed" if failed else "")
     return measured
 
 
-class _Progress:
-    """A bar in a terminal, a line now and then elsewhere."""
-
-    def __init__(self, tiles: int) -> None:
-        from tqdm import tqdm
-
-        self._tiles = tiles
-        # `disable=None`: not where standard error is no terminal.
-        self._bar = tqdm(total=tiles, unit=" tiles", file=sys.stderr, disable=None)
-        now = time.monotonic()
-        self._rate, self._printed = Rate(now), now
-
-    def show(self, measured: _Measured) -> None:
-        now = time.monotonic()
-        self._rate.add(now, measured.tiles)
-        self._bar.update(measured.tiles - self._bar.n)
-        if not self._bar.disable or now - self._printed < _LINE_S:
-            return
-        self._printed = now
-        rate, left = self._rate.value, self._tiles - measured.tiles
-        parts = [
-            f"{measured.tiles:,}/{self._tiles:,} tiles",
-            f"{rate:,.1f} tiles/s" if rate else "",
-            f"{clock(left / rate)} left" if rate and left else "",
-            f"{len(measured.failures):,} failed" if measured.failures else "",
-        ]
-        print(f"[thor-geo] {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        self._bar.close()
-
-
-def _provenance(data: CompositeDataModule, measured: _Measured, job: str) -> dict[str, Any]:
-    """Return which composites were measured, as JSON."""
+def _provenance(data: Measurable, measured: _Measured, job: str) -> dict[str, Any]:
+    """Return what was measured, as JSON; a tile counts once for each time window."""
     plan = data.load_plan()
     settings = {k: v for k, v in data.settings().items() if k not in _NOT_MEASURED}
     content = {
         "thor_geo": version("thor-geo"),
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "area": dataclasses.asdict(data.area_spec),
+        "area": None if data.area_spec is None else dataclasses.asdict(data.area_spec),
         "tiles": measured.tiles,
-        "plan_tiles": len(plan),
+        "plan_tiles": len(plan) * len(data.windows),
         "plan_sha256": plan.digest,
         "job": job,
         "settings": settings,
@@ -214,19 +186,20 @@ def _failures(measured: _Measured) -> str:
     first = next(iter(measured.failures))
     return (
         f"{len(measured.failures):,} of {measured.tiles:,} tiles could not be read, and nothing "
-        "was written. Run the same command again: what was fetched stays in the cache.\n"
+        "was written. Run the same command again: what was fetched stays in the cache; a damaged "
+        "file must be replaced.\n"
         f"  first     {first}"
     )
 
 
-def _report(statistics: Statistics, data: CompositeDataModule, path: Path, seconds: float) -> str:
+def _report(statistics: Statistics, data: Measurable, path: Path, seconds: float) -> str:
     provenance = statistics.provenance
     lines = [
         f"Measured {provenance['tiles']:,} tiles in {duration(seconds)}",
         "",
         f"  {'channel':<22} {'mean':>10} {'std':>10}   {'in pre-training':>21} {'pixels':>15}",
     ]
-    means, stds = data.sensors.selection.statistics
+    means, stds = data.normalize.selection.statistics
     for (name, row), mean, std in zip(statistics.channels.items(), means, stds, strict=True):
         lines.append(
             f"  {name:<22} {row.mean:>10.4f} {row.std:>10.4f}   {mean:>10.4f} {std:>10.4f} "

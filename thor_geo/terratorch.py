@@ -5,7 +5,7 @@
 registers in TerraTorch's own source, which comes first, so that where it has been imported it is
 the one that answers, and this project's encoder otherwise. Having it installed is not enough, and
 importing this module does not import it, since that replaces parts of timm for the whole process:
-only :func:`official_twin` does, for whoever asks for ``implementation: official``.
+only `official_twin` does, for whoever asks for ``implementation: official``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def input_layout(
         model_bands: TerraTorch band names, one per plane of the input.
         input_params: ``ground_covers`` (a list of one, metres), ``flexivit_patch_size_seqs`` (a
             list of candidates, pixels), ``flexivit_ref_patch_size``, ``select_patch_strategy``.
-        image_size: Side of the input in pixels; see :func:`thor_geo.models.make_layout`.
+        image_size: Side of the input in pixels; see `thor_geo.models.make_layout`.
 
     Returns:
         The layout.
@@ -124,7 +124,7 @@ def build_backbone(
         merge_method: ``mean``, ``sum`` or ``concat`` returns maps, which is what TerraTorch's
             decoders want; None returns token sequences.
         ckpt: Checkpoint file to load instead of the published one.
-        input_params: Geometry; see :func:`input_layout`.
+        input_params: Geometry; see `input_layout`.
         model_ckpt_type: Prefix of the encoder's keys in the checkpoint.
         image_size: Side of the input in pixels, if only that one is to be accepted.
         allow_resize: Accept inputs of any size and squash them to the ground cover, as the official
@@ -223,7 +223,7 @@ def _builder(model_key: str) -> Callable[..., THORBackbone]:
         """Build the variant; TerraTorch shows the docstring set below, which names it."""
         return build_backbone(model_key, **kwargs)
 
-    build.__doc__ = f"Build {model_key}; see :func:`thor_geo.terratorch.build_backbone`."
+    build.__doc__ = f"Build {model_key}; see `thor_geo.terratorch.build_backbone`."
     return build
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from thor_geo.emulator import Acquisition, generate_archive
+# `--import-mode=importlib` leaves this folder off the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from thor_geo.emulator import (
+    Acquisition,
+    Overpass,
+    generate_archive,
+    generate_sentinel1_archive,
+)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Arguments = Callable[[Path], list[str]]
@@ -26,6 +35,24 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Acquisition(date="2022-08-05", cloud_cover=0.3, coverage=0.8),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def both(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the small archive with one of Sentinel-1 in its folder S1_GRD."""
+    folder = tmp_path_factory.mktemp("both") / "scenes"
+    shutil.copytree(archive, folder)
+    generate_sentinel1_archive(
+        folder / "S1_GRD",
+        size_m=4800,
+        overpasses=(
+            Overpass(date="2022-06-03", orbit="ASCENDING"),
+            Overpass(date="2022-06-27", orbit="ASCENDING", coverage=0.7),
+            Overpass(date="2022-07-02", orbit="DESCENDING"),
+            Overpass(date="2022-07-26", orbit="DESCENDING"),
+        ),
+    )
+    return folder
 
 
 @pytest.fixture(scope="session")

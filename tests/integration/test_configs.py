@@ -56,6 +56,22 @@ def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -
     assert cli.model.layout.extrapolations == ()
 
 
+def test_the_environments_threads_mean_nothing_to_a_folder_and_do_not_stop_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder fetches nothing; what else the environment sets holds for it, too."""
+    monkeypatch.setenv("RS_EMBED_THOR_FETCH_WORKERS", "3")
+    monkeypatch.setenv("RS_EMBED_THOR_NORMALIZE", "none")
+    monkeypatch.setenv("RS_EMBED_THOR_PATCH_SIZE", "8")
+    args = ["--data.class_path=datamodules.FolderDataModule", "--data.paths=tif"]
+    window = ["--data.start=2022-06-01", "--data.end=2022-06-02", "--data.bands=[RED]"]
+    cli = make_cli([*args, *window, "--output.dir=out/run", *ANY_MACHINE], run=False)
+    assert isinstance(cli.datamodule, FolderDataModule)
+    assert not hasattr(cli.datamodule, "fetch_workers")
+    assert (cli.datamodule.normalize.mode, cli.model.patch_size) == ("none", 8)
+    assert "fetch_workers" not in caplog.text
+
+
 @pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.stem)
 def test_every_trainer_fragment_goes_on_top_of_a_run(path: Path) -> None:
     args = ["-c", str(CONFIGS / "gee.yaml"), "-c", str(path)]

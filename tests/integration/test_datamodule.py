@@ -15,10 +15,9 @@ import rasterio
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from rasterio.transform import from_origin
+from small_data import small_data as datamodule
 from torch import nn
 
-from datamodules import CompositeDataModule
-from thor_geo.area import AreaSpec
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.emulator._faults import NO_PERMISSION
 from thor_geo.errors import (
@@ -38,24 +37,6 @@ def emulated(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with EmulatorServer(archive) as server:
         monkeypatch.setenv("THOR_GEO_EMULATOR_URL", server.url)
         yield
-
-
-def datamodule(archive: Path, tmp_path: Path, **kwargs: Any) -> CompositeDataModule:
-    settings: dict[str, Any] = {
-        "area": AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)),
-        "start": "2022-06-01",
-        "end": "2022-09-01",
-        "source": "emulator",
-        "emulator_archive": archive,
-        "cloudy_pct": 60,
-        "tile_size": 96,
-        "shard_tiles": 2,
-        "block_size": 192,
-        "batch_size": 4,
-        "num_workers": 0,
-        "cache_dir": tmp_path / "cache",
-    }
-    return CompositeDataModule(**{**settings, **kwargs})
 
 
 def trainer(*callbacks: Any, **kwargs: Any) -> Trainer:

@@ -64,7 +64,7 @@ def test_a_run_can_be_looked_at_while_it_is_written(tmp_path: Path, failing: boo
     def write() -> None:
         store = GridStore(run.grid, plan, (5, 6, 6))
         while not stop.is_set():
-            writer = ShardWriter(run, plan, SHAPES, opened.window, store)
+            writer = ShardWriter(run, plan, SHAPES, opened.windows, store)
             for shard in plan.shards:
                 for prediction, batch in batches(plan, shard):
                     writer.add(prediction, batch)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,14 @@ import pytest
 import torch
 import xarray as xr
 from lightning.pytorch import Trainer
+from small_data import small_data
 
 from datamodules import CompositeDataModule
 from thor_geo.area import AreaSpec
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset, SensorStack
 from thor_geo.earthengine.session import SessionSpec
-from thor_geo.emulator import (
-    Archive,
-    EmulatorServer,
-    Overpass,
-    generate_sentinel1_archive,
-)
+from thor_geo.emulator import Archive, EmulatorServer
 from thor_geo.errors import ConfigError
 from thor_geo.grid import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
@@ -41,24 +37,6 @@ S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
 ALL_BANDS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
 
 
-@pytest.fixture(scope="session")
-def both(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small archive of Sentinel-2, with one of Sentinel-1 in its folder S1_GRD."""
-    folder = tmp_path_factory.mktemp("both") / "scenes"
-    shutil.copytree(archive, folder)
-    generate_sentinel1_archive(
-        folder / "S1_GRD",
-        size_m=4800,
-        overpasses=(
-            Overpass(date="2022-06-03", orbit="ASCENDING"),
-            Overpass(date="2022-06-27", orbit="ASCENDING", coverage=0.7),
-            Overpass(date="2022-07-02", orbit="DESCENDING"),
-            Overpass(date="2022-07-26", orbit="DESCENDING"),
-        ),
-    )
-    return folder
-
-
 @pytest.fixture
 def served(both: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorServer]:
     with EmulatorServer({S2: both, S1: both / "S1_GRD"}) as server:
@@ -71,24 +49,7 @@ Data = Callable[..., CompositeDataModule]
 
 @pytest.fixture
 def data(both: Path, tmp_path: Path) -> Data:
-    def make(**kwargs: Any) -> CompositeDataModule:
-        settings: dict[str, Any] = {
-            "area": AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)),
-            "start": "2022-06-01",
-            "end": "2022-09-01",
-            "source": "emulator",
-            "emulator_archive": both,
-            "cloudy_pct": 60,
-            "tile_size": 96,
-            "shard_tiles": 2,
-            "block_size": 192,
-            "batch_size": 4,
-            "num_workers": 0,
-            "cache_dir": tmp_path / "cache",
-        }
-        return CompositeDataModule(**{**settings, **kwargs})
-
-    return make
+    return partial(small_data, both, tmp_path)
 
 
 def batches(data: CompositeDataModule) -> list[dict[str, Any]]:

@@ -73,6 +73,8 @@ def refused(
         (["--model.group_merge=max"], ["model.group_merge='max'", "mean, sum or concat"]),
         (["--data.bands", "[B2,B99]"], ["BandError: `bands='B99'`", "Choose from: B4"]),
         (["--data.start=June"], ["ConfigError: `start='June'`", "YYYY-MM-DD"]),
+        (["--data.windows=[[2022-06-01,June]]"], ["`windows=", "end='June'", "YYYY-MM-DD"]),
+        (["--data.windows=[2022-06-01,2022-07-01]"], ["data.windows=", "a list"]),
         (["--model=foo.Bar"], ["model.class_path='foo.Bar'", "No module named 'foo'"]),
         (["--data.class_path=datamodules.No"], ["data.class_path='datamodules.No'", "attribute"]),
         (["-c", "nope.yaml"], ["nope.yaml", "no such file", "Correct the path"]),
@@ -120,9 +122,11 @@ def test_a_config_that_is_no_mapping(refused: Refused) -> None:
 
 
 def test_everything_required_is_named_at_once(refused: Refused) -> None:
-    message = refused(config="output: {dir: out}")
+    area = "data: {area: {point: [10.75, 59.91], buffer_m: 500}}"
+    message = refused(config=f"output: {{dir: out}}\n{area}")
     assert "data.start" in message
     assert "data.end" in message
+    assert "data.windows" in message
 
 
 def test_an_unknown_key_of_another_class_gets_none_of_ours(refused: Refused) -> None:

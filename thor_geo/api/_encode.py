@@ -147,11 +147,33 @@ class Encoder:
         pixels = torch.from_numpy(np.stack([one.pixels for one in batch]))
         observations = torch.from_numpy(np.stack([one.observations for one in batch]))
         with torch.inference_mode():
-            image = self._normalize(pixels.to(self.device), observations.to(self.device))
+            image = normalised(self._normalize, pixels, observations, self.device)
             outputs = task.embed(_resized(image, first.image_size))
             found = {name: value.cpu().numpy() for name, value in outputs.items()}
         for number, one in enumerate(batch):
             yield one.key, {name: value[number] for name, value in found.items()}
+
+
+def normalised(
+    normalize: THORNormalize, pixels: Tensor, observations: Tensor, device: torch.device
+) -> Tensor:
+    """Return normalised pixels on a device.
+
+    They are normalised there by CUDA and on the CPU otherwise: MPS has no float64, nor, before
+    PyTorch 2.9, uint16 (pytorch/pytorch#159076), and both come in here.
+
+    Args:
+        normalize: The normalisation.
+        pixels: (B, C, h, w) on the CPU, of any dtype that *normalize* takes.
+        observations: (B, S, h, w) uint8 on the CPU.
+        device: Where the model is.
+
+    Returns:
+        float32 (B, C, h, w) on *device*.
+    """
+    at = device if device.type == "cuda" else torch.device("cpu")
+    image: Tensor = normalize(pixels.to(at), observations.to(at))
+    return image.to(device)
 
 
 def _resized(image: Tensor, side: int) -> Tensor:

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from datamodules.sensors import Sensors
 from datamodules.source import SourceSpec, disconnect
-from thor_geo.api._place import Place, Spatial
+from thor_geo.api._place import Place, Spatial, is_place
 from thor_geo.api._request import Request
 from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
@@ -101,10 +101,32 @@ def items_of(
         images: Given pixels, or None.
 
     Raises:
-        ConfigError: If there is neither place nor image, or a place without pixels and window.
+        ConfigError: If there is neither place nor image, a place without pixels and window, or
+            something of another kind than it must be.
         AreaError: If a place is invalid, or not of the size of its pixels.
         InputError: If given pixels are of the wrong kind.
     """
+    if temporal is not None and not isinstance(temporal, TemporalSpec):
+        raise ConfigError(
+            "temporal",
+            temporal,
+            f"a {type(temporal).__name__} is no time window",
+            'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
+        )
+    if is_place(spatials):
+        raise ConfigError(
+            "spatials",
+            spatials,
+            "one place, not a list of them",
+            "Give [place], or use get_embedding.",
+        )
+    if getattr(images, "ndim", None) == 3:
+        raise ConfigError(
+            "input_chw",
+            getattr(images, "shape", None),
+            "one image, not a list of them",
+            "Give [image], or use get_embedding.",
+        )
     if images is None and request.has_own_bands:
         raise ConfigError(
             "bands",

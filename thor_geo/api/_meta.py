@@ -91,12 +91,22 @@ def metadata(
 
 
 def _provider(source: SourceSpec, catalogues: tuple[str, ...], workers: int) -> dict[str, Any]:
+    stac = source.stac
     return {
         "backend": "gee" if source.source == "earthengine" else source.source,
         "collections": list(source.collections.values()),
         "catalogues": list(catalogues),
         "project": source.project,
         "url": None if source.url is None else redact(source.url),
+        "stac": None
+        if stac is None
+        else {
+            "url": stac.endpoint,
+            "collection": stac.collection,
+            "assets": dict(stac.assets),
+            "offset": stac.offset,
+            "sign": stac.sign,
+        },
         "credentials": source.credentials,
         "fetch_workers": workers,
         "cache_dir": str(source.cache_dir),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from shapely.geometry.base import BaseGeometry
 
@@ -74,6 +74,11 @@ class Place:
             height=max(north - south, 1),
         )
         return cls(epsg=epsg, geometry=geometry, rect=rect)
+
+
+def is_place(value: object) -> TypeGuard[Spatial]:
+    """Return whether a value is one place, whatever it is worth."""
+    return isinstance(value, PointBuffer | BBox | AreaSpec | Area | BaseGeometry)
 
 
 def _utm(crs: str) -> int | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from datamodules.sensors import Sensors
 from thor_geo.api.prep import Cutter, InputPrep, Mode
@@ -26,6 +27,7 @@ from thor_geo.specs import (
 from thor_geo.statistics import Statistics
 
 Inspect = Literal["report", "error"]
+Kind = Literal["pooled", "grid"]
 
 # As the environment variable may say it; `raw` is rs-embed's second name for none.
 _ALIASES = {"raw": "none"}
@@ -97,7 +99,7 @@ class Request:
         sensor: AnySensor | Sequence[AnySensor],
         bands: Sequence[str] | None,
         resolution: int | None,
-        output: OutputSpec,
+        output: OutputSpec | Kind,
         input_prep: InputPrep | Mode,
         crop: bool,
         inspect: Inspect | None,
@@ -107,7 +109,7 @@ class Request:
         statistics: str | Path | None,
         clamp_z: bool,
         nodata_fill: NodataFill,
-        layers: Sequence[int],
+        layers: int | Sequence[int],
         norm: bool,
         settable: Mapping[str, Any],
     ) -> Request:
@@ -118,7 +120,7 @@ class Request:
             sensor: Bands and recipe of fetched pixels; one sensor, or two in either order.
             bands: THOR channels or TerraTorch names of given pixels; None for the sensor's.
             resolution: Pixel size of given pixels in metres; None for the sensor's.
-            output: Vectors or maps.
+            output: Vectors or maps; a kind's name will do.
             input_prep: How pixels become inputs; a mode's name will do.
             crop: Whether maps are cut back to the area.
             inspect: Whether and how pixels are looked at.
@@ -128,7 +130,7 @@ class Request:
             statistics: File of measured statistics.
             clamp_z: Whether z-scores are clamped.
             nodata_fill: What pixels without observation become.
-            layers: Blocks whose tokens are taken.
+            layers: Block, or blocks, whose tokens are taken.
             norm: Whether the final LayerNorm is applied.
             settable: Arguments that the environment can set, by name; None where not given.
 
@@ -137,7 +139,14 @@ class Request:
             BandError: If a band is unknown or repeated.
             CheckpointError: If the checkpoint is no file.
         """
-        sensors = _sensors(sensor)
+        sensors, output = _sensors(sensor), _output(output)
+        if crop and output.kind == "pooled":
+            raise ConfigError(
+                "crop",
+                crop,
+                "a vector has no cells that could be cut off",
+                "Leave it out, or take output=OutputSpec.grid().",
+            )
         given = {"model": model, **settable}
         if given.get("normalize") in _ALIASES:
             given["normalize"] = _ALIASES[given["normalize"]]
@@ -177,7 +186,7 @@ class Request:
             else Statistics.read(Path(statistics).expanduser()),
             clamp_z=clamp_z,
             nodata_fill=nodata_fill,
-            layers=tuple(layers),
+            layers=_layers(layers),
             norm=norm,
             patch_size=value["patch_size"],
             image_size=value["image_size"],
@@ -235,8 +244,24 @@ class Request:
         )
 
 
+def _output(given: OutputSpec | Kind) -> OutputSpec:
+    if isinstance(given, OutputSpec):
+        return given
+    check_choice("output", given, Kind)
+    return OutputSpec(kind=given)
+
+
+def _layers(given: int | Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(map(index, [given] if isinstance(given, SupportsIndex) else given))
+    except TypeError as error:
+        raise ConfigError(
+            "layers", given, "neither a block's number nor several", "Give e.g. -1, or [-4, -1]."
+        ) from error
+
+
 def _sensors(given: AnySensor | Sequence[AnySensor]) -> Sensors:
-    every = [given] if isinstance(given, SensorSpec | Sentinel1Spec) else list(given)
+    every = list(given) if isinstance(given, Sequence) else [given]
     kinds = [type(sensor) for sensor in every]
     if not every or set(kinds) - {SensorSpec, Sentinel1Spec} or len(set(kinds)) < len(kinds):
         raise ConfigError(

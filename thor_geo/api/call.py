@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from datamodules.source import SourceSpec, cache_folder
 from thor_geo.api._encode import Encoder, Pixels
 from thor_geo.api._items import given_canvases, items_of, place_canvases
 from thor_geo.api._place import Spatial
-from thor_geo.api._request import Inspect, Request
+from thor_geo.api._request import Inspect, Kind, Request
+from thor_geo.api._source import Backend, Provider
 from thor_geo.api._work import embeddings
 from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.api.result import Embedding
 from thor_geo.earthengine.session import CredentialsKind
 from thor_geo.sentinel1 import AnySensor
-from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec, check_choice
+from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec
+from thor_geo.stac import Sign
 from thor_geo.transforms import observation_planes
-
-Backend = Literal["auto", "gee", "emulator"]
 
 
 def get_embedding(
@@ -31,7 +30,7 @@ def get_embedding(
     input_chw: Pixels | None = None,
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
-    output: OutputSpec | None = None,
+    output: OutputSpec | Kind | None = None,
     sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
@@ -46,7 +45,7 @@ def get_embedding(
     statistics: str | Path | None = None,
     clamp_z: bool = False,
     nodata_fill: NodataFill = "value",
-    layers: Sequence[int] = (-1,),
+    layers: int | Sequence[int] = -1,
     norm: bool = False,
     device: str = "auto",
     batch_size: int = 32,
@@ -56,6 +55,11 @@ def get_embedding(
     service_account_file: str | Path | None = None,
     url: str | None = None,
     emulator_archive: str | Path | None = None,
+    stac_url: str | Path | None = None,
+    stac_collection: str | None = None,
+    stac_assets: Mapping[str, str] | None = None,
+    stac_offset: int | None = None,
+    stac_sign: Sign = "none",
     cache_dir: str | Path | None = None,
 ) -> Embedding:
     """Return the embedding of one place, or of pixels that the caller has.
@@ -67,7 +71,7 @@ def get_embedding(
         model: ``thor_v1_base`` or ``thor_1_0_base``, and likewise ``tiny``, ``small``, ``large``.
         spatial: Where: a point with a buffer, a box, an area, or a polygon in longitude and
             latitude. With *input_chw*: where the pixels lie.
-        temporal: Time window of the composite; needed where pixels are fetched.
+        temporal: Time window of the composite; needed where pixels are fetched, else recorded.
         input_chw: Pixels instead of fetched ones, (C, H, W), one plane for each band, in stored
             units: Sentinel-2 reflectance times 10,000, Sentinel-1 hundredths of a decibel,
             Sentinel-3 reflectance or kelvin. NaN, infinite and out-of-range values are replaced
@@ -75,13 +79,14 @@ def get_embedding(
         bands: THOR channels or TerraTorch names of the planes of *input_chw*; None for the
             sensor's bands.
         resolution: Pixel size of *input_chw* in metres; None for the sensor's.
-        output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``.
+        output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``; for their defaults the
+            words ``pooled`` and ``grid`` will do.
         sensor: Collection, bands and recipe: a `SensorSpec` (by default the ten Sentinel-2 bands at
             10 and 20 m), a `Sentinel1Spec`, or both in a list.
-        backend: ``gee``, ``emulator``, or ``auto``: the emulator where *emulator_archive* is given,
-            else Earth Engine.
+        backend: ``gee``, ``emulator``, ``stac``, or ``auto``: the emulator where
+            *emulator_archive* is given, STAC where *stac_url* is, else Earth Engine.
         input_prep: How pixels of any extent become inputs; see `InputPrep`.
-        crop: Cut maps back to the area; cells whose centre lies outside become NaN.
+        crop: Cut maps back to the area; cells whose centre lies outside become NaN. For maps only.
         inspect: ``report`` adds what was found in the raw pixels to `meta`, ``error`` also refuses
             bad ones.
         pretrained: Use the published weights; false gives seeded random ones.
@@ -94,8 +99,8 @@ def get_embedding(
         clamp_z: Clamp z-scores to -5..5, as in pre-training.
         nodata_fill: What pixels without observation become: ``value``, the fill as if it were
             measured, or ``mean``, the mean of the input's observed pixels.
-        layers: Blocks whose tokens are taken, negative ones from the end; those of several stand
-            side by side.
+        layers: Block, or blocks, whose tokens are taken, negative ones from the end; those of
+            several stand side by side.
         norm: Apply the final LayerNorm to the tokens.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: Most inputs in a forward pass.
@@ -103,8 +108,13 @@ def get_embedding(
         project: Cloud project registered for Earth Engine.
         credentials: Kind of login.
         service_account_file: Path of a service account's JSON key.
-        url: Another endpoint.
+        url: Another endpoint than Earth Engine's high-volume one.
         emulator_archive: Folder of scenes for the emulator; None generates one.
+        stac_url: Root of a STAC API, or address or path of a static catalogue.
+        stac_collection: Its collection; None for all items of a static catalogue.
+        stac_assets: Where bands are, if metadata does not tell: ``{"B4": "red", "B8": "KEY#2"}``.
+        stac_offset: DN to add to all reflectances; None for what each item says.
+        stac_sign: ``none``, or ``planetary_computer`` to have its files' addresses signed.
         cache_dir: Where composites are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
 
     Returns:
@@ -119,6 +129,7 @@ def get_embedding(
         CheckpointError: If weights are missing or do not match.
         EarthEngineError: If Earth Engine refuses or fails (and its kinds: AuthenticationError,
             ProjectError, BlockError).
+        StacError: If a STAC catalogue refuses, or its items are not what is needed.
     """
     return get_embeddings_batch(
         model,
@@ -152,6 +163,11 @@ def get_embedding(
         service_account_file=service_account_file,
         url=url,
         emulator_archive=emulator_archive,
+        stac_url=stac_url,
+        stac_collection=stac_collection,
+        stac_assets=stac_assets,
+        stac_offset=stac_offset,
+        stac_sign=stac_sign,
         cache_dir=cache_dir,
     )[0]
 
@@ -164,7 +180,7 @@ def get_embeddings_batch(
     input_chw: Sequence[Pixels] | None = None,
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
-    output: OutputSpec | None = None,
+    output: OutputSpec | Kind | None = None,
     sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
@@ -179,7 +195,7 @@ def get_embeddings_batch(
     statistics: str | Path | None = None,
     clamp_z: bool = False,
     nodata_fill: NodataFill = "value",
-    layers: Sequence[int] = (-1,),
+    layers: int | Sequence[int] = -1,
     norm: bool = False,
     device: str = "auto",
     batch_size: int = 32,
@@ -189,6 +205,11 @@ def get_embeddings_batch(
     service_account_file: str | Path | None = None,
     url: str | None = None,
     emulator_archive: str | Path | None = None,
+    stac_url: str | Path | None = None,
+    stac_collection: str | None = None,
+    stac_assets: Mapping[str, str] | None = None,
+    stac_offset: int | None = None,
+    stac_sign: Sign = "none",
     cache_dir: str | Path | None = None,
 ) -> list[Embedding]:
     """Return the embeddings of several places or images: one model, full batches.
@@ -228,6 +249,11 @@ def get_embeddings_batch(
         service_account_file: Service account's JSON key.
         url: Another endpoint.
         emulator_archive: Folder of scenes for the emulator.
+        stac_url: STAC API or static catalogue.
+        stac_collection: Its collection.
+        stac_assets: Where bands are.
+        stac_offset: DN to add to all reflectances.
+        stac_sign: Who signs the files' addresses.
         cache_dir: Where composites are kept.
 
     Returns:
@@ -241,7 +267,7 @@ def get_embeddings_batch(
         sensor=SensorSpec() if sensor is None else sensor,
         bands=bands,
         resolution=resolution,
-        output=OutputSpec.pooled() if output is None else output,
+        output="pooled" if output is None else output,
         input_prep=input_prep,
         crop=crop,
         inspect=inspect,
@@ -262,40 +288,39 @@ def get_embeddings_batch(
             "fetch_workers": fetch_workers,
         },
     )
-    check_choice("backend", backend, Backend)
-    items = items_of(request, spatials, temporal, input_chw)
-    encoder = Encoder(request=request)
-    # Settings and weights are refused before anything is fetched.
-    for item in items:
-        encoder.task(item.cut.image_size, item.cut.ground_cover)
-    if input_chw is not None:
-        sensors = max(observation_planes(request.selection)) + 1
-        return embeddings(items, given_canvases(items, request.fill_values, sensors), encoder)
-    fetched = request.sensors
-    emulated = backend == "emulator" or (backend == "auto" and emulator_archive is not None)
-    source = SourceSpec(
-        source="emulator" if emulated else "earthengine",
-        collections={kind: one.collection for kind, one in fetched.by_kind.items()},
-        cache_dir=cache_folder(cache_dir),
+    provider = Provider(
+        backend=backend,
         project=project,
         credentials=credentials,
-        service_account_file=_optional(service_account_file),
+        service_account_file=service_account_file,
         url=url,
-        emulator_archive=_optional(emulator_archive),
-        pool_size=request.fetch_workers,
-        linked=() if fetched.sentinel2 is None else fetched.sentinel2.linked,
+        emulator_archive=emulator_archive,
+        stac_url=stac_url,
+        stac_collection=stac_collection,
+        stac_assets=stac_assets,
+        stac_offset=stac_offset,
+        stac_sign=stac_sign,
+        cache_dir=cache_dir,
     )
+    items = items_of(request, spatials, temporal, input_chw)
+    # Settings and weights are refused before anything is fetched.
+    source = (
+        None if input_chw is not None else provider.spec(request.sensors, request.fetch_workers)
+    )
+    encoder = Encoder(request=request)
+    for item in items:
+        encoder.task(item.cut.image_size, item.cut.ground_cover)
+    if source is None:
+        sensors = max(observation_planes(request.selection)) + 1
+        given = given_canvases(items, request.fill_values, sensors)
+        return embeddings(items, given, encoder, window=temporal)
     assert temporal is not None  # items_of refuses places without a window
     canvases = place_canvases(
         items,
         source,
-        sensors=fetched,
+        sensors=request.sensors,
         window=temporal,
         threads=request.fetch_workers,
     )
     with closing(canvases):  # ends an emulator that was started for it, whatever happens
         return embeddings(items, canvases, encoder, window=temporal, source=source)
-
-
-def _optional(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path).expanduser()

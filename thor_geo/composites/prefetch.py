@@ -60,10 +60,11 @@ class PrefetchSpec:
         catalogue: Where the scenes are from, see `BlockStore`.
         beside: Further sensors, each with the catalogue of its scenes: every block of the plan is
             fetched of all of them, one after the other.
+        later: Further windows: every block is fetched of all sensors in all windows.
         concurrency: Largest number of requests in flight; a project may have 40, so ranks and
             jobs share that number out.
-        ahead: Blocks to fetch beyond the furthest one that a reader asked for, of each sensor; None
-            for all of the plan, as when nobody reads.
+        ahead: Blocks to fetch beyond the furthest one that a reader asked for, of each sensor in
+            each window; None for all of the plan, as when nobody reads.
         retry: How often and how patiently to ask again.
         state_dir: Folder for the files of `StateDir`, on a local disk; None for a temporary one.
 
@@ -77,6 +78,7 @@ class PrefetchSpec:
     window: TemporalSpec
     catalogue: str = "earthengine"
     beside: tuple[tuple[AnySensor, str], ...] = ()
+    later: tuple[TemporalSpec, ...] = ()
     concurrency: int = CONCURRENCY
     ahead: int | None = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -96,9 +98,10 @@ class PrefetchSpec:
         return self.stores()[0]
 
     def stores(self) -> tuple[BlockStore, ...]:
-        """Return the cache of every sensor, in order; all in one folder."""
+        """Return the caches, all in one folder: of every sensor, window by window."""
         return tuple(
-            BlockStore(self.root, sensor=sensor, window=self.window, catalogue=catalogue)
+            BlockStore(self.root, sensor=sensor, window=window, catalogue=catalogue)
+            for window in (self.window, *self.later)
             for sensor, catalogue in ((self.sensor, self.catalogue), *self.beside)
         )
 
@@ -109,7 +112,7 @@ class PrefetchStats(FetchStats):
 
     Attributes:
         blocks_planned: Different blocks taken from the plan so far: it is walked as it is needed.
-            Blocks of several sensors count once for each.
+            Blocks of several sensors count once for each, and so in several windows.
         blocks_fetched: Blocks fetched, those without scenes included.
         blocks_empty: Blocks fetched without any scene.
         blocks_cached: Blocks found in the cache, those that a reader then finds damaged included.
@@ -260,7 +263,8 @@ class Prefetcher:
         """Return the source through which datasets read; give it to the DataLoader's dataset.
 
         Args:
-            number: Of which sensor: 0 for the first, then those beside it.
+            number: Place of its cache in `PrefetchSpec.stores`: 0 for the first sensor, then those
+                beside it, then the same in later windows.
 
         Raises:
             PrefetchError: If the process has not been started.

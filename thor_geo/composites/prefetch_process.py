@@ -40,7 +40,7 @@ _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
 #: Seconds that blocks which are being stored get when the process ends.
 _WIND_UP_S = 2.0
 
-#: A block of one of the sensors: the number of the sensor, and the block.
+#: A block of one of the sensors in one of the windows: the number of its cache, and the block.
 _Wanted: TypeAlias = tuple[int, Block]
 
 
@@ -58,7 +58,7 @@ class Service:
         self._state = state
         self._service = open_service(spec.session, concurrency=spec.concurrency, retry=spec.retry)
         self._client = self._service.client
-        # Readers go through the plan once, whatever the number of sensors.
+        # Readers go through the plan once, whatever the number of sensors and windows.
         self._ahead = None if spec.ahead is None else spec.ahead * len(self._stores)
         self._schedule = self._scheduled(())
         self._plan_number = 0
@@ -151,7 +151,7 @@ class Service:
 
     def _look_at_readers(self) -> None:
         for key, block in self._state.take_requests():
-            # Which sensor's it is, only the key says.
+            # Which cache's it is, only the key says.
             keys = [store.query_key(block) for store in self._stores]
             self._schedule.request(key, (keys.index(key) if key in keys else 0, block))
         for reader, key in self._state.progress().items():

@@ -6,12 +6,14 @@ from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.datasets.planned import PlanDataset, collate
 from thor_geo.datasets.stacked import SensorStack
+from thor_geo.datasets.windowed import WindowDataset
 
 __all__ = [
     "CompositeDataset",
     "FolderDataset",
     "PlanDataset",
     "SensorStack",
+    "WindowDataset",
     "collate",
     "composite_picture",
     "true_colour",

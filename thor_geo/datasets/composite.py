@@ -288,7 +288,7 @@ class CompositeDataset(GeoDataset):
         """Plot a sample: colours, and the number of clear observations beside it.
 
         Args:
-            sample: A sample returned by :meth:`__getitem__`.
+            sample: A sample returned by `__getitem__`.
             show_titles: Whether to title each panel.
             suptitle: Title of the figure.
 

@@ -14,6 +14,7 @@ import rasterio.warp
 
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.grid import Bounds, zone_of
+from thor_geo.progress import PATIENCE_S, first_process, track
 
 #: What counts as a GeoTIFF in a folder; a glob or a file's own path may name anything GDAL reads.
 SUFFIXES = (".tif", ".tiff")
@@ -117,7 +118,11 @@ def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
     """
     files = list(paths)
     shared = os.path.commonpath([str(path.parent) for path in files])
-    return [_read_header(path, path.relative_to(shared).as_posix()) for path in files]
+    shown = first_process()
+    return [
+        _read_header(path, path.relative_to(shared).as_posix())
+        for path in track(files, "files", label="headers", shown=shown, delay=PATIENCE_S)
+    ]
 
 
 def _read_header(path: Path, name: str) -> RasterFile:
@@ -186,7 +191,7 @@ def _zone_around(crs: rasterio.crs.CRS, bounds: Iterable[float]) -> str:
     return f"EPSG:{zone_of((west + east) / 2, (south + north) / 2)}"
 
 
-def content_sha256(files: Iterable[RasterFile]) -> str:
+def content_sha256(files: Sequence[RasterFile]) -> str:
     """Return a sha256 that tells inputs apart by content; names and dates do not count.
 
     Of files up to 16 MiB all bytes count, of larger ones their size and 64 pieces of 256 KiB. Files
@@ -202,7 +207,8 @@ def content_sha256(files: Iterable[RasterFile]) -> str:
         ConfigError: If a file cannot be read.
     """
     digest = hashlib.sha256()
-    for file in files:
+    shown = first_process()
+    for file in track(files, "files", label="content", shown=shown, delay=PATIENCE_S):
         try:
             with rasterio.open(file.path) as source:
                 parts = list(source.files)

@@ -13,10 +13,11 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from thor_geo.earthengine._reduction import reduced, without_clouds
+from thor_geo.earthengine._scene import AnyAcquisition
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.grid import Block
 from thor_geo.sentinel1 import AnySensor, storage_of
@@ -43,42 +44,18 @@ _OPTIONAL = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """One acquisition behind a composite.
+class Scene(AnyAcquisition):
+    """One acquisition of Sentinel-2 behind a composite.
 
     Attributes:
-        index: ``system:index`` within the collection.
-        time_start: Acquisition time, UTC, ISO 8601; None where the catalogue has none.
         mgrs_tile: MGRS tile, or None.
         processing_baseline: Processing baseline, or None.
         cloudy_pct: Cloud percentage of the whole scene, or None.
     """
 
-    index: str
-    time_start: str | None
     mgrs_tile: str | None
     processing_baseline: str | None
     cloudy_pct: float | None
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Return the scene that `to_dict` described.
-
-        Args:
-            fields: The attributes by name.
-
-        Raises:
-            ValueError: If an attribute is missing, superfluous or of the wrong type.
-        """
-        if set(fields) != set(cls.__dataclass_fields__):
-            raise ValueError(f"a scene with the fields {sorted(fields)}")
-        if not isinstance(fields["index"], str):
-            raise ValueError(f"a scene with the index {fields['index']!r}")
-        return cls(**fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes by name, ready for JSON."""
-        return asdict(self)
 
 
 def _rectangle(block: Block) -> Any:

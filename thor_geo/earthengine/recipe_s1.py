@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 from thor_geo.bands import STORAGE
+from thor_geo.earthengine._scene import AnyAcquisition
 from thor_geo.earthengine.recipe import (
     OBSERVATIONS,
     _collection,
@@ -37,41 +38,17 @@ _LARGEST = 32767
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sentinel1Scene:
-    """One acquisition behind a composite.
+class Sentinel1Scene(AnyAcquisition):
+    """One acquisition of Sentinel-1 behind a composite.
 
     Attributes:
-        index: ``system:index`` within the collection.
-        time_start: Acquisition time, UTC, ISO 8601; None where the catalogue has none.
         orbit_pass: ``ASCENDING`` or ``DESCENDING``, or None.
         relative_orbit: Number of the orbit in its cycle of 175, or None: scenes of the same one
             look at the ground from the same side and angle.
     """
 
-    index: str
-    time_start: str | None
     orbit_pass: str | None
     relative_orbit: int | None
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Return the scene that `to_dict` described.
-
-        Args:
-            fields: The attributes by name.
-
-        Raises:
-            ValueError: If an attribute is missing, superfluous or of the wrong type.
-        """
-        if set(fields) != set(cls.__dataclass_fields__):
-            raise ValueError(f"a Sentinel-1 scene with the fields {sorted(fields)}")
-        if not isinstance(fields["index"], str):
-            raise ValueError(f"a scene with the index {fields['index']!r}")
-        return cls(**fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes by name, ready for JSON."""
-        return asdict(self)
 
 
 def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> Any:

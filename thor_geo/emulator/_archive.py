@@ -1,8 +1,8 @@
 """Scenes on disk: a folder of GeoTIFFs plus an index.
 
-:meth:`Archive.open` knows three indices:
+`Archive.open` knows three indices:
 
-* ``index.json``, written by :mod:`thor_geo.emulator.generate`::
+* ``index.json``, written by `thor_geo.emulator.generate`::
 
       {"format": "thor-geo-archive", "version": 1, "parameters": {...},
        "scenes": [{"id": "20220605T104031_20220605T104031_T32VPM",

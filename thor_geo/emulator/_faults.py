@@ -42,7 +42,7 @@ class FaultRule:
     """One thing to get wrong. A request must meet every condition that is set.
 
     Args:
-        kind: Kind of request, one of :data:`KINDS`; None for any.
+        kind: Kind of request, one of `KINDS`; None for any.
         nth: Numbers of the requests of that kind, from 1.
         after: Only requests of that kind after the first so many.
         first_times: Only the first so many times that a request of the same content comes.
@@ -53,7 +53,7 @@ class FaultRule:
         times: Stop after this many faults.
         status: HTTP status to answer with; None leaves the answer as it is.
         message: Text of the error. ``{project}`` is replaced by the request's project.
-        headers: Headers to add, also to a good answer (``Retry-After``, :data:`RESTRICTED`).
+        headers: Headers to add, also to a good answer (``Retry-After``, `RESTRICTED`).
         drop: Close the connection without an answer.
         reset: Reset the connection (TCP RST) without an answer.
         hide: Ids of scenes that the answer knows nothing of, as if they came later.
@@ -143,7 +143,7 @@ class FaultPlan:
             raise ArchiveError(f"`faults={path}`: not a valid fault plan: {error}") from error
 
     def to_json(self) -> str:
-        """Return the plan as JSON that :meth:`from_json` reads."""
+        """Return the plan as JSON that `from_json` reads."""
         return json.dumps(asdict(self), indent=1)
 
 

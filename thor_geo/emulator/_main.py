@@ -22,12 +22,28 @@ from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, Emulato
 from thor_geo.errors import DependencyError
 from thor_geo.redact import redact, redact_output
 
+_EXAMPLE = """\
+example:
+  thor-geo emulator --generate out/scenes            # a made-up landscape, 205 MB
+  thor-geo emulator --scenes out/scenes              # serve it until Ctrl-C
+  thor-geo emulator --scenes out/scenes --latency 0.5 --max-concurrent 4
+  thor-geo emulator --stac out/scenes                # or list it as a STAC catalogue
+
+A run over such a folder starts an emulator of its own:
+  thor-geo predict -c configs/quickstart.yaml --data.emulator_archive=out/scenes
+
+Exit codes: 0 stopped by Ctrl-C, or everything is written; 1 the message says why not; 2 an argument
+is wrong.
+"""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="thor-geo emulator",
         description="Serve a folder of scenes to the unmodified Earth Engine client, on this "
         "machine only.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--scenes", type=Path, action="append", metavar="DIR",

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from thor_geo.emulator._landscape import Cover, Field, Landscape, make_landscape
 from thor_geo.emulator._scenes import Zone, landscape_side, make_zone, write_raster
 from thor_geo.emulator._spectra import Surface, make_surface
+from thor_geo.progress import first_process, track
 
 #: Polarisations of the scenes.
 BANDS = ("VV", "VH")
@@ -118,7 +119,14 @@ def write_overpasses(folder: Path, parameters: dict[str, Any]) -> list[dict[str,
     write = partial(_write_overpass, folder, parameters, landscape, zones)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         numbers = range(len(parameters["overpasses"]))
-        return [entry for entries in pool.map(write, numbers) for entry in entries]
+        written = track(
+            pool.map(write, numbers),
+            "overpasses",
+            total=len(numbers),
+            label="generating radar scenes",
+            shown=first_process(),
+        )
+        return [entry for entries in written for entry in entries]
 
 
 def _write_overpass(

@@ -22,6 +22,7 @@ from thor_geo.emulator._landscape import PIXEL, Landscape, make_landscape, make_
 from thor_geo.emulator._mgrs import mgrs_tile
 from thor_geo.emulator._products import Layer, Overpass, Product, layers, scene_classes
 from thor_geo.emulator._spectra import make_surface, sun_zenith
+from thor_geo.progress import first_process, track
 
 #: Scenes start and end on multiples of this, so that all resolutions share their corners.
 LATTICE = 60
@@ -99,7 +100,15 @@ def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any
         zones = list(pool.map(lambda epsg: make_zone(epsg, center, size_m, n), parameters["zones"]))
         write = partial(_write_acquisition, folder, parameters, landscape, zones)
         acquisitions = [Acquisition(**item) for item in parameters["acquisitions"]]
-        return [entry for entries in pool.map(write, range(len(acquisitions))) for entry in entries]
+        numbers = range(len(acquisitions))
+        written = track(
+            pool.map(write, numbers),
+            "overpasses",
+            total=len(numbers),
+            label="generating scenes",
+            shown=first_process(),
+        )
+        return [entry for entries in written for entry in entries]
 
 
 def _write_acquisition(

@@ -123,7 +123,7 @@ def ensure_archive(
     """Write an archive unless the folder holds the very same one.
 
     Args:
-        folder: As in :func:`generate_archive`, like all other arguments.
+        folder: As in `generate_archive`, like all other arguments.
         seed: Seed of land and weather.
         center: Longitude and latitude of the middle, degrees.
         size_m: Side of the square that each zone's scenes cover, metres.

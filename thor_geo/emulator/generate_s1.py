@@ -71,7 +71,7 @@ def ensure_sentinel1_archive(
     """Write an archive unless the folder holds the very same one.
 
     Args:
-        folder: As in :func:`generate_sentinel1_archive`, like all other arguments.
+        folder: As in `generate_sentinel1_archive`, like all other arguments.
         seed: Seed of land, weather and speckle.
         center: Longitude and latitude of the middle, degrees.
         size_m: Side of the square that each zone's scenes cover, metres.

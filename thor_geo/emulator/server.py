@@ -133,7 +133,7 @@ class EmulatorServer:
         return self
 
     def serve_forever(self) -> None:
-        """Serve from this thread until :meth:`stop`, or an interrupt."""
+        """Serve from this thread until `stop`, or an interrupt."""
         self._http.serve_forever(poll_interval=0.1)
 
     def stop(self) -> None:

@@ -71,15 +71,18 @@ passing trouble, run it again.
 _STATS = """\
 usage: thor-geo stats -c CONFIG [--to FILE] [--overwrite] [--section.key=value ...]
 
-Measure mean and standard deviation of every channel over a run's composites, to normalise by them.
-Takes the arguments of `thor-geo predict`; fetches what the cache has not got. Every pixel with an
-observation counts, in each tile that holds it; --job 3/64 measures a part of the area.
+Measure mean and standard deviation of every channel over a run's composites, or a folder's
+GeoTIFFs, to normalise by them. Takes the arguments of `thor-geo predict`; fetches what the cache
+has not got. Every pixel with an observation counts, in each tile that holds it; --job 3/64 measures
+a part of the area.
 
   thor-geo stats -c run.yaml
   thor-geo stats -c run.yaml --to oslo.json
+  thor-geo stats -c configs/folder.yaml --to olci.json
   thor-geo predict -c run.yaml --data.normalize=dataset --data.statistics=oslo.json
 
-  --to FILE    the file to write; else the config's data.statistics, else statistics.json
+  --to FILE    the file to write; else the config's data.statistics, else statistics.json in the
+               current directory
   --overwrite  replace an earlier file
 
 Nothing is written to output.dir, and the model is not loaded. Exit codes: 0 the file is written; 2

@@ -119,13 +119,18 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ),
             (
                 "start",
-                "str required",
+                "str = null",
                 "First day of the window, YYYY-MM-DD.",
             ),
             (
                 "end",
-                "str required",
+                "str = null",
                 "Day after the window's last, YYYY-MM-DD.",
+            ),
+            (
+                "windows",
+                "list = null",
+                "Several windows in place of start and end, each [start, end], in ascending order; one embedding for each, and a time axis in the maps.",
             ),
             (
                 "source",

@@ -47,12 +47,12 @@ ChannelParams = dict[str, dict[str, int]]
 
 
 class THORBackbone(nn.Module):
-    """THOR v1 as a feature extractor; build it with :func:`thor_geo.models.build_thor`.
+    """THOR v1 as a feature extractor; build it with `thor_geo.models.build_thor`.
 
     Attributes:
         encoder: The THOR encoder.
-        out_indices: Blocks whose tokens :meth:`forward` returns, from 0, in order.
-        merge: How groups become one map in :meth:`forward`, or None for token sequences.
+        out_indices: Blocks whose tokens `forward` returns, from 0, in order.
+        merge: How groups become one map in `forward`, or None for token sequences.
         weights: Where the weights came from.
     """
 
@@ -72,8 +72,8 @@ class THORBackbone(nn.Module):
         Args:
             encoder: The THOR encoder.
             out_indices: Block indices, negative ones from the end; all blocks by default.
-            merge: ``mean``, ``sum`` or ``concat`` the groups' maps in :meth:`forward`.
-            return_channel_params: Have :meth:`forward` return the channel parameters, too.
+            merge: ``mean``, ``sum`` or ``concat`` the groups' maps in `forward`.
+            return_channel_params: Have `forward` return the channel parameters, too.
             weights: Where the weights came from.
 
         Raises:
@@ -104,7 +104,7 @@ class THORBackbone(nn.Module):
 
     @property
     def out_channels(self) -> list[int]:
-        """Channels of every feature that :meth:`forward` returns."""
+        """Channels of every feature that `forward` returns."""
         return [self.grid_dim(self.merge)] * len(self.out_indices)
 
     def grid_dim(self, merge: Merge | None) -> int:
@@ -119,8 +119,8 @@ class THORBackbone(nn.Module):
 
         Returns:
             The tokens after the last block, without the final norm: pool them with
-            :func:`~thor_geo.models.pool_tokens`, map them with
-            :func:`~thor_geo.models.merge_groups`.
+            `thor_geo.models.pool_tokens`, map them with
+            `thor_geo.models.merge_groups`.
 
         Raises:
             InputError: If *x* does not fit the layout.

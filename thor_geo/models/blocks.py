@@ -86,7 +86,7 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, MLP_RATIO * dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Map tokens (B, N, D) to tokens (B, N, D); *bias* as in :class:`Attention`."""
+        """Map tokens (B, N, D) to tokens (B, N, D); *bias* as in `Attention`."""
         x = x + self.attn(self.norm1(x), bias)
         x = x + self.mlp(self.norm2(x))
         return x

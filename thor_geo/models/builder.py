@@ -43,7 +43,7 @@ def build_from_layout(
     """Build a THOR backbone for a layout that is already validated.
 
     Args:
-        model_key: Name of the variant; see :func:`thor_geo.models.variant`.
+        model_key: Name of the variant; see `thor_geo.models.variant`.
         layout: The token layout.
         pretrained: Download the published weights.
         ckpt: Checkpoint file to load instead; wins over *pretrained*.
@@ -51,9 +51,9 @@ def build_from_layout(
         ckpt_ignore: Regular expressions (anchored at the start, after the prefix) of keys in the
             checkpoint to drop, besides the pre-training heads that are always dropped.
         seed: Seed of the random weights that are used without *pretrained* and *ckpt*.
-        out_indices: Blocks whose features :meth:`THORBackbone.forward` returns; all by default.
-        merge: How :meth:`THORBackbone.forward` merges groups; None returns token sequences.
-        return_channel_params: Have :meth:`THORBackbone.forward` return channel parameters, too.
+        out_indices: Blocks whose features `THORBackbone.forward` returns; all by default.
+        merge: How `THORBackbone.forward` merges groups; None returns token sequences.
+        return_channel_params: Have `THORBackbone.forward` return channel parameters, too.
         allow_resize: Accept inputs of any size and squash them to the tile.
 
     Returns:
@@ -134,17 +134,17 @@ def build_thor(
         image_size: Side of the input in pixels.
         resolution: Pixel size of the input in metres.
         patch_size: Patch size in pixels of a group's own grid, or several to choose from.
-        strategy: How to choose among several; see :func:`thor_geo.models.make_layout`.
+        strategy: How to choose among several; see `thor_geo.models.make_layout`.
         ref_patch_size: Reference patch size of the footprint code. Leave it at 4.
         pretrained: Download the published weights.
         ckpt: Checkpoint file to load instead; wins over *pretrained*.
-        model_ckpt_type: See :func:`build_from_layout`.
-        ckpt_ignore: See :func:`build_from_layout`.
-        seed: See :func:`build_from_layout`.
-        out_indices: See :func:`build_from_layout`.
-        merge: See :func:`build_from_layout`.
-        return_channel_params: See :func:`build_from_layout`.
-        allow_resize: See :func:`build_from_layout`.
+        model_ckpt_type: See `build_from_layout`.
+        ckpt_ignore: See `build_from_layout`.
+        seed: See `build_from_layout`.
+        out_indices: See `build_from_layout`.
+        merge: See `build_from_layout`.
+        return_channel_params: See `build_from_layout`.
+        allow_resize: See `build_from_layout`.
 
     Returns:
         The backbone, in eval mode, on the CPU, float32.

@@ -167,7 +167,7 @@ def select_encoder(
     """Take the encoder's tensors out of a checkpoint.
 
     Args:
-        loaded: Names and tensors, as :func:`read_file` returns them.
+        loaded: Names and tensors, as `read_file` returns them.
         expected: The names that the encoder wants.
         model_ckpt_type: Prefix, up to the first dot, of the part to take.
         ignore: More regular expressions (anchored at the start) of keys to drop.

@@ -170,7 +170,7 @@ class THOREncoder(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode; see :meth:`torch.nn.Module.train`."""
+        """Set training mode; see `torch.nn.Module.train`."""
         super().train(mode)
         if any(tensor.requires_grad for tensor in self._kernel_sources()):
             self._kernels = None  # an optimizer may have written to .data meanwhile
@@ -262,7 +262,7 @@ class THOREncoder(nn.Module):
 
         Args:
             x: Normalised input (B, C, side, side).
-            constants: What :meth:`constants` returned.
+            constants: What `constants` returned.
 
         Returns:
             Tokens (B, N, D), groups ascending, rows from the top; a CLS token, if any, first.

@@ -60,7 +60,7 @@ class GroupLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLayout:
-    """A validated geometry; build it with :func:`token_layout` or :func:`make_layout`.
+    """A validated geometry; build it with `token_layout` or `make_layout`.
 
     Attributes:
         selection: The bands, in the order of the input's planes.
@@ -308,9 +308,9 @@ def token_layout(
         bands: TerraTorch names or THOR channels, one per plane of the input; or a selection.
         image_size: Side of the input in pixels.
         resolution: Pixel size of the input in metres.
-        patch_size: See :func:`make_layout`.
-        strategy: See :func:`make_layout`.
-        ref_patch_size: See :func:`make_layout`.
+        patch_size: See `make_layout`.
+        strategy: See `make_layout`.
+        ref_patch_size: See `make_layout`.
 
     Returns:
         The layout; its ground cover is ``image_size * resolution``.
@@ -318,7 +318,7 @@ def token_layout(
     Raises:
         BandError: If a band is unknown or asked for twice.
         ConfigError: If *strategy* is unknown.
-        LayoutError: As :func:`make_layout`.
+        LayoutError: As `make_layout`.
     """
     selection = bands if isinstance(bands, BandSelection) else select_bands(bands)
     side = _whole("image_size", image_size, "pixels")

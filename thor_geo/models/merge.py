@@ -32,7 +32,7 @@ def pool_tokens(
         merge: How groups become one grid, for ``grid_mean``.
 
     Returns:
-        float32 (B, D), or as wide as :func:`pooled_dim` says.
+        float32 (B, D), or as wide as `pooled_dim` says.
 
     Raises:
         ConfigError: If *mode* or *merge* is unknown, or the layout is missing.
@@ -55,13 +55,13 @@ def pool_tokens(
 
 
 def pooled_dim(embed_dim: int, layout: TokenLayout, mode: Pooling, merge: Merge = "mean") -> int:
-    """Return the width of what :func:`pool_tokens` gives.
+    """Return the width of what `pool_tokens` gives.
 
     Args:
         embed_dim: Token width D.
         layout: The token layout.
-        mode: See :func:`pool_tokens`.
-        merge: See :func:`pool_tokens`.
+        mode: See `pool_tokens`.
+        merge: See `pool_tokens`.
 
     Returns:
         D; D times the number of groups for ``group_mean``, and for the ``grid_mean`` of a

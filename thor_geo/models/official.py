@@ -46,7 +46,7 @@ def official_version() -> str | None:
 
 
 class OfficialTHOR(nn.Module):
-    """The official extension's model; build it with :func:`thor_geo.terratorch.official_twin`.
+    """The official extension's model; build it with `thor_geo.terratorch.official_twin`.
 
     Attributes:
         wrapper: What the extension built: takes (B, C, side, side), returns a list of tokens.

@@ -23,7 +23,7 @@ class Readout:
     Attributes:
         layout: The token layout.
         layers: Blocks, from 0, in the order in which they are read.
-        pooling: How a block's tokens become one vector; see :func:`thor_geo.models.pool_tokens`.
+        pooling: How a block's tokens become one vector; see `thor_geo.models.pool_tokens`.
         merge: How the groups' maps become one.
     """
 

@@ -57,7 +57,8 @@ def resample_kernels(kernels: Tensor, patch_size: int) -> Tensor:
     kernel_size = kernels.shape[-1]
     if patch_size == kernel_size:
         return kernels
-    pinv = resize_pinv(patch_size, kernel_size).to(kernels.device, kernels.dtype)
+    # First the dtype: MPS has no float64.
+    pinv = resize_pinv(patch_size, kernel_size).to(kernels.dtype).to(kernels.device)
     return pinv @ kernels @ pinv.mT
 
 

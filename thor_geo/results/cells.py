@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
-from thor_geo.grid import Bounds, zone_strip
+from thor_geo.grid import Bounds, zone_name, zone_strip
 from thor_geo.plan import Shard, Shards
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.reading import MapReader, window
+from thor_geo.writers import reading
+from thor_geo.writers.reading import MapReader
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,10 +40,11 @@ class ZoneCells:
     shards: Shards
     _reader: MapReader
     _arrays: tuple[Any, Any]
+    _time: int | None
 
     def place(self, shard: Shard) -> tuple[slice, slice]:
         """Return the rows and columns of a shard's cells."""
-        top, bottom, left, right = window(self._arrays[0], shard.square.bounds)
+        top, bottom, left, right = reading.window(self._arrays[0], shard.square.bounds)
         return slice(top, bottom), slice(left, right)
 
     def read(
@@ -58,17 +61,27 @@ class ZoneCells:
             RunDirectoryError: If the shard's file cannot be read.
         """
         own = self.place(shard)
-        return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1])
+        return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1], self._time)
 
-    def windows(self) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
+    def windows(
+        self, rows: slice | None = None, cols: slice | None = None, *, progress: bool = False
+    ) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
         """Yield rows, columns and embeddings of one shard after the other.
+
+        Args:
+            rows: Rows of the map that are wanted; None for all of them. Of each shard only those
+                are read, and a shard without any is passed over.
+            cols: Columns, likewise.
+            progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
         Raises:
             RunDirectoryError: If a shard's file cannot be read.
         """
-        for shard in self.shards:
-            rows, cols = self.place(shard)
-            yield rows, cols, self.read(shard, rows, cols)
+        for shard in with_progress(self.shards, self.epsg, progress):
+            own = self.place(shard)
+            r, c = _shared(own[0], rows), _shared(own[1], cols)
+            if r.start < r.stop and c.start < c.stop:
+                yield r, c, self.read(shard, r, c)
 
     def centres(self, rows: slice, cols: slice) -> tuple[Any, Any]:
         """Return eastings and northings of cell centres, metres, each (rows, columns) float64.
@@ -98,14 +111,31 @@ class ZoneCells:
         return inside
 
 
-def zone_cells(opened: OpenedRun) -> dict[int, ZoneCells]:
+def with_progress(shards: Shards, epsg: int, progress: bool) -> Iterable[Shard]:
+    """Return the shards of a zone, and show on standard error how many were dealt with.
+
+    Args:
+        shards: The shards.
+        epsg: The zone.
+        progress: Whether to show it.
+    """
+    return track(shards, "shards", label=zone_name(epsg), shown=progress, delay=PATIENCE_S)
+
+
+def _shared(own: slice, asked: slice | None) -> slice:
+    return own if asked is None else slice(max(own.start, asked.start), min(own.stop, asked.stop))
+
+
+def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, ZoneCells]:
     """Open the maps of a run, by EPSG code in ascending order.
 
     Args:
         opened: A run with maps; cells of shards that are not done yet read as NaN.
+        window: Which time window, 0 for the first; may be left out where there is but one.
 
     Raises:
         RunDirectoryError: If the run has no maps, or one cannot be opened.
+        ConfigError: If there are several windows and none is named, or there is no such window.
     """
     run, plan = opened.run, opened.plan
     if not opened.grid:
@@ -113,7 +143,7 @@ def zone_cells(opened: OpenedRun) -> dict[int, ZoneCells]:
             f"`{run.path}` has no embedding maps (output.grid=false). Use a run with "
             "output.grid=true."
         )
-    reader, found = MapReader(run, plan), {}
+    reader, found, time = MapReader(run, plan), {}, opened.time(window)
     shards = plan.shards
     for k, lattice in enumerate(plan.lattices):
         first, last = np.searchsorted(shards.zone, (k, k + 1)).tolist()
@@ -121,7 +151,7 @@ def zone_cells(opened: OpenedRun) -> dict[int, ZoneCells]:
             continue
         try:
             arrays = reader.open(lattice.epsg)
-            bands, height, width = arrays[0].shape
+            bands, height, width = arrays[0].shape[-3:]
             bounds = tuple(arrays[0].attrs["spatial:bbox"])
             cell = float(arrays[0].attrs["spatial:transform"][0])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -138,5 +168,6 @@ def zone_cells(opened: OpenedRun) -> dict[int, ZoneCells]:
             shards=shards[first:last],
             _reader=reader,
             _arrays=arrays,
+            _time=time,
         )
     return found

@@ -46,11 +46,12 @@ class Tiles:
         return len(self.index)
 
 
-def read_tiles(opened: OpenedRun, *, progress: bool = False) -> Tiles:
+def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Tiles:
     """Read the vectors of all shards that are done.
 
     Args:
         opened: A run with pooled files; it may be unfinished.
+        window: Which time window, 0 for the first; may be left out where there is but one.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Returns:
@@ -59,6 +60,7 @@ def read_tiles(opened: OpenedRun, *, progress: bool = False) -> Tiles:
     Raises:
         RunDirectoryError: If the run has no pooled files, no tile has an embedding, or a file
             cannot be read.
+        ConfigError: If there are several windows and none is named, or there is no such window.
     """
     from tqdm import tqdm
 
@@ -68,7 +70,7 @@ def read_tiles(opened: OpenedRun, *, progress: bool = False) -> Tiles:
             f"`{run.path}` has no pooled vectors (output.pooled=false). Use a run with "
             "output.pooled=true."
         )
-    reader, missing = VectorReader(run), 0
+    reader, missing, time = VectorReader(run), 0, opened.time(window)
     indices: list[npt.NDArray[np.int64]] = []
     vectors: list[npt.NDArray[np.float32]] = []
     # `disable=None`: not where standard error is no terminal.
@@ -78,7 +80,7 @@ def read_tiles(opened: OpenedRun, *, progress: bool = False) -> Tiles:
         if marker is None or not opened.fits(marker, shard):
             missing += len(shard)
             continue
-        values = reader.read(shard)
+        values = reader.read(shard, time)
         if len(values) != len(shard):
             raise RunDirectoryError(
                 f"`{run.pooled_of(shard)}` has {len(values):,} rows, the plan has {len(shard):,} "

@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.plan import Shard
+from thor_geo.progress import PATIENCE_S, Progress
 from thor_geo.runs.opened import THREADS, OpenedRun
 from thor_geo.writers.markers import Marker
+from thor_geo.writers.pooled import row_ids
 
 _AT_ONCE = 4096
 
-#: States of a tile: no row yet, a row without failure, a row that says why it failed.
+#: States of a row (a tile in a time window): none yet, one without failure, one that says why it
+#: failed.
 MISSING, PRODUCED, FAILED = 0, 1, 2
 
 
@@ -24,7 +27,7 @@ class Finished:
     """What is there to be merged.
 
     Attributes:
-        state: State of every tile, (n,) uint8.
+        state: State of every row, tile-major, (n windows,) uint8.
         shards_missing: Shards that are not finished.
         first_missing: Id of the first of them, None without any.
         bytes: Size of the pooled files of the others.
@@ -36,30 +39,36 @@ class Finished:
     bytes: int
 
 
-def find_finished(opened: OpenedRun) -> Finished:
+def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
     """Read all markers, and look whether the pooled files they name are there.
 
     Args:
         opened: A run with pooled files.
+        progress: Whether to show progress, where it takes long.
     """
-    state = np.zeros(len(opened.plan), dtype=np.uint8)
+    windows = len(opened.windows)
+    state = np.zeros(len(opened.plan) * windows, dtype=np.uint8)
     missing, first, size = 0, None, 0
     shards = iter(opened.plan.shards)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
+    bar = Progress(
+        len(opened.plan.shards), "shards", label="looking", shown=progress, delay=PATIENCE_S
+    )
+    with bar, ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
         while some := list(islice(shards, _AT_ONCE)):
             for shard, marker in zip(
                 some, pool.map(lambda s: _usable(opened, s), some), strict=True
             ):
+                bar.advance()
                 if marker is None:
                     missing, first = missing + 1, first or shard.id
                     continue
                 size += marker.outputs[_name(opened, shard)].size
-                state[shard.start : shard.stop] = PRODUCED
+                rows = state[shard.start * windows : shard.stop * windows]
+                rows[:] = PRODUCED
                 if marker.failed:
                     failed = set(marker.failed_tiles)
-                    for k in range(shard.start, shard.stop):
-                        if opened.plan.tile(k).id in failed:
-                            state[k] = FAILED
+                    ids = row_ids(opened.plan, shard, opened.windows)
+                    rows[[row in failed for row in ids]] = FAILED
     return Finished(state=state, shards_missing=missing, first_missing=first, bytes=size)
 
 

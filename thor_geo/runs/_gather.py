@@ -18,6 +18,7 @@ from thor_geo.plan import Shard
 from thor_geo.runs._finished import FAILED
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.markers import Marker
+from thor_geo.writers.pooled import row_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,14 +44,17 @@ class Gatherer:
 
         Args:
             opened: The run.
-            state: What the markers said of every tile; rows must agree.
-            order: Indices of tiles in the plan, as they are to come out.
+            state: What the markers said of every row; rows must agree.
+            order: Rows, as they are to come out: indices of tiles in the plan, in a list of time
+                windows times their number, plus the index of a window.
             threads: Shards read at the same time.
             cache_bytes: Memory for shards between two batches.
         """
         self._opened, self._state, self._order = opened, state, order
         self._threads, self._cache_bytes = threads, cache_bytes
         self._shards = opened.plan.shards
+        # First row of every shard.
+        self._starts = self._shards.starts * len(opened.windows)
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
         self._bytes = 0
         self._schema: pa.Schema | None = None
@@ -87,26 +91,26 @@ class Gatherer:
             try:
                 loading = self._request(pool, self._order[:rows])
                 for start in range(0, len(self._order), rows):
-                    tiles = self._order[start : start + rows]
+                    chosen = self._order[start : start + rows]
                     tables = {index: future.result() for index, future in loading.items()}
                     for index, table in tables.items():
                         self._check_schema(index, table)
                     self._keep(tables)
                     loading = self._request(pool, self._order[start + rows : start + 2 * rows])
-                    yield self._take(tiles, tables)
+                    yield self._take(chosen, tables)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _shard_of(self, tiles: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-        found: npt.NDArray[np.int64] = np.searchsorted(self._shards.starts, tiles, side="right") - 1
+    def _shard_of(self, rows: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+        found: npt.NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
         return found
 
     def _request(
-        self, pool: ThreadPoolExecutor, tiles: npt.NDArray[np.uint32]
+        self, pool: ThreadPoolExecutor, rows: npt.NDArray[np.uint32]
     ) -> dict[int, Future[pa.Table]]:
-        """Begin to read the shards of some tiles; those in memory are ready at once."""
+        """Begin to read the shards of some rows; those in memory are ready at once."""
         loading: dict[int, Future[pa.Table]] = {}
-        for index in np.unique(self._shard_of(tiles)).tolist():
+        for index in np.unique(self._shard_of(rows)).tolist():
             if index in self._cache:
                 ready: Future[pa.Table] = Future()
                 ready.set_result(self._cache[index])
@@ -115,14 +119,14 @@ class Gatherer:
                 loading[index] = pool.submit(self._load, index)
         return loading
 
-    def _take(self, tiles: npt.NDArray[np.uint32], tables: dict[int, pa.Table]) -> pa.Table:
+    def _take(self, chosen: npt.NDArray[np.uint32], tables: dict[int, pa.Table]) -> pa.Table:
         import pyarrow as pa
 
-        shards = self._shard_of(tiles)
+        shards = self._shard_of(chosen)
         used = np.array(sorted(tables))
         lengths = np.array([len(tables[index]) for index in used.tolist()])
         begins = np.cumsum(lengths) - lengths
-        rows = begins[np.searchsorted(used, shards)] + (tiles - self._shards.starts[shards])
+        rows = begins[np.searchsorted(used, shards)] + (chosen - self._starts[shards])
         # Columns as one chunk each: `take` on many chunks is slow.
         table = pa.concat_tables([tables[index] for index in used.tolist()]).combine_chunks()
         taken = table.take(pa.array(rows)).replace_schema_metadata(self.schema.metadata)
@@ -204,12 +208,13 @@ class Gatherer:
         Raises:
             ValueError: Saying why.
         """
-        plan = self._opened.plan
+        plan, windows = self._opened.plan, self._opened.windows
         if fingerprint != self._opened.fingerprint:
             raise ValueError("it carries the fingerprint of another run")
-        planned = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
-        if table["tile_id"].to_pylist() != planned:
+        column = "id" if windows.listed else "tile_id"
+        if table[column].to_pylist() != row_ids(plan, shard, windows):
             raise ValueError("its rows are not the plan's tiles")
         failed = np.array([word == "failed" for word in table["status"].to_pylist()])
-        if not np.array_equal(failed, self._state[shard.start : shard.stop] == FAILED):
+        rows = slice(shard.start * len(windows), shard.stop * len(windows))
+        if not np.array_equal(failed, self._state[rows] == FAILED):
             raise ValueError("other tiles have failed than its marker said")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,18 @@ from thor_geo.runs._faults import Fault, Kind
 from thor_geo.runs._rows import OWN_SCALE
 from thor_geo.runs._seams import SeamReader, Seams
 from thor_geo.runs._zones import repeated_problems, sides_of, zone_problems
+from thor_geo.specs import Windows
 from thor_geo.writers.grid import ARRAY, SCALE, arrays_of, file_of
 from thor_geo.writers.layout import ZoneGrid, zone_grids
 from thor_geo.writers.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.writers.shard import Dtype
+
+
+class Part(NamedTuple):
+    """What a shard has one file of: an array, in a time window where there is a time axis."""
+
+    name: str
+    time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +40,8 @@ class MapsExpected:
         store: The Zarr store.
         zones: Geometry by EPSG code, of the zones whose metadata is right.
         cells: Cells of a tile's side; of overlapping tiles, of their centres'.
-        arrays: What a shard has a file of: embeddings; and scales, of int8.
+        arrays: What a shard has files of: embeddings; and scales, of int8.
+        times: Places on the time axis; (None,) without one.
         cropped: Whether cells outside the area have no embedding. Which these are, the run does not
             tell: any cell may be absent then, but in all bands.
     """
@@ -40,15 +50,27 @@ class MapsExpected:
     zones: Mapping[int, ZoneGrid]
     cells: int
     arrays: tuple[str, ...]
+    times: tuple[int | None, ...]
     cropped: bool
 
-    def file_of(self, shard: Shard, name: str = ARRAY) -> Path:
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a shard has a file of, window by window."""
+        return tuple(Part(name, time) for time, name in product(self.times, self.arrays))
+
+    def file_of(self, shard: Shard, part: Part) -> Path:
         """Return the path of the file that holds a shard's part of an array."""
-        return self.store / file_of(self.zones[shard.epsg], shard, name)
+        return self.store / file_of(self.zones[shard.epsg], shard, *part)
 
 
 def open_maps(
-    store: Path, plan: Plan, dtype: Dtype, fingerprint: str, *, cropped: bool = False
+    store: Path,
+    plan: Plan,
+    dtype: Dtype,
+    fingerprint: str,
+    *,
+    cropped: bool = False,
+    windows: Windows | None = None,
 ) -> tuple[MapsExpected | None, list[Fault]]:
     """Check the metadata of a store against the plan.
 
@@ -58,6 +80,7 @@ def open_maps(
         dtype: Of the values.
         fingerprint: Of the run.
         cropped: Whether maps are cropped to the area.
+        windows: Time windows; None without a time axis.
 
     Returns:
         What the maps must be, None where no zone says it; and the faults.
@@ -78,7 +101,7 @@ def open_maps(
         if cells not in layouts:
             layouts[cells] = zone_grids(plan, cells)
         zone = layouts[cells][epsg]
-        problems = list(zone_problems(store, zone, bands, dtype, fingerprint))
+        problems = list(zone_problems(store, zone, bands, dtype, fingerprint, windows))
         faults += [_fault(store, f"{name}/{where}", reason) for where, reason in problems]
         # A file of another shape, chunking or type would not be read as what it is. How long an
         # embedding is, only `band` says a second time.
@@ -93,12 +116,18 @@ def open_maps(
                 faults.append(_fault(store, name, told.format(*found, *common)))
     names = [zone.name for zone in named.values()]
     faults += [
-        _fault(store, "zarr.json", reason) for reason in repeated_problems(store, names, dtype)
+        _fault(store, "zarr.json", reason)
+        for reason in repeated_problems(store, names, dtype, windows)
     ]
     if not good:
         return None, faults
     expected = MapsExpected(
-        store=store, zones=good, cells=common[1], arrays=arrays_of(dtype), cropped=cropped
+        store=store,
+        zones=good,
+        cells=common[1],
+        arrays=arrays_of(dtype),
+        times=(None,) if windows is None else windows.times,
+        cropped=cropped,
     )
     return expected, faults
 
@@ -107,41 +136,42 @@ def check_maps(
     expected: MapsExpected,
     plan: Plan,
     shard: Shard,
-    without: Collection[str],
-    names: Collection[str],
+    without: npt.NDArray[np.bool_],
+    parts: Collection[Part],
     reader: SeamReader,
-) -> tuple[list[tuple[str, Kind, str]], Seams]:
+) -> tuple[list[tuple[Part, Kind, str]], Seams]:
     """Check one shard's part of the arrays, embeddings and scales, and measure its seams.
 
     Args:
         expected: What the maps have in common.
         plan: A plan that holds the shard.
         shard: The shard.
-        without: Ids of its tiles that have no embedding.
-        names: The arrays.
+        without: Which of its tiles have no embedding, (n,) bool.
+        parts: The arrays, all in one time window.
         reader: Measures the seams.
 
     Returns:
-        Array, kind and reason of every fault; and the jumps, none where there is a fault.
+        Part, kind and reason of every fault; and the jumps, none where there is a fault.
     """
-    faults: list[tuple[str, Kind, str]] = []
+    faults: list[tuple[Part, Kind, str]] = []
+    time = next((part.time for part in parts), None)
     maps: npt.NDArray[Any] | None = None
     embedded = _embedded(plan, shard, without)
     # Of codes, each tile's largest magnitude; and their scales; where they are whole.
     largest: npt.NDArray[np.int16] | None = None
     scales: npt.NDArray[np.float32] | None = None
     sound = embedded
-    for name in names:
+    for part in parts:
         try:
-            values = _decode(expected, shard, name)
+            values = _decode(expected, shard, part)
         # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common
         # error), the file is damaged.
         except Exception as error:
-            faults.append((name, "file", f"cannot be decoded ({first_line(error)})"))
+            faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
             continue
         # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all. Of a
         # tile that is cropped away, both are true.
-        if name == SCALE:
+        if part.name == SCALE:
             scales, void = values, np.asarray(np.isnan(values))
             full = is_scale(values) | (void if expected.cropped else False)
             wrong = "a scale that is missing, negative or too large"
@@ -161,28 +191,27 @@ def check_maps(
                 largest = _by_tile(magnitude, expected.cells).max(axis=(1, 3))
         sound = sound & full
         if (count := int((embedded & ~full).sum())) > 0:
-            faults.append((name, "values", f"{wrong} in {count} tiles that are ok"))
+            faults.append((part, "values", f"{wrong} in {count} tiles that are ok"))
         if (count := int((~embedded & ~void).sum())) > 0:
             reason = f"values in {count} tiles that are not ok or not planned"
-            faults.append((name, "values", reason))
+            faults.append((part, "values", reason))
     if largest is not None and scales is not None:
         count = int((sound & ~is_scale_of(largest, scales)).sum())
         if count:
             reason = f"{count} tiles are not of their scales ({OWN_SCALE})"
-            faults.append((ARRAY, "values", reason))
+            faults.append((Part(ARRAY, time), "values", reason))
     # Of a shard with a fault, some numbers may be anything, or be missing.
     if faults or maps is None or (scales is None and SCALE in expected.arrays):
         return faults, Seams()
-    return faults, reader.read(expected.zones[shard.epsg], shard, maps, scales)
+    return faults, reader.read(expected.zones[shard.epsg], shard, maps, scales, time)
 
 
-def _embedded(plan: Plan, shard: Shard, without: Collection[str]) -> npt.NDArray[np.bool_]:
+def _embedded(plan: Plan, shard: Shard, without: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which tiles of a shard's square have an embedding, (k, k), row 0 = north."""
     k = plan.lattices[0].shard_tiles
     embedded = np.zeros((k, k), dtype=np.bool_)
-    for tile in plan.tiles(range(shard.start, shard.stop)):
-        if tile.id not in without:
-            embedded[shard.place(tile)] = True
+    for tile, absent in zip(plan.tiles(range(shard.start, shard.stop)), without, strict=True):
+        embedded[shard.place(tile)] = not absent
     return embedded
 
 
@@ -196,24 +225,25 @@ def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
     return values.reshape(rows // cells, cells, cols // cells, cells)
 
 
-def _decode(expected: MapsExpected, shard: Shard, name: str) -> npt.NDArray[Any]:
+def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any]:
     """Return a shard's part of an array, (D', k h, k w) or (k, k), read from its file alone."""
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
-    zone, path = expected.zones[shard.epsg], expected.file_of(shard, name)
-    folder = expected.store / zone.name / name
+    zone, path = expected.zones[shard.epsg], expected.file_of(shard, part)
+    folder = expected.store / zone.name / part.name
     buffer = default_buffer_prototype().buffer
     files = {
         key.relative_to(folder).as_posix(): buffer.from_bytes(key.read_bytes())
         for key in (folder / "zarr.json", path)
     }
     array = zarr.open_array(MemoryStore(files), mode="r")
-    side = zone.shard_tiles if name == SCALE else zone.shard_side
+    side = zone.shard_tiles if part.name == SCALE else zone.shard_side
     row, col = zone.place(shard)
+    first = () if part.time is None else (part.time,)
     values: npt.NDArray[Any] = np.asarray(
-        array[..., row * side : (row + 1) * side, col * side : (col + 1) * side]
+        array[*first, ..., row * side : (row + 1) * side, col * side : (col + 1) * side]
     )
     return values
 

@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Fault, Kind, some
-from thor_geo.runs._maps import MapsExpected, check_maps
+from thor_geo.runs._maps import MapsExpected, Part, check_maps
 from thor_geo.runs._rows import Rows, RowsExpected, check_rows
 from thor_geo.runs._seams import SeamReader, Seams
 from thor_geo.runs._words import counted
-from thor_geo.writers.grid import ARRAY
+from thor_geo.specs import Windows
+from thor_geo.writers.failures import Failure
 from thor_geo.writers.markers import Marker
+from thor_geo.writers.pooled import row_ids
 from thor_geo.writers.rundir import RunDirectory
 
 # A shard that is rewritten while it is looked at is looked at again, so many times at most.
@@ -36,6 +40,7 @@ class Expected:
         rows: What its pooled files are; None where it has none.
         grid: Whether it has maps.
         maps: What they are; None where it has none, or the store's metadata is damaged.
+        windows: Time windows of the composites.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class Expected:
     rows: RowsExpected | None
     grid: bool
     maps: MapsExpected | None
+    windows: Windows
 
 
 @dataclass(kw_only=True)
@@ -144,44 +150,52 @@ def _look(
         reason = "belongs to another run (its fingerprint differs)"
         fault("marker", path, reason, noticed=True)
         return checked
-    for reason in _marker_problems(marker, plan, shard):
+    ids = row_ids(plan, shard, expected.windows)
+    for reason in _marker_problems(marker, shard, ids):
         fault("marker", path, reason)
     if checked.faults:
         return checked
-    files = {}
+    files: dict[Path, Part | None] = {}
     if expected.rows is not None:
-        files[run.pooled_of(shard)] = "pooled"
-    if expected.maps is not None and shard.epsg in expected.maps.zones:
-        files |= {expected.maps.file_of(shard, name): name for name in expected.maps.arrays}
+        files[run.pooled_of(shard)] = None
+    known = expected.maps is not None and shard.epsg in expected.maps.zones
+    if expected.maps is not None and known:
+        files |= {expected.maps.file_of(shard, part): part for part in expected.maps.parts}
     names = {file.relative_to(run.path).as_posix() for file in files}
-    if expected.grid and ARRAY not in files.values():  # the store's own fault is told elsewhere
+    if expected.grid and not known:  # the store's own fault is told elsewhere
         names |= {name for name in marker.outputs if name.startswith(f"{run.grid.name}/")}
     if set(marker.outputs) != names:
         other = sorted(set(marker.outputs) ^ names)
         fault("marker", path, f"names other files than the run writes: {some(other)}")
         return checked
     rows: Rows | None = None
-    maps: list[str] = []
+    maps: list[Part] = []
     for file, what in files.items():
         output = marker.outputs[file.relative_to(run.path).as_posix()]
         problem = _content_problem(file, output.size, output.sha256)
         if problem:
             fault("file", file, problem, noticed=not problem.startswith(_CONTENT))
-        elif what == "pooled" and expected.rows is not None:
+        elif what is not None:
+            maps.append(what)
+        elif expected.rows is not None:
             rows, found = check_rows(file, plan, shard, expected.rows)
             for kind, reason in found:
                 fault(kind, file, reason)
-        else:
-            maps.append(what)
-    if expected.maps is not None and maps:
+    if expected.maps is not None:
         without = {*marker.empty_tiles, *marker.failed_tiles}
-        problems, checked.seams = check_maps(expected.maps, plan, shard, without, maps, reader)
-        for name, kind, reason in problems:
-            fault(kind, expected.maps.file_of(shard, name), reason)
+        absent = np.array([row in without for row in ids]).reshape(len(shard), -1)
+        for k, time in enumerate(expected.windows.times):
+            parts = [part for part in maps if part.time == time]
+            if not parts:
+                continue
+            problems, seams = check_maps(expected.maps, plan, shard, absent[:, k], parts, reader)
+            checked.seams += seams
+            for part, kind, reason in problems:
+                fault(kind, expected.maps.file_of(shard, part), reason)
     if rows is not None:
-        for reason in _disagreements(marker, rows, plan, shard):
+        for reason in _disagreements(marker, rows, ids):
             fault("marker", path, reason)
-    _check_failures(run, marker, rows, plan, shard, checked)
+    _check_failures(run, marker, rows, ids, shard, checked)
     return checked
 
 
@@ -202,22 +216,20 @@ def _content_problem(path: Path, size: int, sha256: str) -> str | None:
     return None
 
 
-def _marker_problems(marker: Marker, plan: Plan, shard: Shard) -> Iterator[str]:
+def _marker_problems(marker: Marker, shard: Shard, ids: list[str]) -> Iterator[str]:
     if marker.shard_id != shard.id:
         yield f"is that of shard {marker.shard_id[:80]}"
         return
-    if marker.tiles != len(shard):
-        yield f"counts {counted(marker.tiles, 'tile')}, the plan has {len(shard)}"
-    ids = {tile.id for tile in plan.tiles(range(shard.start, shard.stop))}
+    if marker.tiles != len(ids):
+        yield f"counts {counted(marker.tiles, 'tile')}, the plan has {len(ids)}"
     for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         if len(set(named)) < len(named):
             yield f"names {what} tiles twice"
-        if not set(named) <= ids:
-            yield f"names {what} tiles that are not the shard's: {some(sorted(set(named) - ids))}"
+        if other := sorted(set(named) - set(ids)):
+            yield f"names {what} tiles that are not the shard's: {some(other)}"
 
 
-def _disagreements(marker: Marker, rows: Rows, plan: Plan, shard: Shard) -> Iterator[str]:
-    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+def _disagreements(marker: Marker, rows: Rows, ids: list[str]) -> Iterator[str]:
     for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         found = {tile for tile, word in zip(ids, rows.status, strict=True) if word == what}
         if found != set(named):
@@ -234,7 +246,7 @@ def _check_failures(
     run: RunDirectory,
     marker: Marker,
     rows: Rows | None,
-    plan: Plan,
+    ids: list[str],
     shard: Shard,
     checked: Checked,
 ) -> None:
@@ -246,13 +258,12 @@ def _check_failures(
         return
     try:
         records = [parse_json(line) for line in (content or b"").splitlines()]
-        listed = {str(record["tile_id"]): str(record["error"]) for record in records}
-    except (ValueError, KeyError, TypeError) as error:
+        listed = {one.name: one.error for one in map(Failure.of, records)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         checked.faults.append(
             Fault(kind="failures", file=name, reason=f"cannot be read ({error!r:.200})")
         )
         return
-    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
     told = {} if rows is None else dict(zip(ids, rows.error, strict=True))
     if content is None:
         reason: str | None = f"missing: the marker names {counted(marker.failed, 'failed tile')}"

@@ -25,14 +25,15 @@ _AT_ONCE = 65_536
 
 
 def part_bounds(
-    plan: Plan, order: npt.NDArray[np.uint32], part_rows: int
+    plan: Plan, order: npt.NDArray[np.uint32], part_rows: int, windows: int = 1
 ) -> npt.NDArray[np.float64]:
     """Return the box around the footprints of every part's tiles.
 
     Args:
         plan: The plan.
-        order: Indices of the tiles to be written, in order.
+        order: Rows to be written, in order, see `Gatherer`.
         part_rows: Rows of a part; the last has what is left.
+        windows: Number of time windows.
 
     Returns:
         (parts, 4) west, south, east, north, degrees.
@@ -40,16 +41,19 @@ def part_bounds(
     parts = -(-len(order) // part_rows)
     boxes = np.full((parts, 4), np.inf)
     boxes[:, 2:] = -np.inf
-    part = np.full(len(plan), -1, dtype=np.int32)
-    part[order] = np.arange(len(order)) // part_rows
+    # A tile's rows may be on both sides of a part's end.
+    part = np.full((len(plan), windows), -1, dtype=np.int32)
+    part.reshape(-1)[order] = np.arange(len(order)) // part_rows
     for start in range(0, len(plan), _AT_ONCE):
         stop = min(start + _AT_ONCE, len(plan))
-        chosen = part[start:stop] >= 0
-        if not chosen.any():
+        if not (part[start:stop] >= 0).any():
             continue
-        rings, into = plan.rings(start, stop)[chosen], part[start:stop][chosen]
-        np.minimum.at(boxes[:, :2], into, rings.min(axis=1))
-        np.maximum.at(boxes[:, 2:], into, rings.max(axis=1))
+        all_rings = plan.rings(start, stop)
+        for of_window in part[start:stop].T:
+            chosen = of_window >= 0
+            rings, into = all_rings[chosen], of_window[chosen]
+            np.minimum.at(boxes[:, :2], into, rings.min(axis=1))
+            np.maximum.at(boxes[:, 2:], into, rings.max(axis=1))
     return boxes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from thor_geo.plan import Plan
+from thor_geo.progress import PATIENCE_S, Progress
 from thor_geo.runs._faults import Fault
 from thor_geo.runs._rows import SAME_PLACE
 from thor_geo.writers.plan_file import plan_columns, plan_schema
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 _ROWS = 65_536
 
 
-def check_plan_file(path: Path, plan: Plan) -> Iterator[Fault]:
+def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterator[Fault]:
     """Yield what is wrong with the columns that reading the plan does not need.
 
     Args:
         path: ``plan.parquet``.
         plan: The plan read from it.
+        progress: Whether to show progress, where it takes long.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -35,11 +37,12 @@ def check_plan_file(path: Path, plan: Plan) -> Iterator[Fault]:
             if not file.schema_arrow.equals(plan_schema(), check_metadata=False):
                 yield _fault(path, "its columns are not those of a plan")
                 return
-            start = 0
-            for batch in file.iter_batches(_ROWS):
-                batch.validate(full=True)
-                yield from _differences(path, batch, plan, start)
-                start += len(batch)
+            label = "checking the plan"
+            with Progress(len(plan), label=label, shown=progress, delay=PATIENCE_S) as bar:
+                for batch in file.iter_batches(_ROWS):
+                    batch.validate(full=True)
+                    yield from _differences(path, batch, plan, bar.done)
+                    bar.advance(len(batch))
     except (pa.ArrowException, OSError, ValueError) as error:
         yield _fault(path, f"cannot be read as Parquet ({str(error)[:200]})")
 

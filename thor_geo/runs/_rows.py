@@ -16,8 +16,8 @@ from thor_geo.errors import first_line
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
 from thor_geo.runs._faults import Kind, some
-from thor_geo.specs import TemporalSpec
-from thor_geo.writers.pooled import pooled_schema, window_name
+from thor_geo.specs import Windows
+from thor_geo.writers.pooled import pooled_schema, row_ids, window_name
 from thor_geo.writers.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.writers.shard import Dtype
 
@@ -39,13 +39,13 @@ class RowsExpected:
         fingerprint: Of the run.
         dimension: D; None where no file could be read to learn it: then any.
         dtype: Of the embeddings.
-        window: Time window of the composites.
+        windows: Time windows of the composites.
     """
 
     fingerprint: str
     dimension: int | None
     dtype: Dtype
-    window: TemporalSpec
+    windows: Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +95,14 @@ def check_rows(
     if not table.schema.equals(wanted, check_metadata=False):
         return None, [("schema", _schema_difference(table.schema, wanted))]
     faults: list[tuple[Kind, str]] = list(_footer(table, expected))
-    ids = table["tile_id"].to_pylist()
-    planned = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    windows = expected.windows
+    # Without a list of windows, the ids of tiles.
+    column = "id" if windows.listed else "tile_id"
+    ids, planned = table[column].to_pylist(), row_ids(plan, shard, windows)
     if ids != planned:
         return None, [*faults, ("rows", _row_difference(ids, planned))]
-    faults += _names(table, shard, planned, expected.window)
-    faults += _place(table, plan, shard)
+    faults += _names(table, plan, shard, windows)
+    faults += _place(table, plan, shard, len(windows))
     faults += _values(table)
     scenes = {scene for row in table["source_ids"].to_pylist() if row for scene in row if scene}
     rows = Rows(
@@ -160,16 +162,22 @@ def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str
 
 
 def _names(
-    table: pa.Table, shard: Shard, planned: list[str], window: TemporalSpec
+    table: pa.Table, plan: Plan, shard: Shard, windows: Windows
 ) -> Iterator[tuple[Kind, str]]:
-    name = window_name(window)
-    if table["id"].to_pylist() != [f"{tile}_{name}" for tile in planned]:
-        yield "rows", f"`id` is not tile id and window ({name})"
+    tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    names = [window_name(window) for window in windows]
+    if table["id"].to_pylist() != [f"{tile}_{name}" for tile in tiles for name in names]:
+        yield "rows", f"`id` is not tile id and window ({some(names)})"
+    if table["tile_id"].to_pylist() != [tile for tile in tiles for _ in names]:
+        yield "rows", "`tile_id` is not that of `id`"
     if set(table["shard_id"].to_pylist()) != {shard.id}:
         yield "rows", "`shard_id` is not this shard's"
-    for column, time in (("datetime_start", window.start), ("datetime_end", window.end)):
-        if set(table[column].to_pylist()) != {time}:
-            yield "rows", f"`{column}` is not {time.isoformat()}"
+    for column, times in (
+        ("datetime_start", [window.start for window in windows]),
+        ("datetime_end", [window.end for window in windows]),
+    ):
+        if table[column].to_pylist() != times * len(tiles):
+            yield "rows", f"`{column}` is not {some([time.isoformat() for time in times])}"
 
 
 def _edges(table: pa.Table) -> npt.NDArray[np.float64]:
@@ -187,8 +195,8 @@ def _total(edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
 
 
-def _place(table: pa.Table, plan: Plan, shard: Shard) -> Iterator[tuple[Kind, str]]:
-    """Compare CRS, transform, polygon, covering and `primary` with the plan's."""
+def _place(table: pa.Table, plan: Plan, shard: Shard, windows: int) -> Iterator[tuple[Kind, str]]:
+    """Compare CRS, transform, polygon, covering and `primary` with the plan's, window by window."""
     for column in ("epsg", "transform", "geometry", "bbox", "primary"):
         if table[column].null_count:
             yield "place", f"`{column}` is null in {table[column].null_count} rows"
@@ -197,12 +205,12 @@ def _place(table: pa.Table, plan: Plan, shard: Shard) -> Iterator[tuple[Kind, st
     if epsg != {shard.epsg}:
         yield "place", f"`epsg` is {some(sorted(map(str, epsg)))}, should be {shard.epsg}"
     tiles = plan.tiles(range(shard.start, shard.stop))
-    transforms = np.array([tile.transform for tile in tiles])
+    transforms = np.array([tile.transform for tile in tiles]).repeat(windows, axis=0)
     found = np.array(table["transform"].to_pylist(), dtype=np.float64)
     wrong = int((found != transforms).any(axis=1).sum())
     if wrong:
         yield "place", f"`transform` is not the tile's in {wrong} rows"
-    polygons = plan.footprints(shard.start, shard.stop)
+    polygons = plan.footprints(shard.start, shard.stop).repeat(windows)
     geometry = shapely.from_wkb(table["geometry"].to_pylist(), on_invalid="ignore")
     same = shapely.equals_exact(geometry, polygons, tolerance=SAME_PLACE)
     if not same.all():
@@ -212,7 +220,7 @@ def _place(table: pa.Table, plan: Plan, shard: Shard) -> Iterator[tuple[Kind, st
     if wrong:
         yield "place", f"`bbox` is not that of the geometry in {wrong} rows"
     primary = np.array(table["primary"].to_pylist(), dtype=np.bool_)
-    if not np.array_equal(primary, plan.primary[shard.start : shard.stop]):
+    if not np.array_equal(primary, plan.primary[shard.start : shard.stop].repeat(windows)):
         yield "place", "`primary` is not the plan's"
 
 

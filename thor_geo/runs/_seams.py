@@ -104,9 +104,9 @@ class SeamReader:
             cells: Cells of a tile's side, as far as it is written.
         """
         self._cells = cells
-        # The last column, and the last row, of shards by zone, row and column: (D', side).
-        self._right: dict[tuple[int, int, int], Values] = {}
-        self._bottom: dict[tuple[int, int, int], Values] = {}
+        # The last column, and the last row, of shards by zone, time, row and column: (D', side).
+        self._right: dict[tuple[int, int | None, int, int], Values] = {}
+        self._bottom: dict[tuple[int, int | None, int, int], Values] = {}
 
     def read(
         self,
@@ -114,6 +114,7 @@ class SeamReader:
         shard: Shard,
         values: npt.NDArray[Any],
         scales: Values | None,
+        time: int | None = None,
     ) -> Seams:
         """Measure a shard's map, and its borders with shards that were read before.
 
@@ -122,6 +123,7 @@ class SeamReader:
             shard: The shard.
             values: (D', k s, k s), row 0 = north; NaN (int8: -128) where there is no embedding.
             scales: Of int8, (k, k); else None.
+            time: Index of the time window: borders are between shards in the same.
         """
         row, col = zone.place(shard)
         rows, columns = values.shape[1:]
@@ -138,13 +140,13 @@ class SeamReader:
                 top_edge[k], bottom[k] = band[0], band[-1]
         found = self._within(across / len(values), axis=0)
         found += self._within(down / len(values), axis=1)
-        west = self._right.get((shard.epsg, row, col - 1))
-        north = self._bottom.get((shard.epsg, row - 1, col))
+        west = self._right.get((shard.epsg, time, row, col - 1))
+        north = self._bottom.get((shard.epsg, time, row - 1, col))
         for one, other in ((west, left_edge), (north, top_edge)):
             if one is not None:
                 found += self._across(one, other)
-        self._right[shard.epsg, row, col] = right
-        self._bottom[shard.epsg, row, col] = bottom
+        self._right[shard.epsg, time, row, col] = right
+        self._bottom[shard.epsg, time, row, col] = bottom
         return found
 
     def _within(self, jumps: Floats, axis: int) -> Seams:

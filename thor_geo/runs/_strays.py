@@ -64,8 +64,10 @@ def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Ite
             place = maps.zones[shard.epsg].place(shard)
             planned[shard.epsg].add((str(place[0]), str(place[1])))
     store = opened.run.grid.name
-    for (epsg, zone), name in product(maps.zones.items(), maps.arrays):
-        top = f"{store}/{zone.name}/{name}/c" + ("/0" if name == ARRAY else "")
+    for (epsg, zone), part in product(maps.zones.items(), maps.parts):
+        first = "" if part.time is None else f"/{part.time}"
+        band = "/0" if part.name == ARRAY else ""
+        top = f"{store}/{zone.name}/{part.name}/c{first}{band}"
         for row in _names(opened, top):
             for col in _files(opened, f"{top}/{row}", into):
                 if (row, col) not in planned[epsg]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.failures import Failure, read_failures
 from thor_geo.writers.lock import held
@@ -33,7 +34,7 @@ _IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What the markers of a run say.
+    """What the markers of a run say; in a list of time windows a tile counts once for each.
 
     Attributes:
         shards: Shards of the plan.
@@ -54,6 +55,7 @@ class Tally:
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
         failures: The first failed tiles, in plan order.
         messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
+        windows: Number of time windows.
     """
 
     shards: int
@@ -72,6 +74,7 @@ class Tally:
     fetch: dict[str, float]
     failures: tuple[Failure, ...]
     messages: dict[str, int]
+    windows: int = 1
 
     @property
     def shards_left(self) -> int:
@@ -91,13 +94,20 @@ class Tally:
         return self.left / self.rate
 
 
-def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) -> Tally:
+def tally(
+    opened: OpenedRun,
+    *,
+    now: dt.datetime | None = None,
+    first: int = 5,
+    progress: bool = False,
+) -> Tally:
     """Count a run's markers; folders are not listed, and of every shard little is kept.
 
     Args:
         opened: The run.
         now: The time to reckon from; None for the present.
         first: Failed tiles to name.
+        progress: Whether to show progress, where it takes long.
 
     Raises:
         RunDirectoryError: If there is something under a marker's name that cannot be read.
@@ -108,7 +118,15 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
     finished: list[_Finished] = []
     failures: list[Failure] = []
     messages: Counter[str] = Counter()
-    for shard, marker in read_markers(opened.run, opened.plan, range(len(opened.plan.shards))):
+    shards = range(len(opened.plan.shards))
+    for shard, marker in track(
+        read_markers(opened.run, opened.plan, shards),
+        "shards",
+        total=len(shards),
+        label="looking",
+        shown=progress,
+        delay=PATIENCE_S,
+    ):
         if marker is None or not opened.fits(marker, shard):
             continue
         done, with_failures = done + (marker.failed == 0), with_failures + (marker.failed > 0)
@@ -139,7 +157,7 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         shards=len(opened.plan.shards),
         shards_done=done,
         shards_failed=with_failures,
-        tiles=len(opened.plan),
+        tiles=len(opened.plan) * len(opened.windows),
         ok=ok,
         empty=empty,
         failed=failed,
@@ -152,6 +170,7 @@ def tally(opened: OpenedRun, *, now: dt.datetime | None = None, first: int = 5) 
         fetch=fetch,
         failures=tuple(failures),
         messages=dict(messages.most_common()),
+        windows=len(opened.windows),
     )
 
 

@@ -12,22 +12,23 @@ import pyproj
 
 from thor_geo.jsontext import parse_json
 from thor_geo.runs._faults import some
+from thor_geo.specs import Windows
 from thor_geo.writers.georeference import array_attributes, grid_mapping
 from thor_geo.writers.grid import (
     ARRAY,
     SCALE,
     arrays_of,
-    differences,
+    dimensions,
     layout,
     quantised_attributes,
 )
 from thor_geo.writers.layout import ZoneGrid
+from thor_geo.writers.metadata import differences
 from thor_geo.writers.shard import Dtype
+from thor_geo.writers.times import TIME, time_attributes, time_coordinates
 
 # More than any map has. What a store says is believed up to here: arrays are made by it.
 _MOST_BANDS, _MOST_CELLS = 1 << 20, 4096
-
-_DIMENSIONS = {ARRAY: ("band", "y", "x"), SCALE: ("y_tile", "x_tile")}
 
 
 def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
@@ -44,7 +45,8 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
     """
     about = parse_json((store / zone / ARRAY / "zarr.json").read_bytes())
     try:
-        bands, side, _ = shape = about["chunk_grid"]["configuration"]["chunk_shape"]
+        shape = about["chunk_grid"]["configuration"]["chunk_shape"]
+        *_, bands, side, _ = shape
         cells, rest = divmod(side, shard_tiles)
         fits = not rest and 0 < cells <= _MOST_CELLS and 0 < bands <= _MOST_BANDS
     except (KeyError, TypeError) as error:
@@ -56,7 +58,12 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
 
 
 def zone_problems(
-    store: Path, zone: ZoneGrid, bands: int, dtype: Dtype, fingerprint: str
+    store: Path,
+    zone: ZoneGrid,
+    bands: int,
+    dtype: Dtype,
+    fingerprint: str,
+    windows: Windows | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield array (or the group's file) and reason of everything in a zone that is wrong.
 
@@ -66,15 +73,17 @@ def zone_problems(
         bands: Length of an embedding.
         dtype: Of the embeddings.
         fingerprint: Of the run.
+        windows: Time windows; None without a time axis.
     """
     import zarr
 
-    coordinates = _coordinates(zone, bands, dtype)
+    coordinates = _coordinates(zone, bands, dtype, windows)
+    times = len(windows) if windows is not None and windows.listed else None
     try:
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
         arrays: dict[str, Any] = {name: group[name] for name in (*arrays_of(dtype), *coordinates)}
         found = {
-            name: differences(arrays[name], layout(zone, name, bands, dtype))
+            name: differences(arrays[name], layout(zone, name, bands, dtype, times))
             for name in arrays_of(dtype)
         }
         attributes = {name: dict(array.attrs) for name, array in arrays.items()}
@@ -89,9 +98,9 @@ def zone_problems(
     for name, problems in found.items():
         for key, value, wanted in problems:
             yield name, f"{key} is {value[:300]}, should be {wanted}"
-        if tuple(arrays[name].metadata.dimension_names or ()) != _DIMENSIONS[name]:
-            names = arrays[name].metadata.dimension_names
-            yield name, f"dimensions are {names!s:.200}, should be {', '.join(_DIMENSIONS[name])}"
+        names, should = arrays[name].metadata.dimension_names, dimensions(name, times)
+        if tuple(names or ()) != should:
+            yield name, f"dimensions are {names!s:.200}, should be {', '.join(should)}"
     for key, value in quantised_attributes(dtype).items():
         if attributes[ARRAY].get(key) != value:
             yield ARRAY, f"attribute {key} is not {value}"
@@ -106,10 +115,15 @@ def zone_problems(
         problem = _coordinate_problem(arrays[name], values)
         if problem is not None:
             yield name, problem
+        for key, wanted_there in time_attributes(name).items() if name == TIME else ():
+            if attributes[name].get(key) != wanted_there:
+                yield name, f"attribute {key} is not {wanted_there}"
     yield from _crs_problems(attributes["spatial_ref"], zone)
 
 
-def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterator[str]:
+def repeated_problems(
+    store: Path, zones: Iterable[str], dtype: Dtype, windows: Windows | None = None
+) -> Iterator[str]:
     """Yield what is wrong with the zones' metadata as the store's root repeats it.
 
     xarray reads these first, and the zones' own files not at all.
@@ -118,6 +132,7 @@ def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterat
         store: ``grid.zarr``.
         zones: Names of the zones' groups.
         dtype: Of the embeddings.
+        windows: Time windows; None without a time axis.
     """
     try:
         root = parse_json((store / "zarr.json").read_bytes())
@@ -125,7 +140,7 @@ def repeated_problems(store: Path, zones: Iterable[str], dtype: Dtype) -> Iterat
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
         return
-    arrays = [*arrays_of(dtype), *_names(dtype)]
+    arrays = [*arrays_of(dtype), *_names(dtype), *_times(windows)]
     names = [name for zone in zones for name in (zone, *(f"{zone}/{array}" for array in arrays))]
     missing = [name for name in names if name not in repeated]
     if missing:
@@ -151,14 +166,22 @@ def _equal(store: Path, name: str, repeated: Any) -> bool:
 
 
 def _names(dtype: Dtype) -> tuple[str, ...]:
-    return ("band", "y", "x", *(_DIMENSIONS[SCALE] if dtype == "int8" else ()), "spatial_ref")
+    return ("band", "y", "x", *(dimensions(SCALE) if dtype == "int8" else ()), "spatial_ref")
 
 
-def _coordinates(zone: ZoneGrid, bands: int, dtype: Dtype) -> dict[str, npt.NDArray[Any]]:
+def _times(windows: Windows | None) -> dict[str, npt.NDArray[Any]]:
+    coordinates = {} if windows is None else time_coordinates(windows)
+    return {name: values for name, (_, values) in coordinates.items()}
+
+
+def _coordinates(
+    zone: ZoneGrid, bands: int, dtype: Dtype, windows: Windows | None
+) -> dict[str, npt.NDArray[Any]]:
     values: tuple[npt.NDArray[Any], ...] = (np.arange(bands), zone.y, zone.x)
     if dtype == "int8":
         values = (*values, zone.y_tile, zone.x_tile)
-    return dict(zip(_names(dtype), (*values, np.array(0, dtype=np.int64)), strict=True))
+    coordinates = dict(zip(_names(dtype), (*values, np.array(0, dtype=np.int64)), strict=True))
+    return coordinates | _times(windows)
 
 
 def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:

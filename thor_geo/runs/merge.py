@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.progress import Progress
 from thor_geo.redact import redact
 from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
-from thor_geo.runs._overlap import redundant
 from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
-from thor_geo.runs._target import check_target, replacing_all
 from thor_geo.runs._words import counted, size_of
 from thor_geo.runs.opened import OpenedRun, cores, open_run
+from thor_geo.runs.overlap import redundant
+from thor_geo.runs.target import check_target, replacing_all
 
 _EXAMPLE = """\
 example:
@@ -29,7 +29,8 @@ example:
   thor-geo merge out/europe --partial --to some.parquet
 
 Rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a tile
-whose ground lies wholly in primary tiles that did not fail is left out. The same run gives the same
+whose ground lies wholly in primary tiles that did not fail is left out; of a run in several time
+windows, did not fail in any. The same run gives the same
 bytes, in whatever order its shards were written.
 
 Every file is checked against its marker as it is read (size and sha256). One of another size counts
@@ -51,6 +52,8 @@ class Merged:
         failed: Rows of failed tiles.
         left_out: Tiles left out because primary tiles hold their ground.
         missing: Tiles of shards that are not finished.
+
+    In a list of time windows a tile counts once for each.
     """
 
     path: Path
@@ -138,15 +141,13 @@ def merge_run(
         max_bytes: About the size of a part, judged by the sizes of the shards.
         overwrite: Replace an earlier merge.
         partial: Take an unfinished run as it is.
-        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+        progress: Whether to show progress on standard error.
 
     Raises:
         RunDirectoryError: If the run has no pooled files, is unfinished, a file is not what its
             marker says or is damaged otherwise, or the target cannot be written.
         ConfigError: If a limit is invalid, or the target exists or is the run's own.
     """
-    from tqdm import tqdm
-
     if max_rows is not None and max_rows < 1:
         raise ConfigError("--max-rows", max_rows, "a part would hold no row", "Give 1 or more.")
     if max_bytes is not None and max_bytes < 1:
@@ -154,7 +155,7 @@ def merge_run(
     folder = max_rows is not None or max_bytes is not None
     target = _target(opened, to, folder=folder)
     check_target(opened.run, target, folder=folder, overwrite=overwrite)
-    finished = find_finished(opened)
+    finished = find_finished(opened, progress=progress)
     state = finished.state
     missing = int((state == MISSING).sum())
     if missing and not partial:
@@ -168,9 +169,17 @@ def merge_run(
         raise RunDirectoryError(
             f"`{opened.run.path}` has no finished shard: there is nothing to merge yet."
         )
-    spare = redundant(opened.plan, state == PRODUCED)
-    keep = (state != MISSING) & ~spare
-    order = hilbert_order(opened.plan, keep)
+    # In a list of windows, all rows of a tile stay or go: it is spared if its ground is there in
+    # every window. Its rows stand together, in the order of the windows.
+    windows = len(opened.windows)
+    by_tile = state.reshape(-1, windows)
+    spare_tiles = redundant(opened.plan, (by_tile == PRODUCED).all(axis=1))
+    keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
+    spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
+    order = hilbert_order(opened.plan, keep_tiles)
+    if windows > 1:
+        rows = order[:, None] * np.uint32(windows) + np.arange(windows, dtype=np.uint32)
+        order = rows.ravel().astype(np.uint32)
     group, part = GROUP_ROWS, len(order)
     if max_bytes is not None:  # as long as rows take what they take in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
@@ -182,14 +191,12 @@ def merge_run(
     gatherer = Gatherer(opened, state, order, threads=cores())
     with (
         replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
-        tqdm(
-            total=len(order), unit="row", disable=None if progress else True, file=sys.stderr
-        ) as bar,
+        Progress(len(order), "rows", label="merging", shown=progress) as bar,
     ):
-        boxes = part_bounds(opened.plan, order, part)
+        boxes = part_bounds(opened.plan, order, part, windows)
         writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)
         for written in writer.write(gatherer.batches(group)):
-            bar.update(written)
+            bar.advance(written)
     return Merged(
         path=target,
         rows=writer.rows,

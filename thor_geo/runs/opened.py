@@ -10,11 +10,13 @@ from typing import Any, get_args
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.plan import Plan, Shard
-from thor_geo.specs import TemporalSpec
+from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.shard import Dtype
 
+#: What a command's option ``--window`` means.
+WINDOW = "which time window, 0 for the first, where a run has several"
 #: Threads that read small files: more than cores, as they wait for the file system.
 THREADS = 16
 
@@ -31,7 +33,8 @@ class OpenedRun:
         grid: Whether the run writes maps.
         dtype: Of the embeddings on disk.
         crop: Whether maps are cropped to the area.
-        window: Time window of the composites.
+        windows: Time windows of the composites. Where they were given as a list (`listed`), pooled
+            files have a row for each tile and window, and maps a time axis.
         document: The content of run.json.
     """
 
@@ -42,16 +45,49 @@ class OpenedRun:
     grid: bool
     dtype: Dtype
     crop: bool
-    window: TemporalSpec
+    windows: Windows
     document: Mapping[str, Any]
 
     def fits(self, marker: Marker, shard: Shard) -> bool:
         """Return whether a marker is this run's and this shard's; tiles may have failed."""
+        rows = len(shard) * len(self.windows)
         return (
             marker.fingerprint == self.fingerprint
             and marker.shard_id == shard.id
-            and marker.tiles == len(shard) == marker.ok + marker.empty + marker.failed
+            and marker.tiles == rows == marker.ok + marker.empty + marker.failed
         )
+
+    def time(self, window: int | None) -> int | None:
+        """Return where on the time axis a window lies; None where a run has no such axis.
+
+        Args:
+            window: Index of the window, 0 for the first; None where there is but one.
+
+        Raises:
+            ConfigError: If there are several and none is named, or there is no such window.
+        """
+        count = len(self.windows)
+        if window is None and count > 1:
+            spans = ", ".join(
+                f"{k}: {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
+                for k, span in enumerate(self.windows)
+            )
+            raise ConfigError(
+                "window", None, f"`{self.run.path}` has {count} time windows", f"Choose of {spans}."
+            )
+        if window is not None and not 0 <= window < count:
+            raise ConfigError(
+                "window",
+                window,
+                f"`{self.run.path}` has {count} time window{'s' if count > 1 else ''}",
+                f"Give 0{f' to {count - 1}' if count > 1 else ''}.",
+            )
+        return (window or 0) if self.windows.listed else None
+
+    @property
+    def window(self) -> TemporalSpec:
+        """The time window; of several, from the first start to the last end."""
+        return self.windows.span
 
 
 def cores() -> int:
@@ -76,7 +112,7 @@ def open_run(path: str | Path) -> OpenedRun:
         output = settings["output"]
         pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
         crop = output.get("crop", False)
-        window = TemporalSpec.range(str(settings["data"]["start"]), str(settings["data"]["end"]))
+        windows = Windows.of_settings(settings["data"])
         digest, fingerprint = document["plan"]["digest"], document["fingerprint"]
         flags = all(isinstance(flag, bool) for flag in (pooled, grid, crop))
         if not (flags and dtype in get_args(Dtype)):
@@ -106,6 +142,6 @@ def open_run(path: str | Path) -> OpenedRun:
         grid=grid,
         dtype=dtype,
         crop=crop,
-        window=window,
+        windows=windows,
         document=document,
     )

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from thor_geo.progress import speed
 from thor_geo.redact import redact, redact_json
 from thor_geo.runs._tally import Tally, tally
 from thor_geo.runs._words import counted, size_of
 from thor_geo.runs.opened import open_run
-from thor_geo.writers.summary import duration, speed
+from thor_geo.writers.summary import duration
 
 _EXAMPLE = """\
 example:
@@ -23,7 +24,8 @@ example:
 
 Reads the markers of a run and its lock, at any time. Exits with 0 for any run, whatever its state;
 with 2 if the directory holds none, or may not be read. What a marker names counts as done, unless
-the marker is damaged; `thor-geo validate` looks at sizes and contents of files.
+the marker is damaged; `thor-geo validate` looks at sizes and contents of files. Of a run in several
+time windows a tile counts once for each.
 
 A run is "running" while a process holds its lock (.run.lock). Where that cannot be told (no lock's
 file, no permission to read it, a file system without locks), it is "perhaps running" while its
@@ -65,7 +67,7 @@ def main(args: Sequence[str]) -> int:
         parser.error("--watch: give seconds, e.g. --watch 30")
     opened = open_run(options.dir)
     while True:
-        found = tally(opened)
+        found = tally(opened, progress=True)
         text = (
             json.dumps(redact_json(as_json(options.dir, found)))
             if options.json
@@ -102,6 +104,7 @@ def as_json(path: Path, found: Tally) -> dict[str, Any]:
             "failed": found.failed,
             "left": found.left,
         },
+        "windows": found.windows,
         "tiles_per_second": found.rate,
         "rate_over_seconds": found.rate_seconds,
         "launches": found.launches,
@@ -121,10 +124,13 @@ def str_of(path: Path, found: Tally) -> str:
         found: What its markers say.
     """
     done = found.ok + found.empty
+    each = ""
+    if found.windows > 1:
+        each = f" ({found.tiles // found.windows:,} in each of {found.windows} windows)"
     lines = [f"{path}: {_headline(found, done)}", ""]
     lines.append(
-        f"  tiles     {done:,} of {found.tiles:,} done ({found.ok:,} ok, {found.empty:,} empty), "
-        f"{found.failed:,} failed, {found.left:,} left"
+        f"  tiles     {done:,} of {found.tiles:,}{each} done ({found.ok:,} ok, {found.empty:,} "
+        f"empty), {found.failed:,} failed, {found.left:,} left"
     )
     lines.append(
         f"  shards    {found.shards_done:,} of {found.shards:,} done, {found.shards_failed:,} "
@@ -154,7 +160,7 @@ def str_of(path: Path, found: Tally) -> str:
         if len(found.messages) > _SHOWN:
             other = counted(len(found.messages) - _SHOWN, "other message")
             lines.append(f"  {'':<10}and {other} (--json)")
-        lines.append(f"  {'first':<10}{found.failures[0].tile}: {found.failures[0].error}")
+        lines.append(f"  {'first':<10}{found.failures[0].name}: {found.failures[0].error}")
         lines.append(f"  {'':<10}run the same command again: only shards with failures are redone")
     return "\n".join(lines)
 

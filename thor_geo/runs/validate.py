@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import RunDirectoryError
+from thor_geo.progress import Progress
 from thor_geo.redact import redact, redact_json
 from thor_geo.runs._checking import check_shards, dimension
 from thor_geo.runs._faults import Fault, some
@@ -23,6 +23,7 @@ from thor_geo.runs._rows import RowsExpected
 from thor_geo.runs._strays import Temporaries, find_strays
 from thor_geo.runs._words import counted, size_of
 from thor_geo.runs.opened import OpenedRun, cores, open_run
+from thor_geo.writers.colours import load_colours
 from thor_geo.writers.fingerprint import fingerprint
 from thor_geo.writers.rundir import RunDirectory
 
@@ -51,7 +52,7 @@ class Findings:
 
     Attributes:
         shards: Shards of the plan.
-        tiles: Tiles of the plan.
+        tiles: Tiles of the plan; in a list of time windows a tile counts once for each.
         checked: What the shards hold.
         faults: Everything that is wrong, in plan order.
         temporaries: Temporary files of jobs at work or killed, which are no faults.
@@ -124,27 +125,29 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     Args:
         opened: The run.
         workers: Processes.
-        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+        progress: Whether to show progress on standard error.
 
     Raises:
         ThorGeoError: If a process dies.
     """
-    from tqdm import tqdm
-
-    found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan))
+    found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows))
     settings, digest = opened.document["settings"], opened.plan.digest
     if fingerprint(settings, digest) != opened.fingerprint:
         reason = "its fingerprint is not that of its settings and plan: it was edited"
         found.faults.append(Fault(kind="run", file="run.json", reason=reason))
-    found.faults += check_plan_file(opened.run.plan_parquet, opened.plan)
+    found.faults += check_plan_file(opened.run.plan_parquet, opened.plan, progress=progress)
+    if opened.run.colours.exists():
+        try:
+            load_colours(opened.run)
+        except RunDirectoryError as error:
+            name = opened.run.colours.name
+            found.faults.append(Fault(kind="run", file=name, reason=str(error)))
     expected, faults = expect(opened)
     found.faults += faults
-    with tqdm(
-        total=found.tiles, unit="tile", disable=None if progress else True, file=sys.stderr
-    ) as bar:
+    with Progress(found.tiles, label="checking", shown=progress) as bar:
         for checked, tiles in check_shards(opened, expected, workers):
             found.checked.add(checked)
-            bar.update(tiles)
+            bar.advance(tiles * len(opened.windows))
     found.faults += found.checked.faults
     found.faults += sorted(
         find_strays(opened, expected.maps, found.temporaries), key=lambda fault: fault.file
@@ -165,16 +168,22 @@ def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
             fingerprint=opened.fingerprint,
             dimension=dimension(opened),
             dtype=opened.dtype,
-            window=opened.window,
+            windows=opened.windows,
         )
     if opened.grid:
         maps, faults = open_maps(
-            opened.run.grid, opened.plan, opened.dtype, opened.fingerprint, cropped=opened.crop
+            opened.run.grid,
+            opened.plan,
+            opened.dtype,
+            opened.fingerprint,
+            cropped=opened.crop,
+            windows=opened.windows,
         )
     expected = Expected(
         path=opened.run.path,
         fingerprint=opened.fingerprint,
         rows=rows,
+        windows=opened.windows,
         grid=opened.grid,
         maps=maps,
     )

@@ -19,6 +19,7 @@ from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 from thor_geo.specs.sensor import Composite, Mask, SensorSpec
 from thor_geo.specs.sentinel2 import CLOUD_SCORE_PLUS, SCL_MASKED, CloudScoreBand
 from thor_geo.specs.window import TemporalSpec
+from thor_geo.specs.windows import Windows
 
 __all__ = [
     "CLOUD_SCORE_PLUS",
@@ -38,6 +39,7 @@ __all__ = [
     "Pooling",
     "SensorSpec",
     "TemporalSpec",
+    "Windows",
     "check_choice",
     "check_least",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 from thor_geo.earthengine.policy import FetchStats
 from thor_geo.earthengine.recipe import canonical_sha256
 from thor_geo.errors import StacError
+from thor_geo.progress import PATIENCE_S, first_process, track
 from thor_geo.stac.client import StacClient
 from thor_geo.stac.recipe import STAC_RECIPE_VERSION
 from thor_geo.stac.root import is_api, local_path, read_root, walk
@@ -67,7 +68,9 @@ def _where(spec: StacSpec) -> Mapping[str, Any]:
         return {"static": public(root), "root": canonical_sha256(content)}
     folder = Path(root).parent
     digest = hashlib.sha256()
-    for item in sorted(walk(root, reader), key=lambda one: one.id):
+    items = sorted(walk(root, reader), key=lambda one: one.id)
+    shown = first_process()
+    for item in track(items, "items", label="content", shown=shown, delay=PATIENCE_S):
         stated = {key: asset.to_dict() for key, asset in item.assets.items()}
         files = {}
         for key, asset in item.assets.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -51,8 +51,8 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
         raise ConfigError(
             "sentinel1",
             sensor.collection,
-            "`data.source: stac` reads Sentinel-2 alone",
-            "Leave it out, or take `data.source: earthengine`.",
+            "of a STAC catalogue, Sentinel-2 alone is read",
+            "Leave it out, or take Earth Engine.",
         )
     for name, value, allowed in (
         ("composite", sensor.composite, COMPOSITES),
@@ -62,8 +62,8 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
             raise ConfigError(
                 name,
                 value,
-                "not supported with `data.source: stac`",
-                f"Choose from: {', '.join(allowed)}; or take `data.source: earthengine`.",
+                "not supported with a STAC catalogue",
+                f"Choose from: {', '.join(allowed)}; or take Earth Engine.",
             )
     for field in fields(sensor):
         value = getattr(sensor, field.name)
@@ -72,29 +72,32 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
             raise ConfigError(
                 field.name,
                 value,
-                "not supported with `data.source: stac`",
-                "Leave it out, or take `data.source: earthengine`.",
+                "not supported with a STAC catalogue",
+                "Leave it out, or take Earth Engine.",
             )
     return sensor
 
 
 def stac_spec(
-    sensor: AnySensor,
+    sensors: Iterable[AnySensor],
     url: str | None,
     collection: str | None = None,
     assets: Mapping[str, str] | None = None,
     offset: int | None = None,
     sign: Sign = "none",
+    *,
+    pool_size: int = 40,
 ) -> StacSpec:
     """Return the settings of a catalogue for a sensor's composites; nothing is contacted.
 
     Args:
-        sensor: Bands and recipe.
+        sensors: Bands and recipe; of Sentinel-2 alone.
         url: The catalogue; this and the others are `StacSpec`'s.
         collection: Its collection.
         assets: Where bands are.
         offset: What to add to reflectances, DN.
         sign: Who signs addresses.
+        pool_size: Connections to keep open.
 
     Raises:
         ConfigError: If the catalogue is missing, a setting is invalid, or the composite is none
@@ -104,17 +107,18 @@ def stac_spec(
         raise ConfigError(
             "stac_url",
             None,
-            "`data.source: stac` needs a catalogue",
+            "the source `stac` needs a catalogue",
             "Give the root of a STAC API, e.g. https://earth-search.aws.element84.com/v1, or the "
             "path of a catalog.json.",
         )
-    checked = check_supported(sensor)
+    checked, *_ = [check_supported(sensor) for sensor in sensors]  # a second one is refused
     return StacSpec(
         url=url,
         collection=collection,
         assets=assets or {},
         offset=offset,
         sign=sign,
+        pool_size=pool_size,
         bands=(*checked.bands, *(("SCL",) if checked.mask == "scl" else ())),
     )
 

@@ -7,6 +7,7 @@ from thor_geo.transforms.normalize import (
     THORNormalize,
     check_input,
     observation_planes,
+    stored_range,
 )
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "check_input",
     "inspect_input",
     "observation_planes",
+    "stored_range",
 ]

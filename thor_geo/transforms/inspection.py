@@ -15,7 +15,7 @@ from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_ran
 
 @dataclass(frozen=True, kw_only=True)
 class InputReport:
-    """What :func:`inspect_input` found; statistics are over finite values.
+    """What `inspect_input` found; statistics are over finite values.
 
     Attributes:
         channels: Names of the channels expected, in order.
@@ -115,7 +115,7 @@ def inspect_input(
     channels = tuple(band.channel for band in selection.bands)
     planes = chw.shape[0]
     names = channels if planes == len(channels) else tuple(f"plane {k}" for k in range(planes))
-    values = chw.to(torch.float64)
+    values = chw.cpu().to(torch.float64)  # MPS has no float64
     finite = values.isfinite()
     minimum = values.where(finite, torch.inf).amin(dim=(1, 2))
     maximum = values.where(finite, -torch.inf).amax(dim=(1, 2))

@@ -169,7 +169,12 @@ class RunWriter(BasePredictionWriter):
         store = None
         if shapes.grid is not None:
             store = GridStore(
-                self.run.grid, opened.plan, shapes.grid, self._dtype, crop=opened.crop
+                self.run.grid,
+                opened.plan,
+                shapes.grid,
+                self._dtype,
+                crop=opened.crop,
+                windows=opened.windows,
             )
         first = trainer.is_global_zero
         of = opened.job.part(len(opened.plan.shards))
@@ -190,7 +195,7 @@ class RunWriter(BasePredictionWriter):
                 self.run,
                 opened.plan,
                 shapes,
-                opened.window,
+                opened.windows,
                 store,
                 session=todo.session,
                 strict=opened.strict,
@@ -203,6 +208,12 @@ class RunWriter(BasePredictionWriter):
             # Lightning calls no predict hook when there is nothing to predict.
             self._finish()
         return self._session
+
+    @property
+    def windows(self) -> int:
+        """Number of time windows, of which every tile has one embedding each."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
+        return len(self._session.opened.windows)
 
     @property
     def todo(self) -> Todo:
@@ -308,7 +319,12 @@ class RunWriter(BasePredictionWriter):
                 and (not drawn_zones(opened.plan) or self.run.marked(opened.plan.shards))
             ):
                 with self.run.explained("quicklook.png"):
-                    write_quicklook(self.run, opened.plan, truecolour=opened.truecolour)
+                    write_quicklook(
+                        self.run,
+                        opened.plan,
+                        truecolour=opened.truecolour,
+                        windows=opened.windows,
+                    )
         finally:  # the embeddings are complete even where the picture fails
             self.run.keep(opened.plan)  # the process that was writing it may have been killed
             self._summary = summarise(

@@ -7,12 +7,14 @@ int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each 
 file for each work shard: a value is embedding * scale. Where a tile failed, is empty or is not
 planned, embeddings are -128 and the scale is NaN; cells outside an area that is cropped to are -128
 as well.
+
+A run in a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y_tile,
+x_tile)``, with a file for each work shard and window.
 """
 
 from __future__ import annotations
 
 import shutil
-import warnings
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,12 +24,15 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.plan import Plan, Shard
+from thor_geo.specs import Windows
 from thor_geo.writers._files import beside, sync, write_bytes
 from thor_geo.writers.crop import Crop
 from thor_geo.writers.georeference import array_attributes, coordinate_attributes, grid_mapping
 from thor_geo.writers.layout import ZoneGrid, chunk_side, trim_of, zone_grids
+from thor_geo.writers.metadata import consolidate, differences
 from thor_geo.writers.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.writers.shard import Dtype
+from thor_geo.writers.times import TIME, time_attributes, time_coordinates
 
 # With the bits of all values side by side, embeddings shrink about as much at the lowest level as
 # with their bytes at a high one, or more, in a fraction of the time (benchmarks/storage.py).
@@ -38,7 +43,7 @@ SCALE = "scale"
 
 
 class GridStore:
-    """The store of a run: created once, then one file per shard, two for int8.
+    """The store of a run: created once, then one file per shard and window, two for int8.
 
     Attributes:
         path: ``grid.zarr``.
@@ -52,6 +57,7 @@ class GridStore:
         shape: tuple[int, int, int],
         dtype: Dtype = "float32",
         crop: Crop | None = None,
+        windows: Windows | None = None,
     ) -> None:
         """Initialize a new GridStore instance; nothing is read or written yet.
 
@@ -61,6 +67,7 @@ class GridStore:
             shape: (D', h, w), one tile's map, before it is trimmed to the tile's centre.
             dtype: Of the values.
             crop: Which cells are written; None for all of every tile's centre.
+            windows: The time windows; None for a store without a time axis.
 
         Raises:
             ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are
@@ -71,6 +78,8 @@ class GridStore:
         self._bands = shape[0]
         self._dtype = dtype
         self._crop = crop
+        self._coordinates = {} if windows is None else time_coordinates(windows)
+        self._times = len(self._coordinates[TIME][1]) if self._coordinates else None
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str) -> None:
@@ -98,13 +107,16 @@ class GridStore:
                 shutil.rmtree(temporary, ignore_errors=True)
         self._compare()
 
-    def write(self, shard: Shard, values: npt.NDArray[Any]) -> tuple[Path, ...]:
+    def write(
+        self, shard: Shard, values: npt.NDArray[Any], time: int | None = None
+    ) -> tuple[Path, ...]:
         """Write a shard's map; equal values give equal bytes, and no other file is touched.
 
         Args:
             shard: The shard.
             values: (D', k s, k s) of s cells a tile, row 0 = north, NaN in all of a tile that has
                 none. Cells outside of what is cropped to become NaN in it.
+            time: Index of the time window; None in a store without a time axis.
 
         Returns:
             The shard's files: its embeddings; and their scales, of int8.
@@ -115,24 +127,29 @@ class GridStore:
         if self._crop is not None:
             values[:, ~self._crop.inside(self.zones[shard.epsg], shard)] = np.nan
         if self._dtype != "int8":
-            return (self._put(shard, ARRAY, values),)
+            return (self._put(shard, ARRAY, values, time),)
         k, side = self.zones[shard.epsg].shard_tiles, values.shape[1:]
         by_tile = values.reshape(-1, k, side[0] // k, k, side[1] // k)
         codes, scale = quantise(by_tile, axes=(0, 2, 4))
-        return self._put(shard, ARRAY, codes.reshape(values.shape)), self._put(shard, SCALE, scale)
+        return (
+            self._put(shard, ARRAY, codes.reshape(values.shape), time),
+            self._put(shard, SCALE, scale, time),
+        )
 
-    def file_of(self, shard: Shard) -> Path:
-        """Return the path of the file of a shard's embeddings."""
-        return self.path / file_of(self.zones[shard.epsg], shard, ARRAY)
+    def file_of(self, shard: Shard, time: int | None = None) -> Path:
+        """Return the path of the file of a shard's embeddings, in a time window if there are."""
+        return self.path / file_of(self.zones[shard.epsg], shard, ARRAY, time)
 
-    def _put(self, shard: Shard, name: str, values: npt.NDArray[Any]) -> Path:
+    def _put(self, shard: Shard, name: str, values: npt.NDArray[Any], time: int | None) -> Path:
         """Write a shard's part of an array into its file."""
         zone = self.zones[shard.epsg]
         array, files = self._encoder(shard.epsg, name)
         height, width = values.shape[-2:]
         row, col = zone.place(shard)
-        array[..., row * height : (row + 1) * height, col * width : (col + 1) * width] = values
-        path = file_of(zone, shard, name)
+        first = () if time is None else (time,)
+        where = slice(row * height, (row + 1) * height), slice(col * width, (col + 1) * width)
+        array[*first, ..., *where] = values
+        path = file_of(zone, shard, name, time)
         key = path.relative_to(PurePosixPath(zone.name, name)).as_posix()
         write_bytes(self.path / path, files.pop(key).to_bytes())
         return self.path / path
@@ -170,8 +187,8 @@ class GridStore:
             )
             group.create_array(
                 ARRAY,
-                **layout(zone, ARRAY, self._bands, self._dtype),
-                dimension_names=("band", "y", "x"),
+                **layout(zone, ARRAY, self._bands, self._dtype, self._times),
+                dimension_names=dimensions(ARRAY, self._times),
                 attributes={
                     "long_name": "THOR embedding",
                     "grid_mapping": "spatial_ref",
@@ -193,20 +210,28 @@ class GridStore:
                     dimension_names=(name,),
                     attributes=coordinate_attributes(name),
                 )
+            for name, (names, ends) in self._coordinates.items():
+                group.create_array(
+                    name,
+                    data=ends,
+                    chunks=ends.shape,
+                    dimension_names=names,
+                    attributes=time_attributes(name),
+                )
             group.create_array(
                 "spatial_ref",
                 data=np.array(0, dtype=np.int64),
                 attributes=grid_mapping(zone.epsg, zone.bounds, zone.cell),
             )
-        _consolidate(path)
+        consolidate(path)
         for file in sorted(path.rglob("*")):
             sync(file)
 
     def _build_scale(self, group: Any, zone: ZoneGrid) -> None:
         group.create_array(
             SCALE,
-            **layout(zone, SCALE, self._bands, self._dtype),
-            dimension_names=("y_tile", "x_tile"),
+            **layout(zone, SCALE, self._bands, self._dtype, self._times),
+            dimension_names=dimensions(SCALE, self._times),
             attributes={"long_name": "what embeddings are multiplied by"},
         )
 
@@ -216,7 +241,7 @@ class GridStore:
         way_out = "Choose another output.dir, or remove the store to write it anew."
         for zone, name in product(self.zones.values(), arrays_of(self._dtype)):
             path = f"{zone.name}/{name}"
-            wanted = layout(zone, name, self._bands, self._dtype)
+            wanted = layout(zone, name, self._bands, self._dtype, self._times)
             try:
                 array = zarr.open_array(str(self.path), path=path, mode="r")
                 found = differences(array, wanted)
@@ -235,17 +260,19 @@ class GridStore:
                 )
 
 
-def file_of(zone: ZoneGrid, shard: Shard, name: str) -> PurePosixPath:
+def file_of(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) -> PurePosixPath:
     """Return the path of the file of a shard's embeddings, or scales, within the store.
 
     Args:
         zone: The shard's zone.
         shard: The shard.
         name: `ARRAY` or `SCALE`.
+        time: Index of the time window; None in a store without a time axis.
     """
     row, col = map(str, zone.place(shard))
+    first = () if time is None else (str(time),)
     band = ("0",) if name == ARRAY else ()
-    return PurePosixPath(zone.name, name, "c", *band, row, col)
+    return PurePosixPath(zone.name, name, "c", *first, *band, row, col)
 
 
 def arrays_of(dtype: Dtype) -> tuple[str, ...]:
@@ -257,7 +284,20 @@ def arrays_of(dtype: Dtype) -> tuple[str, ...]:
     return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
 
 
-def layout(zone: ZoneGrid, name: str, bands: int, dtype: Dtype) -> dict[str, Any]:
+def dimensions(name: str, times: int | None = None) -> tuple[str, ...]:
+    """Return the names of an array's dimensions.
+
+    Args:
+        name: `ARRAY` or `SCALE`.
+        times: Number of time windows; None without a time axis.
+    """
+    first = () if times is None else (TIME,)
+    return first + (("band", "y", "x") if name == ARRAY else ("y_tile", "x_tile"))
+
+
+def layout(
+    zone: ZoneGrid, name: str, bands: int, dtype: Dtype, times: int | None = None
+) -> dict[str, Any]:
     """Return what decides how an array's files are written and read, as zarr's arguments.
 
     Args:
@@ -265,55 +305,27 @@ def layout(zone: ZoneGrid, name: str, bands: int, dtype: Dtype) -> dict[str, Any
         name: `ARRAY` or `SCALE`.
         bands: D', the length of an embedding.
         dtype: Of the embeddings.
+        times: Number of time windows, each in files of its own; None without a time axis.
     """
+    length, one = ((), ()) if times is None else ((times,), (1,))
     if name == SCALE:
         k = zone.shard_tiles
-        of_kind: dict[str, Any] = {"shape": zone.tiles, "chunks": (k, k), "shards": None}
-        return of_kind | {
+        return {
+            "shape": (*length, *zone.tiles),
+            "chunks": (*one, k, k),
+            "shards": None,
             "dtype": "float32",
             "fill_value": np.nan,
             "compressors": compressors(dtype, name),
         }
     chunk = chunk_side(zone.shard_side)
     return {
-        "shape": (bands, *zone.shape),
-        "chunks": (bands, chunk, chunk),
-        "shards": (bands, zone.shard_side, zone.shard_side),
+        "shape": (*length, bands, *zone.shape),
+        "chunks": (*one, bands, chunk, chunk),
+        "shards": (*one, bands, zone.shard_side, zone.shard_side),
         "dtype": dtype,
         "fill_value": fill_value(dtype),
         "compressors": compressors(dtype, name),
-    }
-
-
-def differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return how an array differs from a `layout`: what, as it is, as it should be.
-
-    Args:
-        array: The zarr array.
-        wanted: Its layout.
-    """
-    import zarr
-    from zarr.storage import MemoryStore
-
-    found, expected = (_texts(one) for one in (array, zarr.create_array(MemoryStore(), **wanted)))
-    return [
-        (key, found[key] or "none", value) for key, value in expected.items() if found[key] != value
-    ]
-
-
-def _texts(array: Any) -> dict[str, str]:
-    """Return what decides how an array's files are read, as texts: as such, NaN equals itself."""
-    about = array.metadata.to_dict()
-    codecs = [codec.to_dict() for codec in (*array.filters, *array.compressors)]
-    return {
-        "shape": str(array.shape),
-        "shards": str(array.shards),
-        "chunks": str(array.chunks),
-        "dtype": str(array.dtype),
-        "fill value": str(array.fill_value),
-        "codecs": ", ".join(f"{one['name']}{one.get('configuration', '')}" for one in codecs),
-        # What more there is to say of files: byte order, index, names.
-        "encoding": str({key: about[key] for key in ("codecs", "chunk_key_encoding")}),
     }
 
 
@@ -356,14 +368,3 @@ def quantised_attributes(dtype: Dtype) -> dict[str, Any]:
         return {}
     # With CF's _FillValue, xarray reads float32 with NaN in place of int8 with -128.
     return {"_FillValue": NODATA, "comment": f"int8 codes: {DESCRIPTION['formula']}"}
-
-
-def _consolidate(path: Path) -> None:
-    """Repeat the metadata of all arrays at the store's root, where xarray looks for it first."""
-    import zarr
-
-    with warnings.catch_warnings():
-        # zarr warns that this is no part of the Zarr v3 specification; readers that do not know
-        # it ignore it, and without it xarray warns every user at `open_zarr`.
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(str(path))

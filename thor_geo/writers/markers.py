@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -13,6 +13,7 @@ from typing import Any, Self
 from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.writers._files import sha256_of, write_bytes
+from thor_geo.writers.failures import Failure
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ class Output:
 class Marker:
     """What is known of a written shard: ``markers/<shard_id>.json``.
 
+    In a list of time windows a tile counts once for each window, and is named by the id of its row
+    (see `row_ids`).
+
     Attributes:
         shard_id: The shard.
         fingerprint: Fingerprint of the run it belongs to.
@@ -62,8 +66,8 @@ class Marker:
         failed: Tiles that could not be produced.
         empty_tiles: Ids of the empty tiles.
         failed_tiles: Ids of the failed tiles.
-        observations_mean: Mean clear observations per pixel of every tile, in plan order, rounded
-            to two decimals; None where the tile failed.
+        observations_mean: Mean clear observations per pixel of every tile, in plan order (each
+            tile's windows one after the other), rounded to two decimals; None where it failed.
         scenes: Distinct scenes used, sorted.
         outputs: Its files, by path relative to the run directory.
         started_at: Start of the shard's first batch, ISO 8601, UTC.
@@ -228,15 +232,15 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def write_failures(path: Path, failures: dict[str, str]) -> None:
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     """Write the failed tiles of a shard, or remove the file where there are none any more.
 
     Args:
         path: ``failures/<shard_id>.jsonl``.
-        failures: Error by tile id.
+        failures: In the order of the rows.
     """
     if failures:
-        lines = [json.dumps({"tile_id": tile, "error": text}) for tile, text in failures.items()]
+        lines = [json.dumps(failure.record()) for failure in failures]
         write_bytes(path, ("\n".join(lines) + "\n").encode())
     else:
         path.unlink(missing_ok=True)

@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from thor_geo.area import Area
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Bounds
 from thor_geo.job import Job
 from thor_geo.plan import Plan
 from thor_geo.redact import redact_json
-from thor_geo.specs import TemporalSpec
+from thor_geo.specs import Windows
 from thor_geo.writers.crop import Crop
 from thor_geo.writers.describe import describe_module, probe_shapes
 from thor_geo.writers.fingerprint import JSON
@@ -25,9 +24,9 @@ from thor_geo.writers.fingerprint import JSON
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)) to uint8 RGB of that shape, or
-#: None where there are none.
-TrueColour: TypeAlias = Callable[[int, Bounds, tuple[int, int]], npt.NDArray[np.uint8] | None]
+#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)), and in a list of time windows
+#: the index of one, to uint8 RGB of that shape, or None where there are none.
+TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]
 
 # Packages whose version may change a number or a file.
 _PACKAGES = (
@@ -50,7 +49,7 @@ class OpenRun:
 
     Attributes:
         plan: The plan.
-        window: Time window of the composites.
+        windows: Time windows of the composites.
         settings: Everything that changes the numbers.
         info: What else a reader should know.
         shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), as far as the model
@@ -63,7 +62,7 @@ class OpenRun:
     """
 
     plan: Plan
-    window: TemporalSpec
+    windows: Windows
     settings: dict[str, JSON]
     info: dict[str, JSON]
     shapes: Mapping[str, tuple[int, ...]]
@@ -82,10 +81,10 @@ def open_run(
 ) -> OpenRun:
     """Gather the run from Lightning's objects; called when data and model are set up.
 
-    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``), ``.info()`` and, if they
-    are there, ``.truecolour``, ``.job``, ``.strict`` and ``.fetch_cost``, and ``.area`` where maps
-    are cropped to it; of the model,
-    ``.settings()``, ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
+    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``, or ``windows``, a list of
+    both), ``.info()`` and, if they are there, ``.truecolour``, ``.job``, ``.strict`` and
+    ``.fetch_cost``, and ``.area`` where maps are cropped to it; of the model, ``.settings()``,
+    ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
     numbers. Settings and infos are JSON and say nothing about machines or ranks, as every output
     carries them.
 
@@ -111,7 +110,7 @@ def open_run(
             f"the datamodule has no `{missing[0]}`",
             "Run with datamodules.CompositeDataModule, or one with plan, settings() and info().",
         )
-    data_settings: dict[str, JSON] = dict(datamodule.settings())
+    data_settings: dict[str, Any] = dict(datamodule.settings())
     info: dict[str, JSON] = {
         "data": dict(datamodule.info()),
         "model": dict(module.info()) if hasattr(module, "info") else {},
@@ -123,7 +122,7 @@ def open_run(
         info["config"] = json.loads(json.dumps(config, default=str))
     return OpenRun(
         plan=datamodule.plan,
-        window=TemporalSpec.range(str(data_settings["start"]), str(data_settings["end"])),
+        windows=Windows.of_settings(data_settings),
         settings={
             "data": data_settings,
             "model": dict(

@@ -15,6 +15,7 @@ from thor_geo.grid import Lattice
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan
 from thor_geo.planning import Columns, tile_bounds
+from thor_geo.progress import PATIENCE_S, Progress, first_process
 from thor_geo.writers.geoparquet import bbox_type, geo_metadata, writer
 
 if TYPE_CHECKING:
@@ -72,9 +73,13 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
     # Dictionaries pay where values repeat; elsewhere they are built only to be given up.
     repeating = ["shard_id", "epsg", "transform.list.element"]
     with writer(path, schema, use_dictionary=repeating) as out:
-        for start in range(0, len(plan), rows_at_once):
-            stop = min(start + rows_at_once, len(plan))
-            out.write_table(pa.Table.from_arrays(plan_columns(plan, start, stop), schema=schema))
+        label = "writing the plan"
+        with Progress(len(plan), label=label, shown=first_process(), delay=PATIENCE_S) as progress:
+            for start in range(0, len(plan), rows_at_once):
+                stop = min(start + rows_at_once, len(plan))
+                columns = plan_columns(plan, start, stop)
+                out.write_table(pa.Table.from_arrays(columns, schema=schema))
+                progress.set(stop)
 
 
 def read_plan(path: Path) -> Plan:

@@ -1,8 +1,9 @@
-"""Pooled embeddings: one GeoParquet 1.1 file per shard, one row per tile."""
+"""Pooled embeddings: one GeoParquet 1.1 file per shard, one row per tile and time window."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.plan import Plan
-from thor_geo.specs import TemporalSpec
+from thor_geo.plan import Plan, Shard
+from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.writers._files import replacing
 from thor_geo.writers.geoparquet import (
     bbox_column,
@@ -37,6 +38,24 @@ def window_name(window: TemporalSpec) -> str:
     times = (window.start, window.end)
     whole_days = all(time.time().isoformat() == "00:00:00" for time in times)
     return "_".join(time.strftime("%Y%m%d" if whole_days else "%Y%m%dT%H%M%S") for time in times)
+
+
+def row_ids(plan: Plan, shard: Shard, windows: Windows) -> list[str]:
+    """Return what markers call the rows of a shard, in the order of all that lists rows.
+
+    Without a time axis a row is a tile, and this is the tile's id. With it rows are tile-major: the
+    windows of the first tile, then those of the next; the id of a row is the pooled file's `id`.
+
+    Args:
+        plan: The plan.
+        shard: One of its shards.
+        windows: The time windows.
+    """
+    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    if not windows.listed:
+        return ids
+    names = [window_name(window) for window in windows]
+    return [f"{tile}_{name}" for tile in ids for name in names]
 
 
 def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
@@ -81,7 +100,7 @@ def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
 def pooled_table(
     result: ShardResult, plan: Plan, window: TemporalSpec, dtype: Dtype, metadata: str
 ) -> pa.Table:
-    """Return a shard's rows.
+    """Return a shard's rows in one time window.
 
     Args:
         result: The complete shard, with vectors.
@@ -140,6 +159,23 @@ def pooled_table(
     ]
     footer = {"geo": geo_metadata(polygons), "thor_geo": metadata}
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
+
+
+def interleaved(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of a shard in several windows, tile-major.
+
+    Args:
+        tables: From `pooled_table`, one for each window in order; the rows of all are the same
+            tiles.
+    """
+    import pyarrow as pa
+
+    if len(tables) == 1:
+        return tables[0]
+    tiles = len(tables[0])
+    order = np.arange(tiles * len(tables)).reshape(len(tables), tiles).T.ravel()
+    # Columns as one chunk each, for `take` and for the writer.
+    return pa.concat_tables(tables).combine_chunks().take(pa.array(order))
 
 
 def write_pooled(path: Path, table: pa.Table) -> None:

@@ -30,11 +30,12 @@ class VectorReader:
         """
         self._run = run
 
-    def read(self, shard: Shard) -> npt.NDArray[np.float32]:
+    def read(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
         """Return a shard's embeddings (n, D), NaN where a tile has none.
 
         Args:
             shard: A shard whose file is there.
+            time: Index of the time window; None for a run without a list of them.
 
         Raises:
             RunDirectoryError: If its file cannot be read.
@@ -50,7 +51,7 @@ class VectorReader:
         out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
         if "scale" in table.column_names:
             out = dequantise(out, table["scale"].to_numpy()[:, None])
-        return out
+        return out if time is None else out[time :: max(1, len(out) // len(shard))]
 
 
 class MapReader:
@@ -70,6 +71,8 @@ class MapReader:
     def open(self, epsg: int) -> tuple[Any, Any]:
         """Return the zone's array of embeddings (D, y, x) and, of int8, that of its scales.
 
+        With a list of time windows, both have another axis in front.
+
         Args:
             epsg: EPSG code of the zone.
         """
@@ -79,7 +82,12 @@ class MapReader:
         return zone[ARRAY], zone.get(SCALE)
 
     def read(
-        self, shard: Shard, arrays: tuple[Any, Any], rows: slice, cols: slice
+        self,
+        shard: Shard,
+        arrays: tuple[Any, Any],
+        rows: slice,
+        cols: slice,
+        time: int | None,
     ) -> npt.NDArray[np.float32]:
         """Return the embeddings of some of a shard's cells, (rows, columns, D), NaN without one.
 
@@ -88,25 +96,27 @@ class MapReader:
             arrays: From `open`.
             rows: Rows of the zone's array.
             cols: Its columns.
+            time: Index of the time window; None for a run without a list of them.
 
         Raises:
             RunDirectoryError: If the shard's file cannot be read.
         """
         array, scales = arrays
+        first = () if time is None else (time,)
         values: npt.NDArray[np.float32]
-        with self._file(shard, ARRAY):
-            values = array[:, rows, cols].astype(np.float32)
+        with self._file(shard, ARRAY, time):
+            values = array[*first, :, rows, cols].astype(np.float32)
         if scales is not None:
-            cells = array.shape[1] // scales.shape[0]
+            cells = array.shape[-2] // scales.shape[-2]
             tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
             spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
-            with self._file(shard, SCALE):
-                scale = scales[spans[0], spans[1]]
+            with self._file(shard, SCALE, time):
+                scale = scales[*first, spans[0], spans[1]]
             values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
         return np.moveaxis(values, 0, -1)
 
-    def _file(self, shard: Shard, name: str) -> AbstractContextManager[Path]:
-        place = file_of(self._zones[shard.epsg], shard, name)
+    def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
+        place = file_of(self._zones[shard.epsg], shard, name, time)
         return _readable(self._run, shard, self._run.grid / place)
 
 

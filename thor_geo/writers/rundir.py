@@ -7,12 +7,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.jsontext import parse_json
 from thor_geo.plan import Plan, Shard
+from thor_geo.specs.windows import time_axis
 from thor_geo.writers._files import beside, create_once, sync
 from thor_geo.writers.fingerprint import JSON, differences, fingerprint, plain
 from thor_geo.writers.grid import arrays_of, file_of
@@ -27,6 +29,15 @@ _FORMAT = 1
 _NOT_IN_OUTPUTS = frozenset({"config", "packages"})
 # Differing settings that a message names; the rest is counted.
 _NAMED = 8
+
+
+class _Writes(NamedTuple):
+    """What a run writes of each shard: vectors, arrays of maps; and where shards lie in these."""
+
+    pooled: bool
+    arrays: tuple[str, ...]
+    zones: Mapping[int, ZoneGrid]
+    times: tuple[int | None, ...]
 
 
 class RunDirectory:
@@ -83,6 +94,11 @@ class RunDirectory:
     def quicklook(self) -> Path:
         """The picture of the run."""
         return self.path / "quicklook.png"
+
+    @property
+    def colours(self) -> Path:
+        """What the colours of embeddings are, in all pictures of the run."""
+        return self.path / "colours.json"
 
     def pooled_of(self, shard: Shard) -> Path:
         """Return the path of a shard's pooled embeddings."""
@@ -301,7 +317,7 @@ class RunDirectory:
         return (
             marker.failed == 0
             and marker.shard_id == shard.id
-            and marker.tiles == len(shard)
+            and marker.tiles == len(shard) * len(self._writes.times)
             and marker.fingerprint == self.fingerprint
             and marker.outputs.keys() == self._outputs_of(shard)
             and all(
@@ -312,28 +328,33 @@ class RunDirectory:
 
     def _outputs_of(self, shard: Shard) -> set[str]:
         """Return the names of a shard's files, relative to the directory."""
-        pooled, arrays, zones = self._writes
-        names = {self.pooled_of(shard).relative_to(self.path).as_posix()} if pooled else set()
+        writes = self._writes
+        names = (
+            {self.pooled_of(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
+        )
         return names | {
-            (self.grid.name / file_of(zones[shard.epsg], shard, name)).as_posix() for name in arrays
+            (self.grid.name / file_of(writes.zones[shard.epsg], shard, name, time)).as_posix()
+            for name, time in product(writes.arrays, writes.times)
         }
 
     @cached_property
-    def _writes(self) -> tuple[bool, tuple[str, ...], dict[int, ZoneGrid]]:
-        """Whether the run writes vectors, which arrays, and where shards lie in them."""
+    def _writes(self) -> _Writes:
+        """What the run writes of each shard."""
         settings, plan = self._prepared or (self.document()["settings"], None)
         output: Any = settings.get("output")
         try:
             pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
+            times = time_axis(settings.get("data", {}))
         except (KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"`{self.run_json}` does not say what the run writes (settings.output is "
                 f"{output!r:.200}). Restore it, or choose another output.dir."
             ) from error
         if not grid:
-            return pooled, (), {}
+            return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
         # The places of shards do not depend on how many cells a tile has.
-        return pooled, arrays_of(dtype), zone_grids(plan or self.plan(), 1)
+        zones = zone_grids(plan or self.plan(), 1)
+        return _Writes(pooled=pooled, arrays=arrays_of(dtype), zones=zones, times=times)
 
     def marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all of some shards have a marker; stops at the first that has none."""

@@ -12,7 +12,9 @@ import numpy as np
 from thor_geo.grid import zone_name
 from thor_geo.job import Job
 from thor_geo.plan import Plan
+from thor_geo.progress import speed
 from thor_geo.redact import redact
+from thor_geo.specs.windows import time_axis
 from thor_geo.writers.failures import read_failures
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.todo import read_markers
@@ -23,6 +25,8 @@ _LABEL_WIDTH = 10
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """A run, or the part of it that is done; `str` gives the text to print.
+
+    In a list of time windows a tile counts once for each.
 
     Attributes:
         path: The run directory.
@@ -44,6 +48,7 @@ class Summary:
         fetch: What fetching has cost so far: requests, retries, splits, bytes, seconds and
             seconds_waiting; empty where nothing was fetched.
         quantised: Whether the embeddings are int8.
+        windows: Number of time windows.
     """
 
     path: Path
@@ -64,6 +69,7 @@ class Summary:
     job: Job = field(default_factory=Job)
     fetch: Mapping[str, float] = field(default_factory=dict)
     quantised: bool = False
+    windows: int = 1
 
     @property
     def complete(self) -> bool:
@@ -76,7 +82,12 @@ class Summary:
         lines = [_headline(self), ""]
         if self.job.count > 1:
             lines += _row("job", f"{self.job}; what follows is this job's part of the run")
-        lines += _row("tiles", f"{done:,} of {total:,}: {self._states()}")
+        each = (
+            f" ({total // self.windows:,} in each of {self.windows} windows)"
+            if self.windows > 1
+            else ""
+        )
+        lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
         if done and self.empty == done:
             advice = "try a longer window, a higher data.cloudy_pct, or another area"
             lines += _row("", f"no scene passes: {advice}")
@@ -147,8 +158,10 @@ def summarise(
     scenes: set[str] = set()
     fetch: Counter[str] = Counter()
     first_failure: tuple[str, str] | None = None
+    document = run.document() if run.run_json.exists() else {"settings": {}, "info": {}}
+    windows = len(time_axis(document["settings"].get("data", {})))
     for shard, marker in read_markers(run, plan, part):
-        total += len(shard)
+        total += len(shard) * windows
         if marker is None:
             continue
         shards, tiles = shards + 1, tiles + marker.tiles
@@ -162,7 +175,7 @@ def summarise(
             first_failure = (
                 (marker.failed_tiles[0], "(its record is missing or damaged)")
                 if first is None
-                else (first.tile, first.error)
+                else (first.name, first.error)
             )
     return Summary(
         path=run.path,
@@ -173,7 +186,7 @@ def summarise(
         failed=failed,
         new_tiles=new,
         seconds=seconds,
-        area_km2=tiles * plan.tile_km2,
+        area_km2=tiles / windows * plan.tile_km2,
         scenes=len(scenes),
         zones=tuple(
             zone_name(plan.lattices[k].epsg)
@@ -185,7 +198,8 @@ def summarise(
         first_failure=first_failure,
         job=job,
         fetch=dict(fetch),
-        quantised=shards > 0 and "quantisation" in run.document()["info"],
+        quantised=shards > 0 and "quantisation" in document["info"],
+        windows=windows,
     )
 
 
@@ -210,13 +224,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def speed(tiles_per_second: float) -> str:
-    """Return a rate for reading: ``1.8 tiles/s``, or ``2.2 tiles/min`` where that is slow."""
-    if tiles_per_second >= 0.95:
-        return f"{tiles_per_second:,.1f} tiles/s"
-    return f"{60 * tiles_per_second:,.1f} tiles/min"
 
 
 def _headline(summary: Summary) -> str:

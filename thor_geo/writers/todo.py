@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from thor_geo.job import part
 from thor_geo.plan import Plan, Shard
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
 
@@ -75,10 +76,15 @@ def find_todo(
     own = part(len(of), rank, world_size)
     # All shares have the same length here, the last ones filled up: collectives want that.
     row = np.zeros(len(part(len(of), 0, world_size)), dtype=np.uint8)
-    row[: len(own)] = [
-        _state(run, shard, marker)
-        for shard, marker in read_markers(run, plan, of[own.start : own.stop])
-    ]
+    markers = track(
+        read_markers(run, plan, of[own.start : own.stop]),
+        "shards",
+        total=len(own),
+        label="looking",
+        shown=trainer.is_global_zero,
+        delay=PATIENCE_S,
+    )
+    row[: len(own)] = [_state(run, shard, marker) for shard, marker in markers]
     rows = np.concatenate([np.frombuffer(secrets.token_bytes(_ID_BYTES), np.uint8), row])[None]
     if world_size > 1:
         tensor = torch.from_numpy(rows[0]).to(trainer.strategy.root_device)

@@ -82,3 +82,17 @@ def test_bad_ranks_are_refused(plan: Plan, kwargs: dict[str, int], says: str) ->
         ShardBatchSampler(plan, 4, **kwargs)
     with pytest.raises(ConfigError, match="batch_size"):
         ShardBatchSampler(plan, 0)
+
+
+def test_windows_of_the_same_tiles_follow_one_another_in_the_batches_of_one_window(
+    plan: Plan,
+) -> None:
+    alone = list(ShardBatchSampler(plan, 4))
+    sampler = ShardBatchSampler(plan, 4, windows=3)
+    listed = list(sampler)
+    assert len(sampler) == len(listed) == 3 * len(alone)
+    for k, batch in enumerate(listed):
+        assert [index // 3 for index in batch] == alone[k // 3]
+        assert {index % 3 for index in batch} == {k % 3}
+    assert sampler.tiles == len(plan)
+    assert list(sampler.blocks(576)) == list(ShardBatchSampler(plan, 4).blocks(576))

@@ -177,7 +177,7 @@ def test_settings_of_the_catalogue_are_refused_before_anything_is_contacted() ->
         with pytest.raises(ConfigError, match=match):
             StacSpec(**more)
     with pytest.raises(ConfigError, match=r"stac_url=None.*needs a catalogue"):
-        stac_spec(SENSOR, None)
+        stac_spec([SENSOR], None)
 
 
 def test_a_path_without_a_catalogue_is_refused(tmp_path: Path) -> None:
@@ -287,10 +287,10 @@ def test_a_block_at_the_antimeridian_is_asked_for_in_two_boxes() -> None:
 @pytest.mark.parametrize(
     ("sensor", "match"),
     [
-        (SensorSpec(mask="cloud_score_plus"), r"mask='cloud_score_plus'.*stac"),
+        (SensorSpec(mask="cloud_score_plus"), r"mask='cloud_score_plus'.*STAC"),
         (Sentinel1Spec(), r"sentinel1=.*Sentinel-2 alone"),
     ],
 )
 def test_what_a_catalogue_cannot_do_is_refused_at_once(sensor: AnySensor, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        stac_spec(sensor, "catalog.json")
+        stac_spec([sensor], "catalog.json")

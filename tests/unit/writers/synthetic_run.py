@@ -49,7 +49,8 @@ class Data:
     def __init__(self, plan: Plan, **settings: Any):
         self.plan = plan
         self.ledger: Any = None
-        self._settings = {"start": "2022-06-01", "end": "2022-09-01", "source": "test", **settings}
+        window = {} if "windows" in settings else {"start": "2022-06-01", "end": "2022-09-01"}
+        self._settings = {**window, "source": "test", **settings}
 
     def settings(self) -> dict[str, Any]:
         return self._settings

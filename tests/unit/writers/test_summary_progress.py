@@ -16,8 +16,7 @@ from synthetic_run import Data, Model, batches, trainer_of, write_run
 
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory, RunWriter, TileProgressBar, summarise
-from thor_geo.writers.progress import Rate, clock
-from thor_geo.writers.summary import duration, speed
+from thor_geo.writers.summary import duration
 
 
 def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, plan: Plan) -> None:
@@ -39,14 +38,6 @@ def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, 
 def test_a_run_of_nothing_but_failures_embedded_nothing(written: RunDirectory, plan: Plan) -> None:
     summary = replace(summarise(written, plan, seconds=2.0), ok=0, empty=0, failed=len(plan))
     assert str(summary).startswith("No tile could be embedded in 2.0 s")
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [(1234.56, "1,234.6 tiles/s"), (0.95, "0.9 tiles/s"), (0.036, "2.2 tiles/min")],
-)
-def test_a_slow_rate_is_no_zero(rate: float, text: str) -> None:
-    assert speed(rate) == text
 
 
 def test_a_part_of_a_run_says_what_is_left(tmp_path: Path, plan: Plan) -> None:
@@ -75,19 +66,6 @@ def test_only_a_run_of_empty_tiles_blames_the_scenes(tmp_path: Path, plan: Plan)
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_times_left_read_well() -> None:
-    assert [clock(s) for s in (5.4, 65, 3661)] == ["0:05", "1:05", "1:01:01"]
-
-
-def test_the_rate_is_that_of_the_last_minute() -> None:
-    rate = Rate(0.0)
-    assert rate.value == 0
-    rate.add(10.0, 10)  # a slow start
-    for k in range(1, 21):
-        rate.add(10.0 + 10 * k, 10 + 100 * k)
-    assert rate.value == pytest.approx(10.0)
 
 
 def bar_over(plan: Plan, tmp_path: Path, world_size: int = 1) -> tuple[TileProgressBar, Any]:

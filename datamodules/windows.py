@@ -1,0 +1,50 @@
+"""What does not go with a list of time windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from thor_geo.errors import ConfigError
+from thor_geo.specs import Windows
+
+
+def check_windows(windows: Windows, *, scenes: Sequence[str] | None, labels: Path | None) -> None:
+    """Refuse what a list of windows does not go with; one window goes with everything.
+
+    Args:
+        windows: The windows.
+        scenes: Scenes that are named.
+        labels: A label raster.
+
+    Raises:
+        ConfigError: If there is a list, and scenes or labels are given.
+    """
+    if windows.listed and scenes is not None:
+        raise ConfigError(
+            "scenes",
+            list(scenes),
+            "each must pass the dates of the window, and `windows` is a list",
+            "Leave scenes out, or make a run for each window, with start and end.",
+        )
+    if labels is not None:
+        refuse_training(windows, "labels")
+
+
+def refuse_training(windows: Windows, what: str) -> None:
+    """Refuse to train or test on a list of windows.
+
+    Args:
+        windows: The windows.
+        what: What asks for it.
+
+    Raises:
+        ConfigError: If there is a list.
+    """
+    if windows.listed:
+        raise ConfigError(
+            "windows",
+            windows.settings()["windows"],
+            f"`{what}` is for training and testing, which take one window",
+            "Give start and end in place of windows; a list is for predict.",
+        )

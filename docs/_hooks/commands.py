@@ -1,0 +1,48 @@
+"""Adds to the page of the commands what each prints for ``--help``, so that it is never behind."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from unittest import mock
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from thor_geo.cli import COMMANDS, main
+
+PAGE = "reference/commands.md"
+
+# Columns of the texts: what a block of code shows without scrolling.
+_COLUMNS = "90"
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Add the texts."""
+    if page.file.src_uri != PAGE:
+        return markdown
+    parts = [_block()]
+    parts += [f"## thor-geo {command}\n\n{_block(command)}" for command in COMMANDS]
+    return "\n\n".join([markdown, *parts])
+
+
+def help_of(*command: str) -> str:
+    """Return what ``thor-geo COMMAND --help`` prints.
+
+    Args:
+        command: The command; none for ``thor-geo --help``.
+    """
+    out = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {"COLUMNS": _COLUMNS}),
+        contextlib.redirect_stdout(out),
+        contextlib.suppress(SystemExit),  # argparse ends the process when it has printed
+    ):
+        main([*command, "--help"])
+    return out.getvalue()
+
+
+def _block(*command: str) -> str:
+    return f"```text\n{help_of(*command)}```"

@@ -1,0 +1,61 @@
+"""If this fails, a Python call from a STAC catalogue gives other numbers than one without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from thor_geo import Area, OutputSpec, SensorSpec, TemporalSpec, get_embeddings_batch
+from thor_geo.emulator import write_catalogue
+
+SENSOR = SensorSpec(cloudy_pct=60, mask="scl")
+# On both sides of the border of two UTM zones, where the archive's scenes are.
+PLACES = [
+    Area(geometry=shapely.box(11.985, 59.99, 11.995, 60.0), source="west"),
+    Area(geometry=shapely.box(12.005, 59.99, 12.015, 60.0), source="east"),
+]
+
+
+@pytest.fixture(scope="module")
+def catalogue(archive: Path) -> Path:
+    write_catalogue(archive)
+    return archive
+
+
+@pytest.mark.parametrize("output", ["pooled", "grid"])
+def test_a_catalogue_gives_the_emulators_embeddings_bit_for_bit(
+    catalogue: Path, tmp_path: Path, output: str
+) -> None:
+    def embed(**source: Any) -> Any:
+        return get_embeddings_batch(
+            "thor_v1_tiny",
+            spatials=PLACES,
+            temporal=TemporalSpec.range("2022-06-01", "2022-09-01"),
+            sensor=SENSOR,
+            output=OutputSpec(kind=output),  # type: ignore[arg-type]
+            pretrained=False,
+            cache_dir=tmp_path / "cache",
+            **source,
+        )
+
+    emulated = embed(emulator_archive=catalogue)
+    for source in (
+        {"backend": "stac", "stac_url": str(catalogue)},
+        {"stac_url": catalogue / "catalog.json"},
+    ):
+        for ours, theirs in zip(embed(**source), emulated, strict=True):
+            assert np.isfinite(np.asarray(ours.data)).all()
+            np.testing.assert_array_equal(np.asarray(ours.data), np.asarray(theirs.data))
+            assert ours.meta["scenes"] == theirs.meta["scenes"] != []
+            provider = ours.meta["provider"]
+            assert provider["backend"] == "stac"
+            assert provider["stac"]["url"] == str(source["stac_url"])
+            assert provider["catalogues"][0].startswith("stac-")
+    # Another statement about the items is another catalogue, and other pixels.
+    shifted = embed(stac_url=catalogue, stac_offset=-100)
+    assert not np.array_equal(np.asarray(shifted[0].data), np.asarray(emulated[0].data))
+    assert shifted[0].meta["provider"]["stac"]["offset"] == -100

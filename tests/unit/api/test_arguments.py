@@ -1,0 +1,114 @@
+"""If these fail, a call ignores what it was told, or fails with words of Python's own."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from thor_geo import (
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    Sentinel1Spec,
+    TemporalSpec,
+    get_embedding,
+    get_embeddings_batch,
+)
+from thor_geo.api import call
+from thor_geo.errors import ConfigError
+
+PLACE = PointBuffer(lon=12.0, lat=60.0, buffer_m=480)
+WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
+PIXELS = np.random.default_rng(0).integers(0, 10_000, (10, 32, 32), dtype=np.uint16)
+STAC: dict[str, Any] = {"backend": "stac", "stac_url": "catalog.json"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("THOR_GEO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crop": True}, "`crop=True`: a vector has no cells"),
+        ({"backend": "gee", "emulator_archive": "scenes"}, 'emulator_archive.*backend="emulator"'),
+        ({"emulator_archive": "scenes", "url": "http://x"}, 'url.*no effect.*backend="gee"'),
+        ({"emulator_archive": "scenes", "stac_url": "catalog.json"}, "two sources"),
+        ({"backend": "gee", "stac_url": "catalog.json"}, 'stac_url.*backend="stac"'),
+        ({"stac_collection": "s2"}, "stac_collection.*give stac_url, too"),
+        ({"stac_sign": "planetary_computer"}, "stac_sign.*give stac_url, too"),
+        ({"stac_url": "catalog.json", "stac_sign": "aws"}, "stac_sign.*planetary_computer"),
+        ({"backend": "stac"}, "stac_url=None"),
+        ({**STAC, "sensor": Sentinel1Spec()}, "sentinel1.*Sentinel-2 alone"),
+        ({**STAC, "sensor": [SensorSpec(), Sentinel1Spec()]}, "sentinel1.*Sentinel-2 alone"),
+        ({**STAC, "sensor": SensorSpec(mask="cloud_score_plus")}, "mask.*STAC catalogue"),
+        ({**STAC, "stac_assets": {"B99": "x"}}, "stac_assets='B99'"),
+        ({"output": "raster"}, "output='raster'.*pooled, grid"),
+        ({"layers": "last"}, "layers='last'"),
+        ({"layers": 1.5}, r"layers=1\.5.*-1"),
+        ({"layers": None}, "layers=None"),
+        ({"layers": 99}, "layers"),
+        ({"sensor": 2}, "sensor=2.*SensorSpec"),
+        ({"temporal": ("2022-06-01", "2022-09-01")}, r"temporal=.*TemporalSpec\.range"),
+    ],
+)
+def test_what_has_no_effect_or_no_meaning_is_refused(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    given = {"temporal": WINDOW, "pretrained": False, **changes}
+    with pytest.raises(ConfigError, match=words):
+        get_embedding("thor_v1_tiny", spatial=PLACE, **given)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_one_thing_is_no_list_of_them() -> None:
+    with pytest.raises(ConfigError, match=r"spatials=PointBuffer.*Give \[place\]"):
+        get_embeddings_batch("thor_v1_tiny", spatials=PLACE, temporal=WINDOW)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"input_chw=\(10, 32, 32\).*Give \[image\]"):
+        get_embeddings_batch("thor_v1_tiny", input_chw=PIXELS)  # type: ignore[arg-type]
+    both = get_embeddings_batch("thor_v1_tiny", input_chw=list(PIXELS[None]), pretrained=False)
+    assert len(both) == 1
+
+
+def test_short_forms_mean_what_they_say() -> None:
+    def embed(**more: Any) -> Any:
+        return get_embedding("thor_v1_tiny", input_chw=PIXELS, pretrained=False, **more)
+
+    np.testing.assert_array_equal(embed(layers=-2).data, embed(layers=[-2]).data)
+    assert embed(layers=np.int64(-2)).meta["layers"] == embed(layers=(10,)).meta["layers"]
+    grid = embed(output="grid")
+    np.testing.assert_array_equal(grid.data.values, embed(output=OutputSpec.grid()).data.values)
+
+
+def test_the_window_of_given_pixels_is_recorded() -> None:
+    given = {"input_chw": PIXELS, "pretrained": False}
+    found = get_embedding("thor_v1_tiny", temporal=WINDOW, **given)  # type: ignore[arg-type]
+    assert found.meta["temporal"] == {
+        "start": "2022-06-01T00:00:00+00:00",
+        "end": "2022-09-01T00:00:00+00:00",
+    }
+    assert (found.meta["sensor"], found.meta["scenes"]) == (None, None)
+    assert get_embedding("thor_v1_tiny", **given).meta["temporal"] is None  # type: ignore[arg-type]
+
+
+def test_both_functions_take_the_same_arguments_and_the_one_passes_all_of_them_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are written out twice, for editors and `help`: one that is dropped is without effect."""
+    one, many = (signature(f).parameters for f in (get_embedding, get_embeddings_batch))
+    assert [{"spatial": "spatials"}.get(name, name) for name in one] == list(many)
+    for name in set(one) - {"spatial", "input_chw"}:
+        assert one[name].default == many[name].default, name
+        assert one[name].annotation == many[name].annotation, name
+    told: dict[str, Any] = {name: object() for name in one}
+    monkeypatch.setattr(call, "get_embeddings_batch", lambda model, **rest: [(model, rest)])
+    model, rest = cast(Any, get_embedding)(**told)
+    assert model is told.pop("model")
+    assert rest.pop("spatials") == [told.pop("spatial")]
+    assert rest.pop("input_chw") == [told.pop("input_chw")]
+    assert rest == told

@@ -1,0 +1,5 @@
+"""A run in the browser: its map, the places most like one, and a probe of a few examples."""
+
+from thor_geo.explorer.serve import serve
+
+__all__ = ["serve"]

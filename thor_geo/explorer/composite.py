@@ -1,0 +1,148 @@
+"""Pictures of the composites behind a run, for as long as the page is open."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ThorGeoError
+from thor_geo.explorer.places import Places
+from thor_geo.grid import Bounds
+from thor_geo.runs.opened import OpenedRun
+
+_log = logging.getLogger(__name__)
+
+# What `truecolour` paints where nothing is in the cache or no observation is clear.
+_NOTHING = 224
+#: Ground that a thumbnail shows at least, metres: a cell of 160 m alone says little.
+THUMBNAIL_M = 1440.0
+
+Image = npt.NDArray[np.uint8]
+State = Literal["closed", "opening", "ready", "missing"]
+Picture = Callable[[int, Bounds, tuple[int, int]], Image | None]
+
+
+class Composite:
+    """The composites of a run, opened in the background when a page first asks for them.
+
+    Attributes:
+        state: How far that is.
+        why: What to tell the user where it is ``missing``.
+    """
+
+    def __init__(self, opened: OpenedRun) -> None:
+        """Initialize a new Composite instance.
+
+        Args:
+            opened: The run.
+        """
+        self.state: State = "closed"
+        self.why = ""
+        self._opened = opened
+        self._picture: Picture | None = None
+        # The datamodule reads for one at a time.
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Begin to open the composites, unless that was done."""
+        with self._starting:
+            if self.state == "closed" and not self._closing.is_set():
+                self.state = "opening"
+                # It ends with the process where a library hangs.
+                self._thread = threading.Thread(target=self._hold, daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        with self._starting:
+            self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def picture(self, shard: int, side: int) -> Image | None:
+        """Return a picture of a shard, (side, side, 4) uint8 RGBA, row 0 = north.
+
+        Args:
+            shard: Index in the plan.
+            side: Pixels a side.
+
+        Returns:
+            Transparent outside the plan's tiles; None where there is no pixel.
+        """
+        plan, one = self._opened.plan, self._opened.plan.shards[shard]
+        pixels = self._of(one.epsg, one.square.bounds, (side, side))
+        if pixels is None:
+            return None
+        k = plan.lattices[0].shard_tiles
+        col, row = (part[one.start : one.stop].astype(np.int64) for part in (plan.col, plan.row))
+        planned = np.zeros((k, k), dtype=np.uint8)
+        planned[-(-row // k) * k - row, col % k] = 255
+        tile_of = np.arange(side) * k // side
+        return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
+
+    def thumbnail(self, places: Places, place: int, side: int) -> Image | None:
+        """Return a picture of a place and, if it is small, its surroundings.
+
+        Args:
+            places: The places.
+            place: Index among them.
+            side: Pixels a side.
+
+        Returns:
+            (side, side, 4) uint8 RGBA, or None where there is no pixel.
+        """
+        left, bottom, right, top = places.bounds(place)
+        # Whole pixels, or the picture would lie beside the pixel grid.
+        unit = self._opened.plan.lattices[0].resolution
+        more = max(0, round((THUMBNAIL_M - (right - left)) / 2 / unit)) * unit
+        bounds = (left - more, bottom - more, right + more, top + more)
+        pixels = self._of(places.epsg(place), bounds, (side, side))
+        if pixels is None:
+            return None
+        return np.dstack([pixels, np.full((side, side), 255, dtype=np.uint8)])
+
+    def _of(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> Image | None:
+        if self._picture is None:
+            return None
+        with self._lock:
+            pixels = self._picture(epsg, bounds, shape)
+        return None if pixels is None or bool((pixels == _NOTHING).all()) else pixels
+
+    def _hold(self) -> None:
+        """Open the pixels, and close them, in the same thread."""
+        # Loads Lightning, which the page need not wait for.
+        from thor_geo.pixels import pixels_of
+
+        if len(self._opened.windows) > 1:
+            # The pictures behind a run are those of its first window.
+            self.why, self.state = "this run has several time windows", "missing"
+            return
+        with ExitStack() as stack:
+            try:
+                pixels = stack.enter_context(pixels_of(self._opened, num_workers=0))
+                one = self._opened.plan.shards[0]
+                if pixels.truecolour(one.epsg, one.square.bounds, (1, 1)) is None:
+                    self.why = "the bands of this run make no picture"
+                    self.state = "missing"
+                    return
+            except ThorGeoError as error:
+                self.why, self.state = str(error), "missing"
+                return
+            except Exception as error:
+                # Of a library, in a thread where nobody would hear of it.
+                _log.exception("The composites cannot be opened.")
+                self.why, self.state = f"{type(error).__name__}: {error}", "missing"
+                return
+            self._picture = pixels.truecolour
+            self.state = "ready"
+            self._closing.wait()
+            self._picture = None

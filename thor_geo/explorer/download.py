@@ -1,0 +1,186 @@
+"""What a user takes away: tiles as a GeoPackage, cells as GeoTIFF."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.explorer.compare import Comparison, Floats, Indices
+from thor_geo.grid import zone_name
+from thor_geo.plan import Plan
+
+if TYPE_CHECKING:
+    import geopandas
+
+# Footprints are written in longitude and latitude, as a run's own vectors are.
+_CRS = "OGC:CRS84"
+# GDAL's: readers of the rasters need no other software.
+_PROFILE = {"driver": "GTiff", "dtype": "float32", "nodata": np.nan, "compress": "deflate"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What is found at the moment.
+
+    Attributes:
+        query: Place that others were compared with, or None.
+        k: How many neighbours of it.
+        positive: Positive examples.
+        negative: Negative ones.
+        threshold: Score from which a place counts as positive.
+    """
+
+    query: int | None
+    k: int
+    positive: Indices
+    negative: Indices
+    threshold: float
+
+    @property
+    def probed(self) -> bool:
+        """Whether there are examples of both kinds."""
+        return len(self.positive) > 0 and len(self.negative) > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file to download: name, media type and content."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+def file_of(plan: Plan, comparison: Comparison, found: Findings) -> File:
+    """Return the findings as a file.
+
+    Args:
+        plan: The run's plan.
+        comparison: The places.
+        found: What is found.
+
+    Returns:
+        Of tiles a GeoPackage; of cells a GeoTIFF, or a zip of one for each zone.
+    """
+    if comparison.places.tile is not None:
+        content = _geopackage(_layers(plan, comparison, found))
+        return File(
+            name="findings.gpkg", media_type="application/geopackage+sqlite3", content=content
+        )
+    rasters = _rasters(comparison, found)
+    if len(rasters) == 1:
+        return File(
+            name="findings.tif", media_type="image/tiff", content=next(iter(rasters.values()))
+        )
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, content in rasters.items():
+            archive.writestr(f"findings_{name}.tif", content)
+    return File(name="findings.zip", media_type="application/zip", content=whole.getvalue())
+
+
+def _layers(
+    plan: Plan, comparison: Comparison, found: Findings
+) -> dict[str, geopandas.GeoDataFrame]:
+    """Return the layers `neighbours`, `examples` and `probe`, as far as there are any."""
+    places, layers = comparison.places, {}
+    assert places.tile is not None
+    tile = places.tile
+    footprints = plan.footprints()[tile]
+
+    def layer(chosen: Indices, **columns: Any) -> geopandas.GeoDataFrame:
+        import geopandas
+
+        ids = [one.id for one in plan.tiles(tile[chosen].tolist())]
+        return geopandas.GeoDataFrame(
+            {"tile_id": ids, **columns}, geometry=footprints[chosen], crs=_CRS
+        )
+
+    if found.query is not None:
+        similar = comparison.similar(found.query, found.k)
+        # Rank 0 is the place itself.
+        chosen = np.concatenate([[found.query], similar.nearest])
+        layers["neighbours"] = layer(
+            chosen, rank=np.arange(len(chosen)), cosine=similar.cosine[chosen]
+        )
+    examples = np.concatenate([found.positive, found.negative])
+    if len(examples):
+        label = np.repeat(["positive", "negative"], [len(found.positive), len(found.negative)])
+        layers["examples"] = layer(examples, label=label)
+    if found.probed:
+        scores = comparison.probe(found.positive, found.negative)
+        once = np.flatnonzero(places.searched)
+        layers["probe"] = layer(once, score=scores[once], positive=scores[once] >= found.threshold)
+    return layers
+
+
+def _geopackage(layers: dict[str, geopandas.GeoDataFrame]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="thor-geo-explorer-") as folder:
+        path = Path(folder) / "findings.gpkg"
+        for name, layer in layers.items():
+            layer.to_file(path, layer=name, driver="GPKG")
+        return path.read_bytes()
+
+
+def _rasters(comparison: Comparison, found: Findings) -> dict[str, bytes]:
+    """Return a GeoTIFF for each zone, by its name: bands ``cosine``, ``probe``, ``examples``."""
+    places, bands = comparison.places, {}
+    if found.query is not None:
+        bands["cosine"] = comparison.similar(found.query, 0).cosine
+    if found.probed:
+        bands["probe"] = comparison.probe(found.positive, found.negative)
+    if len(found.positive) or len(found.negative):
+        examples = np.full(len(places), np.nan, dtype=np.float32)
+        examples[found.positive], examples[found.negative] = 1, 0
+        bands["examples"] = examples
+    lattice_of = np.array([places.shards.lattices[k].epsg for k in places.shards.zone])
+    epsg = lattice_of[places.shard]
+    return {
+        zone_name(zone): _geotiff(comparison, np.flatnonzero(epsg == zone), zone, bands)
+        for zone in np.unique(epsg).tolist()
+    }
+
+
+def _geotiff(comparison: Comparison, of: Indices, epsg: int, bands: dict[str, Floats]) -> bytes:
+    import rasterio
+    from rasterio.io import MemoryFile
+
+    places, side = comparison.places, comparison.places.side
+    corner_col, corner_row = (
+        places.shards.col[places.shard[of]],
+        places.shards.row[places.shard[of]],
+    )
+    # Rows of shards count north, those of a raster south.
+    west, north = int(corner_col.min()), int(corner_row.max())
+    col: npt.NDArray[np.int64] = (corner_col - west) * side + places.col[of]
+    row: npt.NDArray[np.int64] = (north - corner_row) * side + places.row[of]
+    shape = ((north - int(corner_row.min()) + 1) * side, int(corner_col.max() - west + 1) * side)
+    first = int(of[0])
+    left, _, right, top = places.bounds(first)
+    size = right - left
+    transform = rasterio.Affine(
+        size, 0, left - int(col[0]) * size, 0, -size, top + int(row[0]) * size
+    )
+    with MemoryFile() as memory:
+        with memory.open(
+            **_PROFILE,
+            crs=f"EPSG:{epsg}",
+            transform=transform,
+            height=shape[0],
+            width=shape[1],
+            count=len(bands),
+        ) as out:
+            for k, (name, values) in enumerate(bands.items(), start=1):
+                raster = np.full(shape, np.nan, dtype=np.float32)
+                raster[row, col] = values[of]
+                out.write(raster, k)
+                out.set_band_description(k, name)
+        content: bytes = memory.read()
+    return content

@@ -1,0 +1,214 @@
+"""The web server: on this machine alone, for who has its address.
+
+The path of every page begins with a secret made at the start. Other users of the machine, and pages
+of other sites in the same browser, do not know it. No path reaches the file system: pages are read
+once, at the start, and everything else is a name in a table.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+from thor_geo.errors import ConfigError, InputError, ThorGeoError
+from thor_geo.explorer.requests import answer
+from thor_geo.explorer.session import Session
+from thor_geo.redact import redact
+
+_log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+#: Ports that are tried after one that is taken.
+MORE_PORTS = 20
+# Longest body, bytes: a million examples.
+_LONGEST = 8 * 1024**2
+# A connection that says nothing for so long is closed, seconds.
+_PATIENCE = 30
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    # Nothing from elsewhere, nothing written into the page, and no other site may frame it.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one session on the loopback interface.
+
+    Attributes:
+        session: The run.
+        secret: First part of every path.
+        url: Address of the page.
+    """
+
+    daemon_threads = True
+    # There, it would share a port that another program listens on.
+    allow_reuse_address = sys.platform != "win32"
+
+    def __init__(self, session: Session, port: int) -> None:
+        """Initialize a new Server instance.
+
+        Args:
+            session: The run.
+            port: Port to listen on; 0 for any that is free.
+
+        Raises:
+            OSError: If the port is taken.
+        """
+        super().__init__((HOST, port), _Handler)
+        self.session = session
+        self.secret = secrets.token_urlsafe(16)
+        self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        self.url = f"http://{HOST}:{self.server_port}/{self.secret}/"
+        self.pages = {
+            page.name: page.read_bytes()
+            for page in files("thor_geo.explorer").joinpath("static").iterdir()
+            if page.name.rpartition(".")[2] in _TYPES
+        }
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what broke off; a browser that closes a connection is no error."""
+        _log.debug("A request broke off.", exc_info=True)
+
+
+def listen(session: Session, port: int) -> Server:
+    """Return a server on a port, or on the next one that is free.
+
+    Args:
+        session: The run.
+        port: The port; 0 for any.
+
+    Raises:
+        ConfigError: If it is no port, or none of the next `MORE_PORTS` is free.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError("port", port, "not from 0 to 65535", "Leave it out for the usual one.")
+    last = min(port + MORE_PORTS, 65535) if port else 0
+    for one in range(port, last + 1):
+        try:
+            return Server(session, one)
+        except OSError as error:
+            problem = error
+    raise ConfigError(
+        "port",
+        port,
+        f"neither it nor one of the next to {last} can be listened on ({problem.strerror})",
+        "Give another one, or 0 for any that is free.",
+    )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "thor-geo", ""
+    timeout = _PATIENCE
+    # The kernel would hold back the end of an answer until the page has said it got the rest.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        name = self._asked()
+        if name is None:
+            return
+        name = name or "index.html"
+        page = self.server.pages.get(name)
+        if page is None:
+            self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
+        else:
+            self._send(HTTPStatus.OK, _TYPES[name.rpartition(".")[2]], page)
+
+    def do_POST(self) -> None:
+        name = self._asked()
+        if name is None:
+            return
+        body = self._body()
+        if body is None:
+            return
+        try:
+            found = answer(self.server.session, name.removeprefix("api/"), body)
+        except InputError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except ThorGeoError as error:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except Exception as error:
+            # Told here and in the page: the next request may well be answered.
+            _log.exception("`%s` failed.", name)
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
+        else:
+            if found is None or not name.startswith("api/"):
+                self._refuse(HTTPStatus.NOT_FOUND, "There is no such question.")
+                return
+            body = found.body if isinstance(found.body, bytes) else _json(found.body)
+            self._send(HTTPStatus.OK, found.media_type, body, name=found.name)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        _log.debug(format, *args)
+
+    def _asked(self) -> str | None:
+        """Return the path after the secret, or refuse the request."""
+        # A site whose name is made to point here ("DNS rebinding") is still asked by its own name.
+        if self.headers.get("Host") not in self.server.hosts:
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "This is not the host you asked for.")
+            return None
+        path = self.path.partition("?")[0]
+        first, _, name = path.removeprefix("/").partition("/")
+        if not secrets.compare_digest(first.encode(), self.server.secret.encode()):
+            self._refuse(
+                HTTPStatus.FORBIDDEN, "Open the whole address that `thor-geo view` has printed."
+            )
+            return None
+        return name
+
+    def _body(self) -> bytes | None:
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
+            self._refuse(HTTPStatus.FORBIDDEN, "Another site may not ask.")
+            return None
+        if self.headers.get_content_type() != "application/json":
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON.")
+            return None
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()) or int(length) > _LONGEST:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many examples.")
+            return None
+        return self.rfile.read(int(length))
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        # What is left of the request is not read.
+        self.close_connection = True
+        self._send(status, "application/json", _json({"error": redact(why)}))
+
+    def _send(
+        self, status: HTTPStatus, media_type: str, body: bytes, *, name: str | None = None
+    ) -> None:
+        self.send_response(status)
+        for key, value in _HEADERS.items():
+            self.send_header(key, value)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(body)))
+        if name is not None:
+            self.send_header("Content-Disposition", f'attachment; filename="{name}"')
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()

@@ -1,0 +1,243 @@
+"""What the explorer compares: a run's tiles, or the cells of its maps, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.area import LONLAT, transformer
+from thor_geo.errors import RunDirectoryError
+from thor_geo.grid import Bounds
+from thor_geo.plan import Shards
+from thor_geo.results import read_tiles, zone_cells
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.overlap import redundant
+
+#: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
+#: run every second, third, ... cell is.
+MOST_BYTES = 512 * 1024**2
+# Radius of the sphere of web maps (EPSG:3857), metres.
+_RADIUS = 6378137.0
+
+Unit = Literal["tiles", "cells"]
+#: Told how many of how many shards have been read.
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Places:
+    """Places with a vector. Those of a shard are pixels of a square raster.
+
+    Attributes:
+        unit: Whether they are tiles or cells.
+        vectors: (N, D) float32, finite.
+        shards: The plan's shards.
+        shard: Index in `shards` of each place, (N,) int64.
+        row: Row in the shard's raster, 0 = north, (N,) int64.
+        col: Column in the shard's raster, (N,) int64.
+        side: Rows and columns of a shard's raster.
+        main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
+            is in both zones. These are drawn on top.
+        searched: Whether the place can be found, (N,) bool. Of cells these are the main ones, of
+            tiles also others whose ground is in no main tile.
+        lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
+        tile: Index in the plan of each tile, (N,) int64; None of cells.
+        step: Every how many-th cell of a row is compared; 1 of tiles.
+        missing: Shards that are not done yet.
+    """
+
+    unit: Unit
+    vectors: npt.NDArray[np.float32]
+    shards: Shards
+    shard: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    col: npt.NDArray[np.int64]
+    side: int
+    main: npt.NDArray[np.bool_]
+    searched: npt.NDArray[np.bool_]
+    lonlat: npt.NDArray[np.float64]
+    tile: npt.NDArray[np.int64] | None
+    step: int
+    missing: int
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return len(self.vectors)
+
+    def bounds(self, place: int) -> Bounds:
+        """Return left, bottom, right, top of a place, metres in its zone.
+
+        Of overlapping tiles it is the centre, which is the tile's alone.
+        """
+        left, _, right, top = self.shards[int(self.shard[place])].square.bounds
+        size = (right - left) / self.side
+        x, y = left + int(self.col[place]) * size, top - int(self.row[place]) * size
+        return x, y - size, x + size, y
+
+    def epsg(self, place: int) -> int:
+        """Return the EPSG code of a place's zone."""
+        return self.shards[int(self.shard[place])].epsg
+
+    @property
+    def km2(self) -> float:
+        """Ground that a place stands for, km²."""
+        left, _, right, _ = self.shards[0].square.bounds
+        return ((right - left) / self.side / 1000) ** 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Patches:
+    """The rasters that a page draws: of every shard one of its main places, one of the others.
+
+    Attributes:
+        patch: Patch of each place, (N,) uint32.
+        shard: Index of each patch's shard, (P,) int32.
+        mesh: Corners, middles of the edges and centre of each patch, from north to south and west
+            to east, as x and y of web Mercator in metres, (P, 3, 3, 2) float64.
+    """
+
+    patch: npt.NDArray[np.uint32]
+    shard: npt.NDArray[np.int32]
+    mesh: npt.NDArray[np.float64]
+
+
+def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Places:
+    """Read the vectors of a run's tiles.
+
+    Args:
+        opened: A run with pooled files; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
+        RunDirectoryError: If no tile has an embedding yet, or a file cannot be read.
+    """
+    tiles, plan = read_tiles(opened, window=window, progress=progress), opened.plan
+    k = plan.lattices[0].shard_tiles
+    col, row = plan.col[tiles.index].astype(np.int64), plan.row[tiles.index].astype(np.int64)
+    shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
+    done = len(np.unique(shard))
+    produced = np.zeros(len(plan), dtype=np.bool_)
+    produced[tiles.index] = True
+    return Places(
+        unit="tiles",
+        vectors=tiles.vectors,
+        shards=plan.shards,
+        shard=shard,
+        # A shard hangs from its upper edge (`Lattice.shard_of`).
+        row=-(-row // k) * k - row,
+        col=col % k,
+        side=k,
+        main=tiles.primary,
+        searched=~redundant(plan, produced)[tiles.index],
+        lonlat=tiles.lonlat,
+        tile=tiles.index,
+        step=1,
+        missing=len(plan.shards) - done if tiles.missing else 0,
+    )
+
+
+def cell_places(
+    opened: OpenedRun, *, window: int | None = None, told: Told | None = None
+) -> Places:
+    """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
+
+    Args:
+        opened: A run with maps; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
+        told: Told after every shard.
+
+    Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
+        RunDirectoryError: If no cell has an embedding yet, or a file cannot be read.
+    """
+    shards, zones = opened.plan.shards, zone_cells(opened, window=window)
+    first = next(iter(zones.values()))
+    rows, _ = first.place(first.shards[0])
+    side = rows.stop - rows.start
+    step = _step(side, len(shards), first.dimension)
+    vectors, shard, row, col, main, lonlat, missing, k = [], [], [], [], [], [], 0, 0
+    for epsg, zone in zones.items():
+        to_lonlat = transformer(f"EPSG:{epsg}", LONLAT).transform
+        for one in zone.shards:
+            rows, cols = (
+                slice(part.start + step // 2, part.stop, step) for part in zone.place(one)
+            )
+            values = zone.read(one, rows, cols)
+            there = np.isfinite(values).all(axis=-1)
+            r, c = np.nonzero(there)
+            x, y = zone.centres(rows, cols)
+            vectors.append(values[there])
+            shard.append(np.full(len(r), k))
+            row.append(r)
+            col.append(c)
+            main.append(zone.own(rows, cols)[there])
+            lonlat.append(np.stack(to_lonlat(x[there], y[there]), axis=1))
+            missing += not len(r)
+            k += 1
+            if told is not None:
+                told(k, len(shards))
+    if missing == k:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no cell with an embedding yet. "
+            f"`thor-geo status {opened.run.path}` says more."
+        )
+    own = np.concatenate(main)
+    return Places(
+        unit="cells",
+        vectors=np.concatenate(vectors),
+        shards=shards,
+        shard=np.concatenate(shard),
+        row=np.concatenate(row),
+        col=np.concatenate(col),
+        side=side // step,
+        main=own,
+        searched=own,
+        lonlat=np.concatenate(lonlat),
+        tile=None,
+        step=step,
+        missing=missing,
+    )
+
+
+def patches_of(places: Places) -> Patches:
+    """Return the rasters of places; those of main places come last, to be drawn on top."""
+    count = len(places.shards)
+    keys, patch = np.unique(places.shard + count * places.main, return_inverse=True)
+    shard = keys % count
+    squares = [places.shards[k].square for k in shard.tolist()]
+    left, bottom, right, top = np.array([square.bounds for square in squares]).T[..., None, None]
+    at = np.array([0.0, 0.5, 1.0])
+    x = np.broadcast_to(left + (right - left) * at[None, None, :], (len(keys), 3, 3))
+    y = np.broadcast_to(top - (top - bottom) * at[None, :, None], (len(keys), 3, 3))
+    lon, lat = np.empty(x.shape), np.empty(x.shape)
+    epsg = np.array([square.epsg for square in squares])
+    for zone in np.unique(epsg).tolist():
+        of = epsg == zone
+        lon[of], lat[of] = transformer(f"EPSG:{zone}", LONLAT).transform(x[of], y[of])
+    # One sheet where a run lies on both sides of the antimeridian.
+    turned = np.exp(1j * np.radians(lon))
+    middle = np.degrees(np.angle(turned.mean()))
+    lon = middle + np.degrees(np.angle(turned * np.exp(-1j * np.radians(middle))))
+    mercator = np.stack(
+        [
+            _RADIUS * np.radians(lon),
+            # Snyder, Map Projections (USGS Professional Paper 1395), equation 7-2.
+            _RADIUS * np.log(np.tan(np.pi / 4 + np.radians(lat) / 2)),
+        ],
+        axis=-1,
+    )
+    return Patches(patch=patch.astype(np.uint32), shard=shard.astype(np.int32), mesh=mercator)
+
+
+def _step(side: int, shards: int, dimension: int) -> int:
+    """Return the smallest divisor of a shard's side with which all cells fit in `MOST_BYTES`."""
+    most = MOST_BYTES / (4 * dimension * shards)
+    return next(
+        d for d in range(1, side + 1) if (side % d == 0 and (side // d) ** 2 <= most) or d == side
+    )

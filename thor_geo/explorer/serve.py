@@ -1,0 +1,46 @@
+"""`thor-geo view OUT`: the page, until Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+
+from thor_geo.explorer.http import listen
+from thor_geo.explorer.session import Session
+from thor_geo.runs.opened import OpenedRun
+
+
+def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | None = None) -> int:
+    """Serve a run's page on the loopback interface until Ctrl-C, and print its address.
+
+    Args:
+        opened: The run; it may be unfinished.
+        port: Port to listen on. If it is taken, the next free one is; 0 for any.
+        open_browser: Whether to open the page in the user's browser.
+        window: Which time window; may be left out where there is but one.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigError: If no port is free, or there are several windows and none is named.
+        RunDirectoryError: If the run has no embedding yet, or cannot be read.
+    """
+    session = Session(opened, window=window, progress=True)
+    server = listen(session, port)
+    try:
+        if port not in (0, server.server_port):
+            print(f"port {port} is taken")
+        print(f"{server.url}\nCtrl-C ends it.", flush=True)
+        # While the page is being looked at for the first time.
+        threading.Thread(target=session.prepare, daemon=True).start()
+        if open_browser:
+            # Some browsers keep who started them waiting.
+            threading.Thread(target=webbrowser.open, args=[server.url], daemon=True).start()
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.server_close()
+        session.composite.close()
+    return 0

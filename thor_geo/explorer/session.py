@@ -1,0 +1,203 @@
+"""What the page asks about a run, and what it is answered."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.explorer.compare import Comparison, Indices
+from thor_geo.explorer.composite import Composite
+from thor_geo.explorer.download import File, Findings, file_of
+from thor_geo.explorer.frames import packed
+from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers.caption import caption_of
+from thor_geo.writers.colours import load_or_fit_colours
+from thor_geo.writers.markers import Marker
+
+#: Neighbours that a page may ask for.
+MOST_NEIGHBOURS = 1000
+#: Pixels a side of the pictures that a page may ask for.
+SIDES = (32, 64, 128, 256, 512, 1024)
+
+
+class Session:
+    """A run that is open in the browser. Several requests may come at once."""
+
+    def __init__(
+        self, opened: OpenedRun, *, window: int | None = None, progress: bool = False
+    ) -> None:
+        """Initialize a new Session instance.
+
+        Args:
+            opened: The run; it may be unfinished.
+            window: Which time window; may be left out where there is but one.
+            progress: Whether to show on a terminal how far reading is.
+
+        Raises:
+            ConfigError: If there are several windows and none is named, or there is no such window.
+            RunDirectoryError: If it has no embedding yet, or cannot be read.
+        """
+        self._opened, self._window = opened, window
+        self._time = opened.time(window)
+        self.composite = Composite(opened)
+        there: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
+        self.units = tuple(unit for unit, has in there.items() if has)
+        if not self.units:
+            raise RunDirectoryError(
+                f"`{opened.run.path}` has neither pooled vectors nor maps to look at. Use a run "
+                "with output.pooled=true or output.grid=true."
+            )
+        self._comparisons: dict[Unit, Comparison] = {}
+        self._drawn: dict[Unit, bytes] = {}
+        self._colours = load_or_fit_colours(opened.run, opened.plan)
+        self._reading = threading.Lock()
+        self._read = (0, 0)
+        if self.units[0] == "tiles":
+            self._comparisons["tiles"] = Comparison(
+                tile_places(opened, window=window, progress=progress)
+            )
+        # Now, so that the page is there as soon as it is opened.
+        self.places(self.units[0])
+
+    def comparison(self, unit: Unit) -> Comparison:
+        """Return the places of a unit; cells are read when they are first asked for."""
+        with self._reading:
+            if unit not in self._comparisons:
+                self._comparisons[unit] = Comparison(
+                    cell_places(self._opened, window=self._window, told=self._told)
+                )
+            return self._comparisons[unit]
+
+    def prepare(self) -> None:
+        """Do now what the first question would wait for."""
+        self.comparison(self.units[0]).prepare()
+
+    @property
+    def shards(self) -> int:
+        """Number of the run's shards."""
+        return len(self._opened.plan.shards)
+
+    def run(self) -> dict[str, Any]:
+        """Return what the page says of the run."""
+        caption, plan = caption_of(self._opened.run, self._opened.plan), self._opened.plan
+        return {
+            "title": caption.title,
+            "subtitle": caption.subtitle,
+            "notice": caption.notice,
+            "picture": caption.picture,
+            "path": str(self._opened.run.path),
+            "units": list(self.units),
+            "tiles": len(plan),
+            "most_neighbours": MOST_NEIGHBOURS,
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """Return how many shards of cells have been read, of how many."""
+        return {"read": self._read[0], "of": self._read[1]}
+
+    def places(self, unit: Unit) -> bytes:
+        """Return where the places of a unit are, and their colours."""
+        places = self.comparison(unit).places
+        with self._reading:
+            if unit not in self._drawn:
+                self._drawn[unit] = self._draw(places)
+            return self._drawn[unit]
+
+    def _draw(self, places: Places) -> bytes:
+        patches = patches_of(places)
+        colours = self._colours[places.vectors.shape[1]]
+        header = {
+            "unit": places.unit,
+            "n": len(places),
+            "main": int(places.main.sum()),
+            "side": places.side,
+            "step": places.step,
+            "dimension": places.vectors.shape[1],
+            "missing": places.missing,
+            "shards": len(places.shards),
+            "km2": places.km2,
+            "share": list(colours.share),
+        }
+        return packed(
+            header,
+            mesh=patches.mesh,
+            patch=patches.patch,
+            pixel=(places.row * places.side + places.col).astype(np.uint32),
+            shard=patches.shard,
+            main=places.main.astype(np.uint8),
+            rgb=colours(places.vectors),
+        )
+
+    def similar(self, unit: Unit, place: int, k: int) -> bytes:
+        """Return the cosines of all places to one, and the most similar ones."""
+        comparison = self.comparison(unit)
+        found = comparison.similar(place, k)
+        header = {
+            "query": self._told_of(comparison.places, place),
+            "neighbours": [
+                {**self._told_of(comparison.places, one), "cosine": float(found.cosine[one])}
+                for one in found.nearest.tolist()
+            ],
+        }
+        return packed(header, values=found.cosine)
+
+    def probe(self, unit: Unit, positive: Indices, negative: Indices) -> bytes:
+        """Return the score of every place."""
+        return packed({}, values=self.comparison(unit).probe(positive, negative))
+
+    def observations(self, unit: Unit) -> bytes:
+        """Return the mean clear observations of every place's tile, NaN where not known."""
+        places, plan = self.comparison(unit).places, self._opened.plan
+        k = plan.lattices[0].shard_tiles
+        # A tile's windows are told one after the other.
+        of_window = slice(self._time or 0, None, len(self._opened.windows))
+        values = np.full(len(places), np.nan, dtype=np.float32)
+        order = np.argsort(places.shard, kind="stable")
+        starts = np.flatnonzero(np.diff(places.shard[order], prepend=-1))
+        for of in np.split(order, starts[1:]):
+            shard = plan.shards[int(places.shard[of[0]])]
+            marker = Marker.read(self._opened.run.marker_of(shard))
+            if marker is None or not self._opened.fits(marker, shard):
+                continue
+            col, row = (part[shard.start : shard.stop] for part in (plan.col, plan.row))
+            raster = np.full((k, k), np.nan, dtype=np.float32)
+            raster[-(-row // k) * k - row, col % k] = [
+                np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
+            ]
+            values[of] = raster[
+                places.row[of] * k // places.side, places.col[of] * k // places.side
+            ]
+        return packed({}, values=values)
+
+    def picture(self, shard: int, side: int) -> bytes:
+        """Return a picture of a shard's composite; without pixels where there are none."""
+        return _framed(self.composite.picture(shard, side))
+
+    def thumbnail(self, unit: Unit, place: int, side: int) -> bytes:
+        """Return a picture of a place's composite; without pixels where there are none."""
+        return _framed(self.composite.thumbnail(self.comparison(unit).places, place, side))
+
+    def download(self, unit: Unit, found: Findings) -> File:
+        """Return the findings as a file."""
+        return file_of(self._opened.plan, self.comparison(unit), found)
+
+    def _told(self, read: int, of: int) -> None:
+        self._read = (read, of)
+
+    def _told_of(self, places: Places, place: int) -> dict[str, Any]:
+        lon, lat = places.lonlat[place].tolist()
+        name = None
+        if places.tile is not None:
+            name = self._opened.plan.tile(int(places.tile[place])).id
+        return {"place": place, "lon": lon, "lat": lat, "id": name}
+
+
+def _framed(picture: npt.NDArray[np.uint8] | None) -> bytes:
+    if picture is None:
+        return packed({"width": 0, "height": 0})
+    return packed({"width": picture.shape[1], "height": picture.shape[0]}, rgba=picture)

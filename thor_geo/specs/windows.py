@@ -1,0 +1,143 @@
+"""The time windows of a run: one, or a list of them that becomes a time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from thor_geo.errors import ConfigError
+from thor_geo.specs.window import TemporalSpec
+
+_EXAMPLE = "Give pairs of dates, e.g. [[2022-03-01, 2022-06-01], [2022-06-01, 2022-09-01]]."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The time windows of a run.
+
+    Attributes:
+        spans: The windows, in ascending order; they may overlap.
+        listed: Whether they were given as a list, be it of one: outputs then have a time axis, and
+            a row for each tile and window.
+
+    Raises:
+        ConfigError: If there is none, they are not in ascending order and distinct, or one of a
+            list has fractions of a second.
+    """
+
+    spans: tuple[TemporalSpec, ...]
+    listed: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        pairs = [_pair(span) for span in self.spans]
+        if not pairs:
+            raise ConfigError("windows", pairs, "there is no window", _EXAMPLE)
+        for one, other in zip(self.spans, self.spans[1:], strict=False):
+            if (one.start, one.end) >= (other.start, other.end):
+                raise ConfigError(
+                    "windows",
+                    pairs,
+                    f"{_pair(other)} does not come after {_pair(one)}",
+                    "Give each window once, those that start earlier first.",
+                )
+        if self.listed and any(
+            t.microsecond for span in self.spans for t in (span.start, span.end)
+        ):
+            # Ids of rows and the time axis have whole seconds.
+            raise ConfigError("windows", pairs, "a time has fractions of a second", _EXAMPLE)
+
+    @classmethod
+    def of(
+        cls,
+        start: str | None = None,
+        end: str | None = None,
+        windows: Sequence[Sequence[str]] | None = None,
+    ) -> Self:
+        """Return the windows that a user asks for: one by *start* and *end*, or a list.
+
+        Raises:
+            ConfigError: If neither or both are given, or a window is invalid.
+        """
+        if windows is None:
+            missing = [name for name, value in (("start", start), ("end", end)) if value is None]
+            if missing or start is None or end is None:
+                both = " and ".join(f"data.{name}" for name in missing)
+                raise ConfigError(
+                    f"data.{missing[0]}",
+                    None,
+                    f"{both} required, and not given",
+                    f"Set it in the config or with --data.{missing[0]}=YYYY-MM-DD, or give "
+                    "data.windows, a list of [start, end].",
+                )
+            return cls(spans=(TemporalSpec.range(start, end),))
+        for name, value in (("start", start), ("end", end)):
+            if value is not None:
+                raise ConfigError(
+                    name,
+                    value,
+                    "`windows` is given too, and says when",
+                    "Give start and end, or windows: leave the others out, or set them to null.",
+                )
+        return cls(spans=tuple(map(_span, windows)), listed=True)
+
+    @classmethod
+    def of_settings(cls, data: Mapping[str, Any]) -> Self:
+        """Return the windows of a run from the settings of its data, see `settings`.
+
+        Raises:
+            KeyError: If they have neither ``windows`` nor ``start`` and ``end``.
+            ConfigError: If a window is invalid.
+        """
+        if "windows" in data:
+            return cls.of(windows=data["windows"])
+        return cls.of(str(data["start"]), str(data["end"]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what outputs say of the windows: ``windows``, or ``start`` and ``end``."""
+        if self.listed:
+            return {"windows": [_pair(span) for span in self.spans]}
+        (span,) = self.spans
+        return {"start": span.start.isoformat(), "end": span.end.isoformat()}
+
+    @property
+    def span(self) -> TemporalSpec:
+        """From the first start to the last end; of one window, that window."""
+        return TemporalSpec(start=self.spans[0].start, end=max(one.end for one in self.spans))
+
+    @property
+    def times(self) -> tuple[int | None, ...]:
+        """Places of the windows on the time axis; (None,) where there is no such axis."""
+        return time_axis(self.settings())
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.spans)
+
+    def __iter__(self) -> Iterator[TemporalSpec]:
+        """Yield the windows in ascending order."""
+        return iter(self.spans)
+
+
+def time_axis(data: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """Return places on the time axis as the settings of a run's data say it, see `Windows.times`.
+
+    Raises:
+        TypeError: If ``windows`` is no list.
+    """
+    return tuple(range(len(data["windows"]))) if "windows" in data else (None,)
+
+
+def _span(pair: Sequence[str]) -> TemporalSpec:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise ConfigError("windows", pair, "no pair of dates", _EXAMPLE)
+    try:
+        return TemporalSpec.range(*pair)
+    except ConfigError as error:
+        problem = f"{error.argument}={error.value!r}: {error.problem}"
+        raise ConfigError("windows", list(pair), problem, error.remedy) from error
+
+
+def _pair(span: TemporalSpec) -> list[str]:
+    return [span.start.isoformat(), span.end.isoformat()]
