@@ -200,7 +200,7 @@ def _draw_header(figure: Figure, caption: Caption) -> None:
 
 def _draw_window(figure: Figure, window: str, *, left: float, top: float) -> None:
     """Write the days of a row's time window above its maps; *left* and *top* in inches."""
-    y = (top - _HEADING / 2) / figure.get_figheight()
+    y = (top - _HEADING - 0.06) / figure.get_figheight()
     figure.text(left / _WIDTH, y, window, fontsize=15, fontweight="bold", color=INK)
 
 
