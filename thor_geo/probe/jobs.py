@@ -11,7 +11,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.labels import open_labels
 from thor_geo.probe.pictures import write_pictures
-from thor_geo.probe.predictions import outputs_of, write_predictions
+from thor_geo.probe.predictions import TABLE, outputs_of, write_predictions
 from thor_geo.probe.report import as_json, as_text
 from thor_geo.probe.run import probe_run
 from thor_geo.probe.samples import unit_of
@@ -75,8 +75,9 @@ def fit(
             file=sys.stderr,
         )
     probed = probe_run(opened, given, spec, progress=True)
-    for name in _OWN:
-        (folder / name).unlink(missing_ok=True)
+    # Of an earlier probe of other samples, none may stay beside the new ones.
+    for path in (*(folder / name for name in (*_OWN, TABLE)), *folder.glob("map_utm*.tif")):
+        path.unlink(missing_ok=True)
     probed.probe.write(folder / _MODEL)
     written = [*write_pictures(probed, folder), folder / _MODEL]
     written += write_predictions(opened, probed.probe, folder, window=spec.window, progress=True)

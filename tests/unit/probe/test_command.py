@@ -104,7 +104,7 @@ def test_pictures_are_there_and_drawn_on(probed: Path) -> None:
     for name in ("confusion.png", "curve.png"):
         with Image.open(probed / name) as picture:
             assert min(picture.size) > 400
-            assert len(picture.convert("RGB").getcolors(1 << 24)) > 200
+            assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 200
 
 
 def test_a_saved_probe_gives_the_same_map_again(
