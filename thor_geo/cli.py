@@ -26,6 +26,9 @@ commands:
   status      how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
   merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
+  view        look at a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
+  similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
+  change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
   probe       how much of some labels the embeddings know:
               thor-geo probe out/oslo --labels landcover.gpkg --target class
   emulator    serve a folder of scenes to the Earth Engine client:
@@ -43,6 +46,9 @@ COMMANDS = {
     "status": ("thor_geo.runs.status", "main"),
     "validate": ("thor_geo.runs.validate", "main"),
     "merge": ("thor_geo.runs.merge", "main"),
+    "view": ("thor_geo.view", "main"),
+    "similar": ("thor_geo.similar", "main"),
+    "change": ("thor_geo.change", "main"),
     "probe": ("thor_geo.probe.command", "main"),
     "emulator": ("thor_geo.emulator", "main"),
 }

@@ -77,7 +77,7 @@ class Pixels:
             )
 
     def truecolour(
-        self, epsg: int, bounds: Bounds, shape: tuple[int, int]
+        self, epsg: int, bounds: Bounds, shape: tuple[int, int], *window: int
     ) -> npt.NDArray[np.uint8] | None:
         """Return a picture of what is in the cache; None where the bands give none.
 
@@ -85,11 +85,12 @@ class Pixels:
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
+            *window: Which time window, of a run with a list of them.
 
         Returns:
             (height, width, 3) uint8, row 0 = north.
         """
-        return self._data.truecolour(epsg, bounds, shape)
+        return self._data.truecolour(epsg, bounds, shape, *window)
 
 
 @contextmanager

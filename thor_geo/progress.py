@@ -24,6 +24,8 @@ PATIENCE_S = 2.0
 
 # The rate is that of the last minute: the first items are slow, and neighbours differ.
 _WINDOW_S = 60.0
+# Size of a terminal that does not tell (as under `script`, or in a container).
+_COLUMNS, _ROWS = 80, 24
 # A look at the clock, the rate and the bar, at most so often.
 _LOOK_S = 0.1
 # What launchers tell a process of its rank (those that Lightning knows).
@@ -197,12 +199,21 @@ class Progress:
             self._bar = tqdm(
                 file=sys.stderr,
                 total=self.total,
-                dynamic_ncols=True,
+                **_size(),
                 desc=self.text,
                 bar_format="{percentage:3.0f}% |{bar}| {desc}",
             )
         self._bar.total, self._bar.n = self.total, self.done
         self._bar.set_description_str(self.text)
+
+
+def _size() -> dict[str, Any]:
+    """Return how large tqdm may draw; where the terminal says 0 x 0, it would draw nothing."""
+    try:
+        known = all(os.get_terminal_size(sys.stderr.fileno()))
+    except (OSError, ValueError):
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": _COLUMNS, "nrows": _ROWS}
 
 
 def track(

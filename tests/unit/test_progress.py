@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -80,6 +83,17 @@ def test_a_terminal_shows_a_bar_to_the_end(
     drawn = capsys.readouterr().err
     assert re.search(r" 25% \|.*\| planning: 1/4 zones, 12.0 zones/min, 0:15 left", drawn)
     assert re.search(r"100% \|.*\| planning: 4/4 zones, 12.0 zones/min", drawn.split("\r")[-1])
+
+
+def test_a_terminal_without_a_size_shows_a_bar_as_well() -> None:
+    code = "from thor_geo.progress import track; list(track(range(2), 'zones'))"
+    ours, theirs = pty.openpty()  # 0 x 0 until somebody sets it
+    try:
+        subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
+        assert b"2/2 zones" in os.read(ours, 4096)
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_a_bar_with_a_delay_shows_only_where_a_step_takes_long(

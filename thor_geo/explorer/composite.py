@@ -122,6 +122,10 @@ class Composite:
         # Loads Lightning, which the page need not wait for.
         from thor_geo.pixels import pixels_of
 
+        if len(self._opened.windows) > 1:
+            # The pictures behind a run are those of its first window.
+            self.why, self.state = "this run has several time windows", "missing"
+            return
         with ExitStack() as stack:
             try:
                 pixels = stack.enter_context(pixels_of(self._opened, num_workers=0))

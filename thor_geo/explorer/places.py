@@ -15,6 +15,7 @@ from thor_geo.grid import Bounds
 from thor_geo.plan import Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.overlap import redundant
 
 #: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
 #: run every second, third, ... cell is.
@@ -40,7 +41,9 @@ class Places:
         col: Column in the shard's raster, (N,) int64.
         side: Rows and columns of a shard's raster.
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
-            is in both zones, and is searched once.
+            is in both zones. These are drawn on top.
+        searched: Whether the place can be found, (N,) bool. Of cells these are the main ones, of
+            tiles also others whose ground is in no main tile.
         lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
         tile: Index in the plan of each tile, (N,) int64; None of cells.
         step: Every how many-th cell of a row is compared; 1 of tiles.
@@ -55,6 +58,7 @@ class Places:
     col: npt.NDArray[np.int64]
     side: int
     main: npt.NDArray[np.bool_]
+    searched: npt.NDArray[np.bool_]
     lonlat: npt.NDArray[np.float64]
     tile: npt.NDArray[np.int64] | None
     step: int
@@ -101,21 +105,25 @@ class Patches:
     mesh: npt.NDArray[np.float64]
 
 
-def tile_places(opened: OpenedRun, *, progress: bool = False) -> Places:
+def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Places:
     """Read the vectors of a run's tiles.
 
     Args:
         opened: A run with pooled files; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
         RunDirectoryError: If no tile has an embedding yet, or a file cannot be read.
     """
-    tiles, plan = read_tiles(opened, progress=progress), opened.plan
+    tiles, plan = read_tiles(opened, window=window, progress=progress), opened.plan
     k = plan.lattices[0].shard_tiles
     col, row = plan.col[tiles.index].astype(np.int64), plan.row[tiles.index].astype(np.int64)
     shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
     done = len(np.unique(shard))
+    produced = np.zeros(len(plan), dtype=np.bool_)
+    produced[tiles.index] = True
     return Places(
         unit="tiles",
         vectors=tiles.vectors,
@@ -126,6 +134,7 @@ def tile_places(opened: OpenedRun, *, progress: bool = False) -> Places:
         col=col % k,
         side=k,
         main=tiles.primary,
+        searched=~redundant(plan, produced)[tiles.index],
         lonlat=tiles.lonlat,
         tile=tiles.index,
         step=1,
@@ -133,17 +142,21 @@ def tile_places(opened: OpenedRun, *, progress: bool = False) -> Places:
     )
 
 
-def cell_places(opened: OpenedRun, *, told: Told | None = None) -> Places:
+def cell_places(
+    opened: OpenedRun, *, window: int | None = None, told: Told | None = None
+) -> Places:
     """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
 
     Args:
         opened: A run with maps; it may be unfinished.
+        window: Which time window; may be left out where there is but one.
         told: Told after every shard.
 
     Raises:
+        ConfigError: If there are several windows and none is named, or there is no such window.
         RunDirectoryError: If no cell has an embedding yet, or a file cannot be read.
     """
-    shards, zones = opened.plan.shards, zone_cells(opened)
+    shards, zones = opened.plan.shards, zone_cells(opened, window=window)
     first = next(iter(zones.values()))
     rows, _ = first.place(first.shards[0])
     side = rows.stop - rows.start
@@ -174,6 +187,7 @@ def cell_places(opened: OpenedRun, *, told: Told | None = None) -> Places:
             f"`{opened.run.path}` has no cell with an embedding yet. "
             f"`thor-geo status {opened.run.path}` says more."
         )
+    own = np.concatenate(main)
     return Places(
         unit="cells",
         vectors=np.concatenate(vectors),
@@ -182,7 +196,8 @@ def cell_places(opened: OpenedRun, *, told: Told | None = None) -> Places:
         row=np.concatenate(row),
         col=np.concatenate(col),
         side=side // step,
-        main=np.concatenate(main),
+        main=own,
+        searched=own,
         lonlat=np.concatenate(lonlat),
         tile=None,
         step=step,

@@ -10,22 +10,23 @@ from thor_geo.explorer.session import Session
 from thor_geo.runs.opened import OpenedRun
 
 
-def serve(opened: OpenedRun, *, port: int, open_browser: bool) -> int:
+def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | None = None) -> int:
     """Serve a run's page on the loopback interface until Ctrl-C, and print its address.
 
     Args:
         opened: The run; it may be unfinished.
         port: Port to listen on. If it is taken, the next free one is; 0 for any.
         open_browser: Whether to open the page in the user's browser.
+        window: Which time window; may be left out where there is but one.
 
     Returns:
         0.
 
     Raises:
-        ConfigError: If no port is free.
+        ConfigError: If no port is free, or there are several windows and none is named.
         RunDirectoryError: If the run has no embedding yet, or cannot be read.
     """
-    session = Session(opened, progress=True)
+    session = Session(opened, window=window, progress=True)
     server = listen(session, port)
     try:
         if port not in (0, server.server_port):

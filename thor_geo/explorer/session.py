@@ -16,53 +16,61 @@ from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.caption import caption_of
+from thor_geo.writers.colours import load_or_fit_colours
 from thor_geo.writers.markers import Marker
-from thor_geo.writers.pca import Colours
 
 #: Neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
 #: Pixels a side of the pictures that a page may ask for.
 SIDES = (32, 64, 128, 256, 512, 1024)
-# Embeddings that the colours are fitted to.
-_SAMPLE = 2048
 
 
 class Session:
     """A run that is open in the browser. Several requests may come at once."""
 
-    def __init__(self, opened: OpenedRun, *, progress: bool = False) -> None:
+    def __init__(
+        self, opened: OpenedRun, *, window: int | None = None, progress: bool = False
+    ) -> None:
         """Initialize a new Session instance.
 
         Args:
             opened: The run; it may be unfinished.
+            window: Which time window; may be left out where there is but one.
             progress: Whether to show on a terminal how far reading is.
 
         Raises:
+            ConfigError: If there are several windows and none is named, or there is no such window.
             RunDirectoryError: If it has no embedding yet, or cannot be read.
         """
-        self._opened = opened
+        self._opened, self._window = opened, window
+        self._time = opened.time(window)
         self.composite = Composite(opened)
-        self.units: tuple[Unit, ...] = (("tiles",) if opened.pooled else ()) + (
-            ("cells",) if opened.grid else ()
-        )
+        there: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
+        self.units = tuple(unit for unit, has in there.items() if has)
         if not self.units:
             raise RunDirectoryError(
                 f"`{opened.run.path}` has neither pooled vectors nor maps to look at. Use a run "
                 "with output.pooled=true or output.grid=true."
             )
         self._comparisons: dict[Unit, Comparison] = {}
+        self._drawn: dict[Unit, bytes] = {}
+        self._colours = load_or_fit_colours(opened.run, opened.plan)
         self._reading = threading.Lock()
         self._read = (0, 0)
         if self.units[0] == "tiles":
-            self._comparisons["tiles"] = Comparison(tile_places(opened, progress=progress))
-        else:
-            self.comparison("cells")
+            self._comparisons["tiles"] = Comparison(
+                tile_places(opened, window=window, progress=progress)
+            )
+        # Now, so that the page is there as soon as it is opened.
+        self.places(self.units[0])
 
     def comparison(self, unit: Unit) -> Comparison:
         """Return the places of a unit; cells are read when they are first asked for."""
         with self._reading:
             if unit not in self._comparisons:
-                self._comparisons[unit] = Comparison(cell_places(self._opened, told=self._told))
+                self._comparisons[unit] = Comparison(
+                    cell_places(self._opened, window=self._window, told=self._told)
+                )
             return self._comparisons[unit]
 
     def prepare(self) -> None:
@@ -95,9 +103,16 @@ class Session:
     def places(self, unit: Unit) -> bytes:
         """Return where the places of a unit are, and their colours."""
         places = self.comparison(unit).places
-        patches, colours = patches_of(places), _colours(places)
+        with self._reading:
+            if unit not in self._drawn:
+                self._drawn[unit] = self._draw(places)
+            return self._drawn[unit]
+
+    def _draw(self, places: Places) -> bytes:
+        patches = patches_of(places)
+        colours = self._colours[places.vectors.shape[1]]
         header = {
-            "unit": unit,
+            "unit": places.unit,
             "n": len(places),
             "main": int(places.main.sum()),
             "side": places.side,
@@ -139,6 +154,8 @@ class Session:
         """Return the mean clear observations of every place's tile, NaN where not known."""
         places, plan = self.comparison(unit).places, self._opened.plan
         k = plan.lattices[0].shard_tiles
+        # A tile's windows are told one after the other.
+        of_window = slice(self._time or 0, None, len(self._opened.windows))
         values = np.full(len(places), np.nan, dtype=np.float32)
         order = np.argsort(places.shard, kind="stable")
         starts = np.flatnonzero(np.diff(places.shard[order], prepend=-1))
@@ -150,7 +167,7 @@ class Session:
             col, row = (part[shard.start : shard.stop] for part in (plan.col, plan.row))
             raster = np.full((k, k), np.nan, dtype=np.float32)
             raster[-(-row // k) * k - row, col % k] = [
-                np.nan if mean is None else mean for mean in marker.observations_mean
+                np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
             ]
             values[of] = raster[
                 places.row[of] * k // places.side, places.col[of] * k // places.side
@@ -178,11 +195,6 @@ class Session:
         if places.tile is not None:
             name = self._opened.plan.tile(int(places.tile[place])).id
         return {"place": place, "lon": lon, "lat": lat, "id": name}
-
-
-def _colours(places: Places) -> Colours:
-    """Fit the colours of places, as one set for all zones."""
-    return Colours.fit(places.vectors[:: max(1, -(-len(places) // _SAMPLE))])
 
 
 def _framed(picture: npt.NDArray[np.uint8] | None) -> bytes:

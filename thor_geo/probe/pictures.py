@@ -11,7 +11,7 @@ from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.report import SCORE_NAMES, model_name
 from thor_geo.probe.run import Probed
 from thor_geo.writers._files import replacing
-from thor_geo.writers.panels import INK, MUTED
+from thor_geo.writers.maps import INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
-from thor_geo.grid import Bounds, zone_strip
+from thor_geo.grid import Bounds, zone_name, zone_strip
 from thor_geo.plan import Shard, Shards
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers import reading
 from thor_geo.writers.reading import MapReader
@@ -62,15 +63,25 @@ class ZoneCells:
         own = self.place(shard)
         return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1], self._time)
 
-    def windows(self) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
+    def windows(
+        self, rows: slice | None = None, cols: slice | None = None, *, progress: bool = False
+    ) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
         """Yield rows, columns and embeddings of one shard after the other.
+
+        Args:
+            rows: Rows of the map that are wanted; None for all of them. Of each shard only those
+                are read, and a shard without any is passed over.
+            cols: Columns, likewise.
+            progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
         Raises:
             RunDirectoryError: If a shard's file cannot be read.
         """
-        for shard in self.shards:
-            rows, cols = self.place(shard)
-            yield rows, cols, self.read(shard, rows, cols)
+        for shard in with_progress(self.shards, self.epsg, progress):
+            own = self.place(shard)
+            r, c = _shared(own[0], rows), _shared(own[1], cols)
+            if r.start < r.stop and c.start < c.stop:
+                yield r, c, self.read(shard, r, c)
 
     def centres(self, rows: slice, cols: slice) -> tuple[Any, Any]:
         """Return eastings and northings of cell centres, metres, each (rows, columns) float64.
@@ -98,6 +109,21 @@ class ZoneCells:
             (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
         )
         return inside
+
+
+def with_progress(shards: Shards, epsg: int, progress: bool) -> Iterable[Shard]:
+    """Return the shards of a zone, and show on standard error how many were dealt with.
+
+    Args:
+        shards: The shards.
+        epsg: The zone.
+        progress: Whether to show it.
+    """
+    return track(shards, "shards", label=zone_name(epsg), shown=progress, delay=PATIENCE_S)
+
+
+def _shared(own: slice, asked: slice | None) -> slice:
+    return own if asked is None else slice(max(own.start, asked.start), min(own.stop, asked.stop))
 
 
 def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, ZoneCells]:

@@ -16,11 +16,11 @@ from thor_geo.redact import redact
 from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
-from thor_geo.runs._overlap import redundant
 from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
-from thor_geo.runs._target import check_target, replacing_all
 from thor_geo.runs._words import counted, size_of
 from thor_geo.runs.opened import OpenedRun, cores, open_run
+from thor_geo.runs.overlap import redundant
+from thor_geo.runs.target import check_target, replacing_all
 
 _EXAMPLE = """\
 example:

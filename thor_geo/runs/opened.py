@@ -15,6 +15,8 @@ from thor_geo.writers.markers import Marker
 from thor_geo.writers.rundir import RunDirectory
 from thor_geo.writers.shard import Dtype
 
+#: What a command's option ``--window`` means.
+WINDOW = "which time window, 0 for the first, where a run has several"
 #: Threads that read small files: more than cores, as they wait for the file system.
 THREADS = 16
 

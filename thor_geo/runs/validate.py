@@ -23,6 +23,7 @@ from thor_geo.runs._rows import RowsExpected
 from thor_geo.runs._strays import Temporaries, find_strays
 from thor_geo.runs._words import counted, size_of
 from thor_geo.runs.opened import OpenedRun, cores, open_run
+from thor_geo.writers.colours import load_colours
 from thor_geo.writers.fingerprint import fingerprint
 from thor_geo.writers.rundir import RunDirectory
 
@@ -135,6 +136,12 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
         reason = "its fingerprint is not that of its settings and plan: it was edited"
         found.faults.append(Fault(kind="run", file="run.json", reason=reason))
     found.faults += check_plan_file(opened.run.plan_parquet, opened.plan, progress=progress)
+    if opened.run.colours.exists():
+        try:
+            load_colours(opened.run)
+        except RunDirectoryError as error:
+            name = opened.run.colours.name
+            found.faults.append(Fault(kind="run", file=name, reason=str(error)))
     expected, faults = expect(opened)
     found.faults += faults
     with Progress(found.tiles, label="checking", shown=progress) as bar:

@@ -11,6 +11,8 @@ from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.writers.rundir import RunDirectory
 
 _DIGITS = 10
+#: Between the parts of a subtitle.
+SEPARATOR = "   ·   "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def caption_of(run: RunDirectory, plan: Plan) -> Caption:
     ]
     return Caption(
         title=f"THOR embeddings, {name}" if name else "Embeddings",
-        subtitle="   ·   ".join(part for part in parts if part),
+        subtitle=SEPARATOR.join(part for part in parts if part),
         notice=_notice(model),
         mark=f"run {document['fingerprint'][:_DIGITS]}",
         picture=str(data.get("picture", Caption.picture)),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.grid import Bounds
-from thor_geo.plan import Plan, Shard, Shards
+from thor_geo.grid import Bounds, Lattice
+from thor_geo.plan import Plan, Shard
 from thor_geo.specs import Windows
 from thor_geo.writers.caption import days
+from thor_geo.writers.colours import RunColours, load_or_fit_colours
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pca import Colours
@@ -27,12 +29,11 @@ MAX_SIDE = 2000
 MAX_ZONES, MAX_SHARDS = 4, 4096
 #: Rows of maps, of zones and time windows.
 MAX_ROWS = 4
-# Embeddings that the colours are fitted to, and the shards they come from.
-_SAMPLE, _SAMPLE_SHARDS = 2048, 32
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
 
 Image = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class ZonePicture:
         window: Days of the time window, for reading; nothing without a list of windows.
         tiles: Number of tiles.
         bounds: Left, bottom, right, top of all tiles' centres, metres.
+        view: The part of `bounds` that is asked for; None for all of it.
         embeddings: (h, w, 4) uint8 RGBA.
         truecolour: (h, w, 4) uint8 RGBA, or None.
         observations: Mean clear observations per tile, (rows, columns) float32, NaN where none.
@@ -59,22 +61,31 @@ class ZonePicture:
     observations: npt.NDArray[np.float32]
     failed: tuple[Bounds, ...]
     empty: tuple[Bounds, ...]
+    view: Bounds | None = None
     window: str = ""
+
+    @property
+    def shown(self) -> Bounds:
+        """What the picture shows: left, bottom, right, top, metres."""
+        return self.view or self.bounds
 
 
 class _Zone:
-    """Columns and rows of a zone's tiles, counted from the north-west."""
+    """Columns and rows of a zone's tiles, or of those in a part, counted from the north-west."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
+    def __init__(self, plan: Plan, index: int, within: Bounds | None = None) -> None:
         chosen = plan.zone == index
         self.lattice = plan.lattices[index]
+        if within is not None:
+            chosen &= _meeting(plan, self.lattice, within)
         self.epsg = self.lattice.epsg
         self.tiles = int(chosen.sum())
         self.west, self.north = int(plan.col[chosen].min()), int(plan.row[chosen].max())
         self.cols = int(plan.col[chosen].max()) - self.west + 1
         self.rows = self.north - int(plan.row[chosen].min()) + 1
-        first, last = np.searchsorted(plan.shards.zone, (index, index + 1)).tolist()
-        self.shards: Shards = plan.shards[first:last]
+        held = np.flatnonzero(chosen)
+        of = np.unique(np.searchsorted(plan.shards.starts, held, side="right") - 1)
+        self.shards: list[Shard] = [plan.shards[k] for k in of.tolist()]
 
     @property
     def bounds(self) -> Bounds:
@@ -83,12 +94,55 @@ class _Zone:
         step = float(self.lattice.step * self.lattice.resolution)
         return left, top - self.rows * step, left + self.cols * step, top
 
-    def place(
-        self, plan: Plan, shard: Shard
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Return rows and columns of a shard's tiles."""
+    def place(self, plan: Plan, shard: Shard) -> tuple[IntArray, IntArray, IntArray]:
+        """Return which of a shard's tiles are in the part, and their rows and columns."""
         chosen = slice(shard.start, shard.stop)
-        return self.north - plan.row[chosen], plan.col[chosen] - self.west
+        rows, cols = self.north - plan.row[chosen], plan.col[chosen] - self.west
+        there = np.flatnonzero((rows >= 0) & (rows < self.rows) & (cols >= 0) & (cols < self.cols))
+        return there, rows[there], cols[there]
+
+
+def _meeting(plan: Plan, lattice: Lattice, within: Bounds) -> npt.NDArray[np.bool_]:
+    """Return which of the plan's tiles would meet bounds, were they of this lattice's zone."""
+    left, bottom, right, top = within
+    side = lattice.step * lattice.resolution
+    west, _, _, north = lattice.tile(0, 0).centre.bounds
+    x, y = west + plan.col * float(side), north + plan.row * float(side)
+    inside: npt.NDArray[np.bool_] = (
+        (x < right) & (x + side > left) & (y > bottom) & (y - side < top)
+    )
+    return inside
+
+
+def zone_bounds(plan: Plan, index: int) -> Bounds:
+    """Return bounds of the centres of a zone's tiles, metres.
+
+    Args:
+        plan: The plan.
+        index: The zone, as an index of the plan's lattices; it holds a tile.
+    """
+    return _Zone(plan, index).bounds
+
+
+def meets(plan: Plan, index: int, within: Bounds) -> bool:
+    """Return whether a tile's centre of a zone meets bounds in metres.
+
+    Args:
+        plan: The plan.
+        index: The zone, as an index of the plan's lattices.
+        within: Left, bottom, right, top.
+    """
+    return bool(((plan.zone == index) & _meeting(plan, plan.lattices[index], within)).any())
+
+
+def shards_within(plan: Plan, within: Mapping[int, Bounds]) -> int:
+    """Return how many shards a part takes.
+
+    Args:
+        plan: The plan.
+        within: As `read_pictures` takes it.
+    """
+    return sum(len(_Zone(plan, index, bounds).shards) for index, bounds in within.items())
 
 
 def drawn_zones(plan: Plan) -> list[int]:
@@ -123,43 +177,59 @@ def read_pictures(
     plan: Plan,
     truecolour: TrueColour | None = None,
     windows: Windows | None = None,
+    *,
+    colours: RunColours | None = None,
+    within: Mapping[int, Bounds] | None = None,
+    times: Sequence[int] | None = None,
 ) -> tuple[list[ZonePicture], Colours | None]:
-    """Read a finished run as pictures.
+    """Read a run as pictures; what is not done is left transparent.
 
     Args:
         run: The run directory.
         plan: Its plan.
         truecolour: Source of pixels, or None.
         windows: The run's time windows; None for one.
+        colours: The run's colours; None for those of colours.json, or fitted anew.
+        within: The part to read: bounds in metres by index of the plan's lattices, each meeting a
+            tile. None for all of `drawn_zones`.
+        times: Indices of the windows to read; None for `drawn_windows`.
 
     Returns:
-        One picture for each of `drawn_zones` and `drawn_windows`, in the plan's order, and the
-        colours; None if no tile has an embedding.
+        One picture for each zone and window, in the plan's order, and the colours of what is
+        drawn; None if no tile has an embedding.
     """
     listed = windows if windows is not None and windows.listed else None
-    drawn = [None] if listed is None else drawn_windows(plan, listed)
-    source = _source(run, plan)
-    colours = _fit(source, plan, drawn)
+    chosen_times: Sequence[int | None] = [None]
+    if listed is not None:
+        chosen_times = drawn_windows(plan, listed) if times is None else times
+    chosen: dict[int, Bounds | None] = (
+        dict.fromkeys(drawn_zones(plan)) if within is None else dict(within)
+    )
+    zones = {index: _Zone(plan, index, chosen[index]) for index in sorted(chosen)}
+    source = _source(run, plan, sum(len(zone.shards) for zone in zones.values()))
+    found = load_or_fit_colours(run, plan) if colours is None else colours
+    drawn = found.get(source.dimension or 0)
     pictures = []
-    for index, time in product(drawn_zones(plan), drawn):
-        zone = _Zone(plan, index)
+    for (index, zone), time in product(zones.items(), chosen_times):
         observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
         marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
         for shard in zone.shards:
             marker = Marker.read(run.marker_of(shard))
             if marker is None:
                 continue
-            rows, cols = zone.place(plan, shard)
+            there, rows, cols = zone.place(plan, shard)
             of_window = slice(None) if listed is None else slice(time, None, len(listed))
-            observations[rows, cols] = [
+            means = [
                 np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
             ]
-            tiles = list(plan.tiles(range(shard.start, shard.stop)))
+            observations[rows, cols] = np.array(means)[there]
+            tiles = list(plan.tiles((there + shard.start).tolist()))
             ids = [tile.id for tile in tiles]
             if listed is not None:
-                ids = row_ids(plan, shard, listed)[of_window]
+                all_ids = row_ids(plan, shard, listed)[of_window]
+                ids = [all_ids[k] for k in there.tolist()]
             by_id = dict(zip(ids, (tile.centre.bounds for tile in tiles), strict=True))
-            # Rows of other windows are not among them.
+            # Rows of other windows, and of other parts, are not among them.
             marked["failed"] += [by_id[row] for row in marker.failed_tiles if row in by_id]
             marked["empty"] += [by_id[row] for row in marker.empty_tiles if row in by_id]
         pictures.append(
@@ -167,7 +237,7 @@ def read_pictures(
                 epsg=zone.epsg,
                 tiles=zone.tiles,
                 bounds=zone.bounds,
-                embeddings=source.image(zone, colours, time),
+                embeddings=source.image(zone, drawn, time),
                 truecolour=(
                     None if truecolour is None else _true_colours(plan, zone, truecolour, time)
                 ),
@@ -175,26 +245,38 @@ def read_pictures(
                 failed=tuple(marked["failed"]),
                 empty=tuple(marked["empty"]),
                 window="" if listed is None or time is None else days(listed.spans[time]),
+                view=chosen[index],
             )
         )
-    return pictures, colours
+    return pictures, drawn
 
 
 class _Pooled:
     """Embeddings from the pooled files: one pixel per tile."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._plan = plan
-        self.vectors = VectorReader(run).read
+        self._run, self._plan = run, plan
+        self._vectors = VectorReader(run).read
+
+    @property
+    def dimension(self) -> int | None:
+        """D of the embeddings; None if no shard is done."""
+        done = (one for one in self._plan.shards if self._run.marker_of(one).exists())
+        first = next(done, None)
+        if first is None:
+            return None
+        return int(self._vectors(first, None).shape[1])
 
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            values = self.vectors(shard, time)
+            if not self._run.marker_of(shard).exists():
+                continue
+            there, rows, cols = zone.place(self._plan, shard)
+            values = self._vectors(shard, time)[there]
             valid = np.isfinite(values).all(axis=1)
-            rows, cols = zone.place(self._plan, shard)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
             image[rows[valid], cols[valid], 3] = 255
         return image
@@ -204,15 +286,12 @@ class _Grid:
     """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._maps = MapReader(run, plan)
+        self._maps, self._epsg = MapReader(run, plan), plan.shards[0].epsg
 
-    def vectors(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
-        """Return (cells, D) of every third cell a side, NaN where there is none."""
-        arrays = self._maps.open(shard.epsg)
-        top, bottom, left, right = window(arrays[0], shard.square.bounds)
-        rows, cols = slice(top, bottom, 3), slice(left, right, 3)
-        values = self._maps.read(shard, arrays, rows, cols, time)
-        return values.reshape(-1, values.shape[-1])
+    @property
+    def dimension(self) -> int:
+        """D of the embeddings."""
+        return int(self._maps.open(self._epsg)[0].shape[-3])
 
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
@@ -242,7 +321,8 @@ class _Grid:
         return image
 
 
-def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
+def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
+    """Return what is drawn of so many shards."""
     pooled, grid = run.pooled.exists(), run.grid.exists()
     if grid and pooled:
         # One file per shard, all about as large as the first.
@@ -250,24 +330,8 @@ def _source(run: RunDirectory, plan: Plan) -> _Grid | _Pooled:
         size = 0
         if first is not None:
             size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
-        grid = size * len(plan.shards) <= _MAX_GRID_BYTES
+        grid = size * shards <= _MAX_GRID_BYTES
     return _Grid(run, plan) if grid else _Pooled(run, plan)
-
-
-def _fit(source: _Grid | _Pooled, plan: Plan, times: Sequence[int | None]) -> Colours | None:
-    """Fit the colours to embeddings of some windows, from shards spread evenly over all zones."""
-    count = min(_SAMPLE_SHARDS, len(plan.shards))
-    chosen = np.linspace(0, len(plan.shards) - 1, count).round().astype(int)
-    share = -(-_SAMPLE // (count * len(times)))
-
-    def samples() -> Iterator[npt.NDArray[np.float32]]:
-        for k, time in product(chosen.tolist(), times):
-            values = source.vectors(plan.shards[k], time)
-            values = values[np.isfinite(values).all(axis=1)]
-            yield values[:: max(1, -(-len(values) // share))]
-
-    sample = np.concatenate(list(samples()))
-    return Colours.fit(sample) if len(sample) else None
 
 
 def _true_colours(
@@ -282,6 +346,7 @@ def _true_colours(
         return None
     planned = np.zeros((zone.rows, zone.cols), dtype=np.uint8)
     for shard in zone.shards:
-        planned[zone.place(plan, shard)] = 255
+        _, tile_rows, tile_cols = zone.place(plan, shard)
+        planned[tile_rows, tile_cols] = 255
     alpha = planned.repeat(per_tile, axis=0).repeat(per_tile, axis=1)
     return np.dstack([pixels, alpha])

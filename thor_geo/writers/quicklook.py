@@ -8,17 +8,19 @@ colours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from thor_geo.plan import Plan
 from thor_geo.specs import Windows
 from thor_geo.writers._files import replacing
 from thor_geo.writers.caption import Caption, caption_of
+from thor_geo.writers.colours import write_colours
+from thor_geo.writers.maps import north, scale_bar
 from thor_geo.writers.opening import TrueColour
-from thor_geo.writers.panels import INK, MUTED, draw_composite, draw_embeddings, draw_observations
+from thor_geo.writers.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.writers.pca import Colours
 from thor_geo.writers.pictures import (
     MAX_SHARDS,
@@ -28,37 +30,18 @@ from thor_geo.writers.pictures import (
     read_pictures,
 )
 from thor_geo.writers.rundir import RunDirectory
+from thor_geo.writers.sheet import DPI, Panel, Row, draw_sheet
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
-# All lengths in inches, at 100 dots each.
-_DPI = 100
-_WIDTH = 16.0
-_LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
-_HEADER, _FOOTER = 1.2, 0.6
-# Above a map its title, below it ticks, axis label and colour bar.
-_ABOVE, _BELOW = 0.55, 1.1
-# Above that the time window, in a list of windows.
-_HEADING = 0.3
-_MAX_MAP_HEIGHT = 8.5
+#: What can be drawn of a run.
+LAYERS = ("composite", "pca", "observations")
 # The observations need less room than the maps beside them.
-_OBSERVATIONS_WIDTH = 0.62
-# Titles and labels need this much, however narrow the map.
-_MIN_COLUMN = 3.0
-# Zones with a lower ratio of height to width have their panels below one another.
-_WIDE = 0.4
-
-
-class _Box(NamedTuple):
-    """A panel's place: left edge, distance from the row's top, width and height, inches."""
-
-    left: float
-    down: float
-    width: float
-    height: float
+_OBSERVATIONS_SHARE = 0.62
 
 
 def write_quicklook(
@@ -68,7 +51,9 @@ def write_quicklook(
     truecolour: TrueColour | None = None,
     windows: Windows | None = None,
 ) -> None:
-    """Draw ``quicklook.png`` of a finished run, or say that it is too large for one.
+    """Draw ``quicklook.png`` of a finished run, and write ``colours.json``, which it is drawn in.
+
+    Of a run that is too large for a picture, the log says so.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
@@ -81,12 +66,14 @@ def write_quicklook(
     zones = drawn_zones(plan)
     if not zones:
         _log.warning(
-            "quicklook.png is not drawn: it would take more than %s shards. `thor-geo merge` makes "
-            "one file of the run, of which GIS tools show parts.",
+            "quicklook.png is not drawn: it would take more than %s shards. `thor-geo view "
+            "--bbox ... --png` draws a part of the run.",
             f"{MAX_SHARDS:,}",
         )
         return
-    pictures, colours = read_pictures(run, plan, truecolour, windows)
+    pictures, colours = read_pictures(
+        run, plan, truecolour, windows, colours=write_colours(run, plan)
+    )
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
     caption = caption_of(run, plan)
     if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
@@ -94,7 +81,7 @@ def write_quicklook(
     figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
     with replacing(run.quicklook) as temporary:
         # No `Software` entry: equal runs give equal pictures whatever draws them.
-        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def draw_quicklook(
@@ -103,6 +90,7 @@ def draw_quicklook(
     caption: Caption,
     *,
     hidden: int = 0,
+    layers: Collection[str] = LAYERS,
 ) -> Figure:
     """Draw the picture.
 
@@ -111,103 +99,55 @@ def draw_quicklook(
         colours: What the embeddings' colours are; None if no tile has an embedding.
         caption: The words.
         hidden: Number of zones that are not among *pictures*.
+        layers: What to draw, of `LAYERS`; the composite only where there is one.
 
     Returns:
         A figure 1600 pixels wide.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [_layout(picture, _HEADING if picture.window else 0.0) for picture in pictures]
-    height = _HEADER + sum(tall for _, tall in rows) + _FOOTER
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    _draw_header(figure, caption)
-    top = height - _HEADER
-    for picture, (boxes, tall) in zip(pictures, rows, strict=True):
-        if picture.window:
-            _draw_window(figure, picture.window, left=boxes[0].left, top=top)
-        draws: list[Callable[..., None]] = [draw_embeddings, draw_observations]
-        if picture.truecolour is not None:
-            draws.insert(0, partial(draw_composite, colours=caption.picture))
-        for draw, box in zip(draws, boxes, strict=True):
-            axes = figure.add_axes(
-                (
-                    box.left / _WIDTH,
-                    (top - box.down - box.height) / height,
-                    box.width / _WIDTH,
-                    box.height / height,
-                )
-            )
-            draw(axes, picture, first=box.left == boxes[0].left)
-        top -= tall
-    windows = any(picture.window for picture in pictures)
-    _draw_footer(figure, colours, hidden, caption, windows=windows)
-    return figure
+    rows = [
+        Row(picture.shown, list(_panels(picture, caption, layers)), picture.window)
+        for picture in pictures
+    ]
+    return draw_sheet(rows, caption, legend_of(colours, hidden) if "pca" in layers else "")
 
 
-def _layout(picture: ZonePicture, heading: float) -> tuple[list[_Box], float]:
-    """Place the panels of a zone: side by side, or one below the other where the zone is wide.
+def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> Iterator[Panel]:
+    # Scale and north are on one map of a row: that of the embeddings, or the first.
+    composite = picture.truecolour is not None and "composite" in layers
+    if composite:
+        yield Panel(partial(_composite, picture, caption.picture, "pca" not in layers))
+    if "pca" in layers:
+        yield Panel(partial(_embeddings, picture))
+    if "observations" in layers:
+        alone = not composite and "pca" not in layers
+        yield Panel(partial(_observations, picture, alone), 1 if alone else _OBSERVATIONS_SHARE)
+
+
+def _composite(picture: ZonePicture, colours: str, oriented: bool, axes: Axes, first: bool) -> None:
+    draw_composite(axes, picture, first=first, colours=colours)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
+
+
+def _embeddings(picture: ZonePicture, axes: Axes, first: bool) -> None:
+    draw_embeddings(axes, picture, first=first)
+
+
+def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool) -> None:
+    draw_observations(axes, picture, first=first)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
+
+
+def legend_of(colours: Colours | None, hidden: int = 0) -> str:
+    """Return what the colours of embeddings mean, in words.
 
     Args:
-        picture: What is drawn.
-        heading: Height of a line above the titles, inches.
-
-    Returns:
-        The boxes, and the height they take together with their labels.
+        colours: The colours; None if no tile has an embedding.
+        hidden: Number of zones that are not drawn.
     """
-    left, bottom, right, top = picture.bounds
-    aspect = (top - bottom) / (right - left)
-    maps = 1 if picture.truecolour is None else 2
-    if aspect < _WIDE:
-        width = _WIDTH - _LEFT - _RIGHT
-        tall = _ABOVE + width * aspect + _BELOW
-        first = heading + _ABOVE
-        boxes = [_Box(_LEFT, k * tall + first, width, width * aspect) for k in range(maps + 1)]
-        return boxes, heading + (maps + 1) * tall
-    shares = [1.0] * maps + [_OBSERVATIONS_WIDTH]
-    room = _WIDTH - _LEFT - _RIGHT - _GAP * maps
-    unit = min(room / sum(shares), _MAX_MAP_HEIGHT / aspect)
-    columns = [max(share * unit, _MIN_COLUMN) for share in shares]
-    # What the columns leave is shared by both sides; smaller panels hang from the same edge.
-    at = _LEFT + max(0.0, room - sum(columns)) / 2
-    boxes = []
-    for share, column in zip(shares, columns, strict=True):
-        boxes.append(_Box(at, heading + _ABOVE, share * unit, share * unit * aspect))
-        at += column + _GAP
-    return boxes, heading + _ABOVE + unit * aspect + _BELOW
-
-
-def _draw_header(figure: Figure, caption: Caption) -> None:
-    def at(inches_from_top: float) -> float:
-        return 1 - inches_from_top / figure.get_figheight()
-
-    left, right = 0.45 / _WIDTH, 1 - 0.45 / _WIDTH
-    figure.text(left, at(0.62), caption.title, fontsize=23, fontweight="bold", color=INK)
-    figure.text(left, at(1.0), caption.subtitle, fontsize=12.5, color=MUTED)
-    if caption.notice:
-        figure.text(
-            right,
-            at(0.55),
-            caption.notice,
-            fontsize=13,
-            fontweight="bold",
-            color="#7a3e00",
-            ha="right",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "#ffe9c7", "edgecolor": "#e0a040"},
-        )
-
-
-def _draw_window(figure: Figure, window: str, *, left: float, top: float) -> None:
-    """Write the days of a row's time window above its maps; *left* and *top* in inches."""
-    y = (top - _HEADING - 0.06) / figure.get_figheight()
-    figure.text(left / _WIDTH, y, window, fontsize=15, fontweight="bold", color=INK)
-
-
-def _draw_footer(
-    figure: Figure, colours: Colours | None, hidden: int, caption: Caption, *, windows: bool
-) -> None:
-    y = 0.3 / figure.get_figheight()
     if colours is None:
         text = "No tile has an embedding."
     else:
@@ -215,14 +155,10 @@ def _draw_footer(
             f"{name} {share:.0%}"
             for name, share in zip(("red", "green", "blue"), colours.share, strict=True)
         ]
-        all_of = "zones and windows" if windows else "zones"
         text = (
             f"Colours: first three principal components of the embeddings ({', '.join(parts)} of "
-            f"the variance), one fit for all {all_of}, 2nd to 98th percentile."
+            "the variance), one fit for the whole run, 2nd to 98th percentile."
         )
     if hidden:
         text += f" {hidden} more {'zone is' if hidden == 1 else 'zones are'} not drawn."
-    if caption.rest:
-        text += f" {caption.rest}"
-    figure.text(0.45 / _WIDTH, y, text, fontsize=10.5, color=MUTED)
-    figure.text(1 - 0.45 / _WIDTH, y, caption.mark, fontsize=10.5, color=MUTED, ha="right")
+    return text

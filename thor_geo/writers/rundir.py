@@ -95,6 +95,11 @@ class RunDirectory:
         """The picture of the run."""
         return self.path / "quicklook.png"
 
+    @property
+    def colours(self) -> Path:
+        """What the colours of embeddings are, in all pictures of the run."""
+        return self.path / "colours.json"
+
     def pooled_of(self, shard: Shard) -> Path:
         """Return the path of a shard's pooled embeddings."""
         return self.pooled / f"{shard.id}.parquet"

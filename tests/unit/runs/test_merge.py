@@ -22,9 +22,9 @@ from thor_geo.plan import Plan
 from thor_geo.runs._finished import find_finished
 from thor_geo.runs._gather import Gatherer
 from thor_geo.runs._hilbert import hilbert_order
-from thor_geo.runs._overlap import redundant
 from thor_geo.runs.merge import merge_run, parse_size
 from thor_geo.runs.opened import open_run
+from thor_geo.runs.overlap import redundant
 from thor_geo.writers import RunDirectory
 
 # Either side of 12 E, in tiles of 640 m: some of zone 33's lie wholly in zone 32's, and others not.

@@ -15,12 +15,13 @@ import pytest
 
 from thor_geo.cli import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.runs import _target
+from thor_geo.runs import target as targets
 from thor_geo.runs.merge import merge_run
 from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory
 
-OWN = ["run.json", "plan.parquet", "quicklook.png", "markers", "failures", "pooled", "grid.zarr"]
+OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]
+OWN += ["pooled", "grid.zarr"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -70,7 +71,7 @@ def test_what_came_while_merging_is_not_overwritten(
 ) -> None:
     target = tmp_path / "one.parquet"
     # Written when the rows are, before the merge takes its name.
-    monkeypatch.setattr(_target, "sync", lambda _: target.write_bytes(b"mine"))
+    monkeypatch.setattr(targets, "sync", lambda _: target.write_bytes(b"mine"))
     with pytest.raises(ConfigError, match="--overwrite"):
         merge_run(open_run(whole.path), to=target)
     assert contents(tmp_path) == {"one.parquet": b"mine"}
@@ -179,7 +180,7 @@ def test_where_the_disk_is_full_the_earlier_merge_stays(
     assert not list(tmp_path.iterdir())
     merge_run(opened, to=target, **limits)
     before = contents(tmp_path)
-    with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="earlier merge is unch"):
+    with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="earlier file is unch"):
         merge_run(opened, to=target, overwrite=True, **limits)
     assert contents(tmp_path) == before
 
@@ -192,5 +193,5 @@ def test_a_place_that_cannot_be_written_is_named_with_the_remedy(
         assert command(["merge", str(whole.path), "--to", str(to)]) == 2
         err = capfd.readouterr().err
         assert f"`{to}` cannot be written" in err
-        assert "--to where you may write" in err
+        assert "where you may write" in err
     assert contents(tmp_path) == {"file": b"mine"}

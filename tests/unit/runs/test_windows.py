@@ -22,11 +22,11 @@ from windowed_run import NAMES, WINDOWS, write_windows
 from thor_geo.area import AreaSpec
 from thor_geo.cli import main as command
 from thor_geo.plan import Plan
-from thor_geo.runs._overlap import redundant
 from thor_geo.runs._seams import SeamReader
 from thor_geo.runs._tally import tally
 from thor_geo.runs.merge import merge_run
 from thor_geo.runs.opened import open_run
+from thor_geo.runs.overlap import redundant
 from thor_geo.writers import RunDirectory
 from thor_geo.writers.layout import zone_grids
 

@@ -19,7 +19,8 @@ from synthetic_run import CELLS, DIMENSION, embed, write_run
 from thor_geo.grid import zone_name
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory
-from thor_geo.writers.pictures import _Grid, _Pooled, read_pictures
+from thor_geo.writers.colours import _cells
+from thor_geo.writers.pictures import read_pictures
 from thor_geo.writers.quantise import (
     DESCRIPTION,
     NODATA,
@@ -28,6 +29,7 @@ from thor_geo.writers.quantise import (
     is_scale_of,
     quantise,
 )
+from thor_geo.writers.reading import VectorReader
 from thor_geo.writers.summary import summarise
 
 FAILED, EMPTY = 1, 2
@@ -241,9 +243,9 @@ def test_the_picture_is_drawn_of_values_not_of_codes(plan: Plan, tmp_path: Path,
     images = [[p.embeddings for p in read_pictures(run, plan)[0]] for run in runs]
     for ours, theirs in zip(*images, strict=True):
         np.testing.assert_array_equal(ours[..., 3], theirs[..., 3])
-    sources = [_Grid(run, plan) if kind == "grid" else _Pooled(run, plan) for run in runs]
+    sources = [_cells(run, plan) if kind == "grid" else VectorReader(run).read for run in runs]
     for shard in plan.shards:
-        ours, theirs = (source.vectors(shard, None) for source in sources)
+        ours, theirs = (source(shard, None) for source in sources)
         np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
         # The largest values are northings of about 6650 km.
         assert np.nanmax(np.abs(ours - theirs)) <= 6660 / 127 * 0.501

@@ -18,7 +18,7 @@ from thor_geo.grid import Bounds
 from thor_geo.plan import Plan
 from thor_geo.writers import RunDirectory, pictures
 from thor_geo.writers.caption import caption_of
-from thor_geo.writers.panels import nice_length
+from thor_geo.writers.maps import nice_length
 from thor_geo.writers.pca import Colours
 from thor_geo.writers.pictures import drawn_zones, read_pictures
 from thor_geo.writers.quicklook import write_quicklook

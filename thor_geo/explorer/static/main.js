@@ -86,6 +86,7 @@ function drawMarks(context) {
       colour: label ? "#c9b3ff" : "#ffb25c",
       halo: label ? "#3c1f77" : "#7a3e00",
       width: 2.5,
+      dot: 2.5,
       word: label ? "+" : "−",
     });
   }
@@ -128,9 +129,9 @@ async function similar(place) {
     at.similarity = picture(answer.values, {
       scale: "sequential",
       low: quantile(answer.values, 0.02),
-      high: 1,
+      high: answer.neighbours[0]?.cosine ?? 1,
       digits: 2,
-      title: "Cosine similarity to the place clicked",
+      title: "Cosine similarity to the place",
     });
     option("overlay", "similarity").disabled = false;
     choose("overlay", "similarity");

@@ -152,14 +152,23 @@ export class MapView {
     }
   }
 
-  /** Outline a place, or mark it with a dot where it is small; write a word into it. */
-  outline(context, places, place, { colour, width = 2, word = "", halo = "rgba(10, 20, 30, .85)" }) {
+  /**
+   * Outline a place and write a word into it. Where it is small, mark it with a ring, or with a dot
+   * of a radius, which leaves more of the map to be seen among many.
+   */
+  outline(context, places, place, { colour, width = 2, word = "", dot = 0, halo = "rgba(10, 20, 30, .85)" }) {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     const corners = places.corners(place).map((corner) => this.screen(corner));
     const [x, y] = this.screen(places.centre(place));
     if (x < -50 || y < -50 || x > this.width + 50 || y > this.height + 50) return;
     const breadth = Math.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]);
     context.beginPath();
+    if (dot && breadth < SMALL) {
+      context.arc(x, y, dot, 0, 2 * Math.PI);
+      context.fillStyle = halo;
+      context.fill();
+      return;
+    }
     if (breadth < SMALL) {
       context.arc(x, y, 4 + width / 2, 0, 2 * Math.PI);
     } else {

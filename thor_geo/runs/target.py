@@ -1,4 +1,4 @@
-"""Where a merge goes: what it must not replace, and replacing an earlier one without losing it."""
+"""Where a file made of a run goes: what it must not replace, and how an earlier one is kept."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _remove(path: Path) -> None:
 
 def _own(run: RunDirectory, target: Path) -> str | None:
     """Return the name of what of the run's own a path is or lies in, None for other paths."""
-    own = [run.run_json, run.plan_parquet, run.quicklook]
+    own = [run.run_json, run.plan_parquet, run.quicklook, run.colours]
     own += [run.markers, run.failures, run.pooled, run.grid, *run.path.glob(".*.lock")]
     real = Path(os.path.realpath(target))
     for path in (real, *real.parents):
@@ -143,5 +143,5 @@ def _explained(target: Path) -> Iterator[None]:
     except OSError as error:
         raise RunDirectoryError(
             f"`{target}` cannot be written ({error.strerror or error}). Make room there, or give "
-            "a path with --to where you may write, and merge again: an earlier merge is unchanged."
+            "a path where you may write, and run the command again: an earlier file is unchanged."
         ) from error

@@ -1,0 +1,121 @@
+"""change.png: both runs in the same colours, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.grid import Bounds
+from thor_geo.results.cog import Extent
+from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers.caption import SEPARATOR, caption_of, days
+from thor_geo.writers.colours import load_or_fit_colours
+from thor_geo.writers.pictures import MAX_ZONES
+from thor_geo.writers.quicklook import legend_of
+from thor_geo.writers.sheet import Panel, Row, draw_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The colours end at this percentile of all changes: a single cell must not darken the rest.
+_PERCENTILE = 99.0
+
+
+class Raster(NamedTuple):
+    """Changes in a zone.
+
+    Attributes:
+        extent: Where they lie.
+        values: (h, w), NaN where not both runs have an embedding.
+        of: ``cell`` or ``tile``.
+    """
+
+    extent: Extent
+    values: npt.NDArray[np.float32]
+    of: str
+
+
+def draw_change(
+    runs: tuple[OpenedRun, OpenedRun],
+    windows: tuple[int | None, int | None],
+    rasters: Mapping[int, Raster],
+    outlined: Sequence[tuple[int, Bounds]],
+) -> Figure:
+    """Draw the change, with the embeddings of both runs beside it.
+
+    Both are in the colours of the earlier run, so that what looks the same is the same.
+
+    Args:
+        runs: The earlier run, and the later one.
+        windows: Which time window of each; None where there is but one.
+        rasters: Changes by EPSG code; at least one is a number.
+        outlined: EPSG code and square in metres of what changed most, the most changed first.
+    """
+    before, after = runs
+    dates = [dates_of(run, window) for run, window in zip(runs, windows, strict=True)]
+    everything = np.concatenate([raster.values.ravel() for raster in rasters.values()])
+    high = float(np.nanpercentile(everything, _PERCENTILE)) or 1.0
+    colours = load_or_fit_colours(before.run, before.plan)
+    drawn = [
+        (words, *drawn_pictures(run, rasters, window, colours))
+        for run, window, words in zip(runs, windows, dates, strict=True)
+    ]
+    rows = []
+    for epsg, raster in list(rasters.items())[:MAX_ZONES]:
+        squares = [
+            (bounds, str(rank))
+            for rank, (zone, bounds) in enumerate(outlined, start=1)
+            if zone == epsg
+        ]
+        panels: list[Panel] = [
+            picture_panel(
+                raster.extent,
+                pictures[epsg].embeddings,
+                pictures[epsg].bounds,
+                Marks([(bounds, "") for bounds, _ in squares]),
+                title=words,
+            )
+            for words, pictures, _ in drawn
+            if epsg in pictures
+        ]
+        panels.append(
+            numbers_panel(
+                raster.extent,
+                raster.values,
+                Marks(squares),
+                title="Change",
+                label=f"cosine distance of each {raster.of}, to the {_PERCENTILE:.0f}th percentile",
+                cmap="magma_r",
+                limits=(0, high),
+            )
+        )
+        rows.append(Row(raster.extent.bounds, panels))
+    caption = caption_of(after.run, after.plan)
+    pictured = [one for _, _, one in drawn if one is not None]
+    hidden = len(rasters) - len(rows)
+    others = caption.subtitle.partition(SEPARATOR)[2]  # the later run's dates come first
+    footer = legend_of(pictured[0], hidden) if pictured else ""
+    return draw_sheet(
+        rows,
+        replace(
+            caption,
+            title=f"Change of {caption.title}",
+            subtitle=SEPARATOR.join([f"{dates[0]} against {dates[1]}", others]),
+        ),
+        footer.replace("one fit for the whole run", "one fit, to the first run"),
+    )
+
+
+def dates_of(run: OpenedRun, window: int | None) -> str:
+    """Return a run's time window for reading, e.g. ``2022-06-01 to 2022-09-01``.
+
+    Args:
+        run: The run.
+        window: Which; None where there is but one.
+    """
+    return days(run.windows.spans[window or 0])

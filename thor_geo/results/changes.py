@@ -1,0 +1,193 @@
+"""How far embeddings of one place moved between two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.results.cells import ZoneCells, with_progress
+from thor_geo.results.cosine import unit
+from thor_geo.results.tiles import Tiles
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.writers.fingerprint import differences
+
+Floats = npt.NDArray[np.float32]
+
+# Settings in which two runs that are compared may differ: the window, which scenes are taken and
+# from where, and what changes the last bits only.
+_FREE = {
+    "data": {
+        *(
+            "start",
+            "end",
+            "windows",
+            "cloudy_pct",
+            "catalogue",
+            "catalogues",
+            "scenes",
+            "files_sha256",
+        ),
+        *("files_sha256", "batch_size", "block_size"),
+    },
+    "model": {"device", "threads"},
+}
+# Differing settings that a message names.
+_NAMED = 8
+
+
+def cosine_distance(ours: Floats, theirs: Floats) -> Floats:
+    """Return 1 - cos of the angle between embeddings, 0 to 2; equal directions give 0.
+
+    Half the squared distance of vectors of length one is the same number, without the digits that
+    1 - cos loses where little changed. A vector of zeros is at distance 1 from all.
+
+    Args:
+        ours: (..., D).
+        theirs: (..., D), of the same shape.
+
+    Returns:
+        (...) float32; NaN where one is NaN.
+    """
+    a, b = unit(ours), unit(theirs)
+    distance: Floats = (((a - b).astype(np.float64) ** 2).sum(axis=-1) / 2).astype(np.float32)
+    zero = ~ours.any(axis=-1) | ~theirs.any(axis=-1)
+    return np.where(zero & np.isfinite(distance), np.float32(1), distance)
+
+
+def check_comparable(ours: OpenedRun, theirs: OpenedRun) -> None:
+    """Refuse two runs whose embeddings differ for other reasons than what was on the ground.
+
+    Args:
+        ours: One run.
+        theirs: The other.
+
+    Raises:
+        RunDirectoryError: If more differs than window, area and scenes; names what.
+    """
+    one, other = ({p: _bound(run, p) for p in ("data", "model")} for run in (ours, theirs))
+    found = [f"{key} is {a} and {b}" for key, a, b in differences(one, other)]
+    names = [
+        {lattice.epsg: lattice.name for lattice in run.plan.lattices} for run in (ours, theirs)
+    ]
+    found += [
+        f"the tile lattice is {names[0][epsg]} and {names[1][epsg]}"
+        for epsg in sorted(names[0].keys() & names[1].keys())
+        if names[0][epsg] != names[1][epsg]
+    ]
+    if found:
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise RunDirectoryError(
+            f"`{ours.run.path}` and `{theirs.run.path}` cannot be compared: "
+            f"{'; '.join(found[:_NAMED])}{more}. Only window, area and scenes may differ: run one "
+            "of them again with the other's settings."
+        )
+
+
+def _bound(run: OpenedRun, part: str) -> dict[str, Any]:
+    settings = run.document["settings"].get(part, {})
+    bound = {key: value for key, value in settings.items() if key not in _FREE[part]}
+    if isinstance(bound.get("sentinel1"), dict):  # which has a catalogue of its own
+        bound["sentinel1"] = {k: v for k, v in bound["sentinel1"].items() if k != "catalogue"}
+    return bound
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedTiles:
+    """Tiles that have an embedding in both runs, in the first one's order.
+
+    Attributes:
+        ours: Positions in the first run's tiles, (n,).
+        theirs: Positions in the second's, (n,).
+        distance: Cosine distance, (n,) float32.
+    """
+
+    ours: npt.NDArray[np.int64]
+    theirs: npt.NDArray[np.int64]
+    distance: Floats
+
+
+def shared_tiles(ours: Tiles, theirs: Tiles) -> SharedTiles:
+    """Match tiles of two runs of one lattice by their footprints.
+
+    Args:
+        ours: Tiles of one run.
+        theirs: Tiles of the other.
+    """
+    keys = [
+        np.rec.fromarrays([tiles.epsg, tiles.bounds[:, 0], tiles.bounds[:, 3]])
+        for tiles in (ours, theirs)
+    ]
+    _, first, second = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
+    order = np.argsort(first)
+    first, second = first[order], second[order]
+    distance = cosine_distance(ours.vectors[first], theirs.vectors[second])
+    return SharedTiles(ours=first, theirs=second, distance=distance)
+
+
+def shared_zones(
+    ours: Mapping[int, ZoneCells], theirs: Mapping[int, ZoneCells]
+) -> dict[int, tuple[ZoneCells, ZoneCells]]:
+    """Return the zones whose maps of two runs meet, by EPSG code.
+
+    Args:
+        ours: Maps of one run.
+        theirs: Maps of the other, on the same lattice.
+    """
+    found = {}
+    for epsg in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[epsg], theirs[epsg]
+        beside = a.bounds[0] < b.bounds[2] and b.bounds[0] < a.bounds[2]
+        if beside and a.bounds[1] < b.bounds[3] and b.bounds[1] < a.bounds[3]:
+            found[epsg] = (a, b)
+    return found
+
+
+def cell_distances(ours: ZoneCells, theirs: ZoneCells) -> Iterator[tuple[slice, slice, Floats]]:
+    """Yield rows and columns of our map and the distances there, shard by shard.
+
+    Memory holds a shard of each run. What only one run has is NaN, or left out.
+
+    Args:
+        ours: A zone's map in one run.
+        theirs: In the other, on the same lattice.
+
+    Raises:
+        RunDirectoryError: If a shard cannot be read, or the maps' cells do not lie on each other.
+    """
+    down = (ours.bounds[3] - theirs.bounds[3]) / ours.cell
+    right = (theirs.bounds[0] - ours.bounds[0]) / ours.cell
+    if ours.cell != theirs.cell or not (down.is_integer() and right.is_integer()):
+        raise RunDirectoryError(
+            f"The maps of EPSG:{ours.epsg} do not lie on each other: cells of {ours.cell:g} m from "
+            f"{ours.bounds} and of {theirs.cell:g} m from {theirs.bounds}."
+        )
+    # Of their row and column 0 in our map.
+    shift = (int(down), int(right))
+    others = [(shard, *theirs.place(shard)) for shard in theirs.shards]
+    for shard in with_progress(ours.shards, ours.epsg, True):
+        rows, cols = ours.place(shard)
+        values: Floats | None = None
+        for other, their_rows, their_cols in others:
+            r, c = _overlap(rows, their_rows, shift[0]), _overlap(cols, their_cols, shift[1])
+            if r is None or c is None:
+                continue
+            if values is None:
+                values = ours.read(shard, rows, cols)
+            mine = values[r.start - rows.start : r.stop - rows.start]
+            mine = mine[:, c.start - cols.start : c.stop - cols.start]
+            there = theirs.read(
+                other,
+                slice(r.start - shift[0], r.stop - shift[0]),
+                slice(c.start - shift[1], c.stop - shift[1]),
+            )
+            yield r, c, cosine_distance(mine, there)
+
+
+def _overlap(ours: slice, theirs: slice, shift: int) -> slice | None:
+    start, stop = max(ours.start, theirs.start + shift), min(ours.stop, theirs.stop + shift)
+    return slice(start, stop) if start < stop else None

@@ -1,0 +1,140 @@
+"""Cloud-optimised GeoTIFFs of a run's maps, written window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.grid import Bounds
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.target import replacing_all
+from thor_geo.writers._files import beside
+from thor_geo.writers.rundir import RunDirectory
+
+#: Rows, columns and values (bands, rows, columns) of a part of a raster.
+Window = tuple[slice, slice, npt.NDArray[Any]]
+
+# Sides of a file's blocks, the largest first, and what one may take: readers get whole blocks, of
+# all bands.
+_BLOCKS, _BLOCK_BYTES = (512, 256, 128, 64), 16 * 1024**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Where a raster lies.
+
+    Attributes:
+        epsg: EPSG code of its UTM zone.
+        bounds: Left, bottom, right, top, metres.
+        shape: Rows and columns; row 0 = north.
+    """
+
+    epsg: int
+    bounds: Bounds
+    shape: tuple[int, int]
+
+
+def write_cog(
+    run: RunDirectory,
+    path: Path,
+    extent: Extent,
+    windows: Iterable[Window],
+    *,
+    bands: Sequence[str],
+    dtype: str = "float32",
+    tags: Mapping[str, str],
+    overwrite: bool,
+) -> None:
+    """Write a COG with overviews: float32 with NaN as nodata, or uint8 as RGBA.
+
+    Only one window is held in memory. What no window covers is nodata, or transparent.
+
+    Args:
+        run: The run it is made of, whose own files are never replaced.
+        path: The file.
+        extent: Where it lies.
+        windows: Its content.
+        bands: Descriptions of the bands; of uint8 red, green, blue and alpha.
+        dtype: ``float32`` or ``uint8``.
+        tags: What else a reader should know.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        ConfigError: If *path* exists, or is one of the run's own files.
+        RunDirectoryError: If it cannot be written.
+    """
+    import rasterio
+    import rasterio.shutil
+    from rasterio.transform import from_bounds
+    from rasterio.windows import Window as Place
+
+    height, width = extent.shape
+    size = len(bands) * np.dtype(dtype).itemsize
+    side = next((one for one in _BLOCKS if one * one * size <= _BLOCK_BYTES), _BLOCKS[-1])
+    colour = {"photometric": "RGB", "alpha": "yes"} if dtype == "uint8" else {"nodata": np.nan}
+    with replacing_all(run, path, folder=False, overwrite=overwrite) as temporary:
+        plain = beside(temporary)
+        try:
+            with rasterio.open(
+                plain,
+                "w",
+                driver="GTiff",
+                width=width,
+                height=height,
+                count=len(bands),
+                dtype=dtype,
+                crs=f"EPSG:{extent.epsg}",
+                transform=from_bounds(*extent.bounds, width, height),
+                tiled=True,
+                blockxsize=256,
+                blockysize=256,
+                sparse_ok=True,
+                bigtiff="if_safer",
+                **colour,
+            ) as file:
+                for number, name in enumerate(bands, start=1):
+                    file.set_band_description(number, name)
+                file.update_tags(**tags)
+                for rows, cols, values in windows:
+                    file.write(values, window=Place.from_slices(rows, cols))
+            rasterio.shutil.copy(
+                plain,
+                temporary,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="YES",
+                blocksize=side,
+                overview_resampling="AVERAGE",
+                bigtiff="IF_SAFER",
+            )
+        finally:
+            plain.unlink(missing_ok=True)
+
+
+def tags_of(opened: OpenedRun, window: int | None = None, **more: str) -> dict[str, str]:
+    """Return what a file made of a run says of it: model, weights, dates, fingerprint.
+
+    Args:
+        opened: The run.
+        window: Which time window; None for all of them.
+        **more: Further tags.
+    """
+    document = opened.document
+    span = opened.window if window is None else opened.windows.spans[window]
+    model = {**document["settings"].get("model", {}), **document["info"].get("model", {})}
+    told = {
+        "model": model.get("model_key"),
+        "weights": model.get("weights"),
+        "weights_sha256": model.get("weights_sha256"),
+        "patch_size": model.get("patch_size"),
+        "start": span.start.date(),
+        "end": span.end.date(),
+        "run": opened.fingerprint,
+        **more,
+    }
+    return {f"THOR_GEO_{key.upper()}": str(value) for key, value in told.items() if value}

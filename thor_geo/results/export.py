@@ -1,0 +1,155 @@
+"""Cloud-optimised GeoTIFFs of a run's embeddings: as colours, and as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.grid import Bounds, zone_name
+from thor_geo.results.cells import zone_cells
+from thor_geo.results.cog import Extent, Window, tags_of, write_cog
+from thor_geo.results.crop import Crop, Part
+from thor_geo.results.tilemap import tile_rasters
+from thor_geo.results.tiles import read_tiles
+from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.target import check_target
+from thor_geo.writers.colours import load_or_fit_colours
+from thor_geo.writers.pca import Colours
+
+
+class _Map(NamedTuple):
+    """A zone's embeddings: where they lie, D, and a function that reads them part by part."""
+
+    extent: Extent
+    dimension: int
+    parts: Callable[[], Iterator[Part]]
+
+
+def export_cogs(
+    opened: OpenedRun,
+    within: Mapping[int, Bounds],
+    folder: Path,
+    *,
+    bands: Sequence[int] | None = None,
+    window: int | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write one COG of colours for each zone, and one of chosen dimensions.
+
+    Cells of the maps; tiles of a run without maps.
+
+    Args:
+        opened: The run.
+        within: Bounds in metres by index of the plan's lattices, each meeting a tile.
+        folder: Where the files go.
+        bands: Dimensions of the embeddings, counted from 0; None for colours only.
+        window: Which time window; may be left out where there is but one.
+        overwrite: Whether earlier files may be replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: If a file exists, or there is no such dimension.
+        RunDirectoryError: If the run has no embedding yet, or a file cannot be read or written.
+    """
+    files = []
+    for k in sorted(within):
+        name = folder / zone_name(opened.plan.lattices[k].epsg)
+        kinds = ["pca", *([] if bands is None else ["bands"])]
+        files.append([name.with_name(f"{name.name}_{kind}.tif") for kind in kinds])
+    for path in (path for zone in files for path in zone):
+        check_target(opened.run, path, folder=False, overwrite=overwrite)
+    fitted = load_or_fit_colours(opened.run, opened.plan)
+    if not fitted:
+        raise RunDirectoryError(f"`{opened.run.path}` has no tile with an embedding yet.")
+    maps = (_cells if opened.grid else _tiles)(opened, within, window)
+    for one in maps:
+        wrong = [band for band in bands or () if band >= one.dimension]
+        if wrong:
+            raise ConfigError(
+                "--bands",
+                ",".join(map(str, bands or ())),
+                f"embeddings have {one.dimension} dimensions, there is no {wrong[0]}",
+                f"Give 0 to {one.dimension - 1}.",
+            )
+    for one, paths in zip(maps, files, strict=True):
+        write_cog(
+            opened.run,
+            paths[0],
+            one.extent,
+            _coloured(one.parts(), fitted[one.dimension]),
+            bands=("red", "green", "blue", "alpha"),
+            dtype="uint8",
+            tags=tags_of(opened, window, colours="first three principal components"),
+            overwrite=overwrite,
+        )
+        if bands is not None:
+            write_cog(
+                opened.run,
+                paths[1],
+                one.extent,
+                _chosen(one.parts(), bands),
+                bands=[f"embedding {band}" for band in bands],
+                tags=tags_of(opened, window),
+                overwrite=overwrite,
+            )
+    return [path for zone in files for path in zone]
+
+
+def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+    zones = zone_cells(opened, window=window)
+    found = []
+    for k in sorted(within):
+        zone = zones[opened.plan.lattices[k].epsg]
+        crop = Crop.of(opened.plan, zone, within[k])
+
+        def parts(zone: Any = zone, crop: Crop = crop) -> Iterator[Part]:
+            return crop(zone.windows(crop.rows, crop.cols, progress=True))
+
+        found.append(_Map(crop.extent, zone.dimension, parts))
+    return found
+
+
+def _tiles(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+    tiles = read_tiles(opened, window=window, progress=True)
+    found = []
+    for k in sorted(within):
+        epsg, (left, bottom, right, top) = opened.plan.lattices[k].epsg, within[k]
+        of = (tiles.epsg == epsg) & (tiles.bounds[:, 0] < right) & (tiles.bounds[:, 2] > left)
+        of &= (tiles.bounds[:, 1] < top) & (tiles.bounds[:, 3] > bottom)
+        if not of.any():
+            raise RunDirectoryError(
+                f"`{opened.run.path}` has no tile with an embedding in this part of "
+                f"{zone_name(epsg)}. `thor-geo status` tells how far the run is."
+            )
+        rasters = tile_rasters(opened.plan, tiles.index[of], tiles.vectors[of], np.nan)
+        extent, values = rasters[epsg]
+        everything = (slice(0, extent.shape[0]), slice(0, extent.shape[1]))
+
+        def parts(
+            everything: tuple[slice, slice] = everything, values: npt.NDArray[Any] = values
+        ) -> Iterator[Part]:
+            yield (*everything, values)
+
+        found.append(_Map(extent, values.shape[-1], parts))
+    return found
+
+
+def _coloured(parts: Iterator[Part], colours: Colours) -> Iterator[Window]:
+    for rows, cols, values in parts:
+        image = np.zeros((4, *values.shape[:2]), dtype=np.uint8)
+        valid = np.isfinite(values).all(axis=-1)
+        image[:3, valid] = colours(values[valid]).T
+        image[3, valid] = 255
+        yield rows, cols, image
+
+
+def _chosen(parts: Iterator[Part], bands: Sequence[int]) -> Iterator[Window]:
+    for rows, cols, values in parts:
+        yield rows, cols, np.moveaxis(values[..., list(bands)], -1, 0)

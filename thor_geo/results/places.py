@@ -1,0 +1,220 @@
+"""Places in a run: coordinates as people give them, and the tile or cell that holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from thor_geo.area import LONLAT, transformer
+from thor_geo.errors import ConfigError
+from thor_geo.grid import Bounds, zone_of
+from thor_geo.plan import Plan
+from thor_geo.planning import tile_bounds
+from thor_geo.results.cells import ZoneCells
+from thor_geo.results.tiles import Tiles
+
+# Tiles whose distance is measured at once.
+_AT_ONCE = 1_000_000
+# Mean radius of the Earth in metres (IUGG, GRS 80): good enough to find the nearest of tiles.
+_RADIUS = 6_371_008.8
+
+
+def joined(args: Sequence[str], *names: str) -> list[str]:
+    """Return arguments for argparse, which takes ``-3.7,40.4`` after ``--at`` for an option.
+
+    Args:
+        args: Arguments of a command.
+        names: Options that take coordinates.
+    """
+    out: list[str] = []
+    for one in args:
+        negative = (one[:1] == "-" and one[1:2].isdigit()) or one[:2] == "-."
+        if out and out[-1] in names and negative:
+            out[-1] = f"{out[-1]}={one}"
+        else:
+            out.append(one)
+    return out
+
+
+def parse_lonlat(argument: str, text: str) -> tuple[float, float]:
+    """Return longitude and latitude of ``lon,lat`` in degrees.
+
+    Args:
+        argument: Name of the argument, for the message.
+        text: The text.
+
+    Raises:
+        ConfigError: If it is not that, or out of range.
+    """
+    lon, lat = _numbers(argument, text, 2, "12.0,60.0")
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise ConfigError(
+            argument, text, "out of range", "Give longitude first, then latitude, in degrees."
+        )
+    return lon, lat
+
+
+def parse_bbox(argument: str, text: str) -> Bounds:
+    """Return west, south, east and north of ``west,south,east,north`` in degrees.
+
+    Args:
+        argument: Name of the argument, for the message.
+        text: The text.
+
+    Raises:
+        ConfigError: If it is not that, out of range or empty.
+    """
+    west, south, east, north = _numbers(argument, text, 4, "11.9,59.9,12.1,60.1")
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise ConfigError(
+            argument, text, "no box", "Give west,south,east,north in degrees, longitude first."
+        )
+    return west, south, east, north
+
+
+def _numbers(argument: str, text: str, count: int, example: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise ConfigError(
+            argument, text, f"not {count} numbers with commas between", f"Example: {example}."
+        )
+    return values
+
+
+def bounds_in(epsg: int, bbox: Bounds) -> Bounds:
+    """Return left, bottom, right, top in metres of the smallest rectangle around a box.
+
+    Args:
+        epsg: EPSG code of a UTM zone.
+        bbox: West, south, east, north, degrees.
+    """
+    left, bottom, right, top = transformer(LONLAT, f"EPSG:{epsg}").transform_bounds(*bbox)
+    return left, bottom, right, top
+
+
+def tile_at(tiles: Tiles, plan: Plan, place: tuple[float, float], argument: str) -> int:
+    """Return the tile that holds a place, as a position in *tiles*.
+
+    Of several the primary ones come first, then that with the nearest centre.
+
+    Args:
+        tiles: Tiles with an embedding.
+        plan: The plan of their run.
+        place: Longitude and latitude, degrees.
+        argument: What gave the place, for the message.
+
+    Raises:
+        ConfigError: If no tile with an embedding holds it; names the nearest.
+    """
+    found: list[tuple[bool, float, int]] = []
+    for epsg in np.unique(tiles.epsg).tolist():
+        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
+        left, bottom, right, top = tiles.bounds.T
+        inside = (left <= x) & (x < right) & (bottom < y) & (y <= top) & (tiles.epsg == epsg)
+        for k in np.flatnonzero(inside).tolist():
+            centre = ((left[k] + right[k]) / 2, (bottom[k] + top[k]) / 2)
+            found.append((not tiles.primary[k], math.dist((x, y), centre), k))
+    if not found:
+        raise outside(plan, place, argument, planned=tiles.index)
+    return min(found)[2]
+
+
+def cell_at(
+    zones: Mapping[int, ZoneCells], plan: Plan, place: tuple[float, float], argument: str
+) -> tuple[int, int, int, npt.NDArray[np.float32]]:
+    """Return EPSG code, row, column and embedding (D,) of the cell that holds a place.
+
+    Args:
+        zones: The maps.
+        plan: The plan of their run.
+        place: Longitude and latitude, degrees.
+        argument: What gave the place, for the message.
+
+    Raises:
+        ConfigError: If no cell with an embedding holds it; names the nearest tile.
+        RunDirectoryError: If its shard cannot be read.
+    """
+    own = zone_of(*place)
+    for epsg in sorted(zones, key=lambda one: one != own):
+        zone = zones[epsg]
+        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            continue
+        row, col = (math.floor(d / zone.cell) for d in (zone.bounds[3] - y, x - zone.bounds[0]))
+        for shard in zone.shards:
+            rows, cols = zone.place(shard)
+            if rows.start <= row < rows.stop and cols.start <= col < cols.stop:
+                vector = zone.read(shard, slice(row, row + 1), slice(col, col + 1))[0, 0]
+                if np.isfinite(vector).all():
+                    return epsg, row, col, vector
+    raise outside(plan, place, argument)
+
+
+def outside(
+    plan: Plan,
+    place: tuple[float, float],
+    argument: str,
+    planned: npt.NDArray[np.int64] | None = None,
+) -> ConfigError:
+    """Return the error of a place that no embedding holds.
+
+    Args:
+        plan: The plan of the run.
+        place: Longitude and latitude, degrees.
+        argument: What gave the place.
+        planned: Tiles to look for the nearest among; None for the whole plan.
+    """
+    indices = np.arange(len(plan)) if planned is None else planned
+    best = min(
+        (_nearest(plan, indices[start : start + _AT_ONCE], place))
+        for start in range(0, len(indices), _AT_ONCE)
+    )
+    _, tile, lon, lat = best
+    metres = pyproj.Geod(ellps="WGS84").inv(*place, lon, lat)[2]
+    return ConfigError(
+        argument,
+        ",".join(f"{value:g}" for value in place),
+        f"no embedding of the run is there; the nearest tile is {plan.tile(tile).id} at "
+        f"{lon:.5f},{lat:.5f}, its centre {metres / 1000:,.1f} km away",
+        "Give a place in the run, longitude first.",
+    )
+
+
+def _nearest(
+    plan: Plan, indices: npt.NDArray[np.int64], place: tuple[float, float]
+) -> tuple[float, int, float, float]:
+    """Return distance (metres on a sphere), tile, and longitude and latitude of its centre."""
+    lonlat = centres(plan, indices)
+    lon, lat = np.radians(lonlat).T
+    at = np.radians(place)
+    half = np.sin((lat - at[1]) / 2) ** 2
+    half += np.cos(lat) * np.cos(at[1]) * np.sin((lon - at[0]) / 2) ** 2
+    distance = 2 * _RADIUS * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    k = int(distance.argmin())
+    return float(distance[k]), int(indices[k]), float(lonlat[k, 0]), float(lonlat[k, 1])
+
+
+def centres(plan: Plan, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return longitude and latitude of tiles' centres, (n, 2) degrees.
+
+    Args:
+        plan: The plan.
+        indices: Tiles of it.
+    """
+    out = np.empty((len(indices), 2))
+    zones = plan.zone[indices]
+    for k in np.unique(zones).tolist():
+        of, lattice = zones == k, plan.lattices[k]
+        left, bottom, right, top = tile_bounds(
+            lattice, plan.col[indices[of]], plan.row[indices[of]]
+        )
+        to = transformer(f"EPSG:{lattice.epsg}", LONLAT)
+        out[of] = np.stack(to.transform((left + right) / 2, (bottom + top) / 2), axis=1)
+    return out

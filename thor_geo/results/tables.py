@@ -1,0 +1,81 @@
+"""Tables of places, as GIS tools open them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.area import LONLAT, transformer
+from thor_geo.errors import ConfigError
+from thor_geo.runs.target import replacing_all
+from thor_geo.writers.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    import geopandas
+
+#: Drivers by suffix; None is GeoParquet.
+DRIVERS = {".parquet": None, ".gpkg": "GPKG", ".geojson": "GeoJSON"}
+
+
+def check_suffix(argument: str, path: Path) -> None:
+    """Refuse a table of another kind than `DRIVERS`.
+
+    Args:
+        argument: Name of the argument, for the message.
+        path: The file to make.
+
+    Raises:
+        ConfigError: If its suffix is none of them.
+    """
+    if path.suffix.lower() not in DRIVERS:
+        raise ConfigError(
+            argument, str(path), "no known kind of table", f"Use one of {', '.join(DRIVERS)}."
+        )
+
+
+def write_table(
+    run: RunDirectory, path: Path, table: geopandas.GeoDataFrame, *, overwrite: bool
+) -> None:
+    """Write a table as GeoParquet, GeoPackage or GeoJSON, by its suffix.
+
+    Args:
+        run: The run it is made of, whose own files are never replaced.
+        path: The file.
+        table: Geometries in longitude and latitude.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        ConfigError: If it exists, or is one of the run's own files.
+        RunDirectoryError: If it cannot be written.
+    """
+    driver = DRIVERS[path.suffix.lower()]
+    with replacing_all(run, path, folder=False, overwrite=overwrite) as temporary:
+        if driver is None:
+            table.to_parquet(temporary, index=False, schema_version="1.1.0", compression="zstd")
+            return
+        # Drivers ask for their own suffix, and layers are named after files.
+        named = temporary.with_name(temporary.name + path.suffix)
+        try:
+            table.to_file(named, driver=driver, layer=path.stem, index=False)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+def squares(epsg: int, bounds: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Return rectangles of a UTM zone as polygons in longitude and latitude, (n,).
+
+    Args:
+        epsg: EPSG code of the zone.
+        bounds: Left, bottom, right, top, metres, (n, 4).
+    """
+    import shapely
+
+    left, bottom, right, top = bounds.T
+    x = np.stack([left, right, right, left, left], axis=1)
+    y = np.stack([bottom, bottom, top, top, bottom], axis=1)
+    rings = np.stack(transformer(f"EPSG:{epsg}", LONLAT).transform(x, y), axis=-1)
+    return np.asarray(shapely.polygons(rings))
