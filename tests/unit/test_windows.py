@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +43,6 @@ def test_start_and_end_are_recorded_as_ever_and_make_no_time_axis() -> None:
     "windows",
     [
         [["2022-03-01", "2022-06-01"], ["2022-04-01", "2022-05-01"]],
-        [["2022-03-01", "2022-06-01"], ["2022-03-01", "2022-09-01"]],
         [["2022-06-01T12:00", "2022-06-02"]],
     ],
 )
@@ -72,10 +72,37 @@ def test_windows_that_cannot_be_are_refused(kwargs: dict[str, Any], says: str) -
         Windows.of(**kwargs)
 
 
+ENDS = ["--data.end=null", "--data.start=null"]
+
+
 def test_a_list_on_the_command_line_replaces_the_configs_one_window() -> None:
     args = ["predict", "-c", "run.yaml", "--data.windows=[[2022-06-01,2022-09-01]]"]
-    assert with_listed_windows(args) == [*args, "--data.end=null", "--data.start=null"]
+    assert with_listed_windows(args) == [*args, *ENDS]
+    apart = [*args[:3], *args[3].split("="), "--job=1/2"]
+    assert with_listed_windows(apart) == [*apart[:-1], *ENDS, "--job=1/2"]
     # Whoever gives both has made a mistake, which is told.
     both = [*args, "--data.start=2022-06-01"]
     assert with_listed_windows(both) == both
     assert with_listed_windows(args[:3]) == args[:3]
+
+
+@pytest.mark.parametrize("null", ["--data.windows=null", "--data.init_args.windows=~"])
+def test_no_list_leaves_the_configs_one_window(null: str) -> None:
+    assert with_listed_windows(["predict", null]) == ["predict", null]
+    # As the last word on it, after a list, too.
+    args = ["predict", "--data.windows=[[2022-06-01,2022-09-01]]", null]
+    assert with_listed_windows(args) == args
+
+
+def test_a_later_configs_list_replaces_an_earlier_ones_window(tmp_path: Path) -> None:
+    one, seasons, mixed, again = (tmp_path / f"{name}.yaml" for name in "abcd")
+    one.write_text("data: {start: 2022-06-01, end: 2022-09-01}")
+    seasons.write_text("data: {init_args: {windows: [[2022-03-01, 2022-06-01]]}}")
+    mixed.write_text("data: {windows: [[2022-03-01, 2022-06-01]], end: 2022-09-01}")
+    again.write_text("data: {windows: null}")
+    first, second = ["-c", str(one)], [f"--config={seasons}"]
+    assert with_listed_windows([*first, *second]) == [*first, *second, *ENDS]
+    # Dates that come later, or stand in the same config, are a contradiction, which is told.
+    assert with_listed_windows([*second, *first]) == [*second, *ENDS, *first]
+    for args in ([*first, "-c", str(mixed)], [*second, *first, "-c", str(again)]):
+        assert with_listed_windows(args) == args
