@@ -60,6 +60,8 @@ def test_windows_may_overlap_and_begin_at_any_second(windows: list[list[str]]) -
         ({"windows": []}, r"there is no window\. Give pairs"),
         ({"windows": [SUMMER, SPRING]}, "does not come after.*start earlier first"),
         ({"windows": [SUMMER, SUMMER]}, "does not come after.*each window once"),
+        ({"windows": [["2022-06-01", "2022-07-01"], SUMMER]}, "same start.*Run them separately"),
+        ({"windows": [SUMMER, ["2022-06-01", "2022-07-01"]]}, "same start.*Run them separately"),
         ({"windows": [["2022-06-01", "2022-06-01"]]}, r"windows=.*end=.*not after"),
         ({"windows": [["June", "2022-06-01"]]}, r"windows=.*start='June'.*YYYY-MM-DD"),
         ({"windows": ["2022-06-01", "2022-09-01"]}, "no pair of dates"),

@@ -17,13 +17,13 @@ class Windows:
     """The time windows of a run.
 
     Attributes:
-        spans: The windows, in ascending order; they may overlap.
+        spans: The windows, in ascending order of their starts, which differ; they may overlap.
         listed: Whether they were given as a list, be it of one: outputs then have a time axis, and
             a row for each tile and window.
 
     Raises:
-        ConfigError: If there is none, they are not in ascending order and distinct, or one of a
-            list has fractions of a second.
+        ConfigError: If there is none, they are not in ascending order of distinct starts, or one of
+            a list has fractions of a second.
     """
 
     spans: tuple[TemporalSpec, ...]
@@ -35,7 +35,15 @@ class Windows:
         if not pairs:
             raise ConfigError("windows", pairs, "there is no window", _EXAMPLE)
         for one, other in zip(self.spans, self.spans[1:], strict=False):
-            if (one.start, one.end) >= (other.start, other.end):
+            if one.start == other.start and one.end != other.end:
+                raise ConfigError(
+                    "windows",
+                    pairs,
+                    f"{_pair(one)} and {_pair(other)} have the same start, by which the time axis "
+                    "and tables tell windows apart",
+                    "Run them separately, each with start and end.",
+                )
+            if one.start >= other.start:
                 raise ConfigError(
                     "windows",
                     pairs,
