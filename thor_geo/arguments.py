@@ -12,6 +12,7 @@ import yaml
 
 from thor_geo.area import AreaSpec
 from thor_geo.errors import ConfigError
+from thor_geo.specs.windows import PAIRS
 
 #: Settings of the model that follow another key, which is the one to set.
 LINKED: Mapping[str, str] = {
@@ -99,9 +100,19 @@ def with_listed_windows(args: Sequence[str]) -> list[str]:
     Returns:
         The arguments, with ``--data.start=null`` and ``--data.end=null`` after the last list unless
         dates are given beside it: in the same config, or on the command line.
+
+    Raises:
+        ConfigError: If a window is to be added to a list (``--data.windows+=``).
     """
     listed, after, dated = False, 0, False
     for _, end, said in _given(args, "data"):
+        if "windows+" in said:
+            raise ConfigError(
+                "data.windows+",
+                said["windows+"],
+                "nothing can be added to a list",
+                f"Give {PAIRS}.",
+            )
         if "windows" in said:
             listed, after = not _is_null(said["windows"]), end
             dated = _has_dates(said)

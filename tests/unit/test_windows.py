@@ -57,7 +57,7 @@ def test_windows_may_overlap_and_begin_at_any_second(windows: list[list[str]]) -
         ({"start": "2022-06-01"}, r"data\.end=None.*--data\.end="),
         ({"start": "2022-06-01", "windows": [SUMMER]}, r"start=.*`windows` is given too.*null"),
         ({"end": "2022-06-01", "windows": [SUMMER]}, r"end=.*`windows` is given too"),
-        ({"windows": []}, r"there is no window\. Give pairs"),
+        ({"windows": []}, r"there is no window\. Give a list of \[start, end\] pairs"),
         ({"windows": [SUMMER, SPRING]}, "does not come after.*start earlier first"),
         ({"windows": [SUMMER, SUMMER]}, "does not come after.*each window once"),
         ({"windows": [["2022-06-01", "2022-07-01"], SUMMER]}, "same start.*Run them separately"),
@@ -66,6 +66,10 @@ def test_windows_may_overlap_and_begin_at_any_second(windows: list[list[str]]) -
         ({"windows": [["June", "2022-06-01"]]}, r"windows=.*start='June'.*YYYY-MM-DD"),
         ({"windows": ["2022-06-01", "2022-09-01"]}, "no pair of dates"),
         ({"windows": [["2022-06-01", "2022-07-01", "2022-08-01"]]}, "no pair of dates"),
+        ({"windows": [[2022, 2023]]}, r"windows=\[2022, 2023\]`: no pair of dates.*Give a list"),
+        ({"windows": [None]}, r"windows=None`: no pair of dates.*\[\[2022-03-01"),
+        ({"windows": 5}, r"windows=5`: no list of \[start, end\] pairs.*\[\[2022-03-01"),
+        ({"windows": "2022-06-01"}, r"windows='2022-06-01'`: no list.*\[\[2022-03-01"),
         ({"windows": [["2022-06-01", "2022-07-01T00:00:00.5"]]}, "fractions of a second"),
     ],
 )
@@ -108,3 +112,8 @@ def test_a_later_configs_list_replaces_an_earlier_ones_window(tmp_path: Path) ->
     assert with_listed_windows([*second, *first]) == [*second, *ENDS, *first]
     for args in ([*first, "-c", str(mixed)], [*second, *first, "-c", str(again)]):
         assert with_listed_windows(args) == args
+
+
+def test_a_window_cannot_be_added_to_a_list() -> None:
+    with pytest.raises(ConfigError, match=r"data\.windows\+=.*nothing can be added.*a list of"):
+        with_listed_windows(["predict", "--data.windows+=[[2022-06-01,2022-09-01]]"])
