@@ -161,7 +161,10 @@ def items_of(
         return found
     if spatials is None or len(spatials) == 0:
         raise ConfigError(
-            "spatial", spatials, "nothing to embed", "Give a place, or pixels as input_chw."
+            "spatial" if spatials is None else "spatials",
+            spatials,
+            "nothing to embed",
+            "Give a place, or pixels as input_chw.",
         )
     if temporal is None:
         raise ConfigError(

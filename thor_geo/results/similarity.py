@@ -107,8 +107,14 @@ def similar_tiles(
         number = {plan.tile(index).id: k for k, index in enumerate(tiles.index.tolist())}
         for one in ids:
             if one not in number:
+                of_row = next((tile for tile in number if one.startswith(f"{tile}_")), None)
                 raise ConfigError(
-                    "--tile", one, "no tile with an embedding has this id", "Give its place: --at."
+                    "--tile",
+                    one,
+                    "no tile with an embedding has this id",
+                    "Give its place: --at."
+                    if of_row is None
+                    else f"It is a row's id; give its tile_id, {of_row}.",
                 )
             asked.append(number[one])
     cosine = Cosine(tiles.vectors)

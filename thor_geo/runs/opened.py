@@ -73,7 +73,11 @@ class OpenedRun:
                 for k, span in enumerate(self.windows)
             )
             raise ConfigError(
-                "window", None, f"`{self.run.path}` has {count} time windows", f"Choose of {spans}."
+                "window",
+                None,
+                f"`{self.run.path}` has {count} time windows",
+                "Choose one with --window N (thor-geo change: --window-a N, --window-b N) of "
+                f"{spans}.",
             )
         if window is not None and not 0 <= window < count:
             raise ConfigError(

@@ -116,6 +116,8 @@ class Summary:
                 others = ", ".join(f'"{zone}"' for zone in self.zones[1:6])
                 more = ", ..." if len(code) > 6 else ""
                 lines += _row("", f"other groups: {others}{more}")
+            if self.windows > 1:
+                lines += _row("", f"its axis `time` has {self.windows} windows: .isel(time=0)")
         if self.quantised:
             lines += _row("int8", "a value is embedding * scale; every tile has its scale")
         if self.quicklook:

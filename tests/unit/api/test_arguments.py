@@ -87,6 +87,8 @@ def test_one_thing_is_no_list_of_them() -> None:
         get_embeddings_batch("thor_v1_tiny", spatials=PLACE, temporal=WINDOW)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"input_chw=\(10, 32, 32\).*Give \[image\]"):
         get_embeddings_batch("thor_v1_tiny", input_chw=PIXELS)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`spatials=\[\]`: nothing to embed"):
+        get_embeddings_batch("thor_v1_tiny", spatials=[], temporal=WINDOW)
     both = get_embeddings_batch("thor_v1_tiny", input_chw=list(PIXELS[None]), pretrained=False)
     assert len(both) == 1
 

@@ -62,6 +62,14 @@ def test_the_most_similar_tiles_are_those_with_the_largest_cosine(run: Path, pla
     assert found.compared == len(among)
 
 
+def test_the_id_of_a_row_is_told_the_tiles(run: Path, plan: Plan) -> None:
+    tile = plan.tile(5).id
+    with pytest.raises(ConfigError, match=rf"--tile=.*give its tile_id, {tile}\."):
+        similar_tiles(open_run(run), [], [f"{tile}_20220601_20220901"], 3)
+    with pytest.raises(ConfigError, match="Give its place: --at"):
+        similar_tiles(open_run(run), [], ["utm01n"], 3)
+
+
 def test_several_places_are_asked_about_as_the_mean_of_their_directions(
     run: Path, plan: Plan
 ) -> None:

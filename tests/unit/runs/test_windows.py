@@ -21,6 +21,7 @@ from windowed_run import NAMES, WINDOWS, write_windows
 
 from thor_geo.area import AreaSpec
 from thor_geo.cli import main as command
+from thor_geo.errors import ConfigError
 from thor_geo.plan import Plan
 from thor_geo.runs._seams import SeamReader
 from thor_geo.runs._tally import tally
@@ -219,6 +220,11 @@ def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
     assert 0 < absent[0].sum() < absent[0].size
     assert (absent == absent[0]).all()
     assert command(["validate", str(path), "--workers", "1"]) == 0
+
+
+def test_a_run_of_several_says_how_to_choose_one(finished: RunDirectory) -> None:
+    with pytest.raises(ConfigError, match=r"3 time windows.*--window N.*--window-a N.*0: 2022"):
+        open_run(finished.path).time(None)
 
 
 def test_rows_of_the_largest_plans_do_not_wrap() -> None:

@@ -169,6 +169,8 @@ def test_the_summary_counts_every_window_and_the_ground_once(
     assert summary.first_failure == (f"{plan.tile(3).id}_{NAMES[1]}", "gone")
     said = capfd.readouterr().out
     assert f"48 of 48 ({len(plan)} in each of 3 windows): 46 ok" in said
+    assert "its axis `time` has 3 windows: .isel(time=0)" in said
+    assert "axis" not in str(alone)
 
 
 def test_progress_reaches_the_end_with_the_last_window(
