@@ -29,6 +29,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "gee_pooled.yaml",
         "quickstart.yaml",
         "quickstart_s1s2.yaml",
+        "seasons.yaml",
         "stac.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
@@ -44,6 +45,13 @@ def test_every_run_parses_and_instantiates_without_weights_or_a_login(path: Path
     assert cli.model.image_size == cli.datamodule.lattice.tile_size
     assert cli.model.bands == tuple(channels_of(cli.datamodule.sensors.by_kind.values()))
     assert any(isinstance(callback, RunWriter) for callback in cli.trainer.callbacks)
+
+
+def test_the_seasons_are_four_and_leave_no_gap() -> None:
+    cli = make_cli(["-c", str(CONFIGS / "seasons.yaml"), *ANY_MACHINE], run=False)
+    windows = cli.datamodule.windows
+    assert (windows.listed, len(windows)) == (True, 4)
+    assert [one.end for one in windows][:-1] == [one.start for one in windows][1:]
 
 
 def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -> None:
