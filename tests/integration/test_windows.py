@@ -18,7 +18,13 @@ import xarray as xr
 
 from datamodules import CompositeDataModule
 from thor_geo.area import AreaSpec
-from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule, write_catalogue
+from thor_geo.emulator import (
+    EmulatorProcess,
+    EmulatorServer,
+    FaultPlan,
+    FaultRule,
+    write_catalogue,
+)
 from thor_geo.errors import ConfigError
 from thor_geo.stats import _measure
 
@@ -135,6 +141,32 @@ def test_two_ranks_or_a_stopped_run_give_the_same_bytes(
     other = thor_geo(*quickstart, f"{LISTED.rpartition(',[')[0]}]", *ONE_PROCESS)
     assert other.returncode == 2
     assert "belongs to another run: data.windows is" in other.stderr
+
+
+def test_failures_in_one_window_are_told_and_made_again_to_the_same_bytes(
+    thor_geo: Any, quickstart: list[str], folder: Path, archive: Path, tmp_path: Path
+) -> None:
+    dates = (f"--data.start={JUNE[0]}", f"--data.end={JUNE[1]}")
+    fetched = thor_geo("fetch", *quickstart[1:], *dates)
+    assert fetched.returncode == 0, fetched.stderr
+    # June is in the cache, and no other pixels come.
+    refused = FaultRule(
+        kind="image:computePixels", nth=tuple(range(1, 1000)), status=400, message="Out of memory."
+    )
+    with EmulatorProcess(archive, faults=FaultPlan(rules=(refused,))) as emulator:
+        env = {"THOR_GEO_EMULATOR_URL": emulator.url}
+        broken = thor_geo(*quickstart, LISTED, *ONE_PROCESS, env=env)
+    assert broken.returncode == 3, broken.stderr + broken.stdout
+    rows = gpd.read_parquet(tmp_path / "run" / "pooled")
+    states = rows.groupby(rows.datetime_start.dt.strftime("%Y-%m-%d")).status.unique()
+    assert {start: list(found) for start, found in states.items()} == {
+        JUNE[0]: ["ok"],
+        LATER[0]: ["failed"],
+        WINTER[0]: ["empty"],
+    }
+    again = thor_geo(*quickstart, LISTED, *ONE_PROCESS)
+    assert again.returncode == 0, again.stderr
+    assert bytes_of(tmp_path / "run") == bytes_of(folder / "run")
 
 
 Data = Callable[..., CompositeDataModule]
