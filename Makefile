@@ -29,6 +29,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
 	@touch $@
 
+# Without one, the tests in a browser are skipped, and say how to get it.
+$(VENV)/.browser: $(VENV)/.installed-test benchmarks/_browser.py
+	-$(BIN)/python -m benchmarks._browser && touch $@
+
 predict: $(VENV)/.installed
 	$(BIN)/thor-geo predict -c configs/quickstart.yaml
 
@@ -38,7 +42,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
 
 # Not --quiet: --strict counts only what is logged. The variable leaves out a note about what will

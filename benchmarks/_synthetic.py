@@ -15,6 +15,7 @@ from thor_geo.grid import Lattice
 from thor_geo.plan import Plan, Shard
 from thor_geo.specs import TemporalSpec
 from thor_geo.writers import RunDirectory
+from thor_geo.writers.failures import Failure
 from thor_geo.writers.markers import Marker, Output, write_failures
 from thor_geo.writers.pooled import pooled_table, write_pooled
 from thor_geo.writers.shard import Shapes, ShardResult
@@ -102,4 +103,5 @@ def write_marker(
     text = json.dumps(asdict(one), indent=1, sort_keys=True)
     run.marker_of(shard).write_text(text + "\n", encoding="utf-8")
     if failed:
-        write_failures(run.failures_of(shard), dict.fromkeys(failed, "no such block"))
+        told = [Failure(tile=tile, error="no such block") for tile in failed]
+        write_failures(run.failures_of(shard), told)

@@ -79,10 +79,9 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "-k", type=int, default=10, metavar="N", help="how many tiles are told (default 10)"
     )
-    for run in "ab":
-        parser.add_argument(
-            f"--window-{run}", type=int, metavar="N", help=f"{WINDOW}: OUT_{run.upper()}"
-        )
+    for one in "ab":
+        told = f"{WINDOW}: of OUT_{one.upper()}"
+        parser.add_argument(f"--window-{one}", type=int, metavar="N", help=told)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
     options = parser.parse_args(args)
     if options.k < 0:

@@ -51,13 +51,13 @@ class Comparison:
 
         Args:
             place: Its index.
-            k: How many of the most similar main places to name, itself left out; all if there are
+            k: How many of the most similar places to name, itself left out; all if there are
                 not so many.
         """
         with self._lock:  # the first to ask makes the unit vectors
             cosine = self._cosine
         values = cosine.to(self.places.vectors[place])
-        others = np.flatnonzero(self.places.main)
+        others = np.flatnonzero(self.places.searched)
         others = others[others != place]
         k = min(k, len(others))
         if k == 0:

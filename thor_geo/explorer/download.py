@@ -116,8 +116,8 @@ def _layers(
         layers["examples"] = layer(examples, label=label)
     if found.probed:
         scores = comparison.probe(found.positive, found.negative)
-        main = np.flatnonzero(places.main)
-        layers["probe"] = layer(main, score=scores[main], positive=scores[main] >= found.threshold)
+        once = np.flatnonzero(places.searched)
+        layers["probe"] = layer(once, score=scores[once], positive=scores[once] >= found.threshold)
     return layers
 
 

@@ -15,6 +15,7 @@ from thor_geo.grid import Bounds
 from thor_geo.plan import Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.overlap import redundant
 
 #: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
 #: run every second, third, ... cell is.
@@ -40,7 +41,9 @@ class Places:
         col: Column in the shard's raster, (N,) int64.
         side: Rows and columns of a shard's raster.
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
-            is in both zones, and is searched once.
+            is in both zones. These are drawn on top.
+        searched: Whether the place can be found, (N,) bool. Of cells these are the main ones, of
+            tiles also others whose ground is in no main tile.
         lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
         tile: Index in the plan of each tile, (N,) int64; None of cells.
         step: Every how many-th cell of a row is compared; 1 of tiles.
@@ -55,6 +58,7 @@ class Places:
     col: npt.NDArray[np.int64]
     side: int
     main: npt.NDArray[np.bool_]
+    searched: npt.NDArray[np.bool_]
     lonlat: npt.NDArray[np.float64]
     tile: npt.NDArray[np.int64] | None
     step: int
@@ -118,6 +122,8 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
     col, row = plan.col[tiles.index].astype(np.int64), plan.row[tiles.index].astype(np.int64)
     shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
     done = len(np.unique(shard))
+    produced = np.zeros(len(plan), dtype=np.bool_)
+    produced[tiles.index] = True
     return Places(
         unit="tiles",
         vectors=tiles.vectors,
@@ -128,6 +134,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
         col=col % k,
         side=k,
         main=tiles.primary,
+        searched=~redundant(plan, produced)[tiles.index],
         lonlat=tiles.lonlat,
         tile=tiles.index,
         step=1,
@@ -180,6 +187,7 @@ def cell_places(
             f"`{opened.run.path}` has no cell with an embedding yet. "
             f"`thor-geo status {opened.run.path}` says more."
         )
+    own = np.concatenate(main)
     return Places(
         unit="cells",
         vectors=np.concatenate(vectors),
@@ -188,7 +196,8 @@ def cell_places(
         row=np.concatenate(row),
         col=np.concatenate(col),
         side=side // step,
-        main=np.concatenate(main),
+        main=own,
+        searched=own,
         lonlat=np.concatenate(lonlat),
         tile=None,
         step=step,

@@ -16,15 +16,13 @@ from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.caption import caption_of
+from thor_geo.writers.colours import load_or_fit_colours
 from thor_geo.writers.markers import Marker
-from thor_geo.writers.pca import Colours
 
 #: Neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
 #: Pixels a side of the pictures that a page may ask for.
 SIDES = (32, 64, 128, 256, 512, 1024)
-# Embeddings that the colours are fitted to.
-_SAMPLE = 2048
 
 
 class Session:
@@ -56,6 +54,7 @@ class Session:
             )
         self._comparisons: dict[Unit, Comparison] = {}
         self._drawn: dict[Unit, bytes] = {}
+        self._colours = load_or_fit_colours(opened.run, opened.plan)
         self._reading = threading.Lock()
         self._read = (0, 0)
         if self.units[0] == "tiles":
@@ -110,7 +109,8 @@ class Session:
             return self._drawn[unit]
 
     def _draw(self, places: Places) -> bytes:
-        patches, colours = patches_of(places), _colours(places)
+        patches = patches_of(places)
+        colours = self._colours[places.vectors.shape[1]]
         header = {
             "unit": places.unit,
             "n": len(places),
@@ -195,11 +195,6 @@ class Session:
         if places.tile is not None:
             name = self._opened.plan.tile(int(places.tile[place])).id
         return {"place": place, "lon": lon, "lat": lat, "id": name}
-
-
-def _colours(places: Places) -> Colours:
-    """Fit the colours of places, as one set for all zones."""
-    return Colours.fit(places.vectors[:: max(1, -(-len(places) // _SAMPLE))])
 
 
 def _framed(picture: npt.NDArray[np.uint8] | None) -> bytes:

@@ -119,7 +119,8 @@ def _check(
 ) -> None:
     found = np.unique(samples.values)
     if len(found) < 2:
-        what = labels.class_of(found[0]) if labels.task == "classification" else found[0]
+        code = float(found[0])
+        what = labels.class_of(code) if labels.task == "classification" else code
         raise ConfigError(
             "--target",
             labels.name,

@@ -188,7 +188,7 @@ def _open(path: Path) -> DatasetReader:
 
 
 def _band(file: DatasetReader, path: Path, target: str | None) -> int:
-    if target in file.descriptions:
+    if target is not None and target in file.descriptions:
         return int(file.descriptions.index(target)) + 1
     if file.count > 1:
         names = [d or f"(band {k + 1} has no name)" for k, d in enumerate(file.descriptions)]

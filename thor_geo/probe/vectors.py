@@ -70,12 +70,13 @@ class VectorLabels:
         there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
         there &= ~column.astype(str).isin(ignore)
         self.features, self.unlabelled = len(frame), int((~there).sum())
+        gaps = bool(column.isna().any())
         frame, column = frame[there], column[there]
         if frame.empty:
             raise ConfigError(
                 "--target", target, f"no feature of {path} has a label", "Choose another column."
             )
-        self.task, values = _values(target, column, task)
+        self.task, values = _values(target, column, task, gaps=gaps)
         self._classes: list[str | int] = []
         if self.task == "classification":
             self._classes, codes = _codes(values)
@@ -216,7 +217,7 @@ def _dense(frame: Any) -> Any:
     return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
 
 
-def _values(target: str, column: Any, task: Task | None) -> tuple[Task, Any]:
+def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:
     """Return what is predicted and the column's values."""
     import pandas as pd
 
@@ -234,7 +235,7 @@ def _values(target: str, column: Any, task: Task | None) -> tuple[Task, Any]:
         )
     whole = bool((values == np.rint(values)).all())
     # Readers turn integers with gaps into floats; these are still classes.
-    integers = pd.api.types.is_integer_dtype(column) or (whole and bool(column.isna().any()))
+    integers = pd.api.types.is_integer_dtype(column) or (whole and gaps)
     chosen: Task = task or ("classification" if integers else "regression")
     if chosen == "classification" and not whole:
         raise ConfigError(

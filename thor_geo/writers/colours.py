@@ -163,10 +163,14 @@ def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.N
     maps = MapReader(run, plan)
 
     def read(shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
-        """Return (cells, D) of every third cell a side, NaN where there is none."""
+        """Return (cells, D) of every third cell a side, or of all where those have none."""
         arrays = maps.open(shard.epsg)
         top, bottom, left, right = window(arrays[0], shard.square.bounds)
-        values = maps.read(shard, arrays, slice(top, bottom, 3), slice(left, right, 3), time)
+        for step in (3, 1):
+            rows, cols = slice(top, bottom, step), slice(left, right, step)
+            values = maps.read(shard, arrays, rows, cols, time)
+            if np.isfinite(values).any():
+                break
         return values.reshape(-1, values.shape[-1])
 
     return read

@@ -88,7 +88,7 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
         if row.heading:
             figure.text(
                 boxes[0].left / WIDTH,
-                (top - _HEADING / 2) / height,
+                (top - _HEADING - 0.06) / height,
                 row.heading,
                 fontsize=15,
                 fontweight="bold",

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# `--import-mode=importlib` leaves these folders off the path.
+sys.path.insert(0, str(Path(__file__).parents[1] / "writers"))
+
+from synthetic_run import ONE_ZONE, TWO_ZONES, plan_of, write_run
+
+from thor_geo.plan import Plan
+from thor_geo.runs.opened import OpenedRun, open_run
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    """Return a plan in one zone, several shards."""
+    return plan_of(ONE_ZONE)
+
+
+@pytest.fixture(scope="session")
+def opened(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
+    """Return a run of 6 x 6 cells a tile whose embeddings are known functions of place."""
+    path = tmp_path_factory.mktemp("probe") / "run"
+    write_run(path, plan)
+    return open_run(path)
+
+
+@pytest.fixture(scope="session")
+def two_zones(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
+    """Return such a run over the border of two UTM zones."""
+    path = tmp_path_factory.mktemp("probe") / "run"
+    write_run(path, plan_of(TWO_ZONES))
+    return open_run(path)

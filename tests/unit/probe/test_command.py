@@ -1,0 +1,238 @@
+"""The command from labels to files, and back: what it wrote is what it measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+from synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
+
+from thor_geo.cli import main
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
+from thor_geo.results import read_tiles, zone_cells
+from thor_geo.runs.opened import OpenedRun, open_run
+
+
+@pytest.fixture(scope="session")
+def raster(opened: OpenedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return classes 11, 12, 40 in waves that the synthetic embeddings know, at 120 m."""
+    (zone,) = zone_cells(opened).values()
+    left, _, _, top = zone.bounds
+    n = zone.shape[0] * 4
+    x, y = left + (np.arange(n) + 0.5) * 120, top - (np.arange(n) + 0.5) * 120
+    waves = np.sin(x[None] / 1000) + np.cos(y[:, None] / 1000)
+    values = np.select([waves > 0.5, waves > -0.5], [11, 12], 40).astype(np.uint8)
+    path = tmp_path_factory.mktemp("labels") / "kind.tif"
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=n,
+        height=n,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:32632",
+        transform=rasterio.Affine(120, 0, left, 0, -120, top),
+    ) as file:
+        file.write(values, 1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def probed(opened: OpenedRun, raster: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the outputs of a probe of cells."""
+    folder = tmp_path_factory.mktemp("probed")
+    names = folder / "names.json"
+    names.write_text('{"11": "wood", "12": "field"}')
+    command = ["probe", str(opened.run.path), "--labels", str(raster), "--no-baseline"]
+    command += ["--fractions", "10,100", "--repeats", "2", "--names", str(names)]
+    assert main([*command, "--to", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def test_the_report_has_what_the_python_call_gives(
+    opened: OpenedRun, raster: Path, probed: Path
+) -> None:
+    report = json.loads((probed / "probe.json").read_text())
+    assert report["unit"] == "cells"
+    assert report["notice"] == "random weights (seed 0)"
+    assert [c["name"] for c in report["classes"]] == ["wood", "field", "40"]
+    assert np.sum(report["confusion"]) == report["samples"] == len(opened.plan) * CELLS**2
+    spec = ProbeSpec(fractions=(0.1, 1.0), repeats=2, baseline=False)
+    found = probe_run(opened, open_labels(raster), spec)
+    linear = report["results"][0]
+    assert linear["name"] == "THOR, logistic regression"
+    assert linear["scores"]["accuracy"] == list(found.evaluations[0].scores["accuracy"])
+    accuracy = np.trace(report["confusion"]) / report["samples"]
+    assert linear["scores"]["accuracy"][0] == pytest.approx(accuracy)
+    assert linear["scores"]["accuracy"][0] > report["results"][-1]["scores"]["accuracy"][0] + 0.2
+    assert [point["fraction"] for point in linear["curve"]] == [0.1, 1.0]
+
+
+def test_the_map_is_what_the_saved_numbers_say(opened: OpenedRun, probed: Path) -> None:
+    """Done again in NumPy from model.json, cell by cell, with colours and names for GIS."""
+    saved = json.loads((probed / "model.json").read_text())
+    arrays = {k: np.array(saved[k]) for k in ("mean", "scale", "coef", "intercept")}
+    with rasterio.open(probed / "map_utm32n.tif") as file:
+        image = file.read(1)
+        assert (file.nodata, file.crs.to_epsg(), file.res) == (0, 32632, (480, 480))
+        assert file.tags(1) == {"CLASS_11": "wood", "CLASS_12": "field", "CLASS_40": "40"}
+        assert len({file.colormap(1)[code] for code in (0, 11, 12, 40)}) == 4
+        seen = 0
+        for tile in opened.plan.tiles(range(len(opened.plan))):
+            vectors = np.moveaxis(embed(tile)[1], 0, -1).astype(np.float64)
+            scores = (vectors - arrays["mean"]) / arrays["scale"] @ arrays["coef"].T
+            expected = np.array([11, 12, 40])[(scores + arrays["intercept"]).argmax(axis=-1)]
+            row, col = file.index(tile.bounds[0] + 1, tile.bounds[3] - 1)
+            part = image[row : row + CELLS, col : col + CELLS]
+            np.testing.assert_array_equal(part, expected)
+            seen += part.size
+    assert (image > 0).sum() == seen
+
+
+def test_pictures_are_there_and_drawn_on(probed: Path) -> None:
+    for name in ("confusion.png", "curve.png"):
+        with Image.open(probed / name) as picture:
+            assert min(picture.size) > 400
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 200
+
+
+def test_a_saved_probe_gives_the_same_map_again(
+    opened: OpenedRun, probed: Path, tmp_path: Path
+) -> None:
+    run = str(opened.run.path)
+    assert main(["probe", "--apply", str(probed), run, "--to", str(tmp_path / "again")]) == 0
+    assert [p.name for p in (tmp_path / "again").iterdir()] == ["map_utm32n.tif"]
+    with (
+        rasterio.open(probed / "map_utm32n.tif") as one,
+        rasterio.open(tmp_path / "again" / "map_utm32n.tif") as other,
+    ):
+        np.testing.assert_array_equal(one.read(), other.read())
+
+
+def test_nothing_is_replaced_unless_asked(
+    opened: OpenedRun, raster: Path, probed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p.name: p.stat().st_mtime_ns for p in probed.iterdir()}
+    command = ["probe", str(opened.run.path), "--labels", str(raster), "--to", str(probed)]
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["probe", str(opened.run.path), "--apply", str(probed), "--to", str(probed)]) == 2
+    assert {p.name: p.stat().st_mtime_ns for p in probed.iterdir()} == before
+
+
+def test_a_probe_of_numbers_on_tiles_writes_a_table(opened: OpenedRun, tmp_path: Path) -> None:
+    plan = opened.plan
+    boxes = [shapely.box(*plan.tile(k).bounds) for k in range(len(plan))]
+    height = [float(embed(plan.tile(k))[0][4] * 30 + 100) for k in range(len(plan))]
+    frame = gpd.GeoDataFrame({"height": height}, geometry=boxes, crs=32632)
+    frame.to_parquet(tmp_path / "h.parquet")
+    labels = str(tmp_path / "h.parquet")
+    command = ["probe", str(opened.run.path), "--labels", labels, "--target", "height"]
+    options = ["--no-baseline", "--folds", "3", "--fractions", "50,100"]
+    assert main([*command, *options]) == 0
+    folder = opened.run.path / "probe" / "height"
+    names = {"probe.json", "model.json", "scatter.png", "curve.png", "predictions.parquet"}
+    assert {p.name for p in folder.iterdir()} == names
+    table = gpd.read_parquet(folder / "predictions.parquet")
+    assert table.crs.to_epsg() == 4326 or "CRS84" in str(table.crs)
+    tiles = read_tiles(opened)
+    saved = read_probe(folder)
+    np.testing.assert_array_equal(table.prediction, saved.predict(tiles.vectors))
+    assert table.tile_id.tolist() == [plan.tile(k).id for k in range(len(plan))]
+    report = json.loads((folder / "probe.json").read_text())
+    assert report["results"][0]["scores"]["r2"][0] > 0.9
+
+
+def test_probabilities_of_tiles_sum_to_one(opened: OpenedRun, tmp_path: Path) -> None:
+    plan = opened.plan
+    at = [shapely.Point(*np.reshape(plan.tile(k).bounds, (2, 2)).mean(0)) for k in range(len(plan))]
+    kind = ["east" if p.x > np.median([q.x for q in at]) else "west" for p in at]
+    gpd.GeoDataFrame({"side": kind}, geometry=at, crs=32632).to_file(tmp_path / "p.geojson")
+    labels = str(tmp_path / "p.geojson")
+    command = ["probe", str(opened.run.path), "--labels", labels, "--target", "side"]
+    options = ["--no-baseline", "--folds", "2", "--to", str(tmp_path / "out"), "--split", "random"]
+    assert main([*command, *options]) == 0
+    table = gpd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    chances = table[["p_east", "p_west"]].to_numpy()
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    picked = np.array(["east", "west"])[chances.argmax(axis=1)]
+    assert table.prediction.tolist() == picked.tolist()
+    assert "random split" in json.loads((tmp_path / "out" / "probe.json").read_text())["notice"]
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "match"),
+    [
+        ({"patch_size": 8}, {}, r"model\.patch_size is 8 and was 16"),
+        ({"weights_sha256": "ab"}, {}, r"model\.weights_sha256"),
+        ({}, {"normalize": "none"}, r"data\.normalize"),
+        ({"device": "cuda", "threads": 3}, {"start": "2023-06-01", "source": "else"}, None),
+    ],
+)
+def test_a_probe_fits_runs_of_the_same_model_only(
+    probed: Path, tmp_path: Path, model: dict[str, Any], data: dict[str, Any], match: str | None
+) -> None:
+    plan = plan_of((10.7, 59.85, 10.74, 59.87))
+    write_run(tmp_path / "other", plan, model=Model(**model), data=Data(plan, **data))
+    saved = read_probe(probed)
+    if match is None:
+        saved.check(open_run(tmp_path / "other"))
+        assert main(["probe", str(tmp_path / "other"), "--apply", str(probed)]) == 0
+        assert (tmp_path / "other" / "probe" / "kind" / "map_utm32n.tif").exists()
+        return
+    with pytest.raises(RunDirectoryError, match=match):
+        saved.check(open_run(tmp_path / "other"))
+
+
+def _drop(content: dict[str, Any]) -> None:
+    del content["coef"]
+
+
+def _short(content: dict[str, Any]) -> None:
+    content["coef"][0].pop()
+
+
+def _class(content: dict[str, Any]) -> None:
+    content["classes"].pop()
+
+
+def _format(content: dict[str, Any]) -> None:
+    content["format"] = "thor-geo-probe/9"
+
+
+@pytest.mark.parametrize("damage", [_drop, _short, _class, _format])
+def test_a_damaged_probe_is_refused(
+    probed: Path, tmp_path: Path, damage: Callable[[dict[str, Any]], None]
+) -> None:
+    content = json.loads((probed / "model.json").read_text())
+    damage(content)
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="not a probe"):
+        read_probe(tmp_path / "model.json")
+
+
+def test_the_csv_restores_every_vector(opened: OpenedRun, tmp_path: Path) -> None:
+    path = tmp_path / "neuco.csv"
+    assert main(["probe", str(opened.run.path), "--export-csv", str(path)]) == 0
+    table = pd.read_csv(path, index_col="id")
+    assert table.columns.tolist() == [str(k) for k in range(1, DIMENSION + 1)]
+    assert table.index.tolist() == [t.id for t in opened.plan.tiles(range(len(opened.plan)))]
+    np.testing.assert_array_equal(table.to_numpy().astype(np.float32), read_tiles(opened).vectors)
+    assert main(["probe", str(opened.run.path), "--export-csv", str(path)]) == 2
+
+
+def test_one_thing_is_done_at_a_time(opened: OpenedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["probe", str(opened.run.path)])
+    assert "--labels" in capsys.readouterr().err

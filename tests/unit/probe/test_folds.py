@@ -1,0 +1,201 @@
+"""Folds and learning curves: what a random split would hide is kept out of training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thor_geo.errors import ConfigError
+from thor_geo.plan import Plan
+from thor_geo.probe import ProbeSpec
+from thor_geo.probe.blocks import Folds, blocks_of, make_folds
+from thor_geo.probe.curve import Problem, draw, evaluate, sizes
+from thor_geo.probe.samples import Counts, Samples
+from thor_geo.probe.spec import Task
+
+RNG = np.random.default_rng(0)
+COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, tied=0, thinned=0)
+
+
+def field(side: int = 40, step: float = 160.0) -> Samples:
+    """Return cells whose vectors and values vary smoothly, as landscapes do."""
+    x, y = (a.ravel() * step for a in np.meshgrid(np.arange(side), np.arange(side)))
+    waves = [np.sin(x / 900 + k) * np.cos(y / 700 - k) for k in range(6)]
+    vectors = np.stack(waves, axis=1) + RNG.normal(size=(len(x), 6)) * 0.05
+    # Labels that come in patches of some cells, and are not in the vectors.
+    patches = RNG.integers(0, 3, (side // 5, side // 5)).repeat(5, axis=0).repeat(5, axis=1)
+    return Samples(
+        unit="cells",
+        side=step,
+        vectors=vectors.astype(np.float32),
+        values=patches.ravel().astype(np.float64),
+        tile=np.zeros(len(x), dtype=np.int64),
+        epsg=np.full(len(x), 32632, dtype=np.int64),
+        x=x + 600_000.0 + step / 2,
+        y=y + 6_640_000.0 + step / 2,
+        counts=COUNTS,
+    )
+
+
+def labels(task: Task = "classification") -> Any:
+    return SimpleNamespace(task=task, name="kind", class_of=lambda code: f"class {code:g}")
+
+
+def problem(samples: Samples, folds: Folds, spec: ProbeSpec) -> Problem:
+    return Problem(
+        task="classification",
+        targets=samples.values.astype(np.int64),
+        classes=3,
+        folds=folds,
+        spec=spec,
+    )
+
+
+def test_blocks_are_squares_on_the_lattice_of_the_tiles(plan: Plan) -> None:
+    samples = field()
+    block = blocks_of(samples, plan, 800)
+    key = np.floor(samples.x / 800) * 1e6 + np.ceil(samples.y / 800)
+    assert len(np.unique(block)) == block.max() + 1 == len(np.unique(key))
+    for number in range(int(block.max()) + 1):
+        of = block == number
+        assert len(np.unique(key[of])) == 1
+        assert np.ptp(samples.x[of]) < 800
+        assert np.ptp(samples.y[of]) < 800
+
+
+def test_no_block_is_in_training_and_in_testing(plan: Plan) -> None:
+    samples = field()
+    folds = make_folds(samples, labels(), plan, ProbeSpec(block_m=800))
+    tested = np.concatenate([test for _, test in folds.splits])
+    assert sorted(tested.tolist()) == list(range(len(samples)))
+    for train, test in folds.splits:
+        assert not set(folds.block[train].tolist()) & set(folds.block[test].tolist())
+        assert len(train) + len(test) == len(samples)
+    again = make_folds(samples, labels(), plan, ProbeSpec(block_m=800))
+    assert all((a[1] == b[1]).all() for a, b in zip(folds.splits, again.splits, strict=True))
+
+
+def test_training_samples_near_test_samples_are_left_out(plan: Plan) -> None:
+    samples = field(20)
+    folds = make_folds(samples, labels(), plan, ProbeSpec(block_m=800, buffer_m=480))
+    at = np.stack([samples.x, samples.y], axis=1)
+    left = 0
+    for train, test in folds.splits:
+        distance = np.abs(at[train][:, None] - at[test][None]).max(axis=2)
+        assert distance.min() >= 480
+        left += len(samples) - len(train) - len(test)
+    assert folds.buffered == left > 0
+
+
+def test_tiles_that_overlap_share_no_pixel_with_test_tiles(plan: Plan) -> None:
+    lattice = replace(plan.lattices[0], stride=144)
+    overlapping: Any = SimpleNamespace(lattices=(lattice,))
+    samples = replace(field(30, 1440.0), unit="tiles", side=2880.0)
+    folds = make_folds(samples, labels(), overlapping, ProbeSpec(block_m=14_400))
+    assert folds.buffer_m == 2880
+    at = np.stack([samples.x, samples.y], axis=1)
+    for train, test in folds.splits:
+        assert np.abs(at[train][:, None] - at[test][None]).max(axis=2).min() >= 2880
+
+
+def test_a_random_split_flatters_smooth_labels(plan: Plan) -> None:
+    """The leak that blocks are there for: neighbours of test samples give their labels away."""
+    samples = field()
+    spec = ProbeSpec(block_m=800, fractions=(1.0,), neighbours=1)
+    place = np.stack([samples.x, samples.y], axis=1)
+    found = {}
+    for split in ("random", "blocks"):
+        asked = replace(spec, split=split)  # type: ignore[arg-type]
+        folds = make_folds(samples, labels(), plan, asked)
+        made = evaluate(problem(samples, folds, asked), "embeddings", place, "knn")
+        found[split] = made.scores["accuracy"]
+    assert found["random"].value > 0.85
+    # Patches are drawn anew beyond a block's edge: a third is chance.
+    assert found["blocks"].value < 0.5
+    assert found["random"].low > found["blocks"].high
+
+
+def test_shuffled_labels_give_chance(plan: Plan) -> None:
+    samples = field()
+    true = (samples.vectors[:, 0] > 0) + (samples.vectors[:, 1] > 0.3).astype(float)
+    mixed = RNG.permutation(true)
+    spec = ProbeSpec(block_m=800, fractions=(1.0,))
+    found = []
+    for values in (true, mixed):
+        one = replace(samples, values=values)
+        folds = make_folds(one, labels(), plan, spec)
+        made = evaluate(problem(one, folds, spec), "embeddings", one.vectors, "linear")
+        found.append(made.scores["balanced_accuracy"].value)
+    assert found[0] > 0.8
+    assert abs(found[1] - 1 / 3) < 0.05
+
+
+def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) -> None:
+    samples = field()
+    rare = np.where(np.arange(len(samples)) % 100 == 0, 2.0, samples.values % 2)
+    samples = replace(samples, values=rare)
+    spec = ProbeSpec(block_m=800, fractions=(0.05, 0.5, 1.0), counts=(100, 10**6))
+    folds = make_folds(samples, labels(), plan, spec)
+    asked = problem(samples, folds, spec)
+    assert sizes(asked) == [(0.05, None), (None, 100), (0.5, None), (1.0, None)]
+    train = folds.splits[0][0]
+    parts = [draw(asked, train, size, np.random.default_rng(4)) for size in sizes(asked)]
+    for small, large in pairwise(parts):
+        assert set(small.tolist()) < set(large.tolist()) <= set(train.tolist())
+    whole = np.bincount(asked.targets[train])
+    np.testing.assert_allclose(np.bincount(asked.targets[parts[2]]), whole / 2, atol=0.5)
+    tiny = draw(asked, train, (0.001, None), np.random.default_rng(4))
+    assert np.bincount(asked.targets[tiny], minlength=3).min() >= 1
+    made = evaluate(asked, "embeddings", samples.vectors, "knn")
+    assert [point.repeats for point in made.curve] == [3, 3, 3, 1]
+    assert made.curve[-1].labels == np.mean([len(part) for part, _ in folds.splits])
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "match"),
+    [
+        (np.zeros(1600), ProbeSpec(), "nothing to tell apart"),
+        (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"lie in \d blocks? only"),
+        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lie in one block"),
+        (np.arange(1600) % 2, ProbeSpec(block_m=100), "smaller than the 160 m"),
+        (np.arange(1600), ProbeSpec(split="random"), "no class has more than 1"),
+    ],
+)
+def test_folds_that_say_nothing_are_refused(
+    values: np.ndarray, spec: ProbeSpec, match: str, plan: Plan
+) -> None:
+    samples = replace(field(), values=values.astype(np.float64))
+    with pytest.raises(ConfigError, match=match):
+        make_folds(samples, labels(), plan, spec)
+
+
+def test_numbers_need_no_classes(plan: Plan) -> None:
+    samples = field(10)
+    few = replace(samples, values=samples.x).take(np.arange(3))
+    with pytest.raises(ConfigError, match="there are 3 samples"):
+        make_folds(few, labels("regression"), plan, ProbeSpec(block_m=800))
+    assert len(make_folds(samples, labels("regression"), plan, ProbeSpec(block_m=320)).splits) == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"folds": 1},
+        {"split": "chessboard"},
+        {"block_m": 0},
+        {"buffer_m": -1},
+        {"fractions": (0.0,)},
+        {"counts": (1,)},
+        {"min_cover": 1.1},
+        {"on": "pixels"},
+        {"max_samples": 1},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        ProbeSpec(**wrong)

@@ -1,0 +1,201 @@
+"""Labels of squares, against counts made by hand: a probe learns what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from pyproj import Transformer
+
+from thor_geo.errors import ConfigError
+from thor_geo.probe import open_labels
+from thor_geo.probe.joining import Squares
+
+LEFT, TOP = 600_000.0, 6_640_000.0
+
+
+def squares(rows: int, cols: int, side: float = 40) -> Squares:
+    return Squares(32632, LEFT, TOP, side, rows, cols)
+
+
+def vector(path: Path, geometry: list[Any], crs: str | None = "EPSG:32632", **columns: Any) -> Path:
+    gpd.GeoDataFrame(columns, geometry=geometry, crs=crs).to_file(path)
+    return path
+
+
+def test_a_cell_takes_the_majority_of_its_pixels_and_of_equal_ones_the_lowest(
+    tmp_path: Path, write_tif: Callable[..., Path]
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 5, (1, 40, 40), dtype=np.uint8)
+    pixels[0, :4, :4] = np.repeat([7, 3], 8).reshape(4, 4)
+    path = write_tif(tmp_path / "labels.tif", pixels, (LEFT, TOP))
+    joined = open_labels(path).join(squares(10, 10))
+    for (row, col), value in np.ndenumerate(joined.value):
+        part = pixels[0, 4 * row : 4 * row + 4, 4 * col : 4 * col + 4]
+        counts = np.bincount(part.ravel())
+        assert value == counts.argmax()
+        assert joined.tied[row, col] == ((counts == counts.max()).sum() > 1)
+    assert joined.value[0, 0] == 3
+    assert (joined.cover == 1).all()
+
+
+def test_nodata_ignored_values_and_ground_outside_the_raster_are_no_labels(
+    tmp_path: Path, write_tif: Callable[..., Path]
+) -> None:
+    pixels = np.full((1, 8, 8), 5, dtype=np.uint8)
+    pixels[0, :4, :4] = 0  # the raster's own nodata
+    pixels[0, 4:, :4] = 9
+    pixels[0, :2, 4:] = 8
+    path = write_tif(tmp_path / "labels.tif", pixels, (LEFT, TOP), nodata=0)
+    joined = open_labels(path, nodata=9, ignore=("8",)).join(squares(3, 3))
+    expected = [[np.nan, 5, np.nan], [np.nan, 5, np.nan], [np.nan] * 3]
+    np.testing.assert_array_equal(joined.value, expected)
+    np.testing.assert_array_equal(joined.cover, [[0, 0.5, 0], [0, 1, 0], [0, 0, 0]])
+
+
+def test_a_raster_in_degrees_labels_the_ground_it_shows(
+    tmp_path: Path, write_tif: Callable[..., Path]
+) -> None:
+    """A mistake in the change of CRS would shift every label."""
+    to_lonlat = Transformer.from_crs(32632, 4326, always_xy=True)
+    west, north = to_lonlat.transform(LEFT - 500, TOP + 500)
+    pixels = np.arange(1, 401, dtype=np.uint16).reshape(1, 20, 20)
+    path = write_tif(tmp_path / "labels.tif", pixels, (west, north), 0.002, crs="EPSG:4326")
+    joined = open_labels(path).join(squares(9, 9, 20))
+    for (row, col), value in np.ndenumerate(joined.value):
+        lon, lat = to_lonlat.transform(LEFT + 20 * col + 10, TOP - 20 * row - 10)
+        true = pixels[0, int((north - lat) / 0.002), int((lon - west) / 0.002)]
+        assert value == true
+
+
+def test_numbers_of_a_raster_are_averaged(tmp_path: Path, write_tif: Callable[..., Path]) -> None:
+    pixels = np.random.default_rng(1).normal(size=(1, 8, 8)).astype(np.float32)
+    pixels[0, 0, 0] = np.nan
+    labels = open_labels(write_tif(tmp_path / "height.tif", pixels, (LEFT, TOP)))
+    assert (labels.task, labels.name, labels.kind) == ("regression", "height", "raster")
+    joined = labels.join(squares(2, 2))
+    parts = pixels[0].reshape(2, 4, 2, 4).swapaxes(1, 2).reshape(2, 2, 16)
+    np.testing.assert_allclose(joined.value, np.nanmean(parts, axis=2), atol=1e-6)
+    assert joined.cover[0, 0] == 15 / 16
+
+
+def test_of_polygons_the_class_counts_that_covers_most(tmp_path: Path) -> None:
+    """Many slivers of one class outweigh a single larger piece of another."""
+    shapes = [
+        shapely.box(LEFT, TOP - 40, LEFT + 18, TOP),
+        shapely.box(LEFT + 18, TOP - 40, LEFT + 30, TOP),
+        shapely.box(LEFT + 30, TOP - 40, LEFT + 40, TOP),
+        shapely.box(LEFT + 40, TOP - 10, LEFT + 80, TOP),
+    ]
+    path = vector(tmp_path / "a.gpkg", shapes, use=["wood", "field", "field", "wood"])
+    labels = open_labels(path, "use")
+    joined = labels.join(squares(1, 3))
+    names = [labels.class_of(v) for v in joined.value[0, :2]]
+    assert names == ["field", "wood"]
+    np.testing.assert_allclose(joined.cover, [[1, 0.25, 0]])
+    assert np.isnan(joined.value[0, 2])
+
+
+def test_numbers_of_polygons_are_weighted_by_area_in_any_crs(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"height": [1.5, 4.0]},
+        geometry=[
+            shapely.box(LEFT, TOP - 40, LEFT + 30, TOP),
+            shapely.box(LEFT + 30, TOP - 40, LEFT + 40, TOP),
+        ],
+        crs="EPSG:32632",
+    ).to_crs(4326)
+    frame.to_file(tmp_path / "a.geojson")
+    joined = open_labels(tmp_path / "a.geojson", "height").join(squares(1, 1))
+    np.testing.assert_allclose(joined.value, (1.5 * 3 + 4.0) / 4, rtol=1e-3)
+
+
+def test_a_square_holds_the_points_on_its_western_and_northern_edge(tmp_path: Path) -> None:
+    """A point on an edge must label one square: neither two nor none."""
+    at = [(0, 0), (40, 0), (39.9, -40), (80.1, -1), (79, -79), (41, -41), (42, -42)]
+    path = vector(
+        tmp_path / "a.gpkg",
+        [shapely.Point(LEFT + x, TOP + y) for x, y in at],
+        kind=[1, 2, 3, 4, 5, 6, 6],
+    )
+    labels = open_labels(path, "kind")
+    joined = labels.join(squares(2, 2))
+    named = [[labels.class_of(v) for v in row] for row in joined.value]
+    assert named == [[1, 2], [3, 6]]
+    assert labels.record()["features"] == 7
+
+
+def test_what_is_predicted_follows_the_column(tmp_path: Path) -> None:
+    points = [shapely.Point(LEFT + k, TOP) for k in range(3)]
+    path = vector(
+        tmp_path / "a.gpkg",
+        points,
+        text=["a", "b", None],
+        whole=[1, 2, 3],
+        gaps=[1, None, 2],
+        number=[0.5, 1.0, 2.0],
+    )
+    tasks = {c: open_labels(path, c).task for c in ("text", "whole", "gaps", "number")}
+    assert tasks["number"] == "regression"
+    assert {tasks[c] for c in ("text", "whole", "gaps")} == {"classification"}
+    assert open_labels(path, "whole", task="regression").task == "regression"
+    assert open_labels(path, "text").record()["features_without_label"] == 1
+    for column, task, match in (
+        ("text", "regression", "holds text"),
+        ("number", "classification", "not whole"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            open_labels(path, column, task=task)  # type: ignore[arg-type]
+
+
+def test_unusable_labels_are_refused_with_the_reason(
+    tmp_path: Path, write_tif: Callable[..., Path]
+) -> None:
+    point, line = shapely.Point(LEFT, TOP), shapely.LineString([(LEFT, TOP), (LEFT + 9, TOP)])
+    bow = shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])
+    good = vector(tmp_path / "good.gpkg", [point], kind=["a"])
+    cases: list[tuple[Path, str | None, str]] = [
+        (tmp_path / "none.gpkg", "kind", "no such file"),
+        (good, "class", "Choose one of kind"),
+        (good, None, "Choose one of kind"),
+        (vector(tmp_path / "l.gpkg", [line], kind=["a"]), "kind", "LineString"),
+        (vector(tmp_path / "m.gpkg", [point, line], kind=["a", "b"]), "kind", "points alone"),
+        (vector(tmp_path / "b.gpkg", [bow], kind=["a"]), "kind", "invalid"),
+        (vector(tmp_path / "e.gpkg", [point], kind=[None]), "kind", "no feature"),
+        (vector(tmp_path / "i.gpkg", [point], kind=[np.inf]), "kind", "infinite"),
+    ]
+    for path, target, match in cases:
+        with pytest.raises(ConfigError, match=match):
+            open_labels(path, target)
+    frame = gpd.GeoDataFrame({"kind": ["a"]}, geometry=[point])
+    frame.to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(ConfigError, match="names no CRS"):
+        open_labels(tmp_path / "c.parquet", "kind")
+    (tmp_path / "junk.gpkg").write_bytes(b"junk")
+    with pytest.raises(ConfigError, match="not readable"):
+        open_labels(tmp_path / "junk.gpkg", "kind")
+    two = write_tif(tmp_path / "two.tif", np.ones((2, 4, 4), dtype=np.uint8), (LEFT, TOP))
+    with pytest.raises(ConfigError, match="has 2 bands"):
+        open_labels(two)
+    one = write_tif(tmp_path / "one.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP))
+    bare = write_tif(
+        tmp_path / "bare.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP), crs=None
+    )
+    with pytest.raises(ConfigError, match="names no CRS"):
+        open_labels(bare)
+    with pytest.raises(ConfigError, match="not numbers"):
+        open_labels(one, ignore=("wood",))
+
+
+def test_classes_have_the_names_of_a_file(tmp_path: Path) -> None:
+    path = vector(tmp_path / "a.gpkg", [shapely.Point(LEFT, TOP)], kind=[11])
+    (tmp_path / "names.json").write_text('{"11": "crops"}')
+    assert open_labels(path, "kind", names=tmp_path / "names.json").names == {"11": "crops"}
+    (tmp_path / "names.json").write_text('{"11": 3}')
+    with pytest.raises(ConfigError, match="--names"):
+        open_labels(path, "kind", names=tmp_path / "names.json")
