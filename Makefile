@@ -47,9 +47,10 @@ lint: $(VENV)/.installed-test
 test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
 
-# The variable leaves out a note about what will follow Material for MkDocs (pyproject.toml has it).
+# Not --quiet: --strict counts only what is logged. The variable leaves out a note about what will
+# follow Material for MkDocs (pyproject.toml has it).
 site: $(VENV)/.installed-test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html opens from disk; for its search: $(BIN)/python -m http.server -d site"
 
 notebook: $(VENV)/.installed-test

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.pixels import pixels_of
 from thor_geo.plan import Plan
 from thor_geo.probe.joining import Floats
 from thor_geo.probe.samples import Samples
+from thor_geo.progress import Progress
 from thor_geo.runs.opened import OpenedRun
 
 
@@ -42,19 +41,13 @@ def band_features(opened: OpenedRun, samples: Samples, *, progress: bool = False
             order = list(dict.fromkeys(sensors))
             planes = [order.index(sensor) for sensor in sensors]
             features = np.full((len(samples), 2 * len(planes)), np.nan)
-            with tqdm(
-                total=len(wanted),
-                desc="raw bands",
-                unit=" tiles",
-                disable=None if progress else True,
-                file=sys.stderr,
-            ) as bar:
+            with Progress(len(wanted), "tiles", label="raw bands", shown=progress) as bar:
                 for part in pixels.tiles(wanted):
                     for tile, image, seen in zip(
                         part.tile.tolist(), part.image, part.observations, strict=True
                     ):
                         _add(features, opened.plan, samples, tile, image, seen[planes] > 0)
-                        bar.update()
+                        bar.advance()
     except ThorGeoError as error:
         error.add_note("--no-baseline probes the embeddings alone.")
         raise

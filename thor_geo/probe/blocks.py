@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +100,12 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
     overlap = lattice.step < lattice.tile_size and samples.unit == "tiles"
     buffer = spec.buffer_m if spec.buffer_m is not None else float(tile_m if overlap else 0)
     splits, buffered = [], 0
-    for train, test in divide.split(samples.vectors, samples.values, block):
+    groups = None if spec.split == "random" else block
+    with warnings.catch_warnings():
+        # A class with fewer samples than folds is spread as far as it goes, and its number told.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        found = list(divide.split(samples.vectors, samples.values, groups))
+    for train, test in found:
         near = _near(samples, train, test, buffer)
         buffered += int(near.sum())
         splits.append((train[~near], test))
@@ -160,8 +166,8 @@ def _check(
             raise ConfigError(
                 "--block-m",
                 side,
-                f"all {int(of.sum()):,} samples of class {name!r} lie in one block, so it would be "
-                "tested without training or not at all",
+                f"the {int(of.sum()):,} samples of class {name!r} lie in one block, so no training "
+                "part would have the class that is tested",
                 f"Give smaller blocks, or leave the class out: --ignore {name}.",
             )
 

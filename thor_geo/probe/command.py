@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
     add("--export-csv", type=Path, metavar="FILE", help="write the vectors as NeuCo-Bench's CSV")
     add("--to", type=Path, metavar="DIR", help="where outputs go (default: OUT/probe/TARGET)")
+    add("--window", type=int, metavar="N", help="which time window, where a run has several")
     add("--overwrite", action="store_true", help="replace earlier outputs")
     group = parser.add_argument_group("samples")
     add = group.add_argument
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 #: Arguments that are fields of `ProbeSpec`, which has their defaults.
 _FIELDS = (
     "on",
+    "window",
     "task",
     "ignore",
     "min_cover",
@@ -117,9 +119,17 @@ def main(args: Sequence[str]) -> int:
     from thor_geo.probe.spec import ProbeSpec
 
     if options.export_csv is not None:
-        return export(options.dir, options.export_csv, overwrite=options.overwrite)
+        return export(
+            options.dir, options.export_csv, window=options.window, overwrite=options.overwrite
+        )
     if options.apply is not None:
-        return apply_probe(options.dir, options.apply, to=options.to, overwrite=options.overwrite)
+        return apply_probe(
+            options.dir,
+            options.apply,
+            window=options.window,
+            to=options.to,
+            overwrite=options.overwrite,
+        )
     given = {name: getattr(options, name) for name in _FIELDS}
     spec = ProbeSpec(
         **{name: value for name, value in given.items() if value is not None},

@@ -12,7 +12,12 @@ from thor_geo.writers._files import replacing
 
 
 def export_csv(
-    opened: OpenedRun, path: str | Path, *, overwrite: bool = False, progress: bool = False
+    opened: OpenedRun,
+    path: str | Path,
+    *,
+    window: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> int:
     """Write ``id,1,...,D`` and a row for each tile with an embedding, as NeuCo-Bench reads them.
 
@@ -23,6 +28,7 @@ def export_csv(
     Args:
         opened: The run, with pooled vectors.
         path: The file.
+        window: Which time window, 0 for the first, where the run has several.
         overwrite: Whether to replace an earlier file.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
@@ -38,7 +44,7 @@ def export_csv(
         raise ConfigError(
             "--export-csv", str(path), "it is there already", "Add --overwrite, or give another."
         )
-    tiles = read_tiles(opened, progress=progress)
+    tiles = read_tiles(opened, window=window, progress=progress)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", *range(1, tiles.vectors.shape[1] + 1)])

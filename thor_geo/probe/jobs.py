@@ -11,7 +11,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.labels import open_labels
 from thor_geo.probe.pictures import write_pictures
-from thor_geo.probe.predictions import outputs_of, write_predictions
+from thor_geo.probe.predictions import TABLE, outputs_of, write_predictions
 from thor_geo.probe.report import as_json, as_text
 from thor_geo.probe.run import probe_run
 from thor_geo.probe.samples import unit_of
@@ -75,23 +75,32 @@ def fit(
             file=sys.stderr,
         )
     probed = probe_run(opened, given, spec, progress=True)
-    for name in _OWN:
-        (folder / name).unlink(missing_ok=True)
+    # Of an earlier probe of other samples, none may stay beside the new ones.
+    for path in (*(folder / name for name in (*_OWN, TABLE)), *folder.glob("map_utm*.tif")):
+        path.unlink(missing_ok=True)
     probed.probe.write(folder / _MODEL)
     written = [*write_pictures(probed, folder), folder / _MODEL]
-    written += write_predictions(opened, probed.probe, folder, progress=True)
+    written += write_predictions(opened, probed.probe, folder, window=spec.window, progress=True)
     report = json.dumps(redact_json(as_json(opened, probed)), indent=1, allow_nan=False)
     write_bytes(folder / _REPORT, f"{report}\n".encode())
     print(redact(as_text(opened, probed, folder, [folder / _REPORT, *written])))
     return 0
 
 
-def apply_probe(run: Path, probe: Path, *, to: Path | None = None, overwrite: bool = False) -> int:
+def apply_probe(
+    run: Path,
+    probe: Path,
+    *,
+    window: int | None = None,
+    to: Path | None = None,
+    overwrite: bool = False,
+) -> int:
     """Predict on a run with a saved probe.
 
     Args:
         run: The run directory.
         probe: The saved probe.
+        window: Which time window, of a run with several.
         to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
         overwrite: Whether to replace earlier predictions.
 
@@ -102,7 +111,7 @@ def apply_probe(run: Path, probe: Path, *, to: Path | None = None, overwrite: bo
     saved.check(opened)
     folder = _folder(opened, saved.target, to)
     _refuse(folder, outputs_of(opened, saved), overwrite=overwrite)
-    written = write_predictions(opened, saved, folder, progress=True)
+    written = write_predictions(opened, saved, folder, window=window, progress=True)
     what = "classes" if saved.classes else "values"
     lines = [
         f"Predicted {what} of {saved.target} on the {saved.unit} of {opened.run.path}, with the "
@@ -113,18 +122,19 @@ def apply_probe(run: Path, probe: Path, *, to: Path | None = None, overwrite: bo
     return 0
 
 
-def export(run: Path, path: Path, *, overwrite: bool = False) -> int:
+def export(run: Path, path: Path, *, window: int | None = None, overwrite: bool = False) -> int:
     """Write a run's vectors as NeuCo-Bench's CSV.
 
     Args:
         run: The run directory.
         path: The file.
+        window: Which time window, of a run with several.
         overwrite: Whether to replace an earlier file.
 
     Raises:
         ThorGeoError: If the run has no vectors, or the file is there.
     """
-    rows = export_csv(open_run(run), path, overwrite=overwrite, progress=True)
+    rows = export_csv(open_run(run), path, window=window, overwrite=overwrite, progress=True)
     print(redact(f"{path}: {counted(rows, 'row')}"))
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from tqdm import tqdm
 
 from thor_geo.area import LONLAT
 from thor_geo.grid import zone_name
@@ -65,11 +63,17 @@ def outputs_of(opened: OpenedRun, probe: SavedProbe) -> list[str]:
     """
     if probe.unit == "tiles":
         return [TABLE]
-    return [_map_name(epsg) for epsg in zone_cells(opened)]
+    zones = set(opened.plan.shards.zone.tolist())
+    return [_map_name(opened.plan.lattices[k].epsg) for k in sorted(zones)]
 
 
 def write_predictions(
-    opened: OpenedRun, probe: SavedProbe, folder: Path, *, progress: bool = False
+    opened: OpenedRun,
+    probe: SavedProbe,
+    folder: Path,
+    *,
+    window: int | None = None,
+    progress: bool = False,
 ) -> list[Path]:
     """Predict on all tiles or cells of a run.
 
@@ -77,6 +81,7 @@ def write_predictions(
         opened: The run; checked to fit the probe.
         probe: The probe.
         folder: Where the files go.
+        window: Which time window, 0 for the first, where the run has several.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Returns:
@@ -88,10 +93,10 @@ def write_predictions(
     """
     probe.check(opened)
     if probe.unit == "tiles":
-        return [_write_table(opened, probe, folder / TABLE, progress)]
+        return [_write_table(opened, probe, folder / TABLE, window, progress)]
     return [
         _write_map(zone, probe, folder / _map_name(epsg), progress)
-        for epsg, zone in zone_cells(opened).items()
+        for epsg, zone in zone_cells(opened, window=window).items()
     ]
 
 
@@ -99,10 +104,12 @@ def _map_name(epsg: int) -> str:
     return f"map_{zone_name(epsg)}.tif"
 
 
-def _write_table(opened: OpenedRun, probe: SavedProbe, path: Path, progress: bool) -> Path:
+def _write_table(
+    opened: OpenedRun, probe: SavedProbe, path: Path, window: int | None, progress: bool
+) -> Path:
     import geopandas as gpd
 
-    tiles = read_tiles(opened, progress=progress)
+    tiles = read_tiles(opened, window=window, progress=progress)
     columns: dict[str, Any] = {
         "tile_id": [tile.id for tile in opened.plan.tiles(tiles.index.tolist())],
         "primary": tiles.primary,
@@ -144,14 +151,7 @@ def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -
         file.set_band_description(1, probe.target)
         if codes:
             _describe(file, probe, codes)
-        for rows, cols, vectors in tqdm(
-            zone.windows(),
-            desc=f"map {zone_name(zone.epsg)}",
-            total=len(zone.shards),
-            unit=" shards",
-            disable=None if progress else True,
-            file=sys.stderr,
-        ):
+        for rows, cols, vectors in zone.windows(progress=progress):
             window = rasterio.windows.Window.from_slices(
                 (rows.start, rows.stop), (cols.start, cols.stop)
             )

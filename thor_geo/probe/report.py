@@ -160,7 +160,7 @@ def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[P
     told = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
     lines += ["", f"  left out  {told or 'none'}"]
     if counts.tied:
-        lines.append(f"  ties      {counts.tied:,} labels were drawn, the first class was taken")
+        lines.append(f"  ties      {counts.tied:,} samples, of which the first class was taken")
     if folds.buffered:
         lines.append(
             f"  buffer    {folds.buffer_m:g} m, {folds.buffered:,} training samples left out"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from thor_geo.errors import ConfigError
 from thor_geo.probe.blocks import Folds, make_folds
@@ -20,6 +18,7 @@ from thor_geo.probe.models import Kind, fit_linear
 from thor_geo.probe.samples import Samples, collect
 from thor_geo.probe.saved import SavedProbe, model_of
 from thor_geo.probe.spec import ProbeSpec, Task
+from thor_geo.progress import Progress
 from thor_geo.runs.opened import OpenedRun
 
 # More classes than this are numbers taken for classes.
@@ -87,6 +86,14 @@ def probe_run(
         RunDirectoryError: If a file of the run cannot be read, or its pixels cannot be had again.
     """
     spec = spec or ProbeSpec()
+    if spec.baseline and len(opened.windows) > 1:
+        raise ConfigError(
+            "--window",
+            spec.window,
+            f"`{opened.run.path}` has {len(opened.windows)} time windows, whose raw bands are not "
+            "read one by one",
+            "Use --no-baseline, or a run of one window.",
+        )
     samples = collect(opened, labels, spec, progress=progress)
     # Before pixels are fetched: what is wrong with the labels is said at once.
     _classes(samples, labels)
@@ -175,14 +182,9 @@ def _evaluations(
     fits = len(problem.folds.splits)
     points = sizes(problem)
     each = fits * (problem.spec.repeats * (len(points) - 1) + 1)
-    with tqdm(
-        total=each * (len(jobs) - 1) + fits,
-        desc="cross-validation",
-        unit=" fits",
-        disable=None if progress else True,
-        file=sys.stderr,
-    ) as bar:
-        step: Callable[[], object] = bar.update
+    total = each * (len(jobs) - 1) + fits
+    with Progress(total, "fits", label="cross-validation", shown=progress) as bar:
+        step: Callable[[], object] = bar.advance
         return tuple(
             evaluate(problem if kind != "chance" else whole, name, values, kind, step=step)
             for name, values, kind in jobs

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from thor_geo.errors import ConfigError
 from thor_geo.plan import Shard
 from thor_geo.probe.joining import Floats, Joined, Labels, Squares
 from thor_geo.probe.spec import ProbeSpec, Unit
+from thor_geo.progress import track
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
 
@@ -168,15 +167,13 @@ def _thinned(count: int, spec: ProbeSpec) -> Indices:
 
 
 def _tiles(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
-    tiles = read_tiles(opened, progress=progress)
+    tiles = read_tiles(opened, window=spec.window, progress=progress)
     own = np.flatnonzero(tiles.primary)
     lattice = opened.plan.lattices[0]
     side = lattice.tile_size * lattice.resolution
     tally, chosen, values, tied = _Tally(spec.min_cover), [], [], []
     yes = np.ones((1, 1), dtype=np.bool_)
-    for k in tqdm(
-        own, "labels", unit=" tiles", disable=None if progress else True, file=sys.stderr
-    ):
+    for k in track(own.tolist(), "tiles", label="labels", shown=progress):
         left, _, _, top = tiles.bounds[k].tolist()
         edge = float(side)
         if labels.kind == "points":  # of overlapping tiles, the one in whose middle it lies
@@ -228,18 +225,17 @@ class _Part:
 
 
 def _cells(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
-    zones, tally = zone_cells(opened), _Tally(spec.min_cover)
+    zones, tally = zone_cells(opened, window=spec.window), _Tally(spec.min_cover)
     shards = [(zone, shard) for zone in zones.values() for shard in zone.shards]
-    hide = None if progress else True
     parts = [
         _labelled(opened, labels, zone, shard, tally)
-        for zone, shard in tqdm(shards, "labels", unit=" shards", disable=hide, file=sys.stderr)
+        for zone, shard in track(shards, "shards", label="labels", shown=progress)
     ]
     total = sum(len(part.values) for part in parts)
     chosen = _thinned(total, spec)
     columns: list[tuple[Any, ...]] = []
     without = first = 0
-    for part in tqdm(parts, "embeddings", unit=" shards", disable=hide, file=sys.stderr):
+    for part in track(parts, "shards", label="embeddings", shown=progress):
         a, b = np.searchsorted(chosen, (first, first + len(part.values)))
         at = chosen[a:b] - first
         first += len(part.values)

@@ -41,6 +41,7 @@ class ProbeSpec:
         min_cover: Least share of a tile or cell that polygons or a raster must label.
         ignore: Labels that count as none, as text.
         baseline: Whether raw bands are probed too.
+        window: Which time window, 0 for the first, where a run has several.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -61,6 +62,7 @@ class ProbeSpec:
     min_cover: float = 0.5
     ignore: tuple[str, ...] = ()
     baseline: bool = True
+    window: int | None = None
 
     def __post_init__(self) -> None:
         """Validate."""

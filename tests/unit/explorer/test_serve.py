@@ -16,6 +16,7 @@ from asking import unpacked
 from synthetic_run import ONE_ZONE, plan_of, write_run
 
 from thor_geo.errors import RunDirectoryError
+from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import Session
 from thor_geo.runs.opened import OpenedRun, open_run
 
@@ -69,13 +70,13 @@ def test_a_run_without_any_embedding_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["tiles", "cells"])
-def test_observations_are_those_of_the_markers(opened: OpenedRun, unit: str) -> None:
+def test_observations_are_those_of_the_markers(opened: OpenedRun, unit: Unit) -> None:
     session = Session(opened)
     assert unit in session.units
-    _, arrays = unpacked(session.observations(unit))  # type: ignore[arg-type]
-    places = session.comparison(unit).places  # type: ignore[arg-type]
+    _, arrays = unpacked(session.observations(unit))
+    places = session.comparison(unit).places
     ids = {opened.plan.tile(k).id: k for k in range(len(opened.plan))}
-    told = {}
+    told: dict[int, float | None] = {}
     for path in opened.run.markers.glob("*.json"):
         marker = json.loads(path.read_text())
         shard = next(one for one in opened.plan.shards if one.id == marker["shard_id"])

@@ -104,7 +104,7 @@ def test_pictures_are_there_and_drawn_on(probed: Path) -> None:
     for name in ("confusion.png", "curve.png"):
         with Image.open(probed / name) as picture:
             assert min(picture.size) > 400
-            assert len(picture.convert("RGB").getcolors(1 << 24)) > 200
+            assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 200
 
 
 def test_a_saved_probe_gives_the_same_map_again(
@@ -177,7 +177,7 @@ def test_probabilities_of_tiles_sum_to_one(opened: OpenedRun, tmp_path: Path) ->
         ({"patch_size": 8}, {}, r"model\.patch_size is 8 and was 16"),
         ({"weights_sha256": "ab"}, {}, r"model\.weights_sha256"),
         ({}, {"normalize": "none"}, r"data\.normalize"),
-        ({"device": "cuda", "threads": 3}, {"start": "2023-06-01", "source": "else"}, None),
+        ({"device": "cuda", "threads": 3}, {"start": "2021-06-01", "source": "else"}, None),
     ],
 )
 def test_a_probe_fits_runs_of_the_same_model_only(

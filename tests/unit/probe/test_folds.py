@@ -24,7 +24,8 @@ COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, tied=0, t
 
 def field(side: int = 40, step: float = 160.0) -> Samples:
     """Return cells whose vectors and values vary smoothly, as landscapes do."""
-    x, y = (a.ravel() * step for a in np.meshgrid(np.arange(side), np.arange(side)))
+    at = np.arange(side, dtype=np.float64) * step
+    x, y = (a.ravel().astype(np.float64) for a in np.meshgrid(at, at))
     waves = [np.sin(x / 900 + k) * np.cos(y / 700 - k) for k in range(6)]
     vectors = np.stack(waves, axis=1) + RNG.normal(size=(len(x), 6)) * 0.05
     # Labels that come in patches of some cells, and are not in the vectors.
@@ -36,8 +37,8 @@ def field(side: int = 40, step: float = 160.0) -> Samples:
         values=patches.ravel().astype(np.float64),
         tile=np.zeros(len(x), dtype=np.int64),
         epsg=np.full(len(x), 32632, dtype=np.int64),
-        x=x + 600_000.0 + step / 2,
-        y=y + 6_640_000.0 + step / 2,
+        x=np.asarray(x + 600_000.0 + step / 2),
+        y=np.asarray(y + 6_640_000.0 + step / 2),
         counts=COUNTS,
     )
 
@@ -110,7 +111,7 @@ def test_a_random_split_flatters_smooth_labels(plan: Plan) -> None:
     place = np.stack([samples.x, samples.y], axis=1)
     found = {}
     for split in ("random", "blocks"):
-        asked = replace(spec, split=split)  # type: ignore[arg-type]
+        asked = replace(spec, split=split)
         folds = make_folds(samples, labels(), plan, asked)
         made = evaluate(problem(samples, folds, asked), "embeddings", place, "knn")
         found[split] = made.scores["accuracy"]
@@ -161,7 +162,7 @@ def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) 
     [
         (np.zeros(1600), ProbeSpec(), "nothing to tell apart"),
         (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"lie in \d blocks? only"),
-        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lie in one block"),
+        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lies? in one block"),
         (np.arange(1600) % 2, ProbeSpec(block_m=100), "smaller than the 160 m"),
         (np.arange(1600), ProbeSpec(split="random"), "no class has more than 1"),
     ],

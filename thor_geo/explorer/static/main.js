@@ -326,7 +326,7 @@ function wire() {
     }
   });
   document.addEventListener("keydown", (event) => {
-    if (event.target.matches("select, input[type=range]") || event.altKey) return;
+    if (event.target.matches("select") || event.altKey) return;
     if (event.ctrlKey || event.metaKey) {
       if (event.key === "z" && !$("undo").disabled) undo();
       return;

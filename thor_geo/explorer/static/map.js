@@ -28,6 +28,7 @@ export class MapView {
     this.canvas = document.createElement("canvas");
     this.canvas.className = "map-canvas";
     element.append(this.canvas);
+    this.scratch = document.createElement("canvas");
     /** Called with the context and this view, one after the other. */
     this.layers = [];
     this.leaflet.on("move zoom resize viewreset", () => this.redraw());
@@ -145,8 +146,16 @@ export class MapView {
 
   /** Draw an atlas. */
   drawAtlas(context, atlas, alpha = 1) {
+    if (alpha < 1) {
+      // As a whole: where patches lie on each other, twice a little would be more.
+      const { scratch, canvas } = this;
+      [scratch.width, scratch.height] = [canvas.width, canvas.height];
+      this.drawAtlas(scratch.getContext("2d"), atlas);
+      context.globalAlpha = alpha;
+      context.drawImage(scratch, 0, 0);
+      return;
+    }
     context.imageSmoothingEnabled = false;
-    context.globalAlpha = alpha;
     for (const patch of this.inSight(atlas.places)) {
       this.drawPatch(context, atlas.places, patch, atlas.canvas, atlas.corner(patch), atlas.places.side);
     }
