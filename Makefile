@@ -55,8 +55,7 @@ site: $(VENV)/.installed-test
 
 notebook: $(VENV)/.installed-test
 	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True \
-		docs/notebooks/quickstart.ipynb
+		--ExecutePreprocessor.record_timing=False docs/notebooks/quickstart.ipynb
 
 gallery: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.gallery

@@ -1,7 +1,7 @@
 """Makes a page of each notebook in docs/notebooks, with the outputs that are stored in it.
 
-Nothing is executed here: a test does (tests/integration/test_notebook.py), and `make notebook` stores
-the outputs anew.
+Nothing is executed here: a test does that (tests/integration/test_notebook.py), and `make notebook`
+stores the outputs anew.
 """
 
 from __future__ import annotations
