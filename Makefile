@@ -54,8 +54,7 @@ site: $(VENV)/.installed-test
 	@echo "site/index.html opens from disk; for its search: $(BIN)/python -m http.server -d site"
 
 notebook: $(VENV)/.installed-test
-	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False docs/notebooks/quickstart.ipynb
+	$(BIN)/python -m benchmarks.notebook
 
 gallery: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.gallery

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = [
     line.removeprefix("thor-geo ")
     for block in blocks()
-    for line in block.splitlines()
+    for line in block.replace("\\\n", " ").splitlines()
     if line.startswith("thor-geo ")
 ]
 
