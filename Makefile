@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint site chaos bench clean
+.PHONY: help predict test lint site notebook gallery chaos bench clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
 	@echo "make test      install, then run linters, types and tests"
 	@echo "make site      install, then build the documentation: site/index.html"
+	@echo "make notebook  install, then execute docs/notebooks/quickstart.ipynb anew, in place"
+	@echo "make gallery   install, then draw the pictures of docs/gallery.md anew"
 	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
 	@echo "make bench     install, then measure how fast it is: docs/performance.md"
 	@echo "make clean     remove the environment and what runs leave behind"
@@ -45,10 +47,17 @@ lint: $(VENV)/.installed-test
 test: lint $(VENV)/.browser
 	$(BIN)/python -m pytest
 
-# The variable leaves out a note about what will follow Material for MkDocs (pyproject.toml has it).
+# Not --quiet: --strict counts only what is logged. The variable leaves out a note about what will
+# follow Material for MkDocs (pyproject.toml has it).
 site: $(VENV)/.installed-test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html opens from disk; for its search: $(BIN)/python -m http.server -d site"
+
+notebook: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.notebook
+
+gallery: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.gallery
 
 # Each is run whatever the others say; the disk campaign needs the right to mount (root).
 chaos: $(VENV)/.installed-test

@@ -15,7 +15,7 @@ from thor_geo.grid import Bounds, zone_name
 from thor_geo.plan import Plan, Shard
 from thor_geo.writers.grid import ARRAY, SCALE, file_of
 from thor_geo.writers.layout import zone_grids
-from thor_geo.writers.quantise import dequantise
+from thor_geo.writers.quantise import NODATA, dequantise
 from thor_geo.writers.rundir import RunDirectory
 
 
@@ -112,7 +112,10 @@ class MapReader:
             spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
             with self._file(shard, SCALE, time):
                 scale = scales[*first, spans[0], spans[1]]
+            # Of a tile that is cropped to the area, only some cells have an embedding.
+            without = values == NODATA
             values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
+            values[without] = np.nan
         return np.moveaxis(values, 0, -1)
 
     def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:

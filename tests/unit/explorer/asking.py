@@ -38,7 +38,7 @@ def request(
     **headers: str | None,
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     """Ask for a path after the secret (or from the root, if it begins with a slash)."""
-    given = {"Content-Type": "application/json", **headers}
+    given = {"Content_Type": "application/json", **headers}
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     try:
         whole = path if path.startswith("/") else f"/{server.secret}/{path}"

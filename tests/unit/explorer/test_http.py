@@ -85,12 +85,12 @@ def test_another_site_may_not_ask(server: Server) -> None:
         assert request(server, "POST", "api/run", b"{}", Origin=origin)[0] == 403
     # What a form or a script of another site can send without asking first.
     for kind in ("text/plain", "application/x-www-form-urlencoded", None):
-        assert request(server, "POST", "api/run", b"{}", **{"Content-Type": kind})[0] == 415
+        assert request(server, "POST", "api/run", b"{}", Content_Type=kind)[0] == 415
 
 
 def test_a_body_without_end_is_refused(server: Server) -> None:
-    assert request(server, "POST", "api/run", **{"Content-Length": str(10**12)})[0] == 413
-    assert request(server, "POST", "api/run", **{"Content-Length": "-1"})[0] == 413
+    assert request(server, "POST", "api/run", Content_Length=str(10**12))[0] == 413
+    assert request(server, "POST", "api/run", Content_Length="-1")[0] == 413
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from thor_geo.cli import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.grid import Lattice
 from thor_geo.plan import Plan
+from thor_geo.results import zone_cells
+from thor_geo.runs.opened import open_run
 from thor_geo.writers import RunDirectory, RunWriter
 from thor_geo.writers.grid import GridStore
 
@@ -81,6 +83,10 @@ def test_cells_are_those_that_rasterio_finds_in_the_area(
         cells = stride // 48
         by_tile = wanted.reshape(len(zones[0].y_tile), cells, len(zones[0].x_tile), cells)
         assert np.array_equal(np.isfinite(zones[0].scale.values), by_tile.any(axis=(1, 3)))
+    # Similarity, probes and pictures read cells so: ground that was cropped away is no cell.
+    cropped = zone_cells(open_run(run.path))[32632]
+    for rows, cols, read in cropped.windows():
+        assert np.array_equal(np.isfinite(read).all(axis=-1), wanted[rows, cols])
     tiles = [gpd.read_parquet(one.pooled) for one in (run, whole)]
     assert len(tiles[0]) == len(plan)
     assert tiles[0].embedding.notna().all()

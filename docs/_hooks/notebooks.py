@@ -1,0 +1,49 @@
+"""Makes a page of each notebook in docs/notebooks, with the outputs that are stored in it.
+
+Nothing is executed here: a test does that (tests/integration/test_notebook.py), and `make notebook`
+stores the outputs anew.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
+
+#: Where notebooks lie, relative to docs/.
+FOLDER = "notebooks"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Put a page of the same name, and its pictures, in the place of each notebook."""
+    for path in sorted((Path(config.docs_dir) / FOLDER).glob("*.ipynb")):
+        notebook = files.get_file_from_path(f"{FOLDER}/{path.name}")
+        if notebook is not None:
+            files.remove(notebook)
+        text, pictures = converted(path)
+        files.append(File.generated(config, f"{FOLDER}/{path.stem}.md", content=text))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
+    return files
+
+
+def converted(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as Markdown, and its pictures by their names relative to the page.
+
+    Args:
+        path: The notebook.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith("%%bash\n"):
+            cell.metadata["magics_language"] = "bash"
+    folder = f"{path.stem}_files"
+    text, resources = MarkdownExporter().from_notebook_node(
+        notebook, resources={"output_files_dir": folder, "unique_key": path.stem}
+    )
+    pictures = {posixpath.normpath(name): data for name, data in resources["outputs"].items()}
+    return text, pictures
