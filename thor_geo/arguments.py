@@ -12,6 +12,7 @@ import yaml
 
 from thor_geo.area import AreaSpec
 from thor_geo.errors import ConfigError
+from thor_geo.specs.windows import PAIRS
 
 #: Settings of the model that follow another key, which is the one to set.
 LINKED: Mapping[str, str] = {
@@ -90,20 +91,49 @@ def _whole(value: str) -> str:
 
 
 def with_listed_windows(args: Sequence[str]) -> list[str]:
-    """Have a list of windows on the command line replace the config's one window.
+    """Have a list of windows replace the one window of what comes before it.
 
     Args:
-        args: Arguments, e.g. ``--data.windows=[[2022-03-01,2022-06-01],[2022-06-01,2022-09-01]]``.
+        args: Arguments, e.g. ``--data.windows=[[2022-03-01,2022-06-01],[2022-06-01,2022-09-01]]``,
+            or configs of which a later one has ``data.windows``.
 
     Returns:
-        The arguments, with ``--data.start=null`` and ``--data.end=null`` beside such a list unless
-        they are given.
+        The arguments, with ``--data.start=null`` and ``--data.end=null`` after the last list unless
+        dates are given beside it: in the same config, or on the command line.
+
+    Raises:
+        ConfigError: If a window is to be added to a list (``--data.windows+=``).
     """
-    given = {arg.partition("=")[0].replace(".init_args.", ".") for arg in args}
-    ends = {"--data.start", "--data.end"}
-    if "--data.windows" not in given or ends & given:
+    listed, after, dated = False, 0, False
+    for _, end, said in _given(args, "data"):
+        if "windows+" in said:
+            raise ConfigError(
+                "data.windows+",
+                said["windows+"],
+                "nothing can be added to a list",
+                f"Give {PAIRS}.",
+            )
+        if "windows" in said:
+            listed, after = not _is_null(said["windows"]), end
+            dated = _has_dates(said)
+    on_line = any(_has_dates(said) for config, _, said in _given(args, "data") if not config)
+    if not listed or dated or on_line:
         return list(args)
-    return [*args, *(f"{end}=null" for end in sorted(ends))]
+    return [*args[:after], "--data.end=null", "--data.start=null", *args[after:]]
+
+
+def _has_dates(said: Mapping[str, Any]) -> bool:
+    return not all(_is_null(said.get(key)) for key in ("start", "end"))
+
+
+def _is_null(value: Any) -> bool:
+    """Return whether a value of a config, or the text of an argument, is null."""
+    if not isinstance(value, str):
+        return value is None
+    try:
+        return load_yaml(value) is None
+    except yaml.YAMLError:
+        return False  # the parser's own message is the better one
 
 
 def with_strict(args: Sequence[str]) -> list[str]:
@@ -120,28 +150,36 @@ def refuse_linked(args: Sequence[str]) -> None:
     Raises:
         ConfigError: If one is given; names the key to set instead.
     """
-    for key, value in _given(args):
-        if key in LINKED:
-            raise ConfigError(
-                f"model.{key}",
-                value,
-                f"it follows `{LINKED[key]}` and cannot be set by itself",
-                f"Set {LINKED[key]}.",
-            )
+    for _, _, said in _given(args, "model"):
+        for key in said:
+            if key in LINKED:
+                raise ConfigError(
+                    f"model.{key}",
+                    said[key],
+                    f"it follows `{LINKED[key]}` and cannot be set by itself",
+                    f"Set {LINKED[key]}.",
+                )
 
 
-def _given(args: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the model's keys and values on the command line and in the configs it names."""
+def _given(args: Sequence[str], section: str) -> Iterator[tuple[bool, int, dict[str, Any]]]:
+    """Yield what each argument and config says of a section, in their order.
+
+    Yields:
+        Whether it is a config, the place after it in the arguments, and values by key: of an
+        argument the text.
+    """
     for k, arg in enumerate(args):
         key, equals, value = arg.partition("=")
+        end = k + (1 if equals else 2)
         value = value if equals else (args[k + 1] if k + 1 < len(args) else "")
-        if key.startswith("--model."):
-            yield key.removeprefix("--model.").removeprefix("init_args."), value
+        if key.startswith(f"--{section}."):
+            yield False, end, {key.split(".", 1)[1].removeprefix("init_args."): value}
         elif key in ("-c", "--config") and Path(value).is_file():
             try:
                 config = load_yaml(Path(value).read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue  # the parser's own message is the better one
-            model = config.get("model") if isinstance(config, dict) else None
-            if isinstance(model, dict):
-                yield from {**model, **(model.get("init_args") or {})}.items()
+            of = config.get(section) if isinstance(config, dict) else None
+            if isinstance(of, dict):
+                inner = of.get("init_args")
+                yield True, end, {**of, **(inner if isinstance(inner, dict) else {})}

@@ -22,6 +22,7 @@ from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.help import HINT
 from thor_geo.help.making import CLASSES
 from thor_geo.redact import redact
+from thor_geo.specs.windows import PAIRS
 
 #: What the user gave: value and where it is from, by key without `init_args`.
 Given = Mapping[str, tuple[Any, str]]
@@ -52,6 +53,10 @@ _TYPES = {
     "str": "text",
     "collections.abc.Sequence": "a list",
 }
+
+
+# Of keys whose type says too little.
+_SHAPES = {"data.windows": PAIRS}
 
 
 class RunParser(LightningArgumentParser):
@@ -284,7 +289,10 @@ def _wrong_type(message: str, key: str, value: object, source: str) -> ConfigErr
         expected = [("mapping of its keys, or a YAML file of them", "")]
     if value is None:
         value = next((got for _, got in expected if got), None)
-    kinds = list(dict.fromkeys(_kind(kind) for kind, _ in expected))
+    if (shape := _SHAPES.get(key)) is not None:
+        kinds = [shape]
+    else:
+        kinds = list(dict.fromkeys(_kind(kind) for kind, _ in expected))
     place = f" in {source}" if source else ""
     choice = expected[0][0].startswith("typing.Literal")
     return ConfigError(

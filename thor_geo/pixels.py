@@ -15,6 +15,7 @@ from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import RunDirectoryError, ThorGeoError, first_line
 from thor_geo.grid import Bounds
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.specs import Windows
 from thor_geo.writers.fingerprint import differences, plain
 
 
@@ -48,7 +49,7 @@ class Pixels:
             data: The run's datamodule, set up.
             opened: The run.
         """
-        self._data, self._path = data, opened.run.path
+        self._data, self._opened, self._path = data, opened, opened.run.path
         self.bands: tuple[str, ...] = tuple(opened.document["settings"]["model"].get("bands", ()))
 
     def tiles(self, wanted: npt.NDArray[np.int64]) -> Iterator[TilePixels]:
@@ -59,7 +60,10 @@ class Pixels:
 
         Raises:
             RunDirectoryError: If the composite of one that is wanted cannot be had any more.
+            ConfigError: If there are several time windows, and `pixels_of` was not told which.
         """
+        if self._data.windows.listed:
+            self._opened.time(None)
         for batch in self._data.predict_dataloader():
             batch = self._data.on_before_batch_transfer(batch, 0)
             tiles = batch["tile"].numpy()
@@ -77,7 +81,7 @@ class Pixels:
             )
 
     def truecolour(
-        self, epsg: int, bounds: Bounds, shape: tuple[int, int], *window: int
+        self, epsg: int, bounds: Bounds, shape: tuple[int, int], *place: int
     ) -> npt.NDArray[np.uint8] | None:
         """Return a picture of what is in the cache; None where the bands give none.
 
@@ -85,16 +89,16 @@ class Pixels:
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
-            *window: Which time window, of a run with a list of them.
+            *place: Index of the time window, of all windows of a list.
 
         Returns:
             (height, width, 3) uint8, row 0 = north.
         """
-        return self._data.truecolour(epsg, bounds, shape, *window)
+        return self._data.truecolour(epsg, bounds, shape, *place)
 
 
 @contextmanager
-def pixels_of(opened: OpenedRun, **replaced: Any) -> Iterator[Pixels]:
+def pixels_of(opened: OpenedRun, *, window: int | None = None, **replaced: Any) -> Iterator[Pixels]:
     """Give the composites of a run, read as the run read them.
 
     The datamodule is made again from what run.json says of it, and checked against the run: the
@@ -102,23 +106,31 @@ def pixels_of(opened: OpenedRun, **replaced: Any) -> Iterator[Pixels]:
 
     Args:
         opened: The run.
+        window: Which time window, 0 for the first; None for all, of which `Pixels.truecolour` gives
+            any. Tiles are those of one.
         **replaced: Arguments of the datamodule in place of the run's own, e.g. ``num_workers=0``
             or ``cache_dir``, where the cache has moved.
 
     Raises:
         RunDirectoryError: If run.json does not say how the run read its data, or the datamodule
             cannot be made any more, or its pixels would be others.
-        ThorGeoError: If the source cannot be reached.
+        ThorGeoError: If the source cannot be reached, or there is no such window.
     """
+    own = dict(opened.document["settings"]["data"])
+    if opened.windows.listed and (window is not None or len(opened.windows) == 1):
+        # As a run of that window alone: the same blocks, in the same cache.
+        place = opened.time(window) or 0
+        alone = Windows(spans=(opened.windows.spans[place],)).settings()
+        del own["windows"]
+        own |= alone
+        replaced = {**alone, "windows": None, **replaced}
     data = _datamodule(opened, replaced)
     try:
         plan = data.load_plan()
         data.setup("predict")
         other = [
             f"{key} is {now} now and was {then}"
-            for key, now, then in differences(
-                plain("data", data.settings()), opened.document["settings"]["data"]
-            )
+            for key, now, then in differences(plain("data", data.settings()), own)
             if key != "batch_size"  # which changes no pixel
         ]
         if plan.digest != opened.plan.digest or other:

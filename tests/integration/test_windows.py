@@ -20,6 +20,9 @@ from datamodules import CompositeDataModule
 from thor_geo.area import AreaSpec
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule, write_catalogue
 from thor_geo.errors import ConfigError
+from thor_geo.pixels import pixels_of
+from thor_geo.results import read_tiles
+from thor_geo.runs.opened import open_run
 from thor_geo.stats import _measure
 
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
@@ -88,6 +91,19 @@ def test_each_window_is_bit_by_bit_a_run_of_that_window_alone(
         assert listed.time.to_index()[place] == start
         assert listed.sel(time=start).values.tobytes() == lone.values.tobytes()
         assert np.isfinite(lone.values).any()
+    # Probes, the explorer and other readers of one window get its vectors and its pixels.
+    every, one = open_run(folder / "run"), open_run(tmp_path / "run")
+    tiles = read_tiles(every, window=place)
+    names = [every.plan.tile(index).id for index in tiles.index]
+    wanted = np.stack(list(theirs.set_index("tile_id").embedding[names]))
+    np.testing.assert_array_equal(tiles.vectors, wanted)
+    pixels = []
+    for run, which in ((every, place), (one, None)):
+        with pixels_of(run, window=which, num_workers=0) as composites:
+            parts = list(composites.tiles(np.arange(19)))
+            pixels.append(np.concatenate([part.image for part in parts]))
+    assert pixels[0].shape[0] == 19
+    np.testing.assert_array_equal(*pixels)
 
 
 def test_a_window_without_scenes_is_empty_in_its_own_rows_alone(folder: Path) -> None:

@@ -74,7 +74,11 @@ def refused(
         (["--data.bands", "[B2,B99]"], ["BandError: `bands='B99'`", "Choose from: B4"]),
         (["--data.start=June"], ["ConfigError: `start='June'`", "YYYY-MM-DD"]),
         (["--data.windows=[[2022-06-01,June]]"], ["`windows=", "end='June'", "YYYY-MM-DD"]),
-        (["--data.windows=[2022-06-01,2022-07-01]"], ["data.windows=", "a list"]),
+        (
+            ["--data.windows=[2022-06-01,2022-07-01]"],
+            ["windows=", "a list of [start, end] pairs"],
+        ),
+        (["--data.windows=[[2022,2023]]"], ["data.windows=[[2022, 2023]]", "[start, end] pairs"]),
         (["--model=foo.Bar"], ["model.class_path='foo.Bar'", "No module named 'foo'"]),
         (["--data.class_path=datamodules.No"], ["data.class_path='datamodules.No'", "attribute"]),
         (["-c", "nope.yaml"], ["nope.yaml", "no such file", "Correct the path"]),

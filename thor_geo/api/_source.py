@@ -37,9 +37,12 @@ class Provider:
         stac_offset: What to add to reflectances, DN.
         stac_sign: Who signs addresses.
         cache_dir: Where composites are kept.
+        fetch_workers: Threads that fetch, as the caller said it.
+        given: Whether the caller gives the pixels, so that none are fetched.
 
     Raises:
-        ConfigError: If the backend is unknown, or something was said that another one needs.
+        ConfigError: If the backend is unknown, or something was said that another one needs, or,
+            with given pixels, any.
     """
 
     backend: Backend
@@ -54,6 +57,8 @@ class Provider:
     stac_offset: int | None
     stac_sign: Sign
     cache_dir: str | Path | None
+    fetch_workers: int | None = None
+    given: bool = False
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -66,6 +71,8 @@ class Provider:
                 "emulator_archive and stac_url are two sources",
                 'Give one of them, or say backend="emulator" or backend="stac".',
             )
+        if self.given:
+            self._refuse_all()
         for backend, arguments in self._own().items():
             for name, value in arguments.items():
                 if value is not None and self.source != _NAMES[backend]:
@@ -77,6 +84,25 @@ class Provider:
                         if self.backend == "auto" and backend == "stac"
                         else f'Leave it out, or use backend="{backend}".',
                     )
+
+    def _refuse_all(self) -> None:
+        """Refuse what says how to fetch, as nothing is; the name of a backend alone is let pass."""
+        said = {
+            **{name: value for own in self._own().values() for name, value in own.items()},
+            "project": self.project,
+            "credentials": None if self.credentials == "auto" else self.credentials,
+            "service_account_file": self.service_account_file,
+            "fetch_workers": self.fetch_workers,
+            "cache_dir": self.cache_dir,
+        }
+        for name, value in said.items():
+            if value is not None:
+                raise ConfigError(
+                    name,
+                    value,
+                    "the pixels are given as input_chw, where it has no effect",
+                    "Leave it out, or leave input_chw out to have pixels fetched.",
+                )
 
     def _own(self) -> dict[str, dict[str, Any]]:
         """Return what makes sense for one backend alone, None where it was not given.

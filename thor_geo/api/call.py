@@ -301,6 +301,8 @@ def get_embeddings_batch(
         stac_offset=stac_offset,
         stac_sign=stac_sign,
         cache_dir=cache_dir,
+        fetch_workers=fetch_workers,
+        given=input_chw is not None,
     )
     items = items_of(request, spatials, temporal, input_chw)
     # Settings and weights are refused before anything is fetched.

@@ -36,12 +36,14 @@ class Composite:
         why: What to tell the user where it is ``missing``.
     """
 
-    def __init__(self, opened: OpenedRun) -> None:
+    def __init__(self, opened: OpenedRun, window: int | None = None) -> None:
         """Initialize a new Composite instance.
 
         Args:
             opened: The run.
+            window: Which time window; may be left out where there is but one.
         """
+        self._window = window
         self.state: State = "closed"
         self.why = ""
         self._opened = opened
@@ -122,13 +124,11 @@ class Composite:
         # Loads Lightning, which the page need not wait for.
         from thor_geo.pixels import pixels_of
 
-        if len(self._opened.windows) > 1:
-            # The pictures behind a run are those of its first window.
-            self.why, self.state = "this run has several time windows", "missing"
-            return
         with ExitStack() as stack:
             try:
-                pixels = stack.enter_context(pixels_of(self._opened, num_workers=0))
+                pixels = stack.enter_context(
+                    pixels_of(self._opened, window=self._window, num_workers=0)
+                )
                 one = self._opened.plan.shards[0]
                 if pixels.truecolour(one.epsg, one.square.bounds, (1, 1)) is None:
                     self.why = "the bands of this run make no picture"

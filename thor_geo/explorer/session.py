@@ -44,7 +44,7 @@ class Session:
         """
         self._opened, self._window = opened, window
         self._time = opened.time(window)
-        self.composite = Composite(opened)
+        self.composite = Composite(opened, window)
         there: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
         self.units = tuple(unit for unit, has in there.items() if has)
         if not self.units:

@@ -16,7 +16,9 @@ from thor_geo.progress import Progress
 from thor_geo.runs.opened import OpenedRun
 
 
-def band_features(opened: OpenedRun, samples: Samples, *, progress: bool = False) -> Floats:
+def band_features(
+    opened: OpenedRun, samples: Samples, *, window: int | None = None, progress: bool = False
+) -> Floats:
     """Return mean and standard deviation of each band of the composite, over every sample's pixels.
 
     Only pixels with an observation count, in stored units.
@@ -24,6 +26,7 @@ def band_features(opened: OpenedRun, samples: Samples, *, progress: bool = False
     Args:
         opened: The run; its composites are read from the cache, or fetched again.
         samples: Tiles or cells of it.
+        window: Which time window; may be left out where there is but one.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Returns:
@@ -35,7 +38,7 @@ def band_features(opened: OpenedRun, samples: Samples, *, progress: bool = False
     wanted = np.unique(samples.tile)
     features: Floats | None = None
     try:
-        with pixels_of(opened) as pixels:
+        with pixels_of(opened, window=window) as pixels:
             # As the datamodule stacks them: one plane of observations per sensor.
             sensors = [name.partition(":")[0] for name in pixels.bands]
             order = list(dict.fromkeys(sensors))

@@ -86,14 +86,6 @@ def probe_run(
         RunDirectoryError: If a file of the run cannot be read, or its pixels cannot be had again.
     """
     spec = spec or ProbeSpec()
-    if spec.baseline and len(opened.windows) > 1:
-        raise ConfigError(
-            "--window",
-            spec.window,
-            f"`{opened.run.path}` has {len(opened.windows)} time windows, whose raw bands are not "
-            "read one by one",
-            "Use --no-baseline, or a run of one window.",
-        )
     samples = collect(opened, labels, spec, progress=progress)
     # Before pixels are fetched: what is wrong with the labels is said at once.
     _classes(samples, labels)
@@ -103,7 +95,7 @@ def probe_run(
     if spec.baseline:
         from thor_geo.probe.baseline import band_features
 
-        bands = band_features(opened, samples, progress=progress)
+        bands = band_features(opened, samples, window=spec.window, progress=progress)
         seen = np.asarray(np.isfinite(bands).all(axis=1))
         gone = int((~seen).sum())
         if not seen.any():

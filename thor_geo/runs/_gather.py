@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # one that had to go is read again.
 _CACHE_BYTES = 64 << 20
 
+#: Places of rows in a run: of a tile in the plan, or with time windows, more than 32 bits may hold.
+Rows = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
+
 
 class Gatherer:
     """Takes rows out of shards, batch by batch, while the next batch's shards are read."""
@@ -35,7 +38,7 @@ class Gatherer:
         self,
         opened: OpenedRun,
         state: npt.NDArray[np.uint8],
-        order: npt.NDArray[np.uint32],
+        order: Rows,
         *,
         threads: int = 2,
         cache_bytes: int = _CACHE_BYTES,
@@ -101,13 +104,11 @@ class Gatherer:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _shard_of(self, rows: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    def _shard_of(self, rows: Rows) -> npt.NDArray[np.int64]:
         found: npt.NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
         return found
 
-    def _request(
-        self, pool: ThreadPoolExecutor, rows: npt.NDArray[np.uint32]
-    ) -> dict[int, Future[pa.Table]]:
+    def _request(self, pool: ThreadPoolExecutor, rows: Rows) -> dict[int, Future[pa.Table]]:
         """Begin to read the shards of some rows; those in memory are ready at once."""
         loading: dict[int, Future[pa.Table]] = {}
         for index in np.unique(self._shard_of(rows)).tolist():
@@ -119,7 +120,7 @@ class Gatherer:
                 loading[index] = pool.submit(self._load, index)
         return loading
 
-    def _take(self, chosen: npt.NDArray[np.uint32], tables: dict[int, pa.Table]) -> pa.Table:
+    def _take(self, chosen: Rows, tables: dict[int, pa.Table]) -> pa.Table:
         import pyarrow as pa
 
         shards = self._shard_of(chosen)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.plan import Plan
+from thor_geo.runs._gather import Rows
 from thor_geo.writers.geoparquet import geo_metadata
 from thor_geo.writers.pooled import pooled_writer
 
@@ -25,7 +26,7 @@ _AT_ONCE = 65_536
 
 
 def part_bounds(
-    plan: Plan, order: npt.NDArray[np.uint32], part_rows: int, windows: int = 1
+    plan: Plan, order: Rows, part_rows: int, windows: int = 1
 ) -> npt.NDArray[np.float64]:
     """Return the box around the footprints of every part's tiles.
 

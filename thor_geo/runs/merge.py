@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.progress import Progress
 from thor_geo.redact import redact
 from thor_geo.runs._finished import FAILED, MISSING, PRODUCED, find_finished
-from thor_geo.runs._gather import Gatherer
+from thor_geo.runs._gather import Gatherer, Rows
 from thor_geo.runs._hilbert import hilbert_order
 from thor_geo.runs._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.runs._words import counted, size_of
@@ -176,10 +177,7 @@ def merge_run(
     spare_tiles = redundant(opened.plan, (by_tile == PRODUCED).all(axis=1))
     keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
     spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
-    order = hilbert_order(opened.plan, keep_tiles)
-    if windows > 1:
-        rows = order[:, None] * np.uint32(windows) + np.arange(windows, dtype=np.uint32)
-        order = rows.ravel().astype(np.uint32)
+    order = rows_of(hilbert_order(opened.plan, keep_tiles), windows)
     group, part = GROUP_ROWS, len(order)
     if max_bytes is not None:  # as long as rows take what they take in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
@@ -206,6 +204,22 @@ def merge_run(
         left_out=int(np.sum(spare & (state != MISSING))),
         missing=missing,
     )
+
+
+def rows_of(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
+    """Return the rows of some tiles, those of a tile together in the order of the windows.
+
+    Args:
+        tiles: Indices of tiles in the plan, (n,).
+        windows: Number of time windows.
+
+    Returns:
+        (n * windows,); of one window the tiles' indices themselves.
+    """
+    if windows == 1:
+        return tiles
+    # 64 bits: tiles times windows may be more than 32 bits hold.
+    return (tiles[:, None].astype(np.int64) * windows + np.arange(windows)).ravel()
 
 
 def parse_size(text: str) -> int:

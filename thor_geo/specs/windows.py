@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from thor_geo.errors import ConfigError
 from thor_geo.specs.window import TemporalSpec
 
-_EXAMPLE = "Give pairs of dates, e.g. [[2022-03-01, 2022-06-01], [2022-06-01, 2022-09-01]]."
+#: What they must look like.
+PAIRS = "a list of [start, end] pairs, e.g. [[2022-03-01, 2022-06-01], [2022-06-01, 2022-09-01]]"
+_EXAMPLE = f"Give {PAIRS}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +20,13 @@ class Windows:
     """The time windows of a run.
 
     Attributes:
-        spans: The windows, in ascending order; they may overlap.
+        spans: The windows, in ascending order of their starts, which differ; they may overlap.
         listed: Whether they were given as a list, be it of one: outputs then have a time axis, and
             a row for each tile and window.
 
     Raises:
-        ConfigError: If there is none, they are not in ascending order and distinct, or one of a
-            list has fractions of a second.
+        ConfigError: If there is none, they are not in ascending order of distinct starts, or one of
+            a list has fractions of a second.
     """
 
     spans: tuple[TemporalSpec, ...]
@@ -35,7 +38,15 @@ class Windows:
         if not pairs:
             raise ConfigError("windows", pairs, "there is no window", _EXAMPLE)
         for one, other in zip(self.spans, self.spans[1:], strict=False):
-            if (one.start, one.end) >= (other.start, other.end):
+            if one.start == other.start and one.end != other.end:
+                raise ConfigError(
+                    "windows",
+                    pairs,
+                    f"{_pair(one)} and {_pair(other)} have the same start, by which the time axis "
+                    "and tables tell windows apart",
+                    "Run them separately, each with start and end.",
+                )
+            if one.start >= other.start:
                 raise ConfigError(
                     "windows",
                     pairs,
@@ -80,6 +91,8 @@ class Windows:
                     "`windows` is given too, and says when",
                     "Give start and end, or windows: leave the others out, or set them to null.",
                 )
+        if isinstance(windows, str) or not isinstance(windows, Iterable):
+            raise ConfigError("windows", windows, "no list of [start, end] pairs", _EXAMPLE)
         return cls(spans=tuple(map(_span, windows)), listed=True)
 
     @classmethod
@@ -130,13 +143,14 @@ def time_axis(data: Mapping[str, Any]) -> tuple[int | None, ...]:
 
 
 def _span(pair: Sequence[str]) -> TemporalSpec:
-    if isinstance(pair, str) or len(pair) != 2:
-        raise ConfigError("windows", pair, "no pair of dates", _EXAMPLE)
+    dates = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else []
+    if len(dates) != 2 or not all(isinstance(date, str | dt.date) for date in dates):
+        raise ConfigError("windows", pair, "no pair of dates (YYYY-MM-DD)", _EXAMPLE)
     try:
-        return TemporalSpec.range(*pair)
+        return TemporalSpec.range(*dates)
     except ConfigError as error:
         problem = f"{error.argument}={error.value!r}: {error.problem}"
-        raise ConfigError("windows", list(pair), problem, error.remedy) from error
+        raise ConfigError("windows", dates, problem, error.remedy) from error
 
 
 def _pair(span: TemporalSpec) -> list[str]:

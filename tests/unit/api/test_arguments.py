@@ -66,6 +66,22 @@ def test_what_has_no_effect_or_no_meaning_is_refused(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        *({"project": "p"}, {"credentials": "user"}, {"service_account_file": "key.json"}),
+        *({"url": "http://x"}, {"emulator_archive": "scenes"}, {"stac_url": "catalog.json"}),
+        *({"stac_collection": "s2"}, {"stac_assets": {"B4": "red"}}, {"stac_offset": 0}),
+        *({"stac_sign": "planetary_computer"}, {"fetch_workers": 2}, {"cache_dir": "cache"}),
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_given_pixels_are_not_fetched_and_nothing_says_how(told: dict[str, Any]) -> None:
+    (name,) = told
+    with pytest.raises(ConfigError, match=rf"`{name}=.*given as input_chw.*Leave it out"):
+        get_embedding("thor_v1_tiny", input_chw=PIXELS, pretrained=False, **told)
+
+
 def test_one_thing_is_no_list_of_them() -> None:
     with pytest.raises(ConfigError, match=r"spatials=PointBuffer.*Give \[place\]"):
         get_embeddings_batch("thor_v1_tiny", spatials=PLACE, temporal=WINDOW)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from thor_geo.cli import main as command
 from thor_geo.plan import Plan
 from thor_geo.runs._seams import SeamReader
 from thor_geo.runs._tally import tally
-from thor_geo.runs.merge import merge_run
+from thor_geo.runs.merge import merge_run, rows_of
 from thor_geo.runs.opened import open_run
 from thor_geo.runs.overlap import redundant
 from thor_geo.writers import RunDirectory
@@ -219,3 +219,10 @@ def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
     assert 0 < absent[0].sum() < absent[0].size
     assert (absent == absent[0]).all()
     assert command(["validate", str(path), "--workers", "1"]) == 0
+
+
+def test_rows_of_the_largest_plans_do_not_wrap() -> None:
+    last = 2**32 - 1
+    tiles = np.array([3, last], dtype=np.uint32)
+    assert rows_of(tiles, 3).tolist() == [9, 10, 11, 3 * last, 3 * last + 1, 3 * last + 2]
+    assert rows_of(tiles, 1).tolist() == tiles.tolist()
