@@ -31,7 +31,7 @@ PICTURES = {
     "similar": "similar.png",
     "confusion": "probe/confusion.png",
     "curve": "probe/curve.png",
-    "windows": "out/windows/quicklook.png",
+    "windows": "windows.png",
     "change": "change/change.png",
     "sensors": "out/quickstart_s1s2/quicklook.png",
 }

@@ -7,15 +7,19 @@ stores the outputs anew.
 from __future__ import annotations
 
 import posixpath
+import re
 from pathlib import Path
 
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 #: Where notebooks lie, relative to docs/.
 FOLDER = "notebooks"
+
+_LINK = re.compile(r"(\]\((?!\w+:)[^)#\s]*)\.ipynb([)#])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,6 +33,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, content in pictures.items():
             files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Have links to notebooks lead to their pages."""
+    return _LINK.sub(r"\1.md\2", markdown)
 
 
 def converted(path: Path) -> tuple[str, dict[str, bytes]]:
