@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,19 @@ from thor_geo.grid import Bounds
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.specs import Windows
 from thor_geo.writers.fingerprint import differences, plain
+
+# Arguments of datamodules that are paths; an address stays what it is.
+_PATHS = frozenset(
+    {
+        "cache_dir",
+        "emulator_archive",
+        "labels",
+        "paths",
+        "service_account_file",
+        "stac_url",
+        "statistics",
+    }
+)
 
 
 class TilePixels(NamedTuple):
@@ -144,6 +158,27 @@ def pixels_of(opened: OpenedRun, *, window: int | None = None, **replaced: Any) 
         data.teardown("predict")
 
 
+def _absolute(arguments: Mapping[str, Any], place: str | None) -> dict[str, Any]:
+    """Return a datamodule's arguments with paths as the run meant them, wherever it is read now."""
+    found = dict(arguments)
+    if place is None:  # of a run made before that was recorded
+        return found
+
+    def joined(path: object) -> object:
+        if isinstance(path, list):
+            return [joined(one) for one in path]
+        if not isinstance(path, str) or "://" in path or path.startswith("~"):
+            return path
+        return str(Path(place) / path)
+
+    for key in _PATHS & found.keys():
+        found[key] = joined(found[key])
+    area = found.get("area")
+    if isinstance(area, Mapping) and area.get("file") is not None:
+        found["area"] = {**area, "file": joined(area["file"])}
+    return found
+
+
 def _datamodule(
     opened: OpenedRun, replaced: Mapping[str, Any]
 ) -> CompositeDataModule | FolderDataModule:
@@ -155,7 +190,8 @@ def _datamodule(
         )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    arguments = {**told.get("init_args", {}), **replaced}
+    place = opened.document["info"]["config"].get("cwd")
+    arguments = {**_absolute(told.get("init_args", {}), place), **replaced}
     try:
         config = parser.parse_object(
             {"data": {"class_path": told["class_path"], "init_args": arguments}}

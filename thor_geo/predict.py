@@ -8,6 +8,7 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -169,7 +170,11 @@ class PredictCLI(LightningCLI):
         refuse_lightnings_sampler(self.trainer)
         self._dump_config()
         # The record is the run's, not that of the job which happened to begin it.
-        self.writer.config = {k: v for k, v in self.config_dump.items() if k != "job"}
+        self.writer.config = {
+            **{k: v for k, v in self.config_dump.items() if k != "job"},
+            # What its relative paths are relative to.
+            "cwd": str(Path.cwd()),
+        }
         if hasattr(self.datamodule, "job"):
             self.datamodule.job = job
         elif job.count > 1:

@@ -133,7 +133,9 @@ def main(args: Sequence[str]) -> int:
     written: list[Path] = []
     if options.png is not None:
         target = opened.run.path / "view.png" if options.png == Path() else options.png
-        check_target(opened.run, target, folder=False, overwrite=options.overwrite)
+        check_target(
+            opened.run, target, folder=False, overwrite=options.overwrite, argument="--png"
+        )
         _draw(opened, within, options, target)
         written.append(target)
     if options.cog is not None:

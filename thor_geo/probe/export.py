@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from thor_geo.errors import ConfigError
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.target import check_target
 from thor_geo.writers._files import replacing
 
 
@@ -40,10 +40,7 @@ def export_csv(
         RunDirectoryError: If the run has no vectors, or they cannot be read.
     """
     path = Path(path).expanduser()
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise ConfigError(
-            "--export-csv", str(path), "it is there already", "Add --overwrite, or give another."
-        )
+    check_target(opened.run, path, folder=False, overwrite=overwrite, argument="--export-csv")
     tiles = read_tiles(opened, window=window, progress=progress)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -16,6 +16,7 @@ from thor_geo.plan import Shard, Shards
 from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers import reading
+from thor_geo.writers.markers import Marker
 from thor_geo.writers.reading import MapReader
 
 
@@ -38,6 +39,7 @@ class ZoneCells:
     shape: tuple[int, int]
     dimension: int
     shards: Shards
+    _opened: OpenedRun
     _reader: MapReader
     _arrays: tuple[Any, Any]
     _time: int | None
@@ -61,6 +63,12 @@ class ZoneCells:
             RunDirectoryError: If the shard's file cannot be read.
         """
         own = self.place(shard)
+        marker = Marker.read(self._opened.run.marker_of(shard))
+        if marker is None or not self._opened.fits(marker, shard):
+            # Whatever its file holds: it may be half written, or of an earlier run.
+            parts = (rows or own[0], cols or own[1])
+            sides = [len(range(part.start, part.stop, part.step or 1)) for part in parts]
+            return np.full((*sides, self.dimension), np.nan, dtype=np.float32)
         return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1], self._time)
 
     def windows(
@@ -166,6 +174,7 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
             shape=(height, width),
             dimension=bands,
             shards=shards[first:last],
+            _opened=opened,
             _reader=reader,
             _arrays=arrays,
             _time=time,

@@ -65,7 +65,7 @@ class Gatherer:
         self._remaining = np.zeros(len(self._shards), dtype=np.int32)
         for some in np.array_split(order, max(1, len(order) // 1_000_000)):
             self._remaining += np.bincount(
-                self._shard_of(some), minlength=len(self._shards)
+                self._shard_of(some.astype(np.int64)), minlength=len(self._shards)
             ).astype(np.int32)
 
     @property

@@ -13,17 +13,20 @@ from thor_geo.writers._files import beside, sync
 from thor_geo.writers.rundir import RunDirectory
 
 
-def check_target(run: RunDirectory, target: Path, *, folder: bool, overwrite: bool) -> None:
-    """Refuse a target that exists, that is more than an earlier merge, or part of the run.
+def check_target(
+    run: RunDirectory, target: Path, *, folder: bool, overwrite: bool, argument: str = "--to"
+) -> None:
+    """Refuse a target that exists, that is more than an earlier merge, or part of any run.
 
     Args:
         run: The run directory.
         target: The file or folder to make.
         folder: Whether it is to be a folder.
         overwrite: Whether an existing one may be replaced.
+        argument: What the user gave it as.
 
     Raises:
-        ConfigError: If it is one of the run's own files or lies in one of its folders, or if it
+        ConfigError: If it is one of a run's own files or lies in one of its folders, or if it
             exists, and must not or cannot be replaced.
         RunDirectoryError: If it cannot be looked at.
     """
@@ -31,21 +34,21 @@ def check_target(run: RunDirectory, target: Path, *, folder: bool, overwrite: bo
         own = _own(run, target)
         if own is not None:
             raise ConfigError(
-                "--to",
+                argument,
                 str(target),
-                f"would replace what the run needs ({own})",
+                f"would replace what a run needs ({own})",
                 "Give another path.",
             )
         if not os.path.lexists(target):
             return
         if not overwrite:
-            raise ConfigError("--to", str(target), "exists", "Give another path, or --overwrite.")
+            raise ConfigError(argument, str(target), "exists", "Give another path, or --overwrite.")
         if not (target.is_dir() if folder else target.is_file()):
             what = "is a folder" if target.is_dir() else f"is no {'folder' if folder else 'file'}"
-            raise ConfigError("--to", str(target), what, "Remove it, or give another path.")
+            raise ConfigError(argument, str(target), what, "Remove it, or give another path.")
         if folder and any(not path.match("part-*.parquet") for path in target.iterdir()):
             raise ConfigError(
-                "--to",
+                argument,
                 str(target),
                 "holds more than an earlier merge's parts",
                 "Give another path.",
@@ -119,9 +122,14 @@ def _remove(path: Path) -> None:
 
 def _own(run: RunDirectory, target: Path) -> str | None:
     """Return the name of what of the run's own a path is or lies in, None for other paths."""
-    own = [run.run_json, run.plan_parquet, run.quicklook, run.colours]
-    own += [run.markers, run.failures, run.pooled, run.grid, *run.path.glob(".*.lock")]
     real = Path(os.path.realpath(target))
+    # Another run's files are as precious.
+    others = [RunDirectory(path) for path in real.parents if (path / run.run_json.name).is_file()]
+    own: list[Path] = []
+    for each in (run, *others):
+        own += [each.run_json, each.plan_parquet, each.quicklook, each.colours]
+        own += [each.markers, each.failures, each.pooled, each.grid]
+        own += each.path.glob(".*.lock")
     for path in (real, *real.parents):
         for one in own:
             # The same file by another name: on file systems that do not tell upper from lower case.

@@ -286,7 +286,7 @@ class _Grid:
     """Embeddings from the grid store: one pixel per cell, or per few cells of a large run."""
 
     def __init__(self, run: RunDirectory, plan: Plan) -> None:
-        self._maps, self._epsg = MapReader(run, plan), plan.shards[0].epsg
+        self._run, self._maps, self._epsg = run, MapReader(run, plan), plan.shards[0].epsg
 
     @property
     def dimension(self) -> int:
@@ -305,7 +305,7 @@ class _Grid:
             a, b, c, d = window(arrays[0], shard.square.bounds)
             r = slice(*np.searchsorted(rows, (a, b)).tolist())
             s = slice(*np.searchsorted(cols, (c, d)).tolist())
-            if r.start == r.stop or s.start == s.stop:
+            if r.start == r.stop or s.start == s.stop or not self._run.marker_of(shard).exists():
                 continue
             values = self._maps.read(
                 shard,
