@@ -232,6 +232,13 @@ def test_the_csv_restores_every_vector(opened: OpenedRun, tmp_path: Path) -> Non
     assert main(["probe", str(opened.run.path), "--export-csv", str(path)]) == 2
 
 
+def test_the_csv_does_not_replace_the_run(opened: OpenedRun) -> None:
+    before = opened.run.run_json.read_bytes()
+    to = ["--export-csv", str(opened.run.run_json), "--overwrite"]
+    assert main(["probe", str(opened.run.path), *to]) == 2
+    assert opened.run.run_json.read_bytes() == before
+
+
 def test_one_thing_is_done_at_a_time(opened: OpenedRun, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["probe", str(opened.run.path)])

@@ -39,6 +39,23 @@ def test_an_unfinished_run_gives_what_is_done_and_says_what_is_not(
     assert tiles.missing == len(plan) - len(plan.shards[0])
 
 
+def test_cells_of_a_shard_without_a_marker_are_none_as_its_tiles_are(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """Half of a shard may be written: a probe must not learn from it."""
+    write_run(tmp_path, plan)
+    opened = open_run(tmp_path)
+    first = plan.shards[0]
+    opened.run.marker_of(first).unlink()
+    assert read_tiles(opened).missing == len(first)
+    zone = zone_cells(opened)[first.epsg]
+    for shard in zone.shards:
+        there = np.isfinite(zone.read(shard))
+        assert there.any() == (shard.id != first.id)
+        rows, cols = (slice(part.start + 1, part.stop, 3) for part in zone.place(shard))
+        assert zone.read(shard, rows, cols).shape == there[1::3, 1::3].shape
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_cells_lie_where_they_were_written(plan: Plan, tmp_path: Path, dtype: str) -> None:
     """A probe that takes a cell for its neighbour learns another place's label."""

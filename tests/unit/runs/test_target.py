@@ -91,7 +91,7 @@ def test_what_the_run_needs_is_never_a_target(
     around.symlink_to(run.path)
     monkeypatch.chdir(run.markers)
     for to in (run.path / name, Path("..", name), link, around / "pooled" / ".." / name):
-        with pytest.raises(ConfigError, match="what the run needs"):
+        with pytest.raises(ConfigError, match="run needs"):
             merge_run(opened, to=to, overwrite=True, **limits)
     assert contents(run.path) == before
 
@@ -195,3 +195,15 @@ def test_a_place_that_cannot_be_written_is_named_with_the_remedy(
         assert f"`{to}` cannot be written" in err
         assert "where you may write" in err
     assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_another_run_s_files_are_no_target_either(
+    whole: RunDirectory, failing: RunDirectory, tmp_path: Path
+) -> None:
+    """`view A --png B/run.json --overwrite` would end run B."""
+    for target in (failing.run_json, failing.pooled / "some.csv", whole.run_json):
+        with pytest.raises(ConfigError, match="would replace what a run needs") as told:
+            targets.check_target(
+                whole, target, folder=False, overwrite=True, argument="--export-csv"
+            )
+        assert told.value.argument == "--export-csv"
