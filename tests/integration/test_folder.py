@@ -300,3 +300,37 @@ def test_mistakes_are_told_before_work_starts(
         assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_slstr_takes_reflectance_and_kelvin_side_by_side(tmp_path: Path, write_tif: Any) -> None:
+    """S7 to S9 are brightness temperatures: scaled as reflectance they would be noise."""
+    bands = ["S3:S5_reflectance_an", "S3:S7_BT_in"]
+    random = np.random.default_rng(1)
+    pixels = np.stack(
+        [random.uniform(0, 0.6, (SIDE, SIDE)), random.uniform(250, 310, (SIDE, SIDE))]
+    ).astype(np.float32)
+    write_tif(tmp_path / "slstr" / "scene.tif", pixels, (LEFT, TOP), RES, nodata=-9999)
+    data = FolderDataModule(
+        paths=str(tmp_path / "slstr"),
+        bands=bands,
+        start="2022-06-01",
+        end="2022-07-01",
+        tile_size=SIDE,
+        resolution=RES,
+        anchor=(LEFT, TOP),
+        batch_size=1,
+        num_workers=0,
+    )
+    size = {"image_size": SIDE, "resolution": RES, "patch_size": 8}
+    predict(data, tmp_path / "run", bands=bands, **size)
+    tiles = gpd.read_parquet(tmp_path / "run" / "pooled")
+    assert list(tiles.status) == ["ok"]
+    # Mean and standard deviation of SPEC's table: reflectance, and kelvin.
+    means = np.array([0.184803, 286.190167], np.float32)[:, None, None]
+    stds = np.array([0.140885, 21.070093], np.float32)[:, None, None]
+    model = build_thor("thor_v1_tiny", bands=bands, **size)
+    tokens = model.embed(torch.from_numpy((pixels - means) / stds)[None]).tokens
+    expected = pool_tokens(tokens)[0].detach().numpy()
+    np.testing.assert_allclose(
+        tiles.embedding[0], expected, rtol=0, atol=1e-5 * abs(expected).max()
+    )
