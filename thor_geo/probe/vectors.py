@@ -68,7 +68,7 @@ class VectorLabels:
         self.kind = _kind(path, frame)
         column = frame[target]
         there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
-        there &= ~column.astype(str).isin(ignore)
+        there &= ~_ignored(column, ignore)
         self.features, self.unlabelled = len(frame), int((~there).sum())
         gaps = bool(column.isna().any())
         frame, column = frame[there], column[there]
@@ -215,6 +215,20 @@ def _kind(path: Path, frame: Any) -> str:
 def _dense(frame: Any) -> Any:
     """Return polygons whose edges stay where they are when the CRS changes."""
     return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
+
+
+def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
+    """Return which values are to be ignored: as text or, of numbers, as numbers.
+
+    Readers turn integers with gaps into floats, whose text is 255.0 where 255 was meant.
+    """
+    import pandas as pd
+
+    found = column.astype(str).isin(ignore)
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        numbers = pd.to_numeric(pd.Series(ignore, dtype=object), errors="coerce").dropna()
+        found |= column.isin(numbers.astype(np.float64).tolist())
+    return found
 
 
 def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from pyproj import Transformer
@@ -99,6 +100,20 @@ def test_of_polygons_the_class_counts_that_covers_most(tmp_path: Path) -> None:
     assert names == ["field", "wood"]
     np.testing.assert_allclose(joined.cover, [[1, 0.25, 0]])
     assert np.isnan(joined.value[0, 2])
+
+
+@pytest.mark.parametrize("ignore", ["255", "255.0"])
+@pytest.mark.parametrize("codes", [[1, 255, None, 2], [1, 255, 2, 2]])
+def test_a_number_is_ignored_however_readers_write_it(
+    tmp_path: Path, codes: list[int | None], ignore: str
+) -> None:
+    """Integers with gaps are read as floats: 255.0 is what `--ignore 255` means."""
+    points = [shapely.Point(LEFT + 20 + 40 * k, TOP - 20) for k in range(4)]
+    path = vector(tmp_path / "a.gpkg", points, kind=pd.array(codes, dtype="Int64"))
+    labels = open_labels(path, "kind", ignore=(ignore, "wood"))
+    value = labels.join(squares(1, 4)).value[0]
+    assert np.isnan(value[1])
+    assert [labels.class_of(v) for v in value[[0, 3]]] == [1, 2]
 
 
 def test_numbers_of_polygons_are_weighted_by_area_in_any_crs(tmp_path: Path) -> None:
