@@ -116,6 +116,27 @@ def test_a_number_is_ignored_however_readers_write_it(
     assert [labels.class_of(v) for v in value[[0, 3]]] == [1, 2]
 
 
+def test_ground_under_several_polygons_counts_once(tmp_path: Path) -> None:
+    """A piece that was mapped twice would pass --min-cover, and outweigh a larger class."""
+    left, right = (
+        shapely.box(LEFT, TOP - 40, LEFT + 12, TOP),
+        shapely.box(LEFT + 20, TOP - 40, LEFT + 38, TOP),
+    )
+    over = shapely.box(LEFT + 10, TOP - 40, LEFT + 14, TOP)
+    shapes = [left, left, right, over]
+    path = vector(
+        tmp_path / "a.gpkg", shapes, use=["wood", "wood", "field", "lake"], h=[1.5, 2.5, 4.0, 4.0]
+    )
+    labels = open_labels(path, "use")
+    joined = labels.join(squares(1, 1))
+    assert labels.class_of(joined.value[0, 0]) == "field"
+    assert joined.cover[0, 0] == pytest.approx((14 + 18) / 40)
+    joined = open_labels(path, "h").join(squares(1, 1))
+    assert joined.cover[0, 0] == pytest.approx((14 + 18) / 40)
+    weights = [12, 12, 18, 4]
+    assert joined.value[0, 0] == pytest.approx(np.average([1.5, 2.5, 4, 4], weights=weights))
+
+
 def test_numbers_of_polygons_are_weighted_by_area_in_any_crs(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame(
         {"height": [1.5, 4.0]},
