@@ -15,6 +15,7 @@ from thor_geo.plan import Plan
 from thor_geo.probe.joining import Floats, Labels
 from thor_geo.probe.samples import Samples
 from thor_geo.probe.spec import ProbeSpec
+from thor_geo.runs._words import counted
 
 Indices = npt.NDArray[np.int64]
 
@@ -140,7 +141,7 @@ def _check(
         raise ConfigError(
             "--target",
             labels.name,
-            f"all {len(samples):,} samples are {what!r}",
+            f"{counted(len(samples), 'sample')} with no label but {what!r}",
             "There is nothing to tell apart: use other labels or a larger run.",
         )
     counts = np.unique(samples.values, return_counts=True)[1]
@@ -149,9 +150,9 @@ def _check(
         raise ConfigError(
             "--folds",
             spec.folds,
-            f"no class has more than {most} of the {len(samples):,} samples"
+            f"no class has more than {counted(most, 'sample')} (of {len(samples):,})"
             if labels.task == "classification"
-            else f"there are {most} samples",
+            else f"labels meet {counted(most, 'sample')}",
             "Give fewer --folds, or more labels.",
         )
     if spec.split == "random":
@@ -164,7 +165,7 @@ def _check(
         raise ConfigError(
             "--folds",
             spec.folds,
-            f"the {len(samples):,} samples lie in {blocks} block{'s' if blocks > 1 else ''} only",
+            f"{counted(len(samples), 'sample')} in {counted(blocks, 'block')} only",
             remedy,
         )
     if labels.task == "regression":
@@ -176,8 +177,8 @@ def _check(
             raise ConfigError(
                 "--block-m",
                 side,
-                f"the {int(of.sum()):,} samples of class {name!r} lie in one block, so no training "
-                "part would have the class that is tested",
+                f"class {name!r} has {counted(int(of.sum()), 'sample')} in one block only, so no "
+                "training part would have the class that is tested",
                 f"Give smaller blocks, or leave the class out: --ignore {name}.",
             )
 
@@ -187,7 +188,7 @@ def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: fl
         raise ConfigError(
             "--folds",
             "a training part",
-            f"{len(train):,} samples are left to train on, all alike"
+            f"{counted(len(train), 'sample')} left to train on, all alike"
             + (f" ({buffer:g} m around test samples are left out)" if buffer else ""),
             "Give smaller blocks (--block-m), a smaller --buffer-m, or other --folds.",
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+_N = TypeVar("_N", int, float)
 
 _EXAMPLE = """\
 examples:
@@ -25,12 +28,26 @@ or predictions.parquet (tiles). docs/probe.md tells how labels become those of c
 """
 
 
+def _number(text: str, kind: Callable[[str], _N]) -> _N:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text.strip()!r} is no {'whole ' if kind is int else ''}number; give e.g. 5,50,100"
+        ) from None
+
+
 def _shares(text: str) -> tuple[float, ...]:
-    return tuple(float(part) / 100 for part in text.split(",") if part.strip())
+    shares = tuple(_number(part, float) / 100 for part in text.split(",") if part.strip())
+    if not all(0 < share <= 1 for share in shares):
+        raise argparse.ArgumentTypeError(
+            f"{text}: give percent of the labels, more than 0 and up to 100, e.g. 5,50,100"
+        )
+    return shares
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip())
+    return tuple(_number(part, int) for part in text.split(",") if part.strip())
 
 
 def _texts(text: str) -> tuple[str, ...]:

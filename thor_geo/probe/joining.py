@@ -74,6 +74,9 @@ class Labels(Protocol):
     def join(self, squares: Squares) -> Joined:
         """Return the labels of squares."""
 
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return west, south, east and north of all labels, degrees."""
+
     def class_of(self, code: float) -> str | int:
         """Return the class that a code stands for."""
 

@@ -13,9 +13,11 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
+from rasterio.warp import calculate_default_transform, transform_bounds
 
+from thor_geo.area import LONLAT
 from thor_geo.errors import ConfigError, first_line
+from thor_geo.grid import Bounds
 from thor_geo.probe.joining import Floats, Joined, Squares, decide
 from thor_geo.probe.spec import Task
 
@@ -71,6 +73,11 @@ class RasterLabels:
         """Return what probe.json says of the labels."""
         without = [repr(v) for v in self._without]
         return {"file": self.source, "kind": "raster", "band": self._band, "no_label": without}
+
+    def extent(self) -> Bounds:
+        """Return west, south, east and north of the raster, degrees."""
+        west, south, east, north = transform_bounds(self._file.crs, LONLAT, *self._file.bounds)
+        return west, south, east, north
 
     def class_of(self, code: float) -> str | int:
         """Return the class that a value stands for.
@@ -194,7 +201,7 @@ def _band(file: DatasetReader, path: Path, target: str | None) -> int:
         names = [d or f"(band {k + 1} has no name)" for k, d in enumerate(file.descriptions)]
         raise ConfigError(
             "--target",
-            target,
+            target or "",
             f"{path} has {file.count} bands",
             f"Name one of them: {', '.join(names)}.",
         )

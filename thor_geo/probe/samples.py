@@ -130,16 +130,38 @@ def collect(
     samples = gather(opened, labels, spec, progress)
     if not len(samples):
         counts = samples.counts
+        if not counts.thin + counts.without_embedding:
+            raise _apart(opened, labels, unit)
         raise ConfigError(
             "--labels",
             labels.source,
             f"no {unit[:-1]} of {opened.run.path} has a label that counts ({counts.unlabelled:,} "
             f"have none, of {counts.thin:,} less than {spec.min_cover:g} is labelled, "
             f"{counts.without_embedding:,} have no embedding)",
-            "Check that the labels lie in the run's area and name the right CRS; --min-cover "
-            "lowers the share.",
+            "--min-cover lowers the share; a run that goes on has more embeddings.",
         )
     return samples
+
+
+def _apart(opened: OpenedRun, labels: Labels, unit: Unit) -> ConfigError:
+    """Return the error that no label meets the run, with both extents."""
+    ours = opened.plan.rings().reshape(-1, 2)
+    run = (*ours.min(axis=0).tolist(), *ours.max(axis=0).tolist())
+    given = labels.extent()
+    (west, south, east, north), (left, bottom, right, top) = run, given
+    meet = left <= east and right >= west and bottom <= north and top >= south
+    swapped = bottom <= east and top >= west and left <= north and right >= south
+    extents = [f"{b[0]:.4f} to {b[2]:.4f} E, {b[1]:.4f} to {b[3]:.4f} N" for b in (given, run)]
+    remedy = "Check that the labels lie in the run's area and name the right CRS."
+    if swapped and not meet:
+        remedy = "With latitude and longitude exchanged they would meet: write longitude first."
+    return ConfigError(
+        "--labels",
+        labels.source,
+        f"no {unit[:-1]} of {opened.run.path} has a label: labels lie at {extents[0]}, the run at "
+        f"{extents[1]}",
+        remedy,
+    )
 
 
 class _Tally:

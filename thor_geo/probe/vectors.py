@@ -13,7 +13,7 @@ import shapely
 
 from thor_geo.area import LONLAT
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.grid import zone_strip
+from thor_geo.grid import Bounds, zone_strip
 from thor_geo.probe.joining import Floats, Joined, Squares, decide
 from thor_geo.probe.spec import Task
 
@@ -60,8 +60,8 @@ class VectorLabels:
         if target is None or target not in columns:
             raise ConfigError(
                 "--target",
-                target,
-                f"no such column in {path}" if target else f"{path} has columns",
+                target or "",
+                f"no such column in {path}" if target else f"not given, and {path} has columns",
                 f"Choose one of {', '.join(columns) or '(it has none)'}.",
             )
         self.name, self.source = target, str(path)
@@ -98,6 +98,11 @@ class VectorLabels:
             "features_without_label": self.unlabelled,
         }
 
+    def extent(self) -> Bounds:
+        """Return west, south, east and north of the features with a label, degrees."""
+        west, south, east, north = self._frame.geometry.to_crs(LONLAT).total_bounds.tolist()
+        return west, south, east, north
+
     def class_of(self, code: float) -> str | int:
         """Return the class that a code stands for."""
         return self._classes[int(code)]
@@ -116,7 +121,7 @@ class VectorLabels:
         else:
             square, feature, pieces = _pieces(squares, tree)
             weight = shapely.area(pieces)
-        total = np.bincount(square, weight, count)
+        total: Floats = np.bincount(square, weight, count).astype(np.float64)
         labelled = total if pieces is None else _less_overlaps(total, square, pieces)
         tied = np.zeros(count, dtype=np.bool_)
         if self.task == "classification":

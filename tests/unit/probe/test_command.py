@@ -256,3 +256,23 @@ def test_one_thing_is_done_at_a_time(opened: OpenedRun, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["probe", str(opened.run.path)])
     assert "--labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "match"),
+    [
+        ("--fractions", "0", "percent"),
+        ("--fractions", "150", "percent"),
+        ("--fractions", "nan", "percent"),
+        ("--fractions", "abc", "'abc' is no number"),
+        ("--counts", "10,1.5", "'1.5' is no whole number"),
+    ],
+)
+def test_points_of_a_curve_are_asked_for_in_the_commands_own_units(
+    option: str, text: str, match: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["probe", "out", "--labels", "a.gpkg", option, text])
+    told = capsys.readouterr().err
+    assert match in told
+    assert "value" not in told

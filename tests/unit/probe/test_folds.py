@@ -199,10 +199,10 @@ def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) 
     ("values", "spec", "match"),
     [
         (np.zeros(1600), ProbeSpec(), "nothing to tell apart"),
-        (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"lie in \d blocks? only"),
-        (np.arange(1600) == 0, ProbeSpec(block_m=800), "lies? in one block"),
+        (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"1,600 samples in \d blocks? only"),
+        (np.arange(1600) == 0, ProbeSpec(block_m=800), "has 1 sample in one block only"),
         (np.arange(1600) % 2, ProbeSpec(block_m=100), "smaller than the 160 m"),
-        (np.arange(1600), ProbeSpec(split="random"), "no class has more than 1"),
+        (np.arange(1600), ProbeSpec(split="random"), r"no class has more than 1 sample \(of 1,600"),
     ],
 )
 def test_folds_that_say_nothing_are_refused(
@@ -216,7 +216,7 @@ def test_folds_that_say_nothing_are_refused(
 def test_numbers_need_no_classes(plan: Plan) -> None:
     samples = field(10)
     few = replace(samples, values=samples.x).take(np.arange(3))
-    with pytest.raises(ConfigError, match="there are 3 samples"):
+    with pytest.raises(ConfigError, match="labels meet 3 samples"):
         make_folds(few, labels("regression"), plan, ProbeSpec(block_m=800))
     assert len(make_folds(samples, labels("regression"), plan, ProbeSpec(block_m=320)).splits) == 5
 

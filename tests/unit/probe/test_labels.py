@@ -235,3 +235,9 @@ def test_classes_have_the_names_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text('{"11": 3}')
     with pytest.raises(ConfigError, match="--names"):
         open_labels(path, "kind", names=tmp_path / "names.json")
+
+
+def test_a_missing_target_is_named_with_the_columns_there_are(tmp_path: Path) -> None:
+    path = vector(tmp_path / "a.gpkg", [shapely.Point(LEFT, TOP)], use=["wood"])
+    with pytest.raises(ConfigError, match=r"--target=''`: not given.*Choose one of use\."):
+        open_labels(path, None)

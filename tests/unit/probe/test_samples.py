@@ -130,6 +130,27 @@ def test_labels_elsewhere_are_refused(opened: OpenedRun, tmp_path: Path) -> None
         collect(opened, labels, ProbeSpec())
 
 
+@pytest.mark.parametrize("raster", [False, True])
+def test_exchanged_coordinates_are_recognised(
+    opened: OpenedRun, tmp_path: Path, raster: bool, write_tif: Callable[..., Path]
+) -> None:
+    """The CRS is right then: to blame it would send the user searching in the wrong place."""
+    if raster:
+        pixels = np.ones((1, 10, 10), dtype=np.uint8)
+        path = write_tif(tmp_path / "a.tif", pixels, (59.86, 10.78), 0.01, crs="EPSG:4326")
+    else:
+        path = tmp_path / "a.gpkg"
+        points = [shapely.Point(59.87, 10.65), shapely.Point(59.95, 10.75)]
+        gpd.GeoDataFrame({"kind": [1, 2]}, geometry=points, crs=4326).to_file(path)
+    labels = open_labels(path, None if raster else "kind")
+    with pytest.raises(ConfigError, match="longitude first") as told:
+        collect(opened, labels, ProbeSpec(on="cells"))
+    assert f"labels lie at {59.86 if raster else 59.87:.4f} to" in str(told.value)
+    west, south = opened.plan.rings().reshape(-1, 2).min(axis=0)
+    assert f"the run at {west:.4f} to" in str(told.value)
+    assert f"{south:.4f} to" in str(told.value)
+
+
 def test_a_run_without_maps_or_vectors_says_which_setting(
     opened: OpenedRun, tmp_path: Path
 ) -> None:
