@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.area import transformer
 from thor_geo.errors import ConfigError
 from thor_geo.plan import Plan
 from thor_geo.probe.joining import Floats, Labels
@@ -99,6 +101,8 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         divide = StratifiedGroupKFold(**options) if stratified else GroupKFold(**options)
     overlap = lattice.step < lattice.tile_size and samples.unit == "tiles"
     buffer = spec.buffer_m if spec.buffer_m is not None else float(tile_m if overlap else 0)
+    # However two zones' squares are turned, they share no ground at this distance.
+    apart = 0.0 if spec.split == "random" else samples.side * math.sqrt(2)
     splits, buffered = [], 0
     groups = None if spec.split == "random" else block
     with warnings.catch_warnings():
@@ -106,7 +110,7 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         warnings.filterwarnings("ignore", message="The least populated class")
         found = list(divide.split(samples.vectors, samples.values, groups))
     for train, test in found:
-        near = _near(samples, train, test, buffer)
+        near = _near(samples, train, test, buffer=buffer, apart=apart)
         buffered += int(near.sum())
         splits.append((train[~near], test))
         _check_training(samples, labels, train[~near], buffer)
@@ -183,17 +187,35 @@ def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: fl
         )
 
 
-def _near(samples: Samples, train: Indices, test: Indices, buffer: float) -> npt.NDArray[np.bool_]:
-    """Return which training samples are nearer to a test sample than *buffer*, in x and in y."""
+def _near(
+    samples: Samples, train: Indices, test: Indices, *, buffer: float, apart: float
+) -> npt.NDArray[np.bool_]:
+    """Return which training samples are nearer to a test sample than they may be, in x and in y.
+
+    Args:
+        samples: The samples.
+        train: Indices of the training samples.
+        test: Indices of the test samples.
+        buffer: Least distance, metres in the test sample's zone.
+        apart: Least distance of samples in two zones, whose lattices overlap, if it is larger.
+    """
     from scipy.spatial import KDTree
 
     near = np.zeros(len(train), dtype=np.bool_)
-    if buffer == 0:
-        return near
-    at: Floats = np.stack([samples.x, samples.y], axis=1)
-    for epsg in np.unique(samples.epsg).tolist():
-        a, b = (np.flatnonzero(samples.epsg[part] == epsg) for part in (train, test))
-        if len(a) and len(b):
-            distance, _ = KDTree(at[test[b]]).query(at[train[a]], p=np.inf)
-            near[a] = distance < buffer * (1 - 1e-9)
+    for tested in np.unique(samples.epsg[test]).tolist():
+        there = test[samples.epsg[test] == tested]
+        tree = KDTree(np.stack([samples.x[there], samples.y[there]], axis=1))
+        for epsg in np.unique(samples.epsg[train]).tolist():
+            least = buffer if epsg == tested else max(buffer, apart)
+            if least == 0:
+                continue
+            of = np.flatnonzero(samples.epsg[train] == epsg)
+            x, y = samples.x[train[of]], samples.y[train[of]]
+            if epsg != tested:
+                x, y = transformer(f"EPSG:{epsg}", f"EPSG:{tested}").transform(x, y)
+            # Ground far from the zone may have no place in it.
+            placed = np.isfinite(x) & np.isfinite(y)
+            at: Floats = np.stack([x[placed], y[placed]], axis=1)
+            distance, _ = tree.query(at, p=np.inf, distance_upper_bound=least)
+            near[of[placed]] |= distance < least * (1 - 1e-9)
     return near

@@ -101,7 +101,7 @@ def apply_probe(
         run: The run directory.
         probe: The saved probe.
         window: Which time window, of a run with several.
-        to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
+        to: Folder of the outputs; None for ``probe/<target>-applied`` in the run directory.
         overwrite: Whether to replace earlier predictions.
 
     Raises:
@@ -109,7 +109,14 @@ def apply_probe(
     """
     saved, opened = read_probe(probe), open_run(run)
     saved.check(opened)
-    folder = _folder(opened, saved.target, to)
+    folder = _folder(opened, f"{saved.target}-applied", to)
+    if (folder / _REPORT).exists():
+        raise ConfigError(
+            "--to",
+            str(folder),
+            f"holds the outputs of another probe ({_REPORT})",
+            "Give another folder.",
+        )
     _refuse(folder, outputs_of(opened, saved), overwrite=overwrite)
     written = write_predictions(opened, saved, folder, window=window, progress=True)
     what = "classes" if saved.classes else "values"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import shapely
 
 from thor_geo.area import LONLAT
@@ -69,6 +71,9 @@ class VectorLabels:
         column = frame[target]
         there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
         there &= ~column.astype(str).isin(ignore)
+        if pd.api.types.is_numeric_dtype(column):
+            # Whole numbers with gaps are floats: 255 is 255.0 there.
+            there &= ~column.isin(_numbers(ignore))
         self.features, self.unlabelled = len(frame), int((~there).sum())
         gaps = bool(column.isna().any())
         frame, column = frame[there], column[there]
@@ -109,10 +114,14 @@ class VectorLabels:
             squares: Cells or a tile.
         """
         tree, values = self._zone(squares.epsg)
-        square, feature, weight = (
-            self._points(squares, tree) if self.kind == "points" else _areas(squares, tree)
-        )
         count = squares.rows * squares.cols
+        if self.kind == "points":
+            square, feature, weight = self._points(squares, tree)
+            cover: Floats = np.bincount(square, weight, count).astype(np.float64)
+        else:
+            square, feature, parts = _parts(squares, tree)
+            weight = shapely.area(parts)
+            cover = _covered(square, parts, weight, count) / squares.side**2
         total = np.bincount(square, weight, count)
         tied = np.zeros(count, dtype=np.bool_)
         if self.task == "classification":
@@ -122,7 +131,7 @@ class VectorLabels:
         else:
             sums = np.bincount(square, weight * values[feature], count)
             value = np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
-        cover = np.minimum(total / squares.side**2 if self.kind == "polygons" else total, 1.0)
+        cover = np.minimum(cover, 1.0)
         shape = (squares.rows, squares.cols)
         return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
 
@@ -157,14 +166,32 @@ class VectorLabels:
         return square, found[inside], np.ones(len(square))
 
 
-def _areas(
+def _parts(
     squares: Squares, tree: Any
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-    """Return square, polygon and their common area for all that meet."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.object_]]:
+    """Return square, polygon and what they have in common for all that meet."""
     boxes = shapely.box(*squares.boxes())
     square, feature = tree.query(boxes, predicate="intersects")
-    area = shapely.area(shapely.intersection(boxes[square], tree.geometries[feature]))
-    return square, feature, area
+    return square, feature, shapely.intersection(boxes[square], tree.geometries[feature])
+
+
+def _covered(
+    square: npt.NDArray[np.int64], parts: npt.NDArray[np.object_], area: Floats, count: int
+) -> Floats:
+    """Return the area of each square under any polygon; where several overlap, once."""
+    covered: Floats = np.bincount(square, area, count).astype(np.float64)
+    for k in np.flatnonzero(np.bincount(square, minlength=count) > 1).tolist():
+        covered[k] = shapely.union_all(parts[square == k]).area
+    return covered
+
+
+def _numbers(texts: Collection[str]) -> list[float]:
+    """Return those of some texts that are numbers."""
+    found = []
+    for text in texts:
+        with suppress(ValueError):
+            found.append(float(text))
+    return found
 
 
 def _read(path: Path, layer: str | None) -> Any:
