@@ -189,7 +189,7 @@ def test_a_probe_fits_runs_of_the_same_model_only(
     if match is None:
         saved.check(open_run(tmp_path / "other"))
         assert main(["probe", str(tmp_path / "other"), "--apply", str(probed)]) == 0
-        assert (tmp_path / "other" / "probe" / "kind" / "map_utm32n.tif").exists()
+        assert (tmp_path / "other" / "probe" / "kind-applied" / "map_utm32n.tif").exists()
         return
     with pytest.raises(RunDirectoryError, match=match):
         saved.check(open_run(tmp_path / "other"))
