@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import transformer
+from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import ConfigError
 from thor_geo.plan import Plan
 from thor_geo.probe.joining import Floats, Labels
@@ -31,6 +31,8 @@ class Folds:
         blocks: Number of blocks that hold samples.
         block_m: Their side, metres.
         buffer_m: Training samples so near to a test sample were left out, metres.
+        across_m: The same of samples of different UTM zones, metres on the ground in any direction;
+            0 where all lie in one zone.
         splits: Training and test indices of every fold; each sample is in one test part.
         buffered: Training samples that were left out in all folds together.
     """
@@ -39,6 +41,7 @@ class Folds:
     blocks: int
     block_m: float
     buffer_m: float
+    across_m: float
     splits: tuple[tuple[Indices, Indices], ...]
     buffered: int
 
@@ -101,8 +104,10 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         divide = StratifiedGroupKFold(**options) if stratified else GroupKFold(**options)
     overlap = lattice.step < lattice.tile_size and samples.unit == "tiles"
     buffer = spec.buffer_m if spec.buffer_m is not None else float(tile_m if overlap else 0)
-    # However two zones' squares are turned, they share no ground at this distance.
-    apart = 0.0 if spec.split == "random" else samples.side * math.sqrt(2)
+    # Grids of two zones are turned to each other: squares share no ground in any direction from
+    # their diagonal on, and no ground of a test sample may be trained on.
+    zones = len(np.unique(samples.epsg))
+    across = math.sqrt(2) * max(buffer, samples.side) if zones > 1 else 0.0
     splits, buffered = [], 0
     groups = None if spec.split == "random" else block
     with warnings.catch_warnings():
@@ -110,15 +115,16 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         warnings.filterwarnings("ignore", message="The least populated class")
         found = list(divide.split(samples.vectors, samples.values, groups))
     for train, test in found:
-        near = _near(samples, train, test, buffer=buffer, apart=apart)
+        near = _near(samples, train, test, buffer, across)
         buffered += int(near.sum())
         splits.append((train[~near], test))
-        _check_training(samples, labels, train[~near], buffer)
+        _check_training(samples, labels, train[~near], max(buffer, across))
     return Folds(
         block=block,
         blocks=count,
         block_m=side,
         buffer_m=buffer,
+        across_m=across,
         splits=tuple(splits),
         buffered=buffered,
     )
@@ -188,34 +194,44 @@ def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: fl
 
 
 def _near(
-    samples: Samples, train: Indices, test: Indices, *, buffer: float, apart: float
+    samples: Samples, train: Indices, test: Indices, buffer: float, across: float
 ) -> npt.NDArray[np.bool_]:
-    """Return which training samples are nearer to a test sample than they may be, in x and in y.
+    """Return which training samples are too near to a test sample.
 
-    Args:
-        samples: The samples.
-        train: Indices of the training samples.
-        test: Indices of the test samples.
-        buffer: Least distance, metres in the test sample's zone.
-        apart: Least distance of samples in two zones, whose lattices overlap, if it is larger.
+    Those of its zone: nearer than *buffer* in x and in y. Those of other zones: nearer than
+    *across* on the ground.
     """
     from scipy.spatial import KDTree
 
     near = np.zeros(len(train), dtype=np.bool_)
-    for tested in np.unique(samples.epsg[test]).tolist():
-        there = test[samples.epsg[test] == tested]
-        tree = KDTree(np.stack([samples.x[there], samples.y[there]], axis=1))
-        for epsg in np.unique(samples.epsg[train]).tolist():
-            least = buffer if epsg == tested else max(buffer, apart)
-            if least == 0:
-                continue
-            of = np.flatnonzero(samples.epsg[train] == epsg)
-            x, y = samples.x[train[of]], samples.y[train[of]]
-            if epsg != tested:
-                x, y = transformer(f"EPSG:{epsg}", f"EPSG:{tested}").transform(x, y)
-            # Ground far from the zone may have no place in it.
-            placed = np.isfinite(x) & np.isfinite(y)
-            at: Floats = np.stack([x[placed], y[placed]], axis=1)
-            distance, _ = tree.query(at, p=np.inf, distance_upper_bound=least)
-            near[of[placed]] |= distance < least * (1 - 1e-9)
+    at: Floats = np.stack([samples.x, samples.y], axis=1)
+    zones = np.unique(samples.epsg).tolist()
+    if buffer > 0:
+        for epsg in zones:
+            a, b = (np.flatnonzero(samples.epsg[part] == epsg) for part in (train, test))
+            if len(a) and len(b):
+                distance, _ = KDTree(at[test[b]]).query(at[train[a]], p=np.inf)
+                near[a] = distance < buffer * (1 - 1e-9)
+    if across > 0:
+        place = _geocentric(samples)
+        for epsg in zones:
+            a = np.flatnonzero(samples.epsg[train] == epsg)
+            b = np.flatnonzero(samples.epsg[test] != epsg)
+            if len(a) and len(b):
+                distance, _ = KDTree(place[test[b]]).query(place[train[a]])
+                near[a] |= distance < across
     return near
+
+
+def _geocentric(samples: Samples) -> Floats:
+    """Return geocentric places on the ellipsoid (EPSG:4978), (N, 3), metres.
+
+    Straight lines between them are shorter than the ground by d^3 / 24 R^2: 1 m at 100 km.
+    """
+    place = np.empty((len(samples), 3))
+    to_geocentric = transformer("EPSG:4979", "EPSG:4978")
+    for epsg in np.unique(samples.epsg).tolist():
+        of = samples.epsg == epsg
+        lon, lat = transformer(f"EPSG:{epsg}", LONLAT).transform(samples.x[of], samples.y[of])
+        place[of] = np.stack(to_geocentric.transform(lon, lat, np.zeros(len(lon))), axis=1)
+    return place

@@ -52,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--names", type=Path, metavar="JSON", help='what classes are called: {"11": "crops"}')
     add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
     add("--export-csv", type=Path, metavar="FILE", help="write the vectors as NeuCo-Bench's CSV")
-    add("--to", type=Path, metavar="DIR", help="where outputs go (default: OUT/probe/TARGET)")
+    add(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="where outputs go (default: OUT/probe/TARGET; --apply: .../TARGET-applied)",
+    )
     add("--window", type=int, metavar="N", help="which time window, where a run has several")
     add("--overwrite", action="store_true", help="replace earlier outputs")
     group = parser.add_argument_group("samples")

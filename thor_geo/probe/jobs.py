@@ -101,11 +101,13 @@ def apply_probe(
         run: The run directory.
         probe: The saved probe.
         window: Which time window, of a run with several.
-        to: Folder of the outputs; None for ``probe/<target>-applied`` in the run directory.
+        to: Folder of the outputs; None for ``probe/<target>-applied`` in the run
+            directory.
         overwrite: Whether to replace earlier predictions.
 
     Raises:
-        ThorGeoError: If the probe cannot be read, or does not fit the run.
+        ThorGeoError: If the probe cannot be read or does not fit the run, or the folder holds a
+            probe's own outputs.
     """
     saved, opened = read_probe(probe), open_run(run)
     saved.check(opened)
@@ -114,8 +116,8 @@ def apply_probe(
         raise ConfigError(
             "--to",
             str(folder),
-            f"holds the outputs of another probe ({_REPORT})",
-            "Give another folder.",
+            f"it holds a probe ({_REPORT}), whose maps would be replaced by another's",
+            "Give another folder with --to.",
         )
     _refuse(folder, outputs_of(opened, saved), overwrite=overwrite)
     written = write_predictions(opened, saved, folder, window=window, progress=True)

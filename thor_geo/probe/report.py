@@ -14,6 +14,7 @@ import numpy as np
 from thor_geo.probe.curve import Evaluation, Point
 from thor_geo.probe.metrics import DRAWS, SCORES, Score
 from thor_geo.probe.run import Probed
+from thor_geo.runs._words import counted
 from thor_geo.runs.opened import OpenedRun
 
 #: What scores are called in tables and pictures.
@@ -87,6 +88,7 @@ def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             "blocks": folds.blocks,
             "block_m": folds.block_m,
             "buffer_m": folds.buffer_m,
+            "buffer_across_zones_m": folds.across_m,
             "buffered": folds.buffered,
             "test_samples": [len(test) for _, test in folds.splits],
         },
@@ -163,7 +165,9 @@ def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[P
         lines.append(f"  ties      {counts.tied:,} samples, of which the first class was taken")
     if folds.buffered:
         lines.append(
-            f"  buffer    {folds.buffer_m:g} m, {folds.buffered:,} training samples left out"
+            f"  buffer    {folds.buffer_m:g} m"
+            + (f" ({folds.across_m:,.0f} m across UTM zones)" if folds.across_m else "")
+            + f", {counted(folds.buffered, 'training sample')} left out"
         )
     lines += [f"  classes   {_classes(probed)}"] if probed.classes else []
     lines += [f"  note      {probed.notice}"] if probed.notice else []

@@ -31,7 +31,9 @@ class ProbeSpec:
         block_m: Side of the squares in metres; None for one tile (cells) or two (tiles).
         folds: Parts of the cross-validation.
         buffer_m: Training samples nearer to a test sample than this, in x and in y, are left out;
-            None for 0, or for the tile's side where tiles overlap: no pixel is then in both.
+            None for 0, or for the tile's side where tiles overlap: no pixel is then in both. Of
+            samples of different UTM zones, it is the square's diagonal on the ground, and never
+            less than a sample's.
         seed: Of folds, draws of labels and the bootstrap.
         fractions: Shares of the training labels at which the learning curve is measured.
         counts: Numbers of training labels at which it is measured besides.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 
 from thor_geo.area import LONLAT
@@ -70,10 +68,7 @@ class VectorLabels:
         self.kind = _kind(path, frame)
         column = frame[target]
         there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
-        there &= ~column.astype(str).isin(ignore)
-        if pd.api.types.is_numeric_dtype(column):
-            # Whole numbers with gaps are floats: 255 is 255.0 there.
-            there &= ~column.isin(_numbers(ignore))
+        there &= ~_ignored(column, ignore)
         self.features, self.unlabelled = len(frame), int((~there).sum())
         gaps = bool(column.isna().any())
         frame, column = frame[there], column[there]
@@ -115,23 +110,25 @@ class VectorLabels:
         """
         tree, values = self._zone(squares.epsg)
         count = squares.rows * squares.cols
+        pieces = None
         if self.kind == "points":
             square, feature, weight = self._points(squares, tree)
-            cover: Floats = np.bincount(square, weight, count).astype(np.float64)
         else:
-            square, feature, parts = _parts(squares, tree)
-            weight = shapely.area(parts)
-            cover = _covered(square, parts, weight, count) / squares.side**2
+            square, feature, pieces = _pieces(squares, tree)
+            weight = shapely.area(pieces)
         total = np.bincount(square, weight, count)
+        labelled = total if pieces is None else _less_overlaps(total, square, pieces)
         tied = np.zeros(count, dtype=np.bool_)
         if self.task == "classification":
             flat = square * len(self._codes) + values[feature].astype(np.int64)
             weights: Floats = np.bincount(flat, weight, count * len(self._codes)).astype(np.float64)
+            if pieces is not None:
+                weights = _less_overlaps(weights, flat, pieces)
             value, tied = decide(weights.reshape(count, -1), self._codes)
         else:
             sums = np.bincount(square, weight * values[feature], count)
             value = np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
-        cover = np.minimum(cover, 1.0)
+        cover = np.minimum(labelled / (1 if pieces is None else squares.side**2), 1.0)
         shape = (squares.rows, squares.cols)
         return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
 
@@ -166,32 +163,35 @@ class VectorLabels:
         return square, found[inside], np.ones(len(square))
 
 
-def _parts(
+def _pieces(
     squares: Squares, tree: Any
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.object_]]:
-    """Return square, polygon and what they have in common for all that meet."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return square, polygon and their common ground for all that share some."""
     boxes = shapely.box(*squares.boxes())
     square, feature = tree.query(boxes, predicate="intersects")
-    return square, feature, shapely.intersection(boxes[square], tree.geometries[feature])
+    pieces = shapely.intersection(boxes[square], tree.geometries[feature])
+    there = shapely.area(pieces) > 0
+    return square[there], feature[there], pieces[there]
 
 
-def _covered(
-    square: npt.NDArray[np.int64], parts: npt.NDArray[np.object_], area: Floats, count: int
-) -> Floats:
-    """Return the area of each square under any polygon; where several overlap, once."""
-    covered: Floats = np.bincount(square, area, count).astype(np.float64)
-    for k in np.flatnonzero(np.bincount(square, minlength=count) > 1).tolist():
-        covered[k] = shapely.union_all(parts[square == k]).area
-    return covered
+def _less_overlaps(areas: Floats, group: npt.NDArray[np.int64], pieces: npt.NDArray[Any]) -> Floats:
+    """Return the area of each group's pieces where ground under several counts once.
 
-
-def _numbers(texts: Collection[str]) -> list[float]:
-    """Return those of some texts that are numbers."""
-    found = []
-    for text in texts:
-        with suppress(ValueError):
-            found.append(float(text))
-    return found
+    Args:
+        areas: Sum of the areas of each group's pieces, (n,).
+        group: Group of each piece.
+        pieces: Polygons.
+    """
+    once = areas.copy()
+    order = np.argsort(group, kind="stable")
+    numbers, first, count = np.unique(group[order], return_index=True, return_counts=True)
+    several = count > 1
+    for k, start, n in zip(numbers[several], first[several], count[several], strict=True):
+        union = shapely.area(shapely.union_all(pieces[order[start : start + n]]))
+        # Without an overlap the two differ in their last bits only.
+        if union < areas[k] * (1 - 1e-9):
+            once[k] = union
+    return once
 
 
 def _read(path: Path, layer: str | None) -> Any:
@@ -242,6 +242,20 @@ def _kind(path: Path, frame: Any) -> str:
 def _dense(frame: Any) -> Any:
     """Return polygons whose edges stay where they are when the CRS changes."""
     return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
+
+
+def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
+    """Return which values are to be ignored: as text or, of numbers, as numbers.
+
+    Readers turn integers with gaps into floats, whose text is 255.0 where 255 was meant.
+    """
+    import pandas as pd
+
+    found = column.astype(str).isin(ignore)
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        numbers = pd.to_numeric(pd.Series(ignore, dtype=object), errors="coerce").dropna()
+        found |= column.isin(numbers.astype(np.float64).tolist())
+    return found
 
 
 def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:

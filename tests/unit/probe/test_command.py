@@ -131,6 +131,19 @@ def test_nothing_is_replaced_unless_asked(
     assert {p.name: p.stat().st_mtime_ns for p in probed.iterdir()} == before
 
 
+def test_predictions_of_another_probe_do_not_mix_with_a_probes_own(
+    opened: OpenedRun, probed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A map of one probe beside the scores of another would be believed."""
+    own = tmp_path / "kind"
+    own.mkdir()
+    (own / "probe.json").write_text("{}")
+    command = ["probe", str(opened.run.path), "--apply", str(probed), "--overwrite"]
+    assert main([*command, "--to", str(own)]) == 2
+    assert "probe.json" in capsys.readouterr().err
+    assert [p.name for p in own.iterdir()] == ["probe.json"]
+
+
 def test_a_probe_of_numbers_on_tiles_writes_a_table(opened: OpenedRun, tmp_path: Path) -> None:
     plan = opened.plan
     boxes = [shapely.box(*plan.tile(k).bounds) for k in range(len(plan))]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyproj import Geod, Transformer
+from synthetic_run import TWO_ZONES, plan_of
 
 from thor_geo.errors import ConfigError
 from thor_geo.plan import Plan
@@ -102,6 +104,42 @@ def test_tiles_that_overlap_share_no_pixel_with_test_tiles(plan: Plan) -> None:
     at = np.stack([samples.x, samples.y], axis=1)
     for train, test in folds.splits:
         assert np.abs(at[train][:, None] - at[test][None]).max(axis=2).min() >= 2880
+
+
+@pytest.mark.parametrize("buffer", [None, 0, 1000])
+def test_training_cells_keep_their_distance_across_a_zones_edge(buffer: float | None) -> None:
+    """Cells of two zones may lie on the same ground: a split between them tests on what it saw."""
+    plan = plan_of(TWO_ZONES)
+    near = field(30, 320)
+    places = {}
+    for epsg in (32632, 32633):  # squares of 9.6 km about the same point of the edge
+        x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(12.0, 60.0)
+        places[epsg] = (near.x - near.x.mean() + x, near.y - near.y.mean() + y)
+    (ax, ay), (bx, by) = places.values()
+    samples = replace(
+        near,
+        vectors=np.tile(near.vectors, (2, 1)),
+        values=np.tile(near.values, 2),
+        tile=np.tile(near.tile, 2),
+        epsg=np.repeat(list(places), len(near)),
+        x=np.concatenate([ax, bx]),
+        y=np.concatenate([ay, by]),
+    )
+    lon, lat = (np.empty(len(samples)) for _ in range(2))
+    for epsg in places:
+        of = samples.epsg == epsg
+        to_lonlat = Transformer.from_crs(epsg, 4326, always_xy=True)
+        lon[of], lat[of] = to_lonlat.transform(samples.x[of], samples.y[of])
+    folds = make_folds(samples, labels(), plan, ProbeSpec(block_m=3200, buffer_m=buffer))
+    least = max(buffer or 0, samples.side)
+    assert folds.across_m == pytest.approx(least * 2**0.5)
+    assert folds.buffered > 0
+    for train, test in folds.splits:
+        a, b = np.meshgrid(train, test, indexing="ij")
+        other = samples.epsg[a] != samples.epsg[b]
+        a, b = a[other], b[other]
+        metres = Geod(ellps="WGS84").inv(lon[a], lat[a], lon[b], lat[b])[2]
+        assert metres.min() >= least * 2**0.5
 
 
 def test_a_random_split_flatters_smooth_labels(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from pyproj import Transformer
@@ -99,6 +100,41 @@ def test_of_polygons_the_class_counts_that_covers_most(tmp_path: Path) -> None:
     assert names == ["field", "wood"]
     np.testing.assert_allclose(joined.cover, [[1, 0.25, 0]])
     assert np.isnan(joined.value[0, 2])
+
+
+@pytest.mark.parametrize("ignore", ["255", "255.0"])
+@pytest.mark.parametrize("codes", [[1, 255, None, 2], [1, 255, 2, 2]])
+def test_a_number_is_ignored_however_readers_write_it(
+    tmp_path: Path, codes: list[int | None], ignore: str
+) -> None:
+    """Integers with gaps are read as floats: 255.0 is what `--ignore 255` means."""
+    points = [shapely.Point(LEFT + 20 + 40 * k, TOP - 20) for k in range(4)]
+    path = vector(tmp_path / "a.gpkg", points, kind=pd.array(codes, dtype="Int64"))
+    labels = open_labels(path, "kind", ignore=(ignore, "wood"))
+    value = labels.join(squares(1, 4)).value[0]
+    assert np.isnan(value[1])
+    assert [labels.class_of(v) for v in value[[0, 3]]] == [1, 2]
+
+
+def test_ground_under_several_polygons_counts_once(tmp_path: Path) -> None:
+    """A piece that was mapped twice would pass --min-cover, and outweigh a larger class."""
+    left, right = (
+        shapely.box(LEFT, TOP - 40, LEFT + 12, TOP),
+        shapely.box(LEFT + 20, TOP - 40, LEFT + 38, TOP),
+    )
+    over = shapely.box(LEFT + 10, TOP - 40, LEFT + 14, TOP)
+    shapes = [left, left, right, over]
+    path = vector(
+        tmp_path / "a.gpkg", shapes, use=["wood", "wood", "field", "lake"], h=[1.5, 2.5, 4.0, 4.0]
+    )
+    labels = open_labels(path, "use")
+    joined = labels.join(squares(1, 1))
+    assert labels.class_of(joined.value[0, 0]) == "field"
+    assert joined.cover[0, 0] == pytest.approx((14 + 18) / 40)
+    joined = open_labels(path, "h").join(squares(1, 1))
+    assert joined.cover[0, 0] == pytest.approx((14 + 18) / 40)
+    weights = [12, 12, 18, 4]
+    assert joined.value[0, 0] == pytest.approx(np.average([1.5, 2.5, 4, 4], weights=weights))
 
 
 def test_numbers_of_polygons_are_weighted_by_area_in_any_crs(tmp_path: Path) -> None:
