@@ -116,7 +116,7 @@ class VectorLabels:
         else:
             square, feature, pieces = _pieces(squares, tree)
             weight = shapely.area(pieces)
-        total = np.bincount(square, weight, count)
+        total: Floats = np.bincount(square, weight, count).astype(np.float64)
         labelled = total if pieces is None else _less_overlaps(total, square, pieces)
         tied = np.zeros(count, dtype=np.bool_)
         if self.task == "classification":
