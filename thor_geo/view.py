@@ -108,6 +108,8 @@ def main(args: Sequence[str]) -> int:
         parser.error(f"--{part_given} goes with --png or --cog; the page shows all of the run")
     if not 0 <= options.port <= 65535:
         parser.error("--port: give 1 to 65535, or 0 for any that is free")
+    if options.png not in (None, Path()) and options.png.suffix.lower() != ".png":
+        parser.error(f"--png: the picture is a PNG, {options.png.name} ends otherwise")
     if options.at is not None and options.bbox is not None:
         parser.error("give --at or --bbox, not both")
     if not options.km > 0:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from thor_geo.errors import ThorGeoError
 from thor_geo.explorer.places import Places
 from thor_geo.grid import Bounds
+from thor_geo.redact import redact
 from thor_geo.runs.opened import OpenedRun
 
 _log = logging.getLogger(__name__)
@@ -135,12 +136,12 @@ class Composite:
                     self.state = "missing"
                     return
             except ThorGeoError as error:
-                self.why, self.state = str(error), "missing"
+                self.why, self.state = redact(error), "missing"
                 return
             except Exception as error:
                 # Of a library, in a thread where nobody would hear of it.
                 _log.exception("The composites cannot be opened.")
-                self.why, self.state = f"{type(error).__name__}: {error}", "missing"
+                self.why, self.state = redact(f"{type(error).__name__}: {error}"), "missing"
                 return
             self._picture = pixels.truecolour
             self.state = "ready"

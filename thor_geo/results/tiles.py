@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
 from thor_geo.planning import tile_bounds
+from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.markers import Marker
 from thor_geo.writers.reading import VectorReader
@@ -62,8 +62,6 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
             cannot be read.
         ConfigError: If there are several windows and none is named, or there is no such window.
     """
-    from tqdm import tqdm
-
     run, plan = opened.run, opened.plan
     if not opened.pooled:
         raise RunDirectoryError(
@@ -73,9 +71,9 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
     reader, missing, time = VectorReader(run), 0, opened.time(window)
     indices: list[npt.NDArray[np.int64]] = []
     vectors: list[npt.NDArray[np.float32]] = []
-    # `disable=None`: not where standard error is no terminal.
-    bar = tqdm(plan.shards, unit=" shards", disable=None if progress else True, file=sys.stderr)
-    for shard in bar:
+    for shard in track(
+        plan.shards, "shards", label="reading vectors", shown=progress, delay=PATIENCE_S
+    ):
         marker = Marker.read(run.marker_of(shard))
         if marker is None or not opened.fits(marker, shard):
             missing += len(shard)
