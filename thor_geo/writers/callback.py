@@ -262,7 +262,14 @@ class RunWriter(BasePredictionWriter):
             self._unlock()
             return
         try:
-            self._session.shards.close()
+            try:
+                self._session.shards.close()
+            except RuntimeError as error:
+                # PyTorch tells of a dead reading process from a signal's handler, wherever the main
+                # thread is then: perhaps in the middle of that waiting.
+                if "DataLoader worker" not in str(error):
+                    raise
+                self._session.shards.close()
         except Exception:  # the exception that stopped the run must stay the one that is raised
             _log.exception("The shard being written when the run stopped was not finished")
         if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:

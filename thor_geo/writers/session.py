@@ -224,7 +224,11 @@ class ShardWriter:
         """Wait until every complete shard is on the disk; its error is raised here."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
-            writing.result()
+            try:
+                writing.result()
+            finally:
+                if not writing.done():  # a signal's handler raised while this waited
+                    self._writing = writing
             self.written += 1
 
     def close(self) -> None:

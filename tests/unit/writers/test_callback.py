@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +172,43 @@ def test_an_interruption_keeps_the_shard_being_written(tmp_path: Path, plan: Pla
     writer.on_exception(trainer, model, KeyboardInterrupt())
     assert writer.run.finished(first, verify=True)
     assert not writer.run.marker_of(second).exists()
+
+
+def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
+    tmp_path: Path,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """PyTorch raises in a handler of SIGCHLD, wherever the main thread is; SIGUSR1 plays it."""
+    writer, trainer, model = opened(tmp_path / "run", plan)
+    go, original = threading.Event(), session.write_pooled
+
+    def slow(path: Path, *args: Any) -> None:
+        assert go.wait(20)
+        original(path, *args)
+
+    def told(number: int, frame: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    monkeypatch.setattr(session, "write_pooled", slow)
+    for prediction, batch in batches(plan, plan.shards[0]):
+        writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
+    before = signal.signal(signal.SIGUSR1, told)
+    timers = [
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)),
+        threading.Timer(0.8, go.set),
+    ]
+    try:
+        for timer in timers:
+            timer.start()
+        writer.on_exception(trainer, model, ConnectionResetError())
+    finally:
+        for timer in timers:
+            timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert not [record for record in caplog.records if record.exc_info]
+    assert writer.run.finished(plan.shards[0], verify=True)
 
 
 def test_markers_tell_what_happened(written: RunDirectory, plan: Plan) -> None:
