@@ -25,12 +25,12 @@ from thor_geo.results.changes import (
 )
 from thor_geo.results.cog import tags_of, write_cog
 from thor_geo.results.crop import Crop, Thumbnail
-from thor_geo.results.tables import squares, write_table
+from thor_geo.results.tables import ranked, squares, write_table
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import Tiles, read_tiles
 from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
-from thor_geo.writers.sheet import DPI
+from thor_geo.writers.sheet import save_png
 
 if TYPE_CHECKING:
     import geopandas
@@ -192,7 +192,7 @@ def compare(
     figure = draw_change((before, after), windows, rasters, outlined)
     picture = folder / "change.png"
     with replacing_all(after.run, picture, folder=False, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        save_png(figure, temporary)
     return [*written, picture]
 
 
@@ -213,14 +213,8 @@ def _told(before: OpenedRun, after: OpenedRun, tiles: Tiles, shared: SharedTiles
             f"  cosine distance: median {q[0]:.5f}, 90 % below {q[1]:.5f}, largest {q[2]:.5f}"
         )
         ids = [after.plan.tile(int(tiles.index[one])).id for one in shared.ours[order].tolist()]
-        width = max(map(len, ids), default=2)
-        lines += ["", f"  {'rank':>4}  {'id':<{width}}  {'lon':>10}  {'lat':>9}  {'change':>8}"]
-        for rank, (name, one) in enumerate(zip(ids, order.tolist(), strict=True), start=1):
-            lon, lat = tiles.lonlat[shared.ours[one]].tolist()
-            lines.append(
-                f"  {rank:>4}  {name:<{width}}  {lon:>10.5f}  {lat:>9.5f}  "
-                f"{shared.distance[one]:>8.5f}"
-            )
+        lonlat = tiles.lonlat[shared.ours[order]]
+        lines += ["", *ranked(ids, lonlat, shared.distance[order], "change")]
     return "\n".join(lines)
 
 

@@ -17,13 +17,13 @@ from thor_geo.results.cog import Extent, tags_of, write_cog
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.results.places import joined, parse_lonlat
 from thor_geo.results.similarity import Found, similar_cells, similar_tiles
-from thor_geo.results.tables import DRIVERS, check_suffix, write_table
+from thor_geo.results.tables import DRIVERS, check_suffix, ranked, write_table
 from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.pictures import MAX_ZONES
 from thor_geo.writers.quicklook import legend_of
-from thor_geo.writers.sheet import DPI, Row, draw_sheet
+from thor_geo.writers.sheet import Row, draw_sheet, save_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +112,7 @@ def main(args: Sequence[str]) -> int:
     if options.png is not None:
         figure = draw(opened, found, options.on, options.window)
         with replacing_all(opened.run, options.png, folder=False, overwrite=overwrite) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+            save_png(figure, temporary)
         written.append(options.png)
     for path in written:
         print(redact(f"  written   {path}"))
@@ -165,18 +165,11 @@ def str_of(path: Path, found: Found, on: str) -> str:
         found: The places.
         on: ``tiles`` or ``cells``.
     """
-    lines = [
+    head = (
         f"{path}: {len(found.ids):,} of {found.compared:,} {on}, by cosine to "
-        f"{', '.join(found.queries)} (not listed)",
-        "",
-    ]
-    width = max(map(len, found.ids), default=2)
-    lines.append(f"  {'rank':>4}  {'id':<{width}}  {'lon':>10}  {'lat':>9}  {'cosine':>8}")
-    for k, (one, (lon, lat), cosine) in enumerate(
-        zip(found.ids, found.lonlat.tolist(), found.cosine.tolist(), strict=True), start=1
-    ):
-        lines.append(f"  {k:>4}  {one:<{width}}  {lon:>10.5f}  {lat:>9.5f}  {cosine:>8.5f}")
-    return "\n".join(lines)
+        f"{', '.join(found.queries)} (not listed)"
+    )
+    return "\n".join([head, "", *ranked(found.ids, found.lonlat, found.cosine, "cosine")])
 
 
 def draw(opened: OpenedRun, found: Found, on: str, window: int | None = None) -> Figure:

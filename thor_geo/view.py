@@ -21,7 +21,7 @@ from thor_geo.writers.caption import SEPARATOR, caption_of
 from thor_geo.writers.opening import TrueColour
 from thor_geo.writers.pictures import MAX_SHARDS, meets, read_pictures, shards_within, zone_bounds
 from thor_geo.writers.quicklook import LAYERS, draw_quicklook
-from thor_geo.writers.sheet import WIDTH
+from thor_geo.writers.sheet import WIDTH, save_png
 
 _EXAMPLE = """\
 examples:
@@ -262,4 +262,4 @@ def _draw_layers(
     figure = draw_quicklook(pictures, colours, caption, layers=layers)
     with replacing_all(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
         dpi = options.size / WIDTH
-        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+        save_png(figure, temporary, dpi)

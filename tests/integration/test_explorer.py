@@ -35,22 +35,13 @@ def reflectance() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def opened(reflectance: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
+def opened(
+    reflectance: np.ndarray, write_tif: Any, tmp_path_factory: pytest.TempPathFactory
+) -> OpenedRun:
     """Return a run over a GeoTIFF of coloured squares, with vectors and maps."""
     folder = tmp_path_factory.mktemp("explorer")
-    with rasterio.open(
-        folder / "scene.tif",
-        "w",
-        driver="GTiff",
-        width=_TILES * _SIDE,
-        height=_TILES * _SIDE,
-        count=3,
-        dtype="uint16",
-        crs="EPSG:32632",
-        transform=rasterio.Affine(10, 0, 600320, 0, -10, 6640000),
-        nodata=0,
-    ) as out:
-        out.write(reflectance.repeat(_SIDE, axis=1).repeat(_SIDE, axis=2))
+    pixels = reflectance.repeat(_SIDE, axis=1).repeat(_SIDE, axis=2)
+    write_tif(folder / "scene.tif", pixels, (600_320, 6_640_000), nodata=0)
     config = {
         "trainer": {"accelerator": "cpu", "devices": 1},
         "model": {"model_key": "thor_v1_tiny", "pretrained": False, "patch_size": 16},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,23 +19,11 @@ _BANDS = ["S2:Red", "S2:NIR"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(write_tif: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run over a GeoTIFF of 2 x 2 tiles of 64 px whose pixels are drawn at random."""
     folder = tmp_path_factory.mktemp("pixels")
     values = np.random.default_rng(0).integers(1, 9000, (2, 128, 128), dtype=np.uint16)
-    with rasterio.open(
-        folder / "scene.tif",
-        "w",
-        driver="GTiff",
-        width=128,
-        height=128,
-        count=2,
-        dtype="uint16",
-        crs="EPSG:32632",
-        transform=rasterio.Affine(10, 0, 600000, 0, -10, 6640000),
-        nodata=0,
-    ) as out:
-        out.write(values)
+    write_tif(folder / "scene.tif", values, (600_000, 6_640_000), nodata=0)
     (folder / "run.yaml").write_text(
         json.dumps(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,31 +22,13 @@ from thor_geo.runs.opened import OpenedRun, open_run
 _CORNER = (600_000, 6_640_000)
 
 
-def raster(path: Path, values: np.ndarray, **profile: object) -> Path:
-    """Write (C, H, W) at 10 m from the corner of the run."""
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=values.shape[2],
-        height=values.shape[1],
-        count=len(values),
-        dtype=values.dtype.name,
-        crs="EPSG:32632",
-        transform=rasterio.Affine(10, 0, _CORNER[0], 0, -10, _CORNER[1]),
-        **profile,
-    ) as file:
-        file.write(values)
-    return path
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(write_tif: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run of patch 16 over a GeoTIFF of 256 x 256 px with random pixels and a gap."""
     folder = tmp_path_factory.mktemp("probe")
     values = np.random.default_rng(0).integers(1, 9000, (2, 256, 256), dtype=np.uint16)
     values[:, 40:60, 100:140] = 0
-    raster(folder / "scene.tif", values, nodata=0)
+    write_tif(folder / "scene.tif", values, _CORNER, nodata=0)
     config = {
         "trainer": {"accelerator": "cpu", "devices": 1},
         "model": {"model_key": "thor_v1_tiny", "pretrained": False, "patch_size": 16},
@@ -69,13 +52,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("unit", ["cells", "tiles"])
 def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
-    run: Path, unit: str
+    run: Path, write_tif: Any, unit: str
 ) -> None:
     """A baseline on other ground than the embeddings would make any model look good."""
     opened = open_run(run / "out")
     spec = ProbeSpec(on=unit, min_cover=0)  # type: ignore[arg-type]
     kind = np.random.default_rng(1).integers(0, 3, (1, 256, 256), dtype=np.uint8)
-    samples = collect(opened, open_labels(raster(run / "kind.tif", kind)), spec)
+    samples = collect(opened, open_labels(write_tif(run / "kind.tif", kind, _CORNER)), spec)
     features = band_features(opened, samples)
     with rasterio.open(run / "scene.tif") as file:
         for k in range(len(samples)):
@@ -91,12 +74,14 @@ def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
             np.testing.assert_allclose(features[k], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_a_probe_compares_embeddings_and_bands_on_the_same_samples(run: Path) -> None:
+def test_a_probe_compares_embeddings_and_bands_on_the_same_samples(
+    run: Path, write_tif: Any
+) -> None:
     opened = open_run(run / "out")
     with rasterio.open(run / "scene.tif") as file:
         bright = file.read(1).reshape(16, 16, 16, 16).mean(axis=(1, 3))
     kind = np.kron(bright > np.median(bright), np.ones((16, 16))).astype(np.uint8)[None]
-    labels = open_labels(raster(run / "bright.tif", kind))
+    labels = open_labels(write_tif(run / "bright.tif", kind, _CORNER))
     found = probe_run(opened, labels, ProbeSpec(block_m=640, fractions=(1.0,)))
     assert found.without_pixels > 0 or len(found.samples) == 256
     bands = next(e for e in found.evaluations if e.features == "bands" and e.model == "linear")

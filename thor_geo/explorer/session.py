@@ -17,7 +17,6 @@ from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers.caption import caption_of
 from thor_geo.writers.colours import load_or_fit_colours
-from thor_geo.writers.markers import Marker
 
 #: Neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
@@ -161,8 +160,8 @@ class Session:
         starts = np.flatnonzero(np.diff(places.shard[order], prepend=-1))
         for of in np.split(order, starts[1:]):
             shard = plan.shards[int(places.shard[of[0]])]
-            marker = Marker.read(self._opened.run.marker_of(shard))
-            if marker is None or not self._opened.fits(marker, shard):
+            marker = self._opened.marker(shard)
+            if marker is None:
                 continue
             col, row = (part[shard.start : shard.stop] for part in (plan.col, plan.row))
             raster = np.full((k, k), np.nan, dtype=np.float32)

@@ -12,6 +12,7 @@ from thor_geo.probe.report import SCORE_NAMES, model_name
 from thor_geo.probe.run import Probed
 from thor_geo.writers._files import replacing
 from thor_geo.writers.maps import INK, MUTED
+from thor_geo.writers.sheet import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def write_pictures(probed: Probed, folder: Path) -> list[Path]:
     figures = {first: draw_first(probed), "curve.png": draw_curve(probed)}
     for name, figure in figures.items():
         with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+            save_png(figure, temporary, _DPI)
     return [folder / name for name in figures]
 
 

@@ -16,7 +16,6 @@ from thor_geo.plan import Shard, Shards
 from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.writers import reading
-from thor_geo.writers.markers import Marker
 from thor_geo.writers.reading import MapReader
 
 
@@ -63,8 +62,7 @@ class ZoneCells:
             RunDirectoryError: If the shard's file cannot be read.
         """
         own = self.place(shard)
-        marker = Marker.read(self._opened.run.marker_of(shard))
-        if marker is None or not self._opened.fits(marker, shard):
+        if self._opened.marker(shard) is None:
             # Whatever its file holds: it may be half written, or of an earlier run.
             parts = (rows or own[0], cols or own[1])
             sides = [len(range(part.start, part.stop, part.step or 1)) for part in parts]

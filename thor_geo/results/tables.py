@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,26 @@ def write_table(
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
+
+
+def ranked(
+    ids: Sequence[str], lonlat: npt.NDArray[np.float64], values: npt.NDArray[Any], name: str
+) -> list[str]:
+    """Return lines for reading: rank, id, longitude, latitude and a value, below their names.
+
+    Args:
+        ids: Ids of the places, the first rank first.
+        lonlat: Degrees, (n, 2).
+        values: One for each place, (n,).
+        name: What the values are.
+    """
+    width = max(map(len, ids), default=2)
+    lines = [f"  {'rank':>4}  {'id':<{width}}  {'lon':>10}  {'lat':>9}  {name:>8}"]
+    for rank, (one, (lon, lat), value) in enumerate(
+        zip(ids, lonlat.tolist(), values.tolist(), strict=True), start=1
+    ):
+        lines.append(f"  {rank:>4}  {one:<{width}}  {lon:>10.5f}  {lat:>9.5f}  {value:>8.5f}")
+    return lines
 
 
 def squares(epsg: int, bounds: npt.NDArray[np.float64]) -> npt.NDArray[Any]:

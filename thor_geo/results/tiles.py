@@ -12,7 +12,6 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.planning import tile_bounds
 from thor_geo.progress import PATIENCE_S, track
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.markers import Marker
 from thor_geo.writers.reading import VectorReader
 
 
@@ -74,8 +73,7 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
     for shard in track(
         plan.shards, "shards", label="reading vectors", shown=progress, delay=PATIENCE_S
     ):
-        marker = Marker.read(run.marker_of(shard))
-        if marker is None or not opened.fits(marker, shard):
+        if opened.marker(shard) is None:
             missing += len(shard)
             continue
         values = reader.read(shard, time)

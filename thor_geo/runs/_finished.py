@@ -74,12 +74,12 @@ def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
 
 def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
     """Return a shard's marker if it is this run's and its pooled file has the size it says."""
-    run = opened.run
-    marker = Marker.read(run.marker_of(shard))
-    if marker is None or not opened.fits(marker, shard):
+    marker = opened.marker(shard)
+    if marker is None:
         return None
     output = marker.outputs.get(_name(opened, shard))
-    return marker if output is not None and output.matches(run.pooled_of(shard)) else None
+    whole = output is not None and output.matches(opened.run.pooled_of(shard))
+    return marker if whole else None
 
 
 def _name(opened: OpenedRun, shard: Shard) -> str:

@@ -57,6 +57,11 @@ class OpenedRun:
             and marker.tiles == rows == marker.ok + marker.empty + marker.failed
         )
 
+    def marker(self, shard: Shard) -> Marker | None:
+        """Return a shard's marker if it is there and `fits`; None where the shard is not done."""
+        marker = Marker.read(self.run.marker_of(shard))
+        return marker if marker is not None and self.fits(marker, shard) else None
+
     def time(self, window: int | None) -> int | None:
         """Return where on the time axis a window lies; None where a run has no such axis.
 

@@ -30,7 +30,7 @@ from thor_geo.writers.pictures import (
     read_pictures,
 )
 from thor_geo.writers.rundir import RunDirectory
-from thor_geo.writers.sheet import DPI, Panel, Row, draw_sheet
+from thor_geo.writers.sheet import Panel, Row, draw_sheet, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +80,7 @@ def write_quicklook(
         caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
     figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
     with replacing(run.quicklook) as temporary:
-        # No `Software` entry: equal runs give equal pictures whatever draws them.
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        save_png(figure, temporary)
 
 
 def draw_quicklook(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from thor_geo.grid import Bounds
@@ -27,6 +28,18 @@ _MAX_MAP_HEIGHT = 8.5
 _MIN_COLUMN = 3.0
 # Zones with a lower ratio of height to width have their panels below one another.
 _WIDE = 0.4
+
+
+def save_png(figure: Figure, path: Path, dpi: float = DPI) -> None:
+    """Save a figure; equal figures give equal bytes whatever draws them.
+
+    Args:
+        figure: The figure.
+        path: The file, whatever its suffix.
+        dpi: Dots per inch.
+    """
+    # No `Software` entry: it names the version that drew.
+    figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
 
 
 class Panel(NamedTuple):
