@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 from benchmarks import _flops
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
-from thor_geo.earthengine._split import MAX_BYTES, MAX_SIDE, Window, request_bytes
 from thor_geo.models import token_layout, variant
+from thor_geo.sources.earthengine._split import MAX_BYTES, MAX_SIDE, Window, request_bytes
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
 #: Land surface of the Earth, Antarctica included, square kilometres (CIA World Factbook, 148.94).
 LAND_KM2 = 149e6

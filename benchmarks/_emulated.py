@@ -12,8 +12,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from thor_geo.composites import PrefetchSpec
-from thor_geo.earthengine import RetryPolicy, SessionSpec
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import RetryPolicy, SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 #: Column and row of the first block's corner in pixels, on the lattice of zone 32.

@@ -20,8 +20,8 @@ from torch import Tensor
 from benchmarks._literal import LiteralEncoder
 from benchmarks._memory import resident_mb
 from benchmarks.report import ROOT
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.models import TokenLayout, build_from_layout, token_layout, variant
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
 #: Side of a tile in pixels, and its channels: Sentinel-2's ten at 10 and 20 m.
 SIDE = 288

@@ -11,9 +11,9 @@ from multiprocessing import get_context
 import numpy as np
 
 from thor_geo.composites import BlockStore, Pinned
-from thor_geo.earthengine import FetchStats, Scene
-from thor_geo.grid import Block, Rect, blocks_meeting
-from thor_geo.plan import Plan
+from thor_geo.ground.lattice import Block, Rect, blocks_meeting
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine import FetchStats, Scene
 
 
 def fill(store: BlockStore, plan: Plan, block_size: int) -> None:

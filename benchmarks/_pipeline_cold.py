@@ -12,9 +12,9 @@ from benchmarks._emulated import cpu_seconds, write_scenes
 from benchmarks._pipeline_data import BANDS, END, START, Ground
 from datamodules.source import EMULATOR_URL
 from thor_geo.composites import Prefetcher, PrefetchSpec
-from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import Archive, EmulatorProcess, FaultPlan, FaultRule
-from thor_geo.order import BlockOrder
+from thor_geo.ground.blocks import BlockOrder
+from thor_geo.sources.earthengine import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 LATENCY_S = 0.5

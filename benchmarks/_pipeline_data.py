@@ -13,15 +13,15 @@ import rasterio
 
 from benchmarks._emulated import write_scenes
 from benchmarks._pixels import SCENES
-from thor_geo.area import AreaSpec
-from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.composites import BlockStore
 from thor_geo.composites.stored import Pinned
-from thor_geo.earthengine.policy import FetchStats
 from thor_geo.emulator import Archive
-from thor_geo.grid import Block, Lattice, blocks_meeting
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine.policy import FetchStats
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.bands import S2_DEFAULT_BANDS
 
 EPSG = 32632
 TILE, SHARD_TILES = 288, 8

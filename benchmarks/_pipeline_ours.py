@@ -122,7 +122,7 @@ def predict(settings: Settings, out: Path) -> dict[str, float]:
     Returns:
         Seconds: ``phase`` as `Clock` has it, and ``before``, from the call to the phase.
     """
-    from thor_geo import predict as command
+    from thor_geo.cli import predict as command
 
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
@@ -142,8 +142,8 @@ class Encoder:
         Args:
             settings: The run.
         """
-        from thor_geo.bands import bands_from_ee
         from thor_geo.models import build_thor
+        from thor_geo.specs.bands import bands_from_ee
         from thor_geo.transforms import THORNormalize
 
         torch.set_num_threads(THREADS)
@@ -184,8 +184,8 @@ def encode(settings: Settings) -> float:
 
 def pack(ground: Ground, out: Path) -> float:
     """Return the seconds that maps take to be packed, written and summed, and nothing else."""
-    from thor_geo.writers.grid import GridStore
-    from thor_geo.writers.markers import Output
+    from thor_geo.runs.grid import GridStore
+    from thor_geo.runs.markers import Output
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -206,7 +206,7 @@ def read(ground: Ground) -> float:
 
     Into memory shared with another process, new for every batch, as PyTorch's DataLoaders do.
     """
-    from thor_geo.bands import bands_from_ee
+    from thor_geo.specs.bands import bands_from_ee
     from thor_geo.transforms import THORNormalize
 
     torch.set_num_threads(1)
@@ -225,7 +225,7 @@ def read(ground: Ground) -> float:
 
 def start() -> None:
     """Import what the command imports, before anything is timed."""
-    import thor_geo.predict
+    import thor_geo.cli.predict
     import thor_geo.tasks  # noqa: F401
 
     sys.argv = ["thor-geo"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks._pipeline_data import BANDS, TILE
 from benchmarks._pipeline_ours import BATCH, PATCH, THREADS, WIDTH, Clock, FreeEncoder
-from thor_geo.bands import bands_from_ee
+from thor_geo.specs.bands import bands_from_ee
 
 
 class _FreeBackbone(nn.Module):
@@ -112,7 +112,7 @@ def _model(model_key: str | None, grid: bool) -> dict[str, Any]:
 
 def _statistics() -> tuple[list[float], list[float]]:
     """Return THOR's means and standard deviations in the chips' units."""
-    from thor_geo.bands import select_bands
+    from thor_geo.specs.bands import select_bands
 
     selection = select_bands([band.channel for band in bands_from_ee(list(BANDS))])
     means, stds = selection.statistics

@@ -12,17 +12,17 @@ import rasterio
 import shapely
 from pyproj import Transformer
 
-from thor_geo.area import AreaSpec
-from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.composites import BlockStore, DirectSource, Pinned, StoredBlock
 from thor_geo.composites._raster import _PACKING, Compression
 from thor_geo.datasets import CompositeDataset, PlanDataset
-from thor_geo.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.emulator import EmulatorProcess, generate_archive
 from thor_geo.errors import BlockError
-from thor_geo.grid import Block, Bounds, Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Block, Bounds, Lattice
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.bands import S2_DEFAULT_BANDS
 
 EPSG, BLOCK, TILE, RESOLUTION = 32632, 576, 288, 10
 BANDS = S2_DEFAULT_BANDS

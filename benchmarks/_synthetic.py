@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from thor_geo.area import AreaSpec
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan, Shard
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs import RunDirectory
+from thor_geo.runs.failures import Failure
+from thor_geo.runs.markers import Marker, Output, write_failures
+from thor_geo.runs.pooled import pooled_table, write_pooled
+from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import TemporalSpec
-from thor_geo.writers import RunDirectory
-from thor_geo.writers.failures import Failure
-from thor_geo.writers.markers import Marker, Output, write_failures
-from thor_geo.writers.pooled import pooled_table, write_pooled
-from thor_geo.writers.shard import Shapes, ShardResult
 
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 #: Scenes of every tile: as many as pass over a place in a summer and are clear enough.

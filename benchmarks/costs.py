@@ -31,16 +31,16 @@ import torch
 
 from benchmarks._costmodel import BYTES, grid_bytes
 from benchmarks.report import RESULTS, machine
-from thor_geo.area import AreaSpec
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
-from thor_geo.grid import Lattice
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 from thor_geo.models import build_thor
-from thor_geo.plan import Plan
+from thor_geo.runs.grid import GridStore
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
-from thor_geo.writers.grid import GridStore
-from thor_geo.writers.rundir import RunDirectory
-from thor_geo.writers.session import write_shard
-from thor_geo.writers.shard import Shapes, ShardResult
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
+from thor_geo.tasks.collecting import write_shard
 
 RESULT = RESULTS / "costs.json"
 

@@ -25,7 +25,8 @@ from benchmarks.report import Report
 from thor_geo.composites import BlockStore, Prefetcher, _raster
 from thor_geo.composites._records import write_atomic
 from thor_geo.composites.produce import produce
-from thor_geo.earthengine import (
+from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
+from thor_geo.sources.earthengine import (
     Client,
     EarthEngine,
     FetchStats,
@@ -34,10 +35,9 @@ from thor_geo.earthengine import (
     composite,
     fetch_scenes,
 )
-from thor_geo.earthengine._expression import prepared_composite
-from thor_geo.earthengine.fetch import decode
-from thor_geo.earthengine.recipe import OBSERVATIONS
-from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
+from thor_geo.sources.earthengine._expression import prepared_composite
+from thor_geo.sources.earthengine.fetch import decode
+from thor_geo.sources.earthengine.recipe import OBSERVATIONS
 
 LATENCY_S = 0.5
 SLOTS = 40

@@ -30,8 +30,8 @@ import torch
 from benchmarks._gpu import Execution, card, matmul_rate, set_up
 from benchmarks._gpu_search import Limits, Search, Shape, Trial, said
 from benchmarks.report import EXIT_NO_GPU, Report
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee
 from thor_geo.models import token_layout, variant
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
 #: Share of the matmul rate to reach, by patch size.
 TARGETS = {16: 0.6, 8: 0.5}

@@ -30,11 +30,11 @@ from benchmarks._emulated import cpu_seconds
 from benchmarks._filled import fill
 from benchmarks.chaos._common import Started, Workspace, end_on_sigterm, markers
 from benchmarks.report import Report
-from thor_geo.area import LONLAT, AreaSpec, transformer
 from thor_geo.composites import BlockStore
 from thor_geo.emulator import Acquisition, Archive, ensure_archive
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import LONLAT, AreaSpec, transformer
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 
 SIZES, SHORT = (1_000, 10_000, 100_000), (300, 1_000, 3_000)
 #: What the second half of the largest run may take more than the first, of time and of memory.
@@ -46,9 +46,9 @@ _ROLES = ("main", "worker", "prefetch")
 
 _PLAN = """
 import json, sys, time
-from thor_geo.area import AreaSpec
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 area = AreaSpec(**json.loads(sys.argv[1])).load()
 began = time.perf_counter()
 plan = Plan.of(area, Lattice(epsg=32601, tile_size=int(sys.argv[2])))
@@ -272,7 +272,7 @@ def main() -> int:
 
 def prepare(folder: Path, tiles: int) -> None:
     """Fill the cache for a run over about *tiles* tiles, with its own settings."""
-    from thor_geo.predict import make_cli
+    from thor_geo.cli.predict import make_cli
 
     place = workspace(folder, tiles)
     data = make_cli(place.arguments()[1:], run=False).datamodule

@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from benchmarks.report import ROOT
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets.colour import true_colour
-from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import EmulatorServer
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 WINDOW = TemporalSpec.range("2018-05-01", "2018-09-01")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks._synthetic import prepare, square_plan, write_marker, write_shards
 from benchmarks.report import Report
-from thor_geo.writers.markers import Output
+from thor_geo.runs.markers import Output
 
 DIMENSION = 768
 #: A town: about 14 km x 11 km.

@@ -22,9 +22,9 @@ import numpy as np
 import shapely
 
 from benchmarks.report import RESULTS, machine, table
-from thor_geo.area import Area, AreaSpec
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import Area, AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 
 RESULT = RESULTS / "outlines.json"
 

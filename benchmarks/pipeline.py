@@ -36,7 +36,7 @@ from benchmarks import _pipeline_theirs as theirs
 from benchmarks._pipeline_data import Ground
 from benchmarks._timing import Timing
 from benchmarks.report import Report
-from thor_geo.cli import ENVIRONMENT
+from thor_geo.cli.main import ENVIRONMENT
 
 #: Most that the phase may take beyond the encoder alone.
 OVERHEAD = {"thor_v1_base": 0.03, "thor_v1_tiny": 0.08}

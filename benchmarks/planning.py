@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import shapely
 
-    from thor_geo.plan import Plan
+    from thor_geo.ground.plan import Plan
 
 RANK, RANKS = 517, 1024
 
@@ -108,9 +108,9 @@ def write_area(path: Path, continents: list[tuple[float, float, float, float, in
 
 
 def load_plan(area: Path) -> Plan:
-    from thor_geo.area import AreaSpec
-    from thor_geo.grid import Lattice
-    from thor_geo.plan import Plan
+    from thor_geo.ground.area import AreaSpec
+    from thor_geo.ground.lattice import Lattice
+    from thor_geo.ground.plan import Plan
 
     return Plan.of(AreaSpec(file=area).load(), Lattice(epsg=32601))
 
@@ -130,7 +130,7 @@ def step_plan(folder: Path) -> dict[str, Any]:
 
 
 def step_write(folder: Path) -> dict[str, Any]:
-    from thor_geo.writers import RunDirectory
+    from thor_geo.runs import RunDirectory
 
     plan = load_plan(folder / "area.gpkg")
     run = RunDirectory(folder / "run")
@@ -145,7 +145,7 @@ def step_write(folder: Path) -> dict[str, Any]:
 
 
 def step_read(folder: Path) -> dict[str, Any]:
-    from thor_geo.writers import RunDirectory
+    from thor_geo.runs import RunDirectory
 
     began = time.monotonic()
     plan = RunDirectory(folder / "run").plan()
@@ -154,9 +154,9 @@ def step_read(folder: Path) -> dict[str, Any]:
 
 def step_mark(folder: Path) -> dict[str, Any]:
     """Finish every second shard of the rank's share."""
-    from thor_geo.job import part
-    from thor_geo.writers import RunDirectory
-    from thor_geo.writers.markers import Marker, Output
+    from thor_geo.ground.job import part
+    from thor_geo.runs import RunDirectory
+    from thor_geo.runs.markers import Marker, Output
 
     run = RunDirectory(folder / "run")
     plan = run.plan()
@@ -193,9 +193,9 @@ def step_start(folder: Path) -> dict[str, Any]:
 
     import datamodules  # noqa: F401  (all of what a run imports)
     from datamodules.sampler import ShardBatchSampler
-    from thor_geo.job import part
-    from thor_geo.writers import RunDirectory
-    from thor_geo.writers.todo import read_markers
+    from thor_geo.ground.job import part
+    from thor_geo.runs import RunDirectory
+    from thor_geo.tasks.todo import read_markers
 
     imported = time.monotonic()
     plan = load_plan(folder / "area.gpkg")

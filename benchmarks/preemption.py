@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.job import part
+from thor_geo.ground.job import part
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

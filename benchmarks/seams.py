@@ -128,7 +128,7 @@ def draw(runs: Sequence[tuple[int, float, Path]], target: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from thor_geo.writers.pca import Colours
+    from thor_geo.pictures.pca import Colours
 
     maps = [np.moveaxis(zone_map(path), 0, -1) for _, _, path in runs]
     there = np.isfinite(maps[-1]).all(axis=-1)

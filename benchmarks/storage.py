@@ -32,13 +32,13 @@ from benchmarks._neighbours import NEIGHBOURS, Vectors, distances, l2_errors, ne
 from benchmarks._packings import packing_rows
 from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
-from thor_geo.grid import zone_name
-from thor_geo.writers import RunWriter
-from thor_geo.writers.grid import ARRAY, SCALE, GridStore, compressors
-from thor_geo.writers.layout import chunk_side
-from thor_geo.writers.pooled import pooled_table, write_pooled
-from thor_geo.writers.quantise import dequantise
-from thor_geo.writers.shard import Dtype
+from thor_geo.ground.lattice import zone_name
+from thor_geo.runs.grid import ARRAY, SCALE, GridStore, compressors
+from thor_geo.runs.layout import chunk_side
+from thor_geo.runs.pooled import pooled_table, write_pooled
+from thor_geo.runs.quantise import dequantise
+from thor_geo.runs.shard import Dtype
+from thor_geo.tasks import RunWriter
 
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
 #: Top-10 overlap from which nothing measurable counts as lost.

@@ -19,14 +19,14 @@ from datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
 from datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
 from datamodules.splits import check_fractions, check_split, split_tiles
 from datamodules.windows import check_windows, refuse_training
-from thor_geo.area import Area, AreaSpec
-from thor_geo.bands import S2_DEFAULT_BANDS
 from thor_geo.datasets import PlanDataset, WindowDataset
-from thor_geo.earthengine import RECIPE_VERSION
-from thor_geo.earthengine.session import CredentialsKind
-from thor_geo.grid import Block, Bounds, Lattice
-from thor_geo.plan import Plan
-from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.ground.area import Area, AreaSpec
+from thor_geo.ground.lattice import Block, Bounds, Lattice
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine import RECIPE_VERSION
+from thor_geo.sources.earthengine.session import CredentialsKind
+from thor_geo.sources.stac import Sign
+from thor_geo.sources.stac.recipe import stac_spec
 from thor_geo.specs import (
     CloudScoreBand,
     Composite,
@@ -36,10 +36,10 @@ from thor_geo.specs import (
     Windows,
     check_least,
 )
-from thor_geo.stac import Sign
-from thor_geo.stac.recipe import stac_spec
-from thor_geo.statistics import Statistics
+from thor_geo.specs.bands import S2_DEFAULT_BANDS
+from thor_geo.specs.sentinel1 import Sentinel1Spec
 from thor_geo.transforms import THORNormalize
+from thor_geo.transforms.statistics import Statistics
 
 
 class CompositeDataModule(PlannedDataModule):

@@ -22,9 +22,9 @@ from thor_geo.datasets import (
     WindowDataset,
     composite_picture,
 )
-from thor_geo.earthengine.policy import FetchStats
-from thor_geo.grid import Block, Bounds, Lattice, Rect
-from thor_geo.plan import Plan
+from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine.policy import FetchStats
 from thor_geo.specs import TemporalSpec, Windows
 
 _log = logging.getLogger(__name__)

@@ -17,17 +17,17 @@ from torch.utils.data import DataLoader
 
 from datamodules.planned import PlannedDataModule
 from datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.area import AreaSpec
-from thor_geo.bands import select_bands
 from thor_geo.datasets import FolderDataset, PlanDataset
 from thor_geo.datasets.footprints import ZonedArea, covered_area, grid_anchors
 from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, read_headers
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Bounds, Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Bounds, Lattice
+from thor_geo.ground.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, Windows, check_least
-from thor_geo.statistics import Statistics
+from thor_geo.specs.bands import select_bands
 from thor_geo.transforms import THORNormalize
+from thor_geo.transforms.statistics import Statistics
 
 
 class FolderDataModule(PlannedDataModule):

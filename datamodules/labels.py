@@ -10,8 +10,8 @@ from torchgeo.datasets import IntersectionDataset, RasterDataset
 
 from thor_geo.datasets import PlanDataset, WindowDataset
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Block, blocks_meeting
-from thor_geo.plan import Plan
+from thor_geo.ground.lattice import Block, blocks_meeting
+from thor_geo.ground.plan import Plan
 
 
 class Labels(RasterDataset):

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.ledger import Ledger
 from datamodules.sampler import ShardBatchSampler
 from thor_geo.datasets import collate
-from thor_geo.job import Job
-from thor_geo.plan import Plan
+from thor_geo.ground.job import Job
+from thor_geo.ground.plan import Plan
 from thor_geo.transforms import THORNormalize
 
 

@@ -11,9 +11,9 @@ from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
 from thor_geo.errors import ConfigError
-from thor_geo.job import part
-from thor_geo.order import BlockOrder
-from thor_geo.plan import Plan
+from thor_geo.ground.blocks import BlockOrder
+from thor_geo.ground.job import part
+from thor_geo.ground.plan import Plan
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from thor_geo.bands import BandSelection, Sensor, select_bands
 from thor_geo.datasets.colour import RGB_BANDS, picture_bands, picture_title
 from thor_geo.errors import ConfigError
-from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.specs import SensorSpec
+from thor_geo.specs.bands import BandSelection, Sensor, select_bands
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 
 _log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from thor_geo.bands import Sensor
-from thor_geo.earthengine.session import CredentialsKind, SessionSpec
 from thor_geo.errors import ConfigError
-from thor_geo.jsontext import parse_json
+from thor_geo.sources.earthengine.session import CredentialsKind, SessionSpec
+from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import check_choice
-from thor_geo.stac import StacSpec
+from thor_geo.specs.bands import Sensor
+from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
@@ -114,7 +114,7 @@ class SourceSpec:
             ) from error
         if self.stac is not None:
             # Loads what no other source needs.
-            from thor_geo.stac.opening import catalogue_of
+            from thor_geo.sources.stac.opening import catalogue_of
 
             name = catalogue_of(self.stac)
             return Connection(session=self.stac, catalogues=dict.fromkeys(self.collections, name))

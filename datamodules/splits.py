@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import AreaError, ConfigError
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 
 STAGES = ("train", "val", "test")
 

@@ -10,30 +10,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
-    from thor_geo.area import Area, AreaSpec
     from thor_geo.datasets import CompositeDataset, SensorStack
+    from thor_geo.ground.area import Area, AreaSpec
+    from thor_geo.ground.plan import Plan
     from thor_geo.models import build_thor
-    from thor_geo.plan import Plan
-    from thor_geo.sentinel1 import Sentinel1Spec
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
-    from thor_geo.tasks import THOREmbeddingTask
+    from thor_geo.specs.sentinel1 import Sentinel1Spec
+    from thor_geo.tasks import RunWriter, THOREmbeddingTask
     from thor_geo.transforms import THORNormalize
-    from thor_geo.writers import RunWriter
 
 _HOMES = {
-    "Area": "area",
-    "AreaSpec": "area",
+    "Area": "ground.area",
+    "AreaSpec": "ground.area",
     "BBox": "specs",
     "CompositeDataset": "datasets",
     "Embedding": "api",
     "InputPrep": "api",
     "OutputSpec": "specs",
-    "Plan": "plan",
+    "Plan": "ground.plan",
     "PointBuffer": "specs",
-    "RunWriter": "writers",
+    "RunWriter": "tasks",
     "SensorSpec": "specs",
     "SensorStack": "datasets",
-    "Sentinel1Spec": "sentinel1",
+    "Sentinel1Spec": "specs.sentinel1",
     "THOREmbeddingTask": "tasks",
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",

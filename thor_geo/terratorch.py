@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thor_geo.bands import DEFAULT_MODEL_BANDS, Band, select_bands
 from thor_geo.errors import ConfigError, DependencyError, LayoutError
 from thor_geo.models import VARIANTS, THORBackbone, TokenLayout, build_from_layout, make_layout
 from thor_geo.models.checkpoint import DEFAULT_PREFIX, load_state
@@ -24,6 +23,7 @@ from thor_geo.models.official import INSTALL as OFFICIAL_INSTALL
 from thor_geo.models.official import MODULE as OFFICIAL_MODULE
 from thor_geo.models.official import OfficialTHOR, require_official
 from thor_geo.specs import Merge
+from thor_geo.specs.bands import DEFAULT_MODEL_BANDS, Band, select_bands
 
 try:
     from terratorch.registry import BACKBONE_REGISTRY, Registry

@@ -28,7 +28,7 @@ from benchmarks.chaos._common import (
     temporaries,
 )
 from benchmarks.report import Report, Row
-from thor_geo.cli import EXIT_RETRY
+from thor_geo.cli.main import EXIT_RETRY
 
 VICTIMS = ("main", "prefetch", "worker")
 

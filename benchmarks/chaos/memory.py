@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.chaos._common import Started, Workspace, end_on_sigterm
 from benchmarks.report import Report
-from thor_geo.area import LONLAT, transformer
 from thor_geo.emulator import Acquisition, ensure_archive
+from thor_geo.ground.area import LONLAT, transformer
 
 _FEW, _MANY = 1_000, 10_000
 _ALLOWED = 0.10

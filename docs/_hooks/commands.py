@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-from thor_geo.cli import COMMANDS, main
+from thor_geo.cli.main import COMMANDS, main
 
 PAGE = "reference/commands.md"
 

@@ -11,11 +11,11 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 import shapely
-from fuzz_campaign import fuzz
-from fuzz_mutations import damaged, damaged_json
 
-from thor_geo.area import Area, AreaSpec
-from thor_geo.grid import zone_strip
+from tests.support.fuzz_campaign import fuzz
+from tests.support.fuzz_mutations import damaged, damaged_json
+from thor_geo.ground.area import Area, AreaSpec
+from thor_geo.ground.lattice import zone_strip
 
 RING = [[10.6, 59.8], [10.9, 59.8], [10.9, 60.0], [10.6, 60.0], [10.6, 59.8]]
 HOLE = [[10.7, 59.85], [10.7, 59.9], [10.8, 59.9], [10.7, 59.85]]

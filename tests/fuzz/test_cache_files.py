@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzz_campaign import fuzz
-from fuzz_mutations import damaged, damaged_json
 
+from tests.support.fuzz_campaign import fuzz
+from tests.support.fuzz_mutations import damaged, damaged_json
 from thor_geo.composites import BlockStore, Pinned
-from thor_geo.earthengine import FetchStats, Scene
-from thor_geo.earthengine.recipe import canonical_sha256
 from thor_geo.errors import BlockError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import FetchStats, Scene
+from thor_geo.sources.earthengine.recipe import canonical_sha256
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=100)

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_campaign import fuzz
-from fuzz_mutations import damaged, damaged_json
-from synthetic_run import Data, Model, plan_of, write_run
 
+from tests.support.fuzz_campaign import fuzz
+from tests.support.fuzz_mutations import damaged, damaged_json
+from tests.support.synthetic_run import Data, Model, plan_of, write_run
+from thor_geo.checks import validate
+from thor_geo.checks._marked import check_shard
+from thor_geo.checks._tally import tally
+from thor_geo.cli import status
 from thor_geo.errors import RunDirectoryError
-from thor_geo.plan import Plan
-from thor_geo.runs import status, validate
-from thor_geo.runs._marked import check_shard
-from thor_geo.runs._tally import tally
+from thor_geo.ground.plan import Plan
+from thor_geo.runs import RunDirectory
+from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened import open_run
-from thor_geo.writers import RunDirectory
-from thor_geo.writers.markers import Marker
-from thor_geo.writers.plan_file import read_plan
-from thor_geo.writers.shard import Dtype
+from thor_geo.runs.plan_file import read_plan
+from thor_geo.runs.shard import Dtype
 
 # A few tiles: a look at all of them is quick.
 SMALL = (10.60, 59.85, 10.63, 59.87)

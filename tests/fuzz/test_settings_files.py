@@ -11,16 +11,16 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
-from fuzz_campaign import fuzz
-from fuzz_mutations import damaged, damaged_json
 from hypothesis import strategies as st
 
-from thor_geo.arguments import refuse_linked, with_whole_areas
+from tests.support.fuzz_campaign import fuzz
+from tests.support.fuzz_mutations import damaged, damaged_json
+from thor_geo.cli.arguments import refuse_linked, with_whole_areas
+from thor_geo.cli.parser import given
 from thor_geo.emulator import Archive, FaultPlan, FaultRule, generate_archive
 from thor_geo.emulator._faults import FaultCounter
 from thor_geo.errors import CheckpointError
 from thor_geo.models.checkpoint import load_state, read_file, select_encoder
-from thor_geo.parser import given
 
 FAULTS: list[Any] = [
     {

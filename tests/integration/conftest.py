@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-# `--import-mode=importlib` leaves this folder off the path.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from thor_geo.emulator import (
     Acquisition,
     Overpass,

@@ -28,9 +28,9 @@ from thor_geo import (
     get_embedding,
     get_embeddings_batch,
 )
-from thor_geo.environment import VARIABLES
 from thor_geo.errors import ConfigError, InputError
-from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.specs.environment import VARIABLES
+from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 SENSOR = SensorSpec(cloudy_pct=60, mask="scl")
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")

@@ -8,10 +8,9 @@ import pytest
 import yaml
 
 from datamodules import CompositeDataModule, FolderDataModule
-from thor_geo.predict import make_cli
-from thor_geo.sentinel1 import channels_of
-from thor_geo.tasks import THOREmbeddingTask
-from thor_geo.writers import RunWriter
+from thor_geo.cli.predict import make_cli
+from thor_geo.specs.sentinel1 import channels_of
+from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RUNS = sorted(CONFIGS.glob("*.yaml"))

@@ -15,9 +15,9 @@ import rasterio
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from rasterio.transform import from_origin
-from small_data import small_data as datamodule
 from torch import nn
 
+from tests.support.small_data import small_data as datamodule
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.emulator._faults import NO_PERMISSION
 from thor_geo.errors import (
@@ -27,8 +27,7 @@ from thor_geo.errors import (
     ProjectError,
     RunDirectoryError,
 )
-from thor_geo.tasks import THOREmbeddingTask
-from thor_geo.writers import RunWriter
+from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks._browser import REMEDY, find
-from thor_geo.cli import main
+from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
 from thor_geo.explorer.session import Session
 from thor_geo.runs.opened import OpenedRun, open_run

@@ -17,11 +17,10 @@ import xarray as xr
 from lightning.pytorch import Trainer
 
 from datamodules import CompositeDataModule, FolderDataModule
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.emulator import EmulatorServer
 from thor_geo.models import build_thor, pool_tokens
-from thor_geo.tasks import THOREmbeddingTask
-from thor_geo.writers import RunWriter
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
+from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 # 240 m pixels, half a pixel beside the usual grid.
 LEFT, TOP, RES, SIDE = 600_120.0, 6_700_080.0, 240, 32

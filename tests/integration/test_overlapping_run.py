@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thor_geo.area import AreaSpec
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import Archive, EmulatorServer
-from thor_geo.grid import Lattice
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups
+from thor_geo.sources.earthengine.session import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
 

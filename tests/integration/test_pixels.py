@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from thor_geo.cli import main
+from datamodules.reopened import pixels_of
+from thor_geo.cli.main import main
 from thor_geo.errors import RunDirectoryError
-from thor_geo.pixels import pixels_of
 from thor_geo.runs.opened import open_run
 
 _BANDS = ["S2:Red", "S2:NIR"]

@@ -14,15 +14,15 @@ import pytest
 import shapely
 import xarray as xr
 
-from thor_geo.area import LONLAT, AreaSpec, transformer
-from thor_geo.cli import main
+from thor_geo.cli.main import main
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import Archive, EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
 from thor_geo.emulator._faults import NO_PERMISSION
-from thor_geo.grid import Lattice
+from thor_geo.ground.area import LONLAT, AreaSpec, transformer
+from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
+from thor_geo.sources.earthengine.session import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
 
@@ -304,7 +304,7 @@ BAD: list[tuple[list[str], str, list[str]]] = [
 @pytest.fixture(scope="module")
 def _loaded() -> None:
     """Load Lightning before a test captures its output: its log handlers keep that stream."""
-    import thor_geo.predict  # noqa: F401
+    import thor_geo.cli.predict  # noqa: F401
 
 
 @pytest.mark.usefixtures("_loaded")

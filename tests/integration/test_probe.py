@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from thor_geo.cli import main
+from thor_geo.cli.main import main
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.probe.baseline import band_features
 from thor_geo.probe.blocks import make_folds

@@ -19,9 +19,9 @@ import pytest
 import rasterio
 
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec, StoredBlock
-from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import Archive, EmulatorServer
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import SessionSpec
 from thor_geo.specs import SCL_MASKED, SensorSpec, TemporalSpec
 
 SCENES = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "wc_be_31UDS"

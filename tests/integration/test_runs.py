@@ -11,18 +11,15 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "writers"))
-
-from synthetic_run import batches, plan_of, write_run
-
-from thor_geo.runs._tally import tally
-from thor_geo.runs.merge import merge_run
+from tests.support.synthetic_run import batches, plan_of, write_run
+from thor_geo.checks._tally import tally
+from thor_geo.checks.merge import merge_run
+from thor_geo.checks.validate import check_run
+from thor_geo.runs import RunDirectory
+from thor_geo.runs.grid import GridStore
 from thor_geo.runs.opened import open_run
-from thor_geo.runs.validate import check_run
-from thor_geo.writers import RunDirectory
-from thor_geo.writers.grid import GridStore
-from thor_geo.writers.session import ShardWriter
-from thor_geo.writers.shard import Shapes
+from thor_geo.runs.shard import Shapes
+from thor_geo.tasks.collecting import ShardWriter
 
 HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "terratorch", "matplotlib"}
 SHAPES = Shapes(pooled=(5,), grid=(5, 6, 6))
@@ -39,7 +36,7 @@ def heavy_after(code: str) -> set[str]:
 
 def test_the_commands_load_nothing_of_what_embeds(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan_of(), grid=True).run
-    code = "from thor_geo.cli import main\n"
+    code = "from thor_geo.cli.main import main\n"
     for name in ("status", "validate", "merge"):
         code += f"assert main(['{name}', {str(run.path)!r}]) == 0\n"
     # `if __name__` keeps the processes of `validate` from running it all again.

@@ -15,14 +15,14 @@ import xarray as xr
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from thor_geo.cli import main
+from thor_geo.cli.main import main
 from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec
-from thor_geo.earthengine.policy import RetryPolicy
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.errors import ThorGeoError
-from thor_geo.redact import redact
+from thor_geo.sources.earthengine.policy import RetryPolicy
+from thor_geo.sources.earthengine.session import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.support.redact import redact
 
 TOKEN = "ya29.planted-access-token-of-ann"
 PASSWORD = "planted-password-of-ann"
@@ -190,7 +190,7 @@ def test_an_endpoint_or_a_login_that_cannot_be_reached(
 @pytest.fixture(scope="module")
 def _loaded() -> None:
     """Load Lightning before a test captures its output: its log handlers keep that stream."""
-    import thor_geo.predict  # noqa: F401
+    import thor_geo.cli.predict  # noqa: F401
 
 
 @pytest.mark.usefixtures("_loaded")

@@ -14,23 +14,22 @@ import pytest
 import torch
 import xarray as xr
 from lightning.pytorch import Trainer
-from small_data import small_data
 
 from datamodules import CompositeDataModule
-from thor_geo.area import AreaSpec
+from tests.support.small_data import small_data
+from thor_geo.cli.predict import make_cli
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset, SensorStack
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.emulator import Archive, EmulatorServer
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Lattice
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
-from thor_geo.predict import make_cli
-from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
+from thor_geo.sources.earthengine.session import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
-from thor_geo.tasks import THOREmbeddingTask
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
+from thor_geo.tasks import RunWriter, THOREmbeddingTask
 from thor_geo.transforms import THORNormalize
-from thor_geo.writers import RunWriter
 
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"

@@ -21,11 +21,11 @@ import rasterio
 import torch
 
 from thor_geo.composites import BlockStore, DirectSource
-from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import COLLECTIONS, Acquisition, EmulatorServer, generate_archive
 from thor_geo.errors import EarthEngineError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
 from thor_geo.models import build_thor, pool_tokens
+from thor_geo.sources.earthengine import SessionSpec
 from thor_geo.specs import SCL_MASKED, SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
 

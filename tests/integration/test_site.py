@@ -20,7 +20,7 @@ from mkdocs.exceptions import Abort
 import datamodules
 import thor_geo
 from thor_geo import errors
-from thor_geo.cli import COMMANDS
+from thor_geo.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = [

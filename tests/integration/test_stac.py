@@ -17,12 +17,12 @@ import xarray
 import yaml
 
 from thor_geo.composites import BlockStore, DirectSource, StoredBlock
-from thor_geo.earthengine import SessionSpec
 from thor_geo.emulator import Acquisition, EmulatorServer, generate_archive, write_catalogue
 from thor_geo.errors import StacError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import SessionSpec
+from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
-from thor_geo.stac import StacSpec
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Arguments = Callable[[Path], list[str]]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from thor_geo.help import _keys, making, page
+from thor_geo.cli import _keys, making
+from thor_geo.cli.help import page
 
 _RUN = """
 import json, sys
-from thor_geo.cli import main
+from thor_geo.cli.main import main
 target, arguments = sys.argv[1], sys.argv[2:]  # a run sets its own
 code = main(arguments)
 with open(target, "w") as file:
@@ -39,8 +40,8 @@ NOWHERE = {
     "sklearn",
     "tensorboard",
     "terratorch",
-    "thor_geo.runs.merge",
-    "thor_geo.runs.validate",
+    "thor_geo.checks.merge",
+    "thor_geo.checks.validate",
     "timm",
     "torchgeo.datamodules",
     "torchgeo.models",
@@ -74,8 +75,8 @@ def test_a_run_imports_nothing_that_it_does_not_use(
     [
         ("thor_geo.composites.prefetch_process", {"torch", "lightning", "torchgeo", "pandas"}),
         ("thor_geo.emulator.server", {"torch", "lightning", "torchgeo", "pandas", "ee"}),
-        ("thor_geo.predict", {"thor_geo.emulator", *ELSEWHERE, *NOWHERE}),
-        ("thor_geo.runs.status", {"torch", "lightning", "torchgeo", "ee", "zarr", "pyarrow"}),
+        ("thor_geo.cli.predict", {"thor_geo.emulator", *ELSEWHERE, *NOWHERE}),
+        ("thor_geo.cli.status", {"torch", "lightning", "torchgeo", "ee", "zarr", "pyarrow"}),
     ],
 )
 def test_each_process_imports_little(
@@ -92,7 +93,7 @@ def test_help_loads_nothing_heavy(command: str, tmp_path: Path, root: Path) -> N
 
 
 def test_the_page_has_the_keys_of_the_classes() -> None:
-    assert making.TARGET.read_text() == making.source(), "run: python -m thor_geo.help.making"
+    assert making.TARGET.read_text() == making.source(), "run: python -m thor_geo.cli.making"
     rows = {section: rows for section, (_, rows) in _keys.KEYS.items()}
     assert set(rows) == set(making.CLASSES)
     shown = page(width=100)

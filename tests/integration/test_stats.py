@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from thor_geo.area import AreaSpec
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 
 # In the order of the default bands: THOR's names of B2, B3, ..., B12.
 CHANNELS = ["Blue", "Green", "Red", "RE1", "RE2", "RE3", "NIR", "RE4", "SWIR1", "SWIR2"]

@@ -130,7 +130,7 @@ def test_the_shipped_config_itself_parses(root: Path) -> None:
 
 
 def test_the_bands_of_model_and_data_are_the_same(root: Path) -> None:
-    from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
+    from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 
     content = yaml.safe_load((root / CONFIG).read_text())
     names = content["model"]["init_args"]["model_args"]["backbone_model_bands"]

@@ -17,7 +17,8 @@ import torch
 import xarray as xr
 
 from datamodules import CompositeDataModule
-from thor_geo.area import AreaSpec
+from datamodules.reopened import pixels_of
+from thor_geo.cli.stats import _measure
 from thor_geo.emulator import (
     EmulatorProcess,
     EmulatorServer,
@@ -26,10 +27,9 @@ from thor_geo.emulator import (
     write_catalogue,
 )
 from thor_geo.errors import ConfigError
-from thor_geo.pixels import pixels_of
+from thor_geo.ground.area import AreaSpec
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened import open_run
-from thor_geo.stats import _measure
 
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
 JUNE, LATER = ("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-09-01")

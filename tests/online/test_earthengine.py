@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
-from thor_geo.earthengine import (
+from thor_geo.errors import EarthEngineError, ProjectError
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import (
     Client,
     FetchStats,
     Sentinel1Scene,
@@ -23,13 +25,11 @@ from thor_geo.earthengine import (
     SessionSpec,
     fetch_scenes,
 )
-from thor_geo.earthengine._split import MAX_BYTES, Window, request_bytes
-from thor_geo.earthengine.client import TooLargeError
-from thor_geo.earthengine.recipe import OBSERVATIONS, composite, grid_request
-from thor_geo.errors import EarthEngineError, ProjectError
-from thor_geo.grid import Block
-from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.sources.earthengine._split import MAX_BYTES, Window, request_bytes
+from thor_geo.sources.earthengine.client import TooLargeError
+from thor_geo.sources.earthengine.recipe import OBSERVATIONS, composite, grid_request
 from thor_geo.specs import Mask, SensorSpec, TemporalSpec
+from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 PROJECT = os.environ.get("THOR_GEO_TEST_PROJECT")
 

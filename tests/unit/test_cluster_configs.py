@@ -13,10 +13,10 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
-from thor_geo.cli import EXIT_ERROR, EXIT_RETRY
-from thor_geo.job import Job
-from thor_geo.predict import EXIT_FAILED_TILES, PredictCLI, make_cli
-from thor_geo.writers.signals import EXIT_SIGTERM
+from thor_geo.cli.main import EXIT_ERROR, EXIT_RETRY
+from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli
+from thor_geo.ground.job import Job
+from thor_geo.tasks.signals import EXIT_SIGTERM
 
 Parse: TypeAlias = Callable[[list[str], dict[str, str]], PredictCLI]
 

@@ -34,25 +34,26 @@ def contract(start: str) -> dict[str, Any]:
         (
             "Only the command and the quickstart's source import the emulator",
             "source_modules",
-            ROOMS - {"thor_geo.cli", "thor_geo.emulator"} | DATAMODULES - {"datamodules.source"},
+            ROOMS - {"thor_geo.cli.main", "thor_geo.emulator"}
+            | DATAMODULES - {"datamodules.source"},
         ),
         (
             "The emulator stands alone",
             "forbidden_modules",
             ROOMS
-            - {"thor_geo.emulator", "thor_geo.errors", "thor_geo.jsontext"}
-            - {"thor_geo.progress", "thor_geo.redact"}
+            - {"thor_geo.emulator", "thor_geo.errors", "thor_geo.support.jsontext"}
+            - {"thor_geo.support.progress", "thor_geo.support.redact"}
             | {"datamodules", "ee", "torch"},
         ),
         (
             "Only earthengine imports ee",
             "source_modules",
-            ROOMS - {"thor_geo.earthengine"} | {"datamodules"},
+            ROOMS - {"thor_geo.sources.earthengine"} | {"datamodules"},
         ),
         (
             "Only stac imports pystac",
             "source_modules",
-            ROOMS - {"thor_geo.stac"} | {"datamodules"},
+            ROOMS - {"thor_geo.sources.stac"} | {"datamodules"},
         ),
         (
             "Only terratorch.py imports terratorch",

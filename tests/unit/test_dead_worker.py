@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thor_geo.predict import is_dead_worker
+from thor_geo.cli.predict import is_dead_worker
 
 KILLED = RuntimeError("DataLoader worker (pid 14815) is killed by signal: Killed.")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from datamodules import CompositeDataModule
-from thor_geo.arguments import LINKED
-from thor_geo.tasks import THOREmbeddingTask
-from thor_geo.writers import RunWriter
+from thor_geo.cli.arguments import LINKED
+from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text()
 KEYS = re.findall(r"^\| `((?:model|data|output)\.\w+)` \|", TEXT, re.MULTILINE)

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from shapely.geometry.base import BaseGeometry
 
 from thor_geo.api.prep import Cut
-from thor_geo.geometry import stitch
-from thor_geo.grid import Bounds
+from thor_geo.ground.images import stitch
+from thor_geo.ground.lattice import Bounds
 
 Floats = npt.NDArray[np.float32]
 

@@ -22,8 +22,8 @@ from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
 from thor_geo.errors import AreaError, ConfigError, InputError
-from thor_geo.geometry import pad_with_mask
-from thor_geo.grid import Block, Lattice, blocks_meeting
+from thor_geo.ground.images import pad_with_mask
+from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
 from thor_geo.specs import TemporalSpec
 from thor_geo.transforms import InputReport, check_input, inspect_input
 

@@ -8,9 +8,9 @@ from typing import TypeAlias, TypeGuard
 
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.area import Area, AreaSpec
 from thor_geo.errors import AreaError
-from thor_geo.grid import Lattice, Rect, zone_of
+from thor_geo.ground.area import Area, AreaSpec
+from thor_geo.ground.lattice import Lattice, Rect, zone_of
 from thor_geo.specs import BBox, PointBuffer
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).

@@ -11,11 +11,8 @@ from typing import Any, Literal, SupportsIndex
 
 from datamodules.sensors import Sensors
 from thor_geo.api.prep import Cutter, InputPrep, Mode
-from thor_geo.bands import STORAGE, BandSelection, select_bands
-from thor_geo.environment import Origin, Setting, resolve
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
-from thor_geo.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.specs import (
     Merge,
     NodataFill,
@@ -24,7 +21,10 @@ from thor_geo.specs import (
     SensorSpec,
     check_choice,
 )
-from thor_geo.statistics import Statistics
+from thor_geo.specs.bands import STORAGE, BandSelection, select_bands
+from thor_geo.specs.environment import Origin, Setting, resolve
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
+from thor_geo.transforms.statistics import Statistics
 
 Inspect = Literal["report", "error"]
 Kind = Literal["pooled", "grid"]

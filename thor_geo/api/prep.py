@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from thor_geo.bands import BandSelection
 from thor_geo.errors import ConfigError
-from thor_geo.geometry import NativeFit, Window, native_side, native_unit, tile_windows
-from thor_geo.grid import Rect
+from thor_geo.ground.images import NativeFit, Window, native_side, native_unit, tile_windows
+from thor_geo.ground.lattice import Rect
 from thor_geo.specs import check_choice
+from thor_geo.specs.bands import BandSelection
 
 Mode = Literal["auto", "native", "resize", "tile"]
 GroundCover = Literal["true", "nominal"]
@@ -24,7 +24,7 @@ class InputPrep:
     """How pixels of any extent become inputs of the encoder.
 
     * ``native``: one square of the sensor's own pixels, snapped to the nearest side that patches
-      divide (`thor_geo.geometry.native_side`).
+      divide (`thor_geo.ground.images.native_side`).
     * ``resize``: the same square, brought to image_size x image_size pixels, bilinearly. The number
       of tokens follows the ground, not image_size, unless `ground_cover` is ``nominal``.
     * ``tile``: tiles of image_size pixels, those of a run, stitched. The vector is the mean of the

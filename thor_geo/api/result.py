@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.api._assemble import Map
-from thor_geo.writers.georeference import coordinate_attributes, grid_mapping
+from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
 
 if TYPE_CHECKING:
     import xarray

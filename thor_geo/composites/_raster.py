@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from thor_geo.composites._tiff import tile_side
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
 
 #: ``zstd``, or ``none``: no compression.
 Compression = Literal["zstd", "none"]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from thor_geo.earthengine.recipe import canonical_sha256
-from thor_geo.jsontext import parse_json
+from thor_geo.sources.earthengine.recipe import canonical_sha256
+from thor_geo.support.jsontext import parse_json
 
 # What `link` answers on file systems without hard links (exFAT, some network and FUSE mounts).
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})

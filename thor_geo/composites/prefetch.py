@@ -25,14 +25,14 @@ from thor_geo.composites._folder import STATE_PREFIX, remove_dead_states
 from thor_geo.composites.source import PrefetchedSource
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
-from thor_geo.earthengine.client import CONCURRENCY
-from thor_geo.earthengine.policy import FetchStats, RetryPolicy
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import ConfigError, PrefetchError
-from thor_geo.grid import Block
-from thor_geo.sentinel1 import AnySensor
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine.client import CONCURRENCY
+from thor_geo.sources.earthengine.policy import FetchStats, RetryPolicy
+from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import TemporalSpec
-from thor_geo.stac import StacSpec
+from thor_geo.specs.sentinel1 import AnySensor
 
 logger = logging.getLogger(__name__)
 

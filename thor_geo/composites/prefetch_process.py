@@ -27,12 +27,12 @@ from thor_geo.composites._folder import end_writing
 from thor_geo.composites._schedule import URGENT, Schedule, Todo
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
-from thor_geo.composites.service import open_service
 from thor_geo.composites.state import StateDir
-from thor_geo.earthengine.policy import FetchStats
 from thor_geo.errors import BlockError, PrefetchError
-from thor_geo.grid import Block
-from thor_geo.redact import redact, redact_output
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.service import open_service
+from thor_geo.support.redact import redact, redact_output
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
 _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5

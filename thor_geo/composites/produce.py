@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from thor_geo.composites.service import Service
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
-from thor_geo.earthengine.policy import FetchStats
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.service import Service
 
 
 def produce(

@@ -7,16 +7,16 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 from thor_geo.composites.produce import produce
-from thor_geo.composites.service import Service, open_service
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
-from thor_geo.earthengine.client import CONCURRENCY
-from thor_geo.earthengine.policy import RetryPolicy
-from thor_geo.earthengine.session import SessionSpec
 from thor_geo.errors import BlockError
-from thor_geo.grid import Block
-from thor_geo.stac import StacSpec
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine.client import CONCURRENCY
+from thor_geo.sources.earthengine.policy import RetryPolicy
+from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.service import Service, open_service
+from thor_geo.sources.stac import StacSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0

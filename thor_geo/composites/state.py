@@ -38,8 +38,8 @@ from thor_geo.errors import (
     ThorGeoError,
     UnreachableError,
 )
-from thor_geo.grid import Block
-from thor_geo.redact import redact
+from thor_geo.ground.lattice import Block
+from thor_geo.support.redact import redact
 
 # The errors that are raised again as what they were; all others come as PrefetchError.
 _SAME: dict[str, type[ThorGeoError]] = {

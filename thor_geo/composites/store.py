@@ -30,13 +30,13 @@ from thor_geo.composites import _folder, _raster, _tiff
 from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
 from thor_geo.composites.keys import is_key, query_key, settings_key
 from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
-from thor_geo.earthengine._sensors import AnyScene, provenance, scene_from_dict
-from thor_geo.earthengine.policy import FetchStats
-from thor_geo.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Block
-from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine._sensors import AnyScene, provenance, scene_from_dict
+from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION
 from thor_geo.specs import TemporalSpec
+from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from thor_geo.composites import _tiff
 from thor_geo.composites._records import DamagedError
-from thor_geo.earthengine._sensors import AnyScene
-from thor_geo.earthengine.policy import FetchStats
 from thor_geo.errors import BlockError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine._sensors import AnyScene
+from thor_geo.sources.earthengine.policy import FetchStats
 
 Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 Observations = npt.NDArray[np.uint8]

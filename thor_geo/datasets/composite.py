@@ -20,15 +20,15 @@ from shapely.geometry.base import BaseGeometry
 from torch import Tensor
 from torchgeo.datasets import GeoDataset
 
-from thor_geo.area import Area
 from thor_geo.composites import BlockSource
 from thor_geo.datasets.colour import RGB_BANDS
 from thor_geo.datasets.extent import Extent
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
-from thor_geo.grid import Lattice, Rect, blocks_meeting, zone_name
-from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.ground.area import Area
+from thor_geo.ground.lattice import Lattice, Rect, blocks_meeting, zone_name
 from thor_geo.specs import TemporalSpec
+from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

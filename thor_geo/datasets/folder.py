@@ -16,15 +16,15 @@ from rasterio.windows import Window
 from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
-from thor_geo.bands import BandSelection
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.extent import Extent
 from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.datasets.units import units_of
 from thor_geo.errors import BlockError, ConfigError, InputError, first_line
-from thor_geo.grid import Bounds, Rect
+from thor_geo.ground.lattice import Bounds, Rect
 from thor_geo.specs import TemporalSpec
+from thor_geo.specs.bands import BandSelection
 from thor_geo.transforms import observation_planes
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ class FolderDataset(RasterDataset):
 
     A sample holds:
 
-    * ``image``: float32 (C, H, W), in stored units (`thor_geo.bands.STORAGE`), NaN = no data
+    * ``image``: float32 (C, H, W), in stored units (`thor_geo.specs.bands.STORAGE`), NaN = no data
     * ``observations``: uint8 (S, H, W), one plane for each sensor, 1 where it has data, else 0
     * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
     * ``scenes``: names of the files that the query meets

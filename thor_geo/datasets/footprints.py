@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.area import LONLAT, Area
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.errors import AreaError, ConfigError
-from thor_geo.grid import Lattice
+from thor_geo.ground.area import LONLAT, Area
+from thor_geo.ground.lattice import Lattice
 
 #: How far, in pixels, corners may lie beside a pixel grid and still count as on it: headers hold
 #: decimal fractions of metres as binary ones.

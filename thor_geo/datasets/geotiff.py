@@ -13,8 +13,8 @@ import rasterio
 import rasterio.warp
 
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.grid import Bounds, zone_of
-from thor_geo.progress import PATIENCE_S, first_process, track
+from thor_geo.ground.lattice import Bounds, zone_of
+from thor_geo.support.progress import PATIENCE_S, first_process, track
 
 #: What counts as a GeoTIFF in a folder; a glob or a file's own path may name anything GDAL reads.
 SUFFIXES = (".tif", ".tiff")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from thor_geo.composites import StoredBlock
 from thor_geo.datasets.colour import RGB_BANDS, colours, picture_bands, picture_title
-from thor_geo.grid import Block, Rect, blocks_meeting
-from thor_geo.sentinel1 import AnySensor, storage_of
+from thor_geo.ground.lattice import Block, Rect, blocks_meeting
+from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

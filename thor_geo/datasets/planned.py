@@ -16,7 +16,7 @@ from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 
 
 class PlanDataset(Dataset[dict[str, Any]]):

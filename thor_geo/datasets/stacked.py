@@ -12,7 +12,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Rect
+from thor_geo.ground.lattice import Rect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.bands import STORAGE, Band, Sensor
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.errors import ConfigError
+from thor_geo.specs.bands import STORAGE, Band, Sensor
 
 #: What each sensor's physical unit is called.
 UNITS: dict[Sensor, str] = {
@@ -26,7 +26,7 @@ class Units:
 
     Attributes:
         factor: One for each band.
-        shift: One for each band, in stored units (see `thor_geo.bands.STORAGE`).
+        shift: One for each band, in stored units (see `thor_geo.specs.bands.STORAGE`).
     """
 
     factor: tuple[float, ...]

@@ -39,7 +39,7 @@ from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._images import Band, Image
 from thor_geo.emulator._raster import Grid, Node
 from thor_geo.emulator._sampling import scene_node
-from thor_geo.jsontext import fits, parse_json
+from thor_geo.support.jsontext import fits, parse_json
 
 FORMAT = "thor-geo-archive"
 VERSION = 1

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from thor_geo.emulator._errors import ArchiveError
-from thor_geo.jsontext import fits, parse_json
+from thor_geo.support.jsontext import fits, parse_json
 
 #: Kinds of requests, as rules and statistics name them.
 KINDS = ("discovery", "algorithms", "value:compute", "image:computePixels")

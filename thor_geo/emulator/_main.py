@@ -20,7 +20,7 @@ from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive
 from thor_geo.emulator.launch import SENTINEL1_COLLECTION, SENTINEL1_FOLDER
 from thor_geo.emulator.server import DEFAULT_COLLECTION, MAX_CONCURRENT, EmulatorServer
 from thor_geo.errors import DependencyError
-from thor_geo.redact import redact, redact_output
+from thor_geo.support.redact import redact, redact_output
 
 _EXAMPLE = """\
 example:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.explorer.places import Places
-from thor_geo.grid import Bounds
-from thor_geo.redact import redact
+from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Composite:
     def _hold(self) -> None:
         """Open the pixels, and close them, in the same thread."""
         # Loads Lightning, which the page need not wait for.
-        from thor_geo.pixels import pixels_of
+        from datamodules.reopened import pixels_of
 
         with ExitStack() as stack:
             try:

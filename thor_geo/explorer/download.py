@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.explorer.compare import Comparison, Floats, Indices
-from thor_geo.grid import zone_name
-from thor_geo.plan import Plan
+from thor_geo.ground.lattice import zone_name
+from thor_geo.ground.plan import Plan
 
 if TYPE_CHECKING:
     import geopandas

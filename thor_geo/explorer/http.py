@@ -19,7 +19,7 @@ from typing import Any
 from thor_geo.errors import ConfigError, InputError, ThorGeoError
 from thor_geo.explorer.requests import answer
 from thor_geo.explorer.session import Session
-from thor_geo.redact import redact
+from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)
 

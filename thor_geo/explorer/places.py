@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
+from thor_geo.checks.overlap import redundant
 from thor_geo.errors import RunDirectoryError
-from thor_geo.grid import Bounds
-from thor_geo.plan import Shards
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.lattice import Bounds
+from thor_geo.ground.plan import Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.runs.overlap import redundant
 
 #: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
 #: run every second, third, ... cell is.

@@ -12,7 +12,7 @@ from thor_geo.explorer.compare import Indices
 from thor_geo.explorer.download import Findings
 from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, Session
-from thor_geo.jsontext import parse_json
+from thor_geo.support.jsontext import parse_json
 
 _BINARY, _JSON = "application/octet-stream", "application/json"
 

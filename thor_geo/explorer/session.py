@@ -14,9 +14,9 @@ from thor_geo.explorer.composite import Composite
 from thor_geo.explorer.download import File, Findings, file_of
 from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
+from thor_geo.pictures.caption import caption_of
+from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.caption import caption_of
-from thor_geo.writers.colours import load_or_fit_colours
 
 #: Neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000

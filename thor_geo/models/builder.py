@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from thor_geo.bands import BandSelection
 from thor_geo.models.backbone import THORBackbone, WeightsSource
 from thor_geo.models.checkpoint import (
     DEFAULT_PREFIX,
@@ -22,6 +21,7 @@ from thor_geo.models.layout import REF_PATCH_SIZE, Strategy, TokenLayout, token_
 from thor_geo.models.merge import check_merge
 from thor_geo.models.variants import variant
 from thor_geo.specs import Merge
+from thor_geo.specs.bands import BandSelection
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thor_geo.bands import BANDS
 from thor_geo.models.codes import footprint_code
 from thor_geo.models.layout import GroupLayout, TokenLayout
 from thor_geo.models.resample import resample_images, resample_kernels
 from thor_geo.models.variants import KERNEL_SIZE
+from thor_geo.specs.bands import BANDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from thor_geo.bands import Band, BandSelection, select_bands
 from thor_geo.errors import LayoutError
 from thor_geo.models.ranges import PRETRAINING_PATCH_SIZES, beyond
 from thor_geo.specs import check_choice
+from thor_geo.specs.bands import Band, BandSelection, select_bands
 
 Strategy = Literal["min", "max", "equal-min", "equal-max"]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from datamodules.reopened import pixels_of
 from thor_geo.errors import ThorGeoError
-from thor_geo.pixels import pixels_of
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 from thor_geo.probe.joining import Floats
 from thor_geo.probe.samples import Samples
-from thor_geo.progress import Progress
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.progress import Progress
 
 
 def band_features(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import ConfigError
-from thor_geo.plan import Plan
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.plan import Plan
 from thor_geo.probe.joining import Floats, Labels
 from thor_geo.probe.samples import Samples
 from thor_geo.probe.spec import ProbeSpec
-from thor_geo.runs._words import counted
+from thor_geo.support.words import counted
 
 Indices = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.runs.target import check_target
-from thor_geo.writers._files import replacing
+from thor_geo.support.files import replacing
 
 
 def export_csv(

@@ -17,10 +17,10 @@ from thor_geo.probe.run import probe_run
 from thor_geo.probe.samples import unit_of
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec
-from thor_geo.redact import redact, redact_json
-from thor_geo.runs._words import counted
 from thor_geo.runs.opened import OpenedRun, open_run
-from thor_geo.writers._files import write_bytes
+from thor_geo.support.files import write_bytes
+from thor_geo.support.redact import redact, redact_json
+from thor_geo.support.words import counted
 
 #: The outputs of `fit` besides predictions; `probe.json` is written last.
 _REPORT, _MODEL = "probe.json", "model.json"

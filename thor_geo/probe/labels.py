@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
-from thor_geo.jsontext import fits, parse_json
 from thor_geo.probe.joining import Labels
 from thor_geo.probe.rasters import RasterLabels, is_raster
 from thor_geo.probe.spec import Task
 from thor_geo.probe.vectors import VectorLabels
+from thor_geo.support.jsontext import fits, parse_json
 
 
 def open_labels(

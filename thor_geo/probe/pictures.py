@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thor_geo.pictures.maps import INK, MUTED
+from thor_geo.pictures.sheet import save_png
 from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.report import SCORE_NAMES, model_name
 from thor_geo.probe.run import Probed
-from thor_geo.writers._files import replacing
-from thor_geo.writers.maps import INK, MUTED
-from thor_geo.writers.sheet import save_png
+from thor_geo.support.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 
-from thor_geo.area import LONLAT
-from thor_geo.grid import zone_name
+from thor_geo.ground.area import LONLAT
+from thor_geo.ground.lattice import zone_name
 from thor_geo.probe.colours import class_colours
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers._files import replacing
+from thor_geo.support.files import replacing
 
 #: Name of the table of tiles.
 TABLE = "predictions.parquet"

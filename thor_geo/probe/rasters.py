@@ -15,9 +15,9 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, transform_bounds
 
-from thor_geo.area import LONLAT
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.grid import Bounds
+from thor_geo.ground.area import LONLAT
+from thor_geo.ground.lattice import Bounds
 from thor_geo.probe.joining import Floats, Joined, Squares, decide
 from thor_geo.probe.spec import Task
 

@@ -18,8 +18,8 @@ from thor_geo.probe.models import Kind, fit_linear
 from thor_geo.probe.samples import Samples, collect
 from thor_geo.probe.saved import SavedProbe, model_of
 from thor_geo.probe.spec import ProbeSpec, Task
-from thor_geo.progress import Progress
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.progress import Progress
 
 # More classes than this are numbers taken for classes.
 _MOST_CLASSES = 256

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
-from thor_geo.plan import Shard
+from thor_geo.ground.plan import Shard
 from thor_geo.probe.joining import Floats, Joined, Labels, Squares
 from thor_geo.probe.spec import ProbeSpec, Unit
-from thor_geo.progress import track
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.progress import track
 
 Indices = npt.NDArray[np.int64]
 

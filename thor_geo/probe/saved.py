@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.jsontext import parse_json
 from thor_geo.probe.models import Linear
 from thor_geo.probe.spec import Task, Unit
+from thor_geo.runs.fingerprint import differences
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers._files import write_bytes
-from thor_geo.writers.fingerprint import differences
+from thor_geo.support.files import write_bytes
+from thor_geo.support.jsontext import parse_json
 
 FORMAT = "thor-geo-probe/1"
 

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.area import LONLAT
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.grid import Bounds, zone_strip
+from thor_geo.ground.area import LONLAT
+from thor_geo.ground.lattice import Bounds, zone_strip
 from thor_geo.probe.joining import Floats, Joined, Squares, decide
 from thor_geo.probe.spec import Task
 
 # Tiles of a zone overhang its strip by their size, less than this at 84 degrees, in degrees.
 _STRIP_MARGIN = 3.0
-# Edges of polygons are cut to this before the CRS changes, degrees and metres (see thor_geo.area).
+# Edges of polygons are cut to this before the CRS changes, degrees and metres (see ground.area).
 _EDGE_DEGREES, _EDGE_METRES = 0.01, 500.0
 _POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
-from thor_geo.grid import Bounds, zone_name, zone_strip
-from thor_geo.plan import Shard, Shards
-from thor_geo.progress import PATIENCE_S, track
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.lattice import Bounds, zone_name, zone_strip
+from thor_geo.ground.plan import Shard, Shards
+from thor_geo.runs import reading
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers import reading
-from thor_geo.writers.reading import MapReader
+from thor_geo.runs.reading import MapReader
+from thor_geo.support.progress import PATIENCE_S, track
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,8 +13,8 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.results.cells import ZoneCells, with_progress
 from thor_geo.results.cosine import unit
 from thor_geo.results.tiles import Tiles
+from thor_geo.runs.fingerprint import differences
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.fingerprint import differences
 
 Floats = npt.NDArray[np.float32]
 

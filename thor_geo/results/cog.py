@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.grid import Bounds
+from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.target import replacing_all
-from thor_geo.writers._files import beside
-from thor_geo.writers.rundir import RunDirectory
+from thor_geo.support.files import beside
 
 #: Rows, columns and values (bands, rows, columns) of a part of a raster.
 Window = tuple[slice, slice, npt.NDArray[Any]]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.grid import Bounds
-from thor_geo.plan import Plan
+from thor_geo.ground.lattice import Bounds
+from thor_geo.ground.plan import Plan
+from thor_geo.pictures.pictures import MAX_SIDE, zone_bounds
 from thor_geo.results.cells import ZoneCells
 from thor_geo.results.cog import Extent
-from thor_geo.writers.pictures import MAX_SIDE, zone_bounds
 
 #: Rows, columns and values (rows, columns, ...) of a part of a map.
 Part = tuple[slice, slice, npt.NDArray[Any]]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.grid import Bounds
+from thor_geo.ground.lattice import Bounds
+from thor_geo.pictures.colours import RunColours
+from thor_geo.pictures.maps import INK, draw_image, draw_values, frame, north, scale_bar
+from thor_geo.pictures.pca import Colours
+from thor_geo.pictures.pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
+from thor_geo.pictures.sheet import Panel
 from thor_geo.results.cog import Extent
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.colours import RunColours
-from thor_geo.writers.maps import INK, draw_image, draw_values, frame, north, scale_bar
-from thor_geo.writers.pca import Colours
-from thor_geo.writers.pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
-from thor_geo.writers.sheet import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

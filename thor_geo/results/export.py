@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.grid import Bounds, zone_name
+from thor_geo.ground.lattice import Bounds, zone_name
+from thor_geo.pictures.colours import load_or_fit_colours
+from thor_geo.pictures.pca import Colours
 from thor_geo.results.cells import zone_cells
 from thor_geo.results.cog import Extent, Window, tags_of, write_cog
 from thor_geo.results.crop import Crop, Part
@@ -18,8 +20,6 @@ from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened import OpenedRun
 from thor_geo.runs.target import check_target
-from thor_geo.writers.colours import load_or_fit_colours
-from thor_geo.writers.pca import Colours
 
 
 class _Map(NamedTuple):

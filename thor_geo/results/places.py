@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Bounds, zone_of
-from thor_geo.plan import Plan
-from thor_geo.planning import tile_bounds
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.lattice import Bounds, zone_of
+from thor_geo.ground.meeting import tile_bounds
+from thor_geo.ground.plan import Plan
 from thor_geo.results.cells import ZoneCells
 from thor_geo.results.tiles import Tiles
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
+from thor_geo.checks.overlap import redundant
 from thor_geo.errors import ConfigError
-from thor_geo.grid import zone_name
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.lattice import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import Extent
 from thor_geo.results.cosine import Cosine, unit
@@ -22,7 +23,6 @@ from thor_geo.results.tables import squares
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.runs.overlap import redundant
 
 if TYPE_CHECKING:
     import geopandas

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import ConfigError
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.target import replacing_all
-from thor_geo.writers.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import geopandas

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 from thor_geo.results.cog import Extent
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.area import LONLAT, transformer
 from thor_geo.errors import RunDirectoryError
-from thor_geo.planning import tile_bounds
-from thor_geo.progress import PATIENCE_S, track
+from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.meeting import tile_bounds
 from thor_geo.runs.opened import OpenedRun
-from thor_geo.writers.reading import VectorReader
+from thor_geo.runs.reading import VectorReader
+from thor_geo.support.progress import PATIENCE_S, track
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

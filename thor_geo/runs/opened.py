@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.plan import Plan, Shard
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.markers import Marker
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.shard import Dtype
 from thor_geo.specs import TemporalSpec, Windows
-from thor_geo.writers.markers import Marker
-from thor_geo.writers.rundir import RunDirectory
-from thor_geo.writers.shard import Dtype
 
 #: What a command's option ``--window`` means.
 WINDOW = "which time window, 0 for the first, where a run has several"

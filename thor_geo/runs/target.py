@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.writers._files import beside, sync
-from thor_geo.writers.rundir import RunDirectory
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.support.files import beside, sync
 
 
 def check_target(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from thor_geo.bands import S2_DEFAULT_BANDS, Band, BandSelection, bands_from_ee, select_bands
 from thor_geo.errors import ConfigError
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, Band, BandSelection, bands_from_ee, select_bands
 from thor_geo.specs.choices import check_choice
 from thor_geo.specs.sentinel2 import (
     CLOUD_SCORE_BAND,

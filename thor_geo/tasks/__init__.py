@@ -1,5 +1,29 @@
-"""LightningModules."""
+"""What Lightning calls: the embedding task, the prediction writer and the progress bar.
 
-from thor_geo.tasks.embedding import THOREmbeddingTask
+Everything is loaded when first used: the modules about what is left to do need no PyTorch.
+"""
 
-__all__ = ["THOREmbeddingTask"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thor_geo.tasks.embedding import THOREmbeddingTask
+    from thor_geo.tasks.progress import TileProgressBar
+    from thor_geo.tasks.writer import RunWriter
+
+_HOMES = {
+    "RunWriter": "writer",
+    "THOREmbeddingTask": "embedding",
+    "TileProgressBar": "progress",
+}
+
+__all__ = ["RunWriter", "THOREmbeddingTask", "TileProgressBar"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -12,7 +12,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.errors import ConfigError
 from thor_geo.models import (
     Readout,
@@ -25,11 +24,12 @@ from thor_geo.models import (
     warn_extrapolation,
     weights_sha256,
 )
+from thor_geo.models.describe import describe_module
 from thor_geo.models.encoder import check_indices
 from thor_geo.models.official import OfficialTHOR, official_version, require_official
 from thor_geo.specs import Implementation, Merge, Pooling, check_choice
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.tasks.features import generic_features
-from thor_geo.writers.describe import describe_module
 
 # Attention biases above this are refused: N x N for every head, float32, beside the activations.
 _MAX_BIAS_BYTES = 32 * 2**30

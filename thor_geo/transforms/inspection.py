@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thor_geo.bands import BandSelection
 from thor_geo.errors import InputError
+from thor_geo.specs.bands import BandSelection
 from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_range
 
 

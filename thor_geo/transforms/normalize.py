@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thor_geo.bands import STORAGE, BandSelection, select_bands
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.specs import NodataFill, Normalize, check_choice
-from thor_geo.statistics import Statistics
+from thor_geo.specs.bands import STORAGE, BandSelection, select_bands
+from thor_geo.transforms.statistics import Statistics
 
 #: Dtypes that hold stored pixels without loss. Half precision does not: float16 has no integers
 #: between 2048 and 2050.
@@ -121,7 +121,7 @@ class THORNormalize(nn.Module):
 
     - ``thor_stats``: physical units (Sentinel-2 DN / 10000), minus mean, over standard deviation of
       THOR's pre-training data (at 60 m and coarser the Sentinel-1 statistics for 60 m);
-    - ``dataset``: the same with statistics that were measured, see `thor_geo.statistics`;
+    - ``dataset``: the same with measured statistics, see `thor_geo.transforms.statistics`;
     - ``unit_scale``: reflectance 0..1 (Sentinel-2 only: other sensors have no valid range);
     - ``none``: the stored units, clamped;
     - ``log1p_p99``: of Sentinel-1, what rs-embed feeds to its models (`log1p_p99`), for comparison

@@ -8,10 +8,10 @@ import shapely
 
 from thor_geo.api._place import Place
 from thor_geo.api.prep import Cut, Cutter, InputPrep, Mode
-from thor_geo.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 from thor_geo.errors import AreaError, ConfigError
-from thor_geo.grid import Lattice, Rect
+from thor_geo.ground.lattice import Lattice, Rect
 from thor_geo.specs import BBox, PointBuffer
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 
 SELECTION = select_bands([band.channel for band in bands_from_ee(S2_DEFAULT_BANDS)])
 
@@ -122,7 +122,7 @@ def test_a_place_is_the_smallest_rectangle_of_the_runs_pixel_grid() -> None:
     tile = Lattice(epsg=32631).tile(3, 1850)
     left, bottom, right, top = tile.bounds
     utm = shapely.box(left, bottom, right, top)
-    from thor_geo.area import Area
+    from thor_geo.ground.area import Area
 
     place = Place.of(Area(geometry=utm, crs="EPSG:32631"), 10)
     assert place.rect == Rect(

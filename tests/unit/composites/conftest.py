@@ -11,9 +11,9 @@ import rasterio
 from rasterio.transform import from_origin
 
 from thor_geo.composites import BlockStore, Pinned, StoredBlock
-from thor_geo.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.emulator import EmulatorServer
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=100)

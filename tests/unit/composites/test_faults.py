@@ -17,7 +17,10 @@ import pytest
 
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
 from thor_geo.composites.produce import produce
-from thor_geo.earthengine import (
+from thor_geo.emulator import EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
+from thor_geo.errors import AuthenticationError, BlockError
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import (
     Client,
     EarthEngine,
     FetchStats,
@@ -25,9 +28,6 @@ from thor_geo.earthengine import (
     Session,
     SessionSpec,
 )
-from thor_geo.emulator import EmulatorProcess, EmulatorServer, FaultPlan, FaultRule
-from thor_geo.errors import AuthenticationError, BlockError
-from thor_geo.grid import Block
 
 FAST = RetryPolicy(base_s=0.001, cap_s=0.01, unreachable_cap_s=0.01)
 PIXELS, LISTS = "image:computePixels", "value:compute"

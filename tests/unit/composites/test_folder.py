@@ -27,9 +27,9 @@ from thor_geo.composites import (
 )
 from thor_geo.composites._records import temporary_name, write_record
 from thor_geo.composites.state import StateDir
-from thor_geo.earthengine import RetryPolicy, Scene, SessionSpec
 from thor_geo.errors import CacheError, PrefetchError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import RetryPolicy, Scene, SessionSpec
 
 Put = Callable[..., StoredBlock]
 HOUR = 3600.0
@@ -289,7 +289,7 @@ def test_two_processes_that_are_told_different_scenes_make_the_same_pixels(
         other.pin(block, pinned)
         return listed
 
-    monkeypatch.setattr("thor_geo.earthengine.service.fetch_scenes", late)
+    monkeypatch.setattr("thor_geo.sources.earthengine.service.fetch_scenes", late)
     found = DirectSource(other, session).get(block)
     assert found.scenes == wanted.scenes
     np.testing.assert_array_equal(found.read()[0], wanted.read()[0])

@@ -10,8 +10,8 @@ import pytest
 
 from thor_geo.composites import keys
 from thor_geo.composites.keys import query_key, settings_key
-from thor_geo.earthengine import RECIPE_VERSION
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import RECIPE_VERSION
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec()
@@ -81,7 +81,7 @@ def test_the_query_key_is_the_same_in_every_process_and_release() -> None:
         f"import sys; sys.path.insert(0, {root!r})\n"
         "from thor_geo.composites.keys import query_key, settings_key\n"
         "from thor_geo.specs import SensorSpec, TemporalSpec\n"
-        "from thor_geo.grid import Block\n"
+        "from thor_geo.ground.lattice import Block\n"
         "block = Block(epsg=32632, size=576, resolution=10, left=576, top=5760)\n"
         "window = TemporalSpec.year(2022)\n"
         "print(query_key(settings_key(SensorSpec(), window, 'earthengine'), block), end='')\n"

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
-from thor_geo.earthengine import RetryPolicy, SessionSpec
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import (
     AuthenticationError,
@@ -27,7 +26,8 @@ from thor_geo.errors import (
     ProjectError,
     UnreachableError,
 )
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import RetryPolicy, SessionSpec
 
 Start = Callable[..., Prefetcher]
 

@@ -6,7 +6,7 @@ import pytest
 
 from thor_geo.composites import _schedule
 from thor_geo.composites._schedule import URGENT, Schedule, Todo
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
 
 At = Callable[[int], Block]
 

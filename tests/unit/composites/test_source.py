@@ -16,10 +16,10 @@ import pytest
 
 from thor_geo.composites import BlockSource, BlockStore, DirectSource, PrefetchedSource
 from thor_geo.composites.state import StateDir
-from thor_geo.earthengine import RetryPolicy, SessionSpec
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import BlockError, EarthEngineError, PrefetchError, ProjectError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import RetryPolicy, SessionSpec
 
 FAST = RetryPolicy(base_s=0.001)
 

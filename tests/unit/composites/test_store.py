@@ -17,9 +17,9 @@ import rasterio
 
 from thor_geo.composites import BlockStore, Pinned, StoredBlock, _records, _tiff
 from thor_geo.composites import store as store_module
-from thor_geo.earthengine import FetchStats, Scene
 from thor_geo.errors import BlockError, ConfigError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import FetchStats, Scene
 
 Put = Callable[..., StoredBlock]
 

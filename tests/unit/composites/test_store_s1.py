@@ -18,14 +18,14 @@ from rasterio.transform import from_origin
 
 from thor_geo.composites import BlockStore, Pinned, Prefetcher, PrefetchSpec, StoredBlock, _raster
 from thor_geo.composites.keys import query_key, settings_key
-from thor_geo.earthengine import FetchStats, Scene, SessionSpec
-from thor_geo.earthengine.recipe import OBSERVATIONS, block_key, composite
-from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Block
-from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
+from thor_geo.sources.earthengine.recipe import OBSERVATIONS, block_key, composite
+from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
 KEY = "1d" * 32
@@ -176,7 +176,7 @@ def test_sentinel_2_blocks_keep_their_bytes_and_their_keys(
     there = Block(epsg=32632, size=576, resolution=10, left=576, top=5760)
     assert query_key(settings_key(SensorSpec(), year, "earthengine"), there) == QUERY_KEY
 
-    from thor_geo.earthengine import Session
+    from thor_geo.sources.earthengine import Session
 
     Session(session).ensure()
     scene = Scene(

@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 
 from thor_geo.composites import _raster, _tiff
 from thor_geo.composites._records import DamagedError
-from thor_geo.grid import Block
+from thor_geo.ground.lattice import Block
 
 PLANES = 3
 WHOLE = slice(0, 64)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from datamodules import CompositeDataModule, FolderDataModule
+from thor_geo.cli.predict import model_bands
 from thor_geo.errors import AreaError, BandError, ConfigError
-from thor_geo.predict import model_bands
-from thor_geo.writers.crop import Crop
+from thor_geo.runs.crop import Crop
 
 LEFT, TOP = 600_000, 6_640_000
 RGB = ["RED", "GREEN", "BLUE"]

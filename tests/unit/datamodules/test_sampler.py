@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from datamodules.sampler import ShardBatchSampler
-from thor_geo.area import AreaSpec
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Lattice, blocks_meeting
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice, blocks_meeting
+from thor_geo.ground.plan import Plan
 
 
 @pytest.fixture(scope="module")

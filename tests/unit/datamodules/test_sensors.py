@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from datamodules import CompositeDataModule
-from thor_geo.area import AreaSpec
-from thor_geo.sentinel1 import Sentinel1Spec
+from thor_geo.ground.area import AreaSpec
+from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 
 def _made(**settings: object) -> CompositeDataModule:

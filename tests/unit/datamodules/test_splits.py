@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from datamodules.splits import STAGES, check_fractions, split_tiles
-from thor_geo.area import AreaSpec
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 
 
 def test_splits_partition_the_tiles_by_squares_near_the_shares() -> None:

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset, RGBBandsMissingError, stack_samples
 from torchgeo.samplers import GridGeoSampler, PreChippedGeoSampler, RandomGeoSampler
 
-from thor_geo.area import AreaSpec
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
 from thor_geo.errors import AreaError, BlockError, ConfigError, InputError
-from thor_geo.grid import Block, Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Block, Lattice
+from thor_geo.ground.plan import Plan
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 LATTICE = Lattice(epsg=32632, tile_size=32)

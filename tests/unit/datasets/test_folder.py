@@ -11,14 +11,14 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from thor_geo.area import AreaSpec
-from thor_geo.bands import select_bands
 from thor_geo.datasets import FolderDataset, PlanDataset, collate
 from thor_geo.datasets.geotiff import content_sha256, find_files, read_headers
 from thor_geo.errors import BlockError, ConfigError, InputError
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 from thor_geo.specs import TemporalSpec
+from thor_geo.specs.bands import select_bands
 
 RGB = select_bands(["RED", "GREEN", "BLUE"])
 OPTICAL_AND_RADAR = select_bands(["RED", "VV", "GREEN", "VH"])

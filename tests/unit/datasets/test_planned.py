@@ -10,13 +10,13 @@ import shapely
 import torch
 from torch.utils.data import DataLoader
 
-from thor_geo.area import AreaSpec
 from thor_geo.composites import BlockStore, DirectSource, Pinned
 from thor_geo.datasets import CompositeDataset, PlanDataset, collate
-from thor_geo.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.errors import BlockError
-from thor_geo.grid import Block, Lattice, blocks_meeting
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec(bands=("B4", "B3", "B2"))

@@ -11,18 +11,18 @@ import shapely
 import torch
 from torch.utils.data import DataLoader
 
-from thor_geo.area import AreaSpec
 from thor_geo.composites import BlockStore, DirectSource, Pinned
 from thor_geo.datasets import CompositeDataset, PlanDataset, SensorStack, collate
 from thor_geo.datasets.colour import picture_bands, picture_title, radar_colour
 from thor_geo.datasets.picture import composite_picture
-from thor_geo.earthengine import FetchStats, Scene, SessionSpec
-from thor_geo.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.errors import ConfigError
-from thor_geo.grid import Block, Lattice
-from thor_geo.plan import Plan
-from thor_geo.sentinel1 import AnySensor, Sentinel1Spec
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Block, Lattice
+from thor_geo.ground.plan import Plan
+from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
+from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 
 OPTICAL, RADAR = SensorSpec(bands=("B4", "B3", "B2")), Sentinel1Spec()
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")

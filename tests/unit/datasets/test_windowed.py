@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 
-from thor_geo.area import AreaSpec
 from thor_geo.datasets import PlanDataset, WindowDataset, collate
 from thor_geo.errors import BlockError, CacheError
-from thor_geo.grid import Lattice
-from thor_geo.plan import Plan
+from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.plan import Plan
 
 SIDE = 32
 

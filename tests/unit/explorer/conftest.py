@@ -1,16 +1,8 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-# `--import-mode=importlib` leaves these folders off the path.
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "writers"))
-
-from synthetic_run import TWO_ZONES, plan_of, write_run
-
+from tests.support.synthetic_run import TWO_ZONES, plan_of, write_run
 from thor_geo.explorer.places import Places, cell_places, tile_places
 from thor_geo.explorer.session import Session
 from thor_geo.runs.opened import OpenedRun, open_run

@@ -10,8 +10,8 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from synthetic_run import ONE_ZONE, plan_of, write_run
 
+from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.download import Findings, file_of
 from thor_geo.explorer.places import Places, cell_places

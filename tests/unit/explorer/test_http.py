@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asking import ask, request, running, unpacked
 
+from tests.support.asking import ask, request, running, unpacked
 from thor_geo.errors import ConfigError
 from thor_geo.explorer.http import Server, listen
 from thor_geo.explorer.session import Session

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pyproj
 import pytest
-from synthetic_run import CELLS, embed
 
+from tests.support.synthetic_run import CELLS, embed
 from thor_geo.explorer import places as module
 from thor_geo.explorer.places import Places, cell_places, patches_of
 from thor_geo.runs.opened import OpenedRun

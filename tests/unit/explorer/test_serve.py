@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import unpacked
-from synthetic_run import ONE_ZONE, plan_of, write_run
 
+from tests.support.asking import unpacked
+from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import Session

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from thor_geo.bands import select_bands
 from thor_geo.models import build_thor, extrapolation, make_layout, ranges, token_layout
 from thor_geo.models.extrapolation import extrapolation_text, nearest_inside, warn_extrapolation
+from thor_geo.specs.bands import select_bands
 from thor_geo.tasks import THOREmbeddingTask
 
 TEN = [

@@ -10,7 +10,6 @@ import thor_golden as golden
 import torch
 from torch import Tensor
 
-from thor_geo.bands import select_bands
 from thor_geo.models import (
     VARIANTS,
     THOREncoder,
@@ -19,6 +18,7 @@ from thor_geo.models import (
     pool_tokens,
     weights_sha256,
 )
+from thor_geo.specs.bands import select_bands
 
 #: Tolerances of the specification, section 14.
 TOLERANCE = 1e-5

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from thor_geo.bands import BandSelection, select_bands
 from thor_geo.errors import BandError, ConfigError, LayoutError
 from thor_geo.models import TokenLayout, make_layout, token_layout, variant
+from thor_geo.specs.bands import BandSelection, select_bands
 
 RGBN_SWIR = ["BLUE", "GREEN", "RED", "NIR_BROAD", "SWIR_1"]
 

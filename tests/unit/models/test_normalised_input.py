@@ -7,7 +7,7 @@ import pytest
 import thor_golden as golden
 import torch
 
-from thor_geo.bands import STORAGE, select_bands
+from thor_geo.specs.bands import STORAGE, select_bands
 from thor_geo.transforms import THORNormalize
 
 

@@ -8,11 +8,11 @@ import thor_golden as golden
 import torch
 from torch import Tensor
 
-from thor_geo.bands import select_bands
 from thor_geo.models import make_layout
 from thor_geo.models.alibi import alibi_bias, alibi_slopes, patch_centres
 from thor_geo.models.codes import footprint_code, group_code
 from thor_geo.models.resample import resample_images, resample_kernels, resize_pinv
+from thor_geo.specs.bands import select_bands
 
 UNITS = golden.units()
 

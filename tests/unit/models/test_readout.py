@@ -11,9 +11,9 @@ import thor_golden as golden
 import torch
 from torch import Tensor
 
-from thor_geo.bands import select_bands
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.models import Readout, make_layout, merge_groups, pool_tokens, pooled_dim
+from thor_geo.specs.bands import select_bands
 from thor_geo.tasks import THOREmbeddingTask
 
 LAYOUT = make_layout(select_bands(["RED", "SWIR_1", "WATER_VAPOR"]), ground_cover=960, patch_size=8)

@@ -14,9 +14,9 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
-from synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
 
-from thor_geo.cli import main
+from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
+from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
 from thor_geo.results import read_tiles, zone_cells

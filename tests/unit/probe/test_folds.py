@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from pyproj import Geod, Transformer
-from synthetic_run import TWO_ZONES, plan_of
 
+from tests.support.synthetic_run import TWO_ZONES, plan_of
 from thor_geo.errors import ConfigError
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 from thor_geo.probe import ProbeSpec
 from thor_geo.probe.blocks import Folds, blocks_of, make_folds
 from thor_geo.probe.curve import Problem, draw, evaluate, sizes

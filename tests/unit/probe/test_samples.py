@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import shapely
 from pyproj import Transformer
-from synthetic_run import CELLS, DIMENSION, embed, plan_of, write_run
 
+from tests.support.synthetic_run import CELLS, DIMENSION, embed, plan_of, write_run
 from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
 from thor_geo.probe.joining import Labels

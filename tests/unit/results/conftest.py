@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-# `--import-mode=importlib` leaves these folders off the path.
-sys.path.insert(0, str(Path(__file__).parents[1] / "writers"))
-
-from synthetic_run import TWO_ZONES, plan_of
-
-from thor_geo.plan import Plan
+from tests.support.synthetic_run import TWO_ZONES, plan_of
+from thor_geo.ground.plan import Plan
 
 
 @pytest.fixture(scope="session")

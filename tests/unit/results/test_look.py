@@ -12,18 +12,18 @@ import rasterio
 from PIL import Image
 from pyproj import Transformer
 from shapely import Point
-from synthetic_run import CELLS, Data, Model, embed, plan_of, write_run
 
-from thor_geo.cli import main
+from tests.support.synthetic_run import CELLS, Data, Model, embed, plan_of, write_run
+from thor_geo.checks.overlap import redundant
+from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
+from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.results import zone_cells
 from thor_geo.results.changes import cosine_distance
 from thor_geo.results.places import joined, parse_bbox, parse_lonlat
 from thor_geo.results.similarity import similar_cells, similar_tiles
 from thor_geo.runs.opened import open_run
-from thor_geo.runs.overlap import redundant
-from thor_geo.writers.colours import load_or_fit_colours
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -157,7 +157,7 @@ def test_change_is_one_minus_the_cosine_where_both_runs_are(
     run: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another area, other shards and other dates: cells still meet the cells of their place."""
-    import synthetic_run
+    from tests.support import synthetic_run
 
     def later(tile: Any) -> tuple[np.ndarray, np.ndarray]:
         pooled, grid = embed(tile)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyproj import Transformer
-from synthetic_run import CELLS, DIMENSION, cell_centres, embed, write_run
 
+from tests.support.synthetic_run import CELLS, DIMENSION, cell_centres, embed, write_run
 from thor_geo.errors import InputError, RunDirectoryError
-from thor_geo.plan import Plan
+from thor_geo.ground.plan import Plan
 from thor_geo.results import Cosine, read_tiles, zone_cells
 from thor_geo.runs.opened import open_run
 

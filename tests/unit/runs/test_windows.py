@@ -1,234 +1,246 @@
-"""If one of these fails, looking at a run in several windows misses damage, or mixes windows up."""
+"""If one of these fails, an embedding stands under another time window than its own."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import shapely
+import rioxarray  # noqa: F401  # for `.rio`
 import xarray as xr
-import zarr
-from damage import edit_json, edit_rows, faults_of, with_row
-from synthetic_run import TWO_ZONES, Data, embed, plan_of
-from windowed_run import NAMES, WINDOWS, write_windows
 
-from thor_geo.area import AreaSpec
-from thor_geo.cli import main as command
-from thor_geo.errors import ConfigError
-from thor_geo.plan import Plan
-from thor_geo.runs._seams import SeamReader
-from thor_geo.runs._tally import tally
-from thor_geo.runs.merge import merge_run, rows_of
-from thor_geo.runs.opened import open_run
-from thor_geo.runs.overlap import redundant
-from thor_geo.writers import RunDirectory
-from thor_geo.writers.layout import zone_grids
+from tests.support.synthetic_run import (
+    CELLS,
+    DIMENSION,
+    TWO_ZONES,
+    Data,
+    embed,
+    plan_of,
+    trainer_of,
+    write_run,
+)
+from tests.support.windowed_run import NAMES, WINDOWS, windowed_batches, write_windows
+from thor_geo.errors import ThorGeoError
+from thor_geo.ground.plan import Plan
+from thor_geo.pictures.pictures import drawn_windows, read_pictures
+from thor_geo.runs.markers import Marker
+from thor_geo.runs.quantise import dequantise
+from thor_geo.specs import Windows
+from thor_geo.tasks.collecting import ShardWriter
+from thor_geo.tasks.progress import TileProgressBar
 
 COUNT = len(WINDOWS)
-#: Either side of 12 E: of tiles of 640 m some of zone 33 lie wholly in tiles of zone 32.
-EDGE = (11.985, 59.99, 12.015, 60.0)
 
 
 @pytest.fixture(scope="module")
-def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A finished run in three windows. Do not change it."""
+def plan() -> Plan:
+    return plan_of(TWO_ZONES)
+
+
+@pytest.fixture(scope="module")
+def run(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: tile 3 failed in the second window, tile 4 has no scene in the first."""
     path = tmp_path_factory.mktemp("windows") / "run"
-    return write_windows(path, plan, empty={(4, 0)}).run
+    write_windows(path, plan, failed={(3, 1): "no such block"}, empty={(4, 0)})
+    return path
 
 
-@pytest.fixture
-def windowed(finished: RunDirectory, tmp_path: Path) -> RunDirectory:
-    """A copy of the run, to be damaged."""
-    shutil.copytree(finished.path, tmp_path / "run")
-    return RunDirectory(tmp_path / "run")
+def test_rows_are_tiles_by_windows_each_with_its_own_dates_and_state(run: Path, plan: Plan) -> None:
+    rows = pd.concat([gpd.read_parquet(path) for path in sorted(run.glob("pooled/*.parquet"))])
+    tiles = [tile.id for tile in plan.tiles(range(len(plan)))]
+    by_shard = rows.set_index("id").loc[[f"{tile}_{name}" for tile in tiles for name in NAMES]]
+    assert len(by_shard) == len(rows) == COUNT * len(plan)
+    assert by_shard.tile_id.tolist() == [tile for tile in tiles for _ in NAMES]
+    # In the files, too, the windows of a tile stand together.
+    first = pq.read_table(run / "pooled" / f"{plan.shards[0].id}.parquet")["id"].to_pylist()
+    assert first == by_shard.index[: len(first)].tolist()
+    starts, ends = ([pd.Timestamp(one[k], tz="UTC") for one in WINDOWS] for k in (0, 1))
+    assert by_shard.datetime_start.tolist() == starts * len(plan)
+    assert by_shard.datetime_end.tolist() == ends * len(plan)
+    for k, (_, row) in enumerate(by_shard.iterrows()):
+        tile, window = divmod(k, COUNT)
+        expected = {(3, 1): "failed", (4, 0): "empty"}.get((tile, window), "ok")
+        assert row.status == expected
+        if expected == "ok":
+            np.testing.assert_array_equal(row.embedding, embed(plan.tile(tile))[0] + window)
+        else:
+            assert row.embedding is None
+    assert by_shard.error.dropna().to_dict() == {f"{tiles[3]}_{NAMES[1]}": "no such block"}
+    assert by_shard.geometry.iloc[0].equals(by_shard.geometry.iloc[COUNT - 1])
+
+
+def test_markers_and_failures_name_the_row(run: Path, plan: Plan) -> None:
+    shard = plan.shards[plan.shards.holding(3)]
+    marker = Marker.read(run / "markers" / f"{shard.id}.json")
+    assert marker is not None
+    failed, empty = (f"{plan.tile(3).id}_{NAMES[1]}", f"{plan.tile(4).id}_{NAMES[0]}")
+    assert (marker.tiles, marker.failed_tiles) == (COUNT * len(shard), (failed,))
+    assert marker.empty_tiles == (empty,)
+    assert len(marker.observations_mean) == marker.tiles
+    record = json.loads((run / "failures" / f"{shard.id}.jsonl").read_text())
+    assert record == {"id": failed, "tile_id": plan.tile(3).id, "error": "no such block"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_a_whole_run_is_whole(plan: Plan, tmp_path: Path, dtype: str) -> None:
-    path = tmp_path / "run"
-    write_windows(path, plan, empty={(4, 0)}, dtype=dtype)
-    assert command(["validate", str(path), "--workers", "1"]) == 0
+def test_maps_have_a_time_axis_of_dates_that_xarray_knows(
+    plan: Plan, tmp_path: Path, dtype: str
+) -> None:
+    write_windows(tmp_path / "run", plan, empty={(0, 2)}, dtype=dtype)
+    group = xr.open_zarr(tmp_path / "run" / "grid.zarr", group="utm32n")
+    starts, ends = ([pd.Timestamp(one[k]) for one in WINDOWS] for k in (0, 1))
+    assert group.embeddings.dims == ("time", "band", "y", "x")
+    assert group.time.to_index().tolist() == starts
+    bounds = group.time_bnds.values.astype("datetime64[s]")
+    assert bounds.tolist() == [list(pair) for pair in zip(starts, ends, strict=True)]
+    assert group.time.attrs["bounds"] == "time_bnds"
+    assert group.embeddings.encoding["chunks"][0] == group.embeddings.encoding["shards"][0] == 1
+    assert group.embeddings.rio.crs.to_epsg() == 32632
+    for index in np.flatnonzero(plan.zone == 0).tolist():
+        tile = plan.tile(index)
+        left, bottom, right, top = tile.bounds
+        here = group.sel(x=slice(left, right), y=slice(top, bottom))
+        for k, (start, _) in enumerate(WINDOWS):
+            values = here.embeddings.sel(time=start).values
+            if (index, k) == (0, 2):
+                assert np.isnan(values).all()
+                continue
+            expected = embed(tile)[1] + k
+            if dtype == "float32":
+                np.testing.assert_array_equal(values, expected)
+                continue
+            assert group["scale"].dims == ("time", "y_tile", "x_tile")
+            scale = group["scale"].sel(
+                time=start, x_tile=(left + right) / 2, y_tile=(top + bottom) / 2, method="nearest"
+            )
+            found = dequantise(values, scale.values)
+            np.testing.assert_allclose(found, expected, atol=0.51 * float(scale), rtol=0)
 
 
-def test_failed_rows_are_told_as_such_and_by_their_window(
+def digests(run: Path) -> dict[str, bytes]:
+    files = [*run.glob("pooled/*"), *run.rglob("grid.zarr/**/*")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files if path.is_file()}
+
+
+def test_a_stopped_run_continues_to_the_same_bytes(plan: Plan, tmp_path: Path) -> None:
+    write_windows(tmp_path / "whole", plan)
+    write_windows(tmp_path / "parts", plan, only=1)
+    kept = (tmp_path / "parts" / "markers" / f"{plan.shards[0].id}.json").read_bytes()
+    write_windows(tmp_path / "parts", plan)
+    assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
+    now = (tmp_path / "parts" / "markers" / f"{plan.shards[0].id}.json").read_bytes()
+    assert now == kept, "what is finished is not made again"
+
+
+def test_a_shard_that_lost_one_windows_file_is_made_again(plan: Plan, tmp_path: Path) -> None:
+    writer = write_windows(tmp_path / "run", plan)
+    before = digests(writer.run.path)
+    file = next(
+        (writer.run.grid / "utm33n" / "embeddings" / "c" / "2").rglob("[0-9]*/[0-9]*/[0-9]")
+    )
+    file.unlink()
+    assert len(digests(writer.run.path)) == len(before) - 1
+    write_windows(tmp_path / "run", plan)
+    assert digests(writer.run.path) == before
+
+
+def test_a_batch_that_does_not_say_its_window_stops_the_run(plan: Plan, tmp_path: Path) -> None:
+    shard = plan.shards[0]
+    writer = write_windows(tmp_path / "run", plan, only=0)
+    shards = ShardWriter(
+        writer.run,
+        plan,
+        writer._shapes(writer._session.opened),  # type: ignore[union-attr]
+        Windows.of(windows=WINDOWS),
+        None,
+    )
+    for window in ([], [0, 1], [7]):
+        prediction, batch = windowed_batches(plan, shard)[0]
+        with pytest.raises(ThorGeoError, match="windows 0 to 2: each batch must be of one"):
+            shards.add(prediction, {**batch, "window": window})
+    shards.close()
+
+
+def test_the_summary_counts_every_window_and_the_ground_once(
     plan: Plan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_windows(tmp_path / "run", plan, failed={(3, 1): "no such block"})
-    capfd.readouterr()
-    assert command(["validate", str(tmp_path / "run"), "--workers", "1", "--json"]) == 3
-    found = json.loads(capfd.readouterr().out)
-    assert [fault["reason"] for fault in found["faults"]] == [
-        f"{plan.tile(3).id}_{NAMES[1]}: no such block"
-    ]
-    assert found["tiles"]["total"] == COUNT * len(plan)
-    assert found["tiles"]["failed"] == 1
+    alone = write_run(tmp_path / "alone", plan).summary
+    summary = write_windows(tmp_path / "run", plan, failed={(3, 1): "gone"}, empty={(4, 0)}).summary
+    assert summary is not None
+    assert alone is not None
+    assert summary.tiles == (COUNT * len(plan),) * 2
+    assert (summary.empty, summary.failed) == (1, 1)
+    assert summary.area_km2 == pytest.approx(alone.area_km2)
+    assert summary.first_failure == (f"{plan.tile(3).id}_{NAMES[1]}", "gone")
+    said = capfd.readouterr().out
+    assert f"48 of 48 ({len(plan)} in each of 3 windows): 46 ok" in said
+    assert "its axis `time` has 3 windows: .isel(time=0)" in said
+    assert "axis" not in str(alone)
 
 
-def test_status_counts_each_window(
-    finished: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
+def test_progress_reaches_the_end_with_the_last_window(
+    plan: Plan, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = tally(open_run(finished.path))
-    assert (found.tiles, found.ok, found.empty, found.left) == (48, 47, 1, 0)
-    assert command(["status", str(finished.path)]) == 0
-    assert f"48 of 48 ({len(plan)} in each of 3 windows) done" in capfd.readouterr().out
-
-
-def test_a_row_of_another_window_is_found(windowed: RunDirectory, plan: Plan) -> None:
-    def other_day(table: pa.Table) -> pa.Table:
-        return with_row(table, "datetime_end", 1, table["datetime_end"][0].as_py())
-
-    edit_rows(windowed, plan.shards[0], other_day)
-    (fault,) = faults_of(windowed, 0)
-    assert "`datetime_end` is not" in fault.reason
-
-    def swapped(table: pa.Table) -> pa.Table:
-        return table.take([1, 0, *range(2, len(table))])
-
-    edit_rows(windowed, plan.shards[2], swapped)
-    assert [fault.kind for fault in faults_of(windowed, 2)] == ["rows"]
-
-
-def test_damage_to_one_windows_map_is_found_in_that_window(
-    windowed: RunDirectory, plan: Plan
-) -> None:
-    shard = plan.shards[0]
-    row, col = zone_grids(plan, 1)[shard.epsg].place(shard)
-    path = windowed.grid / "utm32n" / "embeddings" / "c" / "1" / "0" / str(row) / str(col)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    (fault,) = faults_of(windowed, 0)
-    assert fault.file.endswith(f"embeddings/c/1/0/{row}/{col}")
-    assert fault.kind == "file"
-    # A map where the row of that window is empty, and of no other.
-    values = zarr.open_array(str(windowed.grid), path="utm32n/embeddings", mode="r")
-    assert np.isnan(values[0]).sum() > np.isnan(values[2]).sum()
-
-
-def test_another_time_axis_is_found(windowed: RunDirectory) -> None:
-    def other_units(about: dict[str, dict[str, str]]) -> None:
-        about["attributes"]["units"] = "days since 1970-01-01"
-
-    edit_json(windowed.grid / "utm32n" / "time" / "zarr.json", other_units)
-    found = [fault.reason for fault in faults_of(windowed, 0) if fault.kind == "grid"]
-    assert any("attribute units is not seconds since 1970" in reason for reason in found)
-    zarr.open_array(str(windowed.grid), path="utm33n/time_bnds", mode="r+")[0, 1] = 0
-    found = [fault.file for fault in faults_of(windowed, 0) if "coordinates are" in fault.reason]
-    assert found == ["grid.zarr/utm33n/time_bnds"]
-
-
-def test_a_map_of_no_shard_is_a_stray(
-    windowed: RunDirectory, capfd: pytest.CaptureFixture[str]
-) -> None:
-    stray = windowed.grid / "utm32n" / "embeddings" / "c" / "2" / "0" / "77" / "0"
-    stray.parent.mkdir()
-    stray.write_bytes(b"")
-    capfd.readouterr()
-    assert command(["validate", str(windowed.path), "--workers", "1", "--json"]) == 1
-    (fault,) = json.loads(capfd.readouterr().out)["faults"]
-    assert (fault["kind"], fault["file"]) == ("stray", "grid.zarr/utm32n/embeddings/c/2/0/77/0")
-
-
-def test_seams_are_measured_within_each_window(finished: RunDirectory, plan: Plan) -> None:
-    # Of two shards side by side, window 0 of one must not be compared with window 1 of the other.
-    zones = zone_grids(plan, 2)
-    shards = [shard for shard in plan.shards if shard.epsg == 32632]
-    zone = zones[32632]
-    reader, alone = SeamReader(2), SeamReader(2)
-    flat = [np.full((1, zone.shard_side, zone.shard_side), k, dtype=np.float32) for k in (0, 9)]
-    for shard in shards:
-        for time in (0, 1):
-            assert reader.read(zone, shard, flat[time], None, time).jumps.sum() == 0
-    jumps = sum(
-        alone.read(zone, shard, flat[time], None).jumps.sum() for shard in shards for time in (0, 1)
-    )
-    assert jumps > 0, "without the window they would be"
-
-
-def test_a_merge_has_all_rows_of_a_tile_together(
-    finished: RunDirectory, plan: Plan, tmp_path: Path
-) -> None:
-    opened = open_run(finished.path)
-    target = tmp_path / "all.parquet"
-    merged = merge_run(opened, to=target)
-    left_out = redundant(plan, np.ones(len(plan), dtype=np.bool_))
-    assert merged.rows == COUNT * int((~left_out).sum())
-    assert merged.left_out == COUNT * int(left_out.sum())
-    rows = gpd.read_parquet(target)
-    assert rows.id.is_unique
-    assert [name[-17:] for name in rows.id] == NAMES * (len(rows) // COUNT)
-    assert rows.tile_id.tolist() == rows.tile_id.iloc[::COUNT].repeat(COUNT).tolist()
-    by_id = rows.set_index("id").embedding
-    for tile in plan.tiles(np.flatnonzero(~left_out).tolist()):
-        for k, name in enumerate(NAMES):
-            vector = by_id[f"{tile.id}_{name}"]
-            if vector is not None:
-                np.testing.assert_array_equal(vector, embed(tile)[0] + k)
-    assert by_id.isna().sum() == 1
-
-
-@pytest.mark.parametrize("rows", [1, 2, 4])
-def test_parts_that_cut_through_a_tiles_rows_have_right_boxes(
-    finished: RunDirectory, tmp_path: Path, rows: int
-) -> None:
-    merged = merge_run(open_run(finished.path), to=tmp_path / "parts", max_rows=rows)
-    parts = sorted((tmp_path / "parts").iterdir())
-    assert merged.files == len(parts) == -(-merged.rows // rows)
-    ids = []
-    for part in parts:
-        table = pq.read_table(part)
-        ids += table["id"].to_pylist()
-        about = json.loads(table.schema.metadata[b"geo"])
-        bounds = shapely.total_bounds(shapely.from_wkb(table["geometry"].to_pylist()))
-        np.testing.assert_allclose(about["columns"]["geometry"]["bbox"], bounds, atol=1e-9)
-    merge_run(open_run(finished.path), to=tmp_path / "one.parquet")
-    assert ids == pq.read_table(tmp_path / "one.parquet")["id"].to_pylist()
-
-
-def test_a_tile_stays_where_what_holds_its_ground_failed_in_one_window(tmp_path: Path) -> None:
-    edge = plan_of(EDGE, tile_size=64, shard_tiles=4)
-    spared = redundant(edge, np.ones(len(edge), dtype=np.bool_))
-    assert spared.any()
-    write_windows(tmp_path / "whole", edge, grid=False)
-    merged = merge_run(open_run(tmp_path / "whole"))
-    assert merged.rows == COUNT * int((~spared).sum())
-    assert merged.left_out == COUNT * int(spared.sum())
-    # In the last window no primary tile stands in for another zone's.
-    failed = {(k, COUNT - 1): "gone" for k in np.flatnonzero(edge.primary).tolist()}
-    write_windows(tmp_path / "run", edge, failed=failed, grid=False)
-    merged = merge_run(open_run(tmp_path / "run"))
-    assert (merged.rows, merged.left_out, merged.failed) == (COUNT * len(edge), 0, len(failed))
-    status = pq.read_table(tmp_path / "run" / "embeddings.parquet")["status"]
-    assert pc.sum(pc.equal(status, "failed")).as_py() == len(failed)
-
-
-def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
-    area = AreaSpec(bbox=(11.95, 59.97, 12.05, 60.03)).load()
-    plan = plan_of(TWO_ZONES)
-    plan = Plan.of(area, plan.lattices[0])
     data = Data(plan, windows=WINDOWS)
-    data.area = area  # type: ignore[attr-defined]
-    path = tmp_path / "run"
-    write_windows(path, plan, data=data, crop=True)
-    maps = xr.open_zarr(path / "grid.zarr", group="utm33n").embeddings.isel(band=0).values
-    absent = np.isnan(maps)
-    assert 0 < absent[0].sum() < absent[0].size
-    assert (absent == absent[0]).all()
-    assert command(["validate", str(path), "--workers", "1"]) == 0
+    writer = write_windows(tmp_path / "run", plan, only=0, data=data)
+    trainer = trainer_of(data)
+    trainer.callbacks = [writer]
+    bar = TileProgressBar(interval=0)
+    bar.on_predict_start(trainer, None)  # type: ignore[arg-type]
+    seen = []
+    for shard in plan.shards:
+        for k, (prediction, batch) in enumerate(windowed_batches(plan, shard)):
+            bar.on_predict_batch_end(trainer, None, prediction, batch, k)  # type: ignore[arg-type]
+            seen.append(bar.done)
+    total = COUNT * len(plan)
+    assert seen == sorted(set(seen))
+    assert seen[-1] == total
+    bar.on_predict_epoch_end(trainer, None)  # type: ignore[arg-type]
+    said = capfd.readouterr().err
+    assert f"{total}/{total} tiles" in said
+    assert f"{len(plan.shards)}/{len(plan.shards)} shards" in said
 
 
-def test_a_run_of_several_says_how_to_choose_one(finished: RunDirectory) -> None:
-    with pytest.raises(ConfigError, match=r"3 time windows.*--window N.*--window-a N.*0: 2022"):
-        open_run(finished.path).time(None)
+@pytest.mark.parametrize("kind", ["pooled", "grid"])
+def test_the_picture_shows_each_window_that_has_room(plan: Plan, tmp_path: Path, kind: str) -> None:
+    only: dict[str, Any] = {"pooled": kind == "pooled", "grid": kind == "grid"}
+    windows = Windows.of(windows=WINDOWS)
+    run = write_windows(tmp_path / "run", plan, empty={(0, 2)}, quicklook=True, **only).run
+    assert run.quicklook.stat().st_size > 10_000
+    asked: list[int] = []
+
+    def truecolour(epsg: int, bounds: object, shape: tuple[int, int], window: int) -> np.ndarray:
+        asked.append(window)
+        return np.zeros((*shape, 3), dtype=np.uint8)
+
+    pictures, colours = read_pictures(run, plan, truecolour, windows)
+    # Two zones, so two windows each: the first and the last.
+    assert drawn_windows(plan, windows) == [0, 2]
+    labels = ["2022-03-01 to 2022-06-01", "2022-07-01 to 2022-10-01"]
+    assert [picture.window for picture in pictures] == labels * 2
+    assert asked == [0, 2, 0, 2]
+    assert colours is not None
+    assert [len(picture.empty) for picture in pictures] == [0, 1, 0, 0]
+    assert np.isfinite(pictures[0].observations).sum() == (plan.zone == 0).sum()
+    # Window k adds k: the colours are not those of the first window again.
+    assert not np.array_equal(pictures[2].embeddings, pictures[3].embeddings)
+    side = {"pooled": 1, "grid": CELLS}[kind]
+    assert pictures[0].embeddings.shape[0] == side * pictures[0].observations.shape[0]
 
 
-def test_rows_of_the_largest_plans_do_not_wrap() -> None:
-    last = 2**32 - 1
-    tiles = np.array([3, last], dtype=np.uint32)
-    assert rows_of(tiles, 3).tolist() == [9, 10, 11, 3 * last, 3 * last + 1, 3 * last + 2]
-    assert rows_of(tiles, 1).tolist() == tiles.tolist()
+def test_of_many_windows_some_at_even_distances_are_drawn() -> None:
+    plan = plan_of()
+    months = [[f"2022-{k:02}-01", f"2022-{k + 1:02}-01"] for k in range(1, 12)]
+    assert drawn_windows(plan, Windows.of(windows=months)) == [0, 3, 7, 10]
+    assert drawn_windows(plan, Windows.of(windows=months[:3])) == [0, 1, 2]
+
+
+def test_a_list_of_one_window_has_a_time_axis_too(plan: Plan, tmp_path: Path) -> None:
+    data = Data(plan, windows=WINDOWS[:1])
+    write_windows(tmp_path / "run", plan, data=data, only=0)
+    group = xr.open_zarr(tmp_path / "run" / "grid.zarr", group="utm32n")
+    assert group.embeddings.shape[:2] == (1, DIMENSION)

@@ -1,0 +1,28 @@
+"""Datamodules of small tiles over two zones, for tests outside the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datamodules import CompositeDataModule
+from thor_geo.ground.area import AreaSpec
+
+
+def small_data(archive: Path, folder: Path, **kwargs: Any) -> CompositeDataModule:
+    """Return a datamodule over an emulated archive, with its cache in a folder."""
+    settings: dict[str, Any] = {
+        "area": AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)),
+        "start": "2022-06-01",
+        "end": "2022-09-01",
+        "source": "emulator",
+        "emulator_archive": archive,
+        "cloudy_pct": 60,
+        "tile_size": 96,
+        "shard_tiles": 2,
+        "block_size": 192,
+        "batch_size": 4,
+        "num_workers": 0,
+        "cache_dir": folder / "cache",
+    }
+    return CompositeDataModule(**{**settings, **kwargs})

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thor_geo.cli import help as pages
+from thor_geo.cli.arguments import LINKED
+from thor_geo.cli.main import main
+from thor_geo.cli.making import CLASSES
+from thor_geo.cli.parser import explain, given
+from thor_geo.errors import ConfigError
+
+QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Refused:
+    """Return the message of a command line that is refused, after checking what all have."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str, config: str | None = None) -> str:
+        path = QUICKSTART
+        if config is not None:
+            path = tmp_path / "mine.yaml"
+            path.write_text(config)
+        line = ["predict", *([] if "-c" in args else ["-c", str(path)]), *args]
+        monkeypatch.setattr(sys, "argv", ["thor-geo", *line])
+        try:
+            code = main(line)
+        except SystemExit as leave:
+            code = int(str(leave.code))
+        out, message = capsys.readouterr()
+        assert code == 2
+        assert out == ""
+        assert message.startswith("thor-geo: ")
+        assert len(message.splitlines()) <= 4, message
+        for noise in ("Traceback", "Namespace(", "NestedArg", "usage:", "Union", "<class"):
+            assert noise not in message
+        assert list(tmp_path.iterdir()) in ([], [tmp_path / "mine.yaml"])
+        return message
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--data.tile_sise", "144"], ["data.tile_sise=144", "Did you mean `data.tile_size`"]),
+        (["--data.tile_sise=144"], ["data.tile_sise=144", "Did you mean `data.tile_size`"]),
+        (["--data.area.bx=[1,2,3,4]"], ["data.area.bx=[1, 2, 3, 4]", "`data.area.bbox`"]),
+        (["--model.patchsize=8"], ["model.patchsize=8", "Did you mean `model.patch_size`"]),
+        (["--trainer.devcies=1"], ["trainer.devcies=1", "Did you mean `trainer.devices`"]),
+        (["--tile_size=96"], ["tile_size=96", "Did you mean `data.tile_size`"]),
+        (["--colour=red"], ["colour='red'", "no such key", "predict --help"]),
+        (["--aa=1", "--bb=2"], ["aa=1", "--bb=2", "predict --help"]),
+        (["stray"], ["stray", "--key=value"]),
+        (["--data.tile_size=big"], ["data.tile_size='big'", "an integer"]),
+        (["--data.tile_size"], ["data.tile_size", "needs a value", "--data.tile_size="]),
+        (["--data.area.bbox=[1,2]"], ["data.area.bbox=[1, 2]", "4 elements"]),
+        (["--data.area={bbox: [1,2]}"], ["data.area.bbox=[1, 2]", "4 elements"]),
+        (["--data.area=5"], ["data.area=5", "mapping"]),
+        (["--output.pooled=maybe"], ["output.pooled='maybe'", "true or false"]),
+        (["--seed_everything=x"], ["seed_everything='x'", "an integer"]),
+        (["--data.mask", "clouds"], ["data.mask='clouds'", "Choose none, scl or cloud_score_plus"]),
+        (["--model.group_merge=max"], ["model.group_merge='max'", "mean, sum or concat"]),
+        (["--data.bands", "[B2,B99]"], ["BandError: `bands='B99'`", "Choose from: B4"]),
+        (["--data.start=June"], ["ConfigError: `start='June'`", "YYYY-MM-DD"]),
+        (["--data.windows=[[2022-06-01,June]]"], ["`windows=", "end='June'", "YYYY-MM-DD"]),
+        (
+            ["--data.windows=[2022-06-01,2022-07-01]"],
+            ["windows=", "a list of [start, end] pairs"],
+        ),
+        (["--data.windows=[[2022,2023]]"], ["data.windows=[[2022, 2023]]", "[start, end] pairs"]),
+        (["--model=foo.Bar"], ["model.class_path='foo.Bar'", "No module named 'foo'"]),
+        (["--data.class_path=datamodules.No"], ["data.class_path='datamodules.No'", "attribute"]),
+        (["-c", "nope.yaml"], ["nope.yaml", "no such file", "Correct the path"]),
+        (["-c", "."], ["config=", "not a file", "Correct the path"]),
+        (["--trainer.accelerator=nope"], ["trainer=", "'nope'", "leave it out"]),
+        (["--trainer.devices=0"], ["trainer=", "'devices': '0'", "leave it out"]),
+        (["--trainer.devices=x"], ["trainer=", "'devices': 'x'", "leave it out"]),
+        (["--trainer.strategy=foo"], ["trainer=", "'strategy': 'foo'", "ddp", "leave it out"]),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) and part[0].startswith("-") else None,
+)
+def test_a_mistake_on_the_command_line(refused: Refused, args: list[str], words: list[str]) -> None:
+    message = refused(*args)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  tile_size:", "  tile_sise:", ["data.tile_sise=288", "mine.yaml", "`data.tile_size`"]),
+        ("  pooled: true", "  poold: true", ["output.poold=True", "mine.yaml", "`output.pooled`"]),
+        ("{bbox:", "{bbbox:", ["data.area.bbbox=[11.94", "mine.yaml", "`data.area.bbox`"]),
+        ("model: #", "modle: #", ["modle.", "mine.yaml", "Did you mean `model."]),
+        ("tile_size: 288", "tile_size: big", ["data.tile_size='big'", "mine.yaml", "an integer"]),
+        ("  end: 2022-09-01", "", ["data.end", "required", "--data.end="]),
+        ("  dir: out/quickstart", "", ["output.dir", "required", "--output.dir="]),
+        ("  tile_size: 288", "  tile_size: ]", ["mine.yaml", "line ", "column "]),
+    ],
+)
+def test_a_mistake_in_a_config(refused: Refused, old: str, new: str, words: list[str]) -> None:
+    text = QUICKSTART.read_text()
+    assert text.count(old) == 1
+    message = refused(config=text.replace(old, new))
+    for word in words:
+        assert word in message
+
+
+def test_the_line_of_a_syntax_error_is_the_files(refused: Refused) -> None:
+    assert "line 3," in refused(config="model:\n  patch_size: 8\n  seed: ]\n")
+
+
+def test_a_config_that_is_no_mapping(refused: Refused) -> None:
+    assert "not a mapping" in refused(config="hello")
+
+
+def test_everything_required_is_named_at_once(refused: Refused) -> None:
+    area = "data: {area: {point: [10.75, 59.91], buffer_m: 500}}"
+    message = refused(config=f"output: {{dir: out}}\n{area}")
+    assert "data.start" in message
+    assert "data.end" in message
+    assert "data.windows" in message
+
+
+def test_an_unknown_key_of_another_class_gets_none_of_ours(refused: Refused) -> None:
+    path = "--data.class_path=lightning.pytorch.demos.boring_classes.BoringDataModule"
+    message = refused(path, "--data.tile_sise=1", config="output: {dir: out}")
+    assert "data.tile_sise=1" in message
+    assert "data.tile_size" not in message
+
+
+def test_what_is_not_understood_is_left_to_the_parsers_own_words() -> None:
+    assert explain("Something new", [], {}) is None
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_needs_no_config_and_names_every_key(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["predict", flag]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 190
+    assert max(map(len, lines)) <= 100
+    first = {line.split()[0] for line in lines if line.startswith("  ")}
+    for section, kind in CLASSES.items():
+        keys = set(inspect.signature(kind).parameters)
+        linked = set(LINKED) if section == "model" else set()
+        assert keys - linked <= first
+        assert f"{section}.*: {kind.__name__}" in lines
+    assert "image_size" not in first
+    assert any("143" in line for line in lines)
+
+
+def test_help_fits_narrow_terminals() -> None:
+    body = pages.page(width=60).partition("model.*")[2].partition("trainer.*")[0]
+    assert max(map(len, body.splitlines())) <= 60
+
+
+def test_the_parsers_own_pages_still_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for args, word in (
+        (["-c", str(QUICKSTART), "--print_config"], "tile_size: 288"),
+        (["--data.help", "datamodules.CompositeDataModule"], "--data.tile_size"),
+    ):
+        line = ["predict", *args]
+        monkeypatch.setattr(sys, "argv", ["thor-geo", *line])
+        with pytest.raises(SystemExit) as leave:
+            main(line)
+        assert leave.value.code == 0
+        assert word in capsys.readouterr().out
+
+
+# Each line repeats the one before nine times.
+BILLION = "a0: &a0 [x]\n" + "".join(
+    f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 9)}]\n" for k in range(20)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {b: *a}",
+        "a: &a [*a]",
+        BILLION,
+        "[" * 3000,
+        "start: 2022-13-45",
+        "n: " + "9" * 5000,
+    ],
+    ids=["itself", "list", "billion", "deep", "date", "digits"],
+)
+def test_a_config_that_cannot_be_walked_through_is_no_yaml(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="no YAML"):
+        given(["predict", "-c", str(path)])

@@ -1,0 +1,296 @@
+"""If these fail, a catalogue's scenes are missed, doubled or mixed, or its errors say nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.stac_web import Web
+from thor_geo.errors import (
+    BlockError,
+    ConfigError,
+    StacError,
+    StacUnreachableError,
+    ThorGeoError,
+)
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine import FetchStats, RetryPolicy
+from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac.client import StacClient
+from thor_geo.sources.stac.listing import boxes_around
+from thor_geo.sources.stac.opening import catalogue_of
+from thor_geo.sources.stac.recipe import stac_spec
+from thor_geo.sources.stac.service import Stac
+from thor_geo.sources.stac.session import StacSession
+from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
+
+SENSOR = SensorSpec(bands=("B4", "B11"), cloudy_pct=100)
+SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
+#: Over the upper left corner of the scenes in zone 32 (see `conftest.archive`).
+BLOCK = Block(epsg=32632, size=128, resolution=10, left=66_560, top=665_660)
+FAST = RetryPolicy(tries=3, throttled_tries=3, unreachable_s=0.2, base_s=0.01, cap_s=0.02)
+
+
+def service(spec: StacSpec) -> Stac:
+    return Stac(StacClient(StacSession(spec), concurrency=4, retry=FAST))
+
+
+def api(web: Web, **more: Any) -> StacSpec:
+    return StacSpec(url=f"{web.url}/api", collection="made-up", **more)
+
+
+def made(source: Stac, sensor: SensorSpec = SENSOR) -> tuple[list[str], Any]:
+    """Return ids and planes of the block."""
+    scenes = source.scenes(sensor, SUMMER, BLOCK, FetchStats())
+    _, image = source.image(sensor, SUMMER, BLOCK, scenes, "c")
+    planes = source.pixels(sensor, BLOCK, image, FetchStats())
+    return [scene.index for scene in scenes], planes
+
+
+def test_an_api_a_served_catalogue_and_one_on_disk_give_the_same(web: Web, archive: Path) -> None:
+    ids, planes = made(service(StacSpec(url=str(archive))))
+    assert len(ids) == 6
+    assert planes[-1].max() == 6
+    for spec in (api(web), StacSpec(url=f"{web.url}/catalog.json")):
+        other, same = made(service(spec))
+        assert other == ids
+        np.testing.assert_array_equal(same, planes)
+    # Three pages of two, and the items that were listed are not asked for again.
+    assert [query.get("token") for query in web.searches] == [None, 2, 4]
+
+
+def test_scenes_cloudier_than_the_limit_are_left_out_and_unknown_ones_pass(
+    web: Web, archive: Path
+) -> None:
+    clouds = sorted(item["properties"]["eo:cloud_cover"] for item in web.items)
+    sensor = SensorSpec(cloudy_pct=clouds[2])
+    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats())) == 3
+    for item in web.items:
+        del item["properties"]["eo:cloud_cover"]
+    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats())) == 6
+
+
+def test_the_end_of_the_window_is_not_in_it(web: Web) -> None:
+    times = sorted({item["properties"]["datetime"] for item in web.items})
+    window = TemporalSpec(start=SUMMER.start, end=parsed(times[1]))
+    scenes = service(api(web)).scenes(SENSOR, window, BLOCK, FetchStats())
+    assert {scene.time_start for scene in scenes} == {times[0]}
+
+
+def parsed(text: str) -> Any:
+    import datetime as dt
+
+    return dt.datetime.fromisoformat(text)
+
+
+def test_pinned_scenes_are_asked_for_by_id_and_one_that_is_gone_is_named(web: Web) -> None:
+    first = service(api(web))
+    scenes = first.scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+    _, image = first.image(SENSOR, SUMMER, BLOCK, scenes, "c")
+    web.searches.clear()
+    later = service(api(web))
+    later.pixels(SENSOR, BLOCK, image, FetchStats())
+    assert sorted(web.searches[0]["ids"]) == [scene.index for scene in scenes]
+    gone = web.items.pop()["id"]
+    with pytest.raises(StacError, match=f"no longer has the item '{gone}'"):
+        service(api(web)).pixels(SENSOR, BLOCK, image, FetchStats())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "headers"),
+    [("search", 503, {}), ("search", 429, {"Retry-After": "0"}), ("_10m.tif", 503, {})],
+)
+def test_what_passes_is_asked_for_again(
+    web: Web, archive: Path, path: str, status: int, headers: dict[str, str]
+) -> None:
+    _, planes = made(service(StacSpec(url=str(archive))))
+    web.faults += [(path, status, headers, b"later")] * 2
+    source, stats = service(api(web)), FetchStats()
+    scenes = source.scenes(SENSOR, SUMMER, BLOCK, stats)
+    _, image = source.image(SENSOR, SUMMER, BLOCK, scenes, "c")
+    got = source.pixels(SENSOR, BLOCK, image, stats)
+    np.testing.assert_array_equal(got, planes)
+    assert not web.faults
+    assert stats.retries >= 1
+
+
+def test_what_does_not_pass_is_given_up_for_the_block_alone(web: Web) -> None:
+    web.faults += [("search", 503, {}, b"later")] * 3
+    with pytest.raises(BlockError, match=r"The STAC catalogue did not answer .* in 3 tries.*503"):
+        service(api(web)).scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "match"),
+    [
+        ("search", 401, StacError, "`data.stac_sign"),
+        ("search", 400, StacError, "HTTP 400: no such thing.*check `data.stac_url`"),
+        ("search", 413, StacError, "HTTP 413"),
+        ("_10m.tif", 403, StacError, r"B4 of item .*`data\.stac_sign: planetary_computer`"),
+        ("_20m.tif", 404, BlockError, r"B11 of item .* cannot be read.*404"),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    web: Web, path: str, status: int, error: type[ThorGeoError], match: str
+) -> None:
+    web.faults += [(path, status, {}, b"no such thing")] * 9
+    with pytest.raises(error, match=match):
+        made(service(api(web)))
+
+
+def test_a_file_that_is_damaged_fails_its_block_alone(archive: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(archive, tmp_path / "copy")
+    next(folder.glob("*32632*_20m.tif"), next(folder.glob("*_20m.tif"))).write_bytes(b"II*\0")
+    for broken in folder.glob("*_20m.tif"):
+        broken.write_bytes(b"II*\0 no raster")
+    with pytest.raises(BlockError, match=r"B11 of item .* cannot be read"):
+        made(service(StacSpec(url=str(folder))))
+
+
+def test_an_address_where_nobody_answers_is_said_to_be_one() -> None:
+    with pytest.raises(StacUnreachableError, match=r"127\.0\.0\.1:9 could not be reached"):
+        service(StacSpec(url="http://127.0.0.1:9")).client.connect()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"type": "Feature"}'])
+def test_what_is_no_catalogue_is_said_to_be_none(web: Web, body: bytes) -> None:
+    web.faults.append(("/api", 200, {}, body))
+    with pytest.raises(StacError, match="is no root of a STAC catalogue"):
+        service(api(web)).client.connect()
+
+
+def test_settings_of_the_catalogue_are_refused_before_anything_is_contacted() -> None:
+    for match, more in (
+        ("stac_url", {"url": "s3://bucket/catalog.json"}),
+        ("stac_assets", {"url": "x", "assets": {"B10": "cirrus"}}),
+        ("stac_assets", {"url": "x", "assets": {"B4": "red 1"}}),
+        ("stac_offset", {"url": "x", "offset": -0.1}),
+        ("stac_sign", {"url": "x", "sign": "me"}),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            StacSpec(**more)
+    with pytest.raises(ConfigError, match=r"stac_url=None.*needs a catalogue"):
+        stac_spec([SENSOR], None)
+
+
+def test_a_path_without_a_catalogue_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stac_url.*there is no STAC catalogue.*--stac DIR"):
+        catalogue_of(StacSpec(url=str(tmp_path)))
+
+
+def test_an_api_needs_a_collection_and_one_that_it_has(web: Web) -> None:
+    with pytest.raises(ConfigError, match="stac_collection=None"):
+        catalogue_of(StacSpec(url=f"{web.url}/api"))
+    with pytest.raises(ConfigError, match=r"stac_collection='other'.*no item"):
+        catalogue_of(StacSpec(url=f"{web.url}/api", collection="other"))
+
+
+def test_a_static_catalogue_lists_its_collections(archive: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Choose from: None"):
+        catalogue_of(StacSpec(url=str(archive), collection="other"))
+
+
+def test_bands_are_looked_for_before_any_work(archive: Path) -> None:
+    spec = StacSpec(url=str(archive), bands=("B4",), assets={"B4": "stack"})
+    with pytest.raises(StacError, match=r"B4.*`stack`, which it does not have.*10m \(B2, B3"):
+        catalogue_of(spec)
+
+
+def test_the_name_of_a_catalogue_on_disk_is_that_of_its_content(
+    archive: Path, tmp_path: Path
+) -> None:
+    name = catalogue_of(StacSpec(url=str(archive)))
+    copy = shutil.copytree(archive, tmp_path / "copy")
+    assert catalogue_of(StacSpec(url=str(copy / "catalog.json"))) == name
+    others = [
+        StacSpec(url=str(archive), offset=-1000),
+        StacSpec(url=str(archive), assets={"B4": "10m#3"}),
+    ]
+    names = {name, *map(catalogue_of, others)}
+    band = next(copy.glob("*_60m.tif"))
+    content = bytearray(band.read_bytes())
+    content[-1] ^= 1
+    band.write_bytes(content)
+    names.add(catalogue_of(StacSpec(url=str(copy))))
+    item = next((copy / "items").glob("*.json"))
+    item.write_text(item.read_text().replace('"offset": 0', '"offset": -0.1'))
+    names.add(catalogue_of(StacSpec(url=str(copy))))
+    assert len(names) == 5
+
+
+def test_the_name_of_a_served_catalogue_leaves_login_and_query_out(web: Web) -> None:
+    plain = catalogue_of(api(web))
+    host = web.url.removeprefix("http://")
+    signed = StacSpec(url=f"http://ann:secret@{host}/api/?sig=planted", collection="made-up")
+    assert signed.endpoint == f"{web.url}/api/"
+    assert catalogue_of(signed) == plain
+    served = catalogue_of(StacSpec(url=f"{web.url}/catalog.json"))
+    assert served != plain
+    web.folder = Path("/nowhere")
+    root = {"type": "Catalog", "id": "x", "description": "", "stac_version": "1.0.0"}
+    item = web.items[0]
+    links = [{"rel": "item", "href": f"{web.url}/one.json"}]
+    answers = [("catalog.json", {**root, "links": links}), ("one.json", item)]
+    web.faults += [(path, 200, {}, json.dumps(body).encode()) for path, body in answers] * 3
+    assert catalogue_of(StacSpec(url=f"{web.url}/catalog.json")) not in (plain, served)
+
+
+def test_a_signature_is_neither_logged_nor_part_of_the_key(
+    web: Web, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+    from types import ModuleType
+
+    from thor_geo.support.redact import redact
+
+    signer = ModuleType("planetary_computer")
+    signed: list[str] = []
+
+    def sign_url(href: str) -> str:
+        signed.append(href)
+        return f"{href}?st=1&sig=planted"
+
+    signer.sign_url = sign_url  # type: ignore[attr-defined] # a stand-in for the package
+    monkeypatch.setitem(sys.modules, "planetary_computer", signer)
+    source = service(api(web, sign="planetary_computer"))
+    scenes = source.scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+    key, image = source.image(SENSOR, SUMMER, BLOCK, scenes, "c")
+    assert key == service(api(web)).image(SENSOR, SUMMER, BLOCK, scenes, "c")[0]
+    caplog.set_level(logging.DEBUG)
+    web.faults.append(("_10m.tif", 503, {}, b"later"))
+    source.pixels(SENSOR, BLOCK, image, FetchStats())
+    assert signed
+    assert any("sig=planted" in path for path in web.asked)
+    web.faults += [("_10m.tif", 403, {}, b"no")] * 9
+    with pytest.raises(StacError) as refused:
+        service(api(web, sign="planetary_computer")).pixels(SENSOR, BLOCK, image, FetchStats())
+    assert "planted" not in str(refused.value)
+    # As `redact_output` prints it.
+    assert "planted" not in redact(caplog.text)
+
+
+def test_a_block_at_the_antimeridian_is_asked_for_in_two_boxes() -> None:
+    # 180 E lies at an easting of 834 km at the equator's zone 60.
+    block = Block(epsg=32660, size=576, resolution=10, left=83_100, top=576)
+    (west, *_, east, _), (west_2, *_, east_2, _) = boxes_around(block)
+    assert west < 180.0 == east
+    assert west_2 == -180.0 < east_2
+
+
+@pytest.mark.parametrize(
+    ("sensor", "match"),
+    [
+        (SensorSpec(mask="cloud_score_plus"), r"mask='cloud_score_plus'.*STAC"),
+        (Sentinel1Spec(), r"sentinel1=.*Sentinel-2 alone"),
+    ],
+)
+def test_what_a_catalogue_cannot_do_is_refused_at_once(sensor: AnySensor, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        stac_spec([sensor], "catalog.json")

@@ -1,0 +1,138 @@
+"""Checking all shards of a run on every core, a bounded number at a time."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+
+from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
+from thor_geo.errors import ThorGeoError
+from thor_geo.ground.plan import Plan
+from thor_geo.runs.opened import OpenedRun
+
+# Shards of a task: enough that handing it over costs nothing, few enough that cores end together.
+# Seams between shards are measured within a task, so their number depends on it.
+_AT_ONCE = 16
+# Pooled files looked at to learn the length of an embedding.
+_LOOKS = 9
+
+_expected: Expected | None = None
+
+
+def check_shards(
+    opened: OpenedRun, expected: Expected, workers: int
+) -> Iterator[tuple[Checked, int]]:
+    """Yield what is found in all shards, in plan order, some shards and their tiles at a time.
+
+    Args:
+        opened: The run.
+        expected: What all shards have in common.
+        workers: Processes.
+
+    Raises:
+        ThorGeoError: If a process dies.
+    """
+    shards = opened.plan.shards
+    parts = (
+        tiles_of(opened.plan, int(some.starts[0]), int(some.stops[-1]))
+        for some in (shards[k : k + _AT_ONCE] for k in range(0, len(shards), _AT_ONCE))
+    )
+    waiting: deque[tuple[Future[Checked], int]] = deque()
+    # Not forked: pyarrow and zarr have threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(expected,)
+    )
+    try:
+        waiting.extend(
+            (pool.submit(_check, part), len(part)) for part in islice(parts, 2 * workers)
+        )
+        while waiting:
+            future, tiles = waiting.popleft()
+            yield future.result(), tiles
+            waiting.extend((pool.submit(_check, part), len(part)) for part in islice(parts, 1))
+    except BrokenProcessPool as error:
+        raise ThorGeoError(
+            f"A process of `thor-geo validate {opened.run.path}` died, out of memory perhaps (a "
+            f"shard's map is decoded whole). Try fewer: --workers {max(1, workers // 2)}."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def tiles_of(plan: Plan, start: int, stop: int) -> Plan:
+    """Return a plan of some tiles of another; whole shards keep their ids.
+
+    Args:
+        plan: The plan.
+        start: First tile.
+        stop: Tile after the last.
+    """
+    return Plan(
+        lattices=plan.lattices,
+        zone=plan.zone[start:stop],
+        col=plan.col[start:stop],
+        row=plan.row[start:stop],
+        primary=plan.primary[start:stop],
+    )
+
+
+def dimension(opened: OpenedRun) -> int | None:
+    """Return the length of an embedding that most of the first finished pooled files have.
+
+    Args:
+        opened: The run.
+
+    Returns:
+        D; None where no shard is finished, or none of the files looked at can be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: Counter[int] = Counter()
+    looked = 0
+    for shard in opened.plan.shards:
+        if looked == _LOOKS:
+            break
+        if not opened.run.marker_of(shard).exists():
+            continue
+        looked += 1
+        try:
+            kind = pq.read_schema(opened.run.pooled_of(shard)).field("embedding").type
+            found[int(kind.list_size)] += 1
+        except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError):
+            continue  # told as a fault when the file's turn comes
+    return found.most_common(1)[0][0] if found else None
+
+
+def _start(expected: Expected) -> None:
+    global _expected
+    # A damaged marker is a fault here, and told as one.
+    logging.getLogger("thor_geo").setLevel(logging.ERROR)
+    _expected = expected
+    # Ctrl-C is the parent's to handle; a parent that was killed leaves nobody to work for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _check(part: Plan) -> Checked:
+    assert _expected is not None, "_start sets it"
+    checked, reader = Checked(), seam_reader(_expected)
+    for shard in part.shards:
+        checked.add(check_shard(_expected, part, shard, reader))
+    return checked

@@ -1,0 +1,86 @@
+"""Which tiles of a run can be merged: those of shards with a marker and a pooled file."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.ground.plan import Shard
+from thor_geo.runs.markers import Marker
+from thor_geo.runs.opened import THREADS, OpenedRun
+from thor_geo.runs.pooled import row_ids
+from thor_geo.support.progress import PATIENCE_S, Progress
+
+_AT_ONCE = 4096
+
+#: States of a row (a tile in a time window): none yet, one without failure, one that says why it
+#: failed.
+MISSING, PRODUCED, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What is there to be merged.
+
+    Attributes:
+        state: State of every row, tile-major, (n windows,) uint8.
+        shards_missing: Shards that are not finished.
+        first_missing: Id of the first of them, None without any.
+        bytes: Size of the pooled files of the others.
+    """
+
+    state: npt.NDArray[np.uint8]
+    shards_missing: int
+    first_missing: str | None
+    bytes: int
+
+
+def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
+    """Read all markers, and look whether the pooled files they name are there.
+
+    Args:
+        opened: A run with pooled files.
+        progress: Whether to show progress, where it takes long.
+    """
+    windows = len(opened.windows)
+    state = np.zeros(len(opened.plan) * windows, dtype=np.uint8)
+    missing, first, size = 0, None, 0
+    shards = iter(opened.plan.shards)
+    bar = Progress(
+        len(opened.plan.shards), "shards", label="looking", shown=progress, delay=PATIENCE_S
+    )
+    with bar, ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
+        while some := list(islice(shards, _AT_ONCE)):
+            for shard, marker in zip(
+                some, pool.map(lambda s: _usable(opened, s), some), strict=True
+            ):
+                bar.advance()
+                if marker is None:
+                    missing, first = missing + 1, first or shard.id
+                    continue
+                size += marker.outputs[_name(opened, shard)].size
+                rows = state[shard.start * windows : shard.stop * windows]
+                rows[:] = PRODUCED
+                if marker.failed:
+                    failed = set(marker.failed_tiles)
+                    ids = row_ids(opened.plan, shard, opened.windows)
+                    rows[[row in failed for row in ids]] = FAILED
+    return Finished(state=state, shards_missing=missing, first_missing=first, bytes=size)
+
+
+def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
+    """Return a shard's marker if it is this run's and its pooled file has the size it says."""
+    marker = opened.marker(shard)
+    if marker is None:
+        return None
+    output = marker.outputs.get(_name(opened, shard))
+    whole = output is not None and output.matches(opened.run.pooled_of(shard))
+    return marker if whole else None
+
+
+def _name(opened: OpenedRun, shard: Shard) -> str:
+    return opened.run.pooled_of(shard).relative_to(opened.run.path).as_posix()

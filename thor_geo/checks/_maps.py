@@ -1,0 +1,252 @@
+"""Checking the Zarr store: its metadata once, and every shard's map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.checks._faults import Fault, Kind
+from thor_geo.checks._rows import OWN_SCALE
+from thor_geo.checks._seams import SeamReader, Seams
+from thor_geo.checks._zones import repeated_problems, sides_of, zone_problems
+from thor_geo.errors import first_line
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.grid import ARRAY, SCALE, arrays_of, file_of
+from thor_geo.runs.layout import ZoneGrid, zone_grids
+from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
+from thor_geo.runs.shard import Dtype
+from thor_geo.specs import Windows
+
+
+class Part(NamedTuple):
+    """What a shard has one file of: an array, in a time window where there is a time axis."""
+
+    name: str
+    time: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapsExpected:
+    """What the maps of a run have in common.
+
+    Attributes:
+        store: The Zarr store.
+        zones: Geometry by EPSG code, of the zones whose metadata is right.
+        cells: Cells of a tile's side; of overlapping tiles, of their centres'.
+        arrays: What a shard has files of: embeddings; and scales, of int8.
+        times: Places on the time axis; (None,) without one.
+        cropped: Whether cells outside the area have no embedding. Which these are, the run does not
+            tell: any cell may be absent then, but in all bands.
+    """
+
+    store: Path
+    zones: Mapping[int, ZoneGrid]
+    cells: int
+    arrays: tuple[str, ...]
+    times: tuple[int | None, ...]
+    cropped: bool
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a shard has a file of, window by window."""
+        return tuple(Part(name, time) for time, name in product(self.times, self.arrays))
+
+    def file_of(self, shard: Shard, part: Part) -> Path:
+        """Return the path of the file that holds a shard's part of an array."""
+        return self.store / file_of(self.zones[shard.epsg], shard, *part)
+
+
+def open_maps(
+    store: Path,
+    plan: Plan,
+    dtype: Dtype,
+    fingerprint: str,
+    *,
+    cropped: bool = False,
+    windows: Windows | None = None,
+) -> tuple[MapsExpected | None, list[Fault]]:
+    """Check the metadata of a store against the plan.
+
+    Args:
+        store: ``grid.zarr``.
+        plan: The plan.
+        dtype: Of the values.
+        fingerprint: Of the run.
+        cropped: Whether maps are cropped to the area.
+        windows: Time windows; None without a time axis.
+
+    Returns:
+        What the maps must be, None where no zone says it; and the faults.
+    """
+    faults: list[Fault] = []
+    named = zone_grids(plan, 1)
+    layouts: dict[int, Mapping[int, ZoneGrid]] = {}
+    good: dict[int, ZoneGrid] = {}
+    sides: dict[int, tuple[int, int]] = {}
+    # Each zone by what its own files say: one that is wrong makes no other wrong.
+    for epsg, place in named.items():
+        name = place.name
+        try:
+            bands, cells = sides_of(store, name, plan.lattices[0].shard_tiles)
+        except (OSError, ValueError) as error:
+            faults.append(_fault(store, f"{name}/{ARRAY}", f"cannot be opened ({error!r:.200})"))
+            continue
+        if cells not in layouts:
+            layouts[cells] = zone_grids(plan, cells)
+        zone = layouts[cells][epsg]
+        problems = list(zone_problems(store, zone, bands, dtype, fingerprint, windows))
+        faults += [_fault(store, f"{name}/{where}", reason) for where, reason in problems]
+        # A file of another shape, chunking or type would not be read as what it is. How long an
+        # embedding is, only `band` says a second time.
+        if not any(where in (ARRAY, SCALE, "band") for where, _ in problems):
+            good[epsg], sides[epsg] = zone, (bands, cells)
+    if good:
+        common, _ = Counter(sides.values()).most_common(1)[0]
+        for epsg, found in sides.items():
+            if found != common:
+                told = "has {} bands and {} cells of a tile's side, most zones have {} and {}"
+                name = f"{good.pop(epsg).name}/{ARRAY}"
+                faults.append(_fault(store, name, told.format(*found, *common)))
+    names = [zone.name for zone in named.values()]
+    faults += [
+        _fault(store, "zarr.json", reason)
+        for reason in repeated_problems(store, names, dtype, windows)
+    ]
+    if not good:
+        return None, faults
+    expected = MapsExpected(
+        store=store,
+        zones=good,
+        cells=common[1],
+        arrays=arrays_of(dtype),
+        times=(None,) if windows is None else windows.times,
+        cropped=cropped,
+    )
+    return expected, faults
+
+
+def check_maps(
+    expected: MapsExpected,
+    plan: Plan,
+    shard: Shard,
+    without: npt.NDArray[np.bool_],
+    parts: Collection[Part],
+    reader: SeamReader,
+) -> tuple[list[tuple[Part, Kind, str]], Seams]:
+    """Check one shard's part of the arrays, embeddings and scales, and measure its seams.
+
+    Args:
+        expected: What the maps have in common.
+        plan: A plan that holds the shard.
+        shard: The shard.
+        without: Which of its tiles have no embedding, (n,) bool.
+        parts: The arrays, all in one time window.
+        reader: Measures the seams.
+
+    Returns:
+        Part, kind and reason of every fault; and the jumps, none where there is a fault.
+    """
+    faults: list[tuple[Part, Kind, str]] = []
+    time = next((part.time for part in parts), None)
+    maps: npt.NDArray[Any] | None = None
+    embedded = _embedded(plan, shard, without)
+    # Of codes, each tile's largest magnitude; and their scales; where they are whole.
+    largest: npt.NDArray[np.int16] | None = None
+    scales: npt.NDArray[np.float32] | None = None
+    sound = embedded
+    for part in parts:
+        try:
+            values = _decode(expected, shard, part)
+        # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common
+        # error), the file is damaged.
+        except Exception as error:
+            faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
+            continue
+        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all. Of a
+        # tile that is cropped away, both are true.
+        if part.name == SCALE:
+            scales, void = values, np.asarray(np.isnan(values))
+            full = is_scale(values) | (void if expected.cropped else False)
+            wrong = "a scale that is missing, negative or too large"
+        else:
+            maps = values
+            coded = values.dtype == np.int8
+            there = values != NODATA if coded else np.isfinite(values)
+            absent = ~there if coded else np.isnan(values)
+            # A cell is there or absent in all bands.
+            cells_there, cells_absent = there.all(axis=0), absent.all(axis=0)
+            whole = cells_there | cells_absent if expected.cropped else cells_there
+            full, void = (_throughout(flags, expected.cells) for flags in (whole, cells_absent))
+            wrong = str(NODATA) if coded else "NaN or infinity"
+            if coded:
+                highest, lowest = (edge.astype(np.int16) for edge in (values.max(0), values.min(0)))
+                magnitude = np.where(cells_absent, 0, np.maximum(highest, -lowest))
+                largest = _by_tile(magnitude, expected.cells).max(axis=(1, 3))
+        sound = sound & full
+        if (count := int((embedded & ~full).sum())) > 0:
+            faults.append((part, "values", f"{wrong} in {count} tiles that are ok"))
+        if (count := int((~embedded & ~void).sum())) > 0:
+            reason = f"values in {count} tiles that are not ok or not planned"
+            faults.append((part, "values", reason))
+    if largest is not None and scales is not None:
+        count = int((sound & ~is_scale_of(largest, scales)).sum())
+        if count:
+            reason = f"{count} tiles are not of their scales ({OWN_SCALE})"
+            faults.append((Part(ARRAY, time), "values", reason))
+    # Of a shard with a fault, some numbers may be anything, or be missing.
+    if faults or maps is None or (scales is None and SCALE in expected.arrays):
+        return faults, Seams()
+    return faults, reader.read(expected.zones[shard.epsg], shard, maps, scales, time)
+
+
+def _embedded(plan: Plan, shard: Shard, without: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which tiles of a shard's square have an embedding, (k, k), row 0 = north."""
+    k = plan.lattices[0].shard_tiles
+    embedded = np.zeros((k, k), dtype=np.bool_)
+    for tile, absent in zip(plan.tiles(range(shard.start, shard.stop)), without, strict=True):
+        embedded[shard.place(tile)] = not absent
+    return embedded
+
+
+def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
+    """Return of which tiles a flag is true in every cell, (k, k)."""
+    return np.asarray(_by_tile(flags, cells).all(axis=(1, 3)))
+
+
+def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
+    rows, cols = values.shape
+    return values.reshape(rows // cells, cells, cols // cells, cells)
+
+
+def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any]:
+    """Return a shard's part of an array, (D', k h, k w) or (k, k), read from its file alone."""
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
+    zone, path = expected.zones[shard.epsg], expected.file_of(shard, part)
+    folder = expected.store / zone.name / part.name
+    buffer = default_buffer_prototype().buffer
+    files = {
+        key.relative_to(folder).as_posix(): buffer.from_bytes(key.read_bytes())
+        for key in (folder / "zarr.json", path)
+    }
+    array = zarr.open_array(MemoryStore(files), mode="r")
+    side = zone.shard_tiles if part.name == SCALE else zone.shard_side
+    row, col = zone.place(shard)
+    first = () if part.time is None else (part.time,)
+    values: npt.NDArray[Any] = np.asarray(
+        array[*first, ..., row * side : (row + 1) * side, col * side : (col + 1) * side]
+    )
+    return values
+
+
+def _fault(store: Path, name: str, reason: str) -> Fault:
+    return Fault(kind="grid", file=f"{store.name}/{name}".rstrip("/"), reason=reason)

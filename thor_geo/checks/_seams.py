@@ -1,0 +1,181 @@
+"""How visible tiles are in a map: jumps across their borders, compared with jumps inside.
+
+The jump between two neighbouring cells is the mean over all bands of the absolute difference of
+their embeddings. The seam ratio is the mean jump over pairs of cells on either side of a tile's
+border, divided by the mean jump over pairs within one tile; both directions count alike, pairs with
+a cell without embedding do not count. It is 1 where borders are no rougher than the rest.
+
+Of the pairs within a tile, those count whose line lies an even number of cells from the border.
+Groups at 20 m have a token for every two cells, and are enlarged: across such a token's edge cells
+differ more than within it (by 12 % with THOR tiny, benchmarks/seams.py), and lines an even
+number of cells apart are alike in that. It is this project's own definition, in the manner of the
+blockiness of images in blocks (Wang, Sheikh and Bovik 2002, "No-reference perceptual quality
+assessment of JPEG compressed images", ICIP), which compares differences across block borders with
+those inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.ground.plan import Shard
+from thor_geo.runs.layout import ZoneGrid
+from thor_geo.runs.quantise import NODATA, dequantise
+
+Floats = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float32]
+
+
+def _none() -> Floats:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seams:
+    """Jumps of many pairs of neighbouring cells, by where the pair lies in a tile.
+
+    Attributes:
+        jumps: (s,) sums of jumps, for tiles of s cells a side: first across tile borders, then
+            between the first and the second cell from a tile's upper or left edge, and so on.
+        pairs: (s,) numbers of pairs.
+    """
+
+    jumps: Floats = field(default_factory=_none)
+    pairs: Floats = field(default_factory=_none)
+
+    def __add__(self, other: Seams) -> Seams:
+        """Return the jumps of both; those without any pair may be of another s."""
+        if not self.pairs.any() or not other.pairs.any():
+            return self if self.pairs.any() else other
+        return Seams(jumps=self.jumps + other.jumps, pairs=self.pairs + other.pairs)
+
+    @property
+    def border(self) -> float | None:
+        """Mean jump across tile borders, in the embeddings' units; None without a pair."""
+        return _mean(self.jumps[:1], self.pairs[:1])
+
+    @property
+    def inside(self) -> float | None:
+        """Mean jump inside tiles, an even number of cells from the border; None without a pair."""
+        return _mean(self.jumps[2::2], self.pairs[2::2])
+
+    @property
+    def ratio(self) -> float | None:
+        """The seam ratio; None where no two tiles touch, or nothing changes inside them."""
+        border, inside = self.border, self.inside
+        return None if border is None or not inside else border / inside
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Return ratio, both means, numbers of pairs and mean jump by place; None without pairs."""
+        if not self.pairs.any():
+            return None
+        return {
+            "ratio": self.ratio,
+            "border": self.border,
+            "inside": self.inside,
+            "border_pairs": int(self.pairs[0]),
+            "inside_pairs": int(self.pairs[2::2].sum()),
+            "profile": [
+                _mean(self.jumps[k : k + 1], self.pairs[k : k + 1]) for k in range(len(self.pairs))
+            ],
+        }
+
+
+def _mean(jumps: Floats, pairs: Floats) -> float | None:
+    count = float(pairs.sum())
+    return float(jumps.sum()) / count if count else None
+
+
+class SeamReader:
+    """Measures shards one after the other; of each it keeps two edges, for the shards beside it.
+
+    Borders between two shards count where both are given to one reader.
+    """
+
+    def __init__(self, cells: int) -> None:
+        """Initialize a new SeamReader instance.
+
+        Args:
+            cells: Cells of a tile's side, as far as it is written.
+        """
+        self._cells = cells
+        # The last column, and the last row, of shards by zone, time, row and column: (D', side).
+        self._right: dict[tuple[int, int | None, int, int], Values] = {}
+        self._bottom: dict[tuple[int, int | None, int, int], Values] = {}
+
+    def read(
+        self,
+        zone: ZoneGrid,
+        shard: Shard,
+        values: npt.NDArray[Any],
+        scales: Values | None,
+        time: int | None = None,
+    ) -> Seams:
+        """Measure a shard's map, and its borders with shards that were read before.
+
+        Args:
+            zone: The shard's zone.
+            shard: The shard.
+            values: (D', k s, k s), row 0 = north; NaN (int8: -128) where there is no embedding.
+            scales: Of int8, (k, k); else None.
+            time: Index of the time window: borders are between shards in the same.
+        """
+        row, col = zone.place(shard)
+        rows, columns = values.shape[1:]
+        right = np.empty((len(values), rows), dtype=np.float32)
+        bottom = np.empty((len(values), columns), dtype=np.float32)
+        left_edge, top_edge = np.empty_like(right), np.empty_like(bottom)
+        across, down = np.zeros((rows, columns - 1)), np.zeros((rows - 1, columns))
+        # Differences of the largest float32 may overflow; such pairs do not count.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k, band in enumerate(_bands(values, scales, self._cells)):
+                across += np.abs(band[:, 1:] - band[:, :-1])
+                down += np.abs(band[1:] - band[:-1])
+                left_edge[k], right[k] = band[:, 0], band[:, -1]
+                top_edge[k], bottom[k] = band[0], band[-1]
+        found = self._within(across / len(values), axis=0)
+        found += self._within(down / len(values), axis=1)
+        west = self._right.get((shard.epsg, time, row, col - 1))
+        north = self._bottom.get((shard.epsg, time, row - 1, col))
+        for one, other in ((west, left_edge), (north, top_edge)):
+            if one is not None:
+                found += self._across(one, other)
+        self._right[shard.epsg, time, row, col] = right
+        self._bottom[shard.epsg, time, row, col] = bottom
+        return found
+
+    def _within(self, jumps: Floats, axis: int) -> Seams:
+        """Return the jumps of a shard; *axis* is the one along the borders that pairs straddle."""
+        there = np.isfinite(jumps)
+        sums, counts = np.where(there, jumps, 0).sum(axis=axis), there.sum(axis=axis)
+        places = np.arange(1, len(sums) + 1) % self._cells
+        out = Seams(jumps=np.zeros(self._cells), pairs=np.zeros(self._cells))
+        np.add.at(out.jumps, places, sums)
+        np.add.at(out.pairs, places, counts)
+        return out
+
+    def _across(self, one: Values, other: Values) -> Seams:
+        """Return the jumps between the edges of two shards, (D', side) each."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            jumps = np.abs(one - other).mean(axis=0, dtype=np.float64)
+        there = np.isfinite(jumps)
+        out = Seams(jumps=np.zeros(self._cells), pairs=np.zeros(self._cells))
+        out.jumps[0], out.pairs[0] = jumps[there].sum(), there.sum()
+        return out
+
+
+def _bands(values: npt.NDArray[Any], scales: Values | None, cells: int) -> Iterator[Values]:
+    """Yield band after band as float32, NaN where there is no embedding: a map may be large."""
+    if scales is None:
+        for band in values:
+            yield band.astype(np.float32)
+        return
+    scale = scales.repeat(cells, axis=0).repeat(cells, axis=1)
+    scale[values[0] == NODATA] = np.nan
+    for band in values:
+        yield dequantise(band, scale)

@@ -1,0 +1,113 @@
+"""Files of a run directory that belong to no shard of its plan.
+
+The one place that lists folders: a file that nobody should have written cannot be asked for by
+name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+from thor_geo.checks._faults import Fault
+from thor_geo.checks._maps import MapsExpected
+from thor_geo.runs.grid import ARRAY
+from thor_geo.runs.opened import OpenedRun
+
+
+@dataclass(kw_only=True)
+class Temporaries:
+    """Temporary files: of jobs at work, or left over by processes that were killed.
+
+    They begin with a dot, which readers of Parquet and Zarr leave out, and nothing uses them again.
+
+    Attributes:
+        paths: The files, relative to the run directory.
+        bytes: Their size.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+
+def find_strays(opened: OpenedRun, maps: MapsExpected | None, into: Temporaries) -> Iterator[Fault]:
+    """Yield the files in the run's own folders that belong to no shard.
+
+    Args:
+        opened: The run.
+        maps: What its maps are; None leaves the Zarr store out.
+        into: Gets the temporary files, which are no faults.
+    """
+    run = opened.run
+    ids = {shard.id for shard in opened.plan.shards}
+    places = [(run.markers.name, ".json"), (run.failures.name, ".jsonl")]
+    places += [(run.pooled.name, ".parquet")]
+    _temporaries(opened, "", into)
+    for folder, suffix in places:
+        for name in _files(opened, folder, into):
+            if folder == run.pooled.name and not opened.pooled:
+                yield _stray(f"{folder}/{name}", "the run writes no vectors")
+            elif not (name.endswith(suffix) and name.removesuffix(suffix) in ids):
+                yield _stray(f"{folder}/{name}", "belongs to no shard of the plan")
+    if not opened.grid and run.grid.exists():
+        yield _stray(run.grid.name, "the run writes no maps")
+    if maps is not None:
+        yield from _stray_maps(opened, maps, into)
+
+
+def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Iterator[Fault]:
+    planned = {epsg: set[tuple[str, str]]() for epsg in maps.zones}
+    for shard in opened.plan.shards:
+        if shard.epsg in planned:
+            place = maps.zones[shard.epsg].place(shard)
+            planned[shard.epsg].add((str(place[0]), str(place[1])))
+    store = opened.run.grid.name
+    for (epsg, zone), part in product(maps.zones.items(), maps.parts):
+        first = "" if part.time is None else f"/{part.time}"
+        band = "/0" if part.name == ARRAY else ""
+        top = f"{store}/{zone.name}/{part.name}/c{first}{band}"
+        for row in _names(opened, top):
+            for col in _files(opened, f"{top}/{row}", into):
+                if (row, col) not in planned[epsg]:
+                    yield _stray(f"{top}/{row}/{col}", "belongs to no shard of the plan")
+
+
+def _stray(name: str, reason: str) -> Fault:
+    return Fault(kind="stray", file=name, reason=reason)
+
+
+def _names(opened: OpenedRun, folder: str) -> Iterator[str]:
+    """Yield the names in a folder, in no order; none where it is missing or no folder."""
+    try:
+        with os.scandir(opened.run.path / folder) as entries:
+            for entry in entries:
+                yield entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _files(opened: OpenedRun, folder: str, into: Temporaries) -> Iterator[str]:
+    """Yield the names in a folder except temporary files."""
+    for name in _names(opened, folder):
+        if not _temporary(opened, folder, name, into):
+            yield name
+
+
+def _temporaries(opened: OpenedRun, folder: str, into: Temporaries) -> None:
+    for _ in _files(opened, folder, into):
+        pass
+
+
+def _temporary(opened: OpenedRun, folder: str, name: str, into: Temporaries) -> bool:
+    """Return whether a name is that of a temporary file, and note it (see `writers._files`)."""
+    if not (name.startswith(".") and name.endswith(".tmp")):
+        return False
+    path = f"{folder}/{name}".lstrip("/")
+    into.paths.append(path)
+    try:
+        into.bytes += (opened.run.path / path).stat().st_size
+    except OSError:  # renamed meanwhile: its job is at work
+        into.paths.pop()
+    return True

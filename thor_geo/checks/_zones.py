@@ -1,0 +1,213 @@
+"""Checking what the Zarr store says of itself: each zone by its own files, then the root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from thor_geo.checks._faults import some
+from thor_geo.runs.georeference import array_attributes, grid_mapping
+from thor_geo.runs.grid import (
+    ARRAY,
+    SCALE,
+    arrays_of,
+    dimensions,
+    layout,
+    quantised_attributes,
+)
+from thor_geo.runs.layout import ZoneGrid
+from thor_geo.runs.metadata import differences
+from thor_geo.runs.shard import Dtype
+from thor_geo.runs.times import TIME, time_attributes, time_coordinates
+from thor_geo.specs import Windows
+from thor_geo.support.jsontext import parse_json
+
+# More than any map has. What a store says is believed up to here: arrays are made by it.
+_MOST_BANDS, _MOST_CELLS = 1 << 20, 4096
+
+
+def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
+    """Return the length of an embedding and the cells of a tile's side, as a zone says them.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Name of the zone's group.
+        shard_tiles: Tiles of a shard's side.
+
+    Raises:
+        ValueError: If its array of embeddings has no such numbers, or no map has them.
+        OSError: If its metadata cannot be read.
+    """
+    about = parse_json((store / zone / ARRAY / "zarr.json").read_bytes())
+    try:
+        shape = about["chunk_grid"]["configuration"]["chunk_shape"]
+        *_, bands, side, _ = shape
+        cells, rest = divmod(side, shard_tiles)
+        fits = not rest and 0 < cells <= _MOST_CELLS and 0 < bands <= _MOST_BANDS
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no shape of a shard: {error!r:.100}") from error
+    if not (isinstance(bands, int) and isinstance(side, int) and fits):
+        tiles = f"{shard_tiles} x {shard_tiles}"
+        raise ValueError(f"no shard of {tiles} tiles has the shape {shape!r:.100}")
+    return bands, cells
+
+
+def zone_problems(
+    store: Path,
+    zone: ZoneGrid,
+    bands: int,
+    dtype: Dtype,
+    fingerprint: str,
+    windows: Windows | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield array (or the group's file) and reason of everything in a zone that is wrong.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Its geometry.
+        bands: Length of an embedding.
+        dtype: Of the embeddings.
+        fingerprint: Of the run.
+        windows: Time windows; None without a time axis.
+    """
+    import zarr
+
+    coordinates = _coordinates(zone, bands, dtype, windows)
+    times = len(windows) if windows is not None and windows.listed else None
+    try:
+        group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
+        arrays: dict[str, Any] = {name: group[name] for name in (*arrays_of(dtype), *coordinates)}
+        found = {
+            name: differences(arrays[name], layout(zone, name, bands, dtype, times))
+            for name in arrays_of(dtype)
+        }
+        attributes = {name: dict(array.attrs) for name, array in arrays.items()}
+        of_group = dict(group.attrs)
+        about = parse_json(str(of_group["thor_geo"]))
+        same_run = about["fingerprint"] == fingerprint
+    except Exception as error:  # zarr has no common error for metadata that is none
+        yield ARRAY, f"cannot be opened ({error!r:.200})"
+        return
+    if not same_run:
+        yield "zarr.json", "carries the fingerprint of another run"
+    for name, problems in found.items():
+        for key, value, wanted in problems:
+            yield name, f"{key} is {value[:300]}, should be {wanted}"
+        names, should = arrays[name].metadata.dimension_names, dimensions(name, times)
+        if tuple(names or ()) != should:
+            yield name, f"dimensions are {names!s:.200}, should be {', '.join(should)}"
+    for key, value in quantised_attributes(dtype).items():
+        if attributes[ARRAY].get(key) != value:
+            yield ARRAY, f"attribute {key} is not {value}"
+    geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
+    for where, found_there in ((ARRAY, attributes[ARRAY]), ("zarr.json", of_group)):
+        for key, value in geometry.items():
+            if found_there.get(key) != value:
+                yield where, f"attribute {key} is not {str(value)[:80]}"
+    if attributes[ARRAY].get("grid_mapping") != "spatial_ref":
+        yield ARRAY, "has no grid_mapping"
+    for name, values in coordinates.items():
+        problem = _coordinate_problem(arrays[name], values)
+        if problem is not None:
+            yield name, problem
+        for key, wanted_there in time_attributes(name).items() if name == TIME else ():
+            if attributes[name].get(key) != wanted_there:
+                yield name, f"attribute {key} is not {wanted_there}"
+    yield from _crs_problems(attributes["spatial_ref"], zone)
+
+
+def repeated_problems(
+    store: Path, zones: Iterable[str], dtype: Dtype, windows: Windows | None = None
+) -> Iterator[str]:
+    """Yield what is wrong with the zones' metadata as the store's root repeats it.
+
+    xarray reads these first, and the zones' own files not at all.
+
+    Args:
+        store: ``grid.zarr``.
+        zones: Names of the zones' groups.
+        dtype: Of the embeddings.
+        windows: Time windows; None without a time axis.
+    """
+    try:
+        root = parse_json((store / "zarr.json").read_bytes())
+        repeated: Mapping[str, Any] = dict(root["consolidated_metadata"]["metadata"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
+        return
+    arrays = [*arrays_of(dtype), *_names(dtype), *_times(windows)]
+    names = [name for zone in zones for name in (zone, *(f"{zone}/{array}" for array in arrays))]
+    missing = [name for name in names if name not in repeated]
+    if missing:
+        yield f"its consolidated metadata lacks {some(missing)}"
+    other = [name for name in names if name in repeated and not _equal(store, name, repeated[name])]
+    if other:
+        yield f"its consolidated metadata is not what the zarr.json says of {some(other)}"
+    stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
+    if stray:
+        yield f"its consolidated metadata has {some(sorted(stray)):.200}, of no zone of the plan"
+
+
+def _equal(store: Path, name: str, repeated: Any) -> bool:
+    """Return whether the root says of a group or array what its own file says."""
+    try:
+        own = parse_json((store / name / "zarr.json").read_bytes())
+    except (OSError, ValueError):
+        return True  # the zone's own fault, told as such
+    if not (isinstance(own, dict) and isinstance(repeated, dict)):
+        return False
+    # A group that is repeated says that it repeats nothing itself.
+    return {**own, "consolidated_metadata": None} == {**repeated, "consolidated_metadata": None}
+
+
+def _names(dtype: Dtype) -> tuple[str, ...]:
+    return ("band", "y", "x", *(dimensions(SCALE) if dtype == "int8" else ()), "spatial_ref")
+
+
+def _times(windows: Windows | None) -> dict[str, npt.NDArray[Any]]:
+    coordinates = {} if windows is None else time_coordinates(windows)
+    return {name: values for name, (_, values) in coordinates.items()}
+
+
+def _coordinates(
+    zone: ZoneGrid, bands: int, dtype: Dtype, windows: Windows | None
+) -> dict[str, npt.NDArray[Any]]:
+    values: tuple[npt.NDArray[Any], ...] = (np.arange(bands), zone.y, zone.x)
+    if dtype == "int8":
+        values = (*values, zone.y_tile, zone.x_tile)
+    coordinates = dict(zip(_names(dtype), (*values, np.array(0, dtype=np.int64)), strict=True))
+    return coordinates | _times(windows)
+
+
+def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
+    """Return what is wrong with a coordinate; one of another size is not read."""
+    try:
+        found = (array.dtype, array.shape, array.chunks, array.shards)
+        if found != (wanted.dtype, wanted.shape, wanted.shape, None):
+            kind, shape, chunks, _ = found
+            return (
+                f"is {kind} of shape {shape!s:.100} in chunks of {chunks!s:.100}, should be "
+                f"{wanted.dtype} of {wanted.shape} in one"
+            )
+        values = np.asarray(array[...])
+    except Exception as error:  # nor for damaged chunks
+        return f"cannot be read ({error!r:.200})"
+    return None if np.array_equal(values, wanted) else "the coordinates are not those of the plan"
+
+
+def _crs_problems(attributes: dict[str, Any], zone: ZoneGrid) -> Iterator[tuple[str, str]]:
+    transform = grid_mapping(zone.epsg, zone.bounds, zone.cell)["GeoTransform"]
+    if attributes.get("GeoTransform") != transform:
+        yield "spatial_ref", f"GeoTransform is {attributes.get('GeoTransform')}, not {transform}"
+    for key in ("crs_wkt", "spatial_ref"):
+        try:
+            epsg = pyproj.CRS.from_wkt(str(attributes.get(key))).to_epsg()
+        except pyproj.exceptions.CRSError:
+            epsg = None
+        if epsg != zone.epsg:
+            yield "spatial_ref", f"{key} is not EPSG:{zone.epsg}"

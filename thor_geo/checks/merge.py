@@ -1,0 +1,247 @@
+"""``thor-geo merge``: one GeoParquet file out of a run's shards, sorted along a Hilbert curve."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, find_finished
+from thor_geo.checks._gather import Gatherer, Rows
+from thor_geo.checks._hilbert import hilbert_order
+from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
+from thor_geo.checks.overlap import redundant
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.runs.opened import OpenedRun, cores, open_run
+from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.support.progress import Progress
+from thor_geo.support.redact import redact
+from thor_geo.support.words import counted, size_of
+
+_EXAMPLE = """\
+example:
+  thor-geo merge out/oslo                            # out/oslo/embeddings.parquet
+  thor-geo merge out/europe --max-size 2GB           # out/europe/embeddings/part-*.parquet
+  thor-geo merge out/europe --partial --to some.parquet
+
+Rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a tile
+whose ground lies wholly in primary tiles that did not fail is left out; of a run in several time
+windows, did not fail in any. The same run gives the same
+bytes, in whatever order its shards were written.
+
+Every file is checked against its marker as it is read (size and sha256). One of another size counts
+as not done: run the same `thor-geo predict` command. One of the same size and other content stops
+the merge: delete its marker, then run the same command. An earlier merge stays.
+"""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What was written.
+
+    Attributes:
+        path: The file, or the folder of parts.
+        rows: Rows in it.
+        files: Files.
+        bytes: Their size.
+        failed: Rows of failed tiles.
+        left_out: Tiles left out because primary tiles hold their ground.
+        missing: Tiles of shards that are not finished.
+
+    In a list of time windows a tile counts once for each.
+    """
+
+    path: Path
+    rows: int
+    files: int
+    bytes: int
+    failed: int
+    left_out: int
+    missing: int
+
+
+def main(args: Sequence[str]) -> int:
+    """Merge a run and print what was written.
+
+    Args:
+        args: Arguments after ``thor-geo merge``.
+
+    Returns:
+        0.
+
+    Raises:
+        RunDirectoryError: If the directory holds no run, or an unfinished or a damaged one.
+        ConfigError: If an argument is invalid, or the target exists.
+    """
+    parser = argparse.ArgumentParser(
+        prog="thor-geo merge",
+        description="Make one Hilbert-sorted GeoParquet file, or a few, of a run's pooled files.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    parser.add_argument("--to", type=Path, metavar="PATH", help="the file or folder to make")
+    parser.add_argument(
+        "--max-rows", type=int, metavar="N", help="a folder of parts with so many rows at most"
+    )
+    parser.add_argument(
+        "--max-size", metavar="SIZE", help="a folder of parts of about this size, e.g. 500MB, 2GB"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier merge")
+    parser.add_argument(
+        "--partial", action="store_true", help="merge what there is of an unfinished run"
+    )
+    options = parser.parse_args(args)
+    merged = merge_run(
+        open_run(options.dir),
+        to=options.to,
+        max_rows=options.max_rows,
+        max_bytes=None if options.max_size is None else parse_size(options.max_size),
+        overwrite=options.overwrite,
+        partial=options.partial,
+        progress=True,
+    )
+    notes = [
+        text
+        for count, text in (
+            (merged.failed, f"{merged.failed:,} of them failed, without an embedding"),
+            (merged.left_out, f"{counted(merged.left_out, 'tile')} left out where zones overlap"),
+            (merged.missing, f"{counted(merged.missing, 'tile')} not done yet"),
+        )
+        if count
+    ]
+    files = f" in {merged.files:,} files" if merged.files > 1 else ""
+    text = f"{merged.path}: {counted(merged.rows, 'row')}, {size_of(merged.bytes)}{files}"
+    print(redact("; ".join([text, *notes])))
+    return 0
+
+
+def merge_run(
+    opened: OpenedRun,
+    *,
+    to: Path | None = None,
+    max_rows: int | None = None,
+    max_bytes: int | None = None,
+    overwrite: bool = False,
+    partial: bool = False,
+    progress: bool = False,
+) -> Merged:
+    """Write a run's rows in Hilbert order; the target is whole or absent.
+
+    Args:
+        opened: The run.
+        to: The file to make, or with a limit the folder of parts; None for ``embeddings.parquet``
+            or ``embeddings`` in the run directory.
+        max_rows: Most rows of a part.
+        max_bytes: About the size of a part, judged by the sizes of the shards.
+        overwrite: Replace an earlier merge.
+        partial: Take an unfinished run as it is.
+        progress: Whether to show progress on standard error.
+
+    Raises:
+        RunDirectoryError: If the run has no pooled files, is unfinished, a file is not what its
+            marker says or is damaged otherwise, or the target cannot be written.
+        ConfigError: If a limit is invalid, or the target exists or is the run's own.
+    """
+    if max_rows is not None and max_rows < 1:
+        raise ConfigError("--max-rows", max_rows, "a part would hold no row", "Give 1 or more.")
+    if max_bytes is not None and max_bytes < 1:
+        raise ConfigError("--max-size", max_bytes, "a part would hold nothing", "Give e.g. 2GB.")
+    folder = max_rows is not None or max_bytes is not None
+    target = _target(opened, to, folder=folder)
+    check_target(opened.run, target, folder=folder, overwrite=overwrite)
+    finished = find_finished(opened, progress=progress)
+    state = finished.state
+    missing = int((state == MISSING).sum())
+    if missing and not partial:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` is unfinished: {finished.shards_missing:,} of "
+            f"{len(opened.plan.shards):,} shards and {missing:,} of {len(state):,} tiles are "
+            f"missing, the first shard is {finished.first_missing}. Finish the run with the same "
+            "`thor-geo predict` command, or merge what there is with --partial."
+        )
+    if missing == len(state):
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no finished shard: there is nothing to merge yet."
+        )
+    # In a list of windows, all rows of a tile stay or go: it is spared if its ground is there in
+    # every window. Its rows stand together, in the order of the windows.
+    windows = len(opened.windows)
+    by_tile = state.reshape(-1, windows)
+    spare_tiles = redundant(opened.plan, (by_tile == PRODUCED).all(axis=1))
+    keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
+    spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
+    order = rows_of(hilbert_order(opened.plan, keep_tiles), windows)
+    group, part = GROUP_ROWS, len(order)
+    if max_bytes is not None:  # as long as rows take what they take in the shards
+        part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
+    if max_rows is not None:
+        part = min(part, max_rows)
+    if folder:  # whole row groups of one size, as few as can be
+        group = part // -(-part // GROUP_ROWS)
+        part = part // group * group
+    gatherer = Gatherer(opened, state, order, threads=cores())
+    with (
+        replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
+        Progress(len(order), "rows", label="merging", shown=progress) as bar,
+    ):
+        boxes = part_bounds(opened.plan, order, part, windows)
+        writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)
+        for written in writer.write(gatherer.batches(group)):
+            bar.advance(written)
+    return Merged(
+        path=target,
+        rows=writer.rows,
+        files=writer.files,
+        bytes=writer.bytes,
+        failed=int((state[keep] == FAILED).sum()),
+        left_out=int(np.sum(spare & (state != MISSING))),
+        missing=missing,
+    )
+
+
+def rows_of(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
+    """Return the rows of some tiles, those of a tile together in the order of the windows.
+
+    Args:
+        tiles: Indices of tiles in the plan, (n,).
+        windows: Number of time windows.
+
+    Returns:
+        (n * windows,); of one window the tiles' indices themselves.
+    """
+    if windows == 1:
+        return tiles
+    # 64 bits: tiles times windows may be more than 32 bits hold.
+    return (tiles[:, None].astype(np.int64) * windows + np.arange(windows)).ravel()
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``500MB`` or ``2GiB`` means.
+
+    Raises:
+        ConfigError: If it is not of this form.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError("--max-size", text, "not a size", "Give a number and a unit, e.g. 2GB.")
+    number, unit, binary = found.groups()
+    base = 1024 if binary else 1000
+    return int(float(number) * base ** " KMGT".index(unit.upper() or " "))
+
+
+def _target(opened: OpenedRun, to: Path | None, *, folder: bool) -> Path:
+    if not opened.pooled:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no pooled files (output.pooled=false): there are no rows to "
+            "merge. Its maps are one store already: grid.zarr."
+        )
+    if to is None:
+        return opened.run.path / ("embeddings" if folder else "embeddings.parquet")
+    return to.expanduser()

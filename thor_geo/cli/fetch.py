@@ -1,0 +1,125 @@
+"""``thor-geo fetch``: fill the cache that a run will read, without a model or a GPU."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from datamodules import CompositeDataModule
+from datamodules.sampler import ShardBatchSampler
+from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.composites.prefetch import PrefetchStats
+from thor_geo.errors import BlockError, ConfigError
+from thor_geo.runs.summary import duration
+from thor_geo.support.progress import Progress
+from thor_geo.support.redact import redact
+from thor_geo.tasks.signals import stop_on_sigterm
+
+#: A cache is filled by one process on any machine, whatever the run will use.
+HERE = (
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.num_nodes=1",
+    "--trainer.strategy=auto",
+)
+
+_LOOK_S = 0.5
+# Failed blocks that are named; the rest is counted.
+_NAMED = 5
+
+
+class FetchCLI(PredictCLI):
+    """Parses what `thor-geo predict` takes, and only fetches."""
+
+    #: Whether a block could not be fetched.
+    failed = False
+
+    def predict(self, **kwargs: Any) -> None:
+        """Fetch the blocks of the job's tiles."""
+        data = self.datamodule
+        if not isinstance(data, CompositeDataModule):
+            raise ConfigError(
+                "data",
+                type(data).__name__,
+                "only CompositeDataModule fetches composites",
+                "Leave data.class_path out.",
+            )
+        data.job = self.job
+        plan = data.load_plan()
+        part = data.job.part(len(plan.shards))
+        sampler = ShardBatchSampler(plan, data.batch_size, shards=np.asarray(part, dtype=np.int64))
+        stop_on_sigterm(self.trainer)
+        data.connect()
+        began = time.monotonic()
+        try:
+            prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
+            prefetcher.plan(sampler.blocks(data.block_size))
+            with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
+                while not (stats := prefetcher.stats()).finished:
+                    prefetcher.check()
+                    if data.strict and stats.blocks_failed:
+                        break
+                    _show(progress, stats)
+                    time.sleep(_LOOK_S)
+                _show(progress, stats)
+            failures = prefetcher.failures()
+        finally:
+            data.feed.close()
+        if data.strict and failures:
+            raise BlockError(next(iter(failures.values())))
+        self.failed = bool(failures)
+        print(redact(_report(stats, failures, time.monotonic() - began, data)), flush=True)
+
+
+def _show(progress: Progress, stats: PrefetchStats) -> None:
+    """Show how far fetching is; how many blocks there are is known when all were planned."""
+    done = stats.blocks_fetched + stats.blocks_cached + stats.blocks_failed
+    note = f"{stats.concurrency} requests at once"
+    if stats.blocks_failed:
+        note += f", {stats.blocks_failed:,} failed"
+    progress.set(done, total=stats.blocks_planned, note=note)
+
+
+def _report(
+    stats: PrefetchStats, failures: dict[str, str], seconds: float, data: CompositeDataModule
+) -> str:
+    lines = [
+        f"Fetched {stats.blocks_fetched:,} blocks in {duration(seconds)}; "
+        f"{stats.blocks_cached:,} were in the cache; {len(failures):,} failed",
+        "",
+        f"  requests  {stats.requests:,} ({stats.retries:,} retries, {stats.splits:,} splits), "
+        f"{stats.bytes / 1e6:,.1f} MB, {duration(stats.seconds_waiting)} waiting",
+        f"  empty     {stats.blocks_empty:,} blocks without any scene",
+        *_other_pass(stats),
+        f"  cache     {data.feed.spec.source.cache_dir}",
+    ]
+    for block, message in list(failures.items())[:_NAMED]:
+        lines.append(f"  failed    {block}: {message}")
+    if failures:
+        lines.append("  Run the same command again: only what is missing is fetched.")
+    return "\n".join(lines)
+
+
+def _other_pass(stats: PrefetchStats) -> list[str]:
+    if not stats.blocks_other_pass:
+        return []
+    return [f"  orbit     {stats.blocks_other_pass:,} blocks of the other pass (orbit_fallback)"]
+
+
+def fetch(args: Sequence[str]) -> int:
+    """Run ``thor-geo fetch ...``.
+
+    Args:
+        args: Arguments, the first being ``fetch``.
+
+    Returns:
+        0, or 3 if blocks could not be fetched.
+    """
+    sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *HERE])]
+    cli = make_cli(cli=FetchCLI)
+    assert isinstance(cli, FetchCLI)
+    return EXIT_FAILED_TILES if cli.failed else 0

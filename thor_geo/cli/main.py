@@ -1,0 +1,140 @@
+"""The ``thor-geo`` command: dispatches before anything heavy is imported."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from types import ModuleType
+
+from thor_geo.cli.help import page, wants_help
+from thor_geo.errors import ThorGeoError
+from thor_geo.support.redact import redact, redact_output
+
+HELP = """\
+usage: thor-geo [-h] [--version] <command> ...
+
+From an area of the Earth to THOR embeddings.
+
+commands:
+  predict     embed an area: thor-geo predict -c configs/quickstart.yaml
+  fetch       only fill the cache of composites: thor-geo fetch -c configs/gee.yaml
+  stats       measure an area's own statistics: thor-geo stats -c configs/gee.yaml
+  status      how far a run is: thor-geo status out/oslo
+  validate    check every file of a run: thor-geo validate out/oslo
+  merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
+  view        look at a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
+  similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
+  change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
+  probe       how much of some labels the embeddings know:
+              thor-geo probe out/oslo --labels landcover.gpkg --target class
+  emulator    serve a folder of scenes to the Earth Engine client:
+              thor-geo emulator --scenes DIR
+
+`thor-geo <command> --help` says more about each.
+"""
+
+#: Module and function of every command, imported when it is given. The commands that are a parser's
+#: subcommand take their own name with the arguments.
+COMMANDS = {
+    "predict": ("thor_geo.cli.predict", "predict"),
+    "fetch": ("thor_geo.cli.fetch", "fetch"),
+    "stats": ("thor_geo.cli.stats", "stats"),
+    "status": ("thor_geo.cli.status", "main"),
+    "validate": ("thor_geo.checks.validate", "main"),
+    "merge": ("thor_geo.checks.merge", "main"),
+    "view": ("thor_geo.cli.view", "main"),
+    "similar": ("thor_geo.cli.similar", "main"),
+    "change": ("thor_geo.cli.change", "main"),
+    "probe": ("thor_geo.cli.probe", "main"),
+    "emulator": ("thor_geo.emulator", "main"),
+}
+
+#: What libraries read from the environment when they are loaded, unless the user has set it.
+ENVIRONMENT = {
+    # OpenMP: threads that wait for another sleep. Spinning, as by default, they keep the processes
+    # that read composites, and so the one they wait for, off the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # PyTorch: large tensors in huge pages, which the system clears much faster (Linux).
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+
+#: Exit codes of an error that the message explains, of one after which the same command may succeed
+#: (EX_TEMPFAIL of sysexits.h), and of Ctrl-C (128 + SIGINT).
+EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED = 2, 75, 130
+#: Of a closed output (128 + SIGPIPE).
+EXIT_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments after the program's name; None for the process's own.
+
+    Returns:
+        The exit code: 0; 2 for an error that the message explains, 75 if the same command may
+        succeed without a change; 3 if tiles failed.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if args[0] == "--version":
+        print(f"thor-geo {version('thor-geo')}")
+        return 0
+    if wants_help(args):
+        print(page(args[0]), end="")
+        return 0
+    redact_output()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        if args[0] in COMMANDS:
+            module, function = COMMANDS[args[0]]
+            run: Callable[[list[str]], int] = getattr(_imported(module), function)
+            code = run(args if function == args[0] else args[1:])
+            sys.stdout.flush()  # a closed output is noticed here, not when Python ends
+            return code
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has. Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except KeyboardInterrupt:
+        print("thor-geo: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
+        return EXIT_RETRY if explained.retryable else EXIT_ERROR
+    known = ", ".join(COMMANDS)
+    print(f"thor-geo: unknown command {args[0]!r}. Choose one of {known}.", file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a command's module.
+
+    What is imported stays: to look through it for garbage, again and again as it grows, would take
+    a quarter of the time.
+    """
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        # Among the old objects, not the young ones, which the next allocation would look through.
+        gc.freeze()
+        gc.unfreeze()
+        gc.enable()
+
+
+def _explained(error: BaseException | None) -> ThorGeoError | None:
+    """Return this project's own error behind an error (the parser wraps those of constructors)."""
+    while error is not None and not isinstance(error, ThorGeoError):
+        error = error.__cause__
+    return error

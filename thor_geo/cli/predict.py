@@ -1,0 +1,303 @@
+"""``thor-geo predict``: a LightningCLI with one subcommand."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pkgutil
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from datamodules import CompositeDataModule, FolderDataModule
+from datamodules.sampler import refuse_lightnings_sampler
+from datamodules.sensors import as_sentinel1
+from thor_geo.cli.arguments import (
+    LINKED,
+    refuse_linked,
+    with_listed_windows,
+    with_strict,
+    with_whole_areas,
+)
+from thor_geo.cli.parser import RunParser
+from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
+from thor_geo.ground.job import Job
+from thor_geo.ground.lattice import Lattice
+from thor_geo.models.layout import TokenLayout
+from thor_geo.runs.layout import trim_of
+from thor_geo.specs import SensorSpec
+from thor_geo.specs.environment import run_defaults
+from thor_geo.specs.sentinel1 import channels_of
+from thor_geo.tasks import RunWriter, TileProgressBar
+from thor_geo.tasks.embedding import DEFAULT_CHANNELS
+from thor_geo.tasks.signals import stop_on_sigterm
+
+#: Exit code of a run that left failed tiles.
+EXIT_FAILED_TILES = 3
+
+#: Trainer settings that a run wants unless the config says otherwise.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "logger": False,
+    "use_distributed_sampler": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "callbacks": [TileProgressBar()],
+}
+
+#: Classes of `model` and `data` where a config names none.
+DEFAULT_CLASSES = {
+    "model": "thor_geo.tasks.THOREmbeddingTask",
+    "data": "datamodules.CompositeDataModule",
+}
+
+
+def model_bands(data: Mapping[str, Any]) -> list[str]:
+    """Return the names under which the model takes the planes of the data (links both).
+
+    A datamodule whose bands have other names than Earth Engine's resolves them itself, by a static
+    method `channels_of`: nothing is guessed from the names.
+
+    Args:
+        data: The config's section: ``class_path`` and ``init_args``, of which ``bands`` and
+            ``sentinel1`` are looked at; the model's default where the class has no ``bands``.
+    """
+    settings = data.get("init_args") or {}
+    if "bands" not in settings:
+        return list(DEFAULT_CHANNELS)
+    own = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
+    if own is not None:
+        return list(own(settings["bands"]))
+    bands, fields = settings["bands"], settings.get("sentinel1")
+    if isinstance(fields, Mapping):
+        # The parser wraps a dataclass that may be null as it does classes.
+        fields = fields.get("init_args", fields)
+    names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
+    sentinel1 = as_sentinel1(fields)
+    return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
+
+
+class PredictCLI(LightningCLI):
+    """Model and data by default THOR and composites; both replaceable by class_path."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Offer `predict`; predictions go to the writers, so they are never returned."""
+        return {
+            "predict": {
+                "model",
+                "dataloaders",
+                "datamodule",
+                "return_predictions",
+                "ckpt_path",
+                "weights_only",
+            }
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add `output`, the defaults of `model` and `data`, and the links between them."""
+        parser.add_lightning_class_args(RunWriter, "output")
+        parser.add_argument(
+            "--job",
+            type=str,
+            default=str(Job()),
+            help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
+        )
+        said = run_defaults()
+        parser.set_defaults(
+            {
+                section: {"class_path": name, "init_args": said[section]}
+                if said[section]
+                else {"class_path": name}
+                for section, name in DEFAULT_CLASSES.items()
+            }
+        )
+        for target, source in LINKED.items():
+            section, key = source.split(".")
+            if target == "bands":  # what they are called depends on the class
+                parser.link_arguments("data", "model.init_args.bands", compute_fn=model_bands)
+                continue
+            parser.link_arguments(
+                f"data.init_args.{key}" if section == "data" else source,
+                f"model.init_args.{target}",
+            )
+
+    @property
+    def writer(self) -> RunWriter:
+        """The run's writer, once classes are instantiated."""
+        writer: RunWriter = self._get(self.config_init, "output")
+        return writer
+
+    @property
+    def job(self) -> Job:
+        """Which part of the run is this command's.
+
+        Raises:
+            ConfigError: If there is no such job.
+        """
+        return Job.parse(str(self._get(self.config, "job")))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer; what Lightning refuses is an error of the config."""
+        usual = inspect.signature(Trainer).parameters
+        settings = {
+            key: value
+            for key, value in self._get(self.config, "trainer", default={}).items()
+            if key not in TRAINER_DEFAULTS and value != usual[key].default
+        }
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ThorGeoError:
+            raise
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise ConfigError(
+                "trainer",
+                settings,
+                " ".join(str(error).split()).rstrip(".!"),
+                "Correct the key, or leave it out: auto takes what the machine has.",
+            ) from error
+
+    def predict(self, **kwargs: Any) -> None:
+        """Run; refuses an output directory that cannot be written before anything is loaded."""
+        job = self.job
+        self.writer.run.check_writable()
+        self._check_stride()
+        refuse_lightnings_sampler(self.trainer)
+        self._dump_config()
+        # The record is the run's, not that of the job which happened to begin it.
+        self.writer.config = {
+            **{k: v for k, v in self.config_dump.items() if k != "job"},
+            # What its relative paths are relative to.
+            "cwd": str(Path.cwd()),
+        }
+        if hasattr(self.datamodule, "job"):
+            self.datamodule.job = job
+        elif job.count > 1:
+            raise ConfigError(
+                "job",
+                str(job),
+                f"{type(self.datamodule).__name__} has no attribute `job`",
+                "Use datamodules.CompositeDataModule, or give the datamodule one and honour it.",
+            )
+        if isinstance(self.datamodule, CompositeDataModule | FolderDataModule):
+            self.datamodule.load_plan()
+        if isinstance(self.datamodule, CompositeDataModule):
+            # Before ranks are launched: they inherit the emulator's address.
+            self.datamodule.connect()
+        stop_on_sigterm(self.trainer)
+        try:
+            self.trainer.predict(**kwargs, return_predictions=False)
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes it exit code 1
+                raise KeyboardInterrupt from stop
+            raise
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not is_dead_worker(error, finished=self.writer.summary is not None):
+                raise
+            raise WorkerError(
+                f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
+                "of memory. What is written is kept: run the same command again, with a smaller "
+                "data.num_workers or data.batch_size if memory is short."
+            ) from error
+
+    def _check_stride(self) -> None:
+        lattice = getattr(self.datamodule, "lattice", None)
+        patch = getattr(self.model, "patch_size", None)
+        tokens = getattr(self.model, "layout", None)
+        if not isinstance(lattice, Lattice):
+            return
+        # Of another backbone, only its first output tells how many cells a tile has.
+        if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
+            trim_of(lattice, (tokens.n_max, tokens.n_max))
+        if isinstance(patch, int) and lattice.step % patch:
+            raise ConfigError(
+                "stride",
+                lattice.step,
+                f"no multiple of patch_size={patch}",
+                "Patches of neighbouring tiles would not line up; take a multiple.",
+            )
+
+
+def is_dead_worker(error: Exception, *, finished: bool) -> bool:
+    """Return whether an error of the predict loop means that a reading process was killed.
+
+    PyTorch notices the signal, or the worker's pipe breaks off; either is first. Requests to Earth
+    Engine are made by another process. Once all batches have come, a broken pipe is that of the
+    output, as with ``| head``.
+
+    Args:
+        error: What the loop raised.
+        finished: Whether every batch had come.
+    """
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    return not finished
+
+
+def make_cli(
+    args: list[str] | None = None, *, run: bool = True, cli: type[PredictCLI] | None = None
+) -> PredictCLI:
+    """Parse arguments, instantiate model, data and trainer, and run.
+
+    Args:
+        args: Arguments; None for the process's own.
+        run: False parses and instantiates only; there is no subcommand then.
+        cli: What to run; None for PredictCLI.
+    """
+    return (cli or PredictCLI)(
+        model_class=LightningModule,
+        datamodule_class=LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        trainer_defaults=TRAINER_DEFAULTS,
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_class=RunParser,
+        parser_kwargs={"prog": "thor-geo"},
+        args=args,
+        run=run,
+    )
+
+
+def predict(args: Sequence[str]) -> int:
+    """Run ``thor-geo predict ...``.
+
+    Args:
+        args: Arguments, the first being ``predict``.
+
+    Returns:
+        0, or 3 if tiles failed or are missing.
+    """
+    # Lightning reads the process's own arguments, and starts further ranks with them.
+    sys.argv = [sys.argv[0], *prepared(args)]
+    cli = make_cli()
+    summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
+    left = summary is not None and (summary.failed or not summary.complete)
+    return EXIT_FAILED_TILES if left else 0
+
+
+def prepared(args: Sequence[str]) -> list[str]:
+    """Return the arguments as the parser wants them, and quiet what says nothing to a user.
+
+    Raises:
+        ConfigError: If a key is set that follows another.
+    """
+    # Tips for other products, and what the machine has not got, are not worth a user's first lines.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        "The '.*_dataloader' does not have many workers",
+        "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it
+        ".*isinstance.treespec, LeafSpec.",  # between Lightning and PyTorch
+        "Total length of `DataLoader` across ranks is zero",  # the summary says it better
+    ):
+        warnings.filterwarnings("ignore", message)
+    out = with_strict(with_listed_windows(with_whole_areas(args)))
+    refuse_linked(out)
+    return out

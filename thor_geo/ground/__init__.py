@@ -1,0 +1,1 @@
+"""Areas, tiles, shards and blocks: geometry and planning, without any pixels."""

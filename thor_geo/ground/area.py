@@ -1,0 +1,342 @@
+"""From what the user calls an area to polygons in UTM zones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from thor_geo.errors import AreaError
+from thor_geo.ground.lattice import zone_of, zone_strip
+from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
+
+#: Longitude and latitude in this order (OGC:CRS84), as GeoParquet and GeoJSON have them.
+LONLAT = "OGC:CRS84"
+
+# Longest edge when a polygon changes CRS: an east-west chord of 0.01 degrees leaves its parallel
+# by at most L^2 tan(lat) / 8R = 0.15 m at 80 degrees.
+_EDGE_DEGREES = 0.01
+_EDGE_METRES = 500.0
+# Points of an outline with edges that short: the coastlines of the world have a tenth of it.
+_MOST_POINTS = 20_000_000
+# Half the side of the square that stands for a bare point, metres: far below a pixel.
+_POINT_M = 0.05
+
+_SOURCES = "bbox, point with buffer_m, file, or points"
+
+
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """Return a transformer in x, y (longitude, latitude) order."""
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
+def _reproject(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    try:
+        geographic = pyproj.CRS.from_user_input(source).is_geographic
+        change: Callable[..., Any] = transformer(source, target).transform
+        edge = _EDGE_DEGREES if geographic else _EDGE_METRES
+        if not geometry.length / edge < _MOST_POINTS:
+            raise AreaError(
+                "area",
+                source,
+                f"its outline is {geometry.length:.3g} {'degrees' if geographic else 'm'} long",
+                "Coordinates do not fit the CRS: check crs and axis order.",
+            )
+        dense = shapely.segmentize(geometry, edge)
+        return shapely.transform(dense, lambda xy: np.column_stack(change(xy[:, 0], xy[:, 1])))
+    except pyproj.exceptions.ProjError as error:
+        raise AreaError(
+            "area",
+            source[:80],
+            f"no way from this CRS to {target} ({error})",
+            "Save the area in EPSG:4326 or in a UTM zone.",
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaSpec:
+    """Where to embed: exactly one of a box, a point, a polygon file and a table of points.
+
+    Attributes:
+        bbox: West, south, east, north; degrees, or metres with `crs`.
+        crs: CRS of `bbox`, e.g. ``EPSG:32631``.
+        point: Longitude and latitude in degrees; needs `buffer_m`.
+        buffer_m: Half the side in metres of the square around a point; with `points` it may be
+            left out, which takes the tiles that hold the points.
+        file: Polygons: GeoJSON, GeoPackage, or whatever geopandas reads.
+        layer: Layer of `file`, where it has several.
+        points: Table with columns ``lon`` and ``lat`` (CSV or Parquet).
+
+    Raises:
+        AreaError: If not exactly one area is given, or a value is out of range.
+    """
+
+    bbox: tuple[float, float, float, float] | None = None
+    crs: str = LONLAT
+    point: tuple[float, float] | None = None
+    buffer_m: float | None = None
+    file: Path | None = None
+    layer: str | None = None
+    points: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Validate everything that needs no file."""
+        given = [n for n in ("bbox", "point", "file", "points") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise AreaError("area", given, "exactly one area is needed", f"Give one of {_SOURCES}.")
+        if self.point is not None:
+            if self.buffer_m is None:
+                raise AreaError(
+                    "buffer_m", None, "`point` needs it", "Give metres to each side, e.g. 2048."
+                )
+            PointBuffer(lon=self.point[0], lat=self.point[1], buffer_m=self.buffer_m)
+        elif self.buffer_m is not None and not (
+            self.points is not None and math.isfinite(self.buffer_m) and self.buffer_m >= 0
+        ):
+            raise AreaError(
+                "buffer_m",
+                self.buffer_m,
+                "not a length for `points`",
+                "It goes with `point` and `points` only, in metres.",
+            )
+        if self.bbox is not None and self.crs == LONLAT:
+            BBox(west=self.bbox[0], south=self.bbox[1], east=self.bbox[2], north=self.bbox[3])
+        if self.crs != LONLAT and self.bbox is None:
+            raise AreaError("crs", self.crs, "it goes with `bbox` only", "Files carry their own.")
+
+    def load(self) -> Area:
+        """Read and validate the area.
+
+        Raises:
+            AreaError: If a file is missing or unreadable, or the geometry is empty, invalid or
+                outside what UTM tiles cover.
+        """
+        if self.bbox is not None:
+            return _from_bbox(self.bbox, self.crs)
+        if self.point is not None:
+            assert self.buffer_m is not None
+            return _from_points(np.array([self.point]), self.buffer_m)
+        if self.points is not None:
+            return _from_points(_read_points(self.points), self.buffer_m or 0.0)
+        assert self.file is not None
+        return _from_file(self.file, self.layer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A valid, non-empty polygonal area.
+
+    Attributes:
+        geometry: (Multi)polygon in `crs`.
+        crs: Anything pyproj understands; x before y.
+        source: What the user called it, for messages.
+
+    Raises:
+        AreaError: If the geometry is empty, not polygonal, self-intersecting, crosses the
+            antimeridian, or reaches beyond 84 N or 80 S.
+    """
+
+    geometry: BaseGeometry
+    crs: str = LONLAT
+    source: str = "area"
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if self.geometry.is_empty or self.geometry.area == 0:
+            raise AreaError(
+                self.source,
+                self.geometry.wkt[:80],
+                "the area is empty",
+                "Give polygons, or points with a buffer.",
+            )
+        if not self.geometry.is_valid:
+            raise AreaError(
+                self.source,
+                self.geometry.wkt[:80],
+                f"invalid geometry: {shapely.is_valid_reason(self.geometry)}",
+                "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+            )
+        west, south, east, north = self.lonlat.bounds
+        if not all(map(math.isfinite, (west, south, east, north))):
+            raise AreaError(
+                self.source, self.crs, "coordinates do not fit the CRS", "Check crs and axis order."
+            )
+        if south < UTM_SOUTH or north > UTM_NORTH:
+            raise AreaError(
+                self.source,
+                (south, north),
+                "the area reaches beyond 80 S or 84 N, where UTM tiles end",
+                "Cut it there; polar grids are not supported.",
+            )
+        if west < -180 or east > 180 or east - west > 359:
+            raise AreaError(
+                self.source,
+                (west, east),
+                "the area crosses the antimeridian or wraps the globe",
+                "Split it at 180 degrees and run the parts separately.",
+            )
+
+    @property
+    def lonlat(self) -> BaseGeometry:
+        """The area in longitude and latitude, edges densified if it comes from elsewhere."""
+        return self.geometry if self.crs == LONLAT else _reproject(self.geometry, self.crs, LONLAT)
+
+    def in_zone(self, epsg: int) -> BaseGeometry:
+        """Return the whole area in one UTM zone's metres, even where it leaves the zone's strip.
+
+        Args:
+            epsg: EPSG code of the zone.
+        """
+        utm = f"EPSG:{epsg}"
+        # An area that came in this very CRS stays exact: no round trip.
+        return self.geometry if self.crs == utm else _reproject(self.lonlat, LONLAT, utm)
+
+    def zones(self) -> dict[int, BaseGeometry]:
+        """Return the area's part in every UTM zone strip it meets, in metres, by EPSG code."""
+        return self._zones
+
+    @cached_property
+    def _zones(self) -> dict[int, BaseGeometry]:
+        lonlat = self.lonlat
+        west, south, east, north = lonlat.bounds
+        parts: dict[int, BaseGeometry] = {}
+        for lat in {math.copysign(1, south), math.copysign(1, north)}:
+            for zone in range(zone_of(west, lat), zone_of(east, lat) + 1):
+                strip = zone_strip(zone)
+                part = shapely.intersection(lonlat, shapely.box(*strip))
+                if part.area == 0:  # empty, or only an edge on the zone's border
+                    continue
+                inside = (
+                    strip[0] <= west
+                    and strip[1] <= south
+                    and east <= strip[2]
+                    and north <= strip[3]
+                )
+                utm = f"EPSG:{zone}"
+                # An area that came in this very CRS stays exact: no round trip.
+                if inside and self.crs == utm:
+                    parts[zone] = self.geometry
+                else:
+                    parts[zone] = _reproject(part, LONLAT, utm)
+        return dict(sorted(parts.items()))
+
+
+def _from_bbox(bbox: tuple[float, float, float, float], crs: str) -> Area:
+    if crs == LONLAT:
+        return Area(geometry=shapely.box(*bbox), source="bbox")
+    try:
+        known = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise AreaError("crs", crs, f"unknown CRS ({error})", "Give e.g. EPSG:32631.") from error
+    if bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
+        raise AreaError("bbox", bbox, "the box is empty", "The order is left, bottom, right, top.")
+    authority = known.to_authority()
+    name = ":".join(authority) if authority else crs
+    return Area(geometry=shapely.box(*bbox), crs=name, source="bbox")
+
+
+def _from_points(lonlat: npt.NDArray[np.float64], buffer_m: float) -> Area:
+    half = buffer_m or _POINT_M
+    squares: list[BaseGeometry] = []
+    zones = np.array([zone_of(lon, lat) for lon, lat in lonlat])
+    for zone in np.unique(zones):
+        utm = f"EPSG:{zone}"
+        chosen = lonlat[zones == zone]
+        x, y = transformer(LONLAT, utm).transform(chosen[:, 0], chosen[:, 1])
+        boxes = shapely.box(x - half, y - half, x + half, y + half)
+        if len(np.unique(zones)) == 1:
+            return Area(geometry=shapely.union_all(boxes), crs=utm, source="point")
+        squares.extend(_reproject(box, utm, LONLAT) for box in boxes)
+    return Area(geometry=shapely.union_all(squares), source="points")
+
+
+def _read_points(path: Path) -> npt.NDArray[np.float64]:
+    import pandas as pd
+
+    path = Path(path)
+    if not path.is_file():
+        raise AreaError("points", str(path), "no such file", "Give a CSV or Parquet table.")
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except Exception as error:  # each reader has classes of its own
+        raise AreaError(
+            "points", str(path), f"not readable ({error})", "Give a CSV or Parquet table."
+        ) from error
+    missing = {"lon", "lat"} - set(table.columns)
+    if missing:
+        raise AreaError(
+            "points",
+            str(path),
+            f"no column {', '.join(sorted(missing))} among {', '.join(map(str, table.columns))}",
+            "Name the columns `lon` and `lat`, in degrees.",
+        )
+    if table.empty:
+        raise AreaError("points", str(path), "the table is empty", "Give at least one point.")
+    try:
+        points = table[["lon", "lat"]].to_numpy(dtype=np.float64)
+        if points.shape[1] != 2:
+            raise ValueError("columns of these names come twice")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise AreaError(
+            "points", str(path), f"not all numbers ({error})", "Give decimal degrees."
+        ) from error
+    for lon, lat in points:
+        PointBuffer(lon=float(lon), lat=float(lat), buffer_m=1.0)  # validates the coordinates
+    return points
+
+
+def _from_file(path: Path, layer: str | None) -> Area:
+    import geopandas as gpd
+
+    path = Path(path)
+    if not path.exists():
+        raise AreaError("file", str(path), "no such file", "Give a GeoJSON or GeoPackage.")
+    try:
+        frame = gpd.read_file(path, layer=layer)
+    except Exception as error:  # pyogrio raises a class of its own for each driver
+        raise AreaError(
+            "file", str(path), f"not readable ({error})", "Open it in QGIS to see what it holds."
+        ) from error
+    if isinstance(frame, gpd.GeoDataFrame):  # without any geometry it is a plain table
+        frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise AreaError("file", str(path), "it holds no geometry", "Give polygons.")
+    if frame.crs is None:
+        raise AreaError("file", str(path), "it names no CRS", "Set one, e.g. with set_crs.")
+    others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]
+    if len(others):
+        raise AreaError(
+            "file",
+            str(path),
+            f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
+            "Give polygons; for points there is `points`.",
+        )
+    broken = frame[~frame.geometry.is_valid]
+    if len(broken):
+        reason = shapely.is_valid_reason(broken.geometry.iloc[0])
+        raise AreaError(
+            "file",
+            str(path),
+            f"feature {broken.index[0]} is invalid: {reason}",
+            "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+        )
+    # Areas keep their CRS: edges that are straight in it are densified when it changes.
+    code = frame.crs.to_epsg()
+    crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
+    try:
+        # The union of one is itself, but of a detailed coast takes longer than all the planning.
+        whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
+    except shapely.errors.GEOSException as error:
+        raise AreaError(
+            "file", str(path), f"its polygons have no union ({error})", "Dissolve them in QGIS."
+        ) from error
+    return Area(geometry=whole, crs=crs, source="file")

@@ -1,0 +1,1 @@
+"""Everything that is drawn: the quicklook, colours of embeddings, panels and legends."""

@@ -1,0 +1,99 @@
+"""The words of a quicklook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thor_geo.ground.plan import Plan
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.specs import TemporalSpec, Windows
+
+_DIGITS = 10
+#: Between the parts of a subtitle.
+SEPARATOR = "   ·   "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """The words of a quicklook, but for those of its maps.
+
+    Attributes:
+        title: Title.
+        subtitle: The line below.
+        notice: What must be seen, or nothing.
+        mark: Which run it is.
+        picture: What the composite's colours are.
+        rest: What is not drawn for want of room, or nothing.
+    """
+
+    title: str
+    subtitle: str
+    notice: str
+    mark: str
+    picture: str = "true colour"
+    rest: str = ""
+
+
+def caption_of(run: RunDirectory, plan: Plan) -> Caption:
+    """Word the caption of a run from its run.json.
+
+    Reads of the model `model_key`, `patch_size`, `pretrained`, `ckpt` and `weights` (a note), of
+    the data `start` and `end` or `windows`, `collection` or `collections`, `source` and `picture`,
+    from settings or info; what a custom class does not give is left out.
+    """
+    document = run.document()
+    model, data = (
+        {**document["settings"].get(part, {}), **document["info"].get(part, {})}
+        for part in ("model", "data")
+    )
+    name = model.get("model_key")
+    lattice = plan.lattices[0]
+    side = lattice.tile_size * lattice.resolution / 1000
+    parts = [
+        _when(data),
+        _source(data),
+        f"{len(plan):,} {'tile' if len(plan) == 1 else 'tiles'} of {side:g} km",
+        f"{plan.area_km2:,.{0 if plan.area_km2 >= 10 else 2}f} km²",
+        f"patch {model['patch_size']} px" if "patch_size" in model else "",
+    ]
+    return Caption(
+        title=f"THOR embeddings, {name}" if name else "Embeddings",
+        subtitle=SEPARATOR.join(part for part in parts if part),
+        notice=_notice(model),
+        mark=f"run {document['fingerprint'][:_DIGITS]}",
+        picture=str(data.get("picture", Caption.picture)),
+    )
+
+
+def _notice(model: Mapping[str, Any]) -> str:
+    if model.get("pretrained") is not False or model.get("ckpt"):
+        return ""
+    return f"{model.get('weights') or 'random weights'}: colours show structure, not meaning"
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    collection, source = data.get("collection"), data.get("source")
+    if data.get("collections"):
+        collection = " + ".join(map(str, data["collections"]))
+    if collection and source == "emulator":
+        return f"{collection} (emulator)"
+    return str(collection or source or "")
+
+
+def days(window: TemporalSpec) -> str:
+    """Return a time window for reading, by its first day and the day after its last."""
+    return f"{_day(window.start.isoformat())} to {_day(window.end.isoformat())}"
+
+
+def _when(data: Mapping[str, Any]) -> str:
+    if "windows" in data:
+        windows = Windows.of_settings(data)
+        count = f"{len(windows)} {'window' if len(windows) == 1 else 'windows'}"
+        return f"{count}, {days(windows.span)}"
+    return f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else ""
+
+
+def _day(value: object) -> str:
+    return str(value)[:10]

@@ -1,0 +1,207 @@
+"""colours.json: the one map from embeddings to colours that all pictures of a run share.
+
+run.json is written before there is an embedding, and never again; what is fitted to embeddings has
+a file of its own. It follows from the embeddings alone, so whoever fits it anew gets the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.pictures.pca import Colours
+from thor_geo.runs.reading import MapReader, VectorReader, window
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.specs import Windows
+from thor_geo.support.files import write_bytes
+from thor_geo.support.jsontext import parse_json
+
+# Version of the file.
+_FORMAT = 1
+# Embeddings that the colours are fitted to, and the shards they come from.
+_SAMPLE, _SAMPLE_SHARDS = 2048, 32
+# Time windows that they come from, of a run that has several.
+_SAMPLE_WINDOWS = 4
+# Digits that tell any two float32 apart (IEEE 754-2019, 5.12.2).
+_DIGITS = 9
+
+#: Colours by the dimension of the embeddings they are for: maps of `group_merge: concat` have more
+#: dimensions than the vectors beside them, all other runs have one entry. Empty without embeddings.
+RunColours = dict[int, Colours]
+
+
+def load_or_fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
+    """Return the colours of a run: those of colours.json, else fitted anew. Nothing is written.
+
+    Args:
+        run: The run directory. Of an unfinished run the shards that are done are fitted to.
+        plan: Its plan.
+
+    Raises:
+        RunDirectoryError: If colours.json is damaged or another run's, or a sample cannot be read.
+    """
+    return load_colours(run) if run.colours.exists() else fit_colours(run, plan)
+
+
+def write_colours(run: RunDirectory, plan: Plan) -> RunColours:
+    """Fit the colours of a finished run, and write them as colours.json.
+
+    Args:
+        run: The run directory.
+        plan: Its plan.
+
+    Raises:
+        RunDirectoryError: If a sample cannot be read.
+        OSError: If the file cannot be written.
+    """
+    colours = fit_colours(run, plan)
+    document = {
+        "format": _FORMAT,
+        "fingerprint": run.fingerprint,
+        "colours": {str(dimension): _as_json(one) for dimension, one in colours.items()},
+    }
+    write_bytes(run.colours, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
+    return colours
+
+
+def load_colours(run: RunDirectory) -> RunColours:
+    """Read colours.json.
+
+    Args:
+        run: The run directory.
+
+    Raises:
+        RunDirectoryError: If it cannot be read, is damaged, or is another run's.
+    """
+    try:
+        document = parse_json(run.colours.read_bytes())
+        if document["fingerprint"] != run.fingerprint:
+            raise ValueError("it is another run's")
+        return {
+            int(dimension): _of_json(content, int(dimension))
+            for dimension, content in document["colours"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise RunDirectoryError(
+            f"`{run.colours}` cannot be used ({problem:.200}). Delete it: the colours follow from "
+            "the embeddings, and are fitted anew."
+        ) from error
+
+
+def fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
+    """Fit colours to embeddings from shards spread evenly over all zones.
+
+    Maps come first: where vectors have as many dimensions, they take the maps' colours, so that a
+    tile looks like its cells.
+
+    Args:
+        run: The run directory; shards that are not done are passed over.
+        plan: Its plan.
+
+    Raises:
+        RunDirectoryError: If a shard's file cannot be read.
+    """
+    shards = _sampled(run, plan)
+    found: RunColours = {}
+    times = _times(run)
+    sources: list[Callable[[Shard, int | None], npt.NDArray[np.float32]]] = []
+    if run.grid.exists():
+        sources.append(_cells(run, plan))
+    if run.pooled.exists():
+        sources.append(VectorReader(run).read)
+    for read in sources:
+        parts = list(_samples(read, shards, times))
+        if parts and parts[0].shape[1] not in found:
+            sample = np.concatenate(parts)
+            found[sample.shape[1]] = Colours.fit(sample)
+    return found
+
+
+def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
+    """Choose shards that are done, the same of all runs of a plan that are finished."""
+    done: Any = range(len(plan.shards))
+    count = min(_SAMPLE_SHARDS, len(done))
+    chosen = np.linspace(0, len(done) - 1, count).round().astype(int)
+    if not all(run.marker_of(plan.shards[k]).exists() for k in chosen.tolist()):
+        done = [k for k in done if run.marker_of(plan.shards[k]).exists()]
+        count = min(_SAMPLE_SHARDS, len(done))
+        chosen = np.linspace(0, max(len(done) - 1, 0), count).round().astype(int)
+    return [plan.shards[done[k]] for k in chosen.tolist()]
+
+
+def _times(run: RunDirectory) -> list[int | None]:
+    """Return the time windows to look at, at even distances; None without a list of them."""
+    windows = Windows.of_settings(run.document()["settings"]["data"])
+    if not windows.listed:
+        return [None]
+    count = min(_SAMPLE_WINDOWS, len(windows))
+    return [int(k) for k in np.linspace(0, len(windows) - 1, count).round()]
+
+
+def _samples(
+    read: Callable[[Shard, int | None], npt.NDArray[np.float32]],
+    shards: list[Shard],
+    times: list[int | None],
+) -> Iterator[npt.NDArray[np.float32]]:
+    share = -(-_SAMPLE // max(len(shards) * len(times), 1))
+    for shard, time in product(shards, times):
+        values = read(shard, time)
+        values = values[np.isfinite(values).all(axis=1)]
+        if len(values):
+            yield values[:: max(1, -(-len(values) // share))]
+
+
+def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.NDArray[np.float32]]:
+    maps = MapReader(run, plan)
+
+    def read(shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
+        """Return (cells, D) of every third cell a side, or of all where those have none."""
+        arrays = maps.open(shard.epsg)
+        top, bottom, left, right = window(arrays[0], shard.square.bounds)
+        for step in (3, 1):
+            rows, cols = slice(top, bottom, step), slice(left, right, step)
+            values = maps.read(shard, arrays, rows, cols, time)
+            if np.isfinite(values).any():
+                break
+        return values.reshape(-1, values.shape[-1])
+
+    return read
+
+
+def _as_json(colours: Colours) -> dict[str, Any]:
+    return {
+        "mean": _numbers(colours.mean),
+        "axes": [_numbers(axis) for axis in colours.axes.T],
+        "low": _numbers(colours.low),
+        "high": _numbers(colours.high),
+        "share": list(colours.share),
+    }
+
+
+def _numbers(values: npt.NDArray[np.float32]) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in values.tolist()]
+
+
+def _of_json(content: dict[str, Any], dimension: int) -> Colours:
+    arrays = {
+        name: np.array(content[name], dtype=np.float32) for name in ("mean", "axes", "low", "high")
+    }
+    red, green, blue = map(float, content["share"])
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if shapes != {"mean": (dimension,), "axes": (3, dimension), "low": (3,), "high": (3,)}:
+        raise ValueError(f"its colours for {dimension} dimensions have shapes {shapes}")
+    return Colours(
+        mean=arrays["mean"],
+        axes=np.ascontiguousarray(arrays["axes"].T),
+        low=arrays["low"],
+        high=arrays["high"],
+        share=(red, green, blue),
+    )

@@ -1,0 +1,163 @@
+"""quicklook.png: what a person looks at first.
+
+One row of maps per UTM zone, and per time window of a list: the composite (where the caller has
+pixels), the embeddings as colours, and the number of clear observations. All rows share one set of
+colours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from thor_geo.ground.plan import Plan
+from thor_geo.pictures.caption import Caption, caption_of
+from thor_geo.pictures.colours import write_colours
+from thor_geo.pictures.maps import north, scale_bar
+from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
+from thor_geo.pictures.pca import Colours
+from thor_geo.pictures.pictures import (
+    MAX_SHARDS,
+    ZonePicture,
+    drawn_windows,
+    drawn_zones,
+    read_pictures,
+)
+from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.specs import Windows
+from thor_geo.support.files import replacing
+from thor_geo.tasks.opening import TrueColour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
+
+#: What can be drawn of a run.
+LAYERS = ("composite", "pca", "observations")
+# The observations need less room than the maps beside them.
+_OBSERVATIONS_SHARE = 0.62
+
+
+def write_quicklook(
+    run: RunDirectory,
+    plan: Plan,
+    *,
+    truecolour: TrueColour | None = None,
+    windows: Windows | None = None,
+) -> None:
+    """Draw ``quicklook.png`` of a finished run, and write ``colours.json``, which it is drawn in.
+
+    Of a run that is too large for a picture, the log says so.
+
+    Args:
+        run: The run directory; every shard of the plan has a marker.
+        plan: Its plan.
+        truecolour: Called once per zone with its EPSG code, bounds in metres and a shape (rows,
+            columns), and in a list of time windows with the index of one; returns uint8 RGB of
+            that shape, row 0 = north, or None. None leaves the true colours out.
+        windows: The run's time windows; None for one.
+    """
+    zones = drawn_zones(plan)
+    if not zones:
+        _log.warning(
+            "quicklook.png is not drawn: it would take more than %s shards. `thor-geo view "
+            "--bbox ... --png` draws a part of the run.",
+            f"{MAX_SHARDS:,}",
+        )
+        return
+    pictures, colours = read_pictures(
+        run, plan, truecolour, windows, colours=write_colours(run, plan)
+    )
+    hidden = len(set(plan.shards.zone.tolist())) - len(zones)
+    caption = caption_of(run, plan)
+    if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
+        caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
+    figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
+    with replacing(run.quicklook) as temporary:
+        save_png(figure, temporary)
+
+
+def draw_quicklook(
+    pictures: Sequence[ZonePicture],
+    colours: Colours | None,
+    caption: Caption,
+    *,
+    hidden: int = 0,
+    layers: Collection[str] = LAYERS,
+) -> Figure:
+    """Draw the picture.
+
+    Args:
+        pictures: One per zone and time window, in ascending order of EPSG codes.
+        colours: What the embeddings' colours are; None if no tile has an embedding.
+        caption: The words.
+        hidden: Number of zones that are not among *pictures*.
+        layers: What to draw, of `LAYERS`; the composite only where there is one.
+
+    Returns:
+        A figure 1600 pixels wide.
+    """
+    rows = [
+        Row(picture.shown, list(_panels(picture, caption, layers)), picture.window)
+        for picture in pictures
+    ]
+    return draw_sheet(rows, caption, legend_of(colours, hidden) if "pca" in layers else "")
+
+
+def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> Iterator[Panel]:
+    # Scale and north are on one map of a row: that of the embeddings, or the first.
+    composite = picture.truecolour is not None and "composite" in layers
+    if composite:
+        yield Panel(partial(_composite, picture, caption.picture, "pca" not in layers))
+    if "pca" in layers:
+        yield Panel(partial(_embeddings, picture))
+    if "observations" in layers:
+        alone = not composite and "pca" not in layers
+        yield Panel(partial(_observations, picture, alone), 1 if alone else _OBSERVATIONS_SHARE)
+
+
+def _composite(picture: ZonePicture, colours: str, oriented: bool, axes: Axes, first: bool) -> None:
+    draw_composite(axes, picture, first=first, colours=colours)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
+
+
+def _embeddings(picture: ZonePicture, axes: Axes, first: bool) -> None:
+    draw_embeddings(axes, picture, first=first)
+
+
+def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool) -> None:
+    draw_observations(axes, picture, first=first)
+    if oriented:
+        scale_bar(axes, picture.shown)
+        north(axes)
+
+
+def legend_of(colours: Colours | None, hidden: int = 0) -> str:
+    """Return what the colours of embeddings mean, in words.
+
+    Args:
+        colours: The colours; None if no tile has an embedding.
+        hidden: Number of zones that are not drawn.
+    """
+    if colours is None:
+        text = "No tile has an embedding."
+    else:
+        parts = [
+            f"{name} {share:.0%}"
+            for name, share in zip(("red", "green", "blue"), colours.share, strict=True)
+        ]
+        text = (
+            f"Colours: first three principal components of the embeddings ({', '.join(parts)} of "
+            "the variance), one fit for the whole run, 2nd to 98th percentile."
+        )
+    if hidden:
+        text += f" {hidden} more {'zone is' if hidden == 1 else 'zones are'} not drawn."
+    return text

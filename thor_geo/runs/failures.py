@@ -1,0 +1,70 @@
+"""The lists of failed tiles: ``failures/<shard_id>.jsonl``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from thor_geo.support.jsontext import parse_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A tile that failed, in one of a list of time windows if there is one.
+
+    Attributes:
+        tile: Its id.
+        error: Why.
+        row: Id of its row, which names tile and window; None without a list of windows.
+    """
+
+    tile: str
+    error: str
+    row: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the marker calls it: the row, or without a list of windows the tile."""
+        return self.tile if self.row is None else self.row
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return what a line of the file says.
+
+        Raises:
+            KeyError: If it does not say it.
+        """
+        row = record.get("id")
+        return cls(
+            tile=str(record["tile_id"]),
+            error=str(record["error"]),
+            row=None if row is None else str(row),
+        )
+
+    def record(self) -> dict[str, str]:
+        """Return a line of the file."""
+        row = {} if self.row is None else {"id": self.row}
+        return {**row, "tile_id": self.tile, "error": self.error}
+
+
+def read_failures(path: Path) -> Iterator[Failure]:
+    """Yield the failed tiles of a shard, in plan order.
+
+    For a look at a run, which a damaged list must not stop: what cannot be read is left out, a
+    line or the file (a retry may just have removed it). `validate` says what is wrong with it.
+
+    Args:
+        path: ``failures/<shard_id>.jsonl``.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            record = parse_json(line)
+            yield Failure.of(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue

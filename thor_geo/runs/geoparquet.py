@@ -1,0 +1,79 @@
+"""GeoParquet 1.1: what the pooled files and the plan's table share.
+
+Source: GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/. A geometry column without `crs`
+is in OGC:CRS84, longitude before latitude.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from thor_geo.ground.lattice import Tile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+# zstd's own default; higher levels gain below 1 % on embeddings.
+_ZSTD_LEVEL = 3
+
+Geometries = npt.NDArray[np.object_]
+
+
+def bbox_type() -> pa.StructType:
+    """Return the type of the covering: a struct of four doubles, degrees."""
+    import pyarrow as pa
+
+    return pa.struct([(edge, pa.float64()) for edge in _EDGES])
+
+
+def bbox_column(polygons: Geometries) -> pa.StructArray:
+    """Return the covering of (n,) polygons in longitude and latitude."""
+    import pyarrow as pa
+
+    edges = shapely.bounds(polygons)
+    return pa.StructArray.from_arrays(
+        [pa.array(np.ascontiguousarray(edges[:, k])) for k in range(4)], fields=list(bbox_type())
+    )
+
+
+def geo_metadata(polygons: Geometries | None) -> bytes:
+    """Return the file's `geo` metadata.
+
+    Args:
+        polygons: All polygons of the file, for its bounding box; None leaves the box out.
+    """
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "orientation": "counterclockwise",
+        "covering": {"bbox": {edge: ["bbox", edge] for edge in _EDGES}},
+    }
+    if polygons is not None:
+        column["bbox"] = [float(edge) for edge in shapely.total_bounds(polygons)]
+    content = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def transforms_column(tiles: Sequence[Tile]) -> pa.FixedSizeListArray:
+    """Return the affine coefficients (a, b, c, d, e, f) of tiles, metres."""
+    import pyarrow as pa
+
+    values = np.array([tile.transform for tile in tiles], dtype=np.float64)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6)
+
+
+def writer(path: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:
+    """Return a `pyarrow.parquet.ParquetWriter` with zstd and this project's settings."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(
+        path, schema, compression="zstd", compression_level=_ZSTD_LEVEL, version="2.6", **options
+    )

@@ -1,0 +1,246 @@
+"""Markers: a shard is done when its marker is there, and not before."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.runs.failures import Failure
+from thor_geo.support.files import sha256_of, write_bytes
+from thor_geo.support.jsontext import parse_json
+
+_log = logging.getLogger(__name__)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What file systems take, bytes.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096
+# Characters of a reason that a warning gives.
+_TOLD = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One file of a shard.
+
+    Attributes:
+        sha256: Of its content, hexadecimal.
+        size: Bytes.
+    """
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Describe a file on disk."""
+        return cls(sha256=sha256_of(path), size=path.stat().st_size)
+
+    def matches(self, path: Path, *, verify: bool = False) -> bool:
+        """Return whether a file is there with this size and, with *verify*, this content."""
+        try:
+            same = path.stat().st_size == self.size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return same and (not verify or sha256_of(path) == self.sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """What is known of a written shard: ``markers/<shard_id>.json``.
+
+    In a list of time windows a tile counts once for each window, and is named by the id of its row
+    (see `row_ids`).
+
+    Attributes:
+        shard_id: The shard.
+        fingerprint: Fingerprint of the run it belongs to.
+        tiles: Number of its tiles, ``ok + empty + failed``.
+        ok: Tiles with an embedding.
+        empty: Tiles without a single observation.
+        failed: Tiles that could not be produced.
+        empty_tiles: Ids of the empty tiles.
+        failed_tiles: Ids of the failed tiles.
+        observations_mean: Mean clear observations per pixel of every tile, in plan order (each
+            tile's windows one after the other), rounded to two decimals; None where it failed.
+        scenes: Distinct scenes used, sorted.
+        outputs: Its files, by path relative to the run directory.
+        started_at: Start of the shard's first batch, ISO 8601, UTC.
+        finished_at: When its outputs were complete, ISO 8601, UTC.
+        compute_seconds: From the end of the process's shard before (or its start) to the last
+            batch of this, waiting for data included.
+        write_seconds: Time to write the outputs.
+        session: Id of the launch that wrote it.
+        batches: Shape of every batch of images, in order: last bits depend on it.
+        threads: CPU threads of a process, likewise.
+        fetch: What the process's fetching has cost since its marker before (requests, retries,
+            splits, bytes, seconds, seconds_waiting). Their sum is what the shards as they stand
+            have cost: without what was fetched by `thor-geo fetch`, or by a process that was killed
+            before its next marker.
+    """
+
+    shard_id: str
+    fingerprint: str
+    tiles: int
+    ok: int
+    empty: int
+    failed: int
+    empty_tiles: tuple[str, ...]
+    failed_tiles: tuple[str, ...]
+    observations_mean: tuple[float | None, ...]
+    scenes: tuple[str, ...]
+    outputs: dict[str, Output]
+    started_at: str
+    finished_at: str
+    compute_seconds: float
+    write_seconds: float
+    session: str = ""
+    batches: tuple[tuple[int, ...], ...] = ()
+    threads: int = 0
+    fetch: dict[str, float] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the marker; the outputs must be on the disk already."""
+        text = json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False)
+        write_bytes(path, text.encode() + b"\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read a marker.
+
+        Returns:
+            The marker, or None where there is none. A damaged one counts as none, with a warning:
+            the shard is then made again. What is returned is of the stated types, its counts
+            agree, and its outputs lie inside the run directory.
+
+        Raises:
+            RunDirectoryError: If there is something under this name that cannot be read.
+        """
+        try:
+            content = parse_json(path.read_bytes())
+            known = {one.name for one in fields(cls)}
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in content.items()
+                if name in known
+            }
+            values["outputs"] = {
+                name: Output(**output) for name, output in content["outputs"].items()
+            }
+            values["batches"] = tuple(map(tuple, content.get("batches", ())))
+            marker = cls(**values)
+            marker._check()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`{path}` cannot be read ({error.strerror}). Give yourself permission to read the "
+                "run directory, or remove what is there in place of the marker."
+            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            why = str(error)[:_TOLD]
+            _log.warning(
+                "Marker %s is damaged (%s): its shard is not done, and `predict` makes it again.",
+                path,
+                why,
+            )
+            return None
+        return marker
+
+    def _check(self) -> None:
+        """Refuse what `write` cannot have written.
+
+        Raises:
+            ValueError: If a value is of another type, counts disagree, or an output lies elsewhere.
+        """
+        for one in fields(self):
+            if not _KINDS[str(one.type)](getattr(self, one.name)):
+                raise ValueError(f"{one.name} is no {one.type}")
+        if self.tiles != self.ok + self.empty + self.failed:
+            raise ValueError("its counts of tiles disagree")
+        if self.tiles != len(self.observations_mean) or (
+            (self.empty, self.failed) != (len(self.empty_tiles), len(self.failed_tiles))
+        ):
+            raise ValueError("its counts and lists of tiles disagree")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_number(value: object) -> bool:
+    # Sums over many markers stay finite.
+    return (isinstance(value, float) and abs(value) < 2**63) or _is_int(value)
+
+
+def _is_inside(name: object) -> bool:
+    """Return whether a text names a file below a directory, and nowhere else."""
+    if not isinstance(name, str) or not name or "\\" in name or not name.isprintable():
+        return False
+    path = PurePosixPath(name)
+    # `as_posix` drops `.` and doubled slashes: what it changes was not written by `write`.
+    return (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and path.as_posix() == name
+        and (
+            len(name.encode()) < _LONGEST_PATH
+            and all(len(part.encode()) <= _LONGEST_NAME for part in path.parts)
+        )
+    )
+
+
+def _is_output(value: object) -> bool:
+    return (
+        isinstance(value, Output)
+        and _is_int(value.size)
+        and isinstance(value.sha256, str)
+        and _SHA256.fullmatch(value.sha256) is not None
+    )
+
+
+def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(kind, value))
+
+
+def _maps(key: Callable[[Any], bool], kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, Mapping)
+        and all(key(name) and kind(entry) for name, entry in value.items())
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+# What JSON may give for each type that a field of a marker has, as it is annotated.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "int": _is_int,
+    "float": _is_number,
+    "tuple[str, ...]": _are(_is_text),
+    "tuple[float | None, ...]": _are(lambda value: value is None or _is_number(value)),
+    "tuple[tuple[int, ...], ...]": _are(_are(_is_int)),
+    "dict[str, Output]": _maps(_is_inside, _is_output),
+    "dict[str, float]": _maps(_is_text, _is_number),
+}
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Write the failed tiles of a shard, or remove the file where there are none any more.
+
+    Args:
+        path: ``failures/<shard_id>.jsonl``.
+        failures: In the order of the rows.
+    """
+    if failures:
+        lines = [json.dumps(failure.record()) for failure in failures]
+        write_bytes(path, ("\n".join(lines) + "\n").encode())
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,155 @@
+"""Reading embeddings back from a run's files, shard by shard, as float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import RunDirectoryError, first_line
+from thor_geo.ground.lattice import Bounds, zone_name
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.grid import ARRAY, SCALE, file_of
+from thor_geo.runs.layout import zone_grids
+from thor_geo.runs.quantise import NODATA, dequantise
+from thor_geo.runs.rundir import RunDirectory
+
+
+class VectorReader:
+    """Reads pooled embeddings, whatever their type on disk."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        """Initialize a new VectorReader instance.
+
+        Args:
+            run: The run directory.
+        """
+        self._run = run
+
+    def read(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
+        """Return a shard's embeddings (n, D), NaN where a tile has none.
+
+        Args:
+            shard: A shard whose file is there.
+            time: Index of the time window; None for a run without a list of them.
+
+        Raises:
+            RunDirectoryError: If its file cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        # Only int8 has scales; a column that is not there is left out.
+        with _readable(self._run, shard, self._run.pooled_of(shard)) as path:
+            table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
+        column = table["embedding"].combine_chunks()
+        out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
+        if "scale" in table.column_names:
+            out = dequantise(out, table["scale"].to_numpy()[:, None])
+        return out if time is None else out[time :: max(1, len(out) // len(shard))]
+
+
+class MapReader:
+    """Reads embedding maps, whatever their type on disk."""
+
+    def __init__(self, run: RunDirectory, plan: Plan) -> None:
+        """Initialize a new MapReader instance.
+
+        Args:
+            run: The run directory.
+            plan: Its plan.
+        """
+        self._run = run
+        # For the places of shards, which do not depend on how many cells a tile has.
+        self._zones = zone_grids(plan, 1)
+
+    def open(self, epsg: int) -> tuple[Any, Any]:
+        """Return the zone's array of embeddings (D, y, x) and, of int8, that of its scales.
+
+        With a list of time windows, both have another axis in front.
+
+        Args:
+            epsg: EPSG code of the zone.
+        """
+        import zarr
+
+        zone = zarr.open_group(str(self._run.grid), path=zone_name(epsg), mode="r")
+        return zone[ARRAY], zone.get(SCALE)
+
+    def read(
+        self,
+        shard: Shard,
+        arrays: tuple[Any, Any],
+        rows: slice,
+        cols: slice,
+        time: int | None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the embeddings of some of a shard's cells, (rows, columns, D), NaN without one.
+
+        Args:
+            shard: The shard that holds the cells.
+            arrays: From `open`.
+            rows: Rows of the zone's array.
+            cols: Its columns.
+            time: Index of the time window; None for a run without a list of them.
+
+        Raises:
+            RunDirectoryError: If the shard's file cannot be read.
+        """
+        array, scales = arrays
+        first = () if time is None else (time,)
+        values: npt.NDArray[np.float32]
+        with self._file(shard, ARRAY, time):
+            values = array[*first, :, rows, cols].astype(np.float32)
+        if scales is not None:
+            cells = array.shape[-2] // scales.shape[-2]
+            tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
+            spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
+            with self._file(shard, SCALE, time):
+                scale = scales[*first, spans[0], spans[1]]
+            # Of a tile that is cropped to the area, only some cells have an embedding.
+            without = values == NODATA
+            values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
+            values[without] = np.nan
+        return np.moveaxis(values, 0, -1)
+
+    def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
+        place = file_of(self._zones[shard.epsg], shard, name, time)
+        return _readable(self._run, shard, self._run.grid / place)
+
+
+def window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
+    """Return first row, end, first column, end of bounds in a zone's array of embeddings.
+
+    Args:
+        array: From `MapReader.open`.
+        bounds: Left, bottom, right, top in metres.
+    """
+    left, _, _, top = array.attrs["spatial:bbox"]
+    cell = array.attrs["spatial:transform"][0]
+    return (
+        round((top - bounds[3]) / cell),
+        round((top - bounds[1]) / cell),
+        round((bounds[0] - left) / cell),
+        round((bounds[2] - left) / cell),
+    )
+
+
+@contextmanager
+def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
+    """Give a shard's file to be read; an error then names it, and what to do."""
+    try:
+        yield path
+    except MemoryError:  # which is no damage
+        raise
+    except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
+        raise RunDirectoryError(
+            f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_of(shard)}`, then "
+            "run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
+            f"validate {run.path}` looks for more of this."
+        ) from error

@@ -1,0 +1,402 @@
+"""The run directory: one folder, bound to one plan and one set of settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.fingerprint import JSON, differences, fingerprint, plain
+from thor_geo.runs.grid import arrays_of, file_of
+from thor_geo.runs.layout import ZoneGrid, zone_grids
+from thor_geo.runs.markers import Marker
+from thor_geo.specs.windows import time_axis
+from thor_geo.support.files import beside, create_once, sync
+from thor_geo.support.jsontext import parse_json
+
+_log = logging.getLogger(__name__)
+
+# Version of the directory's layout, for readers to come.
+_FORMAT = 1
+# Parts of `info` that tell of machines, paths and versions, not of the embeddings.
+_NOT_IN_OUTPUTS = frozenset({"config", "packages"})
+# Differing settings that a message names; the rest is counted.
+_NAMED = 8
+
+
+class _Writes(NamedTuple):
+    """What a run writes of each shard: vectors, arrays of maps; and where shards lie in these."""
+
+    pooled: bool
+    arrays: tuple[str, ...]
+    zones: Mapping[int, ZoneGrid]
+    times: tuple[int | None, ...]
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Any number of processes may prepare the same directory at the same time: files are created
+    once, the first wins, the others compare.
+
+    Attributes:
+        path: The directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Initialize a new RunDirectory instance; nothing is read or written yet.
+
+        Args:
+            path: The directory; made by `prepare`.
+        """
+        self.path = Path(path).expanduser()
+        self._fingerprint: str | None = None
+        self._prepared: tuple[Mapping[str, Any], Plan] | None = None
+
+    @property
+    def run_json(self) -> Path:
+        """Settings, versions and the plan's summary."""
+        return self.path / "run.json"
+
+    @property
+    def plan_parquet(self) -> Path:
+        """Every tile, as GeoParquet."""
+        return self.path / "plan.parquet"
+
+    @property
+    def pooled(self) -> Path:
+        """Folder of the pooled embeddings, one GeoParquet file per shard."""
+        return self.path / "pooled"
+
+    @property
+    def grid(self) -> Path:
+        """The Zarr store of the embedding maps."""
+        return self.path / "grid.zarr"
+
+    @property
+    def failures(self) -> Path:
+        """Folder of the failed tiles, one file per shard that has any."""
+        return self.path / "failures"
+
+    @property
+    def markers(self) -> Path:
+        """Folder of the markers."""
+        return self.path / "markers"
+
+    @property
+    def quicklook(self) -> Path:
+        """The picture of the run."""
+        return self.path / "quicklook.png"
+
+    @property
+    def colours(self) -> Path:
+        """What the colours of embeddings are, in all pictures of the run."""
+        return self.path / "colours.json"
+
+    def pooled_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's pooled embeddings."""
+        return self.pooled / f"{shard.id}.parquet"
+
+    def failures_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's failed tiles."""
+        return self.failures / f"{shard.id}.jsonl"
+
+    def marker_of(self, shard: Shard) -> Path:
+        """Return the path of a shard's marker."""
+        return self.markers / f"{shard.id}.json"
+
+    def check_writable(self) -> None:
+        """Make the directory and write a file into it, before any work starts.
+
+        Raises:
+            RunDirectoryError: If it cannot be made, is no directory, or cannot be written.
+        """
+        probe = beside(self.path / "probe")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"thor-geo")
+            sync(probe)
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError) as error:
+            ancestors = (self.path, *self.path.parents)
+            file = next((path for path in ancestors if path.is_file()), self.path)
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: {file} is a file, not a "
+                "directory. Choose another output.dir, or move that file away."
+            ) from error
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: not writable ({error.strerror}). Choose an "
+                "output.dir where you may write, with free space."
+            ) from error
+
+    def prepare(
+        self,
+        settings: Mapping[str, JSON],
+        info: Mapping[str, JSON],
+        plan: Plan,
+        *,
+        with_plan: bool = True,
+    ) -> None:
+        """Bind the directory to a run, or check that it is this run's.
+
+        Args:
+            settings: Everything that changes the numbers, as JSON.
+            info: What else a reader should know (versions, weights, statistics), as JSON. It does
+                not bind: the first run's stays, and a difference is a warning.
+            plan: The plan.
+            with_plan: Whether to `keep` the plan, too.
+
+        Raises:
+            RunDirectoryError: If the directory belongs to another run, its run.json cannot be
+                read, or it cannot be written.
+            ConfigError: If *settings* or *info* is no JSON.
+        """
+        settings, info = plain("settings", settings), plain("info", info)
+        ours = {
+            "format": _FORMAT,
+            "fingerprint": fingerprint(settings, plan.digest),
+            "settings": settings,
+            "info": info,
+            "plan": plan.summary(),
+        }
+        self.check_writable()
+        text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        with self.explained("run.json"):
+            created = create_once(self.run_json, lambda path: _write_text(path, text))
+        if not created:
+            self._compare(ours, self.document())
+        self._fingerprint = str(ours["fingerprint"])
+        self._prepared = settings, plan
+        if with_plan:
+            self.keep(plan)
+        with self.explained("its folders"):
+            for folder in (self.markers, self.failures):
+                folder.mkdir(exist_ok=True)
+
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn errors of the file system into one that says what to do.
+
+        Args:
+            what: What is being written, e.g. ``run.json``.
+
+        Raises:
+            RunDirectoryError: In place of any OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise RunDirectoryError(
+                f"`output.dir={str(self.path)!r}`: {what} cannot be written "
+                f"({error.strerror or error}). Make room there, or make it writable, and run the "
+                "same command again: what is written is kept."
+            ) from error
+
+    def keep(self, plan: Plan) -> None:
+        """Write plan.parquet, unless it is there or another process is writing it.
+
+        Args:
+            plan: The plan; that of the land surface takes most of a minute.
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        if self.plan_parquet.exists():
+            return
+        from thor_geo.runs.lock import writing_plan
+        from thor_geo.runs.plan_file import write_plan
+
+        with self.explained("plan.parquet"), writing_plan(self.path) as ours:
+            if ours:
+                create_once(self.plan_parquet, lambda path: write_plan(path, plan))
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of run.json.
+
+        Raises:
+            RunDirectoryError: If it is missing or cannot be read.
+        """
+        try:
+            document = parse_json(self.run_json.read_bytes())
+            if not isinstance(document, dict):
+                raise ValueError("it is no JSON object")
+            missing = {"fingerprint", "settings", "info", "plan"} - set(document)
+            if missing:
+                raise ValueError(f"it has no {', '.join(sorted(missing))}")
+            odd = [key for key in ("settings", "info", "plan") if type(document[key]) is not dict]
+            if odd or not isinstance(document["fingerprint"], str):
+                raise ValueError(f"its {(odd or ['fingerprint'])[0]} is not what a run writes")
+            if not isinstance(document["plan"].get("zones", {}), dict):
+                raise ValueError("its plan has no zones by name")
+        except FileNotFoundError as error:
+            there = self.path.exists()
+            problem = "is no run directory: it has no run.json" if there else "does not exist"
+            raise RunDirectoryError(
+                f"`{self.path}` {problem}. Give the output.dir of a run."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(
+                f"`{self.run_json}` cannot be read ({error}). Restore it, or choose another "
+                "output.dir; the embeddings beside it are untouched."
+            ) from error
+        return document
+
+    def plan(self) -> Plan:
+        """Return the run's plan, read from plan.parquet.
+
+        Raises:
+            RunDirectoryError: If plan.parquet is missing, damaged or no plan.
+        """
+        from thor_geo.runs.plan_file import read_plan
+
+        return read_plan(self.plan_parquet)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the run.
+
+        Raises:
+            RunDirectoryError: If there is no readable run.json.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = str(self.document()["fingerprint"])
+        return self._fingerprint
+
+    @cached_property
+    def metadata(self) -> str:
+        """What every output carries: fingerprint, settings and most of info, as JSON text.
+
+        It says nothing about machines, so that outputs do not depend on them. Read once: settings
+        and fingerprint do not change, and the first run's info stays.
+        """
+        document = self.document()
+        info = {key: value for key, value in document["info"].items() if key not in _NOT_IN_OUTPUTS}
+        return json.dumps(
+            {"fingerprint": document["fingerprint"], "settings": document["settings"], **info},
+            sort_keys=True,
+        )
+
+    def finished(self, shard: Shard, *, verify: bool = False) -> bool:
+        """Return whether a shard needs no more work; see `vouches`.
+
+        Args:
+            shard: A shard of this run's plan.
+            verify: Also compare the outputs' sha256.
+
+        Raises:
+            RunDirectoryError: As `vouches` does.
+        """
+        marker = Marker.read(self.marker_of(shard))
+        return marker is not None and self.vouches(marker, shard, verify=verify)
+
+    def vouches(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
+        """Return whether a marker says that its shard needs no more work.
+
+        It does not if it is another run's or shard's, if tiles failed, if it names other files
+        than the run writes, or if one of them is missing or has another size.
+
+        Args:
+            marker: What the shard's marker holds.
+            shard: A shard of this run's plan.
+            verify: Also compare the outputs' sha256.
+
+        Raises:
+            RunDirectoryError: If the run is not prepared, and run.json or plan.parquet cannot be
+                read.
+        """
+        if self._fingerprint is None and not self.run_json.exists():
+            return False
+        return (
+            marker.failed == 0
+            and marker.shard_id == shard.id
+            and marker.tiles == len(shard) * len(self._writes.times)
+            and marker.fingerprint == self.fingerprint
+            and marker.outputs.keys() == self._outputs_of(shard)
+            and all(
+                output.matches(self.path / name, verify=verify)
+                for name, output in marker.outputs.items()
+            )
+        )
+
+    def _outputs_of(self, shard: Shard) -> set[str]:
+        """Return the names of a shard's files, relative to the directory."""
+        writes = self._writes
+        names = (
+            {self.pooled_of(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
+        )
+        return names | {
+            (self.grid.name / file_of(writes.zones[shard.epsg], shard, name, time)).as_posix()
+            for name, time in product(writes.arrays, writes.times)
+        }
+
+    @cached_property
+    def _writes(self) -> _Writes:
+        """What the run writes of each shard."""
+        settings, plan = self._prepared or (self.document()["settings"], None)
+        output: Any = settings.get("output")
+        try:
+            pooled, grid, dtype = (output[key] for key in ("pooled", "grid", "dtype"))
+            times = time_axis(settings.get("data", {}))
+        except (KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"`{self.run_json}` does not say what the run writes (settings.output is "
+                f"{output!r:.200}). Restore it, or choose another output.dir."
+            ) from error
+        if not grid:
+            return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
+        # The places of shards do not depend on how many cells a tile has.
+        zones = zone_grids(plan or self.plan(), 1)
+        return _Writes(pooled=pooled, arrays=arrays_of(dtype), zones=zones, times=times)
+
+    def marked(self, shards: Iterable[Shard]) -> bool:
+        """Return whether all of some shards have a marker; stops at the first that has none."""
+        return all(self.marker_of(shard).exists() for shard in shards)
+
+    def _way_out(self) -> str:
+        if any(self.markers.glob("*.json")):
+            return "Choose another output.dir, or use that run's settings to resume it."
+        return "It holds no finished shard: delete it, or choose another output.dir."
+
+    def _compare(self, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+        if theirs["fingerprint"] == ours["fingerprint"]:
+            changed = [
+                key
+                for key, _, _ in differences(ours["info"], theirs["info"])
+                if not key.startswith("config")
+            ]
+            if changed:
+                _log.warning(
+                    "%s was begun with other %s. The settings agree, so it resumes; new shards may "
+                    "differ in the last bits.",
+                    self.path,
+                    ", ".join(changed[:_NAMED]),
+                )
+            return
+        found = [
+            f"{key} is {one} here and {other} there"
+            for key, one, other in differences(ours["settings"], theirs["settings"])
+        ]
+        if ours["plan"] != theirs["plan"]:
+            here, there = (
+                f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
+                for plan in (ours["plan"], theirs["plan"])
+            )
+            found.append(f"the plan has {here} here and {there} there (another area or grid)")
+        found = found or ["its fingerprint is not that of its settings: run.json was edited"]
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise RunDirectoryError(
+            f"`output.dir={str(self.path)!r}` belongs to another run: "
+            f"{'; '.join(found[:_NAMED])}{more}. {self._way_out()}"
+        )
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

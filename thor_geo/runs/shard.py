@@ -1,0 +1,212 @@
+"""Collecting the tiles of one shard from batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ThorGeoError
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.layout import Trim, trim_of
+from thor_geo.support.redact import redact
+
+Status = Literal["ok", "empty", "failed"]
+Dtype = Literal["float32", "float16", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes:
+    """Shapes of one tile's embeddings.
+
+    Attributes:
+        pooled: (D,), or None where no vectors are written.
+        grid: (D', h, w), or None where no maps are written.
+        dtype: NumPy dtype name on disk, of both.
+    """
+
+    pooled: tuple[int] | None
+    grid: tuple[int, int, int] | None
+    dtype: Dtype = "float32"
+
+    @property
+    def collected(self) -> Literal["float32", "float16"]:
+        """NumPy dtype name in memory: int8 is made of whole tiles when the shard is written."""
+        return "float32" if self.dtype == "int8" else self.dtype
+
+
+class ShardResult:
+    """The embeddings of one shard, filled batch by batch, on the CPU.
+
+    Attributes:
+        shard: The shard; its n tiles are in plan order in all that follows.
+        pooled: (n, D), NaN where a tile has no embedding; or None.
+        grid: (D', k s, k s), the shard's whole square, row 0 = north, NaN likewise; or None. Of
+            each tile it has the centre, s cells a side: all of it where tiles do not overlap.
+        valid_fraction: (n,) float32.
+        observations_mean: (n,) float32.
+        status: n words.
+        error: n texts or None.
+        scenes: n tuples of scene ids.
+        batches: Shape of every batch of images, in order.
+    """
+
+    def __init__(self, plan: Plan, shard: Shard, shapes: Shapes, *, strict: bool = False) -> None:
+        """Initialize a new ShardResult instance, all fill.
+
+        Args:
+            plan: The plan.
+            shard: One of its shards.
+            shapes: What to collect.
+            strict: Refuse a tile without a finite embedding, instead of recording it as failed.
+
+        Raises:
+            ConfigError: If maps cannot be trimmed to the tiles' centres.
+        """
+        n = len(shard)
+        self.shard = shard
+        self.pooled: npt.NDArray[Any] | None = None
+        self.grid: npt.NDArray[Any] | None = None
+        self._trim: Trim | None = None
+        if shapes.pooled is not None:
+            self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.collected)
+        if shapes.grid is not None:
+            lattice = plan.lattices[0]
+            self._trim = trim_of(lattice, shapes.grid[1:])
+            side = lattice.shard_tiles * self._trim.side
+            self.grid = np.full((shapes.grid[0], side, side), np.nan, dtype=shapes.collected)
+        self.valid_fraction = np.zeros(n, dtype=np.float32)
+        self.observations_mean = np.zeros(n, dtype=np.float32)
+        self.status: list[Status] = ["failed"] * n
+        self.error: list[str | None] = [None] * n
+        self.scenes: list[tuple[str, ...]] = [()] * n
+        self.batches: list[tuple[int, ...]] = []
+        self._plan = plan
+        self._shapes = shapes
+        self._strict = strict
+        self._seen = np.zeros(n, dtype=np.bool_)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile has come."""
+        return bool(self._seen.all())
+
+    def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        """Add one batch.
+
+        Args:
+            prediction: What `predict_step` returned, tensors on any device.
+            batch: The batch: `image`, `tile`, `error`, `scenes`.
+
+        Raises:
+            ThorGeoError: If the batch crosses the shard, repeats a tile, or an array has another
+                shape than announced; if *strict*, also if an embedding is not finite.
+        """
+        tiles = np.asarray(_array(prediction["tile"]), dtype=np.int64)
+        self._check(tiles, batch["error"], batch["scenes"])
+        pooled = _wanted(prediction, "pooled", len(tiles), self._shapes.pooled)
+        grid = _wanted(prediction, "grid", len(tiles), self._shapes.grid)
+        valid = _array(prediction["valid_fraction"])
+        observations = _array(prediction["observations_mean"])
+        for k, tile in enumerate(tiles.tolist()):
+            slot = tile - self.shard.start
+            self.valid_fraction[slot], self.observations_mean[slot] = valid[k], observations[k]
+            self.scenes[slot] = tuple(batch["scenes"][k])
+            if batch["error"][k] is not None:
+                self.error[slot] = redact(batch["error"][k])
+                continue
+            if valid[k] == 0:
+                self.status[slot] = "empty"
+                continue
+            with np.errstate(over="ignore"):  # infinity is what the next line looks for
+                values = [
+                    None if a is None else a[k].astype(self._shapes.collected)
+                    for a in (pooled, grid)
+                ]
+            if not all(value is None or np.isfinite(value).all() for value in values):
+                why = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
+                if self._strict:
+                    raise ThorGeoError(f"`strict=True`: tile {self._plan.tile(tile).id}: {why}.")
+                self.error[slot] = why
+                continue
+            self.status[slot] = "ok"
+            self._store(tile, slot, *values)
+        self._seen[tiles - self.shard.start] = True
+        self.batches.append(tuple(batch["image"].shape))
+
+    def _store(
+        self, tile: int, slot: int, pooled: npt.NDArray[Any] | None, grid: npt.NDArray[Any] | None
+    ) -> None:
+        if self.pooled is not None and pooled is not None:
+            self.pooled[slot] = pooled
+        if self.grid is not None and grid is not None and self._trim is not None:
+            side, kept = self._trim.side, self._trim.kept
+            row, col = (side * at for at in self.shard.place(self._plan.tile(tile)))
+            self.grid[:, row : row + side, col : col + side] = grid[:, kept, kept]
+
+    def _check(
+        self, tiles: npt.NDArray[np.int64], errors: Sequence[Any], scenes: Sequence[Any]
+    ) -> None:
+        shard = self.shard
+        if not len(tiles) == len(errors) == len(scenes):
+            raise ThorGeoError(
+                f"A batch of shard {shard.id} has {len(tiles)} tiles, {len(errors)} errors and "
+                f"{len(scenes)} lists of scenes: one of each per tile is needed."
+            )
+        slots = tiles - shard.start
+        if slots.min() < 0 or slots.max() >= len(shard):
+            raise ThorGeoError(
+                f"A batch holds tiles {tiles.min()} to {tiles.max()}, shard {shard.id} has "
+                f"{shard.start} to {shard.stop - 1}: a batch must not cross shards, and a shard's "
+                "batches must follow one another. Use the datamodule's own batch sampler, with "
+                "`trainer.use_distributed_sampler=false`."
+            )
+        if self._seen[slots].any() or len(np.unique(slots)) < len(slots):
+            raise ThorGeoError(
+                f"A tile of shard {shard.id} came twice: every tile must come once. Use the "
+                "datamodule's own batch sampler, with `trainer.use_distributed_sampler=false`."
+            )
+
+
+def _array(value: Any) -> npt.NDArray[Any]:
+    """Return a tensor of any device and dtype as an array, shorter floats as float32."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    value = value.detach()
+    # NumPy has no bfloat16. float64 stays: made float32 here, what is too large for it would be
+    # infinity, and the tile's error would not say why.
+    if value.is_floating_point() and value.dtype != torch.float64:
+        value = value.float()
+    array: npt.NDArray[Any] = value.cpu().numpy()
+    return array
+
+
+def _wanted(
+    prediction: Mapping[str, Any], name: str, tiles: int, shape: tuple[int, ...] | None
+) -> npt.NDArray[Any] | None:
+    if shape is None:
+        return None
+    value = _array(prediction[name])
+    if value.shape != (tiles, *shape):
+        raise ThorGeoError(
+            f"`{name}` has shape {value.shape}, announced was {(tiles, *shape)}: predict_step and "
+            "output_shapes() of the model disagree."
+        )
+    return value
+
+
+def _why_not_finite(
+    dtype: Dtype, values: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None], k: int
+) -> str:
+    if all(value is None or np.isfinite(value[k]).all() for value in values):
+        largest = max(float(np.abs(value[k]).max()) for value in values if value is not None)
+        remedy = "use output.dtype=float32"
+        if largest > float(np.finfo(np.float32).max):
+            remedy = "no output.dtype holds it, look at the model's weights and its input"
+        return f"the embedding does not fit {dtype} (largest value {largest:.4g}): {remedy}"
+    return "the embedding holds NaN or infinity: try trainer.precision=32-true"

@@ -1,0 +1,252 @@
+"""The end of a run in words: what was done, where it is, and how to open it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from thor_geo.ground.job import Job
+from thor_geo.ground.lattice import zone_name
+from thor_geo.ground.plan import Plan
+from thor_geo.runs.failures import read_failures
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.specs.windows import time_axis
+from thor_geo.support.progress import speed
+from thor_geo.support.redact import redact
+from thor_geo.tasks.todo import read_markers
+
+_LABEL_WIDTH = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run, or the part of it that is done; `str` gives the text to print.
+
+    In a list of time windows a tile counts once for each.
+
+    Attributes:
+        path: The run directory.
+        shards: Shards done, and in the plan.
+        tiles: Tiles done, and in the plan.
+        ok: Tiles with an embedding.
+        empty: Tiles without any observation.
+        failed: Tiles that could not be produced.
+        new_tiles: Tiles done since the process began.
+        seconds: Wall time since the process began; None for a look at a directory.
+        area_km2: Ground of the tiles done.
+        scenes: Number of distinct scenes used.
+        zones: Names of the UTM zones.
+        pooled: Whether there are pooled files.
+        grid: Whether there is a grid store.
+        quicklook: Whether there is a picture.
+        first_failure: Tile and error of the first failed tile, or None.
+        job: The part that is summed up; the whole run, or one job of it.
+        fetch: What fetching has cost so far: requests, retries, splits, bytes, seconds and
+            seconds_waiting; empty where nothing was fetched.
+        quantised: Whether the embeddings are int8.
+        windows: Number of time windows.
+    """
+
+    path: Path
+    shards: tuple[int, int]
+    tiles: tuple[int, int]
+    ok: int
+    empty: int
+    failed: int
+    new_tiles: int
+    seconds: float | None
+    area_km2: float
+    scenes: int
+    zones: tuple[str, ...]
+    pooled: bool
+    grid: bool
+    quicklook: bool
+    first_failure: tuple[str, str] | None
+    job: Job = field(default_factory=Job)
+    fetch: Mapping[str, float] = field(default_factory=dict)
+    quantised: bool = False
+    windows: int = 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard of the plan is done; it may still hold failed tiles."""
+        return self.shards[0] == self.shards[1]
+
+    def __str__(self) -> str:
+        """Return the text, lines without a trailing newline."""
+        done, total = self.tiles
+        lines = [_headline(self), ""]
+        if self.job.count > 1:
+            lines += _row("job", f"{self.job}; what follows is this job's part of the run")
+        each = (
+            f" ({total // self.windows:,} in each of {self.windows} windows)"
+            if self.windows > 1
+            else ""
+        )
+        lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
+        if done and self.empty == done:
+            advice = "try a longer window, a higher data.cloudy_pct, or another area"
+            lines += _row("", f"no scene passes: {advice}")
+        if not self.shards[1]:
+            lines += _row("", "the run has fewer shards than jobs: there is none for this one")
+        if not self.complete:
+            lines += _row(
+                "to do",
+                f"{self.shards[1] - self.shards[0]:,} of {self.shards[1]:,} shards "
+                "(run the same command again)",
+            )
+        if self.zones:
+            lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
+        lines += _row("scenes", f"{self.scenes:,}")
+        if self.new_tiles and self.fetch.get("requests"):
+            lines += _row("fetched", _fetched(self.fetch))
+        lines += _row("run", f"{self.path / 'run.json'}")
+        if self.pooled:
+            folder = self.path / "pooled"
+            lines += _row("pooled", f"{folder}/", f'geopandas.read_parquet("{folder}")')
+        if self.grid:
+            store = self.path / "grid.zarr"
+            code = [f'xarray.open_zarr("{store}", group="{zone}")' for zone in self.zones]
+            lines += _row("grid", f"{store}/", *code[:1])
+            if len(code) > 1:
+                others = ", ".join(f'"{zone}"' for zone in self.zones[1:6])
+                more = ", ..." if len(code) > 6 else ""
+                lines += _row("", f"other groups: {others}{more}")
+            if self.windows > 1:
+                lines += _row("", f"its axis `time` has {self.windows} windows: .isel(time=0)")
+        if self.quantised:
+            lines += _row("int8", "a value is embedding * scale; every tile has its scale")
+        if self.quicklook:
+            lines += _row("picture", f"{self.path / 'quicklook.png'}")
+        if self.failed and self.first_failure:
+            tile, error = self.first_failure
+            lines += _row("failures", f"{self.path / 'failures'}/", f"{tile}: {error}")
+            lines += _row("", "run the same command again: only shards with failures are redone")
+        # Both readers named above take a path with ~.
+        return redact("\n".join(lines))
+
+    def _states(self) -> str:
+        states = [f"{self.ok:,} ok"]
+        if self.empty:
+            states.append(f"{self.empty:,} empty (no observations)")
+        states.append(f"{self.failed:,} failed")
+        return ", ".join(states)
+
+
+def summarise(
+    run: RunDirectory,
+    plan: Plan,
+    *,
+    job: Job | None = None,
+    session: str | None = None,
+    seconds: float | None = None,
+) -> Summary:
+    """Sum up a run, or one job of it, from its markers.
+
+    Args:
+        run: The run directory.
+        plan: Its plan.
+        job: Which part; None for all.
+        session: Shards of this launch count as new; None counts all.
+        seconds: Wall time of this process.
+    """
+    job = job or Job()
+    part = job.part(len(plan.shards))
+    shards = tiles = total = ok = empty = failed = new = 0
+    scenes: set[str] = set()
+    fetch: Counter[str] = Counter()
+    first_failure: tuple[str, str] | None = None
+    document = run.document() if run.run_json.exists() else {"settings": {}, "info": {}}
+    windows = len(time_axis(document["settings"].get("data", {})))
+    for shard, marker in read_markers(run, plan, part):
+        total += len(shard) * windows
+        if marker is None:
+            continue
+        shards, tiles = shards + 1, tiles + marker.tiles
+        ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
+        scenes.update(marker.scenes)
+        fetch.update(marker.fetch)
+        if session is None or marker.session == session:
+            new += marker.tiles
+        if marker.failed and first_failure is None:
+            first = next(read_failures(run.failures_of(shard)), None)
+            first_failure = (
+                (marker.failed_tiles[0], "(its record is missing or damaged)")
+                if first is None
+                else (first.name, first.error)
+            )
+    return Summary(
+        path=run.path,
+        shards=(shards, len(part)),
+        tiles=(tiles, total),
+        ok=ok,
+        empty=empty,
+        failed=failed,
+        new_tiles=new,
+        seconds=seconds,
+        area_km2=tiles / windows * plan.tile_km2,
+        scenes=len(scenes),
+        zones=tuple(
+            zone_name(plan.lattices[k].epsg)
+            for k in np.unique(plan.zone[plan.shards.starts[part.start : part.stop]]).tolist()
+        ),
+        pooled=run.pooled.exists(),
+        grid=run.grid.exists(),
+        quicklook=run.quicklook.exists(),
+        first_failure=first_failure,
+        job=job,
+        fetch=dict(fetch),
+        quantised=shards > 0 and "quantisation" in document["info"],
+        windows=windows,
+    )
+
+
+def _fetched(fetch: Mapping[str, float]) -> str:
+    """Word what fetching has cost."""
+    parts = [f"{fetch['requests']:,.0f} requests"]
+    parts += [
+        f"{fetch[name]:,.0f} {name}" for name in ("retries", "splits") if fetch.get(name, 0) >= 1
+    ]
+    parts += [
+        f"{fetch.get('bytes', 0) / 1e6:,.1f} MB",
+        f"{duration(fetch.get('seconds_waiting', 0))} waiting for slots and before retries",
+    ]
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for reading: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _headline(summary: Summary) -> str:
+    if summary.seconds is None:
+        return f"{summary.tiles[0]:,} of {summary.tiles[1]:,} tiles are done"
+    if summary.new_tiles == 0 and not summary.complete:
+        return "No shard was finished in this run"
+    if summary.new_tiles == 0:
+        of = "" if summary.job.count == 1 else f" of job {summary.job}"
+        return f"Nothing to do: {summary.tiles[0]:,} tiles{of} were embedded before"
+    if summary.ok + summary.empty == 0:
+        return f"No tile could be embedded in {duration(summary.seconds)}"
+    before = summary.tiles[0] - summary.new_tiles
+    rate = summary.new_tiles / max(summary.seconds, 1e-9)
+    text = (
+        f"Embedded {summary.new_tiles:,} tile{'s' if summary.new_tiles != 1 else ''} in "
+        f"{duration(summary.seconds)} ({speed(rate)})"
+    )
+    return text + (f"; {before:,} more were done before" if before else "")
+
+
+def _row(label: str, *values: str) -> list[str]:
+    labels = [label] + [""] * (len(values) - 1)
+    return [f"  {one:<{_LABEL_WIDTH}}{value}" for one, value in zip(labels, values, strict=True)]

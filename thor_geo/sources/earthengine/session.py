@@ -1,0 +1,261 @@
+"""The session with Earth Engine: settings, and the client set up once per process.
+
+The `ee` client keeps one global state per process. A `Session` sets that state up when it is first
+used, and again where another session or a fork came in between; constructing one does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from thor_geo.errors import ConfigError, ProjectError
+from thor_geo.sources.earthengine.credentials import load_credentials
+from thor_geo.specs import check_choice
+
+if TYPE_CHECKING:
+    from thor_geo.sources.earthengine.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+CredentialsKind = Literal["auto", "user", "service_account", "application_default", "anonymous"]
+
+#: The endpoint for many small requests (Earth Engine guide, processing environments).
+HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
+
+#: Project id sent where none is needed: the client insists on one, a local server ignores it.
+ANONYMOUS_PROJECT = "thor-geo-anonymous"
+
+#: Seconds that the client's list of deprecated assets may take to arrive.
+CATALOG_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSpec:
+    """How to reach Earth Engine; picklable, and free of secrets.
+
+    Attributes:
+        project: Cloud project id that is registered for Earth Engine; None for the one that comes
+            with the credentials.
+        credentials: ``auto`` (the service account file if one is given, else the stored login,
+            else application default credentials), ``user`` (what ``earthengine authenticate``
+            stored), ``service_account``, ``application_default``, or ``anonymous`` (for servers
+            on this machine).
+        service_account_file: Path of a service account's JSON key.
+        url: Endpoint; None for Earth Engine's high-volume endpoint.
+        read_timeout_s: Seconds to wait for an answer. Earth Engine itself ends interactive
+            requests after 300.
+        pool_size: Connections to keep open. A project may have 40 requests in flight.
+
+    Raises:
+        ConfigError: If a value is out of range or a choice unknown.
+    """
+
+    project: str | None = None
+    credentials: CredentialsKind = "auto"
+    service_account_file: Path | None = None
+    url: str | None = None
+    read_timeout_s: float = 330.0
+    pool_size: int = 40
+
+    def __post_init__(self) -> None:
+        """Validate, and turn a path given as text into a Path."""
+        check_choice("credentials", self.credentials, CredentialsKind)
+        if self.service_account_file is not None:
+            object.__setattr__(self, "service_account_file", Path(self.service_account_file))
+        elif self.credentials == "service_account":
+            raise ConfigError(
+                "service_account_file",
+                None,
+                "credentials='service_account' need a key file",
+                "Give the path of the service account's JSON key.",
+            )
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ConfigError(
+                "url", self.url, "not an http(s) address", "Leave it out for Earth Engine itself."
+            )
+        if not self.read_timeout_s > 0:
+            raise ConfigError(
+                "read_timeout_s", self.read_timeout_s, "not a positive time", "Give seconds."
+            )
+        if not (isinstance(self.pool_size, int) and self.pool_size > 0):
+            raise ConfigError("pool_size", self.pool_size, "not a positive whole number", "Use 40.")
+
+    @property
+    def endpoint(self) -> str:
+        """The address that requests go to."""
+        return (self.url or HIGH_VOLUME_URL).rstrip("/")
+
+
+# What the client's global state is set up for: process id, spec and transport.
+_active: tuple[int, SessionSpec, Transport] | None = None
+_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    # A fork may happen while another thread holds the lock; in the child nobody would release it.
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class Session:
+    """Access to Earth Engine under one spec; the client is set up on first use.
+
+    One process uses one session at a time: threads must not alternate between two, because the
+    client's state is global. A notebook's own earlier ``ee.Initialize()`` is replaced.
+    """
+
+    def __init__(self, spec: SessionSpec) -> None:
+        """Initialize a new Session instance.
+
+        Args:
+            spec: The session's settings.
+        """
+        self.spec = spec
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the spec alone: sockets and credentials stay where they are."""
+        return {"spec": self.spec}
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client of this process is set up for this session."""
+        active = _active
+        return active is not None and active[:2] == (os.getpid(), self.spec)
+
+    def ensure(self) -> Transport:
+        """Set the client up for this session unless it is.
+
+        Returns:
+            The transport in use in this process.
+
+        Raises:
+            AuthenticationError: If there are no usable credentials.
+            ProjectError: If no project is known.
+            Exception: Whatever the client raises when the service refuses or cannot be reached;
+                `client.Client` turns that into this package's errors.
+        """
+        return initialize(self.spec)
+
+
+def initialize(spec: SessionSpec) -> Transport:
+    """Set up the `ee` client of this process for a spec; at once where it already is.
+
+    Args:
+        spec: The session's settings.
+
+    Returns:
+        The transport in use.
+
+    Raises:
+        AuthenticationError: If there are no usable credentials.
+        ProjectError: If no project is known.
+        Exception: Whatever the client raises, see `Session.ensure`.
+    """
+    global _active
+    pid = os.getpid()
+    active = _active
+    if active is not None and active[:2] == (pid, spec):
+        return active[2]
+    with _lock:
+        if _active is not None and _active[:2] == (pid, spec):
+            return _active[2]
+        _active = None
+        transport = _set_up(spec)
+        _active = (pid, spec, transport)
+        return transport
+
+
+def _set_up(spec: SessionSpec) -> Transport:
+    import ee
+
+    from thor_geo.sources.earthengine.transport import Transport
+
+    credentials = load_credentials(spec)
+    project = _project(spec, credentials)
+    transport = Transport(read_timeout_s=spec.read_timeout_s, pool_size=spec.pool_size)
+    # Forget another endpoint, its credentials and its list of functions.
+    ee.Reset()
+    # One layer of retries, `client.Client`. The client's own would multiply with it, sleep without
+    # regard to Retry-After, and hide how often the service said no.
+    ee.data.setMaxRetries(0)
+    with _guarded_catalog(spec):
+        ee.Initialize(
+            credentials=credentials,
+            project=project,
+            url=spec.endpoint,
+            http_transport=transport,
+        )
+    logger.info("Earth Engine client ready: %s, project %s", spec.endpoint, project)
+    return transport
+
+
+def _project(spec: SessionSpec, credentials: Any) -> str:
+    if spec.project:
+        return spec.project
+    if spec.credentials == "anonymous":
+        return ANONYMOUS_PROJECT
+    found = getattr(credentials, "project_id", None) or getattr(
+        credentials, "quota_project_id", None
+    )
+    if not found:
+        raise ProjectError(
+            "`data.project=None`: Earth Engine needs a cloud project, and the credentials name "
+            "none. Set `data.project` to the id of a project that is registered for Earth Engine "
+            "(https://console.cloud.google.com/earth-engine), or run `earthengine set_project ID`."
+        )
+    return str(found)
+
+
+@contextmanager
+def _guarded_catalog(spec: SessionSpec) -> Iterator[None]:
+    """Keep `ee.Initialize` from hanging on its list of deprecated assets.
+
+    The client downloads that list from storage.googleapis.com without a time-out, only to warn
+    about old asset ids. On a node whose firewall drops packets it would wait for ever. With an
+    endpoint other than Google's the list means nothing and is not fetched; otherwise it gets
+    `CATALOG_TIMEOUT_S`.
+    """
+    from ee import deprecation
+
+    original: Callable[[], dict[str, Any]] | None = getattr(
+        deprecation, "_FetchDataCatalogStac", None
+    )
+    if original is None:  # the client no longer fetches it this way
+        yield
+        return
+
+    def fetch() -> dict[str, Any]:
+        return {} if spec.url is not None else _fetch_catalog(deprecation._DEPRECATED_ASSETS_URL)
+
+    deprecation._FetchDataCatalogStac = fetch
+    try:
+        yield
+    finally:
+        deprecation._FetchDataCatalogStac = original
+
+
+def _fetch_catalog(url: str) -> dict[str, Any]:
+    import requests
+
+    try:
+        answer = requests.get(url, timeout=CATALOG_TIMEOUT_S)
+        answer.raise_for_status()
+        catalog: dict[str, Any] = answer.json()
+    except (requests.RequestException, ValueError) as error:
+        logger.warning(
+            "Earth Engine's list of deprecated assets could not be read (%s): the client will not "
+            "warn about old asset ids. Nothing else depends on it.",
+            error,
+        )
+        return {}
+    return catalog

@@ -1,0 +1,11 @@
+"""STAC: composites from a STAC API or a static STAC catalogue, without an Earth Engine account.
+
+The only room that imports `pystac` and `pystac_client`, and it does so when a catalogue is asked:
+importing this package costs nothing, and works without the optional packages.
+"""
+
+from __future__ import annotations
+
+from thor_geo.sources.stac.spec import Sign, StacSpec
+
+__all__ = ["Sign", "StacSpec"]

@@ -1,0 +1,163 @@
+"""The layer of retries towards a catalogue and its files: Earth Engine's, with other words."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from thor_geo.errors import BlockError, StacError, StacUnreachableError, ThorGeoError, shorten
+from thor_geo.sources.earthengine.client import Asker
+from thor_geo.sources.earthengine.policy import FetchStats, Verdict, classify_status
+from thor_geo.sources.stac.session import StacSession
+from thor_geo.support.redact import redact
+
+#: What GDAL says of an answer, and of none.
+_GDAL_STATUS = re.compile(r"HTTP (?:response|error) code\D{0,40}(\d{3})\b")
+_GDAL_NO_CONNECTION = re.compile(
+    r"could ?n.t (?:resolve|connect)|could not (?:resolve|connect)|failed to connect|"
+    r"connection (?:refused|reset|timed out)|timed? ?out|empty reply|CURL error",
+    re.IGNORECASE,
+)
+#: A certificate that is not trusted: no connection, but waiting does not help.
+_CERTIFICATE = re.compile(r"certificate", re.IGNORECASE)
+
+#: Characters of what a library says that are passed on.
+_LONGEST = 500
+
+
+class StacClient(Asker):
+    """A session with a catalogue, a budget of concurrent requests, and a retry policy."""
+
+    service = "The STAC catalogue"
+    session: StacSession
+
+    def connect(self) -> None:
+        """Open the catalogue unless it is, with retries.
+
+        Raises:
+            DependencyError: If pystac-client is not installed.
+            ConfigError: If there is no catalogue, or no such collection.
+            StacUnreachableError: If it cannot be reached.
+            StacError: If it refuses, or is none.
+        """
+        if self.session.ready:
+            return
+        try:
+            self.call(lambda: None, "its root", FetchStats())
+        except BlockError as error:
+            raise StacUnreachableError(
+                f"{self.session.spec.endpoint} could not be reached. {error} Check "
+                "`data.stac_url`, the network, and the proxy settings (HTTPS_PROXY)."
+            ) from error
+
+    def classify(self, error: BaseException) -> Verdict | None:
+        """Say what a failed request means.
+
+        Args:
+            error: What the request raised.
+
+        Returns:
+            The verdict; None if it is no error of the catalogue's or the connection's.
+        """
+        return classify(error)
+
+    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+        """Return the error for a refusal that asking again would not change.
+
+        Args:
+            verdict: What the refusal means.
+            what: What was asked for.
+        """
+        said = redact(verdict.said)
+        if verdict.kind == "missing":
+            return BlockError(
+                f"{what} cannot be read. {said} If the file is gone for good, the catalogue "
+                "should no longer list it."
+            )
+        where = f"{self.service} {self.session.spec.endpoint}"
+        return StacError(f"{where} refused {what}. {said} {_remedy(verdict)}")
+
+
+def classify(error: BaseException) -> Verdict | None:
+    """Say what a failed request to a catalogue or for one of its files means.
+
+    Args:
+        error: What the request raised.
+
+    Returns:
+        The verdict; None if it is no error of the catalogue's or the connection's.
+    """
+    # Loaded by whoever raised one.
+    import requests
+    from rasterio.errors import RasterioError
+
+    if isinstance(error, ThorGeoError):
+        return None
+    for link in _chain(error):
+        text = shorten(str(link) or type(link).__name__, _LONGEST)
+        if isinstance(link, requests.HTTPError) and link.response is not None:
+            answer = link.response
+            said = shorten(answer.text or answer.reason or text, _LONGEST)
+            headers = {key.lower(): value for key, value in answer.headers.items()}
+            verdict = classify_status(answer.status_code, said, headers)
+            # Nothing can be asked for in smaller pieces here.
+            return _fatal(verdict) if verdict.kind == "too_large" else verdict
+        if isinstance(link, requests.exceptions.SSLError) or _CERTIFICATE.search(text):
+            return Verdict(kind="fatal", message=text)
+        if isinstance(link, (requests.Timeout, requests.exceptions.ChunkedEncodingError)):
+            return Verdict(kind="transient", message=f"{type(link).__name__}: {text}")
+        if isinstance(link, (requests.ConnectionError, ConnectionError)):
+            return Verdict(kind="unreachable", message=text)
+        if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
+            return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
+    if isinstance(error, RasterioError):
+        return _of_a_file([str(link) for link in _chain(error)])
+    if isinstance(error, OSError):  # a file of a catalogue on this machine
+        return Verdict(kind="fatal", message=str(error))
+    return None
+
+
+def _of_a_file(texts: list[str]) -> Verdict:
+    """Say what it means that GDAL could not read a file, from all that it said."""
+    said = " / ".join(dict.fromkeys(shorten(text, _LONGEST) for text in texts))
+    status = next((found for text in texts if (found := _GDAL_STATUS.search(text))), None)
+    if status is not None:
+        verdict = classify_status(int(status[1]), said, {})
+        if verdict.status in (404, 410):
+            return Verdict(kind="missing", message=said, status=verdict.status)
+        return _fatal(verdict) if verdict.kind == "too_large" else verdict
+    if _GDAL_NO_CONNECTION.search(said):
+        return Verdict(kind="unreachable", message=said)
+    return Verdict(kind="missing", message=said)
+
+
+def _fatal(verdict: Verdict) -> Verdict:
+    return Verdict(kind="fatal", message=verdict.message, status=verdict.status)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in found:
+        found.append(link)
+        link = link.__cause__ or link.__context__
+    return found
+
+
+def _remedy(verdict: Verdict) -> str:
+    if verdict.status in (401, 403):
+        return (
+            "It wants a login or a signature: the Planetary Computer's files need "
+            "`data.stac_sign: planetary_computer`, others credentials that GDAL reads from the "
+            "environment (AWS_ACCESS_KEY_ID, GDAL_HTTP_HEADERS, ...). Earth Search's are public."
+        )
+    if verdict.status in (404, 410):
+        return "Check `data.stac_url` and `data.stac_collection`."
+    if _CERTIFICATE.search(verdict.message):
+        return (
+            "A proxy may be in between that signs with its own certificate: set the environment "
+            "variables REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE to a file with it."
+        )
+    return (
+        "Asking again would not help: check `data.stac_url`, `data.stac_collection` and the dates."
+    )

@@ -1,0 +1,77 @@
+"""From the bands of many items to the planes of one block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.sources.stac.items import Item
+from thor_geo.sources.stac.reduce import Mask, Pixels, observations, reduced
+from thor_geo.specs import SensorSpec
+
+#: Reads a band of an item on the block's grid: its values, and where there are any.
+Read = Callable[[Item, str], tuple[npt.NDArray[Any], Mask]]
+
+
+def composed(sensor: SensorSpec, items: Sequence[Item], read: Read, size: int) -> Pixels:
+    """Return the bands of a composite, and how many items were seen in all of them.
+
+    Args:
+        sensor: Bands, composite, mask and fill value.
+        items: The items; of a mosaic, from the lowest to the topmost.
+        read: Reads their bands.
+        size: Side of the block in pixels.
+
+    Returns:
+        Planes (bands + 1, size, size), uint16.
+    """
+    planes = np.empty((len(sensor.bands) + 1, size, size), np.uint16)
+    if sensor.composite == "mosaic":
+        _mosaic(sensor, items, read, planes)
+    else:
+        _reduced(sensor, items, read, planes)
+    return planes
+
+
+def _reduced(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixels) -> None:
+    """Reduce band by band: of all items one band is held at a time."""
+    shape = (len(items), *planes.shape[1:])
+    clear = np.empty(shape, bool)
+    for k, item in enumerate(items):
+        clear[k] = _clear(sensor, item, read)
+    complete = clear.copy()
+    values, seen = np.empty(shape, np.uint16), np.empty(shape, bool)
+    for plane, band in zip(planes, sensor.bands, strict=False):
+        for k, item in enumerate(items):
+            values[k], seen[k] = read(item, band)
+        seen &= clear
+        complete &= seen
+        plane[:] = reduced(sensor, values, seen)
+    planes[-1] = observations(complete)
+
+
+def _mosaic(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixels) -> None:
+    """Lay item upon item: of a pixel all bands are of one item, which has data in all of them."""
+    planes[:-1], planes[-1] = sensor.fill_value, 0
+    for item in items:
+        complete = _clear(sensor, item, read)
+        bands = []
+        for band in sensor.bands:
+            values, seen = read(item, band)
+            complete = complete & seen
+            bands.append(values)
+        for plane, values in zip(planes, bands, strict=False):
+            np.copyto(plane, values, where=complete, casting="unsafe")
+        planes[-1] += complete
+
+
+def _clear(sensor: SensorSpec, item: Item, read: Read) -> Mask:
+    """Return where an item's pixels are not masked."""
+    if sensor.mask != "scl":
+        return np.array(True)
+    classes, there = read(item, "SCL")
+    clear: Mask = there & ~np.isin(classes, sensor.removed_classes)
+    return clear

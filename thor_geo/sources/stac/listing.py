@@ -1,0 +1,171 @@
+"""Where items come from: an API that is searched, or a static catalogue that is walked once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urljoin
+
+from pyproj import Transformer
+
+from thor_geo.errors import ConfigError, StacError
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.stac.items import Item, parse
+from thor_geo.sources.stac.root import is_api, read_root, walk
+from thor_geo.sources.stac.spec import StacSpec
+from thor_geo.specs import TemporalSpec
+
+if TYPE_CHECKING:
+    from pystac_client.stac_api_io import StacApiIO
+
+#: Metres around a block within which a server is asked for items. Their geometries are joined by
+#: lines that are straight in degrees: those of an edge of 110 km miss its raster's by
+#: L^2 / 8R * tan(latitude), 0.4 km at 60 degrees and 1.4 km at 80.
+MARGIN_M = 2000.0
+
+#: Items in one answer; Earth Search and the Planetary Computer allow more.
+PAGE = 100
+
+
+class Listing(Protocol):
+    """Where items come from."""
+
+    def search(self, block: Block, window: TemporalSpec) -> Iterable[Item]:
+        """Return all items near a block in a window, and perhaps others."""
+        ...
+
+    def named(self, ids: Sequence[str]) -> Iterable[Item]:
+        """Return the items with these ids that there are."""
+        ...
+
+    def first(self) -> Item | None:
+        """Return any item; None if there is none."""
+        ...
+
+
+def open_listing(spec: StacSpec) -> Listing:
+    """Open a catalogue.
+
+    Args:
+        spec: Which one.
+
+    Raises:
+        DependencyError: If pystac-client is not installed.
+        ConfigError: If there is no catalogue, or an API's collection is not named.
+        StacError: If what is there is no catalogue.
+    """
+    root, content, reader = read_root(spec)
+    if not is_api(content):
+        return _Static(spec, root, reader)
+    if spec.collection is None:
+        raise ConfigError(
+            "stac_collection",
+            None,
+            f"{spec.endpoint} is an API, which may have many collections",
+            "Give the id of one, e.g. sentinel-2-l2a.",
+        )
+    return _Api(spec.collection, root, reader)
+
+
+class _Api:
+    """Items from an API's search."""
+
+    def __init__(self, collection: str, root: str, reader: StacApiIO) -> None:
+        from pystac_client import Client
+
+        self._collections = [collection]
+        self._root = root
+        self._client = Client.open(root, stac_io=reader)
+
+    def search(self, block: Block, window: TemporalSpec) -> Iterator[Item]:
+        # The window is half-open, and `Item.within` sees to it: an API's has both ends.
+        when = f"{_utc(window.start)}/{_utc(window.end)}"
+        for box in boxes_around(block):
+            yield from self._found(bbox=list(box), datetime=when)
+
+    def named(self, ids: Sequence[str]) -> Iterator[Item]:
+        for start in range(0, len(ids), PAGE):
+            yield from self._found(ids=list(ids[start : start + PAGE]))
+
+    def first(self) -> Item | None:
+        return next(self._found(max_items=1), None)
+
+    def _found(self, **query: Any) -> Iterator[Item]:
+        search = self._client.search(collections=self._collections, limit=PAGE, **query)
+        for content in search.items_as_dicts():
+            links = content.get("links") or ()
+            base = next((one["href"] for one in links if one.get("rel") == "self"), self._root)
+            for asset in content.get("assets", {}).values():
+                asset["href"] = urljoin(base, asset["href"])
+            yield parse(content)
+
+
+class _Static:
+    """All items of a static catalogue, read once."""
+
+    def __init__(self, spec: StacSpec, root: str, reader: StacApiIO) -> None:
+        self._spec = spec
+        self._root = root
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._all: dict[str, Item] | None = None
+
+    def search(self, block: Block, window: TemporalSpec) -> Iterable[Item]:
+        return self._walked().values()
+
+    def named(self, ids: Sequence[str]) -> Iterable[Item]:
+        walked = self._walked()
+        return [walked[name] for name in ids if name in walked]
+
+    def first(self) -> Item | None:
+        return next(iter(self._walked().values()), None)
+
+    def _walked(self) -> dict[str, Item]:
+        with self._lock:
+            if self._all is None:
+                self._all = self._walk()
+            return self._all
+
+    def _walk(self) -> dict[str, Item]:
+        items: dict[str, Item] = {}
+        elsewhere: set[str] = set()
+        for found in walk(self._root, self._reader):
+            if self._spec.collection not in (None, found.collection_id):
+                elsewhere.add(str(found.collection_id))
+                continue
+            item = parse(found.to_dict(include_self_link=False, transform_hrefs=False))
+            if item.id in items:
+                raise StacError(
+                    f"The catalogue {self._spec.endpoint} has two items {item.id!r}. Name one of "
+                    "its collections with `data.stac_collection`, in which ids are unique."
+                )
+            items[item.id] = item
+        if not items and elsewhere:
+            raise ConfigError(
+                "stac_collection",
+                self._spec.collection,
+                f"{self._spec.endpoint} has no item in it",
+                f"Choose from: {', '.join(sorted(elsewhere))}; or leave it out for all of them.",
+            )
+        return items
+
+
+def boxes_around(block: Block) -> list[tuple[float, float, float, float]]:
+    """Return a box around a block in degrees: west, south, east, north; two at the antimeridian.
+
+    Args:
+        block: The block.
+    """
+    left, bottom, right, top = block.bounds
+    transformer = Transformer.from_crs(block.epsg, 4326, always_xy=True)
+    west, south, east, north = transformer.transform_bounds(
+        left - MARGIN_M, bottom - MARGIN_M, right + MARGIN_M, top + MARGIN_M
+    )
+    if west <= east:
+        return [(west, south, east, north)]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _utc(when: Any) -> str:
+    return str(when.isoformat()).replace("+00:00", "Z")

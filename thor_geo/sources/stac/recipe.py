@@ -1,0 +1,152 @@
+"""From a `SensorSpec` to what is asked of a catalogue, and to the key of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+from thor_geo.errors import ConfigError
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.earthengine.recipe import OBSERVATIONS, canonical_sha256, grid_request
+from thor_geo.sources.stac.reduce import REDUCTIONS
+from thor_geo.sources.stac.spec import Sign, StacSpec
+from thor_geo.specs import SensorSpec
+from thor_geo.specs.sentinel1 import AnySensor, storage_of
+
+#: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
+STAC_RECIPE_VERSION = 1
+
+#: Composites that are made, and masks that are applied.
+COMPOSITES = (*REDUCTIONS, "mosaic")
+MASKS = ("none", "scl")
+
+# What `composite` honours; `collection` names Earth Engine's, and selects nothing here.
+_KNOWN = frozenset(
+    {
+        "collection",
+        "bands",
+        "scale_m",
+        "cloudy_pct",
+        "composite",
+        "mask",
+        "scl_classes",
+        "percentile",
+        "scenes",
+        "fill_value",
+    }
+)
+
+
+def check_supported(sensor: AnySensor) -> SensorSpec:
+    """Return a sensor; refuse what a STAC catalogue's scenes are not reduced by.
+
+    Args:
+        sensor: Bands and recipe.
+
+    Raises:
+        ConfigError: If a band, composite, mask or other setting is not supported.
+    """
+    if not isinstance(sensor, SensorSpec):
+        raise ConfigError(
+            "sentinel1",
+            sensor.collection,
+            "of a STAC catalogue, Sentinel-2 alone is read",
+            "Leave it out, or take Earth Engine.",
+        )
+    for name, value, allowed in (
+        ("composite", sensor.composite, COMPOSITES),
+        ("mask", sensor.mask, MASKS),
+    ):
+        if value not in allowed:
+            raise ConfigError(
+                name,
+                value,
+                "not supported with a STAC catalogue",
+                f"Choose from: {', '.join(allowed)}; or take Earth Engine.",
+            )
+    for field in fields(sensor):
+        value = getattr(sensor, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if field.name not in _KNOWN and value != default:
+            raise ConfigError(
+                field.name,
+                value,
+                "not supported with a STAC catalogue",
+                "Leave it out, or take Earth Engine.",
+            )
+    return sensor
+
+
+def stac_spec(
+    sensors: Iterable[AnySensor],
+    url: str | None,
+    collection: str | None = None,
+    assets: Mapping[str, str] | None = None,
+    offset: int | None = None,
+    sign: Sign = "none",
+    *,
+    pool_size: int = 40,
+) -> StacSpec:
+    """Return the settings of a catalogue for a sensor's composites; nothing is contacted.
+
+    Args:
+        sensors: Bands and recipe; of Sentinel-2 alone.
+        url: The catalogue; this and the others are `StacSpec`'s.
+        collection: Its collection.
+        assets: Where bands are.
+        offset: What to add to reflectances, DN.
+        sign: Who signs addresses.
+        pool_size: Connections to keep open.
+
+    Raises:
+        ConfigError: If the catalogue is missing, a setting is invalid, or the composite is none
+            that is made of a catalogue's scenes.
+    """
+    if url is None:
+        raise ConfigError(
+            "stac_url",
+            None,
+            "the source `stac` needs a catalogue",
+            "Give the root of a STAC API, e.g. https://earth-search.aws.element84.com/v1, or the "
+            "path of a catalog.json.",
+        )
+    checked, *_ = [check_supported(sensor) for sensor in sensors]  # a second one is refused
+    return StacSpec(
+        url=url,
+        collection=collection,
+        assets=assets or {},
+        offset=offset,
+        sign=sign,
+        pool_size=pool_size,
+        bands=(*checked.bands, *(("SCL",) if checked.mask == "scl" else ())),
+    )
+
+
+def block_key(sensor: AnySensor, block: Block, ids: Sequence[str], catalogue: str) -> str:
+    """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
+
+    It covers the scenes, what is computed of them, grid, bands, data type, recipe version and
+    catalogue, which covers what the user said of its items. Addresses of files do not enter: they
+    may be signed.
+
+    Args:
+        sensor: Bands and recipe.
+        block: The block.
+        ids: Ids of the pinned scenes, in the order in which they are composed.
+        catalogue: Where the scenes are from, see `opening.catalogue_of`.
+    """
+    checked = check_supported(sensor)
+    recipe: dict[str, Any] = {"composite": checked.composite, "mask": checked.mask}
+    return canonical_sha256(
+        {
+            "recipe": f"stac-{STAC_RECIPE_VERSION}",
+            "catalogue": catalogue,
+            "scenes": list(ids),
+            "reduction": {**recipe, **checked.options()},
+            "grid": grid_request(block),
+            "bands": [*sensor.bands, OBSERVATIONS],
+            "dtype": storage_of(checked).disk,
+            "fill": sensor.fill_value,
+        }
+    )

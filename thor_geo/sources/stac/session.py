@@ -1,0 +1,147 @@
+"""The session with a catalogue: opened when it is first used, with a memory of its items."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from thor_geo.errors import ConfigError, StacError
+from thor_geo.ground.lattice import Block
+from thor_geo.sources.stac.items import Item
+from thor_geo.sources.stac.listing import Listing, open_listing
+from thor_geo.sources.stac.spec import StacSpec
+from thor_geo.specs import TemporalSpec
+
+#: Items that a session remembers, so that those which were listed need not be asked for again.
+REMEMBERED = 4096
+
+
+class Turns:
+    """What `Client` wants of a transport: here a request is sent as soon as it is made."""
+
+    restricted = False
+
+    @contextmanager
+    def taking_turns(self, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Have what happens inside take a turn.
+
+        Args:
+            turn: Returns what is entered.
+        """
+        with turn():
+            yield
+
+
+class StacSession:
+    """Access to a catalogue under one spec; it is opened on first use. Thread-safe."""
+
+    def __init__(self, spec: StacSpec) -> None:
+        """Initialize a new StacSession instance; nothing is contacted.
+
+        Args:
+            spec: Which catalogue.
+        """
+        self.spec = spec
+        self._lock = threading.Lock()
+        self._items: Listing | None = None
+        self._turns = Turns()
+        # Single dict operations only.
+        self._known: dict[str, Item] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether the catalogue has been opened."""
+        return self._items is not None
+
+    def ensure(self) -> Turns:
+        """Open the catalogue unless it is.
+
+        Raises:
+            DependencyError: If pystac-client is not installed.
+            ConfigError: If there is no catalogue, or an API's collection is not named.
+            StacError: If what is there is no catalogue.
+            Exception: Whatever the connection raises; `StacClient` turns that into this project's.
+        """
+        if self._items is None:
+            with self._lock:
+                if self._items is None:
+                    self._items = open_listing(self.spec)
+        return self._turns
+
+    def search(self, block: Block, window: TemporalSpec) -> list[Item]:
+        """Return the items that share ground with a block and were acquired in a window.
+
+        Args:
+            block: The block.
+            window: The window.
+        """
+        found = {
+            item.id: item
+            for item in self._opened.search(block, window)
+            if item.within(window) and item.reaches(block)
+        }
+        self._remember(found.values())
+        return list(found.values())
+
+    def existing(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items with these ids that there are, by id.
+
+        Args:
+            ids: The ids.
+        """
+        there = {name: self._known[name] for name in ids if name in self._known}
+        missing = [name for name in ids if name not in there]
+        if missing:
+            found = {item.id: item for item in self._opened.named(missing)}
+            self._remember(found.values())
+            there.update(found)
+        return there
+
+    def named(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return items by id.
+
+        Args:
+            ids: The ids.
+
+        Raises:
+            StacError: If the catalogue no longer has one of them.
+        """
+        there = self.existing(ids)
+        gone = [name for name in ids if name not in there]
+        if gone:
+            raise StacError(
+                f"The catalogue {self.spec.endpoint} no longer has the item {gone[0]!r}, of which "
+                "a block in the cache is made. Wait until it is back, or take another "
+                "`data.cache_dir` (and `output.dir`) to list the scenes anew."
+            )
+        return there
+
+    def first(self) -> Item:
+        """Return any item of the collection.
+
+        Raises:
+            ConfigError: If it has none.
+        """
+        item = self._opened.first()
+        if item is None:
+            raise ConfigError(
+                "stac_collection",
+                self.spec.collection,
+                f"{self.spec.endpoint} has no item in it",
+                "Check the id (the API lists them under /collections), or leave it out for a "
+                "static catalogue.",
+            )
+        return item
+
+    @property
+    def _opened(self) -> Listing:
+        self.ensure()
+        assert self._items is not None
+        return self._items
+
+    def _remember(self, items: Iterable[Item]) -> None:
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        for item in items:
+            self._known[item.id] = item

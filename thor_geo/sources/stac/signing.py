@@ -1,0 +1,31 @@
+"""Signing the addresses of files, right before they are read: a signature is valid for an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from thor_geo.errors import DependencyError
+from thor_geo.sources.stac.spec import Sign
+
+
+def signer(sign: Sign) -> Callable[[str], str]:
+    """Return what makes a readable address of an item's.
+
+    Args:
+        sign: Who signs.
+
+    Raises:
+        DependencyError: If the package that asks the service for signatures is not installed.
+    """
+    if sign == "none":
+        return str
+    try:
+        module = import_module("planetary_computer")
+    except ImportError as error:
+        raise DependencyError(
+            "`data.stac_sign: planetary_computer` needs the package planetary-computer: "
+            "pip install planetary-computer."
+        ) from error
+    made: Callable[[str], str] = module.sign_url
+    return made

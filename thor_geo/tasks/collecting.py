@@ -1,0 +1,268 @@
+"""Writing the shards of one process: collect, and write one while the next is collected."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from thor_geo.errors import ThorGeoError
+from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.failures import Failure
+from thor_geo.runs.grid import GridStore
+from thor_geo.runs.markers import Marker, Output, write_failures
+from thor_geo.runs.pooled import interleaved, pooled_table, row_ids, write_pooled
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.shard import Shapes, ShardResult
+from thor_geo.specs import Windows
+
+_log = logging.getLogger(__name__)
+
+
+def write_shard(
+    run: RunDirectory,
+    plan: Plan,
+    results: Sequence[ShardResult],
+    *,
+    shapes: Shapes,
+    windows: Windows,
+    store: GridStore | None,
+    started_at: dt.datetime,
+    compute_seconds: float,
+    session: str = "",
+    fetch: Mapping[str, float] | None = None,
+) -> Marker:
+    """Write a complete shard: pooled file, map, failures, and last the marker.
+
+    Args:
+        run: The prepared run directory.
+        plan: The plan.
+        results: The complete shard in each window, in order.
+        shapes: What *results* hold.
+        windows: Time windows of the composites.
+        store: The grid store, where maps are written.
+        started_at: When the shard's first batch came, UTC.
+        compute_seconds: Time from the end of the shard before to the end of this.
+        session: Id of the launch.
+        fetch: What fetching has cost since the marker before.
+
+    Returns:
+        The marker.
+
+    Raises:
+        RunDirectoryError: If a file cannot be written; names what to do.
+    """
+    import torch
+
+    began = time.monotonic()
+    shard = results[0].shard
+    # A marker is there when a shard with failures is made again. From here on it would name files
+    # that change.
+    with run.explained(f"shard {shard.id}"):
+        run.marker_of(shard).unlink(missing_ok=True)
+        files = _write_outputs(run, plan, results, shapes=shapes, windows=windows, store=store)
+        tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+        # Of each row, as `row_ids` orders them: tile, window.
+        rows = [(tile, of) for tile in range(len(shard)) for of in results]
+        status = [of.status[tile] for tile, of in rows]
+        ids = row_ids(plan, shard, windows)
+        failures = [
+            Failure(tile=tiles[tile], error=error, row=row if windows.listed else None)
+            for row, (tile, of) in zip(ids, rows, strict=True)
+            if (error := of.error[tile]) is not None
+        ]
+        write_failures(run.failures_of(shard), failures)
+        marker = Marker(
+            shard_id=shard.id,
+            fingerprint=run.fingerprint,
+            tiles=len(rows),
+            ok=status.count("ok"),
+            empty=status.count("empty"),
+            failed=len(failures),
+            empty_tiles=tuple(row for row, s in zip(ids, status, strict=True) if s == "empty"),
+            failed_tiles=tuple(failure.name for failure in failures),
+            observations_mean=tuple(
+                None if s == "failed" else round(float(of.observations_mean[tile]), 2)
+                for s, (tile, of) in zip(status, rows, strict=True)
+            ),
+            scenes=tuple(sorted({name for tile, of in rows for name in of.scenes[tile]})),
+            outputs={file.relative_to(run.path).as_posix(): Output.of(file) for file in files},
+            started_at=started_at.isoformat(),
+            finished_at=dt.datetime.now(dt.UTC).isoformat(),
+            compute_seconds=round(compute_seconds, 3),
+            write_seconds=round(time.monotonic() - began, 3),
+            session=session,
+            batches=tuple(shape for of in results for shape in of.batches),
+            threads=torch.get_num_threads(),
+            fetch=dict(fetch or {}),
+        )
+        marker.write(run.marker_of(shard))
+    return marker
+
+
+def _write_outputs(
+    run: RunDirectory,
+    plan: Plan,
+    results: Sequence[ShardResult],
+    *,
+    shapes: Shapes,
+    windows: Windows,
+    store: GridStore | None,
+) -> list[Path]:
+    files: list[Path] = []
+    shard = results[0].shard
+    if shapes.pooled is not None:
+        tables = [
+            pooled_table(result, plan, window, shapes.dtype, run.metadata)
+            for result, window in zip(results, windows, strict=True)
+        ]
+        write_pooled(run.pooled_of(shard), interleaved(tables))
+        files.append(run.pooled_of(shard))
+    for result, place in zip(results, windows.times, strict=True):
+        if result.grid is not None and store is not None:
+            files += store.write(shard, result.grid, place)
+    return files
+
+
+class ShardWriter:
+    """Collects batches into shards and writes them in a thread of its own.
+
+    At most two shards are in memory: one being collected, one being written.
+
+    Attributes:
+        written: Shards on the disk, markers included.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        plan: Plan,
+        shapes: Shapes,
+        windows: Windows,
+        store: GridStore | None,
+        *,
+        session: str = "",
+        strict: bool = False,
+        fetch_cost: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
+        """Initialize a new ShardWriter instance.
+
+        Args:
+            run: The prepared run directory.
+            plan: The plan.
+            shapes: What to collect.
+            windows: Time windows of the composites.
+            store: The created grid store, or None where no maps are written.
+            session: Id of the launch.
+            strict: Refuse a tile without a finite embedding.
+            fetch_cost: Tells what fetching has cost this process so far.
+        """
+        self._run, self._plan, self._shapes = run, plan, shapes
+        self._windows, self._store = windows, store
+        self._session, self._strict = session, strict
+        self._fetch_cost = fetch_cost
+        self._told: Mapping[str, float] = {}
+        self.written = 0
+        self._complete: set[str] = set()
+        # The shard in the making, in each window.
+        self._current: list[ShardResult] | None = None
+        self._started_at = dt.datetime.now(dt.UTC)
+        self._previous_end = time.monotonic()
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="thor-geo-writer")
+        self._writing: Future[Marker] | None = None
+
+    def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        """Add a batch, and write its shard if that is complete now.
+
+        Args:
+            prediction: What `predict_step` returned.
+            batch: The batch; in a list of windows, its ``window`` has an index of one window.
+
+        Raises:
+            ThorGeoError: If the batch does not fit the shard in the making.
+            RunDirectoryError: If the shard before could not be written.
+        """
+        if self._current is None:
+            shard = self._shard_of(int(prediction["tile"][0]))
+            if shard.id in self._complete:
+                raise ThorGeoError(
+                    f"Shard {shard.id} came twice: every tile must come once. Use the datamodule's "
+                    "own batch sampler, with `trainer.use_distributed_sampler=false`."
+                )
+            self._current = [
+                ShardResult(self._plan, shard, self._shapes, strict=self._strict)
+                for _ in self._windows
+            ]
+            self._started_at = dt.datetime.now(dt.UTC)
+        self._current[self._window_of(batch)].add(prediction, batch)
+        if not all(result.complete for result in self._current):
+            return
+        results, self._current = self._current, None
+        self._complete.add(results[0].shard.id)
+        now = time.monotonic()
+        seconds, self._previous_end = now - self._previous_end, now
+        self.wait()
+        self._writing = self._threads.submit(
+            write_shard,
+            self._run,
+            self._plan,
+            results,
+            shapes=self._shapes,
+            windows=self._windows,
+            store=self._store,
+            started_at=self._started_at,
+            compute_seconds=seconds,
+            session=self._session,
+            fetch=self._fetched(),
+        )
+
+    def wait(self) -> None:
+        """Wait until every complete shard is on the disk; its error is raised here."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            try:
+                writing.result()
+            finally:
+                if not writing.done():  # a signal's handler raised while this waited
+                    self._writing = writing
+            self.written += 1
+
+    def close(self) -> None:
+        """Wait, and drop a shard that stopped half way."""
+        try:
+            self.wait()
+        finally:
+            self._threads.shutdown()
+        if self._current is not None:
+            _log.warning(
+                "Shard %s stopped half way and was not written; run again to make it.",
+                self._current[0].shard.id,
+            )
+            self._current = None
+
+    def _window_of(self, batch: Mapping[str, Any]) -> int:
+        """Return the index of a batch's window; 0 where there is no list of windows."""
+        if not self._windows.listed:
+            return 0
+        found = set(batch.get("window", ()))
+        if len(found) != 1 or not found <= set(range(len(self._windows))):
+            raise ThorGeoError(
+                f"A batch has `window` {sorted(map(str, found))}, the run has windows 0 to "
+                f"{len(self._windows) - 1}: each batch must be of one of them. Use the "
+                "datamodule's own batch sampler, with `trainer.use_distributed_sampler=false`."
+            )
+        (window,) = found
+        return int(window)
+
+    def _shard_of(self, tile: int) -> Shard:
+        return self._plan.shards[self._plan.shards.holding(tile)]
+
+    def _fetched(self) -> dict[str, float]:
+        """Return what fetching has cost since the shard before."""
+        now = {} if self._fetch_cost is None else dict(self._fetch_cost())
+        before, self._told = self._told, now
+        return {name: round(value - before.get(name, 0), 3) for name, value in now.items()}

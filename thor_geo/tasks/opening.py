@@ -1,0 +1,171 @@
+"""What the writers ask of trainer, datamodule and model, gathered in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError
+from thor_geo.ground.area import Area
+from thor_geo.ground.job import Job
+from thor_geo.ground.plan import Plan
+from thor_geo.models.describe import describe_module, probe_shapes
+from thor_geo.runs.crop import Crop
+from thor_geo.runs.fingerprint import JSON
+from thor_geo.specs import Windows
+from thor_geo.support.redact import redact_json
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)), and in a list of time windows
+#: the index of one, to uint8 RGB of that shape, or None where there are none.
+TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]
+
+# Packages whose version may change a number or a file.
+_PACKAGES = (
+    "thor-geo",
+    "torch",
+    "numpy",
+    "lightning",
+    "torchgeo",
+    "terratorch",
+    "earthengine-api",
+    "rasterio",
+    "pyarrow",
+    "zarr",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """A run as the writers see it.
+
+    Attributes:
+        plan: The plan.
+        windows: Time windows of the composites.
+        settings: Everything that changes the numbers.
+        info: What else a reader should know.
+        shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), as far as the model
+            gives them.
+        truecolour: Source of pixels for the picture, or None.
+        job: Which part of the plan this launch makes.
+        strict: Whether to stop at the first tile that cannot be produced.
+        fetch_cost: Tells what fetching has cost this process so far, or None.
+        crop: Which cells of maps are written, or None for all.
+    """
+
+    plan: Plan
+    windows: Windows
+    settings: dict[str, JSON]
+    info: dict[str, JSON]
+    shapes: Mapping[str, tuple[int, ...]]
+    truecolour: TrueColour | None
+    job: Job = field(default_factory=Job)
+    strict: bool = False
+    fetch_cost: Callable[[], Mapping[str, float]] | None = None
+    crop: Crop | None = None
+
+
+def open_run(
+    trainer: pl.Trainer,
+    pl_module: pl.LightningModule,
+    output: Mapping[str, JSON],
+    config: Mapping[str, Any] | None = None,
+) -> OpenRun:
+    """Gather the run from Lightning's objects; called when data and model are set up.
+
+    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``, or ``windows``, a list of
+    both), ``.info()`` and, if they are there, ``.truecolour``, ``.job``, ``.strict`` and
+    ``.fetch_cost``, and ``.area`` where maps are cropped to it; of the model, ``.settings()``,
+    ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
+    numbers. Settings and infos are JSON and say nothing about machines or ranks, as every output
+    carries them.
+
+    Args:
+        trainer: The trainer.
+        pl_module: The model.
+        output: The writer's own settings that change numbers.
+        config: The resolved config of the command, for run.json only.
+
+    Raises:
+        ConfigError: If the datamodule has no plan, or no area where maps are cropped to it.
+    """
+    # Lightning's classes do not declare what these add, and any class may add it.
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    module: Any = pl_module
+    missing = [
+        name for name in ("plan", "settings", "info") if getattr(datamodule, name, None) is None
+    ]
+    if missing:
+        raise ConfigError(
+            "data",
+            type(datamodule).__name__,
+            f"the datamodule has no `{missing[0]}`",
+            "Run with datamodules.CompositeDataModule, or one with plan, settings() and info().",
+        )
+    data_settings: dict[str, Any] = dict(datamodule.settings())
+    info: dict[str, JSON] = {
+        "data": dict(datamodule.info()),
+        "model": dict(module.info()) if hasattr(module, "info") else {},
+        "packages": package_versions(),
+    }
+    crop = _crop(datamodule) if output.get("crop") else None
+    if config is not None:
+        # Paths and other objects become text: a record for people, not for the fingerprint.
+        info["config"] = json.loads(json.dumps(config, default=str))
+    return OpenRun(
+        plan=datamodule.plan,
+        windows=Windows.of_settings(data_settings),
+        settings={
+            "data": data_settings,
+            "model": dict(
+                module.settings() if hasattr(module, "settings") else describe_module(module)
+            ),
+            "output": {**output, **({} if crop is None else {"area_sha256": crop.digest})},
+        },
+        info=redact_json(info),
+        shapes=dict(_shapes(module, datamodule)),
+        truecolour=getattr(datamodule, "truecolour", None),
+        job=getattr(datamodule, "job", None) or Job(),
+        strict=bool(getattr(datamodule, "strict", False)),
+        fetch_cost=getattr(datamodule, "fetch_cost", None),
+        crop=crop,
+    )
+
+
+def _crop(datamodule: Any) -> Crop:
+    area = getattr(datamodule, "area", None)
+    if not isinstance(area, Area):
+        raise ConfigError(
+            "output.crop",
+            True,
+            f"{type(datamodule).__name__} has no `area`",
+            "Use datamodules.CompositeDataModule, or give the datamodule a thor_geo.Area.",
+        )
+    return Crop(area)
+
+
+def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
+    if hasattr(module, "output_shapes"):
+        shapes: Mapping[str, tuple[int, ...]] = module.output_shapes()
+        return shapes
+    bands, lattice = datamodule.settings()["bands"], datamodule.plan.lattices[0]
+    return probe_shapes(module, len(bands), lattice.tile_size)
+
+
+def package_versions() -> dict[str, JSON]:
+    """Return the versions of what the numbers depend on; None where a package is not installed."""
+    versions: dict[str, JSON] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions

@@ -1,0 +1,381 @@
+"""The writer that Lightning calls: predictions in, shards on disk out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from thor_geo.errors import ConfigError
+from thor_geo.runs.fingerprint import JSON
+from thor_geo.runs.grid import GridStore
+from thor_geo.runs.lock import RunLock
+from thor_geo.runs.quantise import DESCRIPTION
+from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.shard import Dtype, Shapes
+from thor_geo.runs.summary import Summary, summarise
+from thor_geo.specs import check_choice
+from thor_geo.tasks.collecting import ShardWriter
+from thor_geo.tasks.opening import OpenRun, open_run
+from thor_geo.tasks.signals import stop_on_sigterm
+from thor_geo.tasks.todo import Frontier, Indices, Todo, find_todo
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+_log = logging.getLogger(__name__)
+
+# How often the first rank looks for the other ranks' markers: so many looks per second over all of
+# them, but not more often than that. And how long it waits for the next marker.
+_LOOKS_PER_SECOND = 200
+_POLL_SECONDS = 0.5
+_STALL_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    """What one predict run of Lightning has open.
+
+    Attributes:
+        opened: The run.
+        shards: Writes them.
+        todo: What it had to do when it began, over all ranks.
+        frontier: How far the other ranks have come; on the first rank only.
+        since: When it began, UTC.
+        began: Likewise, on the steady clock.
+    """
+
+    opened: OpenRun
+    shards: ShardWriter
+    todo: Todo
+    frontier: Frontier | None
+    since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    began: float = field(default_factory=time.monotonic)
+
+
+class RunWriter(BasePredictionWriter):
+    """Write embeddings shard by shard into a run directory.
+
+    A shard is complete when all its tiles have come; it is then written while the next is
+    computed: pooled file, map, failures, and last the marker. An interruption costs at most the
+    shards in the making, and nothing that is written.
+
+    A datamodule with the attribute `ledger` gets this writer as its ledger: it asks `unfinished`
+    for the shards to make, before it fetches anything.
+
+    Attributes:
+        run: The run directory.
+        config: The resolved config, to be kept in run.json; set by the command.
+    """
+
+    def __init__(
+        self,
+        dir: Path,
+        pooled: bool = True,
+        grid: bool = True,
+        dtype: Dtype = "float32",
+        quicklook: bool = True,
+        crop: bool = False,
+    ) -> None:
+        """Initialize a new RunWriter instance.
+
+        Args:
+            dir: Directory of the run; one run per directory.
+            pooled: Whether to write one vector per tile (GeoParquet).
+            grid: Whether to write maps (Zarr); of tiles that overlap, their centres.
+            dtype: Of the embeddings on disk, of both. int8 has a scale for each tile, `scale`
+                beside the embeddings: a value is embedding * scale.
+            quicklook: Whether to draw quicklook.png at the end.
+            crop: Whether to leave out cells of maps whose centre lies outside the area: they are
+                NaN, or -128 of int8. Whole tiles are embedded in any case, and have their vectors.
+
+        Raises:
+            ConfigError: If there is nothing to write or to crop, or *dtype* is unknown.
+        """
+        super().__init__(write_interval="batch")
+        if not (pooled or grid):
+            raise ConfigError(
+                "output.pooled",
+                pooled,
+                "there is nothing to write, as output.grid is false too",
+                "Set one of them to true.",
+            )
+        if crop and not grid:
+            raise ConfigError(
+                "output.crop",
+                crop,
+                "there is no map to crop, as output.grid is false",
+                "Leave it out: vectors are of whole tiles.",
+            )
+        check_choice("output.dtype", dtype, Dtype)
+        self.run = RunDirectory(dir)
+        self.config: Mapping[str, Any] | None = None
+        self._pooled, self._grid, self._quicklook = pooled, grid, quicklook
+        self._dtype: Dtype = dtype
+        self._crop = crop
+        self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
+        self._session: _Session | None = None
+        self._lock: RunLock | None = None
+        self._summary: Summary | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse a directory that cannot be written, and become the datamodule's ledger.
+
+        Raises:
+            RunDirectoryError: If the directory cannot be written.
+        """
+        super().setup(trainer, pl_module, stage)
+        if stage != "predict":
+            return
+        self.run.check_writable()
+        self._around, self._session, self._summary = (trainer, pl_module), None, None
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        if hasattr(datamodule, "ledger"):
+            datamodule.ledger = self
+
+    def unfinished(self) -> Indices:
+        """Create or join the run directory, and return the shards that this launch must make.
+
+        Every rank must call it at the same point, which Lightning sees to in `predict_dataloader`:
+        the ranks agree on the answer. Later calls return it again.
+
+        Returns:
+            Indices of the plan's shards, ascending, (n,) int64; the same on all ranks.
+
+        Raises:
+            RunDirectoryError: If the directory belongs to another run, or cannot be written.
+            RunLockedError: If another process is writing the same shards.
+            ConfigError: If the model does not give what is to be written, or its maps cannot be
+                trimmed to the centres of overlapping tiles.
+        """
+        return self._open(together=True).todo.shards
+
+    def _open(self, *, together: bool) -> _Session:
+        if self._session is not None:
+            return self._session
+        if self._around is None:
+            raise RuntimeError("RunWriter needs Lightning's setup first")
+        trainer, module = self._around
+        stop_on_sigterm(trainer)
+        opened = open_run(trainer, module, self.settings(), self.config)
+        shapes = self._shapes(opened)
+        store = None
+        if shapes.grid is not None:
+            store = GridStore(
+                self.run.grid,
+                opened.plan,
+                shapes.grid,
+                self._dtype,
+                crop=opened.crop,
+                windows=opened.windows,
+            )
+        first = trainer.is_global_zero
+        of = opened.job.part(len(opened.plan.shards))
+        if first:
+            self._lock = RunLock(self.run.path, of)
+            self._lock.acquire()
+        info = {**opened.info, **self.info()}
+        self.run.prepare(opened.settings, info, opened.plan, with_plan=False)
+        if store is not None:
+            with self.run.explained("the grid store"):
+                store.create(self.run.metadata)
+        todo = find_todo(self.run, opened.plan, of, trainer, together=together)
+        if first:  # after the exchange: the other ranks need not wait for it
+            self.run.keep(opened.plan)
+        self._session = _Session(
+            opened=opened,
+            shards=ShardWriter(
+                self.run,
+                opened.plan,
+                shapes,
+                opened.windows,
+                store,
+                session=todo.session,
+                strict=opened.strict,
+                fetch_cost=opened.fetch_cost,
+            ),
+            todo=todo,
+            frontier=Frontier(self.run, opened.plan, todo, trainer.world_size) if first else None,
+        )
+        if not len(todo) and first and together:
+            # Lightning calls no predict hook when there is nothing to predict.
+            self._finish()
+        return self._session
+
+    @property
+    def windows(self) -> int:
+        """Number of time windows, of which every tile has one embedding each."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
+        return len(self._session.opened.windows)
+
+    @property
+    def todo(self) -> Todo:
+        """What the launch had to do when it began, over all ranks."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
+        return self._session.todo
+
+    @property
+    def frontier(self) -> Frontier | None:
+        """How far the other ranks have come; None on all ranks but the first."""
+        assert self._session is not None, "unfinished() or on_predict_start opens it"
+        return self._session.frontier
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the run, for a datamodule that knows no ledger."""
+        # Lightning skips this hook on a rank without batches, so that nothing can be agreed on.
+        self._open(together=False)
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Collect a batch, and write its shard when that is complete."""
+        assert self._session is not None, "on_predict_start opens it"
+        self._session.shards.add(prediction, batch)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Wait for the last shard; on the first rank for the others', then draw and sum up."""
+        assert self._session is not None, "on_predict_start opens it"
+        self._session.shards.close()
+        if self._session.frontier is not None:
+            _wait_for_ranks(self._session.frontier)
+            self._finish()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Let the shard that is being written end; one half collected is made again."""
+        if self._session is None:
+            self._unlock()
+            return
+        try:
+            try:
+                self._session.shards.close()
+            except RuntimeError as error:
+                # PyTorch tells of a dead reading process from a signal's handler, wherever the main
+                # thread is then: perhaps in the middle of that waiting.
+                if "DataLoader worker" not in str(error):
+                    raise
+                self._session.shards.close()
+        except Exception:  # the exception that stopped the run must stay the one that is raised
+            _log.exception("The shard being written when the run stopped was not finished")
+        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
+            print(f"\n{self._stopped()}; run the same command to continue.", file=sys.stderr)
+        self._unlock()
+
+    def _stopped(self) -> str:
+        assert self._session is not None
+        session = self._session
+        done = session.shards.written
+        if session.frontier is not None:
+            session.frontier.advance()
+            done += session.frontier.shards
+        return f"Stopped with {len(session.todo) - done} of {len(session.todo)} shards left"
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def summary(self) -> Summary | None:
+        """What the run did; None before its end, and on every rank but the first."""
+        return self._summary
+
+    def settings(self) -> dict[str, JSON]:
+        """Return what of this writer changes the numbers."""
+        settings: dict[str, JSON] = {
+            "pooled": self._pooled,
+            "grid": self._grid,
+            "dtype": self._dtype,
+        }
+        if self._crop:  # runs from before there was a choice have no such setting, and go on
+            settings["crop"] = True
+        return settings
+
+    def info(self) -> dict[str, JSON]:
+        """Return what a reader of the files must know: how int8 embeddings are meant."""
+        return {"quantisation": DESCRIPTION} if self._dtype == "int8" else {}
+
+    def _finish(self) -> None:
+        """Draw the quicklook if every shard of the plan is there, and print the summary."""
+        assert self._session is not None
+        session, opened = self._session, self._session.opened
+        seconds = time.monotonic() - session.began
+        drawn = not len(session.todo) and self.run.quicklook.exists()
+        try:
+            from thor_geo.pictures.pictures import drawn_zones
+            from thor_geo.pictures.quicklook import write_quicklook
+
+            # Of a run too large to be drawn, the picture says so without a look at every marker.
+            if (
+                self._quicklook
+                and not drawn
+                and (not drawn_zones(opened.plan) or self.run.marked(opened.plan.shards))
+            ):
+                with self.run.explained("quicklook.png"):
+                    write_quicklook(
+                        self.run,
+                        opened.plan,
+                        truecolour=opened.truecolour,
+                        windows=opened.windows,
+                    )
+        finally:  # the embeddings are complete even where the picture fails
+            self.run.keep(opened.plan)  # the process that was writing it may have been killed
+            self._summary = summarise(
+                self.run,
+                opened.plan,
+                job=opened.job,
+                session=session.todo.session,
+                seconds=seconds,
+            )
+            self._unlock()
+            print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
+
+    def _shapes(self, opened: OpenRun) -> Shapes:
+        for name, wanted in (("pooled", self._pooled), ("grid", self._grid)):
+            if wanted and name not in opened.shapes:
+                raise ConfigError(
+                    f"output.{name}",
+                    wanted,
+                    f"the model gives {', '.join(opened.shapes) or 'nothing'} only",
+                    f"Set output.{name}=false, or let the model give it.",
+                )
+        pooled: tuple[int] | None = None
+        grid: tuple[int, int, int] | None = None
+        if self._pooled:
+            (dimension,) = opened.shapes["pooled"]
+            pooled = (dimension,)
+        if self._grid:
+            bands, height, width = opened.shapes["grid"]
+            grid = (bands, height, width)
+        return Shapes(pooled=pooled, grid=grid, dtype=self._dtype)
+
+
+def _wait_for_ranks(frontier: Frontier) -> None:
+    """Wait for the other ranks' markers: no collective, which a dead rank would block."""
+    since = time.monotonic()
+    frontier.advance()
+    while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
+        time.sleep(max(_POLL_SECONDS, len(left) / _LOOKS_PER_SECOND))
+        if frontier.advance():
+            since = time.monotonic()
+    if left:
+        _log.error(
+            "No other rank has finished a shard for %.0f min; the next one missing is %s. Run the "
+            "same command again to make what is missing.",
+            _STALL_SECONDS / 60,
+            left[0].id,
+        )
