@@ -19,7 +19,7 @@ from thor_geo.emulator import Archive
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
 from thor_geo.ground.plan import Plan
-from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.policy import FetchStats
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.bands import S2_DEFAULT_BANDS
 

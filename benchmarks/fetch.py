@@ -23,7 +23,6 @@ import numpy as np
 from benchmarks._emulated import blocks, cpu_seconds, prefetch_spec, write_scenes
 from benchmarks.report import Report
 from thor_geo.composites import BlockStore, Prefetcher, _raster
-from thor_geo.composites._records import write_atomic
 from thor_geo.composites.produce import produce
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.sources.earthengine import (
@@ -37,7 +36,8 @@ from thor_geo.sources.earthengine import (
 )
 from thor_geo.sources.earthengine._expression import prepared_composite
 from thor_geo.sources.earthengine.fetch import decode
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS
+from thor_geo.sources.scenes import OBSERVATIONS
+from thor_geo.support.files import write_atomic
 
 LATENCY_S = 0.5
 SLOTS = 40

@@ -195,7 +195,7 @@ def step_start(folder: Path) -> dict[str, Any]:
     from datamodules.sampler import ShardBatchSampler
     from thor_geo.ground.job import part
     from thor_geo.runs import RunDirectory
-    from thor_geo.tasks.todo import read_markers
+    from thor_geo.runs.reading import read_markers
 
     imported = time.monotonic()
     plan = load_plan(folder / "area.gpkg")

@@ -24,7 +24,7 @@ from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.lattice import Block, Bounds, Lattice
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import RECIPE_VERSION
-from thor_geo.sources.earthengine.session import CredentialsKind
+from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign
 from thor_geo.sources.stac.recipe import stac_spec
 from thor_geo.specs import (

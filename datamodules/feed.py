@@ -24,7 +24,7 @@ from thor_geo.datasets import (
 )
 from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect
 from thor_geo.ground.plan import Plan
-from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.policy import FetchStats
 from thor_geo.specs import TemporalSpec, Windows
 
 _log = logging.getLogger(__name__)

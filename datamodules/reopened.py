@@ -38,7 +38,7 @@ class TilePixels(NamedTuple):
 
     Attributes:
         tile: Index in the plan, (n,) int64.
-        image: Stored units (`thor_geo.specs.bands.STORAGE`; Sentinel-2: reflectance x 10,000), planes
+        image: Stored units (`specs.bands.STORAGE`; Sentinel-2: reflectance x 10,000), planes
             in the order of the run's bands, (n, C, H, W) float32; anything where no observation is.
         observations: Clear observations behind each pixel, one plane per sensor, (n, S, H, W)
             uint8; 0 = no data.

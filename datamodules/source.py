@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from thor_geo.errors import ConfigError
-from thor_geo.sources.earthengine.session import CredentialsKind, SessionSpec
+from thor_geo.sources.earthengine.spec import CredentialsKind, SessionSpec
 from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import check_choice
 from thor_geo.specs.bands import Sensor

@@ -17,8 +17,8 @@ from thor_geo.composites import BlockStore, Pinned
 from thor_geo.errors import BlockError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import FetchStats, Scene
-from thor_geo.sources.earthengine.recipe import canonical_sha256
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.support.jsontext import canonical_sha256
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=100)
 BLOCK = Block(epsg=32632, size=64, resolution=10, left=640, top=6400)

@@ -9,6 +9,7 @@ import yaml
 
 from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.cli.predict import make_cli
+from thor_geo.models.extrapolation import extrapolations
 from thor_geo.specs.sentinel1 import channels_of
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
@@ -60,7 +61,7 @@ def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -
     assert cli.model.thor is None
     assert (cli.model.image_size, cli.model.resolution) == (192, 240)
     assert cli.model.bands == tuple(f"S3:Oa{k:02d}_reflectance" for k in range(1, 22))
-    assert cli.model.layout.extrapolations == ()
+    assert extrapolations(cli.model.layout) == ()
 
 
 def test_the_environments_threads_mean_nothing_to_a_folder_and_do_not_stop_it(

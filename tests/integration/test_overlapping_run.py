@@ -18,7 +18,7 @@ from thor_geo.emulator import Archive, EmulatorServer
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
 

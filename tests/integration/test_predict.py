@@ -22,7 +22,7 @@ from thor_geo.emulator._faults import NO_PERMISSION
 from thor_geo.ground.area import LONLAT, AreaSpec, transformer
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.transforms import THORNormalize
 

@@ -19,8 +19,8 @@ from thor_geo.cli.main import main
 from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.errors import ThorGeoError
-from thor_geo.sources.earthengine.policy import RetryPolicy
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import RetryPolicy
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.support.redact import redact
 

@@ -25,7 +25,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models import build_thor, merge_groups, pool_tokens
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.tasks import RunWriter, THOREmbeddingTask

@@ -17,6 +17,7 @@ import pytest
 from thor_geo.composites import BlockStore, DirectSource, Prefetcher, PrefetchSpec
 from thor_geo.errors import EarthEngineError, ProjectError
 from thor_geo.ground.lattice import Block
+from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine import (
     Client,
     FetchStats,
@@ -26,8 +27,8 @@ from thor_geo.sources.earthengine import (
     fetch_scenes,
 )
 from thor_geo.sources.earthengine._split import MAX_BYTES, Window, request_bytes
-from thor_geo.sources.earthengine.client import TooLargeError
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, composite, grid_request
+from thor_geo.sources.earthengine.recipe import composite
+from thor_geo.sources.scenes import OBSERVATIONS, grid_request
 from thor_geo.specs import Mask, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 

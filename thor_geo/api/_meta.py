@@ -12,9 +12,9 @@ import torch
 from datamodules.source import SourceSpec
 from thor_geo.api._encode import Encoder
 from thor_geo.api._items import Item
+from thor_geo.runs.fingerprint import package_versions
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.redact import redact
-from thor_geo.tasks.opening import package_versions
 from thor_geo.transforms import InputReport
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from datamodules.sensors import Sensors
 from datamodules.source import Source, SourceSpec, cache_folder
 from thor_geo.errors import ConfigError
-from thor_geo.sources.earthengine.session import CredentialsKind
+from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign
 from thor_geo.sources.stac.recipe import stac_spec
 from thor_geo.specs import check_choice

@@ -15,7 +15,7 @@ from thor_geo.api._source import Backend, Provider
 from thor_geo.api._work import embeddings
 from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.api.result import Embedding
-from thor_geo.sources.earthengine.session import CredentialsKind
+from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign
 from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor

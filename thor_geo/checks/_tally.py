@@ -13,8 +13,8 @@ from typing import NamedTuple
 from thor_geo.runs.failures import Failure, read_failures
 from thor_geo.runs.lock import held
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.reading import read_markers
 from thor_geo.support.progress import PATIENCE_S, track
-from thor_geo.tasks.todo import read_markers
 
 # The rate is that of the last quarter of an hour; where shards are slower, of the last few.
 _WINDOW_S = 900.0

@@ -14,9 +14,9 @@ from datamodules.sampler import ShardBatchSampler
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.errors import BlockError, ConfigError
-from thor_geo.runs.summary import duration
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact
+from thor_geo.support.words import duration
 from thor_geo.tasks.signals import stop_on_sigterm
 
 #: A cache is filled by one process on any machine, whatever the run will use.

@@ -20,10 +20,10 @@ from thor_geo.cli.fetch import HERE
 from thor_geo.cli.parser import given
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.errors import ConfigError, InputError
-from thor_geo.runs.summary import duration
 from thor_geo.specs.bands import STORAGE
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact, redact_json
+from thor_geo.support.words import duration
 from thor_geo.tasks.signals import stop_on_sigterm
 from thor_geo.transforms import observation_planes, stored_range
 from thor_geo.transforms.statistics import ChannelStatistics, Moments, Statistics

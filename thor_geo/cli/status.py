@@ -12,10 +12,9 @@ from typing import Any
 
 from thor_geo.checks._tally import Tally, tally
 from thor_geo.runs.opened import open_run
-from thor_geo.runs.summary import duration
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact, redact_json
-from thor_geo.support.words import counted, size_of
+from thor_geo.support.words import counted, duration, size_of
 
 _EXAMPLE = """\
 example:

@@ -13,7 +13,14 @@ import numpy as np
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.pictures.caption import SEPARATOR, caption_of
-from thor_geo.pictures.pictures import MAX_SHARDS, meets, read_pictures, shards_within, zone_bounds
+from thor_geo.pictures.pictures import (
+    MAX_SHARDS,
+    TrueColour,
+    meets,
+    read_pictures,
+    shards_within,
+    zone_bounds,
+)
 from thor_geo.pictures.quicklook import LAYERS, draw_quicklook
 from thor_geo.pictures.sheet import WIDTH, save_png
 from thor_geo.results.export import export_cogs
@@ -21,7 +28,6 @@ from thor_geo.results.places import bounds_in, joined, outside, parse_bbox, pars
 from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.support.redact import redact
-from thor_geo.tasks.opening import TrueColour
 
 _EXAMPLE = """\
 examples:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from thor_geo.composites._records import node
 from thor_geo.composites.state import StateDir
 from thor_geo.errors import CacheError
+from thor_geo.support.files import node
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ import re
 from dataclasses import asdict
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.recipe import RECIPE_VERSION, canonical_sha256
+from thor_geo.sources.earthengine.recipe import RECIPE_VERSION
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
+from thor_geo.support.jsontext import canonical_sha256
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 

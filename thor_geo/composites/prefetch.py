@@ -27,9 +27,9 @@ from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.errors import ConfigError, PrefetchError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.client import CONCURRENCY
-from thor_geo.sources.earthengine.policy import FetchStats, RetryPolicy
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.asking import CONCURRENCY
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import FetchStats, RetryPolicy
 from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor

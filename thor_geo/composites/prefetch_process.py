@@ -30,7 +30,7 @@ from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
 from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.service import open_service
 from thor_geo.support.redact import redact, redact_output
 

@@ -8,7 +8,7 @@ from typing import Any
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.service import Service
 
 

@@ -12,9 +12,9 @@ from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
 from thor_geo.errors import BlockError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.client import CONCURRENCY
-from thor_geo.sources.earthengine.policy import RetryPolicy
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.asking import CONCURRENCY
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import RetryPolicy
 from thor_geo.sources.service import Service, open_service
 from thor_geo.sources.stac import StacSpec
 

@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thor_geo.composites import _records
 from thor_geo.composites.keys import is_key
 from thor_geo.errors import (
     AuthenticationError,
@@ -39,6 +38,7 @@ from thor_geo.errors import (
     UnreachableError,
 )
 from thor_geo.ground.lattice import Block
+from thor_geo.support.files import write_json
 from thor_geo.support.redact import redact
 
 # The errors that are raised again as what they were; all others come as PrefetchError.
@@ -79,7 +79,7 @@ def _unwritable(path: Path, why: str) -> str:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of this folder; it need not outlive the machine's next start."""
     with _explained(path):
-        _records.write_json(path, content, durable=False)
+        write_json(path, content, durable=False)
 
 
 class StateDir:

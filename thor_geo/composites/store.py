@@ -27,16 +27,18 @@ from typing import Any
 import numpy as np
 
 from thor_geo.composites import _folder, _raster, _tiff
-from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
+from thor_geo.composites._records import DamagedError, read_record, write_record
 from thor_geo.composites.keys import is_key, query_key, settings_key
-from thor_geo.composites.stored import Pinned, Pixels, StoredBlock
+from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene, provenance, scene_from_dict
-from thor_geo.sources.earthengine.policy import FetchStats
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, RECIPE_VERSION
+from thor_geo.sources.earthengine.recipe import RECIPE_VERSION
+from thor_geo.sources.policy import FetchStats
+from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, provenance, scene_from_dict
+from thor_geo.sources.service import Pixels
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
+from thor_geo.support.files import write_atomic
 
 logger = logging.getLogger(__name__)
 

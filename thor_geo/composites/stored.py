@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,10 @@ from thor_geo.composites import _tiff
 from thor_geo.composites._records import DamagedError
 from thor_geo.errors import BlockError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene
-from thor_geo.sources.earthengine.policy import FetchStats
+from thor_geo.sources.policy import FetchStats
+from thor_geo.sources.scenes import AnyScene
+from thor_geo.sources.service import Pixels
 
-Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 Observations = npt.NDArray[np.uint8]
 
 

@@ -6,8 +6,15 @@ import logging
 import math
 
 from thor_geo.errors import LayoutError
-from thor_geo.models.layout import TokenLayout, make_layout
-from thor_geo.models.ranges import PRETRAINING_GROUND_COVERS, PRETRAINING_PATCH_SIZES
+from thor_geo.models.layout import GroupLayout, TokenLayout, make_layout
+from thor_geo.models.ranges import (
+    PRETRAINING_GRID_SIDES,
+    PRETRAINING_GROUND_COVERS,
+    PRETRAINING_IMAGE_SIDES,
+    PRETRAINING_LARGE_SIDE,
+    PRETRAINING_MAX_TOKENS,
+    PRETRAINING_PATCH_SIZES,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +61,7 @@ def nearest_inside(layout: TokenLayout) -> tuple[int, int] | None:
                 other = make_layout(layout.selection, ground_cover=cover, patch_size=size)
             except LayoutError:
                 continue
-            if other.extrapolations:
+            if extrapolations(other):
                 continue
             moved = abs(math.log(cover / layout.ground_cover))
             # Rounded, so that equals are equal whatever the order of the sum.
@@ -70,8 +77,8 @@ def extrapolation_text(layout: TokenLayout) -> str | None:
     Args:
         layout: The layout.
     """
-    beyond = layout.extrapolations
-    if not beyond:
+    outside = extrapolations(layout)
+    if not outside:
         return None
     inside = nearest_inside(layout)
     if inside is None:
@@ -83,7 +90,7 @@ def extrapolation_text(layout: TokenLayout) -> str | None:
         kept = "the same " if cover == layout.ground_cover else ""
         advice = f"Nearest inside: patch size {size} with {kept}tiles of {side}"
     return (
-        f"THOR extrapolates beyond its pre-training: {'; '.join(beyond)}. {advice}. "
+        f"THOR extrapolates beyond its pre-training: {'; '.join(outside)}. {advice}. "
         "docs/model.md has the ranges."
     )
 
@@ -102,3 +109,46 @@ def warn_extrapolation(layout: TokenLayout, *, aloud: bool = True) -> None:
     _told.add(text)
     if aloud:
         logger.warning(text)
+
+
+def largest_side(group: GroupLayout) -> int:
+    """Return the largest side in pixels that a group's images had.
+
+    Args:
+        group: The group.
+    """
+    sensor = group.bands[0].sensor
+    large = (sensor, group.gsd) in (("S2", 10), ("S1", 60))
+    return PRETRAINING_LARGE_SIDE if large else PRETRAINING_IMAGE_SIDES[1]
+
+
+def extrapolations(layout: TokenLayout) -> tuple[str, ...]:
+    """Return in which respects a layout lies outside of what THOR saw; empty if in none.
+
+    Between two ground covers that were drawn a layout counts as inside: the ground cover enters the
+    model through distances, which vary without steps.
+
+    Args:
+        layout: The layout.
+    """
+    found = []
+    low, high = PRETRAINING_GROUND_COVERS[0], PRETRAINING_GROUND_COVERS[-1]
+    if not low <= layout.ground_cover <= high:
+        found.append(f"ground cover {layout.ground_cover} m (seen: {low} to {high} m)")
+    if layout.n_tokens > PRETRAINING_MAX_TOKENS:
+        found.append(f"{layout.n_tokens} tokens (seen: up to {PRETRAINING_MAX_TOKENS})")
+    low, high = PRETRAINING_GRID_SIDES
+    for group in layout.groups:
+        name = f"group{group.group}"
+        if group.patch_size not in PRETRAINING_PATCH_SIZES:
+            sizes = ", ".join(map(str, PRETRAINING_PATCH_SIZES))
+            found.append(f"patch size {group.patch_size} px of {name} (seen: {sizes})")
+        if not low <= group.n <= high:
+            found.append(f"{group.n} x {group.n} patches of {name} (seen: {low} to {high})")
+        least, most = PRETRAINING_IMAGE_SIDES[0], largest_side(group)
+        if not least <= group.side <= most:
+            found.append(
+                f"{group.side} x {group.side} pixels of {name} at {group.gsd} m (seen: {least} to "
+                f"{most})"
+            )
+    return tuple(found)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from thor_geo.errors import LayoutError
-from thor_geo.models.ranges import PRETRAINING_PATCH_SIZES, beyond
+from thor_geo.models.ranges import PRETRAINING_PATCH_SIZES
 from thor_geo.specs import check_choice
 from thor_geo.specs.bands import Band, BandSelection, select_bands
 
@@ -127,11 +127,6 @@ class TokenLayout:
             D, or D times the number of groups.
         """
         return embed_dim * len(self.groups) if merge == "concat" else embed_dim
-
-    @property
-    def extrapolations(self) -> tuple[str, ...]:
-        """In which respects the layout lies outside of what THOR saw in pre-training."""
-        return beyond(self)
 
 
 def _whole(argument: str, value: object, unit: str) -> int:

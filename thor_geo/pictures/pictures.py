@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.reading import MapReader, VectorReader, window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.tasks.opening import TrueColour
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
@@ -350,3 +349,8 @@ def _true_colours(
         planned[tile_rows, tile_cols] = 255
     alpha = planned.repeat(per_tile, axis=0).repeat(per_tile, axis=1)
     return np.dstack([pixels, alpha])
+
+
+#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)), and in a list of time windows
+#: the index of one, to uint8 RGB of that shape, or None where there are none.
+TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]

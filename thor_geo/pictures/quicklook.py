@@ -21,6 +21,7 @@ from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_obser
 from thor_geo.pictures.pca import Colours
 from thor_geo.pictures.pictures import (
     MAX_SHARDS,
+    TrueColour,
     ZonePicture,
     drawn_windows,
     drawn_zones,
@@ -30,7 +31,6 @@ from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import replacing
-from thor_geo.tasks.opening import TrueColour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
 from thor_geo.errors import ConfigError
@@ -77,3 +78,29 @@ def differences(ours: object, theirs: object, path: str = "") -> Iterator[tuple[
                 yield from differences(ours[key], theirs[key], below)
     elif ours != theirs or type(ours) is not type(theirs):
         yield path, json.dumps(ours), json.dumps(theirs)
+
+
+# Packages whose version may change a number or a file.
+_PACKAGES = (
+    "thor-geo",
+    "torch",
+    "numpy",
+    "lightning",
+    "torchgeo",
+    "terratorch",
+    "earthengine-api",
+    "rasterio",
+    "pyarrow",
+    "zarr",
+)
+
+
+def package_versions() -> dict[str, JSON]:
+    """Return the versions of what the numbers depend on; None where a package is not installed."""
+    versions: dict[str, JSON] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions

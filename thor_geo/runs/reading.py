@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid import ARRAY, SCALE, file_of
 from thor_geo.runs.layout import zone_grids
+from thor_geo.runs.markers import Marker
 from thor_geo.runs.quantise import NODATA, dequantise
 from thor_geo.runs.rundir import RunDirectory
 
@@ -153,3 +156,35 @@ def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
             "run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
             f"validate {run.path}` looks for more of this."
         ) from error
+
+
+# Markers looked at together: small files on a shared file system are slow one by one.
+_THREADS = 16
+
+
+_AT_ONCE = 1024
+
+
+def read_markers(
+    run: RunDirectory, plan: Plan, indices: Sequence[int] | range
+) -> Iterator[tuple[Shard, Marker | None]]:
+    """Yield shards with their markers, None where there is none; some are in memory at a time.
+
+    Args:
+        run: The run directory.
+        plan: Its plan.
+        indices: Which of the plan's shards.
+    """
+
+    def read(some: list[Shard]) -> list[tuple[Shard, Marker | None]]:
+        return [(shard, Marker.read(run.marker_of(shard))) for shard in some]
+
+    shards = plan.shards
+    remaining = iter(indices)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-markers") as pool:
+        while some := [shards[k] for k in islice(remaining, _AT_ONCE)]:
+            # One task for each thread: tasks take time, too.
+            count = -(-len(some) // _THREADS)
+            shares = [some[k : k + count] for k in range(0, len(some), count)]
+            for found in pool.map(read, shares):
+                yield from found

@@ -13,11 +13,12 @@ from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.failures import read_failures
+from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact
-from thor_geo.tasks.todo import read_markers
+from thor_geo.support.words import duration
 
 _LABEL_WIDTH = 10
 
@@ -216,16 +217,6 @@ def _fetched(fetch: Mapping[str, float]) -> str:
         f"{duration(fetch.get('seconds_waiting', 0))} waiting for slots and before retries",
     ]
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span for reading: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _headline(summary: Summary) -> str:

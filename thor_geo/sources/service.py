@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from thor_geo.composites.stored import Pixels
+import numpy as np
+import numpy.typing as npt
+
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene
-from thor_geo.sources.earthengine.client import CONCURRENCY, Asker, Client
-from thor_geo.sources.earthengine.policy import FetchStats, RetryPolicy
+from thor_geo.sources.asking import CONCURRENCY, Asker
+from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.service import EarthEngine
-from thor_geo.sources.earthengine.session import Session, SessionSpec
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import FetchStats, RetryPolicy
+from thor_geo.sources.scenes import AnyScene
 from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
@@ -80,3 +84,6 @@ def open_service(
 
         return Stac(StacClient(StacSession(session), concurrency=concurrency, retry=retry))
     return EarthEngine(Client(Session(session), concurrency=concurrency, retry=retry))
+
+
+Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]

@@ -6,6 +6,7 @@ a word, and gives values so deep that whatever walks through them runs out of st
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -92,3 +93,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:40]!r} comes twice")
     return content
+
+
+def canonical_sha256(value: Any) -> str:
+    """Return the sha256 of a value's JSON with sorted keys, as 64 hexadecimal digits.
+
+    Args:
+        value: Dicts, lists, text and finite numbers.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -21,3 +21,13 @@ def size_of(size: float) -> str:
         size: Bytes.
     """
     return f"{size / 1e3:,.1f} kB" if size < 1e5 else f"{size / 1e6:,.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for reading: ``8.4 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

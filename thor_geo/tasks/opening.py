@@ -5,42 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area
 from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan
 from thor_geo.models.describe import describe_module, probe_shapes
+from thor_geo.pictures.pictures import TrueColour
 from thor_geo.runs.crop import Crop
-from thor_geo.runs.fingerprint import JSON
+from thor_geo.runs.fingerprint import JSON, package_versions
 from thor_geo.specs import Windows
 from thor_geo.support.redact import redact_json
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)), and in a list of time windows
-#: the index of one, to uint8 RGB of that shape, or None where there are none.
-TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]
-
-# Packages whose version may change a number or a file.
-_PACKAGES = (
-    "thor-geo",
-    "torch",
-    "numpy",
-    "lightning",
-    "torchgeo",
-    "terratorch",
-    "earthengine-api",
-    "rasterio",
-    "pyarrow",
-    "zarr",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +137,3 @@ def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:
         return shapes
     bands, lattice = datamodule.settings()["bands"], datamodule.plan.lattices[0]
     return probe_shapes(module, len(bands), lattice.tile_size)
-
-
-def package_versions() -> dict[str, JSON]:
-    """Return the versions of what the numbers depend on; None where a package is not installed."""
-    versions: dict[str, JSON] = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
-    return versions

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy.typing as npt
 from thor_geo.ground.job import part
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.markers import Marker
+from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -28,9 +26,6 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 # output is gone, it is damaged).
 _MISSING, _FINISHED, _REPLACED = 0, 1, 2
 
-# Markers looked at together: small files on a shared file system are slow one by one.
-_THREADS = 16
-_AT_ONCE = 1024
 
 # Bytes of a launch's id; it travels with the states, so that one collective is enough.
 _ID_BYTES = 8
@@ -103,31 +98,6 @@ def find_todo(
         shards=left.astype(np.int64) + of.start,
         marked=states[left] == _REPLACED,
     )
-
-
-def read_markers(
-    run: RunDirectory, plan: Plan, indices: Sequence[int] | range
-) -> Iterator[tuple[Shard, Marker | None]]:
-    """Yield shards with their markers, None where there is none; some are in memory at a time.
-
-    Args:
-        run: The run directory.
-        plan: Its plan.
-        indices: Which of the plan's shards.
-    """
-
-    def read(some: list[Shard]) -> list[tuple[Shard, Marker | None]]:
-        return [(shard, Marker.read(run.marker_of(shard))) for shard in some]
-
-    shards = plan.shards
-    remaining = iter(indices)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-markers") as pool:
-        while some := [shards[k] for k in islice(remaining, _AT_ONCE)]:
-            # One task for each thread: tasks take time, too.
-            count = -(-len(some) // _THREADS)
-            shares = [some[k : k + count] for k in range(0, len(some), count)]
-            for found in pool.map(read, shares):
-                yield from found
 
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:

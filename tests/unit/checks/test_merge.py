@@ -19,9 +19,10 @@ from tests.support.synthetic_run import embed, plan_of, write_run
 from thor_geo.checks._finished import find_finished
 from thor_geo.checks._gather import Gatherer
 from thor_geo.checks._hilbert import hilbert_order
-from thor_geo.checks.merge import merge_run, parse_size
+from thor_geo.checks.merge import merge_run
 from thor_geo.checks.overlap import redundant
 from thor_geo.cli.main import main as command
+from thor_geo.cli.merge import parse_size
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory

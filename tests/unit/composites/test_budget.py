@@ -12,8 +12,8 @@ from thor_geo.composites import BlockStore
 from thor_geo.composites.produce import produce
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.ground.lattice import Block
+from thor_geo.sources.asking import StoppedError
 from thor_geo.sources.earthengine import Client, EarthEngine, FetchStats, Session, SessionSpec
-from thor_geo.sources.earthengine.client import StoppedError
 
 THREADS, SLOTS = 8, 2
 

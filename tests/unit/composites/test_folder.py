@@ -25,11 +25,12 @@ from thor_geo.composites import (
     StoredBlock,
     _folder,
 )
-from thor_geo.composites._records import temporary_name, write_record
+from thor_geo.composites._records import write_record
 from thor_geo.composites.state import StateDir
 from thor_geo.errors import CacheError, PrefetchError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import RetryPolicy, Scene, SessionSpec
+from thor_geo.support.files import temporary_name
 
 Put = Callable[..., StoredBlock]
 HOUR = 3600.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from thor_geo.composites._records import DamagedError, read_record, write_atomic, write_record
+from thor_geo.composites._records import DamagedError, read_record, write_record
+from thor_geo.support.files import write_atomic
 
 
 def test_a_record_comes_back(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, block_key, composite
-from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
+from thor_geo.sources.earthengine.recipe import block_key, composite
+from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 

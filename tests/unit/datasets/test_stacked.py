@@ -20,7 +20,7 @@ from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Block, Lattice
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
-from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
+from thor_geo.sources.scenes import Sentinel1Scene
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from thor_geo.models import build_thor, extrapolation, make_layout, ranges, token_layout
-from thor_geo.models.extrapolation import extrapolation_text, nearest_inside, warn_extrapolation
+from thor_geo.models.extrapolation import (
+    extrapolation_text,
+    extrapolations,
+    nearest_inside,
+    warn_extrapolation,
+)
 from thor_geo.specs.bands import select_bands
 from thor_geo.tasks import THOREmbeddingTask
 
@@ -38,11 +43,11 @@ def _untold(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_nearest_configuration_inside(side: int, patch: int, nearest: tuple[int, int]) -> None:
     layout = token_layout(bands=TEN, image_size=side, patch_size=patch)
-    assert layout.extrapolations
+    assert extrapolations(layout)
     assert nearest_inside(layout) == nearest
     cover, size = nearest
     inside = make_layout(layout.selection, ground_cover=cover, patch_size=size)
-    assert inside.extrapolations == ()
+    assert extrapolations(inside) == ()
 
 
 def test_the_text_names_what_is_outside_and_what_to_set() -> None:
@@ -87,7 +92,7 @@ def test_no_configuration_inside_is_told_as_such() -> None:
 )
 def test_sides_of_images(names: list[str], cover: int, patch: int, says: str | None) -> None:
     layout = make_layout(select_bands(names), ground_cover=cover, patch_size=patch)
-    found = [what for what in layout.extrapolations if "pixels" in what]
+    found = [what for what in extrapolations(layout) if "pixels" in what]
     assert found == ([] if says is None else [says])
 
 
@@ -151,9 +156,9 @@ def test_the_pairs_that_the_page_recommends_lie_inside() -> None:
     for row in pairs:
         side, patch, count, cells, metres = (int(one.replace(",", "")) for one in row)
         layout = token_layout(bands=TEN, image_size=side, patch_size=patch)
-        assert layout.extrapolations == ()
+        assert extrapolations(layout) == ()
         assert (layout.n_tokens, layout.n_max, patch * 10) == (count, cells, metres)
         finer = [p for p in ranges.PRETRAINING_PATCH_SIZES if p < patch and side % (2 * p) == 0]
         for size in finer:
             other = token_layout(bands=TEN, image_size=side, patch_size=size)
-            assert other.extrapolations, "a finer one that would do, too"
+            assert extrapolations(other), "a finer one that would do, too"

@@ -8,6 +8,7 @@ import pytest
 
 from thor_geo.errors import BandError, ConfigError, LayoutError
 from thor_geo.models import TokenLayout, make_layout, token_layout, variant
+from thor_geo.models.extrapolation import extrapolations
 from thor_geo.specs.bands import BandSelection, select_bands
 
 RGBN_SWIR = ["BLUE", "GREEN", "RED", "NIR_BROAD", "SWIR_1"]
@@ -31,7 +32,7 @@ def test_default_tile() -> None:
     assert layout.channel_params["S2:SWIR1"] == {"GSD": 20, "num_patch": 9, "patch_size": 16}
     assert layout.merged_dim(768, "concat") == 1536
     assert layout.merged_dim(768, "mean") == layout.merged_dim(768, None) == 768
-    assert layout.extrapolations == ()
+    assert extrapolations(layout) == ()
 
 
 def test_thor_channels_and_selections_are_accepted() -> None:
@@ -172,11 +173,11 @@ def test_leaving_the_range_of_pretraining_is_told() -> None:
     # The official wrapper's own default.
     fine = token_layout(bands=RGBN_SWIR, image_size=288, patch_size=8)
     assert fine.n_tokens == 1620
-    assert "1620 tokens" in " ".join(fine.extrapolations)
-    assert "36 x 36" in " ".join(fine.extrapolations)
+    assert "1620 tokens" in " ".join(extrapolations(fine))
+    assert "36 x 36" in " ".join(extrapolations(fine))
     odd = token_layout(bands=["RED"], image_size=44, patch_size=11)
-    assert "ground cover 440 m" in " ".join(odd.extrapolations)
-    assert "patch size 11" in " ".join(odd.extrapolations)
+    assert "ground cover 440 m" in " ".join(extrapolations(odd))
+    assert "patch size 11" in " ".join(extrapolations(odd))
 
 
 @pytest.mark.parametrize(

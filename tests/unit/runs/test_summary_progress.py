@@ -16,7 +16,7 @@ import xarray  # noqa: F401  (likewise)
 from tests.support.synthetic_run import Data, Model, batches, trainer_of, write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise
-from thor_geo.runs.summary import duration
+from thor_geo.support.words import duration
 from thor_geo.tasks import RunWriter, TileProgressBar
 
 

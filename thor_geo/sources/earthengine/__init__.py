@@ -9,11 +9,12 @@ from __future__ import annotations
 from thor_geo.sources.earthengine._sensors import composite
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
-from thor_geo.sources.earthengine.policy import FetchStats, RetryPolicy
-from thor_geo.sources.earthengine.recipe import RECIPE_VERSION, Scene, block_key
-from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
+from thor_geo.sources.earthengine.recipe import RECIPE_VERSION, block_key
 from thor_geo.sources.earthengine.service import EarthEngine
-from thor_geo.sources.earthengine.session import HIGH_VOLUME_URL, Session, SessionSpec, initialize
+from thor_geo.sources.earthengine.session import Session, initialize
+from thor_geo.sources.earthengine.spec import HIGH_VOLUME_URL, SessionSpec
+from thor_geo.sources.policy import FetchStats, RetryPolicy
+from thor_geo.sources.scenes import Scene, Sentinel1Scene
 
 __all__ = [
     "HIGH_VOLUME_URL",

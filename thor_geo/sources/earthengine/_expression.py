@@ -15,8 +15,8 @@ from typing import Any
 import ee
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene, composite, scene_order, scene_query
-from thor_geo.sources.earthengine.recipe import Scene
+from thor_geo.sources.earthengine._sensors import composite, scene_order, scene_query
+from thor_geo.sources.scenes import AnyScene, Scene
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 

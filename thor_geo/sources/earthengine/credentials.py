@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thor_geo.errors import AuthenticationError
 
 if TYPE_CHECKING:
-    from thor_geo.sources.earthengine.session import SessionSpec
+    from thor_geo.sources.earthengine.spec import SessionSpec
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from thor_geo.errors import BlockError, EarthEngineError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene, parse_scenes
+from thor_geo.sources.asking import TooLargeError
+from thor_geo.sources.earthengine._sensors import parse_scenes
 from thor_geo.sources.earthengine._split import (
     MAX_BYTES,
     MAX_SIDE,
@@ -20,10 +21,10 @@ from thor_geo.sources.earthengine._split import (
     may_quarter,
     request_bytes,
 )
-from thor_geo.sources.earthengine.client import Client, TooLargeError
-from thor_geo.sources.earthengine.policy import FetchStats, TruncatedError
-from thor_geo.sources.earthengine.recipe import DTYPE, Scene, grid_request
-from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene
+from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.recipe import DTYPE
+from thor_geo.sources.policy import FetchStats, TruncatedError
+from thor_geo.sources.scenes import AnyScene, Scene, Sentinel1Scene, grid_request
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 

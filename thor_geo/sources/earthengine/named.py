@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator, Mapping
-
 from thor_geo.errors import BlockError, EarthEngineError, UnreachableError
 from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.policy import FetchStats
-from thor_geo.sources.earthengine.recipe import Scene, named_query, parse_scenes
+from thor_geo.sources.earthengine.recipe import named_query, parse_scenes
+from thor_geo.sources.policy import FetchStats
+from thor_geo.sources.scenes import wrong_scenes
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 
@@ -51,32 +49,3 @@ def check_named_scenes(
             f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the ids, "
             "or set data.start, data.end and data.cloudy_pct so that these scenes pass."
         )
-
-
-def wrong_scenes(
-    sensor: SensorSpec, window: TemporalSpec, found: Mapping[str, Scene], where: str
-) -> Iterator[str]:
-    """Yield what is wrong with each scene that cannot be used.
-
-    Args:
-        sensor: The scenes that it names, and the cloud limit.
-        window: Time window.
-        found: Those of them that there are, by id.
-        where: Where they were looked for.
-    """
-    for index in sensor.scenes or ():
-        scene = found.get(index)
-        if scene is None:
-            yield f"{index} is not in {where}"
-            continue
-        time = scene.time_start
-        if time is None or not window.start <= dt.datetime.fromisoformat(time) < window.end:
-            yield (
-                f"{index} is of {time}, outside {window.start.date()} to {window.end.date()} "
-                "(exclusive)"
-            )
-        elif scene.cloudy_pct is not None and scene.cloudy_pct > sensor.cloudy_pct:
-            yield (
-                f"{index} has a cloud percentage of {scene.cloudy_pct:g}, above "
-                f"data.cloudy_pct={sensor.cloudy_pct:g}"
-            )

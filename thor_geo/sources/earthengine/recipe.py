@@ -8,26 +8,22 @@ answer: the second step is then left out.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import itertools
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._reduction import reduced, without_clouds
-from thor_geo.sources.scenes import AnyAcquisition
+from thor_geo.sources.scenes import OBSERVATIONS, Scene, grid_request, scene_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
+from thor_geo.support.jsontext import canonical_sha256
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
 RECIPE_VERSION = 1
 
-#: Band of the composite that counts the observations behind each pixel.
-OBSERVATIONS = "observations"
 
 #: Data type of every band of a fetched Sentinel-2 composite.
 DTYPE = "uint16"
@@ -41,21 +37,6 @@ _PROPERTIES = (
     "CLOUDY_PIXEL_PERCENTAGE",
 )
 _OPTIONAL = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene(AnyAcquisition):
-    """One acquisition of Sentinel-2 behind a composite.
-
-    Attributes:
-        mgrs_tile: MGRS tile, or None.
-        processing_baseline: Processing baseline, or None.
-        cloudy_pct: Cloud percentage of the whole scene, or None.
-    """
-
-    mgrs_tile: str | None
-    processing_baseline: str | None
-    cloudy_pct: float | None
 
 
 def _rectangle(block: Block) -> Any:
@@ -255,52 +236,6 @@ def _seen_in_all(bands: Sequence[str]) -> Callable[[Any], Any]:
     return seen_in_all
 
 
-def scene_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
-    """Return ids of scenes as a composite wants them, whatever the order they are given in.
-
-    Args:
-        sensor: The composite.
-        scenes: The scenes.
-
-    Returns:
-        By id; of a mosaic, from the lowest to the topmost: from the cloudiest scene to the least
-        cloudy one, of equally cloudy ones the first by id on top. A scene whose cloud percentage
-        is not known counts as the cloudiest.
-    """
-    clouds = {scene.index: scene.cloudy_pct for scene in scenes}
-    if sensor.composite != "mosaic":
-        return sorted(clouds)
-
-    def cloudiness(index: str) -> float:
-        known = clouds[index]
-        return math.inf if known is None else known
-
-    # Sorting is stable: equally cloudy scenes stay in descending order of their ids.
-    descending = sorted(clouds, reverse=True)
-    return sorted(descending, key=cloudiness, reverse=True)
-
-
-def grid_request(block: Block) -> dict[str, Any]:
-    """Return a block's pixel grid as image.computePixels wants it.
-
-    Args:
-        block: The block.
-    """
-    a, b, c, d, e, f = block.transform
-    return {
-        "dimensions": {"width": block.size, "height": block.size},
-        "affineTransform": {
-            "scaleX": a,
-            "shearX": b,
-            "translateX": c,
-            "shearY": d,
-            "scaleY": e,
-            "translateY": f,
-        },
-        "crsCode": f"EPSG:{block.epsg}",
-    }
-
-
 def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> str:
     """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
 
@@ -326,13 +261,3 @@ def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> st
             "fill": sensor.fill_value,
         }
     )
-
-
-def canonical_sha256(value: Any) -> str:
-    """Return the sha256 of a value's JSON with sorted keys, as 64 hexadecimal digits.
-
-    Args:
-        value: Dicts, lists, text and finite numbers.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

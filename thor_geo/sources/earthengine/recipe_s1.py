@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.recipe import (
-    OBSERVATIONS,
-    _collection,
-    _iso,
-    _listed,
-    _seen_in_all,
-    parse_rows,
-)
-from thor_geo.sources.scenes import AnyAcquisition
+from thor_geo.sources.earthengine.recipe import _collection, _iso, _listed, _seen_in_all, parse_rows
+from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import STORAGE
 from thor_geo.specs.sentinel1 import Sentinel1Spec
@@ -35,20 +27,6 @@ _PER_DB = round(1 / STORAGE["S1"].scale)
 
 #: Largest stored value; its negative is the smallest, below which only "no data" lies.
 _LARGEST = 32767
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sentinel1Scene(AnyAcquisition):
-    """One acquisition of Sentinel-1 behind a composite.
-
-    Attributes:
-        orbit_pass: ``ASCENDING`` or ``DESCENDING``, or None.
-        relative_orbit: Number of the orbit in its cycle of 175, or None: scenes of the same one
-            look at the ground from the same side and angle.
-    """
-
-    orbit_pass: str | None
-    relative_orbit: int | None
 
 
 def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> Any:

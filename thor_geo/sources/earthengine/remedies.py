@@ -9,8 +9,8 @@ from thor_geo.errors import AuthenticationError, EarthEngineError, ProjectError
 from thor_geo.sources.earthengine.credentials import LOGIN_REMEDY
 
 if TYPE_CHECKING:
-    from thor_geo.sources.earthengine.policy import Verdict
-    from thor_geo.sources.earthengine.session import SessionSpec
+    from thor_geo.sources.earthengine.spec import SessionSpec
+    from thor_geo.sources.policy import Verdict
 
 _CONSOLE = "https://console.cloud.google.com"
 _PROJECT_IN_TEXT = re.compile(r"project[s/ ]+'?([a-z0-9][a-z0-9.:-]+)", re.IGNORECASE)

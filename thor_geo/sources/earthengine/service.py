@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import Pixels, fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.named import check_named_scenes
-from thor_geo.sources.earthengine.policy import FetchStats
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, block_key
+from thor_geo.sources.earthengine.recipe import block_key
+from thor_geo.sources.policy import FetchStats
+from thor_geo.sources.scenes import OBSERVATIONS, AnyScene
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 

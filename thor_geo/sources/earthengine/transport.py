@@ -18,7 +18,7 @@ import httplib2  # ships no type information
 import requests
 from requests.adapters import HTTPAdapter
 
-from thor_geo.sources.earthengine.policy import TruncatedError
+from thor_geo.sources.policy import TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -6,8 +6,8 @@ import json
 import re
 
 from thor_geo.errors import BlockError, StacError, StacUnreachableError, ThorGeoError, shorten
-from thor_geo.sources.earthengine.client import Asker
-from thor_geo.sources.earthengine.policy import FetchStats, Verdict, classify_status
+from thor_geo.sources.asking import Asker
+from thor_geo.sources.policy import FetchStats, Verdict, classify_status
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.support.redact import redact
 

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block, Bounds
-from thor_geo.sources.earthengine.recipe import Scene
+from thor_geo.sources.scenes import Scene
 from thor_geo.sources.stac.bands import locate
 from thor_geo.sources.stac.offset import FIELDS as OFFSET_FIELDS
 from thor_geo.sources.stac.offset import baseline, dn_offset

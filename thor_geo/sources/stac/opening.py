@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import StacError
-from thor_geo.sources.earthengine.policy import FetchStats
-from thor_geo.sources.earthengine.recipe import canonical_sha256
+from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.recipe import STAC_RECIPE_VERSION
 from thor_geo.sources.stac.root import is_api, local_path, read_root, walk
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.sources.stac.spec import StacSpec, is_remote, public
+from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, first_process, track
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, canonical_sha256, grid_request
+from thor_geo.sources.scenes import OBSERVATIONS, grid_request
 from thor_geo.sources.stac.reduce import REDUCTIONS
 from thor_geo.sources.stac.spec import Sign, StacSpec
 from thor_geo.specs import SensorSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
+from thor_geo.support.jsontext import canonical_sha256
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
 STAC_RECIPE_VERSION = 1

@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from thor_geo.errors import BlockError, ConfigError, StacError, StacUnreachableError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._sensors import AnyScene
-from thor_geo.sources.earthengine.named import wrong_scenes
-from thor_geo.sources.earthengine.policy import FetchStats
-from thor_geo.sources.earthengine.recipe import Scene, scene_order
+from thor_geo.sources.policy import FetchStats
+from thor_geo.sources.scenes import AnyScene, Scene, scene_order, wrong_scenes
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.compose import composed
 from thor_geo.sources.stac.items import Item

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from thor_geo.errors import BlockError, EarthEngineError, ProjectError, UnreachableError
-from thor_geo.sources.earthengine.client import Client, TooLargeError
-from thor_geo.sources.earthengine.policy import FetchStats, RetryPolicy, Verdict
-from thor_geo.sources.earthengine.session import Session, SessionSpec
+from thor_geo.sources.asking import TooLargeError
+from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
 
 
 class Transport:

@@ -13,7 +13,8 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import Scene, Session, SessionSpec
 from thor_geo.sources.earthengine import _expression as expression_module
 from thor_geo.sources.earthengine._expression import Expression, prepared_composite, prepared_query
-from thor_geo.sources.earthengine.recipe import composite, grid_request, scene_query
+from thor_geo.sources.earthengine.recipe import composite, scene_query
+from thor_geo.sources.scenes import grid_request
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=50)

@@ -10,12 +10,14 @@ import pytest
 
 from thor_geo.errors import BlockError, EarthEngineError
 from thor_geo.ground.lattice import Block
+from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine import fetch
 from thor_geo.sources.earthengine._split import request_bytes
-from thor_geo.sources.earthengine.client import Client, TooLargeError
+from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import decode, fetch_block
-from thor_geo.sources.earthengine.policy import FetchStats, TruncatedError
-from thor_geo.sources.earthengine.session import Session, SessionSpec
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import FetchStats, TruncatedError
 
 BLOCK = Block(epsg=32632, size=576, resolution=10, left=576, top=5760)
 BANDS = ("B4", "observations")

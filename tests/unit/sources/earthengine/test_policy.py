@@ -11,13 +11,8 @@ from google.auth.exceptions import RefreshError, TransportError
 from googleapiclient.errors import HttpError
 
 from thor_geo.errors import AuthenticationError, ConfigError
-from thor_geo.sources.earthengine.policy import (
-    FetchStats,
-    RetryPolicy,
-    TruncatedError,
-    classify,
-    retry_after,
-)
+from thor_geo.sources.earthengine.policy import classify
+from thor_geo.sources.policy import FetchStats, RetryPolicy, TruncatedError, retry_after
 
 
 def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Exception:

@@ -16,15 +16,10 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import recipe
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
-from thor_geo.sources.earthengine.recipe import (
-    OBSERVATIONS,
-    Scene,
-    block_key,
-    composite,
-    parse_scenes,
-    scene_order,
-)
-from thor_geo.sources.earthengine.session import Session, SessionSpec
+from thor_geo.sources.earthengine.recipe import block_key, composite, parse_scenes
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.scenes import OBSERVATIONS, Scene, scene_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 BLOCK = Block(epsg=32632, size=64, resolution=10, left=640, top=6400)

@@ -19,12 +19,14 @@ from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._expression import prepared_composite, prepared_query
-from thor_geo.sources.earthengine._sensors import composite, provenance, scene_query
+from thor_geo.sources.earthengine._sensors import composite, scene_query
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
-from thor_geo.sources.earthengine.recipe import OBSERVATIONS, block_key
-from thor_geo.sources.earthengine.recipe_s1 import Sentinel1Scene, parse_scenes
-from thor_geo.sources.earthengine.session import Session, SessionSpec
+from thor_geo.sources.earthengine.recipe import block_key
+from thor_geo.sources.earthengine.recipe_s1 import parse_scenes
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene, provenance
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 

@@ -9,9 +9,9 @@ import pytest
 from datamodules import CompositeDataModule
 from thor_geo.errors import AuthenticationError, EarthEngineError, ProjectError
 from thor_geo.sources.earthengine import recipe, remedies
-from thor_geo.sources.earthengine.policy import Kind, Verdict
 from thor_geo.sources.earthengine.remedies import to_error
-from thor_geo.sources.earthengine.session import SessionSpec
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.policy import Kind, Verdict
 
 SPEC = SessionSpec(project="my-project")
 

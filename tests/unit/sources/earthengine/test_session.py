@@ -16,7 +16,8 @@ from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import AuthenticationError, ConfigError, ProjectError
 from thor_geo.sources.earthengine import session as session_module
 from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.session import HIGH_VOLUME_URL, Session, SessionSpec
+from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.spec import HIGH_VOLUME_URL, SessionSpec
 
 NOT_ENABLED = "Earth Engine API has not been used in project 42 before or it is disabled."
 NO_PERMISSION = "Caller does not have required permission to use project research."

@@ -3,14 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thor_geo.sources.earthengine._split import (
-    MAX_BYTES,
-    REGROW_AFTER,
-    SizeMemory,
-    Window,
-    may_quarter,
-    request_bytes,
-)
+from thor_geo.sources.asking import REGROW_AFTER, SizeMemory
+from thor_geo.sources.earthengine._split import MAX_BYTES, Window, may_quarter, request_bytes
 
 
 def square(side: int) -> Window:

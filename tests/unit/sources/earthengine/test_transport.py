@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from thor_geo.sources.earthengine.policy import TruncatedError
 from thor_geo.sources.earthengine.transport import QUOTA_HEADER, Transport, is_loopback
+from thor_geo.sources.policy import TruncatedError
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,0 +1,360 @@
+"""How a service is asked: slots, retries, and what becomes of failures."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from thor_geo.errors import BlockError, ThorGeoError
+from thor_geo.sources.earthengine._split import Window
+from thor_geo.sources.limiter import Limiter
+from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+#: Requests that a project may have in flight (Earth Engine guide, usage limits).
+CONCURRENCY = 40
+
+
+class TooLargeError(Exception):
+    """The request exceeds the service's memory, time or size: ask for less at a time."""
+
+
+class StoppedError(Exception):
+    """The client makes no more requests: its process ends."""
+
+
+class Transport(Protocol):
+    """Sends a session's requests."""
+
+    @property
+    def restricted(self) -> bool:
+        """Whether the service has said that it serves fewer requests at a time."""
+        ...
+
+    def taking_turns(
+        self, turn: Callable[[], AbstractContextManager[None]]
+    ) -> AbstractContextManager[None]:
+        """Have this thread's requests take a turn each, from sending to the end of the answer."""
+        ...
+
+
+class Endpoint(Protocol):
+    """A session's settings."""
+
+    @property
+    def endpoint(self) -> str:
+        """The address that requests go to, as it may be shown."""
+        ...
+
+
+class Connection(Protocol):
+    """A session: with Earth Engine, or with another source."""
+
+    @property
+    def spec(self) -> Endpoint:
+        """Its settings."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is set up."""
+        ...
+
+    def ensure(self) -> Transport:
+        """Set it up unless it is."""
+        ...
+
+
+class Asker(ABC):
+    """A session with a budget of concurrent requests and a retry policy.
+
+    Threads share one, so that a refusal to one of them slows all of them down.
+
+    Attributes:
+        service: Who is asked, for messages.
+    """
+
+    service: str
+
+    def __init__(
+        self,
+        session: Connection,
+        *,
+        concurrency: int = CONCURRENCY,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        uniform: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Initialize a new instance; no request is made.
+
+        Args:
+            session: Access to the service.
+            concurrency: Largest number of requests in flight.
+            retry: How often and how patiently to ask again.
+            sleep: Waits for some seconds.
+            uniform: Source of random numbers in 0..1.
+            clock: Source of the time, seconds.
+        """
+        self.session = session
+        self.limiter = Limiter(concurrency)
+        self.retry = retry or RetryPolicy()
+        #: What could be computed at once, for services that say when it is too much.
+        self.sizes = SizeMemory()
+        self._sleep = sleep
+        self._uniform = uniform
+        self._clock = clock
+        self._stopped = False
+        self._restricted = False
+        self._quota_lock = threading.Lock()
+        # Threads inside `call`; single dict operations only.
+        self._asking: dict[int, None] = {}
+
+    @property
+    def asking(self) -> int:
+        """Threads that wait for an answer, for a free slot, or to ask again."""
+        return len(self._asking)
+
+    def stop(self) -> None:
+        """Make no more requests: whoever asks gets a `StoppedError`."""
+        self._stopped = True
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Set the session up unless it is, with retries.
+
+        Raises:
+            ThorGeoError: If the service cannot be reached, or refuses.
+        """
+
+    @abstractmethod
+    def classify(self, error: BaseException) -> Verdict | None:
+        """Say what a failed request means; None if it is a bug, which propagates.
+
+        Args:
+            error: What the request raised.
+        """
+
+    @abstractmethod
+    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+        """Return the error for a refusal that asking again would not change.
+
+        Args:
+            verdict: What the refusal means.
+            what: What was asked for.
+        """
+
+    def call(self, request: Callable[[], T], what: str, stats: FetchStats, *, order: int = 0) -> T:
+        """Make a request until it is answered or asking again is pointless.
+
+        Args:
+            request: Makes the request, and returns its answer.
+            what: What is asked for, for messages.
+            stats: Counts what it cost.
+            order: Who gets a slot first: the lowest of those who wait.
+
+        Returns:
+            The answer.
+
+        Raises:
+            TooLargeError: If less must be asked for at a time.
+            StoppedError: If `stop` was called.
+            BlockError: If the service failed too often, or there was no connection for too long.
+            AuthenticationError: If the login is not accepted.
+            ProjectError: If the project may not be used.
+            EarthEngineError: If the service refuses for another reason.
+        """
+        self._asking[threading.get_ident()] = None
+        try:
+            return self._call(request, what, stats, order)
+        finally:
+            del self._asking[threading.get_ident()]
+
+    def _call(self, request: Callable[[], T], what: str, stats: FetchStats, order: int) -> T:
+        failures = _Failures()
+        while True:
+            try:
+                transport = self.session.ensure()
+                with (
+                    self._waiting(self.limiter.place(order), stats, failures),
+                    transport.taking_turns(lambda: self._slot(what, stats, failures, order)),
+                ):
+                    answer = request()
+            except Exception as error:
+                verdict = self.classify(error)
+                if verdict is None:
+                    raise
+                cause: Exception = error
+            else:
+                self._watch_quota(transport.restricted)
+                return answer
+            failures.add(verdict, self._clock())
+            self._refuse_or_continue(verdict, what, failures, cause)
+            if verdict.kind == "throttled":
+                self.limiter.slow_down()
+            pause = self._pause(verdict, failures)
+            level = logging.WARNING if failures.unreachable == 1 else logging.INFO
+            logger.log(level, "%s: %s; asking again in %.1f s", what, verdict.message, pause)
+            stats.retries += 1
+            stats.seconds_waiting += pause
+            self._sleep(pause)
+
+    @contextmanager
+    def _slot(
+        self, what: str, stats: FetchStats, failures: _Failures, order: int
+    ) -> Iterator[None]:
+        """Hold a slot of the budget for one request, and count what that costs."""
+        with self._waiting(self.limiter.slot(order), stats, failures):
+            if self._stopped:
+                raise StoppedError(what)
+            stats.requests += 1
+            entered = self._clock()
+            try:
+                yield
+            finally:
+                stats.seconds += self._clock() - entered
+
+    @contextmanager
+    def _waiting(
+        self, turn: AbstractContextManager[None], stats: FetchStats, failures: _Failures
+    ) -> Iterator[None]:
+        """Wait for a turn and hold it; count the wait."""
+        started = self._clock()
+        with turn:
+            waited = self._clock() - started
+            stats.seconds_waiting += waited
+            failures.waited(waited)
+            yield
+
+    def _pause(self, verdict: Verdict, failures: _Failures) -> float:
+        lost = verdict.kind == "unreachable"
+        number = failures.unreachable if lost else failures.transient + failures.throttled
+        pause = self.retry.wait(number, verdict.retry_after_s, self._uniform, unreachable=lost)
+        # The last try comes when the time is up, not before and not long after.
+        left = self.retry.unreachable_s - failures.seconds_unreachable
+        return min(pause, left) if lost else pause
+
+    def _refuse_or_continue(
+        self, verdict: Verdict, what: str, failures: _Failures, cause: Exception
+    ) -> None:
+        if verdict.kind == "too_large":
+            raise TooLargeError(verdict.message) from cause
+        if verdict.kind not in ("throttled", "transient", "unreachable"):
+            raise self.refusal(verdict, what) from cause
+        retry = self.retry
+        if verdict.kind == "unreachable":
+            seconds = failures.seconds_unreachable
+            if seconds >= retry.unreachable_s:
+                raise BlockError(
+                    f"There was no connection to {self.session.spec.endpoint} for {what}, for "
+                    f"{seconds:.0f} s and {failures.unreachable} tries; the last time: "
+                    f"{verdict.said} Run again later: what is already there is kept."
+                ) from cause
+        elif failures.transient >= retry.tries or failures.throttled >= retry.throttled_tries:
+            raise BlockError(
+                f"{self.service} did not answer for {what} in {failures.all} tries; the last time: "
+                f"{verdict.said} Run again later: what is already there is kept."
+            ) from cause
+
+    def _watch_quota(self, restricted: bool) -> None:
+        # Restricted mode is told in a header of answers that otherwise succeed, and may last until
+        # the end of the month: the budget is halved once, and does not grow while it lasts. What
+        # that leaves is for the service to refuse with 429.
+        with self._quota_lock:
+            begins = restricted and not self._restricted
+            self._restricted = restricted
+        if begins:
+            self.limiter.slow_down(another=True)
+            logger.warning(
+                "The project has used up its Earth Engine quota and is in restricted mode: %d "
+                "requests at a time from now on. See https://developers.google.com/earth-engine/"
+                "guides/noncommercial_tiers#restricted_mode",
+                self.limiter.limit,
+            )
+        elif not restricted:
+            self.limiter.answered()
+
+
+@dataclass(kw_only=True)
+class _Failures:
+    """How one request has failed so far."""
+
+    transient: int = 0
+    throttled: int = 0
+    unreachable: int = 0
+    all: int = 0
+    since: float | None = None
+    seconds_unreachable: float = 0.0
+
+    def add(self, verdict: Verdict, now: float) -> None:
+        self.all += 1
+        self.transient += verdict.kind == "transient"
+        self.throttled += verdict.kind == "throttled"
+        if verdict.kind == "unreachable":
+            self.since = now if self.since is None else self.since
+            self.seconds_unreachable = now - self.since
+            self.unreachable += 1
+        else:
+            # It answered: a connection that is lost later is another matter.
+            self.since, self.unreachable, self.seconds_unreachable = None, 0, 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Note a wait for a slot: nothing was asked, so it says nothing about the connection."""
+        if self.since is not None:
+            self.since += seconds
+
+
+#: Pieces answered in a row before a larger one is tried again.
+REGROW_AFTER = 64
+
+
+class SizeMemory:
+    """The largest side that is worth asking for, learned from refusals.
+
+    Where one block needs smaller requests its neighbours usually do, having the same scenes. After
+    `REGROW_AFTER` answers in a row twice the side is tried again.
+    """
+
+    def __init__(self) -> None:
+        """Initialize a new SizeMemory instance."""
+        self._side: int | None = None
+        self._answered = 0
+        self._lock = threading.Lock()
+
+    @property
+    def side(self) -> int | None:
+        """Largest side to ask for in pixels; None while nothing was refused."""
+        return self._side
+
+    def allows(self, window: Window) -> bool:
+        """Return whether a window is no larger than what worked."""
+        return self._side is None or window.side <= self._side
+
+    def refused(self, window: Window) -> None:
+        """Remember that a window was too large: its half is the largest side from now on."""
+        with self._lock:
+            half = -(-window.side // 2)
+            if self._side is None or half < self._side:
+                self._side = half
+            self._answered = 0
+
+    def answered(self) -> None:
+        """Remember that a window was answered."""
+        with self._lock:
+            if self._side is None:
+                return
+            self._answered += 1
+            if self._answered >= REGROW_AFTER:
+                self._side *= 2
+                self._answered = 0
