@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import _flops
 from thor_geo.models import token_layout, variant
-from thor_geo.sources.earthengine._split import MAX_BYTES, MAX_SIDE, Window, request_bytes
+from thor_geo.sources.earthengine._split import MAX_BYTES, MAX_SIDE, BlockWindow, request_bytes
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
 #: Land surface of the Earth, Antarctica included, square kilometres (CIA World Factbook, 148.94).
@@ -48,13 +48,13 @@ def pixel_requests(side: int) -> int:
         side: Side of the block in pixels.
     """
 
-    def count(window: Window) -> int:
+    def count(window: BlockWindow) -> int:
         size = request_bytes(window.height, window.width, PLANES, ITEMSIZE)
         if size <= MAX_BYTES and window.side <= MAX_SIDE:
             return 1
         return sum(map(count, window.quarters()))
 
-    return count(Window(row=0, col=0, height=side, width=side))
+    return count(BlockWindow(row=0, col=0, height=side, width=side))
 
 
 def largest_block() -> int:

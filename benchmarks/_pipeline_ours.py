@@ -185,7 +185,7 @@ def encode(settings: Settings) -> float:
 def pack(ground: Ground, out: Path) -> float:
     """Return the seconds that maps take to be packed, written and summed, and nothing else."""
     from thor_geo.runs.grid import GridStore
-    from thor_geo.runs.markers import Output
+    from thor_geo.runs.markers import ShardFile
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -197,7 +197,7 @@ def pack(ground: Ground, out: Path) -> float:
     began = time.perf_counter()
     for shard in plan.shards:
         store.write(shard, maps)
-        Output.of(store.file_of(shard))
+        ShardFile.of(store.file_of(shard))
     return time.perf_counter() - began
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thor_geo.models import THOREncoder
-from thor_geo.models.blocks import Block
+from thor_geo.models.blocks import TransformerBlock
 from thor_geo.models.variants import MLP_RATIO
 
 #: Names of the two.
@@ -30,7 +30,7 @@ def products_alone(encoder: THOREncoder, x: Tensor) -> dict[str, Callable[[], No
         The calls by name.
     """
     bias = encoder.constants().bias
-    blocks = [block for block in encoder.blocks if isinstance(block, Block)]
+    blocks = [block for block in encoder.blocks if isinstance(block, TransformerBlock)]
     tokens, dim = encoder.layout.n_tokens, encoder.variant.embed_dim
     heads = encoder.variant.num_heads
     size = encoder._part(x)

@@ -15,7 +15,7 @@ from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.failures import Failure
-from thor_geo.runs.markers import Marker, Output, write_failures
+from thor_geo.runs.markers import Marker, ShardFile, write_failures
 from thor_geo.runs.pooled import pooled_table, write_pooled
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import TemporalSpec
@@ -70,12 +70,12 @@ def write_shards(run: RunDirectory, plan: Plan, dimension: int) -> None:
             for k, word in enumerate(result.status)
             if word == "failed"
         ]
-        outputs = {f"pooled/{shard.id}.parquet": Output.of(run.pooled_of(shard))}
+        outputs = {f"pooled/{shard.id}.parquet": ShardFile.of(run.pooled_of(shard))}
         write_marker(run, shard, failed=failed, outputs=outputs)
 
 
 def write_marker(
-    run: RunDirectory, shard: Shard, *, failed: list[str], outputs: dict[str, Output]
+    run: RunDirectory, shard: Shard, *, failed: list[str], outputs: dict[str, ShardFile]
 ) -> None:
     """Write a shard's marker; not synced to the disk, which is not what is measured here."""
     now = dt.datetime.now(dt.UTC).isoformat()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks._synthetic import prepare, square_plan, write_marker, write_shards
 from benchmarks.report import Report
-from thor_geo.runs.markers import Output
+from thor_geo.runs.markers import ShardFile
 
 DIMENSION = 768
 #: A town: about 14 km x 11 km.
@@ -113,7 +113,7 @@ def status(folder: Path, shards: int, report: Report) -> None:
     """Measure `status` on a run of about so many shards of 64 small tiles."""
     plan = square_plan(shards * 64, tile_size=32)
     run = prepare(folder / "many", plan, DIMENSION)
-    outputs = {"pooled/x.parquet": Output(sha256="0" * 64, size=1)}
+    outputs = {"pooled/x.parquet": ShardFile(sha256="0" * 64, size=1)}
     for shard in plan.shards:
         write_marker(run, shard, failed=[], outputs=outputs)
     times = []

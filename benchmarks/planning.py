@@ -156,7 +156,7 @@ def step_mark(folder: Path) -> dict[str, Any]:
     """Finish every second shard of the rank's share."""
     from thor_geo.ground.job import part
     from thor_geo.runs import RunDirectory
-    from thor_geo.runs.markers import Marker, Output
+    from thor_geo.runs.markers import Marker, ShardFile
 
     run = RunDirectory(folder / "run")
     plan = run.plan()
@@ -178,7 +178,7 @@ def step_mark(folder: Path) -> dict[str, Any]:
             failed_tiles=(),
             observations_mean=(3.25,) * len(shard),
             scenes=tuple(f"20220601T10{k:04d}_20220601T10{k:04d}_T32VNM" for k in range(100)),
-            outputs={one.relative_to(run.path).as_posix(): Output.of(one) for one in outputs},
+            outputs={one.relative_to(run.path).as_posix(): ShardFile.of(one) for one in outputs},
             started_at="2022-09-01T00:00:00+00:00",
             finished_at="2022-09-01T00:01:00+00:00",
             compute_seconds=59.0,

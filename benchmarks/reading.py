@@ -201,7 +201,9 @@ def _by_us(files: list[Path], blocks: list[Planes]) -> Iterator[Any]:
     for path, block in zip(files, blocks, strict=True):
         which = _tiff.identity(path)
         assert which is not None
-        file = _tiff.File(path=path, which=which, sha256=store._sha256(path), shape=block.shape)
+        file = _tiff.VerifiedFile(
+            path=path, which=which, sha256=store._sha256(path), shape=block.shape
+        )
         for row in range(0, BLOCK, TILE):
             for col in range(0, BLOCK, TILE):
                 rows, cols = slice(row, row + TILE), slice(col, col + TILE)

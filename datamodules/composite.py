@@ -28,9 +28,9 @@ from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign
 from thor_geo.sources.stac.recipe import stac_spec
 from thor_geo.specs import (
+    CloudMask,
     CloudScoreBand,
     Composite,
-    Mask,
     NodataFill,
     Normalize,
     Windows,
@@ -74,7 +74,7 @@ class CompositeDataModule(PlannedDataModule):
         cloudy_pct: float = 30.0,
         composite: Composite = "median",
         percentile: float | None = None,
-        mask: Mask = "none",
+        mask: CloudMask = "none",
         scl_classes: Sequence[int] | None = None,
         cloud_score_band: CloudScoreBand | None = None,
         cloud_score_threshold: float | None = None,

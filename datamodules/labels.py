@@ -14,7 +14,7 @@ from thor_geo.ground.lattice import Block, blocks_meeting
 from thor_geo.ground.plan import Plan
 
 
-class Labels(RasterDataset):
+class LabelRaster(RasterDataset):
     """A raster of integer labels; samples hold ``mask`` int64 (H, W)."""
 
     is_image = False
@@ -62,7 +62,7 @@ def with_labels(dataset: PlanDataset | WindowDataset, labels: Path) -> PlanDatas
     """
     assert isinstance(dataset, PlanDataset), "a list of windows is refused before"
     zones = {
-        epsg: IntersectionDataset(composites, Labels(str(labels)), spatial_only=True)
+        epsg: IntersectionDataset(composites, LabelRaster(str(labels)), spatial_only=True)
         for epsg, composites in dataset.zones.items()
     }
     return PlanDataset(

@@ -49,7 +49,7 @@ class TilePixels(NamedTuple):
     observations: npt.NDArray[np.uint8]
 
 
-class Pixels:
+class RunComposites:
     """The composites of a run.
 
     Attributes:
@@ -112,7 +112,9 @@ class Pixels:
 
 
 @contextmanager
-def pixels_of(opened: OpenedRun, *, window: int | None = None, **replaced: Any) -> Iterator[Pixels]:
+def pixels_of(
+    opened: OpenedRun, *, window: int | None = None, **replaced: Any
+) -> Iterator[RunComposites]:
     """Give the composites of a run, read as the run read them.
 
     The datamodule is made again from what run.json says of it, and checked against the run: the
@@ -153,7 +155,7 @@ def pixels_of(opened: OpenedRun, *, window: int | None = None, **replaced: Any) 
                 f"{'; '.join(other) or 'the area has other tiles now'}. Run `thor-geo predict` "
                 "anew into another output.dir."
             )
-        yield Pixels(data, opened)
+        yield RunComposites(data, opened)
     finally:
         data.teardown("predict")
 

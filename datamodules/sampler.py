@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
@@ -14,8 +12,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.blocks import BlockOrder
 from thor_geo.ground.job import part
 from thor_geo.ground.plan import Plan
-
-IntArray: TypeAlias = npt.NDArray[np.int64]
+from thor_geo.support.arrays import Int64Array
 
 
 class ShardBatchSampler(Sampler[list[int]]):
@@ -43,7 +40,7 @@ class ShardBatchSampler(Sampler[list[int]]):
         *,
         rank: int = 0,
         world_size: int = 1,
-        shards: Sequence[int] | IntArray | None = None,
+        shards: Sequence[int] | Int64Array | None = None,
         windows: int = 1,
     ) -> None:
         """Initialize a new ShardBatchSampler instance.
@@ -70,7 +67,7 @@ class ShardBatchSampler(Sampler[list[int]]):
         self.tiles_per_batch = tiles_per_batch
         todo = np.arange(len(plan.shards)) if shards is None else np.asarray(shards, np.int64)
         own = part(len(todo), rank, world_size)
-        self.shards: IntArray = todo[own.start : own.stop]
+        self.shards: Int64Array = todo[own.start : own.stop]
         self._starts = plan.shards.starts[self.shards]
         self._stops = plan.shards.stops[self.shards]
         self._plan = plan

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from benchmarks._browser import REMEDY, find
 from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs.opened import OpenedRun, open_run
 
 # 4 x 4 tiles of 64 pixels, each of one colour.
@@ -66,7 +66,7 @@ def opened(
 
 @pytest.fixture(scope="module")
 def server(opened: OpenedRun) -> Iterator[Server]:
-    one = listen(Session(opened), 0)
+    one = listen(ExplorerSession(opened), 0)
     thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield one

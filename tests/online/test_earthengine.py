@@ -20,16 +20,16 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine import (
     Client,
+    EarthEngineSession,
     FetchStats,
     Sentinel1Scene,
-    Session,
     SessionSpec,
     fetch_scenes,
 )
-from thor_geo.sources.earthengine._split import MAX_BYTES, Window, request_bytes
+from thor_geo.sources.earthengine._split import MAX_BYTES, BlockWindow, request_bytes
 from thor_geo.sources.earthengine.recipe import composite
 from thor_geo.sources.scenes import OBSERVATIONS, grid_request
-from thor_geo.specs import Mask, SensorSpec, TemporalSpec
+from thor_geo.specs import CloudMask, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 PROJECT = os.environ.get("THOR_GEO_TEST_PROJECT")
@@ -52,7 +52,7 @@ def spec() -> SessionSpec:
 
 @pytest.fixture(scope="module")
 def client(spec: SessionSpec) -> Client:
-    client = Client(Session(spec), concurrency=4)
+    client = Client(EarthEngineSession(spec), concurrency=4)
     client.connect()
     return client
 
@@ -71,7 +71,7 @@ def test_scenes_carry_the_properties_we_pin(client: Client) -> None:
 
 @pytest.mark.parametrize("mask", ["none", "scl"])
 def test_composites_are_whole_reflectances_with_counts(
-    spec: SessionSpec, tmp_path: Path, mask: Mask
+    spec: SessionSpec, tmp_path: Path, mask: CloudMask
 ) -> None:
     sensor = replace(SENSOR, mask=mask, cloudy_pct=60)
     source = DirectSource(BlockStore(tmp_path, sensor=sensor, window=JUNE), spec)
@@ -85,7 +85,7 @@ def test_composites_are_whole_reflectances_with_counts(
 
 def single_scenes(spec: SessionSpec, root: Path, sensor: SensorSpec) -> list[Any]:
     """Fetch every scene of June on its own: pixels (bands, 128, 128), unseen ones as NaN."""
-    client = Client(Session(spec), concurrency=4)
+    client = Client(EarthEngineSession(spec), concurrency=4)
     layers = []
     for scene in fetch_scenes(client, sensor, JUNE, BLOCK):
         alone = replace(sensor, scenes=(scene.index,), composite="median", percentile=None)
@@ -187,7 +187,7 @@ def test_the_size_limit_is_where_we_think_it_is(client: Client) -> None:
     # Eleven bands of uint16, one step beyond the limit.
     image = ee.Image.cat([image.select([0])] * 11)
     grid = grid_request(BLOCK)
-    window = Window(row=0, col=0, height=side, width=side)
+    window = BlockWindow(row=0, col=0, height=side, width=side)
     grid["dimensions"] = {"width": window.width, "height": window.height}
     body = {"expression": image, "fileFormat": "NPY", "grid": grid}
     with pytest.raises(TooLargeError, match=str(MAX_BYTES)):
@@ -203,7 +203,7 @@ def test_what_does_not_exist_is_named(spec: SessionSpec, tmp_path: Path) -> None
 def test_a_project_that_is_not_ours_is_named() -> None:
     spec = SessionSpec(project="thor-geo-no-such-project-0")
     with pytest.raises(ProjectError, match="thor-geo-no-such-project-0"):
-        Client(Session(spec)).connect()
+        Client(EarthEngineSession(spec)).connect()
 
 
 def test_the_prefetch_process_and_the_key_agree_with_the_direct_way(

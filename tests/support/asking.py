@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from thor_geo.explorer.http import Server
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 
 
 @contextmanager
-def running(session: Session) -> Iterator[Server]:
+def running(session: ExplorerSession) -> Iterator[Server]:
     """Serve a session on a free port."""
     server = Server(session, 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -15,7 +15,7 @@ from thor_geo.checks._marked import check_shard
 from thor_geo.checks.validate import expect
 from thor_geo.ground.plan import Shard
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.markers import Output
+from thor_geo.runs.markers import ShardFile
 from thor_geo.runs.opened import open_run
 
 # The shard that is damaged: tiles 2 to 5, of which 3 failed and 4 is empty.
@@ -58,7 +58,7 @@ def faults_of_store(
 
 def vouch(run: RunDirectory, shard: Shard, path: Path) -> None:
     """Let the marker say that a file is as it is now."""
-    output = Output.of(path)
+    output = ShardFile.of(path)
     name = path.relative_to(run.path).as_posix()
 
     def change(marker: dict[str, Any]) -> None:

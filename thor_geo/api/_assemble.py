@@ -15,8 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.api.prep import Cut
 from thor_geo.ground.images import stitch
 from thor_geo.ground.lattice import Bounds
-
-Floats = npt.NDArray[np.float32]
+from thor_geo.support.arrays import Float32Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +28,12 @@ class Map:
         bounds: Left, bottom, right, top of its outer edges, metres.
     """
 
-    values: Floats
-    valid: Floats
+    values: Float32Array
+    valid: Float32Array
     bounds: Bounds
 
 
-def one_vector(parts: Sequence[Floats], weights: Sequence[int], pooling: str) -> Floats:
+def one_vector(parts: Sequence[Float32Array], weights: Sequence[int], pooling: str) -> Float32Array:
     """Return the vector of an image from those of its tiles: their weighted mean, or maximum.
 
     Args:
@@ -58,7 +57,7 @@ def one_vector(parts: Sequence[Floats], weights: Sequence[int], pooling: str) ->
 
 
 def one_map(
-    parts: Sequence[Floats],
+    parts: Sequence[Float32Array],
     cut: Cut,
     clear: npt.NDArray[np.bool_],
     *,

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thor_geo.api._request import Request
+from thor_geo.api._request import EmbeddingRequest
 from thor_geo.errors import ConfigError
 from thor_geo.models import THORBackbone, variant, weights_sha256
+from thor_geo.support.arrays import AnyArray
 from thor_geo.tasks import THOREmbeddingTask
 from thor_geo.transforms import THORNormalize
 
-Pixels = npt.NDArray[Any]
 Outputs = dict[str, npt.NDArray[np.float32]]
 
 #: Which input an output belongs to: number of the place, number of its window.
@@ -38,7 +38,7 @@ class Input:
     """
 
     key: Key
-    pixels: Pixels
+    pixels: AnyArray
     observations: npt.NDArray[np.uint8]
     image_size: int
     ground_cover: int
@@ -54,7 +54,7 @@ class Encoder:
         weights_sha256: Checksum of the weights, once they are loaded.
     """
 
-    request: Request
+    request: EmbeddingRequest
     device: torch.device = field(init=False)
     weights_sha256: str | None = field(default=None, init=False)
     _tasks: dict[tuple[int, int], THOREmbeddingTask] = field(default_factory=dict, init=False)

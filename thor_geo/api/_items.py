@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from datamodules.sensors import Sensors
 from datamodules.source import SourceSpec, disconnect
 from thor_geo.api._place import Place, Spatial, is_place
-from thor_geo.api._request import Request
+from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets import CompositeDataset
@@ -25,9 +25,8 @@ from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask
 from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.arrays import AnyArray
 from thor_geo.transforms import InputReport, check_input, inspect_input
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +41,14 @@ class Canvas:
         catalogues: Where the scenes of each sensor are from; see `Connection`.
     """
 
-    pixels: Array
+    pixels: AnyArray
     observations: npt.NDArray[np.uint8]
     scenes: tuple[str, ...] | None
     catalogues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class EmbeddingItem:
     """One place or image.
 
     Attributes:
@@ -60,7 +59,7 @@ class Item:
 
     cut: Cut
     place: Place | None
-    given: Array | None = None
+    given: AnyArray | None = None
 
     def corner(self, resolution: int) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of what the cut takes, metres.
@@ -87,11 +86,11 @@ class Item:
 
 
 def items_of(
-    request: Request,
+    request: EmbeddingRequest,
     spatials: Sequence[Spatial] | None,
     temporal: TemporalSpec | None,
     images: Sequence[Any] | None,
-) -> list[Item]:
+) -> list[EmbeddingItem]:
     """Return what a call is about, everything checked and cut.
 
     Args:
@@ -157,7 +156,9 @@ def items_of(
                     place = Place.of(spatials[number], resolution)
                     _check_size(place, array)
             with _naming("input_chw", number, len(arrays)):
-                found.append(Item(cut=cutter.cut(*array.shape[1:]), place=place, given=array))
+                found.append(
+                    EmbeddingItem(cut=cutter.cut(*array.shape[1:]), place=place, given=array)
+                )
         return found
     if spatials is None or len(spatials) == 0:
         raise ConfigError(
@@ -179,7 +180,7 @@ def items_of(
             place = Place.of(spatial, resolution)
             rect = place.rect
             cut = cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
-            found.append(Item(cut=cut, place=place))
+            found.append(EmbeddingItem(cut=cut, place=place))
     return found
 
 
@@ -199,7 +200,7 @@ def _naming(argument: str, number: int, count: int) -> Iterator[None]:
         raise InputError(f"{argument}[{number}]: {error}") from error
 
 
-def inspected(pixels: Array, request: Request) -> InputReport:
+def inspected(pixels: AnyArray, request: EmbeddingRequest) -> InputReport:
     """Look at raw pixels; refuse bad ones if the request says so.
 
     Args:
@@ -217,7 +218,7 @@ def inspected(pixels: Array, request: Request) -> InputReport:
     return report
 
 
-def _check_size(place: Place | None, array: Array) -> None:
+def _check_size(place: Place | None, array: AnyArray) -> None:
     if place is not None and array.shape[1:] != (place.rect.height, place.rect.width):
         raise AreaError(
             "spatial",
@@ -231,7 +232,7 @@ def _check_size(place: Place | None, array: Array) -> None:
 
 
 def given_canvases(
-    items: Sequence[Item], fills: Sequence[float], sensors: int
+    items: Sequence[EmbeddingItem], fills: Sequence[float], sensors: int
 ) -> Generator[Canvas, None, None]:
     """Yield what the cuts take of given pixels; what lies beyond them is padding.
 
@@ -250,8 +251,8 @@ def given_canvases(
 
 
 def padded(
-    chw: Array, height: int, width: int, fills: Sequence[float]
-) -> tuple[Array, npt.NDArray[np.bool_]]:
+    chw: AnyArray, height: int, width: int, fills: Sequence[float]
+) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
     """Pad an image as `pad_with_mask` does, with a value for each plane.
 
     Args:
@@ -267,7 +268,7 @@ def padded(
     return out, mask
 
 
-def checked(chw: Any, channels: int) -> Array:
+def checked(chw: Any, channels: int) -> AnyArray:
     """Return given pixels as an array.
 
     Args:
@@ -277,7 +278,7 @@ def checked(chw: Any, channels: int) -> Array:
     Raises:
         InputError: If channels, dimensions or dtype are wrong.
     """
-    array: Array = np.asarray(chw)
+    array: AnyArray = np.asarray(chw)
     try:
         if array.ndim != 3 or array.size == 0:
             raise InputError(f"pixels of shape {array.shape}: expected (channel, height, width).")
@@ -291,7 +292,7 @@ def checked(chw: Any, channels: int) -> Array:
 
 
 def place_canvases(
-    items: Sequence[Item],
+    items: Sequence[EmbeddingItem],
     spec: SourceSpec,
     *,
     sensors: Sensors,
@@ -365,7 +366,7 @@ def place_canvases(
         disconnect(connection)
 
 
-def _signed(image: Array) -> npt.NDArray[np.int16]:
+def _signed(image: AnyArray) -> npt.NDArray[np.int16]:
     # Reflectance above 32767 is above the valid range, to which a normalisation clamps.
     return np.minimum(image, np.iinfo(np.int16).max).astype(np.int16)
 

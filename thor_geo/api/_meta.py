@@ -11,7 +11,7 @@ import torch
 
 from datamodules.source import SourceSpec
 from thor_geo.api._encode import Encoder
-from thor_geo.api._items import Item
+from thor_geo.api._items import EmbeddingItem
 from thor_geo.runs.fingerprint import package_versions
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.redact import redact
@@ -19,7 +19,7 @@ from thor_geo.transforms import InputReport
 
 
 def metadata(
-    item: Item,
+    item: EmbeddingItem,
     encoder: Encoder,
     *,
     inputs: int,

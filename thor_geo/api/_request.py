@@ -27,14 +27,14 @@ from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 from thor_geo.transforms.statistics import Statistics
 
 Inspect = Literal["report", "error"]
-Kind = Literal["pooled", "grid"]
+OutputKind = Literal["pooled", "grid"]
 
 # As the environment variable may say it; `raw` is rs-embed's second name for none.
 _ALIASES = {"raw": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class EmbeddingRequest:
     """One call's settings.
 
     Attributes:
@@ -99,7 +99,7 @@ class Request:
         sensor: AnySensor | Sequence[AnySensor],
         bands: Sequence[str] | None,
         resolution: int | None,
-        output: OutputSpec | Kind,
+        output: OutputSpec | OutputKind,
         input_prep: InputPrep | Mode,
         crop: bool,
         inspect: Inspect | None,
@@ -112,7 +112,7 @@ class Request:
         layers: int | Sequence[int],
         norm: bool,
         settable: Mapping[str, Any],
-    ) -> Request:
+    ) -> EmbeddingRequest:
         """Take arguments, the environment and defaults together.
 
         Args:
@@ -244,10 +244,10 @@ class Request:
         )
 
 
-def _output(given: OutputSpec | Kind) -> OutputSpec:
+def _output(given: OutputSpec | OutputKind) -> OutputSpec:
     if isinstance(given, OutputSpec):
         return given
-    check_choice("output", given, Kind)
+    check_choice("output", given, OutputKind)
     return OutputSpec(kind=given)
 
 

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from datamodules.source import SourceSpec
 from thor_geo.api._assemble import cropped, one_map, one_vector
 from thor_geo.api._encode import Encoder, Input, Outputs
-from thor_geo.api._items import Canvas, Item, inspected, padded
+from thor_geo.api._items import Canvas, EmbeddingItem, inspected, padded
 from thor_geo.api._meta import metadata
-from thor_geo.api.result import Embedding, Vector, map_array
+from thor_geo.api.result import Embedding, map_array
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import InputReport
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class _Open:
 
 
 def embeddings(
-    items: Sequence[Item],
+    items: Sequence[EmbeddingItem],
     canvases: Iterable[Canvas],
     encoder: Encoder,
     *,
@@ -116,7 +117,7 @@ def embeddings(
 
 
 def _finished(
-    item: Item,
+    item: EmbeddingItem,
     one: _Open,
     encoder: Encoder,
     window: TemporalSpec | None,
@@ -132,7 +133,7 @@ def _finished(
             None if item.place is None else item.place.epsg,
         )
     parts = [one.outputs[number] for number in sorted(one.outputs)]
-    data: Vector | DataArray
+    data: Float32Array | DataArray
     if request.output.kind == "pooled":
         weights = [0 if k in one.empty else own for k, own in enumerate(item.cut.weights)]
         data = one_vector([part["pooled"] for part in parts], weights, request.output.pooling)

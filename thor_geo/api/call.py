@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from thor_geo.api._encode import Encoder, Pixels
+from thor_geo.api._encode import Encoder
 from thor_geo.api._items import given_canvases, items_of, place_canvases
 from thor_geo.api._place import Spatial
-from thor_geo.api._request import Inspect, Kind, Request
+from thor_geo.api._request import EmbeddingRequest, Inspect, OutputKind
 from thor_geo.api._source import Backend, Provider
 from thor_geo.api._work import embeddings
 from thor_geo.api.prep import InputPrep, Mode
@@ -19,6 +19,7 @@ from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign
 from thor_geo.specs import NodataFill, Normalize, OutputSpec, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
+from thor_geo.support.arrays import AnyArray
 from thor_geo.transforms import observation_planes
 
 
@@ -27,10 +28,10 @@ def get_embedding(
     *,
     spatial: Spatial | None = None,
     temporal: TemporalSpec | None = None,
-    input_chw: Pixels | None = None,
+    input_chw: AnyArray | None = None,
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
-    output: OutputSpec | Kind | None = None,
+    output: OutputSpec | OutputKind | None = None,
     sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
@@ -177,10 +178,10 @@ def get_embeddings_batch(
     *,
     spatials: Sequence[Spatial] | None = None,
     temporal: TemporalSpec | None = None,
-    input_chw: Sequence[Pixels] | None = None,
+    input_chw: Sequence[AnyArray] | None = None,
     bands: Sequence[str] | None = None,
     resolution: int | None = None,
-    output: OutputSpec | Kind | None = None,
+    output: OutputSpec | OutputKind | None = None,
     sensor: AnySensor | Sequence[AnySensor] | None = None,
     backend: Backend = "auto",
     input_prep: InputPrep | Mode = "auto",
@@ -262,7 +263,7 @@ def get_embeddings_batch(
     Raises:
         ConfigError: As `get_embedding`, like all other errors.
     """
-    request = Request.of(
+    request = EmbeddingRequest.of(
         model,
         sensor=SensorSpec() if sensor is None else sensor,
         bands=bands,

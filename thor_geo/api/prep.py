@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from thor_geo.errors import ConfigError
-from thor_geo.ground.images import NativeFit, Window, native_side, native_unit, tile_windows
+from thor_geo.ground.images import ImageWindow, NativeFit, native_side, native_unit, tile_windows
 from thor_geo.ground.lattice import Rect
 from thor_geo.specs import check_choice
 from thor_geo.specs.bands import BandSelection
@@ -107,7 +107,7 @@ class Cut:
     left: int
     height: int
     width: int
-    windows: tuple[Window, ...]
+    windows: tuple[ImageWindow, ...]
     image_size: int
     ground_cover: int
     result: tuple[tuple[int, int], tuple[int, int]]

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.api._assemble import Map
 from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
+from thor_geo.support.arrays import Float32Array
 
 if TYPE_CHECKING:
     import xarray
-
-Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class Embedding:
             window, scenes, versions; see the table in docs/python.md.
     """
 
-    data: Vector | xarray.DataArray
+    data: Float32Array | xarray.DataArray
     meta: dict[str, Any]
 
 

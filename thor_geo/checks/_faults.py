@@ -11,7 +11,7 @@ from typing import Literal
 #: where there should be none; ``failures``: the list of failed tiles; ``grid``: the Zarr store;
 #: ``stray``: a file that belongs to no shard; ``failed``: a tile recorded as failed, which is no
 #: damage.
-Kind = Literal[
+FaultKind = Literal[
     "run",
     "unfinished",
     "marker",
@@ -40,7 +40,7 @@ class Fault:
         marker: Marker of the shard whose fault it is, relative to the run directory.
     """
 
-    kind: Kind
+    kind: FaultKind
     file: str
     reason: str
     noticed: bool = False

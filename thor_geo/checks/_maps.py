@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._faults import Fault, Kind
+from thor_geo.checks._faults import Fault, FaultKind
 from thor_geo.checks._rows import OWN_SCALE
 from thor_geo.checks._seams import SeamReader, Seams
 from thor_geo.checks._zones import repeated_problems, sides_of, zone_problems
@@ -139,7 +139,7 @@ def check_maps(
     without: npt.NDArray[np.bool_],
     parts: Collection[Part],
     reader: SeamReader,
-) -> tuple[list[tuple[Part, Kind, str]], Seams]:
+) -> tuple[list[tuple[Part, FaultKind, str]], Seams]:
     """Check one shard's part of the arrays, embeddings and scales, and measure its seams.
 
     Args:
@@ -153,7 +153,7 @@ def check_maps(
     Returns:
         Part, kind and reason of every fault; and the jumps, none where there is a fault.
     """
-    faults: list[tuple[Part, Kind, str]] = []
+    faults: list[tuple[Part, FaultKind, str]] = []
     time = next((part.time for part in parts), None)
     maps: npt.NDArray[Any] | None = None
     embedded = _embedded(plan, shard, without)

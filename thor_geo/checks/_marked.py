@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thor_geo.checks._faults import Fault, Kind, some
+from thor_geo.checks._faults import Fault, FaultKind, some
 from thor_geo.checks._maps import MapsExpected, Part, check_maps
 from thor_geo.checks._rows import Rows, RowsExpected, check_rows
 from thor_geo.checks._seams import SeamReader, Seams
@@ -125,7 +125,7 @@ def _look(
 ) -> Checked:
     checked = Checked()
 
-    def fault(kind: Kind, file: Path, reason: str, *, noticed: bool = False) -> None:
+    def fault(kind: FaultKind, file: Path, reason: str, *, noticed: bool = False) -> None:
         name = file.relative_to(run.path).as_posix()
         # A damaged file may name anything, at any length.
         told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."

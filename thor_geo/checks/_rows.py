@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.checks._faults import Kind, some
+from thor_geo.checks._faults import FaultKind, some
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
@@ -65,7 +65,7 @@ class Rows:
 
 def check_rows(
     path: Path, plan: Plan, shard: Shard, expected: RowsExpected
-) -> tuple[Rows | None, list[tuple[Kind, str]]]:
+) -> tuple[Rows | None, list[tuple[FaultKind, str]]]:
     """Check one pooled file.
 
     Args:
@@ -94,7 +94,7 @@ def check_rows(
     wanted = pooled_schema(dimension, expected.dtype)
     if not table.schema.equals(wanted, check_metadata=False):
         return None, [("schema", _schema_difference(table.schema, wanted))]
-    faults: list[tuple[Kind, str]] = list(_footer(table, expected))
+    faults: list[tuple[FaultKind, str]] = list(_footer(table, expected))
     windows = expected.windows
     # Without a list of windows, the ids of tiles.
     column = "id" if windows.listed else "tile_id"
@@ -140,7 +140,7 @@ def _row_difference(found: list[Any], planned: list[str]) -> str:
     )
 
 
-def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str]]:
+def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind, str]]:
     metadata = table.schema.metadata or {}
     try:
         about = parse_json(metadata[b"thor_geo"])
@@ -163,7 +163,7 @@ def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[Kind, str
 
 def _names(
     table: pa.Table, plan: Plan, shard: Shard, windows: Windows
-) -> Iterator[tuple[Kind, str]]:
+) -> Iterator[tuple[FaultKind, str]]:
     tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
     names = [window_name(window) for window in windows]
     if table["id"].to_pylist() != [f"{tile}_{name}" for tile in tiles for name in names]:
@@ -195,7 +195,9 @@ def _total(edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)])
 
 
-def _place(table: pa.Table, plan: Plan, shard: Shard, windows: int) -> Iterator[tuple[Kind, str]]:
+def _place(
+    table: pa.Table, plan: Plan, shard: Shard, windows: int
+) -> Iterator[tuple[FaultKind, str]]:
     """Compare CRS, transform, polygon, covering and `primary` with the plan's, window by window."""
     for column in ("epsg", "transform", "geometry", "bbox", "primary"):
         if table[column].null_count:
@@ -224,7 +226,7 @@ def _place(table: pa.Table, plan: Plan, shard: Shard, windows: int) -> Iterator[
         yield "place", "`primary` is not the plan's"
 
 
-def _values(table: pa.Table) -> Iterator[tuple[Kind, str]]:
+def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
     """Check that a row has what its status says, and nothing else."""
     status = np.array(table["status"].to_pylist(), dtype=object)
     unknown = sorted(map(str, set(status.tolist()) - _STATUSES))
@@ -270,7 +272,7 @@ def _scales(
     null: npt.NDArray[np.bool_],
     codes: npt.NDArray[np.int8],
     whole: npt.NDArray[np.bool_],
-) -> Iterator[tuple[Kind, str]]:
+) -> Iterator[tuple[FaultKind, str]]:
     """Check that every int8 vector has a scale which can be its own, and no other row has any.
 
     Args:

@@ -26,12 +26,10 @@ import numpy.typing as npt
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.layout import ZoneGrid
 from thor_geo.runs.quantise import NODATA, dequantise
-
-Floats = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float32]
+from thor_geo.support.arrays import Float32Array, Float64Array
 
 
-def _none() -> Floats:
+def _none() -> Float64Array:
     return np.zeros(0)
 
 
@@ -45,8 +43,8 @@ class Seams:
         pairs: (s,) numbers of pairs.
     """
 
-    jumps: Floats = field(default_factory=_none)
-    pairs: Floats = field(default_factory=_none)
+    jumps: Float64Array = field(default_factory=_none)
+    pairs: Float64Array = field(default_factory=_none)
 
     def __add__(self, other: Seams) -> Seams:
         """Return the jumps of both; those without any pair may be of another s."""
@@ -86,7 +84,7 @@ class Seams:
         }
 
 
-def _mean(jumps: Floats, pairs: Floats) -> float | None:
+def _mean(jumps: Float64Array, pairs: Float64Array) -> float | None:
     count = float(pairs.sum())
     return float(jumps.sum()) / count if count else None
 
@@ -105,15 +103,15 @@ class SeamReader:
         """
         self._cells = cells
         # The last column, and the last row, of shards by zone, time, row and column: (D', side).
-        self._right: dict[tuple[int, int | None, int, int], Values] = {}
-        self._bottom: dict[tuple[int, int | None, int, int], Values] = {}
+        self._right: dict[tuple[int, int | None, int, int], Float32Array] = {}
+        self._bottom: dict[tuple[int, int | None, int, int], Float32Array] = {}
 
     def read(
         self,
         zone: ZoneGrid,
         shard: Shard,
         values: npt.NDArray[Any],
-        scales: Values | None,
+        scales: Float32Array | None,
         time: int | None = None,
     ) -> Seams:
         """Measure a shard's map, and its borders with shards that were read before.
@@ -149,7 +147,7 @@ class SeamReader:
         self._bottom[shard.epsg, time, row, col] = bottom
         return found
 
-    def _within(self, jumps: Floats, axis: int) -> Seams:
+    def _within(self, jumps: Float64Array, axis: int) -> Seams:
         """Return the jumps of a shard; *axis* is the one along the borders that pairs straddle."""
         there = np.isfinite(jumps)
         sums, counts = np.where(there, jumps, 0).sum(axis=axis), there.sum(axis=axis)
@@ -159,7 +157,7 @@ class SeamReader:
         np.add.at(out.pairs, places, counts)
         return out
 
-    def _across(self, one: Values, other: Values) -> Seams:
+    def _across(self, one: Float32Array, other: Float32Array) -> Seams:
         """Return the jumps between the edges of two shards, (D', side) each."""
         with np.errstate(over="ignore", invalid="ignore"):
             jumps = np.abs(one - other).mean(axis=0, dtype=np.float64)
@@ -169,7 +167,9 @@ class SeamReader:
         return out
 
 
-def _bands(values: npt.NDArray[Any], scales: Values | None, cells: int) -> Iterator[Values]:
+def _bands(
+    values: npt.NDArray[Any], scales: Float32Array | None, cells: int
+) -> Iterator[Float32Array]:
     """Yield band after band as float32, NaN where there is no embedding: a map may be large."""
     if scales is None:
         for band in values:

@@ -11,9 +11,7 @@ import numpy.typing as npt
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from thor_geo.support.arrays import BoolArray, Float64Array
 
 # A tile's ground is looked at in 3 x 3 points, this far inside its edges (metres): two lattices'
 # edges through one place differ by rounding.
@@ -24,7 +22,7 @@ _AT_ONCE = 16_384
 _REACH = 15.0
 
 
-def redundant(plan: Plan, produced: Bools) -> Bools:
+def redundant(plan: Plan, produced: BoolArray) -> BoolArray:
     """Return which tiles lie wholly in primary tiles that were produced.
 
     Only tiles that are not primary themselves can be. Ground on a zone's edge may lie in no
@@ -73,7 +71,7 @@ def _key(col: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> npt.NDArray[
     return (col << 32) + row
 
 
-def _keys(plan: Plan, k: int, produced: Bools) -> npt.NDArray[np.int64]:
+def _keys(plan: Plan, k: int, produced: BoolArray) -> npt.NDArray[np.int64]:
     """Return the positions of a zone's produced primary tiles, sorted."""
     zone = _zone(plan, k)
     good = plan.primary[zone] & produced[zone]
@@ -84,7 +82,7 @@ def _keys(plan: Plan, k: int, produced: Bools) -> npt.NDArray[np.int64]:
 
 def _points(
     lattice: Lattice, col: npt.NDArray[np.integer[Any]], row: npt.NDArray[np.integer[Any]]
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64Array, Float64Array]:
     """Return longitude and latitude (n, 9) of corners, edge middles and centre of tiles."""
     scale = np.float64(lattice.step * lattice.resolution)
     side = lattice.tile_size * lattice.resolution
@@ -95,7 +93,9 @@ def _points(
     return lon, lat
 
 
-def _covered(lattice: Lattice, keys: npt.NDArray[np.int64], lon: Floats, lat: Floats) -> Bools:
+def _covered(
+    lattice: Lattice, keys: npt.NDArray[np.int64], lon: Float64Array, lat: Float64Array
+) -> BoolArray:
     """Return which points lie in one of a lattice's tiles, given by their sorted positions."""
     out = np.zeros(lon.shape, dtype=np.bool_)
     near = np.abs(lon - ((lattice.epsg % 100) * 6.0 - 183.0)) < _REACH
@@ -117,7 +117,7 @@ def _covered(lattice: Lattice, keys: npt.NDArray[np.int64], lon: Floats, lat: Fl
     return out
 
 
-def _among(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> Bools:
+def _among(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> BoolArray:
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found: Bools = keys[at] == wanted
+    found: BoolArray = keys[at] == wanted
     return found

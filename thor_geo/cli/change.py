@@ -15,7 +15,7 @@ from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import zone_name
 from thor_geo.pictures.sheet import save_png
 from thor_geo.results.cells import zone_cells
-from thor_geo.results.changepicture import Raster, draw_change
+from thor_geo.results.changepicture import ChangeRaster, draw_change
 from thor_geo.results.changes import (
     SharedTiles,
     cell_distances,
@@ -24,7 +24,7 @@ from thor_geo.results.changes import (
     shared_zones,
 )
 from thor_geo.results.cog import tags_of, write_cog
-from thor_geo.results.crop import Crop, Thumbnail
+from thor_geo.results.crop import MapCut, Thumbnail
 from thor_geo.results.tables import ranked, squares, write_table
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import Tiles, read_tiles
@@ -143,7 +143,7 @@ def compare(
     }
     written: list[Path] = []
     tiles, shared = None, None
-    rasters: dict[int, Raster] = {}
+    rasters: dict[int, ChangeRaster] = {}
     if vectors:
         tiles = read_tiles(after, window=windows[1], progress=True)
         shared = shared_tiles(tiles, read_tiles(before, window=windows[0], progress=True))
@@ -152,7 +152,7 @@ def compare(
         for epsg, (extent, values) in tile_rasters(
             after.plan, index, shared.distance, np.nan
         ).items():
-            rasters[epsg] = Raster(extent, values, "tile")
+            rasters[epsg] = ChangeRaster(extent, values, "tile")
             path = folder / f"{zone_name(epsg)}_change_tiles.tif"
             whole = (slice(0, extent.shape[0]), slice(0, extent.shape[1]), values[None])
             write_cog(
@@ -160,7 +160,7 @@ def compare(
             )
             written.append(path)
     for path, (epsg, (later, earlier)) in zip(tifs, zones.items(), strict=True):
-        crop = Crop.of(after.plan, later)
+        crop = MapCut.of(after.plan, later)
         thumbnail = Thumbnail(crop.extent.shape)
         parts = thumbnail.copying(crop(cell_distances(later, earlier)))
         write_cog(
@@ -173,7 +173,7 @@ def compare(
             overwrite=overwrite,
         )
         written.append(path)
-        rasters[epsg] = Raster(crop.extent, thumbnail.values, "cell")
+        rasters[epsg] = ChangeRaster(crop.extent, thumbnail.values, "cell")
     if not any(np.isfinite(raster.values).any() for raster in rasters.values()):
         raise RunDirectoryError(
             f"`{before.run.path}` and `{after.run.path}` have no place with an embedding in "

@@ -9,26 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.ground.lattice import zone_name
 from thor_geo.pictures.caption import SEPARATOR, caption_of
 from thor_geo.pictures.pictures import MAX_ZONES
 from thor_geo.pictures.quicklook import legend_of
 from thor_geo.pictures.sheet import Row, draw_sheet, save_png
-from thor_geo.results.cog import Extent, tags_of, write_cog
+from thor_geo.results.cog import RasterExtent, tags_of, write_cog
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.results.places import joined, parse_lonlat
 from thor_geo.results.similarity import Found, similar_cells, similar_tiles
 from thor_geo.results.tables import DRIVERS, check_suffix, ranked, write_table
 from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.support.arrays import Float32Array
 from thor_geo.support.redact import redact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Values = npt.NDArray[np.float32]
 
 _EXAMPLE = f"""\
 examples:
@@ -134,7 +133,7 @@ def _find(
     options: argparse.Namespace,
     tifs: Mapping[int, Path],
 ) -> Found:
-    def write(extent: Extent, windows: Iterator[tuple[slice, slice, Values]]) -> None:
+    def write(extent: RasterExtent, windows: Iterator[tuple[slice, slice, Float32Array]]) -> None:
         write_cog(
             opened.run,
             tifs[extent.epsg],

@@ -24,7 +24,7 @@ REMEMBERED = 4_096
 URGENT = -1
 
 
-class Todo(NamedTuple, Generic[T]):
+class BlockTask(NamedTuple, Generic[T]):
     """A block to fetch.
 
     Attributes:
@@ -120,7 +120,7 @@ class Schedule(Generic[T]):
         self.seen(key)
         (self._missed if key in self._active else self._urgent).setdefault(key, block)
 
-    def next(self) -> Todo[T] | None:
+    def next(self) -> BlockTask[T] | None:
         """Return the next block to fetch, None while there is nothing to do."""
         if self._urgent:
             key = next(iter(self._urgent))
@@ -128,11 +128,11 @@ class Schedule(Generic[T]):
             if key not in self._begun:
                 _remember(key, self._done_early)
             self._active.add(key)
-            return Todo(key, block, URGENT)
+            return BlockTask(key, block, URGENT)
         planned = self._next_waiting() or self._next_passed()
         if planned is None:
             return None
-        return Todo(*planned, next(self._orders))
+        return BlockTask(*planned, next(self._orders))
 
     def _next_waiting(self) -> tuple[str, T] | None:
         while self._waiting or self._take():

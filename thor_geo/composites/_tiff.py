@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites._records import DamagedError
+from thor_geo.support.arrays import UInt16Array
 
 #: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
 TIFF_TILE = 288
@@ -33,7 +34,6 @@ TIFF_TILE = 288
 #: Modification time (ns), size and inode: what tells one file from its replacement.
 Identity = tuple[int, int, int]
 
-Plane = npt.NDArray[np.uint16]
 
 # Tag numbers of TIFF 6.0 (and of libtiff: zstd is 50000).
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PLANES, _PLANAR = 256, 257, 258, 259, 277, 284
@@ -72,7 +72,7 @@ def tile_side(size: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
+class VerifiedFile:
     """A block's file as it was when it was verified.
 
     Attributes:
@@ -109,7 +109,7 @@ class _Layout:
     counts: list[list[list[int]]]
 
 
-def read_into(file: File, planes: Sequence[Plane], rows: slice, cols: slice) -> None:
+def read_into(file: VerifiedFile, planes: Sequence[UInt16Array], rows: slice, cols: slice) -> None:
     """Read a window of all planes.
 
     Args:
@@ -145,7 +145,7 @@ def read_into(file: File, planes: Sequence[Plane], rows: slice, cols: slice) -> 
                         target[:] = plane[in_rows, in_cols]
 
 
-def check(file: File) -> None:
+def check(file: VerifiedFile) -> None:
     """Refuse a file that is no block's, whatever its checksum; pixels are not looked at.
 
     What is read for it is remembered, and the file's first window needs it.
@@ -172,7 +172,7 @@ def _pieces(window: slice, side: int) -> Iterator[tuple[int, slice, slice]]:
 
 
 @lru_cache(maxsize=KEPT_TILES)
-def _kept_tile(file: File, row: int, col: int) -> npt.NDArray[np.uint16]:
+def _kept_tile(file: VerifiedFile, row: int, col: int) -> npt.NDArray[np.uint16]:
     """Return all planes of a TIFF tile, (planes, side, side); not to be written to."""
     layout = _layout(file)
     tile = np.empty((file.shape[0], layout.side, layout.side), np.uint16)
@@ -184,7 +184,7 @@ def _kept_tile(file: File, row: int, col: int) -> npt.NDArray[np.uint16]:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[int]:
+def _opened(file: VerifiedFile) -> Iterator[int]:
     descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Two processes that fetched the same block wrote the same file, one after the other.
@@ -201,7 +201,7 @@ def _sha256(descriptor: int) -> str:
 
 
 def _unpack(
-    descriptor: int, layout: _Layout, number: int, row: int, col: int, target: Plane
+    descriptor: int, layout: _Layout, number: int, row: int, col: int, target: UInt16Array
 ) -> None:
     """Read one plane of one TIFF tile into *target*, (side, side)."""
     offset, count = layout.offsets[number][row][col], layout.counts[number][row][col]
@@ -233,7 +233,7 @@ def _zstd() -> Any:
     return pyarrow.Codec("zstd")
 
 
-def _add_up(plane: Plane) -> None:
+def _add_up(plane: UInt16Array) -> None:
     """Turn differences along the rows into pixels, modulo 65536."""
     # Four times as fast as NumPy's sum; here, because the process that fetches needs no torch.
     import torch
@@ -248,7 +248,7 @@ def _add_up(plane: Plane) -> None:
 
 
 @lru_cache(maxsize=256)
-def _layout(file: File) -> _Layout:
+def _layout(file: VerifiedFile) -> _Layout:
     """Read where the tiles are, and refuse every file that is no block's."""
     with _opened(file) as descriptor:
         tags = _directory(descriptor)

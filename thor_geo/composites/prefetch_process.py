@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import rasterio
 
 from thor_geo.composites._folder import end_writing
-from thor_geo.composites._schedule import URGENT, Schedule, Todo
+from thor_geo.composites._schedule import URGENT, BlockTask, Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
@@ -44,7 +44,7 @@ _WIND_UP_S = 2.0
 _Wanted: TypeAlias = tuple[int, Block]
 
 
-class Service:
+class PrefetchService:
     """Fetches blocks with a pool of threads until it is told to stop."""
 
     def __init__(self, spec: PrefetchSpec, state: StateDir) -> None:
@@ -165,7 +165,7 @@ class Service:
             # Anything but a block's own failure ends the process.
             self._schedule.finished_with(self._running.pop(future), checked=future.result())
 
-    def _fetch(self, todo: Todo[_Wanted]) -> bool:
+    def _fetch(self, todo: BlockTask[_Wanted]) -> bool:
         """See to it that a block is there; return whether its pixels are known to be good."""
         key, (number, block), order = todo
         store = self._stores[number]
@@ -232,7 +232,7 @@ def _receive() -> Any:
     return pickle.loads(sys.stdin.buffer.read(int.from_bytes(header, "little")))
 
 
-def _watch_input(service: Service, stop: threading.Event) -> None:
+def _watch_input(service: PrefetchService, stop: threading.Event) -> None:
     try:
         while (message := _receive()) is not None:
             service.plan(*message)
@@ -257,7 +257,7 @@ def main() -> None:
         spec = _receive()
         if spec is None:  # the parent gave up before it said anything
             os._exit(0)
-        service = Service(spec, state)
+        service = PrefetchService(spec, state)
         threading.Thread(target=_watch_input, args=(service, stop), daemon=True).start()
         try:
             service.run(stop)

@@ -9,12 +9,12 @@ from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.service import Service
+from thor_geo.sources.service import CompositeService
 
 
 def produce(
     store: BlockStore,
-    service: Service,
+    service: CompositeService,
     block: Block,
     stats: FetchStats | None = None,
     *,
@@ -70,7 +70,7 @@ def produce(
 
 
 def _listed(
-    store: BlockStore, service: Service, block: Block, stats: FetchStats, order: int
+    store: BlockStore, service: CompositeService, block: Block, stats: FetchStats, order: int
 ) -> Pinned:
     """Return the scenes of a block as the service lists them now, without the key of the pixels."""
     cost = FetchStats()
@@ -81,7 +81,9 @@ def _listed(
     return Pinned(scenes=scenes, block_key=None, cost=cost)
 
 
-def _named(store: BlockStore, service: Service, block: Block, pinned: Pinned) -> tuple[Pinned, Any]:
+def _named(
+    store: BlockStore, service: CompositeService, block: Block, pinned: Pinned
+) -> tuple[Pinned, Any]:
     """Return scenes with the key of their pixels, and the image; None for both without scenes."""
     if not pinned.scenes:
         return replace(pinned, block_key=None), None

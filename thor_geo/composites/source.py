@@ -15,7 +15,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import RetryPolicy
-from thor_geo.sources.service import Service, open_service
+from thor_geo.sources.service import CompositeService, open_service
 from thor_geo.sources.stac import StacSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
@@ -69,13 +69,13 @@ class DirectSource:
         self.session = session
         self._concurrency = concurrency
         self._retry = retry
-        self._service: tuple[int, Service] | None = None
+        self._service: tuple[int, CompositeService] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what is open."""
         return {**self.__dict__, "_service": None}
 
-    def connect(self) -> Service:
+    def connect(self) -> CompositeService:
         """Make the folder and the service, once; before threads ask for blocks side by side.
 
         Raises:

@@ -35,7 +35,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine.recipe import RECIPE_VERSION
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, provenance, scene_from_dict
-from thor_geo.sources.service import Pixels
+from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 from thor_geo.support.files import write_atomic
@@ -268,7 +268,7 @@ class BlockStore:
         self, path: Path, which: _tiff.Identity, sha256: str, shape: tuple[int, int, int]
     ) -> None:
         try:
-            file = _tiff.File(path=path, which=which, sha256=sha256, shape=shape)
+            file = _tiff.VerifiedFile(path=path, which=which, sha256=sha256, shape=shape)
             _tiff.check(replace(file, signed=self._dtype == np.int16))
         except DamagedError as error:
             raise DamagedError(
@@ -276,7 +276,9 @@ class BlockStore:
                 "program or release wrote it"
             ) from error
 
-    def put(self, block: Block, pinned: Pinned, planes: Pixels, stats: FetchStats) -> StoredBlock:
+    def put(
+        self, block: Block, pinned: Pinned, planes: BlockPixels, stats: FetchStats
+    ) -> StoredBlock:
         """Store the pixels of a block.
 
         Args:
@@ -380,7 +382,7 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _count_values(planes: Pixels, valid_range: tuple[int, int] | None) -> dict[str, int]:
+def _count_values(planes: BlockPixels, valid_range: tuple[int, int] | None) -> dict[str, int]:
     """Count the values that readers will clamp, where there is an observation."""
     seen = planes[-1] > 0
     counts = {"pixels": int(seen.size), "pixels_observed": int(seen.sum())}

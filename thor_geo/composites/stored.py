@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.composites import _tiff
 from thor_geo.composites._records import DamagedError
@@ -14,9 +13,8 @@ from thor_geo.errors import BlockError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import AnyScene
-from thor_geo.sources.service import Pixels
-
-Observations = npt.NDArray[np.uint8]
+from thor_geo.sources.service import BlockPixels
+from thor_geo.support.arrays import UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class StoredBlock:
 
     def read(
         self, rows: slice | None = None, cols: slice | None = None
-    ) -> tuple[Pixels, Observations]:
+    ) -> tuple[BlockPixels, UInt8Array]:
         """Read a window.
 
         Args:
@@ -65,13 +63,13 @@ class StoredBlock:
         rows, cols = self._checked("rows", rows), self._checked("cols", cols)
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         dtype = np.int16 if self.signed else np.uint16
-        pixels: Pixels = np.empty((len(self.bands), *shape), dtype)
+        pixels: BlockPixels = np.empty((len(self.bands), *shape), dtype)
         observations = np.empty(shape, np.uint8)
         self.read_into(pixels, observations, rows, cols)
         return pixels, observations
 
     def read_into(
-        self, pixels: Pixels, observations: Observations, rows: slice, cols: slice
+        self, pixels: BlockPixels, observations: UInt8Array, rows: slice, cols: slice
     ) -> None:
         """Read a window into arrays that are there.
 
@@ -92,7 +90,7 @@ class StoredBlock:
         if self.which is None or self.sha256 is None:
             raise BlockError(self._unreadable("it vanished when it had just been written"))
         shape = (len(self.bands) + 1, self.block.size, self.block.size)
-        file = _tiff.File(
+        file = _tiff.VerifiedFile(
             path=self.path, which=self.which, sha256=self.sha256, shape=shape, signed=self.signed
         )
         counts = np.empty(observations.shape, np.uint16)

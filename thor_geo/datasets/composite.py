@@ -22,7 +22,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.composites import BlockSource
 from thor_geo.datasets.colour import RGB_BANDS
-from thor_geo.datasets.extent import Extent
+from thor_geo.datasets.extent import IndexExtent
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.area import Area
@@ -39,7 +39,7 @@ _ON_GRID = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pixels:
+class CompositePixels:
     """Composite pixels of a rectangle.
 
     Attributes:
@@ -127,7 +127,7 @@ class CompositeDataset(GeoDataset):
             name="datetime",
         )
         self.index = gpd.GeoDataFrame(index=interval, geometry=[footprint], crs=self._native_crs)
-        self._last_extent = Extent(self.index)
+        self._last_extent = IndexExtent(self.index)
 
     @classmethod
     def from_area(
@@ -224,7 +224,7 @@ class CompositeDataset(GeoDataset):
         self._to_sample(pixels, query)
         return self._sample(image, observations, query, scenes)
 
-    def read(self, rect: Rect) -> Pixels:
+    def read(self, rect: Rect) -> CompositePixels:
         """Read a rectangle of the composite's own pixel grid.
 
         Args:
@@ -236,7 +236,7 @@ class CompositeDataset(GeoDataset):
         image = np.empty((len(self.bands), rect.height, rect.width), self._dtype)
         observations = np.empty((rect.height, rect.width), np.uint8)
         scenes = self._read_into(rect, image, observations)
-        return Pixels(image=image, observations=observations, scenes=scenes)
+        return CompositePixels(image=image, observations=observations, scenes=scenes)
 
     def _read_into(
         self, rect: Rect, image: npt.NDArray[Any], observations: npt.NDArray[np.uint8]
@@ -273,10 +273,10 @@ class CompositeDataset(GeoDataset):
         return slice(left, right, x_res), slice(bottom, top, y_res), times
 
     @property
-    def _extent(self) -> Extent:
+    def _extent(self) -> IndexExtent:
         # TorchGeo's splits and its CRS setter change the index.
         if not self._last_extent.is_of(self.index):
-            self._last_extent = Extent(self.index)
+            self._last_extent = IndexExtent(self.index)
         return self._last_extent
 
     def plot(
@@ -357,7 +357,7 @@ class CompositeDataset(GeoDataset):
             math.ceil((top - y) / res),
         )
 
-    def _warp(self, x: slice, y: slice) -> Pixels:
+    def _warp(self, x: slice, y: slice) -> CompositePixels:
         """Read a query in another CRS, resolution or offset: nearest pixel, no data beyond."""
         width = max(1, round((x.stop - x.start) / x.step))
         height = max(1, round((y.stop - y.start) / y.step))
@@ -367,7 +367,7 @@ class CompositeDataset(GeoDataset):
         res = self.lattice.resolution
         rect = self._cover(bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res)
         native = self.read(rect)
-        out = Pixels(
+        out = CompositePixels(
             image=np.full((len(self.bands), height, width), self.sensor.fill_value, self._dtype),
             observations=np.zeros((height, width), np.uint8),
             scenes=native.scenes,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
 from thor_geo.datasets.colour import true_colour
-from thor_geo.datasets.extent import Extent
+from thor_geo.datasets.extent import IndexExtent
 from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.datasets.units import units_of
@@ -25,9 +25,8 @@ from thor_geo.errors import BlockError, ConfigError, InputError, first_line
 from thor_geo.ground.lattice import Bounds, Rect
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import BandSelection
+from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import observation_planes
-
-Floats = npt.NDArray[np.float32]
 
 # Most pixels that are looked at for one picture: three granules of Sentinel-2.
 _MOST_PIXELS = 400_000_000
@@ -109,7 +108,7 @@ class FolderDataset(RasterDataset):
             for sensor in range(max(planes) + 1)
         ]
         self._edges = np.array([file.bounds for file in files])
-        self._last_extent = Extent(self.index)
+        self._last_extent = IndexExtent(self.index)
 
     @property
     def sensors(self) -> int:
@@ -129,7 +128,7 @@ class FolderDataset(RasterDataset):
         """
         x, y, t = self._disambiguate_slice(query)
         if not self._last_extent.is_of(self.index):  # TorchGeo's splits change the index
-            self._last_extent = Extent(self.index)
+            self._last_extent = IndexExtent(self.index)
         if not self._last_extent.meets(x, y, t):
             raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
         bounds, shape = self._on_grid(x, y)
@@ -207,7 +206,7 @@ class FolderDataset(RasterDataset):
         return sample if self.transforms is None else self.transforms(sample)
 
     def _read_into(
-        self, bounds: Bounds, image: Floats, observations: npt.NDArray[np.uint8]
+        self, bounds: Bounds, image: Float32Array, observations: npt.NDArray[np.uint8]
     ) -> tuple[str, ...]:
         """Fill arrays with the pixels in bounds; return the names of the files."""
         image.fill(np.nan)
@@ -248,7 +247,7 @@ class FolderDataset(RasterDataset):
 
     def _read(
         self, number: int, window: Window, shape: tuple[int, int] | None = None
-    ) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    ) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
         """Return a file's pixels in stored units, and which are data, both (C, H, W)."""
         file = self._inputs[number]
         size = None if shape is None else (file.count, *shape)

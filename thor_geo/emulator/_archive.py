@@ -36,7 +36,7 @@ from rasterio.errors import RasterioIOError
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._functions import to_millis
 from thor_geo.emulator._geometry import Footprint
-from thor_geo.emulator._images import Band, Image
+from thor_geo.emulator._images import Image, ImageBand
 from thor_geo.emulator._raster import Grid, Node
 from thor_geo.emulator._sampling import scene_node
 from thor_geo.support.jsontext import fits, parse_json
@@ -230,7 +230,7 @@ class _Reader:
             properties["MGRS_TILE"] = tile.group(1)
         return self._image(bands, properties)
 
-    def _band(self, name: str, file: str, number: int) -> Band:
+    def _band(self, name: str, file: str, number: int) -> ImageBand:
         path = self.index.parent / Path(file).name
         if path not in self.headers:
             self.headers[path] = self._header(path)
@@ -243,7 +243,7 @@ class _Reader:
         dtype = np.dtype(header.dtypes[number - 1])
         node = scene_node(path, number, dtype, header.grid, header.nodata)
         self.stored[node] = Stored(path=path, number=number, nodata=header.nodata)
-        return Band(name=name, node=node, grid=header.grid)
+        return ImageBand(name=name, node=node, grid=header.grid)
 
     def _header(self, path: Path) -> _Header:
         if not path.is_file():
@@ -267,7 +267,7 @@ class _Reader:
             nodata=0.0 if nodata is None else float(nodata),
         )
 
-    def _image(self, bands: list[Band], properties: Mapping[str, Any]) -> Image:
+    def _image(self, bands: list[ImageBand], properties: Mapping[str, Any]) -> Image:
         start = properties["system:time_start"]
         if not fits("str", properties["system:index"]) or not fits("float", start):
             raise ArchiveError(f"{self.index}: a scene's id is no text, or its time no number.")

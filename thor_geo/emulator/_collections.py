@@ -15,9 +15,16 @@ from thor_geo.emulator._filters import as_filter
 from thor_geo.emulator._functions import expect, function, strings
 from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._graph import Function
-from thor_geo.emulator._images import Band, Image
-from thor_geo.emulator._raster import Frame, Node, Raster, cast
-from thor_geo.emulator._reducers import SIMPLE, Output, Reducer, ToList, mosaic, simple_reducer
+from thor_geo.emulator._images import Image, ImageBand
+from thor_geo.emulator._raster import Frame, MaskedRaster, Node, cast
+from thor_geo.emulator._reducers import (
+    SIMPLE,
+    Reducer,
+    ReducerOutput,
+    ToList,
+    mosaic,
+    simple_reducer,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +156,7 @@ _aggregate("sum", sum)
 _aggregate("mean", lambda values: float(np.mean(values)) if values else None)
 
 
-def reduce_images(images: Sequence[Image], outputs: Sequence[Output], suffix: bool) -> Image:
+def reduce_images(images: Sequence[Image], outputs: Sequence[ReducerOutput], suffix: bool) -> Image:
     """Return the image that reduces a collection pixel by pixel, band by band.
 
     Args:
@@ -174,19 +181,19 @@ def reduce_images(images: Sequence[Image], outputs: Sequence[Output], suffix: bo
         nodes = [image.bands[position].node for image in images]
         for output in outputs:
             label = f"{name}_{output.name}" if suffix else name
-            bands.append(Band(name=label, node=_reduced(nodes, output)))
+            bands.append(ImageBand(name=label, node=_reduced(nodes, output)))
     return Image(bands=tuple(bands), footprint=_union(images))
 
 
-def _reduced(nodes: Sequence[Node], output: Output) -> Node:
+def _reduced(nodes: Sequence[Node], output: ReducerOutput) -> Node:
     common = np.result_type(*(node.dtype for node in nodes))
     dtype = common if output.dtype is None else np.dtype(output.dtype)
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Reduce the pixels of the frame."""
         stack = [frame.get(node) for node in nodes]
         values, mask = output.reduce(stack, frame.grid.shape)
-        return Raster(cast(values, dtype), mask)
+        return MaskedRaster(cast(values, dtype), mask)
 
     return Node(dtype, compute)
 
@@ -222,5 +229,5 @@ def _reduce(collection: Any, reducer: Any, parallelScale: Any = 1.0) -> Image:
 
 @function("ImageCollection.mosaic")
 def _mosaic(collection: Any) -> Image:
-    output = Output(name="mosaic", reduce=mosaic, dtype=None)
+    output = ReducerOutput(name="mosaic", reduce=mosaic, dtype=None)
     return reduce_images(_images(collection), [output], suffix=False)

@@ -15,7 +15,7 @@ from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._functions import REGISTRY, Date, call, expect, registered
 from thor_geo.emulator._geometry import Geometry
 from thor_geo.emulator._graph import Graph
-from thor_geo.emulator._images import Band, Image, pixel_type
+from thor_geo.emulator._images import Image, ImageBand, pixel_type
 
 
 class Catalog:
@@ -123,7 +123,7 @@ def _image_json(image: Image) -> dict[str, Any]:
     return described
 
 
-def _band_json(band: Band) -> dict[str, Any]:
+def _band_json(band: ImageBand) -> dict[str, Any]:
     described: dict[str, Any] = {"id": band.name, "data_type": pixel_type(band.node.dtype)}
     if band.grid is None:
         # Constants and composites: one degree, WGS84.

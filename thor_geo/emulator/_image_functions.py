@@ -14,14 +14,15 @@ from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._functions import expect, function, strings
 from thor_geo.emulator._geometry import Footprint
 from thor_geo.emulator._images import (
-    Band,
     Image,
+    ImageBand,
     as_image,
     constant_image,
     pixel_type,
     unique_names,
 )
-from thor_geo.emulator._raster import Frame, Mask, Node, Raster, cast, constant_node, masked_node
+from thor_geo.emulator._raster import Frame, MaskedRaster, Node, cast, constant_node, masked_node
+from thor_geo.support.arrays import BoolArray
 
 
 @function("Image.constant")
@@ -73,7 +74,7 @@ def _cat(images: Any) -> Image:
     return listed[0].with_bands(unique_names(bands))
 
 
-def _mask_bands(image: Image, mask: Image) -> list[tuple[Band, Node]]:
+def _mask_bands(image: Image, mask: Image) -> list[tuple[ImageBand, Node]]:
     """Pair each band with the node that masks it.
 
     Raises:
@@ -108,9 +109,9 @@ def _mask(image: Any) -> Image:
     def mask_node(node: Node) -> Node:
         """Return a node whose values are the mask."""
 
-        def compute(frame: Frame) -> Raster:
+        def compute(frame: Frame) -> MaskedRaster:
             """Turn the mask into values, valid everywhere."""
-            return Raster(frame.get(node).mask.astype(np.float32), np.array(True))
+            return MaskedRaster(frame.get(node).mask.astype(np.float32), np.array(True))
 
         return Node(np.float32, compute)
 
@@ -118,12 +119,12 @@ def _mask(image: Any) -> Image:
     return source.with_bands(source.map_nodes(mask_node))
 
 
-def _lies_in(frame: Frame, footprints: tuple[Footprint, ...]) -> Mask:
+def _lies_in(frame: Frame, footprints: tuple[Footprint, ...]) -> BoolArray:
     """Which pixel centres lie in any of the footprints."""
 
-    def compute() -> Mask:
+    def compute() -> BoolArray:
         """Test the pixel centres, once per frame."""
-        inside: Mask = np.zeros(frame.grid.shape, dtype=bool)
+        inside: BoolArray = np.zeros(frame.grid.shape, dtype=bool)
         for footprint in footprints:
             x, y = frame.coordinates(footprint.crs)
             left, bottom, right, top = footprint.bounds
@@ -143,16 +144,16 @@ def _unmask(input: Any, value: Any = None, sameFootprint: Any = True) -> Image:
         """Return a node that takes masked pixels from the filling."""
         dtype = np.result_type(node.dtype, fill.dtype)
 
-        def compute(frame: Frame) -> Raster:
+        def compute(frame: Frame) -> MaskedRaster:
             """Fill the masked pixels."""
             values, mask = frame.get(node)
             if mask.all():
-                return Raster(cast(values, dtype), mask)
+                return MaskedRaster(cast(values, dtype), mask)
             new, new_mask = frame.get(fill)
             if within is not None:
                 new_mask = new_mask & _lies_in(frame, within)
             merged = np.where(mask, cast(values, dtype), cast(new, dtype))
-            return Raster(merged, mask | new_mask)
+            return MaskedRaster(merged, mask | new_mask)
 
         return Node(dtype, compute)
 
@@ -181,7 +182,7 @@ def _link_collection(
         else:
             # "If a matching image is not found, any new or updated bands will be fully masked".
             dtype = candidates[0].select([name]).bands[0].node.dtype if candidates else np.uint8
-            bands[name] = Band(name=name, node=_masked(dtype))
+            bands[name] = ImageBand(name=name, node=_masked(dtype))
     linked = [] if linkedProperties is None else strings(linkedProperties, "linkedProperties")
     found = {name: match.properties.get(name) if match else None for name in linked}
     return replace(
@@ -191,7 +192,9 @@ def _link_collection(
 
 def _masked(dtype: Any) -> Node:
     zero = constant_node(0)
-    return masked_node(Node(dtype, lambda frame: Raster(np.zeros((), dtype), np.array(True))), zero)
+    return masked_node(
+        Node(dtype, lambda frame: MaskedRaster(np.zeros((), dtype), np.array(True))), zero
+    )
 
 
 @function("Element.get", "Element.getNumber", "Element.getString")

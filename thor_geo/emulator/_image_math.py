@@ -13,7 +13,8 @@ import numpy as np
 from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._functions import expect, function
 from thor_geo.emulator._images import Image, as_image, pair_bands
-from thor_geo.emulator._raster import Array, Frame, Node, Raster, cast, cast_node, map_node
+from thor_geo.emulator._raster import Frame, MaskedRaster, Node, cast, cast_node, map_node
+from thor_geo.support.arrays import AnyArray
 
 Dtype = np.dtype[Any]
 
@@ -51,10 +52,10 @@ def _fractional(left: Dtype, right: Dtype) -> Dtype:
     return union if union.kind == "f" else np.dtype(np.float64)
 
 
-def _divide(left: Array, right: Array) -> Array:
+def _divide(left: AnyArray, right: AnyArray) -> AnyArray:
     """Division in floating point, "returning 0 for division by 0"."""
     numerator, divisor = np.broadcast_arrays(left.astype(np.float64), right)
-    quotient: Array = np.zeros(numerator.shape)
+    quotient: AnyArray = np.zeros(numerator.shape)
     np.divide(numerator, divisor, out=quotient, where=divisor != 0)
     return quotient
 
@@ -62,7 +63,7 @@ def _divide(left: Array, right: Array) -> Array:
 def _binary(
     name: str,
     result: Callable[[Dtype, Dtype], Dtype],
-    apply: Callable[[Array, Array], Array],
+    apply: Callable[[AnyArray, AnyArray], AnyArray],
 ) -> None:
     """Register a function of two images; a pixel is valid where both are."""
 
@@ -70,12 +71,12 @@ def _binary(
         """Return the node of one pair of bands."""
         dtype = result(left.dtype, right.dtype)
 
-        def compute(frame: Frame) -> Raster:
+        def compute(frame: Frame) -> MaskedRaster:
             """Apply the function where both are valid."""
             (a, a_mask), (b, b_mask) = frame.get(left), frame.get(right)
             if dtype.itemsize > 2:  # arithmetic, in the type of the result
                 a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
-            return Raster(np.asarray(apply(a, b)).astype(dtype, copy=False), a_mask & b_mask)
+            return MaskedRaster(np.asarray(apply(a, b)).astype(dtype, copy=False), a_mask & b_mask)
 
         return Node(dtype, compute)
 
@@ -105,7 +106,7 @@ _binary("min", np.result_type, np.minimum)
 _binary("max", np.result_type, np.maximum)
 
 
-def _unary(name: str, result: Any, apply: Callable[[Array], Array]) -> None:
+def _unary(name: str, result: Any, apply: Callable[[AnyArray], AnyArray]) -> None:
     """Register a function of one image; `result` is its pixel type, None for the input's."""
 
     @function(f"Image.{name}")
@@ -175,7 +176,7 @@ def _remap(
     whole = all(isinstance(number, int) for number in results)
     dtype = np.dtype(np.int32 if whole else np.float64)
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Replace the values in the list; others are masked, or the default."""
         values, mask = frame.get(node)
         mapped = np.full(values.shape, 0 if defaultValue is None else defaultValue, dtype=dtype)
@@ -183,6 +184,6 @@ def _remap(
         for key, target in zip(keys, targets, strict=True):
             hit = values == key
             mapped[hit], known[hit] = target, True
-        return Raster(mapped, mask & known)
+        return MaskedRaster(mapped, mask & known)
 
     return source.derived([replace(band, name="remapped", node=Node(dtype, compute))])

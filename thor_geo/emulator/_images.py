@@ -17,7 +17,7 @@ NO_BANDS_GUIDE = "https://developers.google.com/earth-engine/guides/debugging#no
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band:
+class ImageBand:
     """A name for a node, and the grid its pixels come from (None where it has none of its own)."""
 
     name: str
@@ -36,7 +36,7 @@ class Image:
         asset_id: Full id if the image comes straight from a collection.
     """
 
-    bands: tuple[Band, ...]
+    bands: tuple[ImageBand, ...]
     properties: Mapping[str, Any] = field(default_factory=dict)
     footprint: tuple[Footprint, ...] | None = None
     asset_id: str | None = None
@@ -46,11 +46,11 @@ class Image:
         """Band names in order."""
         return [band.name for band in self.bands]
 
-    def with_bands(self, bands: Sequence[Band]) -> Image:
+    def with_bands(self, bands: Sequence[ImageBand]) -> Image:
         """Return this image with other bands; properties and footprint stay."""
         return replace(self, bands=tuple(bands), asset_id=None)
 
-    def derived(self, bands: Sequence[Band]) -> Image:
+    def derived(self, bands: Sequence[ImageBand]) -> Image:
         """Return the result of arithmetic on this image: of the properties, only the index stays.
 
         Earth Engine drops metadata (``system:time_start`` above all) in arithmetic.
@@ -58,7 +58,7 @@ class Image:
         kept = {k: v for k, v in self.properties.items() if k == "system:index"}
         return Image(bands=tuple(bands), properties=kept, footprint=self.footprint)
 
-    def map_nodes(self, apply: Callable[[Node], Node]) -> tuple[Band, ...]:
+    def map_nodes(self, apply: Callable[[Node], Node]) -> tuple[ImageBand, ...]:
         """Return the bands with a function applied to every node."""
         return tuple(replace(band, node=apply(band.node)) for band in self.bands)
 
@@ -78,7 +78,7 @@ class Image:
             return self.with_bands(chosen).rename(names)
         return self.with_bands(unique_names(chosen))
 
-    def _match(self, selector: str | int) -> list[Band]:
+    def _match(self, selector: str | int) -> list[ImageBand]:
         if not self.bands:
             raise RequestError(
                 f"Band pattern '{selector}' was applied to an Image with no bands. "
@@ -120,7 +120,7 @@ class Image:
         return self.with_bands([replace(band, name=name) for band, name in pairs])
 
 
-def unique_names(bands: Sequence[Band]) -> list[Band]:
+def unique_names(bands: Sequence[ImageBand]) -> list[ImageBand]:
     """Return bands with a numerical suffix where a name repeats: ``foo`` then ``foo_1``."""
     taken: set[str] = set()
     result = []
@@ -143,7 +143,7 @@ def constant_image(value: Any) -> Image:
     numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int | float) for number in numbers):
         raise RequestError(f"Parameter 'value' must be a number or a list of them, got {value!r}.")
-    bands = [Band(name="constant", node=constant_node(number)) for number in numbers]
+    bands = [ImageBand(name="constant", node=constant_node(number)) for number in numbers]
     return Image(bands=tuple(unique_names(bands)))
 
 
@@ -160,7 +160,7 @@ def as_image(value: Any, argument: str) -> Image:
     raise RequestError(f"Parameter '{argument}' must be an Image, got {type(value).__name__}.")
 
 
-def pair_bands(image1: Image, image2: Image) -> list[tuple[Band, Band, Band]]:
+def pair_bands(image1: Image, image2: Image) -> list[tuple[ImageBand, ImageBand, ImageBand]]:
     """Match the bands of two images for a function of two values.
 
     Returns:

@@ -15,7 +15,8 @@ from rasterio.transform import Affine
 
 from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._images import Image
-from thor_geo.emulator._raster import Array, Files, Frame, Grid, cast
+from thor_geo.emulator._raster import Files, Frame, Grid, cast
+from thor_geo.support.arrays import AnyArray
 
 #: Limits of image.computePixels, from its REST reference.
 MAX_REQUEST_BYTES = 48 * 2**20
@@ -111,7 +112,7 @@ def check_limits(image: Image, grid: Grid) -> None:
         )
 
 
-def render(image: Image, grid: Grid) -> Array:
+def render(image: Image, grid: Grid) -> AnyArray:
     """Compute an image on a grid.
 
     Args:
@@ -134,7 +135,7 @@ def render(image: Image, grid: Grid) -> Array:
     return pixels
 
 
-def encode(pixels: Array, grid: Grid, file_format: str) -> tuple[bytes, str]:
+def encode(pixels: AnyArray, grid: Grid, file_format: str) -> tuple[bytes, str]:
     """Return pixels in a file format, with its content type.
 
     Args:

@@ -42,7 +42,7 @@ Sample = Callable[[npt.NDArray[Any], int], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overpass:
+class LandscapeMoment:
     """The landscape at one moment.
 
     Args:
@@ -77,7 +77,7 @@ class Layer:
     pixels: list[npt.NDArray[Any]]
 
 
-def layers(product: Product, overpass: Overpass, zones: list[Sample]) -> Iterator[Layer]:
+def layers(product: Product, overpass: LandscapeMoment, zones: list[Sample]) -> Iterator[Layer]:
     """Yield what a product has of an overpass, band by band.
 
     Args:
@@ -95,13 +95,15 @@ def layers(product: Product, overpass: Overpass, zones: list[Sample]) -> Iterato
         yield Layer(band="SCL", file="SCL", resolution=20, nodata=0, pixels=pixels)
 
 
-def scene_classes(overpass: Overpass) -> npt.NDArray[np.uint8]:
+def scene_classes(overpass: LandscapeMoment) -> npt.NDArray[np.uint8]:
     """Return the scene classification (n, n), 0 outside the swath."""
     classes = classify(overpass.surface, overpass.weather)
     return np.where(overpass.seen, classes, 0).astype(np.uint8)
 
 
-def _reflectances(product: Product, overpass: Overpass, zones: list[Sample]) -> Iterator[Layer]:
+def _reflectances(
+    product: Product, overpass: LandscapeMoment, zones: list[Sample]
+) -> Iterator[Layer]:
     seed, number = overpass.seed
     rng = np.random.default_rng([seed, 3 if product == "sr" else 4, number])
     for band, resolution in RESOLUTION.items():
@@ -120,7 +122,7 @@ def _reflectances(product: Product, overpass: Overpass, zones: list[Sample]) -> 
         )
 
 
-def _scores(overpass: Overpass, zones: list[Sample]) -> Iterator[Layer]:
+def _scores(overpass: LandscapeMoment, zones: list[Sample]) -> Iterator[Layer]:
     """Scores of 1 in clear air to 0 under thick clouds; shadows cost less than clouds.
 
     Made up: of Cloud Score+ they have meaning, range and names. `cs_cdf` falls off faster than

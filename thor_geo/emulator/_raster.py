@@ -19,20 +19,20 @@ import numpy.typing as npt
 import rasterio
 from pyproj import Transformer
 
+from thor_geo.support.arrays import AnyArray, BoolArray
+
 T = TypeVar("T")
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 
 #: Bytes of computed bands that one frame keeps: enough for 12 bands of 24 scenes on a strip of 2^16
 #: pixels, with their masks.
 FRAME_BUDGET = 96 * 2**20
 
 
-class Raster(NamedTuple):
+class MaskedRaster(NamedTuple):
     """Values and mask (True where valid), each broadcastable to the grid's (height, width)."""
 
-    values: Array
-    mask: Mask
+    values: AnyArray
+    mask: BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +62,14 @@ class Grid:
         origin = (c + b * start, f + e * start)
         return replace(self, transform=(a, b, origin[0], d, e, origin[1]), height=stop - start)
 
-    def axes(self) -> tuple[Array, Array] | None:
+    def axes(self) -> tuple[AnyArray, AnyArray] | None:
         """Return x of every column and y of every row (pixel centres); None on a sheared grid."""
         a, b, c, d, e, f = self.transform
         if b or d:
             return None
         return c + a * (np.arange(self.width) + 0.5), f + e * (np.arange(self.height) + 0.5)
 
-    def centres(self) -> tuple[Array, Array]:
+    def centres(self) -> tuple[AnyArray, AnyArray]:
         """Return x and y of every pixel centre, each (height, width)."""
         a, b, c, d, e, f = self.transform
         columns, rows = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
@@ -87,11 +87,11 @@ class Frame:
 
     grid: Grid
     files: Files
-    _memo: OrderedDict[Node, Raster] = field(default_factory=OrderedDict)
+    _memo: OrderedDict[Node, MaskedRaster] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _cache: dict[Hashable, Any] = field(default_factory=dict)
 
-    def get(self, node: Node) -> Raster:
+    def get(self, node: Node) -> MaskedRaster:
         """Return what a node computes on this strip, from memory if it still is there."""
         if node in self._memo:
             self._memo.move_to_end(node)
@@ -111,10 +111,10 @@ class Frame:
         value: T = self._cache[key]
         return value
 
-    def coordinates(self, crs: str) -> tuple[Array, Array]:
+    def coordinates(self, crs: str) -> tuple[AnyArray, AnyArray]:
         """Return x and y of the pixel centres in another CRS, each (height, width)."""
 
-        def compute() -> tuple[Array, Array]:
+        def compute() -> tuple[AnyArray, AnyArray]:
             """Transform the centres, once per frame and CRS."""
             transformer = Transformer.from_crs(self.grid.crs, crs, always_xy=True)
             x, y = transformer.transform(*self.grid.centres())
@@ -156,12 +156,12 @@ class Node:
 
     __slots__ = ("compute", "dtype")
 
-    def __init__(self, dtype: npt.DTypeLike, compute: Callable[[Frame], Raster]) -> None:
+    def __init__(self, dtype: npt.DTypeLike, compute: Callable[[Frame], MaskedRaster]) -> None:
         self.dtype = np.dtype(dtype)
         self.compute = compute
 
 
-def cast(values: Array, dtype: npt.DTypeLike) -> Array:
+def cast(values: AnyArray, dtype: npt.DTypeLike) -> AnyArray:
     """Return values in another pixel type, as Earth Engine casts.
 
     Fractions are cut toward zero, values outside the type's range take the nearest bound.
@@ -188,7 +188,7 @@ def constant_node(value: float) -> Node:
     if isinstance(value, bool):
         value = int(value)
     dtype = np.min_scalar_type(value) if isinstance(value, int) else np.dtype(np.float64)
-    raster = Raster(np.array(value, dtype=dtype), np.array(True))
+    raster = MaskedRaster(np.array(value, dtype=dtype), np.array(True))
     return Node(dtype, lambda frame: raster)
 
 
@@ -198,21 +198,21 @@ def cast_node(source: Node, dtype: npt.DTypeLike) -> Node:
     if source.dtype == target:
         return source
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Cast the values."""
         values, mask = frame.get(source)
-        return Raster(cast(values, target), mask)
+        return MaskedRaster(cast(values, target), mask)
 
     return Node(target, compute)
 
 
-def map_node(source: Node, dtype: npt.DTypeLike, apply: Callable[[Array], Array]) -> Node:
+def map_node(source: Node, dtype: npt.DTypeLike, apply: Callable[[AnyArray], AnyArray]) -> Node:
     """Return a node that applies a function to the values and keeps the mask."""
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Apply the function to the values."""
         values, mask = frame.get(source)
-        return Raster(apply(values).astype(dtype, copy=False), mask)
+        return MaskedRaster(apply(values).astype(dtype, copy=False), mask)
 
     return Node(dtype, compute)
 
@@ -220,12 +220,12 @@ def map_node(source: Node, dtype: npt.DTypeLike, apply: Callable[[Array], Array]
 def masked_node(source: Node, by: Node) -> Node:
     """Return a node that is masked, in addition, where another is masked or zero."""
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Mask by the other node."""
         values, mask = frame.get(source)
         if not mask.any():
-            return Raster(values, mask)
+            return MaskedRaster(values, mask)
         test, test_mask = frame.get(by)
-        return Raster(values, mask & test_mask & (test != 0))
+        return MaskedRaster(values, mask & test_mask & (test != 0))
 
     return Node(source.dtype, compute)

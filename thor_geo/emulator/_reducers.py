@@ -14,14 +14,15 @@ import numpy.typing as npt
 
 from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._functions import expect, function, strings
-from thor_geo.emulator._raster import Array, Raster
+from thor_geo.emulator._raster import MaskedRaster
+from thor_geo.support.arrays import AnyArray
 
 #: Reduces the rasters of one band, of one shape, to one raster of that shape.
-Reduction = Callable[[Sequence[Raster], tuple[int, int]], Raster]
+Reduction = Callable[[Sequence[MaskedRaster], tuple[int, int]], MaskedRaster]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class ReducerOutput:
     """One output of a reducer over pixels.
 
     Args:
@@ -39,7 +40,7 @@ class Output:
 class Reducer:
     """A reducer of one input over pixels."""
 
-    outputs: tuple[Output, ...]
+    outputs: tuple[ReducerOutput, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,9 @@ def sorting_network(n: int) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def _sorted_rows(stack: Sequence[Raster], shape: tuple[int, int]) -> tuple[list[Array], Array]:
+def _sorted_rows(
+    stack: Sequence[MaskedRaster], shape: tuple[int, int]
+) -> tuple[list[AnyArray], AnyArray]:
     """Return the valid values in ascending order (then a filler), and how many are valid."""
     dtype = np.result_type(*(raster.values.dtype for raster in stack))
     filler: Any
@@ -119,7 +122,7 @@ def _sorted_rows(stack: Sequence[Raster], shape: tuple[int, int]) -> tuple[list[
     return rows, count
 
 
-def _pick(rows: Sequence[Array], rank: Array) -> Array:
+def _pick(rows: Sequence[AnyArray], rank: AnyArray) -> AnyArray:
     """Return, per pixel, the row whose number is the rank there."""
     picked = np.zeros(rank.shape, dtype=np.float64)
     for number in range(int(rank.min()), int(rank.max()) + 1):
@@ -131,11 +134,11 @@ def _quantiles(fractions: Sequence[float], index: int) -> Reduction:
     """Return the reduction to the quantile number `index`, linear between ranks."""
     fraction = fractions[index]
 
-    def reduce(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+    def reduce(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
         """Interpolate between ranks of the valid values of each pixel."""
         stack = [raster for raster in stack if raster.mask.any()]
         if not stack:
-            return Raster(np.zeros(()), np.array(False))
+            return MaskedRaster(np.zeros(()), np.array(False))
         rows, count = _sorted_rows(stack, shape)
         position = fraction * np.maximum(count - 1, 0)
         lower = np.floor(position).astype(np.int32)
@@ -146,59 +149,61 @@ def _quantiles(fractions: Sequence[float], index: int) -> Reduction:
         with np.errstate(invalid="ignore"):  # the filler where no value is valid
             values = low * (1 - weight) + high * weight
         mask = count > 0
-        return Raster(np.where(mask, values, 0.0), mask)
+        return MaskedRaster(np.where(mask, values, 0.0), mask)
 
     return reduce
 
 
-def _median(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _median(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     """The middle value; the mean of the two middle ones where their number is even."""
     return _quantiles([0.5], 0)(stack, shape)
 
 
-def _count(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _count(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     count = np.zeros(shape, dtype=np.int32)
     for raster in stack:
         count += raster.mask
     # Whether the service masks a count of zero is unconfirmed; the pixel's value is 0 either way.
-    return Raster(count, count > 0)
+    return MaskedRaster(count, count > 0)
 
 
-def _sum(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _sum(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     total, valid = np.zeros(shape), np.zeros(shape, dtype=bool)
     for values, mask in stack:
         total += np.where(mask, values, 0)
         valid |= mask
-    return Raster(total, valid)
+    return MaskedRaster(total, valid)
 
 
-def _mean(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _mean(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     total, valid = _sum(stack, shape)
-    return Raster(total / np.maximum(_count(stack, shape).values, 1), valid)
+    return MaskedRaster(total / np.maximum(_count(stack, shape).values, 1), valid)
 
 
-def _std_dev(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _std_dev(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     mean, valid = _mean(stack, shape)
-    squares = [Raster((values.astype(np.float64) - mean) ** 2, mask) for values, mask in stack]
-    return Raster(np.sqrt(_mean(squares, shape).values), valid)
+    squares = [
+        MaskedRaster((values.astype(np.float64) - mean) ** 2, mask) for values, mask in stack
+    ]
+    return MaskedRaster(np.sqrt(_mean(squares, shape).values), valid)
 
 
-def _extreme(choose: Callable[[Array, Array], Array]) -> Reduction:
+def _extreme(choose: Callable[[AnyArray, AnyArray], AnyArray]) -> Reduction:
     """Return the reduction to the smallest or largest value."""
 
-    def reduce(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+    def reduce(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
         """Choose among the valid values of each pixel."""
         dtype = np.result_type(*(raster.values.dtype for raster in stack))
         best, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
         for values, mask in stack:
             candidate = np.where(valid, choose(best, values), values)
             best, valid = np.where(mask, candidate, best), valid | mask
-        return Raster(best, valid)
+        return MaskedRaster(best, valid)
 
     return reduce
 
 
-def _first(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _first(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     dtype = np.result_type(*(raster.values.dtype for raster in stack))
     found, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
     for values, mask in stack:
@@ -206,10 +211,10 @@ def _first(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
         valid = valid | mask
         if valid.all():
             break
-    return Raster(found, valid)
+    return MaskedRaster(found, valid)
 
 
-def _last(stack: Sequence[Raster], shape: tuple[int, int]) -> Raster:
+def _last(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     return _first(list(reversed(stack)), shape)
 
 
@@ -229,7 +234,7 @@ SIMPLE: dict[str, tuple[Reduction, npt.DTypeLike | None]] = {
 def simple_reducer(name: str) -> Reducer:
     """Return a reducer with one output, named like itself."""
     reduce, dtype = SIMPLE[name]
-    return Reducer(outputs=(Output(name=name, reduce=reduce, dtype=dtype),))
+    return Reducer(outputs=(ReducerOutput(name=name, reduce=reduce, dtype=dtype),))
 
 
 def _register(name: str) -> None:
@@ -261,7 +266,7 @@ def _percentile(percentiles: Any, outputNames: Any = None) -> Reducer:
     fractions = [number / 100 for number in wanted]
     return Reducer(
         outputs=tuple(
-            Output(name=name, reduce=_quantiles(fractions, index), dtype=np.float64)
+            ReducerOutput(name=name, reduce=_quantiles(fractions, index), dtype=np.float64)
             for index, name in enumerate(names)
         )
     )
@@ -275,7 +280,7 @@ def _combine(
     if sharedInputs is not True:
         raise RequestError("Only sharedInputs=true is supported by the emulator.")
     prefixed = [
-        Output(name=f"{outputPrefix}{output.name}", reduce=output.reduce, dtype=output.dtype)
+        ReducerOutput(name=f"{outputPrefix}{output.name}", reduce=output.reduce, dtype=output.dtype)
         for output in second.outputs
     ]
     return Reducer(outputs=(*first.outputs, *prefixed))

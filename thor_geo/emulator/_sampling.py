@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.windows import Window
 
-from thor_geo.emulator._raster import Array, Frame, Grid, Mask, Node, Raster
-
-Indices = npt.NDArray[np.int64]
+from thor_geo.emulator._raster import Frame, Grid, MaskedRaster, Node
+from thor_geo.support.arrays import AnyArray, BoolArray, Int64Array
 
 #: Fraction of a pixel by which a centre on an edge may be off and still belong to the pixel right
 #: and below: coordinates of 1e7 m carry errors of 1e-9 m.
@@ -33,11 +32,11 @@ def scene_node(path: Path, number: int, dtype: npt.DTypeLike, grid: Grid, nodata
         nodata: The value that means "no pixel".
     """
 
-    def compute(frame: Frame) -> Raster:
+    def compute(frame: Frame) -> MaskedRaster:
         """Read the file's pixels that the frame's fall in, nearest neighbour."""
         rows, columns, inside = frame.remember(("indices", grid), lambda: _indices(frame, grid))
         if not inside.any():
-            return Raster(np.zeros((), dtype=dtype), np.array(False))
+            return MaskedRaster(np.zeros((), dtype=dtype), np.array(False))
         top, bottom = int(rows.min()), int(rows.max()) + 1
         left, right = int(columns.min()), int(columns.max()) + 1
         window = Window(left, top, right - left, bottom - top)
@@ -45,15 +44,15 @@ def scene_node(path: Path, number: int, dtype: npt.DTypeLike, grid: Grid, nodata
         values = _take(block, rows - top, columns - left)
         mask = ~np.isnan(values) if np.isnan(nodata) else values != nodata
         if nodata == 0 and inside.all():
-            return Raster(values, mask)
+            return MaskedRaster(values, mask)
         mask &= inside
         # Values under the mask are zero, whatever the nodata value is.
-        return Raster(np.where(mask, values, np.zeros((), dtype=dtype)), mask)
+        return MaskedRaster(np.where(mask, values, np.zeros((), dtype=dtype)), mask)
 
     return Node(dtype, compute)
 
 
-def _take(block: Array, rows: Indices, columns: Indices) -> Array:
+def _take(block: AnyArray, rows: Int64Array, columns: Int64Array) -> AnyArray:
     """Pick pixels of a block; a view where the indices count up by one in both directions."""
     if rows.ndim == 2 and rows.shape[1] == 1:  # separable: (h, 1) and (1, w)
         if rows.shape[0] == block.shape[0] and columns.shape[1] == block.shape[1]:
@@ -61,11 +60,11 @@ def _take(block: Array, rows: Indices, columns: Indices) -> Array:
             if all((step == 1).all() for step in steps):
                 return block
         return block[rows[:, 0]][:, columns[0]]
-    picked: Array = block[rows, columns]
+    picked: AnyArray = block[rows, columns]
     return picked
 
 
-def _indices(frame: Frame, scene: Grid) -> tuple[Indices, Indices, Mask]:
+def _indices(frame: Frame, scene: Grid) -> tuple[Int64Array, Int64Array, BoolArray]:
     """Row and column in the scene of every pixel of the frame, clipped, and which lie inside.
 
     On grids of the same CRS, rows are (h, 1) and columns (1, w); otherwise both are (h, w).

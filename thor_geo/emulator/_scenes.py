@@ -20,7 +20,7 @@ from rasterio.transform import from_origin
 
 from thor_geo.emulator._landscape import PIXEL, Landscape, make_landscape, make_weather
 from thor_geo.emulator._mgrs import mgrs_tile
-from thor_geo.emulator._products import Layer, Overpass, Product, layers, scene_classes
+from thor_geo.emulator._products import LandscapeMoment, Layer, Product, layers, scene_classes
 from thor_geo.emulator._spectra import make_surface, sun_zenith
 from thor_geo.support.progress import first_process, track
 
@@ -128,7 +128,7 @@ def _write_acquisition(
     # The swath's edge runs a little west of south.
     y, x = np.mgrid[:n, :n]
     swath = x + 0.2 * y
-    overpass = Overpass(
+    overpass = LandscapeMoment(
         surface=surface,
         weather=weather,
         seen=swath <= np.quantile(swath, item.coverage),

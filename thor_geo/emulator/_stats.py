@@ -27,7 +27,7 @@ COUNTS = (
 
 
 @dataclass(kw_only=True)
-class Request:
+class ServedRequest:
     """One request that was served.
 
     Args:
@@ -50,7 +50,7 @@ class Request:
     fault: bool = False
 
 
-class Statistics:
+class RequestCounts:
     """Counts requests. Thread-safe."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Statistics:
     def reset(self) -> None:
         """Forget everything but what is in flight."""
         with self._lock:
-            self.log: deque[Request] = deque(maxlen=LOG_LENGTH)
+            self.log: deque[ServedRequest] = deque(maxlen=LOG_LENGTH)
             self._in_flight = getattr(self, "_in_flight", 0)
             self._peak = self._in_flight
             self._kinds: dict[str, dict[str, Any]] = {}
@@ -71,9 +71,9 @@ class Statistics:
         return self._in_flight
 
     @contextmanager
-    def track(self, kind: str) -> Iterator[Request]:
+    def track(self, kind: str) -> Iterator[ServedRequest]:
         """Count a request while it is served; the caller fills in the record."""
-        request = Request(kind=kind)
+        request = ServedRequest(kind=kind)
         weight = 1 if ":" in kind else 0
         with self._lock:
             self._in_flight += weight
@@ -87,7 +87,7 @@ class Statistics:
                 self._in_flight -= weight
                 self._add(request)
 
-    def _add(self, request: Request) -> None:
+    def _add(self, request: ServedRequest) -> None:
         self.log.append(request)
         counts = self._kinds.setdefault(request.kind, dict.fromkeys(COUNTS, 0))
         counts["requests"] += 1

@@ -19,7 +19,7 @@ from typing import Any
 from thor_geo.emulator._archive import Archive, Stored
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._geometry import WGS84, dense_footprint
-from thor_geo.emulator._images import Band, Image
+from thor_geo.emulator._images import Image, ImageBand
 from thor_geo.emulator._raster import Grid
 
 STAC_VERSION = "1.0.0"
@@ -113,7 +113,7 @@ def _item(scene: Image, archive: Archive) -> dict[str, Any]:
     for name, ours in _PROPERTIES.items():
         if scene.properties.get(name) is not None:
             properties[ours] = scene.properties[name]
-    files: dict[Path, list[tuple[Band, Stored]]] = {}
+    files: dict[Path, list[tuple[ImageBand, Stored]]] = {}
     for band in scene.bands:
         stored = archive.stored[band.node]
         files.setdefault(stored.path, []).append((band, stored))
@@ -136,7 +136,7 @@ def _key(path: Path, scene: str) -> str:
     return path.stem.removeprefix(scene).strip("_") or "data"
 
 
-def _asset(path: Path, bands: list[tuple[Band, Stored]]) -> dict[str, Any]:
+def _asset(path: Path, bands: list[tuple[ImageBand, Stored]]) -> dict[str, Any]:
     # A list of the file's bands in its order: what comes before, or is not served, has no name.
     count = max(stored.number for _, stored in bands)
     eo: list[dict[str, Any]] = [{} for _ in range(count)]

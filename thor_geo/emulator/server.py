@@ -23,7 +23,7 @@ from thor_geo.emulator._errors import RequestError
 from thor_geo.emulator._evaluate import Catalog, to_json
 from thor_geo.emulator._faults import FaultCounter, FaultPlan, FaultRule
 from thor_geo.emulator._pixels import compute_pixels, request_pixels
-from thor_geo.emulator._stats import Statistics
+from thor_geo.emulator._stats import RequestCounts
 
 DEFAULT_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 #: Concurrent requests per project, from the Earth Engine usage guide.
@@ -81,14 +81,14 @@ class EmulatorServer:
             for name, item in given.items()
         }
         self.catalog = Catalog(self.archives)
-        self.statistics = Statistics()
+        self.statistics = RequestCounts()
         self.max_concurrent = max_concurrent
         self._lock, self._serving = threading.Lock(), 0
         self.set_faults(faults)
         discovery_document(), algorithms()  # fail now rather than in the first request
         # More computations at once than cores only cost memory; the others wait their turn.
         self._slots = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
-        self._http = _Server(("127.0.0.1", port), _Handler)
+        self._http = _Server(("127.0.0.1", port), _EmulatorHandler)
         self._http.emulator = self
         self._thread: threading.Thread | None = None
 
@@ -199,7 +199,7 @@ class _Server(ThreadingHTTPServer):
             traceback.print_exc()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _EmulatorHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "thor-geo-emulator"
     disable_nagle_algorithm = True

@@ -12,21 +12,19 @@ import numpy.typing as npt
 from thor_geo.errors import InputError
 from thor_geo.explorer.places import Places
 from thor_geo.results import Cosine
+from thor_geo.support.arrays import Float32Array, Int64Array
 
 # Inverse strength of the probe's L2 penalty: scikit-learn's default, on standardised embeddings.
 _C = 1.0
 # Steps of its solver; a few dozen examples take fewer than 50.
 _STEPS = 1000
 
-Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
-
 
 class Similar(NamedTuple):
     """Cosine to every place (N,), and the places most similar, the most similar first."""
 
-    cosine: Floats
-    nearest: Indices
+    cosine: Float32Array
+    nearest: Int64Array
 
 
 class _Scale(NamedTuple):
@@ -67,7 +65,7 @@ class Comparison:
         others = others[among >= np.partition(among, -k)[-k]]
         return Similar(values, others[np.argsort(-values[others], kind="stable")][:k])
 
-    def probe(self, positive: Indices, negative: Indices) -> Floats:
+    def probe(self, positive: Int64Array, negative: Int64Array) -> Float32Array:
         """Fit a logistic regression to examples; return its probability of "positive" anywhere.
 
         Embeddings are standardised with mean and deviation of all places, and both classes weigh
@@ -104,7 +102,7 @@ class Comparison:
         weights = model.coef_[0] / scale.deviation
         offset = model.intercept_[0] - scale.mean @ weights
         logits = vectors @ weights.astype(np.float32) + np.float32(offset)
-        scores: Floats = expit(logits)
+        scores: Float32Array = expit(logits)
         return scores
 
     def prepare(self) -> None:

@@ -24,9 +24,9 @@ _NOTHING = 224
 #: Ground that a thumbnail shows at least, metres: a cell of 160 m alone says little.
 THUMBNAIL_M = 1440.0
 
-Image = npt.NDArray[np.uint8]
+RGBImage = npt.NDArray[np.uint8]
 State = Literal["closed", "opening", "ready", "missing"]
-Picture = Callable[[int, Bounds, tuple[int, int]], Image | None]
+Picture = Callable[[int, Bounds, tuple[int, int]], RGBImage | None]
 
 
 class Composite:
@@ -71,7 +71,7 @@ class Composite:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def picture(self, shard: int, side: int) -> Image | None:
+    def picture(self, shard: int, side: int) -> RGBImage | None:
         """Return a picture of a shard, (side, side, 4) uint8 RGBA, row 0 = north.
 
         Args:
@@ -92,7 +92,7 @@ class Composite:
         tile_of = np.arange(side) * k // side
         return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
 
-    def thumbnail(self, places: Places, place: int, side: int) -> Image | None:
+    def thumbnail(self, places: Places, place: int, side: int) -> RGBImage | None:
         """Return a picture of a place and, if it is small, its surroundings.
 
         Args:
@@ -113,7 +113,7 @@ class Composite:
             return None
         return np.dstack([pixels, np.full((side, side), 255, dtype=np.uint8)])
 
-    def _of(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> Image | None:
+    def _of(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> RGBImage | None:
         if self._picture is None:
             return None
         with self._lock:

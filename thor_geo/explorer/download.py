@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.explorer.compare import Comparison, Floats, Indices
+from thor_geo.explorer.compare import Comparison
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan
+from thor_geo.support.arrays import Float32Array, Int64Array
 
 if TYPE_CHECKING:
     import geopandas
@@ -26,7 +27,7 @@ _PROFILE = {"driver": "GTiff", "dtype": "float32", "nodata": np.nan, "compress":
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
+class ExplorerFindings:
     """What is found at the moment.
 
     Attributes:
@@ -39,8 +40,8 @@ class Findings:
 
     query: int | None
     k: int
-    positive: Indices
-    negative: Indices
+    positive: Int64Array
+    negative: Int64Array
     threshold: float
 
     @property
@@ -50,7 +51,7 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
+class Download:
     """A file to download: name, media type and content."""
 
     name: str
@@ -58,7 +59,7 @@ class File:
     content: bytes
 
 
-def file_of(plan: Plan, comparison: Comparison, found: Findings) -> File:
+def file_of(plan: Plan, comparison: Comparison, found: ExplorerFindings) -> Download:
     """Return the findings as a file.
 
     Args:
@@ -71,23 +72,23 @@ def file_of(plan: Plan, comparison: Comparison, found: Findings) -> File:
     """
     if comparison.places.tile is not None:
         content = _geopackage(_layers(plan, comparison, found))
-        return File(
+        return Download(
             name="findings.gpkg", media_type="application/geopackage+sqlite3", content=content
         )
     rasters = _rasters(comparison, found)
     if len(rasters) == 1:
-        return File(
+        return Download(
             name="findings.tif", media_type="image/tiff", content=next(iter(rasters.values()))
         )
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
         for name, content in rasters.items():
             archive.writestr(f"findings_{name}.tif", content)
-    return File(name="findings.zip", media_type="application/zip", content=whole.getvalue())
+    return Download(name="findings.zip", media_type="application/zip", content=whole.getvalue())
 
 
 def _layers(
-    plan: Plan, comparison: Comparison, found: Findings
+    plan: Plan, comparison: Comparison, found: ExplorerFindings
 ) -> dict[str, geopandas.GeoDataFrame]:
     """Return the layers `neighbours`, `examples` and `probe`, as far as there are any."""
     places, layers = comparison.places, {}
@@ -95,7 +96,7 @@ def _layers(
     tile = places.tile
     footprints = plan.footprints()[tile]
 
-    def layer(chosen: Indices, **columns: Any) -> geopandas.GeoDataFrame:
+    def layer(chosen: Int64Array, **columns: Any) -> geopandas.GeoDataFrame:
         import geopandas
 
         ids = [one.id for one in plan.tiles(tile[chosen].tolist())]
@@ -129,7 +130,7 @@ def _geopackage(layers: dict[str, geopandas.GeoDataFrame]) -> bytes:
         return path.read_bytes()
 
 
-def _rasters(comparison: Comparison, found: Findings) -> dict[str, bytes]:
+def _rasters(comparison: Comparison, found: ExplorerFindings) -> dict[str, bytes]:
     """Return a GeoTIFF for each zone, by its name: bands ``cosine``, ``probe``, ``examples``."""
     places, bands = comparison.places, {}
     if found.query is not None:
@@ -148,7 +149,9 @@ def _rasters(comparison: Comparison, found: Findings) -> dict[str, bytes]:
     }
 
 
-def _geotiff(comparison: Comparison, of: Indices, epsg: int, bands: dict[str, Floats]) -> bytes:
+def _geotiff(
+    comparison: Comparison, of: Int64Array, epsg: int, bands: dict[str, Float32Array]
+) -> bytes:
     import rasterio
     from rasterio.io import MemoryFile
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from thor_geo.errors import ConfigError, InputError, ThorGeoError
 from thor_geo.explorer.requests import answer
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Server(ThreadingHTTPServer):
     # There, it would share a port that another program listens on.
     allow_reuse_address = sys.platform != "win32"
 
-    def __init__(self, session: Session, port: int) -> None:
+    def __init__(self, session: ExplorerSession, port: int) -> None:
         """Initialize a new Server instance.
 
         Args:
@@ -72,7 +72,7 @@ class Server(ThreadingHTTPServer):
         Raises:
             OSError: If the port is taken.
         """
-        super().__init__((HOST, port), _Handler)
+        super().__init__((HOST, port), _ExplorerHandler)
         self.session = session
         self.secret = secrets.token_urlsafe(16)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
         _log.debug("A request broke off.", exc_info=True)
 
 
-def listen(session: Session, port: int) -> Server:
+def listen(session: ExplorerSession, port: int) -> Server:
     """Return a server on a port, or on the next one that is free.
 
     Args:
@@ -114,7 +114,7 @@ def listen(session: Session, port: int) -> Server:
     )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ExplorerHandler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "thor-geo", ""

@@ -25,7 +25,7 @@ _RADIUS = 6378137.0
 
 Unit = Literal["tiles", "cells"]
 #: Told how many of how many shards have been read.
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,7 +143,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
 
 
 def cell_places(
-    opened: OpenedRun, *, window: int | None = None, told: Told | None = None
+    opened: OpenedRun, *, window: int | None = None, told: ProgressCallback | None = None
 ) -> Places:
     """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast, get_args
 import numpy as np
 
 from thor_geo.errors import InputError
-from thor_geo.explorer.compare import Indices
-from thor_geo.explorer.download import Findings
+from thor_geo.explorer.download import ExplorerFindings
 from thor_geo.explorer.places import Unit
-from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, Session
+from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, ExplorerSession
+from thor_geo.support.arrays import Int64Array
 from thor_geo.support.jsontext import parse_json
 
 _BINARY, _JSON = "application/octet-stream", "application/json"
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     name: str | None = None
 
 
-def answer(session: Session, path: str, body: bytes) -> Answer | None:
+def answer(session: ExplorerSession, path: str, body: bytes) -> Answer | None:
     """Answer a request to the API.
 
     Args:
@@ -52,29 +52,29 @@ def answer(session: Session, path: str, body: bytes) -> Answer | None:
     return ask(session, given)
 
 
-def _run(session: Session, given: Mapping[str, Any]) -> Answer:
+def _run(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     return Answer(_JSON, session.run())
 
 
-def _progress(session: Session, given: Mapping[str, Any]) -> Answer:
+def _progress(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     return Answer(_JSON, session.progress())
 
 
-def _places(session: Session, given: Mapping[str, Any]) -> Answer:
+def _places(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     return Answer(_BINARY, session.places(_unit(session, given)))
 
 
-def _observations(session: Session, given: Mapping[str, Any]) -> Answer:
+def _observations(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     return Answer(_BINARY, session.observations(_unit(session, given)))
 
 
-def _similar(session: Session, given: Mapping[str, Any]) -> Answer:
+def _similar(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     unit = _unit(session, given)
     place = _whole(given, "place", _count(session, unit))
     return Answer(_BINARY, session.similar(unit, place, _whole(given, "k", MOST_NEIGHBOURS + 1)))
 
 
-def _probe(session: Session, given: Mapping[str, Any]) -> Answer:
+def _probe(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     unit = _unit(session, given)
     return Answer(
         _BINARY,
@@ -86,28 +86,28 @@ def _probe(session: Session, given: Mapping[str, Any]) -> Answer:
     )
 
 
-def _composite(session: Session, given: Mapping[str, Any]) -> Answer:
+def _composite(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     session.composite.open()
     return Answer(_JSON, {"state": session.composite.state, "why": session.composite.why})
 
 
-def _picture(session: Session, given: Mapping[str, Any]) -> Answer:
+def _picture(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     return Answer(_BINARY, session.picture(_whole(given, "shard", session.shards), _side(given)))
 
 
-def _thumbnail(session: Session, given: Mapping[str, Any]) -> Answer:
+def _thumbnail(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     unit = _unit(session, given)
     place = _whole(given, "place", _count(session, unit))
     return Answer(_BINARY, session.thumbnail(unit, place, _side(given)))
 
 
-def _download(session: Session, given: Mapping[str, Any]) -> Answer:
+def _download(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
     unit = _unit(session, given)
     query = given.get("place")
     threshold = given.get("threshold", 0.5)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise InputError(f"`threshold={threshold!r}` is no number. Give one from 0 to 1.")
-    found = Findings(
+    found = ExplorerFindings(
         query=None if query is None else _whole(given, "place", _count(session, unit)),
         k=_whole(given, "k", MOST_NEIGHBOURS + 1),
         positive=_indices(session, unit, given, "positive"),
@@ -122,7 +122,7 @@ def _download(session: Session, given: Mapping[str, Any]) -> Answer:
     return Answer(file.media_type, file.content, file.name)
 
 
-_QUESTIONS: dict[str, Callable[[Session, Mapping[str, Any]], Answer]] = {
+_QUESTIONS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {
     "run": _run,
     "progress": _progress,
     "places": _places,
@@ -136,7 +136,7 @@ _QUESTIONS: dict[str, Callable[[Session, Mapping[str, Any]], Answer]] = {
 }
 
 
-def _unit(session: Session, given: Mapping[str, Any]) -> Unit:
+def _unit(session: ExplorerSession, given: Mapping[str, Any]) -> Unit:
     unit = given.get("unit")
     if unit not in session.units:
         known = " or ".join(session.units)
@@ -144,7 +144,7 @@ def _unit(session: Session, given: Mapping[str, Any]) -> Unit:
     return cast(Unit, unit)
 
 
-def _count(session: Session, unit: Unit) -> int:
+def _count(session: ExplorerSession, unit: Unit) -> int:
     return len(session.comparison(unit).places)
 
 
@@ -162,7 +162,9 @@ def _side(given: Mapping[str, Any]) -> int:
     return cast(int, side)
 
 
-def _indices(session: Session, unit: Unit, given: Mapping[str, Any], name: str) -> Indices:
+def _indices(
+    session: ExplorerSession, unit: Unit, given: Mapping[str, Any], name: str
+) -> Int64Array:
     values, end = given.get(name, []), _count(session, unit)
     if not isinstance(values, list) or not all(
         isinstance(v, int) and not isinstance(v, bool) and 0 <= v < end for v in values

@@ -6,7 +6,7 @@ import threading
 import webbrowser
 
 from thor_geo.explorer.http import listen
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs.opened import OpenedRun
 
 
@@ -26,7 +26,7 @@ def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | Non
         ConfigError: If no port is free, or there are several windows and none is named.
         RunDirectoryError: If the run has no embedding yet, or cannot be read.
     """
-    session = Session(opened, window=window, progress=True)
+    session = ExplorerSession(opened, window=window, progress=True)
     server = listen(session, port)
     try:
         if port not in (0, server.server_port):

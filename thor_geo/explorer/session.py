@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
-from thor_geo.explorer.compare import Comparison, Indices
+from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import Composite
-from thor_geo.explorer.download import File, Findings, file_of
+from thor_geo.explorer.download import Download, ExplorerFindings, file_of
 from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
 from thor_geo.pictures.caption import caption_of
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.arrays import Int64Array
 
 #: Neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
@@ -24,7 +25,7 @@ MOST_NEIGHBOURS = 1000
 SIDES = (32, 64, 128, 256, 512, 1024)
 
 
-class Session:
+class ExplorerSession:
     """A run that is open in the browser. Several requests may come at once."""
 
     def __init__(
@@ -145,7 +146,7 @@ class Session:
         }
         return packed(header, values=found.cosine)
 
-    def probe(self, unit: Unit, positive: Indices, negative: Indices) -> bytes:
+    def probe(self, unit: Unit, positive: Int64Array, negative: Int64Array) -> bytes:
         """Return the score of every place."""
         return packed({}, values=self.comparison(unit).probe(positive, negative))
 
@@ -181,7 +182,7 @@ class Session:
         """Return a picture of a place's composite; without pixels where there are none."""
         return _framed(self.composite.thumbnail(self.comparison(unit).places, place, side))
 
-    def download(self, unit: Unit, found: Findings) -> File:
+    def download(self, unit: Unit, found: ExplorerFindings) -> Download:
         """Return the findings as a file."""
         return file_of(self._opened.plan, self.comparison(unit), found)
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Block, Lattice
-from thor_geo.ground.meeting import Columns
 from thor_geo.ground.plan import Plan
+from thor_geo.support.arrays import Int32Array
 
 # Blocks named at once by their tiles, before repetitions are dropped.
 _AT_ONCE = 16_384
@@ -37,8 +37,8 @@ class BlockOrder:
 
     lattices: tuple[Lattice, ...]
     zone: npt.NDArray[np.uint8]
-    col: Columns
-    row: Columns
+    col: Int32Array
+    row: Int32Array
     block_size: int
 
     @classmethod

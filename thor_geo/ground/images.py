@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, InputError
-
-Array = npt.NDArray[Any]
+from thor_geo.support.arrays import AnyArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class NativeFit:
         """Columns of padding to the right of the kept window."""
         return self.side - self.width
 
-    def apply(self, chw: Array, fill: float = 0) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def apply(self, chw: AnyArray, fill: float = 0) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
         """Crop and pad an image of the shape that this was made for.
 
         Args:
@@ -152,8 +150,8 @@ def native_side(
 
 
 def pad_with_mask(
-    chw: Array, height: int, width: int, *, fill: float = 0
-) -> tuple[Array, npt.NDArray[np.bool_]]:
+    chw: AnyArray, height: int, width: int, *, fill: float = 0
+) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
     """Pad an image at the bottom and right.
 
     Args:
@@ -183,7 +181,7 @@ def pad_with_mask(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class ImageWindow:
     """One tile of an image, and the part of it that belongs to the result.
 
     Attributes:
@@ -200,7 +198,7 @@ class Window:
     rows: tuple[int, int]
     cols: tuple[int, int]
 
-    def cut(self, chw: Array, *, fill: float = 0) -> tuple[Array, npt.NDArray[np.bool_]]:
+    def cut(self, chw: AnyArray, *, fill: float = 0) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
         """Cut the tile out of an image.
 
         Args:
@@ -216,7 +214,7 @@ class Window:
 
 def tile_windows(
     height: int, width: int, *, size: int, halo: int, cell: int = 1
-) -> tuple[Window, ...]:
+) -> tuple[ImageWindow, ...]:
     """Return the tiles of an image, row by row, whose kept parts cover it once.
 
     Tiles stand ``size - 2 * halo`` pixels apart, the first at 0. The last row and column are moved
@@ -256,7 +254,7 @@ def tile_windows(
         )
     across = tuple(_along(width, size, halo, cell))
     return tuple(
-        Window(top=top, left=left, size=size, rows=rows, cols=cols)
+        ImageWindow(top=top, left=left, size=size, rows=rows, cols=cols)
         for top, rows in _along(height, size, halo, cell)
         for left, cols in across
     )
@@ -275,7 +273,7 @@ def _along(length: int, size: int, halo: int, cell: int) -> Iterator[tuple[int, 
         done = end
 
 
-def stitch(parts: Sequence[Array], windows: Sequence[Window], *, cell: int = 1) -> Array:
+def stitch(parts: Sequence[AnyArray], windows: Sequence[ImageWindow], *, cell: int = 1) -> AnyArray:
     """Put the kept parts of the tiles' maps into one map.
 
     Args:

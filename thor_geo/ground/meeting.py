@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Lattice, zone_strip
+from thor_geo.support.arrays import BoolArray, Float64Array, Int32Array
 
 # Tiles that only touch the area's edge are left out: a footprint shrunk by a centimetre must meet
 # it. Coordinates that went through another CRS and back differ by less.
@@ -35,9 +36,6 @@ _MARGIN_DEGREES = 1e-6
 _MOST = 2**31 - 1
 
 Integers = npt.NDArray[np.signedinteger]
-Columns = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 
 
 class TileColumns(NamedTuple):
@@ -49,9 +47,9 @@ class TileColumns(NamedTuple):
         primary: Whether the tile's centre lies in its zone's strip, (n,) bool.
     """
 
-    col: Columns
-    row: Columns
-    primary: Flags
+    col: Int32Array
+    row: Int32Array
+    primary: BoolArray
 
 
 class _Squares(NamedTuple):
@@ -59,16 +57,16 @@ class _Squares(NamedTuple):
 
     col: Integers
     row: Integers
-    inside: Flags
+    inside: BoolArray
 
-    def take(self, chosen: slice | Integers | Flags) -> _Squares:
+    def take(self, chosen: slice | Integers | BoolArray) -> _Squares:
         """Return some of them."""
         return _Squares(self.col[chosen], self.row[chosen], self.inside[chosen])
 
 
 def tile_bounds(
     lattice: Lattice, col: Integers, row: Integers
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Return left, bottom, right, top of tiles in metres, each of the columns' shape."""
     return _bounds(lattice, col, row, 1)
 
@@ -96,7 +94,7 @@ def tiles_meeting(lattice: Lattice, geometry: BaseGeometry) -> TileColumns:
 
 def _bounds(
     lattice: Lattice, col: Integers, row: Integers, tiles: int
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """Return the bounds of all tiles in squares of *tiles* x *tiles*: those of their footprints."""
     x, y = lattice.origin
     step = lattice.step * lattice.resolution
@@ -195,7 +193,7 @@ def _tiles_of(lattice: Lattice, geometry: BaseGeometry, shards: _Squares) -> Ite
         yield TileColumns(col.astype(np.int32), row.astype(np.int32), primary)
 
 
-def _within_strip(lattice: Lattice, col: Integers, row: Integers) -> Flags:
+def _within_strip(lattice: Lattice, col: Integers, row: Integers) -> BoolArray:
     """Return whether all ground of shards surely lies in the zone's strip.
 
     In a transverse Mercator zone the meridians leave its middle, and parallels bend, the more the
@@ -210,11 +208,11 @@ def _within_strip(lattice: Lattice, col: Integers, row: Integers) -> Flags:
     west, south, east, north = zone_strip(lattice.epsg)
     within = (lon > west + _MARGIN_DEGREES) & (lon < east - _MARGIN_DEGREES)
     within &= (lat > south + _MARGIN_DEGREES) & (lat < north - _MARGIN_DEGREES)
-    all_within: Flags = within.all(axis=0)
+    all_within: BoolArray = within.all(axis=0)
     return all_within
 
 
-def _primary(lattice: Lattice, col: Integers, row: Integers) -> Flags:
+def _primary(lattice: Lattice, col: Integers, row: Integers) -> BoolArray:
     """Return whether the centres of tiles lie in the zone's strip."""
     x0, y0, x1, y1 = tile_bounds(lattice, col, row)
     lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform((x0 + x1) / 2, (y0 + y1) / 2)
@@ -231,5 +229,5 @@ def _primary(lattice: Lattice, col: Integers, row: Integers) -> Flags:
             "this tile would straddle the antimeridian",
             "Keep the area at least one tile away from 180 degrees.",
         )
-    inside: Flags = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
+    inside: BoolArray = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
     return inside

@@ -15,13 +15,12 @@ import shapely
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import LONLAT, Area, transformer
 from thor_geo.ground.lattice import Lattice, Square, Tile, zone_name
-from thor_geo.ground.meeting import Columns, tile_bounds, tiles_meeting
+from thor_geo.ground.meeting import tile_bounds, tiles_meeting
+from thor_geo.support.arrays import Int32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, first_process, track
 
 # Tiles whose columns are widened or compared at once.
 _ROWS = 1_000_000
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +72,11 @@ class Shards(Sequence[Shard]):
         self,
         lattices: Sequence[Lattice],
         *,
-        starts: IntArray,
-        stops: IntArray,
+        starts: Int64Array,
+        stops: Int64Array,
         zone: npt.NDArray[np.uint8],
-        col: Columns,
-        row: Columns,
+        col: Int32Array,
+        row: Int32Array,
     ) -> None:
         """Initialize a new Shards instance.
 
@@ -160,8 +159,8 @@ class Plan:
 
     lattices: tuple[Lattice, ...]
     zone: npt.NDArray[np.uint8]
-    col: Columns
-    row: Columns
+    col: Int32Array
+    row: Int32Array
     primary: npt.NDArray[np.bool_]
 
     @classmethod

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from thor_geo.models.variants import MLP_RATIO, NORM_EPS
 
 
-class Linear(nn.Linear):
+class UninitialisedLinear(nn.Linear):
     """A linear layer that the encoder fills: torch's own, slower initialisation is left out."""
 
     def reset_parameters(self) -> None:
@@ -27,8 +27,8 @@ class Attention(nn.Module):
         """
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(dim, 3 * dim)
-        self.proj = Linear(dim, dim)
+        self.qkv = UninitialisedLinear(dim, 3 * dim)
+        self.proj = UninitialisedLinear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Attend.
@@ -60,8 +60,8 @@ class Mlp(nn.Module):
             hidden: Width of the hidden layer.
         """
         super().__init__()
-        self.fc1 = Linear(dim, hidden)
-        self.fc2 = Linear(hidden, dim)
+        self.fc1 = UninitialisedLinear(dim, hidden)
+        self.fc2 = UninitialisedLinear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (..., D) to tokens (..., D)."""
@@ -69,7 +69,7 @@ class Mlp(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A pre-norm transformer block."""
 
     def __init__(self, dim: int, num_heads: int) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from thor_geo.errors import ConfigError
 from thor_geo.models.alibi import alibi_bias, alibi_slopes
-from thor_geo.models.blocks import Block
+from thor_geo.models.blocks import TransformerBlock
 from thor_geo.models.codes import group_code
 from thor_geo.models.embedding import GroupKernel, IndividualPatchEmbed, embed_group, group_kernel
 from thor_geo.models.inputs import check_image
@@ -99,7 +99,9 @@ class THOREncoder(nn.Module):
                     for k in range(N_GROUPS)
                 }
             )
-            self.blocks = nn.ModuleList(Block(dim, variant.num_heads) for _ in range(variant.depth))
+            self.blocks = nn.ModuleList(
+                TransformerBlock(dim, variant.num_heads) for _ in range(variant.depth)
+            )
             self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self._kernels: tuple[object, tuple[GroupKernel, ...]] | None = None
         self._bias: tuple[object, Tensor] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.reading import MapReader, VectorReader, window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
+from thor_geo.support.arrays import IntegerArray
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
@@ -31,8 +32,7 @@ MAX_ROWS = 4
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
 
-Image = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.integer[Any]]
+RGBImage = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class ZonePicture:
     epsg: int
     tiles: int
     bounds: Bounds
-    embeddings: Image
-    truecolour: Image | None
+    embeddings: RGBImage
+    truecolour: RGBImage | None
     observations: npt.NDArray[np.float32]
     failed: tuple[Bounds, ...]
     empty: tuple[Bounds, ...]
@@ -93,7 +93,7 @@ class _Zone:
         step = float(self.lattice.step * self.lattice.resolution)
         return left, top - self.rows * step, left + self.cols * step, top
 
-    def place(self, plan: Plan, shard: Shard) -> tuple[IntArray, IntArray, IntArray]:
+    def place(self, plan: Plan, shard: Shard) -> tuple[IntegerArray, IntegerArray, IntegerArray]:
         """Return which of a shard's tiles are in the part, and their rows and columns."""
         chosen = slice(shard.start, shard.stop)
         rows, cols = self.north - plan.row[chosen], plan.col[chosen] - self.west
@@ -266,7 +266,7 @@ class _Pooled:
             return None
         return int(self._vectors(first, None).shape[1])
 
-    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> RGBImage:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
@@ -292,7 +292,7 @@ class _Grid:
         """D of the embeddings."""
         return int(self._maps.open(self._epsg)[0].shape[-3])
 
-    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> Image:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> RGBImage:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
         arrays = self._maps.open(zone.epsg)
         top, bottom, left, right = window(arrays[0], zone.bounds)
@@ -335,7 +335,7 @@ def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
 
 def _true_colours(
     plan: Plan, zone: _Zone, truecolour: TrueColour, time: int | None
-) -> Image | None:
+) -> RGBImage | None:
     """Ask for a zone's pixels; those outside the plan's tiles become transparent."""
     per_tile = max(1, min(zone.lattice.step, MAX_SIDE // max(zone.rows, zone.cols)))
     shape = (zone.rows * per_tile, zone.cols * per_tile)

@@ -8,7 +8,7 @@ probed.evaluations[0].scores["macro_f1"]
 """
 
 from thor_geo.probe.export import export_csv
-from thor_geo.probe.joining import Labels
+from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.labels import open_labels
 from thor_geo.probe.predictions import write_predictions
 from thor_geo.probe.run import Probed, probe_run
@@ -16,7 +16,7 @@ from thor_geo.probe.saved import SavedProbe, read_probe
 from thor_geo.probe.spec import ProbeSpec
 
 __all__ = [
-    "Labels",
+    "JoinableLabels",
     "ProbeSpec",
     "Probed",
     "SavedProbe",

@@ -10,15 +10,15 @@ import numpy.typing as npt
 from datamodules.reopened import pixels_of
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
-from thor_geo.probe.joining import Floats
 from thor_geo.probe.samples import Samples
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
 
 
 def band_features(
     opened: OpenedRun, samples: Samples, *, window: int | None = None, progress: bool = False
-) -> Floats:
+) -> Float64Array:
     """Return mean and standard deviation of each band of the composite, over every sample's pixels.
 
     Only pixels with an observation count, in stored units.
@@ -36,7 +36,7 @@ def band_features(
         ThorGeoError: If the pixels cannot be had any more.
     """
     wanted = np.unique(samples.tile)
-    features: Floats | None = None
+    features: Float64Array | None = None
     try:
         with pixels_of(opened, window=window) as pixels:
             # As the datamodule stacks them: one plane of observations per sensor.
@@ -58,7 +58,7 @@ def band_features(
 
 
 def _add(
-    features: Floats,
+    features: Float64Array,
     plan: Plan,
     samples: Samples,
     tile: int,

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan
-from thor_geo.probe.joining import Floats, Labels
+from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.samples import Samples
 from thor_geo.probe.spec import ProbeSpec
+from thor_geo.support.arrays import Float64Array, Int64Array
 from thor_geo.support.words import counted
-
-Indices = npt.NDArray[np.int64]
 
 # Blocks of cells are one tile, whose cells share what the model saw; blocks of tiles two a side.
 _TILES_PER_BLOCK = {"cells": 1, "tiles": 2}
@@ -38,16 +37,16 @@ class Folds:
         buffered: Training samples that were left out in all folds together.
     """
 
-    block: Indices
+    block: Int64Array
     blocks: int
     block_m: float
     buffer_m: float
     across_m: float
-    splits: tuple[tuple[Indices, Indices], ...]
+    splits: tuple[tuple[Int64Array, Int64Array], ...]
     buffered: int
 
 
-def blocks_of(samples: Samples, plan: Plan, side: float) -> Indices:
+def blocks_of(samples: Samples, plan: Plan, side: float) -> Int64Array:
     """Return the block of each sample, numbered from 0 over those that hold any.
 
     Blocks are squares on the lattice of the run's tiles, so they do not depend on the area.
@@ -63,11 +62,11 @@ def blocks_of(samples: Samples, plan: Plan, side: float) -> Indices:
     col, row = np.floor((samples.x - x0) / side), np.ceil((samples.y - y0) / side)
     keys = np.stack([samples.epsg, col.astype(np.int64), row.astype(np.int64)], axis=1)
     _, block = np.unique(keys, axis=0, return_inverse=True)
-    numbers: Indices = block.reshape(-1).astype(np.int64)
+    numbers: Int64Array = block.reshape(-1).astype(np.int64)
     return numbers
 
 
-def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) -> Folds:
+def make_folds(samples: Samples, labels: JoinableLabels, plan: Plan, spec: ProbeSpec) -> Folds:
     """Divide samples into folds: whole blocks, or at random.
 
     Classes are spread over the folds as evenly as whole blocks allow.
@@ -132,7 +131,12 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
 
 
 def _check(
-    samples: Samples, labels: Labels, block: Indices, blocks: int, side: float, spec: ProbeSpec
+    samples: Samples,
+    labels: JoinableLabels,
+    block: Int64Array,
+    blocks: int,
+    side: float,
+    spec: ProbeSpec,
 ) -> None:
     found = np.unique(samples.values)
     if len(found) < 2:
@@ -183,7 +187,9 @@ def _check(
             )
 
 
-def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: float) -> None:
+def _check_training(
+    samples: Samples, labels: JoinableLabels, train: Int64Array, buffer: float
+) -> None:
     if len(np.unique(samples.values[train])) < 2:
         raise ConfigError(
             "--folds",
@@ -195,7 +201,7 @@ def _check_training(samples: Samples, labels: Labels, train: Indices, buffer: fl
 
 
 def _near(
-    samples: Samples, train: Indices, test: Indices, buffer: float, across: float
+    samples: Samples, train: Int64Array, test: Int64Array, buffer: float, across: float
 ) -> npt.NDArray[np.bool_]:
     """Return which training samples are too near to a test sample.
 
@@ -205,7 +211,7 @@ def _near(
     from scipy.spatial import KDTree
 
     near = np.zeros(len(train), dtype=np.bool_)
-    at: Floats = np.stack([samples.x, samples.y], axis=1)
+    at: Float64Array = np.stack([samples.x, samples.y], axis=1)
     zones = np.unique(samples.epsg).tolist()
     if buffer > 0:
         for epsg in zones:
@@ -224,7 +230,7 @@ def _near(
     return near
 
 
-def _geocentric(samples: Samples) -> Floats:
+def _geocentric(samples: Samples) -> Float64Array:
     """Return geocentric places on the ellipsoid (EPSG:4978), (N, 3), metres.
 
     Straight lines between them are shorter than the ground by d^3 / 24 R^2: 1 m at 100 km.

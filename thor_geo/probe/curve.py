@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.blocks import Folds
-from thor_geo.probe.joining import Floats
 from thor_geo.probe.metrics import Score, score
-from thor_geo.probe.models import Kind, fit_predict
+from thor_geo.probe.models import ProbeKind, fit_predict
 from thor_geo.probe.spec import ProbeSpec, Task
-
-Indices = npt.NDArray[np.int64]
+from thor_geo.support.arrays import Float64Array, Int64Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class Evaluation:
     """
 
     features: str
-    model: Kind
+    model: ProbeKind
     curve: tuple[Point, ...]
     predictions: npt.NDArray[np.generic]
 
@@ -101,7 +99,7 @@ def sizes(problem: Problem) -> list[Size]:
     return [found[number] for number in sorted(found)] + [(1.0, None)]
 
 
-def draw(problem: Problem, train: Indices, size: Size, rng: np.random.Generator) -> Indices:
+def draw(problem: Problem, train: Int64Array, size: Size, rng: np.random.Generator) -> Int64Array:
     """Draw labels to train on: of every class its share, one at least; of numbers two at least.
 
     Larger shares of one generator's state contain the smaller ones.
@@ -129,8 +127,8 @@ def draw(problem: Problem, train: Indices, size: Size, rng: np.random.Generator)
 def evaluate(
     problem: Problem,
     name: str,
-    features: Floats | npt.NDArray[np.float32],
-    kind: Kind,
+    features: Float64Array | npt.NDArray[np.float32],
+    kind: ProbeKind,
     *,
     step: Callable[[], object] = lambda: None,
 ) -> Evaluation:

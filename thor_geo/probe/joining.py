@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.spec import Task
-
-Floats = npt.NDArray[np.float64]
+from thor_geo.support.arrays import Float64Array
 
 
 class Squares(NamedTuple):
@@ -32,7 +31,7 @@ class Squares(NamedTuple):
     rows: int
     cols: int
 
-    def boxes(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def boxes(self) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Return left, bottom, right and top of every square, each (rows * columns,)."""
         col = np.tile(np.arange(self.cols, dtype=np.float64), self.rows)
         row = np.repeat(np.arange(self.rows, dtype=np.float64), self.cols)
@@ -49,12 +48,12 @@ class Joined(NamedTuple):
         tied: Whether two classes came first together, (rows, columns) bool.
     """
 
-    value: Floats
-    cover: Floats
+    value: Float64Array
+    cover: Float64Array
     tied: npt.NDArray[np.bool_]
 
 
-class Labels(Protocol):
+class JoinableLabels(Protocol):
     """Labels that can be joined to squares of ground.
 
     Attributes:
@@ -84,7 +83,9 @@ class Labels(Protocol):
         """Return what probe.json says of the labels."""
 
 
-def decide(weights: Floats, codes: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def decide(
+    weights: Float64Array, codes: Float64Array
+) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
     """Return the class with the largest weight in every square; of equal ones the lowest code.
 
     Args:

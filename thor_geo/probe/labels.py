@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
-from thor_geo.probe.joining import Labels
+from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.rasters import RasterLabels, is_raster
 from thor_geo.probe.spec import Task
 from thor_geo.probe.vectors import VectorLabels
@@ -21,7 +21,7 @@ def open_labels(
     nodata: float | None = None,
     ignore: tuple[str, ...] = (),
     names: str | Path | None = None,
-) -> Labels:
+) -> JoinableLabels:
     """Open a vector file or a raster of labels.
 
     Args:

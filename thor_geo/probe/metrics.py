@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.spec import Task
-
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+from thor_geo.support.arrays import Float64Array, Int64Array
 
 DRAWS = 1000
 _PERCENTILES = (2.5, 97.5)
@@ -41,7 +39,7 @@ def score(
     task: Task,
     truth: npt.NDArray[Any],
     predictions: npt.NDArray[Any],
-    block: Indices,
+    block: Int64Array,
     *,
     classes: int = 0,
     seed: int = 0,
@@ -78,8 +76,8 @@ def score(
 
 
 def confusions(
-    truth: npt.NDArray[Any], predictions: npt.NDArray[Any], block: Indices, classes: int
-) -> Floats:
+    truth: npt.NDArray[Any], predictions: npt.NDArray[Any], block: Int64Array, classes: int
+) -> Float64Array:
     """Return the confusion matrix of every block, (blocks, true class, predicted class)."""
     blocks = int(block.max()) + 1
     flat = (block * classes + truth.astype(np.int64)) * classes + predictions.astype(np.int64)
@@ -87,12 +85,12 @@ def confusions(
     return counts.reshape(blocks, classes, classes).astype(np.float64)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
+def _ratio(above: Float64Array, below: Float64Array) -> Float64Array:
     """Return quotients, NaN where there is nothing to divide by."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def _of_confusions(matrices: Floats) -> Floats:
+def _of_confusions(matrices: Float64Array) -> Float64Array:
     """Return macro F1, accuracy, balanced accuracy, mIoU and kappa of (n, K, K), (5, n).
 
     Means over classes are NaN where a class has no sample: a draw of blocks without a rare class
@@ -116,7 +114,7 @@ def _of_confusions(matrices: Floats) -> Floats:
     )
 
 
-def _moments(truth: Floats, predictions: Floats, block: Indices) -> Floats:
+def _moments(truth: Float64Array, predictions: Float64Array, block: Int64Array) -> Float64Array:
     """Return count, sum, sum of squares, squared and absolute errors of each block, (blocks, 5).
 
     Sums are of the truth less its mean, or large numbers would drown their variance.
@@ -126,7 +124,7 @@ def _moments(truth: Floats, predictions: Floats, block: Indices) -> Floats:
     return np.stack([np.bincount(block, column) for column in columns], axis=1)
 
 
-def _of_moments(sums: Floats) -> Floats:
+def _of_moments(sums: Float64Array) -> Float64Array:
     """Return R2, RMSE and MAE of (n, 5), (3, n)."""
     count, total, squares, squared, absolute = sums.T
     return np.stack(

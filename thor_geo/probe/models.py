@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.spec import Task
+from thor_geo.support.arrays import Float64Array, Int64Array
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-Kind = Literal["linear", "knn", "chance"]
+ProbeKind = Literal["linear", "knn", "chance"]
 
 #: Inverse strengths of the penalty that logistic regression chooses from (scikit-learn's `C`).
 CS = (1e-3, 1e-1, 10.0)
@@ -25,7 +24,7 @@ _ITERATIONS = 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Linear:
+class LinearProbe:
     """A fitted linear map on standardised features.
 
     Attributes:
@@ -36,13 +35,13 @@ class Linear:
         penalty: The `C` or `alpha` that was chosen.
     """
 
-    mean: Floats
-    scale: Floats
-    coef: Floats
-    intercept: Floats
+    mean: Float64Array
+    scale: Float64Array
+    coef: Float64Array
+    intercept: Float64Array
     penalty: float
 
-    def scores(self, features: npt.NDArray[Any]) -> Floats:
+    def scores(self, features: npt.NDArray[Any]) -> Float64Array:
         """Return what the map gives, (N, K) float64.
 
         Args:
@@ -50,13 +49,13 @@ class Linear:
         """
         # Products in one order whatever the number of rows: equal samples get equal scores.
         standard = (features.astype(np.float64) - self.mean) / self.scale
-        scores: Floats = np.einsum("nd,kd->nk", standard, self.coef) + self.intercept
+        scores: Float64Array = np.einsum("nd,kd->nk", standard, self.coef) + self.intercept
         return scores
 
 
 def fit_linear(
-    features: npt.NDArray[Any], targets: npt.NDArray[Any], groups: Indices, task: Task, seed: int
-) -> Linear:
+    features: npt.NDArray[Any], targets: npt.NDArray[Any], groups: Int64Array, task: Task, seed: int
+) -> LinearProbe:
     """Fit multinomial logistic regression, or ridge regression, to standardised features.
 
     The penalty is chosen by cross-validation inside these samples: over whole groups where there
@@ -86,7 +85,7 @@ def fit_linear(
         # Two classes have one score: the first's is 0.
         coef = np.concatenate([np.zeros_like(coef), coef])
         intercept = np.concatenate([np.zeros(1), intercept])
-    return Linear(
+    return LinearProbe(
         mean=scaler.mean_,
         scale=scaler.scale_,
         coef=np.asarray(coef, dtype=np.float64),
@@ -96,8 +95,8 @@ def fit_linear(
 
 
 def fit_predict(
-    kind: Kind,
-    train: tuple[npt.NDArray[Any], npt.NDArray[Any], Indices],
+    kind: ProbeKind,
+    train: tuple[npt.NDArray[Any], npt.NDArray[Any], Int64Array],
     test: npt.NDArray[Any],
     task: Task,
     *,
@@ -134,7 +133,7 @@ def fit_predict(
     return np.asarray(model.predict(scaler.transform(test)))
 
 
-def _fit(model: Any, x: Floats, targets: npt.NDArray[Any]) -> None:
+def _fit(model: Any, x: Float64Array, targets: npt.NDArray[Any]) -> None:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -145,7 +144,9 @@ def _fit(model: Any, x: Floats, targets: npt.NDArray[Any]) -> None:
         model.fit(x, targets)
 
 
-def _choose(x: Floats, targets: npt.NDArray[Any], groups: Indices, task: Task, seed: int) -> float:
+def _choose(
+    x: Float64Array, targets: npt.NDArray[Any], groups: Int64Array, task: Task, seed: int
+) -> float:
     """Return the penalty with the best score in an inner cross-validation; of equal ones the most.
 
     Scores are the macro recall, or the squared error. Without samples for two folds the middle of
@@ -179,8 +180,8 @@ def _choose(x: Floats, targets: npt.NDArray[Any], groups: Indices, task: Task, s
 
 
 def _inner(
-    targets: npt.NDArray[Any], groups: Indices, classes: bool, seed: int
-) -> list[tuple[Indices, Indices]]:
+    targets: npt.NDArray[Any], groups: Int64Array, classes: bool, seed: int
+) -> list[tuple[Int64Array, Int64Array]]:
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
 
     options: dict[str, Any] = {"n_splits": _INNER, "shuffle": True, "random_state": seed}

@@ -18,8 +18,9 @@ from rasterio.warp import calculate_default_transform, transform_bounds
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import Bounds
-from thor_geo.probe.joining import Floats, Joined, Squares, decide
+from thor_geo.probe.joining import Joined, Squares, decide
 from thor_geo.probe.spec import Task
+from thor_geo.support.arrays import Float64Array
 
 # Places a side at which a square is looked up, at most: every 10 m of a tile of 288 px.
 _MOST_PLACES = 288
@@ -148,7 +149,7 @@ class RasterLabels:
         places = math.ceil(squares.side / float(pixel) - 1e-3)
         return min(max(1, places), _MOST_PLACES)
 
-    def _look_up(self, squares: Squares, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _look_up(self, squares: Squares, k: int) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
         """Return values at places (rows * k, columns * k), and which have a label."""
         step = squares.side / k
         with WarpedVRT(

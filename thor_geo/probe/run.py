@@ -12,13 +12,14 @@ import numpy.typing as npt
 from thor_geo.errors import ConfigError
 from thor_geo.probe.blocks import Folds, make_folds
 from thor_geo.probe.curve import Evaluation, Problem, evaluate, sizes
-from thor_geo.probe.joining import Floats, Labels
+from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.metrics import confusions
-from thor_geo.probe.models import Kind, fit_linear
+from thor_geo.probe.models import ProbeKind, fit_linear
 from thor_geo.probe.samples import Samples, collect
 from thor_geo.probe.saved import SavedProbe, model_of
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
 
 # More classes than this are numbers taken for classes.
@@ -57,17 +58,17 @@ class Probed:
     notice: str
 
     @property
-    def confusion(self) -> Floats:
+    def confusion(self) -> Float64Array:
         """Samples by true and predicted class of the first evaluation, (K, K)."""
         k = len(self.classes)
         made = self.evaluations[0].predictions
-        total: Floats = confusions(self.targets, made, self.folds.block, k).sum(axis=0)
+        total: Float64Array = confusions(self.targets, made, self.folds.block, k).sum(axis=0)
         return total
 
 
 def probe_run(
     opened: OpenedRun,
-    labels: Labels,
+    labels: JoinableLabels,
     spec: ProbeSpec | None = None,
     *,
     progress: bool = False,
@@ -147,7 +148,9 @@ def probe_run(
     )
 
 
-def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
+def _classes(
+    samples: Samples, labels: JoinableLabels
+) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
     """Return the classes that samples have and the index of each sample's, or its number."""
     if labels.task == "regression":
         return (), samples.values
@@ -166,7 +169,7 @@ def _evaluations(
     problem: Problem, features: dict[str, npt.NDArray[Any]], progress: bool
 ) -> tuple[Evaluation, ...]:
     """Cross-validate all models on all features, and chance on none."""
-    jobs: list[tuple[str, npt.NDArray[Any], Kind]] = [
+    jobs: list[tuple[str, npt.NDArray[Any], ProbeKind]] = [
         (name, values, kind) for name, values in features.items() for kind in _KINDS
     ]
     whole = replace(problem, spec=replace(problem.spec, fractions=(1.0,), counts=()))
@@ -183,7 +186,7 @@ def _evaluations(
         )
 
 
-_KINDS: tuple[Kind, ...] = ("linear", "knn")
+_KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
 
 
 def _finite(evaluation: Evaluation) -> dict[str, tuple[float | None, ...]]:

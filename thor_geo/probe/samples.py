@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Shard
-from thor_geo.probe.joining import Floats, Joined, Labels, Squares
+from thor_geo.probe.joining import JoinableLabels, Joined, Squares
 from thor_geo.probe.spec import ProbeSpec, Unit
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.arrays import Float64Array, Int64Array
 from thor_geo.support.progress import track
-
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +59,11 @@ class Samples:
     unit: Unit
     side: float
     vectors: npt.NDArray[np.float32]
-    values: Floats
-    tile: Indices
-    epsg: Indices
-    x: Floats
-    y: Floats
+    values: Float64Array
+    tile: Int64Array
+    epsg: Int64Array
+    x: Float64Array
+    y: Float64Array
     counts: Counts
 
     def __len__(self) -> int:
@@ -85,7 +84,7 @@ class Samples:
         )
 
 
-def unit_of(opened: OpenedRun, labels: Labels, spec: ProbeSpec) -> Unit:
+def unit_of(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec) -> Unit:
     """Return what the samples of a probe are.
 
     Args:
@@ -108,7 +107,7 @@ def unit_of(opened: OpenedRun, labels: Labels, spec: ProbeSpec) -> Unit:
 
 
 def collect(
-    opened: OpenedRun, labels: Labels, spec: ProbeSpec, *, progress: bool = False
+    opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, *, progress: bool = False
 ) -> Samples:
     """Join labels to the tiles or cells of a run.
 
@@ -143,7 +142,7 @@ def collect(
     return samples
 
 
-def _apart(opened: OpenedRun, labels: Labels, unit: Unit) -> ConfigError:
+def _apart(opened: OpenedRun, labels: JoinableLabels, unit: Unit) -> ConfigError:
     """Return the error that no label meets the run, with both extents."""
     ours = opened.plan.rings().reshape(-1, 2)
     run = (*ours.min(axis=0).tolist(), *ours.max(axis=0).tolist())
@@ -180,7 +179,7 @@ class _Tally:
         return eligible & thick
 
 
-def _thinned(count: int, spec: ProbeSpec) -> Indices:
+def _thinned(count: int, spec: ProbeSpec) -> Int64Array:
     """Return which of so many samples are used, ascending."""
     if count <= spec.max_samples:
         return np.arange(count)
@@ -188,7 +187,7 @@ def _thinned(count: int, spec: ProbeSpec) -> Indices:
     return np.sort(chosen)
 
 
-def _tiles(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
+def _tiles(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress: bool) -> Samples:
     tiles = read_tiles(opened, window=spec.window, progress=progress)
     own = np.flatnonzero(tiles.primary)
     lattice = opened.plan.lattices[0]
@@ -234,19 +233,19 @@ def _tiles(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
+class _ShardCells:
     """The labelled cells of one shard: rows and columns of the zone's map, values, tiles."""
 
     zone: ZoneCells
     shard: Shard
-    row: Indices
-    col: Indices
-    values: Floats
+    row: Int64Array
+    col: Int64Array
+    values: Float64Array
     tied: npt.NDArray[np.bool_]
-    tile: Indices
+    tile: Int64Array
 
 
-def _cells(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -> Samples:
+def _cells(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress: bool) -> Samples:
     zones, tally = zone_cells(opened, window=spec.window), _Tally(spec.min_cover)
     shards = [(zone, shard) for zone in zones.values() for shard in zone.shards]
     parts = [
@@ -305,8 +304,8 @@ def _cells(opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool) -
 
 
 def _labelled(
-    opened: OpenedRun, labels: Labels, zone: ZoneCells, shard: Shard, tally: _Tally
-) -> _Part:
+    opened: OpenedRun, labels: JoinableLabels, zone: ZoneCells, shard: Shard, tally: _Tally
+) -> _ShardCells:
     rows, cols = zone.place(shard)
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     squares = Squares(
@@ -322,7 +321,7 @@ def _labelled(
     joined = labels.join(squares)
     kept = tally.accept(joined, zone.own(rows, cols) & (tile >= 0))
     row, col = np.nonzero(kept)
-    return _Part(
+    return _ShardCells(
         zone=zone,
         shard=shard,
         row=row + rows.start,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.probe.models import Linear
+from thor_geo.probe.models import LinearProbe
 from thor_geo.probe.spec import Task, Unit
 from thor_geo.runs.fingerprint import differences
 from thor_geo.runs.opened import OpenedRun
@@ -47,7 +47,7 @@ class SavedProbe:
     unit: Unit
     classes: tuple[str | int, ...]
     names: tuple[str, ...]
-    linear: Linear
+    linear: LinearProbe
     model: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -169,7 +169,7 @@ def read_probe(path: str | Path) -> SavedProbe:
             unit=unit,
             classes=classes,
             names=names,
-            linear=Linear(**numbers, penalty=float(content["penalty"])),
+            linear=LinearProbe(**numbers, penalty=float(content["penalty"])),
             model=content["model"],
             provenance=content["provenance"],
         )

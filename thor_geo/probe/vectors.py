@@ -14,8 +14,9 @@ import shapely
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import Bounds, zone_strip
-from thor_geo.probe.joining import Floats, Joined, Squares, decide
+from thor_geo.probe.joining import Joined, Squares, decide
 from thor_geo.probe.spec import Task
+from thor_geo.support.arrays import Float64Array
 
 # Tiles of a zone overhang its strip by their size, less than this at 84 degrees, in degrees.
 _STRIP_MARGIN = 3.0
@@ -86,7 +87,7 @@ class VectorLabels:
         self._codes = np.arange(len(self._classes), dtype=np.float64)
         if self.kind == "polygons":
             frame = frame.set_geometry(_dense(frame))
-        self._frame, self._trees = frame, dict[int, tuple[Any, Floats]]()
+        self._frame, self._trees = frame, dict[int, tuple[Any, Float64Array]]()
 
     def record(self) -> Mapping[str, object]:
         """Return what probe.json says of the labels."""
@@ -121,12 +122,14 @@ class VectorLabels:
         else:
             square, feature, pieces = _pieces(squares, tree)
             weight = shapely.area(pieces)
-        total: Floats = np.bincount(square, weight, count).astype(np.float64)
+        total: Float64Array = np.bincount(square, weight, count).astype(np.float64)
         labelled = total if pieces is None else _less_overlaps(total, square, pieces)
         tied = np.zeros(count, dtype=np.bool_)
         if self.task == "classification":
             flat = square * len(self._codes) + values[feature].astype(np.int64)
-            weights: Floats = np.bincount(flat, weight, count * len(self._codes)).astype(np.float64)
+            weights: Float64Array = np.bincount(flat, weight, count * len(self._codes)).astype(
+                np.float64
+            )
             if pieces is not None:
                 weights = _less_overlaps(weights, flat, pieces)
             value, tied = decide(weights.reshape(count, -1), self._codes)
@@ -137,7 +140,7 @@ class VectorLabels:
         shape = (squares.rows, squares.cols)
         return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
 
-    def _zone(self, epsg: int) -> tuple[Any, Floats]:
+    def _zone(self, epsg: int) -> tuple[Any, Float64Array]:
         """Return the features near a zone in its metres, as a tree, and their values."""
         if epsg not in self._trees:
             west, south, east, north = zone_strip(epsg)
@@ -154,7 +157,7 @@ class VectorLabels:
     @staticmethod
     def _points(
         squares: Squares, tree: Any
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64Array]:
         """Return square, point and 1 for every point that a square holds."""
         right = squares.left + squares.cols * squares.side
         bottom = squares.top - squares.rows * squares.side
@@ -179,7 +182,9 @@ def _pieces(
     return square[there], feature[there], pieces[there]
 
 
-def _less_overlaps(areas: Floats, group: npt.NDArray[np.int64], pieces: npt.NDArray[Any]) -> Floats:
+def _less_overlaps(
+    areas: Float64Array, group: npt.NDArray[np.int64], pieces: npt.NDArray[Any]
+) -> Float64Array:
     """Return the area of each group's pieces where ground under several counts once.
 
     Args:
@@ -293,7 +298,7 @@ def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple
     return chosen, values
 
 
-def _codes(values: Any) -> tuple[list[str | int], Floats]:
+def _codes(values: Any) -> tuple[list[str | int], Float64Array]:
     """Return the classes in ascending order, and the index of each value's."""
     classes, codes = np.unique(values, return_inverse=True)
     named: list[str | int] = [c if isinstance(c, str) else int(c) for c in classes.tolist()]

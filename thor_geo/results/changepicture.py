@@ -15,7 +15,7 @@ from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.pictures.pictures import MAX_ZONES
 from thor_geo.pictures.quicklook import legend_of
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet
-from thor_geo.results.cog import Extent
+from thor_geo.results.cog import RasterExtent
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.runs.opened import OpenedRun
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PERCENTILE = 99.0
 
 
-class Raster(NamedTuple):
+class ChangeRaster(NamedTuple):
     """Changes in a zone.
 
     Attributes:
@@ -35,7 +35,7 @@ class Raster(NamedTuple):
         of: ``cell`` or ``tile``.
     """
 
-    extent: Extent
+    extent: RasterExtent
     values: npt.NDArray[np.float32]
     of: str
 
@@ -43,7 +43,7 @@ class Raster(NamedTuple):
 def draw_change(
     runs: tuple[OpenedRun, OpenedRun],
     windows: tuple[int | None, int | None],
-    rasters: Mapping[int, Raster],
+    rasters: Mapping[int, ChangeRaster],
     outlined: Sequence[tuple[int, Bounds]],
 ) -> Figure:
     """Draw the change, with the embeddings of both runs beside it.

@@ -15,8 +15,7 @@ from thor_geo.results.cosine import unit
 from thor_geo.results.tiles import Tiles
 from thor_geo.runs.fingerprint import differences
 from thor_geo.runs.opened import OpenedRun
-
-Floats = npt.NDArray[np.float32]
+from thor_geo.support.arrays import Float32Array
 
 # Settings in which two runs that are compared may differ: the window, which scenes are taken and
 # from where, and what changes the last bits only.
@@ -40,7 +39,7 @@ _FREE = {
 _NAMED = 8
 
 
-def cosine_distance(ours: Floats, theirs: Floats) -> Floats:
+def cosine_distance(ours: Float32Array, theirs: Float32Array) -> Float32Array:
     """Return 1 - cos of the angle between embeddings, 0 to 2; equal directions give 0.
 
     Half the squared distance of vectors of length one is the same number, without the digits that
@@ -54,7 +53,7 @@ def cosine_distance(ours: Floats, theirs: Floats) -> Floats:
         (...) float32; NaN where one is NaN.
     """
     a, b = unit(ours), unit(theirs)
-    distance: Floats = (((a - b).astype(np.float64) ** 2).sum(axis=-1) / 2).astype(np.float32)
+    distance: Float32Array = (((a - b).astype(np.float64) ** 2).sum(axis=-1) / 2).astype(np.float32)
     zero = ~ours.any(axis=-1) | ~theirs.any(axis=-1)
     return np.where(zero & np.isfinite(distance), np.float32(1), distance)
 
@@ -108,7 +107,7 @@ class SharedTiles:
 
     ours: npt.NDArray[np.int64]
     theirs: npt.NDArray[np.int64]
-    distance: Floats
+    distance: Float32Array
 
 
 def shared_tiles(ours: Tiles, theirs: Tiles) -> SharedTiles:
@@ -147,7 +146,9 @@ def shared_zones(
     return found
 
 
-def cell_distances(ours: ZoneCells, theirs: ZoneCells) -> Iterator[tuple[slice, slice, Floats]]:
+def cell_distances(
+    ours: ZoneCells, theirs: ZoneCells
+) -> Iterator[tuple[slice, slice, Float32Array]]:
     """Yield rows and columns of our map and the distances there, shard by shard.
 
     Memory holds a shard of each run. What only one run has is NaN, or left out.
@@ -171,7 +172,7 @@ def cell_distances(ours: ZoneCells, theirs: ZoneCells) -> Iterator[tuple[slice, 
     others = [(shard, *theirs.place(shard)) for shard in theirs.shards]
     for shard in with_progress(ours.shards, ours.epsg, True):
         rows, cols = ours.place(shard)
-        values: Floats | None = None
+        values: Float32Array | None = None
         for other, their_rows, their_cols in others:
             r, c = _overlap(rows, their_rows, shift[0]), _overlap(cols, their_cols, shift[1])
             if r is None or c is None:

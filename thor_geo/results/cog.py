@@ -17,7 +17,7 @@ from thor_geo.runs.target import replacing_all
 from thor_geo.support.files import beside
 
 #: Rows, columns and values (bands, rows, columns) of a part of a raster.
-Window = tuple[slice, slice, npt.NDArray[Any]]
+RasterPart = tuple[slice, slice, npt.NDArray[Any]]
 
 # Sides of a file's blocks, the largest first, and what one may take: readers get whole blocks, of
 # all bands.
@@ -25,7 +25,7 @@ _BLOCKS, _BLOCK_BYTES = (512, 256, 128, 64), 16 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extent:
+class RasterExtent:
     """Where a raster lies.
 
     Attributes:
@@ -42,8 +42,8 @@ class Extent:
 def write_cog(
     run: RunDirectory,
     path: Path,
-    extent: Extent,
-    windows: Iterable[Window],
+    extent: RasterExtent,
+    windows: Iterable[RasterPart],
     *,
     bands: Sequence[str],
     dtype: str = "float32",
@@ -71,7 +71,7 @@ def write_cog(
     import rasterio
     import rasterio.shutil
     from rasterio.transform import from_bounds
-    from rasterio.windows import Window as Place
+    from rasterio.windows import RasterPart as Place
 
     height, width = extent.shape
     size = len(bands) * np.dtype(dtype).itemsize

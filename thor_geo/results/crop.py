@@ -14,14 +14,14 @@ from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.pictures import MAX_SIDE, zone_bounds
 from thor_geo.results.cells import ZoneCells
-from thor_geo.results.cog import Extent
+from thor_geo.results.cog import RasterExtent
 
 #: Rows, columns and values (rows, columns, ...) of a part of a map.
-Part = tuple[slice, slice, npt.NDArray[Any]]
+RasterPart = tuple[slice, slice, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crop:
+class MapCut:
     """A rectangle of a zone's map, which itself is rounded up to whole shards.
 
     Attributes:
@@ -32,10 +32,10 @@ class Crop:
 
     rows: slice
     cols: slice
-    extent: Extent
+    extent: RasterExtent
 
     @classmethod
-    def of(cls, plan: Plan, zone: ZoneCells, within: Bounds | None = None) -> Crop:
+    def of(cls, plan: Plan, zone: ZoneCells, within: Bounds | None = None) -> MapCut:
         """Return the rectangle of the plan's tiles, or of those cells of it that meet bounds.
 
         Args:
@@ -62,10 +62,10 @@ class Crop:
         return cls(
             rows=slice(first_row, last_row),
             cols=slice(first_col, last_col),
-            extent=Extent(epsg=zone.epsg, bounds=bounds, shape=shape),
+            extent=RasterExtent(epsg=zone.epsg, bounds=bounds, shape=shape),
         )
 
-    def __call__(self, parts: Iterable[Part]) -> Iterator[Part]:
+    def __call__(self, parts: Iterable[RasterPart]) -> Iterator[RasterPart]:
         """Yield what of some parts lies in the rectangle, counted from its upper left corner.
 
         Args:
@@ -102,7 +102,7 @@ class Thumbnail:
         self._rows, self._cols = (np.arange(step // 2, side, step) for side in shape)
         self.values = np.full((len(self._rows), len(self._cols)), np.nan, dtype=np.float32)
 
-    def copying(self, parts: Iterable[Part]) -> Iterator[Part]:
+    def copying(self, parts: Iterable[RasterPart]) -> Iterator[RasterPart]:
         """Yield the parts that come, (rows, columns) each, and keep what of them is shown."""
         for rows, cols, values in parts:
             to_rows = slice(*np.searchsorted(self._rows, (rows.start, rows.stop)).tolist())

@@ -15,7 +15,7 @@ from thor_geo.pictures.maps import INK, draw_image, draw_values, frame, north, s
 from thor_geo.pictures.pca import Colours
 from thor_geo.pictures.pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
 from thor_geo.pictures.sheet import Panel
-from thor_geo.results.cog import Extent
+from thor_geo.results.cog import RasterExtent
 from thor_geo.runs.opened import OpenedRun
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Marks(NamedTuple):
 
 
 def numbers_panel(
-    extent: Extent,
+    extent: RasterExtent,
     values: npt.NDArray[np.float32],
     marks: Marks,
     *,
@@ -74,7 +74,7 @@ def numbers_panel(
 
 
 def picture_panel(
-    extent: Extent, image: npt.NDArray[np.uint8], covers: Bounds, marks: Marks, *, title: str
+    extent: RasterExtent, image: npt.NDArray[np.uint8], covers: Bounds, marks: Marks, *, title: str
 ) -> Panel:
     """Return a map that is a picture.
 

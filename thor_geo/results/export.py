@@ -14,8 +14,8 @@ from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.pictures.pca import Colours
 from thor_geo.results.cells import zone_cells
-from thor_geo.results.cog import Extent, Window, tags_of, write_cog
-from thor_geo.results.crop import Crop, Part
+from thor_geo.results.cog import RasterExtent, RasterPart, tags_of, write_cog
+from thor_geo.results.crop import MapCut, RasterPart
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened import OpenedRun
@@ -25,9 +25,9 @@ from thor_geo.runs.target import check_target
 class _Map(NamedTuple):
     """A zone's embeddings: where they lie, D, and a function that reads them part by part."""
 
-    extent: Extent
+    extent: RasterExtent
     dimension: int
-    parts: Callable[[], Iterator[Part]]
+    parts: Callable[[], Iterator[RasterPart]]
 
 
 def export_cogs(
@@ -107,9 +107,9 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
     found = []
     for k in sorted(within):
         zone = zones[opened.plan.lattices[k].epsg]
-        crop = Crop.of(opened.plan, zone, within[k])
+        crop = MapCut.of(opened.plan, zone, within[k])
 
-        def parts(zone: Any = zone, crop: Crop = crop) -> Iterator[Part]:
+        def parts(zone: Any = zone, crop: MapCut = crop) -> Iterator[RasterPart]:
             return crop(zone.windows(crop.rows, crop.cols, progress=True))
 
         found.append(_Map(crop.extent, zone.dimension, parts))
@@ -134,14 +134,14 @@ def _tiles(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
 
         def parts(
             everything: tuple[slice, slice] = everything, values: npt.NDArray[Any] = values
-        ) -> Iterator[Part]:
+        ) -> Iterator[RasterPart]:
             yield (*everything, values)
 
         found.append(_Map(extent, values.shape[-1], parts))
     return found
 
 
-def _coloured(parts: Iterator[Part], colours: Colours) -> Iterator[Window]:
+def _coloured(parts: Iterator[RasterPart], colours: Colours) -> Iterator[RasterPart]:
     for rows, cols, values in parts:
         image = np.zeros((4, *values.shape[:2]), dtype=np.uint8)
         valid = np.isfinite(values).all(axis=-1)
@@ -150,6 +150,6 @@ def _coloured(parts: Iterator[Part], colours: Colours) -> Iterator[Window]:
         yield rows, cols, image
 
 
-def _chosen(parts: Iterator[Part], bands: Sequence[int]) -> Iterator[Window]:
+def _chosen(parts: Iterator[RasterPart], bands: Sequence[int]) -> Iterator[RasterPart]:
     for rows, cols, values in parts:
         yield rows, cols, np.moveaxis(values[..., list(bands)], -1, 0)

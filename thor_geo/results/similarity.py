@@ -14,23 +14,23 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
-from thor_geo.results.cog import Extent
+from thor_geo.results.cog import RasterExtent
 from thor_geo.results.cosine import Cosine, unit
-from thor_geo.results.crop import Crop, Thumbnail
+from thor_geo.results.crop import MapCut, Thumbnail
 from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
 from thor_geo.results.tables import squares
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened import OpenedRun
+from thor_geo.support.arrays import Float64Array
 
 if TYPE_CHECKING:
     import geopandas
 
 LonLat = tuple[float, float]
-Floats = npt.NDArray[np.float64]
 #: Takes a zone and its cosines, window by window, and must exhaust them.
-Consumer = Callable[[Extent, Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]], None]
+Consumer = Callable[[RasterExtent, Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,12 +52,12 @@ class Found:
     ids: tuple[str, ...]
     cosine: npt.NDArray[np.float32]
     epsg: npt.NDArray[np.int64]
-    bounds: Floats
-    lonlat: Floats
+    bounds: Float64Array
+    lonlat: Float64Array
     queries: tuple[str, ...]
     query_bounds: tuple[tuple[int, tuple[float, float, float, float]], ...]
     compared: int
-    rasters: dict[int, tuple[Extent, npt.NDArray[np.float32]]] = field(repr=False)
+    rasters: dict[int, tuple[RasterExtent, npt.NDArray[np.float32]]] = field(repr=False)
 
     def table(self) -> geopandas.GeoDataFrame:
         """Return rank, id, cosine, lon, lat and footprint of the places (OGC:CRS84)."""
@@ -167,7 +167,7 @@ def similar_cells(
     search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in asked})
     rasters = {}
     for epsg, zone in zones.items():
-        crop = Crop.of(opened.plan, zone)
+        crop = MapCut.of(opened.plan, zone)
         thumbnail = Thumbnail(crop.extent.shape)
         windows = thumbnail.copying(crop(search.look(zone)))
         if consume is None:
@@ -215,7 +215,7 @@ def cell_id(epsg: int, row: int, col: int) -> str:
     return f"{zone_name(epsg)}:{row}:{col}"
 
 
-def cell_bounds(zone: ZoneCells, rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> Floats:
+def cell_bounds(zone: ZoneCells, rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> Float64Array:
     """Return left, bottom, right, top of cells, metres, (n, 4).
 
     Args:

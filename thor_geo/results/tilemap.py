@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.plan import Plan
-from thor_geo.results.cog import Extent
+from thor_geo.results.cog import RasterExtent
 
 
 def tile_rasters(
     plan: Plan, index: npt.NDArray[np.int64], values: npt.NDArray[Any], fill: float
-) -> dict[int, tuple[Extent, npt.NDArray[Any]]]:
+) -> dict[int, tuple[RasterExtent, npt.NDArray[Any]]]:
     """Lay out values of tiles, each over the tile's centre, by EPSG code in ascending order.
 
     Args:
@@ -37,5 +37,5 @@ def tile_rasters(
         raster = np.full((*shape, *values.shape[1:]), fill, dtype=values.dtype)
         raster[north - row, col - west] = values[of]
         bounds = (left, top - shape[0] * step, left + shape[1] * step, top)
-        out[lattice.epsg] = (Extent(epsg=lattice.epsg, bounds=bounds, shape=shape), raster)
+        out[lattice.epsg] = (RasterExtent(epsg=lattice.epsg, bounds=bounds, shape=shape), raster)
     return out

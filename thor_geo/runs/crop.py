@@ -13,7 +13,7 @@ from thor_geo.ground.plan import Shard
 from thor_geo.runs.layout import ZoneGrid
 
 
-class Crop:
+class AreaCrop:
     """Which cells of maps lie in an area; each UTM zone has the part in its own strip.
 
     So of ground on a zone's edge, each cell is in one zone's map only.

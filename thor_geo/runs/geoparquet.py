@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from thor_geo.ground.lattice import Tile
+from thor_geo.support.arrays import ObjectArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 # zstd's own default; higher levels gain below 1 % on embeddings.
 _ZSTD_LEVEL = 3
-
-Geometries = npt.NDArray[np.object_]
 
 
 def bbox_type() -> pa.StructType:
@@ -34,7 +32,7 @@ def bbox_type() -> pa.StructType:
     return pa.struct([(edge, pa.float64()) for edge in _EDGES])
 
 
-def bbox_column(polygons: Geometries) -> pa.StructArray:
+def bbox_column(polygons: ObjectArray) -> pa.StructArray:
     """Return the covering of (n,) polygons in longitude and latitude."""
     import pyarrow as pa
 
@@ -44,7 +42,7 @@ def bbox_column(polygons: Geometries) -> pa.StructArray:
     )
 
 
-def geo_metadata(polygons: Geometries | None) -> bytes:
+def geo_metadata(polygons: ObjectArray | None) -> bytes:
     """Return the file's `geo` metadata.
 
     Args:

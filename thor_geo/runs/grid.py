@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.crop import Crop
+from thor_geo.runs.crop import AreaCrop
 from thor_geo.runs.georeference import array_attributes, coordinate_attributes, grid_mapping
 from thor_geo.runs.layout import ZoneGrid, chunk_side, trim_of, zone_grids
 from thor_geo.runs.metadata import consolidate, differences
@@ -56,7 +56,7 @@ class GridStore:
         plan: Plan,
         shape: tuple[int, int, int],
         dtype: Dtype = "float32",
-        crop: Crop | None = None,
+        crop: AreaCrop | None = None,
         windows: Windows | None = None,
     ) -> None:
         """Initialize a new GridStore instance; nothing is read or written yet.

@@ -25,7 +25,7 @@ _TOLD = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class ShardFile:
     """One file of a shard.
 
     Attributes:
@@ -94,7 +94,7 @@ class Marker:
     failed_tiles: tuple[str, ...]
     observations_mean: tuple[float | None, ...]
     scenes: tuple[str, ...]
-    outputs: dict[str, Output]
+    outputs: dict[str, ShardFile]
     started_at: str
     finished_at: str
     compute_seconds: float
@@ -130,7 +130,7 @@ class Marker:
                 if name in known
             }
             values["outputs"] = {
-                name: Output(**output) for name, output in content["outputs"].items()
+                name: ShardFile(**output) for name, output in content["outputs"].items()
             }
             values["batches"] = tuple(map(tuple, content.get("batches", ())))
             marker = cls(**values)
@@ -197,7 +197,7 @@ def _is_inside(name: object) -> bool:
 
 def _is_output(value: object) -> bool:
     return (
-        isinstance(value, Output)
+        isinstance(value, ShardFile)
         and _is_int(value.size)
         and isinstance(value.sha256, str)
         and _SHA256.fullmatch(value.sha256) is not None
@@ -227,7 +227,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "tuple[str, ...]": _are(_is_text),
     "tuple[float | None, ...]": _are(lambda value: value is None or _is_number(value)),
     "tuple[tuple[int, ...], ...]": _are(_are(_is_int)),
-    "dict[str, Output]": _maps(_is_inside, _is_output),
+    "dict[str, ShardFile]": _maps(_is_inside, _is_output),
     "dict[str, float]": _maps(_is_text, _is_number),
 }
 

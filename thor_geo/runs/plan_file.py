@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Lattice
-from thor_geo.ground.meeting import Columns, tile_bounds
+from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import bbox_type, geo_metadata, writer
+from thor_geo.support.arrays import Int32Array
 from thor_geo.support.jsontext import parse_json
 from thor_geo.support.progress import PATIENCE_S, Progress, first_process
 
@@ -143,7 +144,7 @@ def _footer(metadata: Mapping[bytes, bytes] | None) -> tuple[str, tuple[Lattice,
 
 def _integers(
     batch: pa.RecordBatch, lattices: tuple[Lattice, ...]
-) -> tuple[npt.NDArray[np.uint8], Columns, Columns, npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[np.uint8], Int32Array, Int32Array, npt.NDArray[np.bool_]]:
     """Return zone, column, row and primary flag of every tile in a batch of rows."""
     if any(batch[name].null_count for name in batch.schema.names):
         raise ValueError("it has rows without values")
@@ -189,13 +190,13 @@ def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
 
 
 def _ids(
-    plan: Plan, zone: npt.NDArray[np.uint8], col: Columns, row: Columns
+    plan: Plan, zone: npt.NDArray[np.uint8], col: Int32Array, row: Int32Array
 ) -> tuple[pa.Array, pa.Array]:
     """Return the ids of tiles and of their shards."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    def joined(names: list[str], col: Columns, row: Columns) -> pa.Array:
+    def joined(names: list[str], col: Int32Array, row: Int32Array) -> pa.Array:
         name = pa.array(names).take(pa.array(zone))
         x, y = (pa.array(values).cast(pa.string()) for values in (col, row))
         return pc.binary_join_element_wise(pc.binary_join_element_wise(name, x, "_x"), y, "_y")
@@ -208,7 +209,7 @@ def _ids(
 
 
 def _transforms(
-    plan: Plan, zone: npt.NDArray[np.uint8], col: Columns, row: Columns
+    plan: Plan, zone: npt.NDArray[np.uint8], col: Int32Array, row: Int32Array
 ) -> pa.FixedSizeListArray:
     """Return the affine coefficients (a, b, c, d, e, f) of tiles, metres."""
     import pyarrow as pa

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from thor_geo.errors import BlockError, ThorGeoError
-from thor_geo.sources.earthengine._split import Window
+from thor_geo.sources.earthengine._split import BlockWindow
 from thor_geo.sources.limiter import Limiter
 from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
 
@@ -34,7 +34,7 @@ class StoppedError(Exception):
     """The client makes no more requests: its process ends."""
 
 
-class Transport(Protocol):
+class ServiceTransport(Protocol):
     """Sends a session's requests."""
 
     @property
@@ -58,7 +58,7 @@ class Endpoint(Protocol):
         ...
 
 
-class Connection(Protocol):
+class ServiceSession(Protocol):
     """A session: with Earth Engine, or with another source."""
 
     @property
@@ -71,7 +71,7 @@ class Connection(Protocol):
         """Whether it is set up."""
         ...
 
-    def ensure(self) -> Transport:
+    def ensure(self) -> ServiceTransport:
         """Set it up unless it is."""
         ...
 
@@ -89,7 +89,7 @@ class Asker(ABC):
 
     def __init__(
         self,
-        session: Connection,
+        session: ServiceSession,
         *,
         concurrency: int = CONCURRENCY,
         retry: RetryPolicy | None = None,
@@ -337,11 +337,11 @@ class SizeMemory:
         """Largest side to ask for in pixels; None while nothing was refused."""
         return self._side
 
-    def allows(self, window: Window) -> bool:
+    def allows(self, window: BlockWindow) -> bool:
         """Return whether a window is no larger than what worked."""
         return self._side is None or window.side <= self._side
 
-    def refused(self, window: Window) -> None:
+    def refused(self, window: BlockWindow) -> None:
         """Remember that a window was too large: its half is the largest side from now on."""
         with self._lock:
             half = -(-window.side // 2)

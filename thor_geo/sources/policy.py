@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from thor_geo.errors import ConfigError
 
-Kind = Literal[
+FailureKind = Literal[
     "throttled",
     "unreachable",
     "transient",
@@ -170,7 +170,7 @@ class Verdict:
         retry_after_s: What the Retry-After header asked for.
     """
 
-    kind: Kind
+    kind: FailureKind
     message: str
     status: int | None = None
     retry_after_s: float | None = None
@@ -220,7 +220,7 @@ def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdi
         text: What the service said.
         headers: The answer's headers, names in lower case.
     """
-    kind: Kind
+    kind: FailureKind
     if status == 429 or (status == 403 and _RATE_403.search(text) and not _PROJECT.search(text)):
         kind = "throttled"
     elif status in (408, 409) or status >= 500:

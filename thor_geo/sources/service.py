@@ -12,7 +12,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import CONCURRENCY, Asker
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.service import EarthEngine
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy
 from thor_geo.sources.scenes import AnyScene
@@ -21,7 +21,7 @@ from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 
 
-class Service(Protocol):
+class CompositeService(Protocol):
     """What `produce` asks; threads may share one."""
 
     @property
@@ -58,7 +58,7 @@ class Service(Protocol):
 
     def pixels(
         self, sensor: AnySensor, block: Block, image: Any, stats: FetchStats, *, order: int = 0
-    ) -> Pixels:
+    ) -> BlockPixels:
         """Return the planes (bands, size, size) of a block: the sensor's, then observations."""
         ...
 
@@ -68,7 +68,7 @@ def open_service(
     *,
     concurrency: int = CONCURRENCY,
     retry: RetryPolicy | None = None,
-) -> Service:
+) -> CompositeService:
     """Return access to a source; nothing is contacted.
 
     Args:
@@ -83,7 +83,7 @@ def open_service(
         from thor_geo.sources.stac.session import StacSession
 
         return Stac(StacClient(StacSession(session), concurrency=concurrency, retry=retry))
-    return EarthEngine(Client(Session(session), concurrency=concurrency, retry=retry))
+    return EarthEngine(Client(EarthEngineSession(session), concurrency=concurrency, retry=retry))
 
 
-Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
+BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]

@@ -16,7 +16,7 @@ from thor_geo.specs.choices import (
 )
 from thor_geo.specs.output import OutputSpec
 from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
-from thor_geo.specs.sensor import Composite, Mask, SensorSpec
+from thor_geo.specs.sensor import CloudMask, Composite, SensorSpec
 from thor_geo.specs.sentinel2 import CLOUD_SCORE_PLUS, SCL_MASKED, CloudScoreBand
 from thor_geo.specs.window import TemporalSpec
 from thor_geo.specs.windows import Windows
@@ -27,10 +27,10 @@ __all__ = [
     "UTM_NORTH",
     "UTM_SOUTH",
     "BBox",
+    "CloudMask",
     "CloudScoreBand",
     "Composite",
     "Implementation",
-    "Mask",
     "Merge",
     "NodataFill",
     "Normalize",

@@ -21,7 +21,7 @@ from thor_geo.specs.sentinel2 import (
 )
 
 Composite = Literal["median", "mean", "mosaic", "percentile"]
-Mask = Literal["none", "scl", "cloud_score_plus"]
+CloudMask = Literal["none", "scl", "cloud_score_plus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class SensorSpec:
     cloudy_pct: float = 30.0
     composite: Composite = "median"
     percentile: float | None = None
-    mask: Mask = "none"
+    mask: CloudMask = "none"
     scl_classes: Sequence[int] | None = None
     cloud_score_band: CloudScoreBand | None = None
     cloud_score_threshold: float | None = None
@@ -85,7 +85,7 @@ class SensorSpec:
                 "cloudy_pct", self.cloudy_pct, "not a percentage", "Give a number from 0 to 100."
             )
         check_choice("composite", self.composite, Composite)
-        check_choice("mask", self.mask, Mask)
+        check_choice("mask", self.mask, CloudMask)
         if not 0 <= self.fill_value <= 65535:
             raise ConfigError(
                 "fill_value", self.fill_value, "does not fit uint16", "Give 0 to 65535; 0 is usual."

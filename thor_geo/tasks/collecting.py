@@ -14,7 +14,7 @@ from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.markers import Marker, Output, write_failures
+from thor_geo.runs.markers import Marker, ShardFile, write_failures
 from thor_geo.runs.pooled import interleaved, pooled_table, row_ids, write_pooled
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
@@ -90,7 +90,7 @@ def write_shard(
                 for s, (tile, of) in zip(status, rows, strict=True)
             ),
             scenes=tuple(sorted({name for tile, of in rows for name in of.scenes[tile]})),
-            outputs={file.relative_to(run.path).as_posix(): Output.of(file) for file in files},
+            outputs={file.relative_to(run.path).as_posix(): ShardFile.of(file) for file in files},
             started_at=started_at.isoformat(),
             finished_at=dt.datetime.now(dt.UTC).isoformat(),
             compute_seconds=round(compute_seconds, 3),

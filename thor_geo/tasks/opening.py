@@ -13,7 +13,7 @@ from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan
 from thor_geo.models.describe import describe_module, probe_shapes
 from thor_geo.pictures.pictures import TrueColour
-from thor_geo.runs.crop import Crop
+from thor_geo.runs.crop import AreaCrop
 from thor_geo.runs.fingerprint import JSON, package_versions
 from thor_geo.specs import Windows
 from thor_geo.support.redact import redact_json
@@ -49,10 +49,10 @@ class OpenRun:
     job: Job = field(default_factory=Job)
     strict: bool = False
     fetch_cost: Callable[[], Mapping[str, float]] | None = None
-    crop: Crop | None = None
+    crop: AreaCrop | None = None
 
 
-def open_run(
+def start_run(
     trainer: pl.Trainer,
     pl_module: pl.LightningModule,
     output: Mapping[str, JSON],
@@ -119,7 +119,7 @@ def open_run(
     )
 
 
-def _crop(datamodule: Any) -> Crop:
+def _crop(datamodule: Any) -> AreaCrop:
     area = getattr(datamodule, "area", None)
     if not isinstance(area, Area):
         raise ConfigError(
@@ -128,7 +128,7 @@ def _crop(datamodule: Any) -> Crop:
             f"{type(datamodule).__name__} has no `area`",
             "Use datamodules.CompositeDataModule, or give the datamodule a thor_geo.Area.",
         )
-    return Crop(area)
+    return AreaCrop(area)
 
 
 def _shapes(module: Any, datamodule: Any) -> Mapping[str, tuple[int, ...]]:

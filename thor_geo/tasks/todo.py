@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,12 @@ from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
+from thor_geo.support.arrays import Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-Indices: TypeAlias = npt.NDArray[np.int64]
 
 # States of a shard: no marker, finished, and a marker that a new one will replace (tiles failed, an
 # output is gone, it is damaged).
@@ -32,7 +32,7 @@ _ID_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Todo:
+class UnfinishedShards:
     """The unfinished shards of a launch, the same on all its ranks.
 
     Attributes:
@@ -44,7 +44,7 @@ class Todo:
 
     session: str
     of: range
-    shards: Indices
+    shards: Int64Array
     marked: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Todo:
 
 def find_todo(
     run: RunDirectory, plan: Plan, of: range, trainer: pl.Trainer, *, together: bool
-) -> Todo:
+) -> UnfinishedShards:
     """Return what is left to do.
 
     Args:
@@ -92,7 +92,7 @@ def find_todo(
         [rows[k, _ID_BYTES:][: len(part(len(of), k, world_size))] for k in range(world_size)]
     )
     left = np.flatnonzero(states != _FINISHED)
-    return Todo(
+    return UnfinishedShards(
         session=rows[0, :_ID_BYTES].tobytes().hex(),
         of=of,
         shards=left.astype(np.int64) + of.start,
@@ -117,7 +117,9 @@ class Frontier:
         shards: Shards likewise.
     """
 
-    def __init__(self, run: RunDirectory, plan: Plan, todo: Todo, world_size: int) -> None:
+    def __init__(
+        self, run: RunDirectory, plan: Plan, todo: UnfinishedShards, world_size: int
+    ) -> None:
         """Initialize a new Frontier instance.
 
         Args:

@@ -22,10 +22,11 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
+from thor_geo.support.arrays import Int64Array
 from thor_geo.tasks.collecting import ShardWriter
-from thor_geo.tasks.opening import OpenRun, open_run
+from thor_geo.tasks.opening import OpenRun, start_run
 from thor_geo.tasks.signals import stop_on_sigterm
-from thor_geo.tasks.todo import Frontier, Indices, Todo, find_todo
+from thor_geo.tasks.todo import Frontier, UnfinishedShards, find_todo
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -54,7 +55,7 @@ class _Session:
 
     opened: OpenRun
     shards: ShardWriter
-    todo: Todo
+    todo: UnfinishedShards
     frontier: Frontier | None
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     began: float = field(default_factory=time.monotonic)
@@ -140,7 +141,7 @@ class RunWriter(BasePredictionWriter):
         if hasattr(datamodule, "ledger"):
             datamodule.ledger = self
 
-    def unfinished(self) -> Indices:
+    def unfinished(self) -> Int64Array:
         """Create or join the run directory, and return the shards that this launch must make.
 
         Every rank must call it at the same point, which Lightning sees to in `predict_dataloader`:
@@ -164,7 +165,7 @@ class RunWriter(BasePredictionWriter):
             raise RuntimeError("RunWriter needs Lightning's setup first")
         trainer, module = self._around
         stop_on_sigterm(trainer)
-        opened = open_run(trainer, module, self.settings(), self.config)
+        opened = start_run(trainer, module, self.settings(), self.config)
         shapes = self._shapes(opened)
         store = None
         if shapes.grid is not None:
@@ -216,7 +217,7 @@ class RunWriter(BasePredictionWriter):
         return len(self._session.opened.windows)
 
     @property
-    def todo(self) -> Todo:
+    def todo(self) -> UnfinishedShards:
         """What the launch had to do when it began, over all ranks."""
         assert self._session is not None, "unfinished() or on_predict_start opens it"
         return self._session.todo

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.specs.bands import BandSelection
+from thor_geo.support.arrays import Float64Array
 from thor_geo.support.jsontext import fits, parse_json
-
-Floats = npt.NDArray[np.float64]
 
 _FORMAT = "thor-geo statistics 1"
 
@@ -38,7 +36,7 @@ class Moments:
         self.mean = 0.0
         self._squares = 0.0
 
-    def add(self, values: Floats) -> None:
+    def add(self, values: Float64Array) -> None:
         """Add values.
 
         Args:

@@ -13,14 +13,20 @@ from thor_geo.composites.produce import produce
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import StoppedError
-from thor_geo.sources.earthengine import Client, EarthEngine, FetchStats, Session, SessionSpec
+from thor_geo.sources.earthengine import (
+    Client,
+    EarthEngine,
+    EarthEngineSession,
+    FetchStats,
+    SessionSpec,
+)
 
 THREADS, SLOTS = 8, 2
 
 
 @pytest.fixture
 def client(session: SessionSpec, server: EmulatorServer) -> Client:
-    client = Client(Session(session), concurrency=SLOTS)
+    client = Client(EarthEngineSession(session), concurrency=SLOTS)
     client.connect()
     server.statistics.reset()
     server.set_faults(FaultPlan(rules=(FaultRule(delay_s=0.1),)))

@@ -23,9 +23,9 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import (
     Client,
     EarthEngine,
+    EarthEngineSession,
     FetchStats,
     RetryPolicy,
-    Session,
     SessionSpec,
 )
 
@@ -55,7 +55,7 @@ def fetch(session: SessionSpec, blocks: list[Block]) -> Callable[..., tuple[Fetc
     """Fetch the blocks with four threads, as the prefetch process does."""
 
     def fetch(store: BlockStore, **changes: float) -> tuple[FetchStats, Client]:
-        client = Client(Session(replace(session, **changes)), concurrency=4, retry=FAST)
+        client = Client(EarthEngineSession(replace(session, **changes)), concurrency=4, retry=FAST)
         client.connect()
         costs = [FetchStats() for _ in blocks]
         with ThreadPoolExecutor(4) as pool:
@@ -149,7 +149,7 @@ def test_pixels_that_were_given_up_are_made_of_the_list_that_was_pinned_then(
         source.get(block)
     # From now on the list would be another one.
     server.set_faults(FaultPlan(rules=(FaultRule(kind=LISTS, hide=("one",)),)))
-    client, cost = Client(Session(session), retry=FAST), FetchStats()
+    client, cost = Client(EarthEngineSession(session), retry=FAST), FetchStats()
     stored = produce(store, EarthEngine(client), block, cost)
     assert [scene.index for scene in stored.scenes] == ["one"]
     # This run asked for the pixels alone; the block cost its list as well.

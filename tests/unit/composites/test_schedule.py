@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from thor_geo.composites import _schedule
-from thor_geo.composites._schedule import URGENT, Schedule, Todo
+from thor_geo.composites._schedule import URGENT, BlockTask, Schedule
 from thor_geo.ground.lattice import Block
 
 At = Callable[[int], Block]
@@ -141,8 +141,8 @@ def test_a_block_outside_the_plan_is_not_looked_for_without_end(
 def test_what_a_reader_misses_comes_first(schedule: Schedule[Block], block_at: At) -> None:
     schedule.request(key(3), block_at(3))
     schedule.request("unplanned", block_at(7))
-    assert schedule.next() == Todo(key(3), block_at(3), URGENT)
-    assert schedule.next() == Todo("unplanned", block_at(7), URGENT)
+    assert schedule.next() == BlockTask(key(3), block_at(3), URGENT)
+    assert schedule.next() == BlockTask("unplanned", block_at(7), URGENT)
     while schedule.look():
         pass
     # And is not fetched again when the plan comes to it.
@@ -184,10 +184,12 @@ def test_it_is_finished_only_when_nothing_waits_or_runs(block_at: At) -> None:
 def test_what_a_reader_misses_while_it_is_only_looked_up_is_fetched_after_all(
     schedule: Schedule[Block], block_at: At, checked: bool
 ) -> None:
-    assert schedule.next() == Todo(key(0), block_at(0), 0)
+    assert schedule.next() == BlockTask(key(0), block_at(0), 0)
     schedule.request(key(0), block_at(0))
-    assert schedule.next() == Todo(key(1), block_at(1), 1)  # it runs already
+    assert schedule.next() == BlockTask(key(1), block_at(1), 1)  # it runs already
     schedule.finished_with(key(0), checked=checked)
     again = schedule.next()
     assert again is not None
-    assert again == (Todo(key(2), block_at(2), 2) if checked else Todo(key(0), block_at(0), URGENT))
+    assert again == (
+        BlockTask(key(2), block_at(2), 2) if checked else BlockTask(key(0), block_at(0), URGENT)
+    )

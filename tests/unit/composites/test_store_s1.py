@@ -176,9 +176,9 @@ def test_sentinel_2_blocks_keep_their_bytes_and_their_keys(
     there = Block(epsg=32632, size=576, resolution=10, left=576, top=5760)
     assert query_key(settings_key(SensorSpec(), year, "earthengine"), there) == QUERY_KEY
 
-    from thor_geo.sources.earthengine import Session
+    from thor_geo.sources.earthengine import EarthEngineSession
 
-    Session(session).ensure()
+    EarthEngineSession(session).ensure()
     scene = Scene(
         index="a", time_start=None, mgrs_tile=None, processing_baseline=None, cloudy_pct=None
     )

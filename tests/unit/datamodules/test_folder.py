@@ -14,7 +14,7 @@ import pytest
 from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.cli.predict import model_bands
 from thor_geo.errors import AreaError, BandError, ConfigError
-from thor_geo.runs.crop import Crop
+from thor_geo.runs.crop import AreaCrop
 
 LEFT, TOP = 600_000, 6_640_000
 RGB = ["RED", "GREEN", "BLUE"]
@@ -87,7 +87,7 @@ def test_files_of_two_zones_are_cut_each_in_its_own(tmp_path: Path, write_tif: A
     assert plan.primary[plan.zone == 1].all()
     for batch in data.predict_dataloader():
         assert bool((batch["observations"].sum(dim=(1, 2, 3)) > 0).all())
-    Crop(data.area)  # maps can be cropped in both
+    AreaCrop(data.area)  # maps can be cropped in both
     assert set(data.area.zones()) == {32632, 32633}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from thor_geo.datasets.extent import Extent
+from thor_geo.datasets.extent import IndexExtent
 
 
 def index_of(*rows: tuple[str, str, tuple[float, float, float, float]]) -> gpd.GeoDataFrame:
@@ -33,7 +33,7 @@ def asked_of_pandas(index: gpd.GeoDataFrame, x: slice, y: slice, t: slice) -> bo
 
 @pytest.mark.parametrize("left", [-9.0, -2.0, 0.0, 10.0, 11.0, 18.0, 30.0, 31.0])
 def test_it_answers_as_pandas_does(left: float) -> None:
-    extent = Extent(INDEX)
+    extent = IndexExtent(INDEX)
     x, y = slice(left, left + 2), slice(10, 12)
     for start, stop in itertools.combinations_with_replacement(map(pd.Timestamp, TIMES), 2):
         query = (x, y, slice(start, stop))
@@ -42,11 +42,11 @@ def test_it_answers_as_pandas_does(left: float) -> None:
 
 def test_a_changed_index_is_another() -> None:
     index = INDEX.copy()
-    extent = Extent(index)
+    extent = IndexExtent(index)
     assert extent.is_of(index)
     assert not extent.is_of(index.iloc[:1])
     index.to_crs("EPSG:32633", inplace=True)
     assert not extent.is_of(index)
-    extent = Extent(index)
+    extent = IndexExtent(index)
     index.geometry = index.geometry.buffer(1)
     assert not extent.is_of(index)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.synthetic_run import TWO_ZONES, plan_of, write_run
 from thor_geo.explorer.places import Places, cell_places, tile_places
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs.opened import OpenedRun, open_run
 
 
@@ -27,5 +27,5 @@ def cells(opened: OpenedRun) -> Places:
 
 
 @pytest.fixture(scope="session")
-def session(opened: OpenedRun) -> Session:
-    return Session(opened)
+def session(opened: OpenedRun) -> ExplorerSession:
+    return ExplorerSession(opened)

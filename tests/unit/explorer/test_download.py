@@ -13,16 +13,16 @@ import rasterio
 
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
-from thor_geo.explorer.download import Findings, file_of
+from thor_geo.explorer.download import ExplorerFindings, file_of
 from thor_geo.explorer.places import Places, cell_places
 from thor_geo.runs.opened import OpenedRun, open_run
 
 POSITIVE, NEGATIVE = np.array([0, 3]), np.array([5])
 
 
-def found(query: int | None, *, examples: bool = True) -> Findings:
+def found(query: int | None, *, examples: bool = True) -> ExplorerFindings:
     none = np.empty(0, dtype=np.int64)
-    return Findings(
+    return ExplorerFindings(
         query=query,
         k=4,
         positive=POSITIVE if examples else none,

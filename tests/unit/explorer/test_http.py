@@ -13,13 +13,13 @@ import pytest
 from tests.support.asking import ask, request, running, unpacked
 from thor_geo.errors import ConfigError
 from thor_geo.explorer.http import Server, listen
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 
 STATIC = Path(__file__).parents[3] / "thor_geo" / "explorer" / "static"
 
 
 @pytest.fixture(scope="module")
-def server(session: Session) -> Iterator[Server]:
+def server(session: ExplorerSession) -> Iterator[Server]:
     with running(session) as one:
         yield one
 
@@ -159,7 +159,7 @@ def test_composites_that_cannot_be_had_say_why(server: Server) -> None:
     assert unpacked(ask(server, "picture", shard=0, side=32))[0]["width"] == 0
 
 
-def test_a_taken_port_gives_the_next_one(session: Session) -> None:
+def test_a_taken_port_gives_the_next_one(session: ExplorerSession) -> None:
     with listen(session, 0) as first, listen(session, first.server_port) as second:
         assert second.server_port > first.server_port
     with pytest.raises(ConfigError, match="port=70000"):

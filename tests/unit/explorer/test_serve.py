@@ -17,7 +17,7 @@ from tests.support.asking import unpacked
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.places import Unit
-from thor_geo.explorer.session import Session
+from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs.opened import OpenedRun, open_run
 
 
@@ -50,7 +50,7 @@ def test_it_prints_its_address_and_ends_with_ctrl_c(opened: OpenedRun) -> None:
 def test_an_unfinished_run_shows_what_is_done(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), only=2)
     opened = open_run(tmp_path / "run")
-    header, arrays = unpacked(Session(opened).places("tiles"))
+    header, arrays = unpacked(ExplorerSession(opened).places("tiles"))
     shards = opened.plan.shards
     assert header["n"] == len(shards[0]) + len(shards[1]) == len(arrays["patch"])
     assert header["missing"] == len(shards) - 2
@@ -58,7 +58,7 @@ def test_an_unfinished_run_shows_what_is_done(tmp_path: Path) -> None:
 
 def test_a_run_without_vectors_of_tiles_has_its_cells(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), pooled=False, grid=True, only=1)
-    session = Session(open_run(tmp_path / "run"))
+    session = ExplorerSession(open_run(tmp_path / "run"))
     assert session.units == ("cells",)
     assert unpacked(session.places("cells"))[0]["unit"] == "cells"
 
@@ -66,12 +66,12 @@ def test_a_run_without_vectors_of_tiles_has_its_cells(tmp_path: Path) -> None:
 def test_a_run_without_any_embedding_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), only=0)
     with pytest.raises(RunDirectoryError, match="no tile with an embedding yet"):
-        Session(open_run(tmp_path / "run"))
+        ExplorerSession(open_run(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("unit", ["tiles", "cells"])
 def test_observations_are_those_of_the_markers(opened: OpenedRun, unit: Unit) -> None:
-    session = Session(opened)
+    session = ExplorerSession(opened)
     assert unit in session.units
     _, arrays = unpacked(session.observations(unit))
     places = session.comparison(unit).places

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import thor_golden as golden
 import torch
 from torch import Tensor
 
+from tests.support import thor_golden as golden
 from thor_geo.models import (
     VARIANTS,
     THOREncoder,

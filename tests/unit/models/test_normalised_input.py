@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import thor_golden as golden
 import torch
 
+from tests.support import thor_golden as golden
 from thor_geo.specs.bands import STORAGE, select_bands
 from thor_geo.transforms import THORNormalize
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import thor_golden as golden
 import torch
 from torch import Tensor
 
+from tests.support import thor_golden as golden
 from thor_geo.models import make_layout
 from thor_geo.models.alibi import alibi_bias, alibi_slopes, patch_centres
 from thor_geo.models.codes import footprint_code, group_code

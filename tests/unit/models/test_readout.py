@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import thor_golden as golden
 import torch
 from torch import Tensor
 
+from tests.support import thor_golden as golden
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.models import Readout, make_layout, merge_groups, pool_tokens, pooled_dim
 from thor_geo.specs.bands import select_bands

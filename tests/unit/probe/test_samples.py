@@ -14,12 +14,14 @@ from pyproj import Transformer
 from tests.support.synthetic_run import CELLS, DIMENSION, embed, plan_of, write_run
 from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
-from thor_geo.probe.joining import Labels
+from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.samples import collect
 from thor_geo.runs.opened import OpenedRun, open_run
 
 
-def everywhere(path: Path, epsg: int = 32632, bounds: tuple[int, ...] | None = None) -> Labels:
+def everywhere(
+    path: Path, epsg: int = 32632, bounds: tuple[int, ...] | None = None
+) -> JoinableLabels:
     """Return squares of 1 km with a number each, over all of a run."""
     left, bottom, right, top = bounds or (580_000, 6_630_000, 610_000, 6_655_000)
     boxes = [

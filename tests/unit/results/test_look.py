@@ -244,10 +244,10 @@ def test_cogs_hold_the_colours_and_the_numbers_of_the_maps(
 
 
 def test_large_cogs_have_overviews(tmp_path: Path, plan: Plan) -> None:
-    from thor_geo.results.cog import Extent, write_cog
+    from thor_geo.results.cog import RasterExtent, write_cog
 
     run = write_run(tmp_path / "run", plan, only=1).run
-    extent = Extent(epsg=32632, bounds=(600000, 6600000, 624000, 6620000), shape=(2000, 2400))
+    extent = RasterExtent(epsg=32632, bounds=(600000, 6600000, 624000, 6620000), shape=(2000, 2400))
     row = np.ones((1, 100, 2400), dtype=np.float32)
     windows = [(slice(k, k + 100), slice(0, 2400), row * k) for k in range(0, 2000, 100)]
     path = tmp_path / "a.tif"

@@ -18,7 +18,7 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.fingerprint import differences, fingerprint
-from thor_geo.runs.markers import Output
+from thor_geo.runs.markers import ShardFile
 from thor_geo.runs.shard import Dtype
 
 SETTINGS: dict[str, Any] = {"model": {"patch_size": 16, "bands": ["B2", "B3"]}, "data": {"a": 1.5}}
@@ -199,7 +199,7 @@ def test_a_marker_that_names_other_files_than_the_run_writes_does_not_count(
     assert len(names) == (3 if dtype == "int8" else 2)
     theirs = json.loads(run.marker_of(other).read_text())["outputs"]
     wrong = [{key: names[key] for key in names if key != name} for name in names]
-    wrong += [{}, {**names, "run.json": asdict(Output.of(run.run_json))}, theirs]
+    wrong += [{}, {**names, "run.json": asdict(ShardFile.of(run.run_json))}, theirs]
     for outputs in wrong:
         path.write_text(json.dumps({**marker, "outputs": outputs}))
         for directory in (run, RunDirectory(run.path)):

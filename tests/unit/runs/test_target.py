@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from thor_geo.checks import target as targets
 from thor_geo.checks.merge import merge_run
 from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
+from thor_geo.runs import target as targets
 from thor_geo.runs.opened import open_run
 
 OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]

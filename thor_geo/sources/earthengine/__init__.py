@@ -11,7 +11,7 @@ from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import RECIPE_VERSION, block_key
 from thor_geo.sources.earthengine.service import EarthEngine
-from thor_geo.sources.earthengine.session import Session, initialize
+from thor_geo.sources.earthengine.session import EarthEngineSession, initialize
 from thor_geo.sources.earthengine.spec import HIGH_VOLUME_URL, SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy
 from thor_geo.sources.scenes import Scene, Sentinel1Scene
@@ -21,11 +21,11 @@ __all__ = [
     "RECIPE_VERSION",
     "Client",
     "EarthEngine",
+    "EarthEngineSession",
     "FetchStats",
     "RetryPolicy",
     "Scene",
     "Sentinel1Scene",
-    "Session",
     "SessionSpec",
     "block_key",
     "composite",

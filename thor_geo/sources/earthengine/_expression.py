@@ -57,18 +57,18 @@ class Expression(ee.Encodable):
             encoder: Encodes an object and returns the name under which it is kept.
         """
         values = self.graph["values"]
-        parts = {name: _Part(node) for name, node in values.items()}
+        parts = {name: _GraphValue(node) for name, node in values.items()}
         for part in parts.values():
             part.others = parts
         return parts[self.graph["result"]].encode_cloud_value(encoder)
 
 
-class _Part(ee.Encodable):
+class _GraphValue(ee.Encodable):
     """A named value of a graph."""
 
     def __init__(self, node: dict[str, Any]) -> None:
         self.node = node
-        self.others: dict[str, _Part] = {}
+        self.others: dict[str, _GraphValue] = {}
 
     def encode_cloud_value(self, encoder: Callable[[Any], Any]) -> Any:
         return self._linked(self.node, encoder)

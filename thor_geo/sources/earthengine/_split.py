@@ -15,7 +15,7 @@ MIN_SIDE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class BlockWindow:
     """A rectangle of pixels within a block.
 
     Attributes:
@@ -43,12 +43,12 @@ class Window:
             slice(self.col, self.col + self.width),
         )
 
-    def quarters(self) -> list[Window]:
+    def quarters(self) -> list[BlockWindow]:
         """Return the four (or, where one pixel is thin, fewer) parts, row by row."""
         rows = _halves(self.row, self.height)
         cols = _halves(self.col, self.width)
         return [
-            Window(row=row, col=col, height=height, width=width)
+            BlockWindow(row=row, col=col, height=height, width=width)
             for row, height in rows
             for col, width in cols
         ]
@@ -74,6 +74,6 @@ def request_bytes(height: int, width: int, bands: int, itemsize: int) -> int:
     return height * width * bands * (itemsize + 1)
 
 
-def may_quarter(window: Window) -> bool:
+def may_quarter(window: BlockWindow) -> bool:
     """Return whether a window's quarters would still have sides of `MIN_SIDE` or more."""
     return window.side >= 2 * MIN_SIDE

@@ -11,7 +11,7 @@ from thor_geo.errors import BlockError, ThorGeoError, UnreachableError
 from thor_geo.sources.asking import Asker
 from thor_geo.sources.earthengine.policy import classify
 from thor_geo.sources.earthengine.remedies import to_error
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.policy import FetchStats, Verdict
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class Client(Asker):
     """A session with Earth Engine."""
 
     service = "Earth Engine"
-    session: Session
+    session: EarthEngineSession
 
     def connect(self) -> None:
         """Set the session up unless it is, with retries; graphs can be built from then on.

@@ -17,7 +17,7 @@ from thor_geo.sources.earthengine._split import (
     MAX_BYTES,
     MAX_SIDE,
     MIN_SIDE,
-    Window,
+    BlockWindow,
     may_quarter,
     request_bytes,
 )
@@ -28,7 +28,7 @@ from thor_geo.sources.scenes import AnyScene, Scene, Sentinel1Scene, grid_reques
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 
-Pixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
+BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 
 
 @overload
@@ -107,7 +107,7 @@ def fetch_block(
     *,
     order: int = 0,
     dtype: str = DTYPE,
-) -> Pixels:
+) -> BlockPixels:
     """Fetch a block's pixels.
 
     What exceeds the service's size limit is asked for in quarters from the start; what exceeds its
@@ -131,8 +131,8 @@ def fetch_block(
         EarthEngineError: If it refused, or answered with other pixels than were asked for.
     """
     stats = FetchStats() if stats is None else stats
-    pixels: Pixels = np.empty((len(bands), block.size, block.size), dtype=dtype)
-    whole = Window(row=0, col=0, height=block.size, width=block.size)
+    pixels: BlockPixels = np.empty((len(bands), block.size, block.size), dtype=dtype)
+    whole = BlockWindow(row=0, col=0, height=block.size, width=block.size)
     _fetch_window(client, block, image, bands, whole, pixels, stats, order)
     return pixels
 
@@ -142,8 +142,8 @@ def _fetch_window(
     block: Block,
     image: Any,
     bands: Sequence[str],
-    window: Window,
-    pixels: Pixels,
+    window: BlockWindow,
+    pixels: BlockPixels,
     stats: FetchStats,
     order: int,
 ) -> None:
@@ -173,7 +173,7 @@ def _fetch_window(
         _fetch_window(client, block, image, bands, quarter, pixels, stats, order)
 
 
-def _request(block: Block, image: Any, bands: Sequence[str], window: Window) -> dict[str, Any]:
+def _request(block: Block, image: Any, bands: Sequence[str], window: BlockWindow) -> dict[str, Any]:
     grid = grid_request(block)
     affine = grid["affineTransform"]
     grid["dimensions"] = {"width": window.width, "height": window.height}
@@ -188,10 +188,10 @@ def _request(block: Block, image: Any, bands: Sequence[str], window: Window) -> 
 def _compute(
     body: dict[str, Any],
     bands: Sequence[str],
-    window: Window,
+    window: BlockWindow,
     stats: FetchStats,
     dtype: np.dtype[Any],
-) -> Pixels:
+) -> BlockPixels:
     import ee
 
     raw = ee.data.computePixels(body)
@@ -201,7 +201,7 @@ def _compute(
 
 def decode(
     raw: bytes, bands: Sequence[str], height: int, width: int, dtype: npt.DTypeLike = DTYPE
-) -> Pixels:
+) -> BlockPixels:
     """Decode and check one answer.
 
     Args:

@@ -10,7 +10,14 @@ import json
 import re
 
 from thor_geo.errors import ThorGeoError
-from thor_geo.sources.policy import _PROJECT, Kind, TruncatedError, Verdict, _chain, classify_status
+from thor_geo.sources.policy import (
+    _PROJECT,
+    FailureKind,
+    TruncatedError,
+    Verdict,
+    _chain,
+    classify_status,
+)
 
 #: A certificate that is not trusted: no connection, but waiting does not help.
 _CERTIFICATE = re.compile(r"certificate verify failed", re.IGNORECASE)
@@ -40,7 +47,7 @@ def classify(error: BaseException) -> Verdict | None:
         return None
     text = str(error) or type(error).__name__
     if isinstance(error, RefreshError):
-        kind: Kind = "transient" if error.retryable else "authentication"
+        kind: FailureKind = "transient" if error.retryable else "authentication"
         return Verdict(kind=kind, message=f"the login could not be renewed: {text}")
     if isinstance(error, TransportError):
         return Verdict(kind="unreachable", message=text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.fetch import Pixels, fetch_block, fetch_scenes
+from thor_geo.sources.earthengine.fetch import BlockPixels, fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.named import check_named_scenes
 from thor_geo.sources.earthengine.recipe import block_key
 from thor_geo.sources.policy import FetchStats
@@ -61,7 +61,7 @@ class EarthEngine:
 
     def pixels(
         self, sensor: AnySensor, block: Block, image: Any, stats: FetchStats, *, order: int = 0
-    ) -> Pixels:
+    ) -> BlockPixels:
         """Fetch a block's pixels: the sensor's bands, then the observations; see `fetch_block`."""
         names, dtype = (*sensor.bands, OBSERVATIONS), storage_of(sensor).disk
         return fetch_block(self.client, block, image, names, stats, order=order, dtype=dtype)

@@ -1,6 +1,6 @@
 """The session with Earth Engine: settings, and the client set up once per process.
 
-The `ee` client keeps one global state per process. A `Session` sets that state up when it is first
+The `ee` client keeps one global state per process. A `EarthEngineSession` sets that state up when it is first
 used, and again where another session or a fork came in between; constructing one does nothing.
 """
 
@@ -18,7 +18,7 @@ from thor_geo.sources.earthengine.credentials import load_credentials
 from thor_geo.sources.earthengine.spec import SessionSpec
 
 if TYPE_CHECKING:
-    from thor_geo.sources.earthengine.transport import Transport
+    from thor_geo.sources.earthengine.transport import EarthEngineTransport
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ CATALOG_TIMEOUT_S = 10.0
 
 
 # What the client's global state is set up for: process id, spec and transport.
-_active: tuple[int, SessionSpec, Transport] | None = None
+_active: tuple[int, SessionSpec, EarthEngineTransport] | None = None
 _lock = threading.RLock()
 
 
@@ -44,7 +44,7 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-class Session:
+class EarthEngineSession:
     """Access to Earth Engine under one spec; the client is set up on first use.
 
     One process uses one session at a time: threads must not alternate between two, because the
@@ -69,7 +69,7 @@ class Session:
         active = _active
         return active is not None and active[:2] == (os.getpid(), self.spec)
 
-    def ensure(self) -> Transport:
+    def ensure(self) -> EarthEngineTransport:
         """Set the client up for this session unless it is.
 
         Returns:
@@ -84,7 +84,7 @@ class Session:
         return initialize(self.spec)
 
 
-def initialize(spec: SessionSpec) -> Transport:
+def initialize(spec: SessionSpec) -> EarthEngineTransport:
     """Set up the `ee` client of this process for a spec; at once where it already is.
 
     Args:
@@ -112,14 +112,14 @@ def initialize(spec: SessionSpec) -> Transport:
         return transport
 
 
-def _set_up(spec: SessionSpec) -> Transport:
+def _set_up(spec: SessionSpec) -> EarthEngineTransport:
     import ee
 
-    from thor_geo.sources.earthengine.transport import Transport
+    from thor_geo.sources.earthengine.transport import EarthEngineTransport
 
     credentials = load_credentials(spec)
     project = _project(spec, credentials)
-    transport = Transport(read_timeout_s=spec.read_timeout_s, pool_size=spec.pool_size)
+    transport = EarthEngineTransport(read_timeout_s=spec.read_timeout_s, pool_size=spec.pool_size)
     # Forget another endpoint, its credentials and its list of functions.
     ee.Reset()
     # One layer of retries, `client.Client`. The client's own would multiply with it, sleep without

@@ -60,7 +60,7 @@ class _Pool(NamedTuple):
     settings: dict[str, Any]
 
 
-class Transport:
+class EarthEngineTransport:
     """An httplib2-like object, as `ee.Initialize(http_transport=...)` takes it.
 
     Threads share it; a forked child gets a connection pool of its own on its first request.

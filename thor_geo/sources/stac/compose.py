@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.sources.stac.items import Item
-from thor_geo.sources.stac.reduce import Mask, Pixels, observations, reduced
+from thor_geo.sources.stac.items import StacItem
+from thor_geo.sources.stac.reduce import observations, reduced
 from thor_geo.specs import SensorSpec
+from thor_geo.support.arrays import BoolArray, UInt16Array
 
 #: Reads a band of an item on the block's grid: its values, and where there are any.
-Read = Callable[[Item, str], tuple[npt.NDArray[Any], Mask]]
+Read = Callable[[StacItem, str], tuple[npt.NDArray[Any], BoolArray]]
 
 
-def composed(sensor: SensorSpec, items: Sequence[Item], read: Read, size: int) -> Pixels:
+def composed(sensor: SensorSpec, items: Sequence[StacItem], read: Read, size: int) -> UInt16Array:
     """Return the bands of a composite, and how many items were seen in all of them.
 
     Args:
@@ -36,7 +37,9 @@ def composed(sensor: SensorSpec, items: Sequence[Item], read: Read, size: int) -
     return planes
 
 
-def _reduced(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixels) -> None:
+def _reduced(
+    sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array
+) -> None:
     """Reduce band by band: of all items one band is held at a time."""
     shape = (len(items), *planes.shape[1:])
     clear = np.empty(shape, bool)
@@ -53,7 +56,7 @@ def _reduced(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixe
     planes[-1] = observations(complete)
 
 
-def _mosaic(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixels) -> None:
+def _mosaic(sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array) -> None:
     """Lay item upon item: of a pixel all bands are of one item, which has data in all of them."""
     planes[:-1], planes[-1] = sensor.fill_value, 0
     for item in items:
@@ -68,10 +71,10 @@ def _mosaic(sensor: SensorSpec, items: Sequence[Item], read: Read, planes: Pixel
         planes[-1] += complete
 
 
-def _clear(sensor: SensorSpec, item: Item, read: Read) -> Mask:
+def _clear(sensor: SensorSpec, item: StacItem, read: Read) -> BoolArray:
     """Return where an item's pixels are not masked."""
     if sensor.mask != "scl":
         return np.array(True)
     classes, there = read(item, "SCL")
-    clear: Mask = there & ~np.isin(classes, sensor.removed_classes)
+    clear: BoolArray = there & ~np.isin(classes, sensor.removed_classes)
     return clear

@@ -45,7 +45,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Raster:
+class BandRaster:
     """Where the pixels of one band are.
 
     Attributes:
@@ -60,7 +60,7 @@ class Raster:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class StacItem:
     """A STAC item.
 
     Attributes:
@@ -106,7 +106,7 @@ class Item:
             there = _transformed(self.footprint, self.epsg, block.epsg)
         return bool(there.intersects(area) and not there.touches(area))
 
-    def raster(self, band: str, spec: StacSpec) -> Raster:
+    def raster(self, band: str, spec: StacSpec) -> BandRaster:
         """Return where a band's pixels are.
 
         Args:
@@ -120,10 +120,10 @@ class Item:
         offset = 0
         if band != "SCL":
             offset = dn_offset(self.content, located) if spec.offset is None else spec.offset
-        return Raster(href=str(located.asset["href"]), number=located.number, offset=offset)
+        return BandRaster(href=str(located.asset["href"]), number=located.number, offset=offset)
 
 
-def parse(content: Mapping[str, Any]) -> Item:
+def parse(content: Mapping[str, Any]) -> StacItem:
     """Return an item from its JSON.
 
     Args:
@@ -150,7 +150,9 @@ def parse(content: Mapping[str, Any]) -> Item:
             "Choose another `data.stac_collection`, or have the catalogue corrected."
         ) from error
     millis = (when - _EPOCH) // dt.timedelta(milliseconds=1)
-    return Item(scene=scene, millis=millis, epsg=epsg, footprint=footprint, content=_kept(content))
+    return StacItem(
+        scene=scene, millis=millis, epsg=epsg, footprint=footprint, content=_kept(content)
+    )
 
 
 def _kept(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.stac.items import Item, parse
+from thor_geo.sources.stac.items import StacItem, parse
 from thor_geo.sources.stac.root import is_api, read_root, walk
 from thor_geo.sources.stac.spec import StacSpec
 from thor_geo.specs import TemporalSpec
@@ -31,15 +31,15 @@ PAGE = 100
 class Listing(Protocol):
     """Where items come from."""
 
-    def search(self, block: Block, window: TemporalSpec) -> Iterable[Item]:
+    def search(self, block: Block, window: TemporalSpec) -> Iterable[StacItem]:
         """Return all items near a block in a window, and perhaps others."""
         ...
 
-    def named(self, ids: Sequence[str]) -> Iterable[Item]:
+    def named(self, ids: Sequence[str]) -> Iterable[StacItem]:
         """Return the items with these ids that there are."""
         ...
 
-    def first(self) -> Item | None:
+    def first(self) -> StacItem | None:
         """Return any item; None if there is none."""
         ...
 
@@ -78,20 +78,20 @@ class _Api:
         self._root = root
         self._client = Client.open(root, stac_io=reader)
 
-    def search(self, block: Block, window: TemporalSpec) -> Iterator[Item]:
+    def search(self, block: Block, window: TemporalSpec) -> Iterator[StacItem]:
         # The window is half-open, and `Item.within` sees to it: an API's has both ends.
         when = f"{_utc(window.start)}/{_utc(window.end)}"
         for box in boxes_around(block):
             yield from self._found(bbox=list(box), datetime=when)
 
-    def named(self, ids: Sequence[str]) -> Iterator[Item]:
+    def named(self, ids: Sequence[str]) -> Iterator[StacItem]:
         for start in range(0, len(ids), PAGE):
             yield from self._found(ids=list(ids[start : start + PAGE]))
 
-    def first(self) -> Item | None:
+    def first(self) -> StacItem | None:
         return next(self._found(max_items=1), None)
 
-    def _found(self, **query: Any) -> Iterator[Item]:
+    def _found(self, **query: Any) -> Iterator[StacItem]:
         search = self._client.search(collections=self._collections, limit=PAGE, **query)
         for content in search.items_as_dicts():
             links = content.get("links") or ()
@@ -109,26 +109,26 @@ class _Static:
         self._root = root
         self._reader = reader
         self._lock = threading.Lock()
-        self._all: dict[str, Item] | None = None
+        self._all: dict[str, StacItem] | None = None
 
-    def search(self, block: Block, window: TemporalSpec) -> Iterable[Item]:
+    def search(self, block: Block, window: TemporalSpec) -> Iterable[StacItem]:
         return self._walked().values()
 
-    def named(self, ids: Sequence[str]) -> Iterable[Item]:
+    def named(self, ids: Sequence[str]) -> Iterable[StacItem]:
         walked = self._walked()
         return [walked[name] for name in ids if name in walked]
 
-    def first(self) -> Item | None:
+    def first(self) -> StacItem | None:
         return next(iter(self._walked().values()), None)
 
-    def _walked(self) -> dict[str, Item]:
+    def _walked(self) -> dict[str, StacItem]:
         with self._lock:
             if self._all is None:
                 self._all = self._walk()
             return self._all
 
-    def _walk(self) -> dict[str, Item]:
-        items: dict[str, Item] = {}
+    def _walk(self) -> dict[str, StacItem]:
+        items: dict[str, StacItem] = {}
         elsewhere: set[str] = set()
         for found in walk(self._root, self._reader):
             if self._spec.collection not in (None, found.collection_id):

@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.specs import SensorSpec
-
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.uint16]
+from thor_geo.support.arrays import BoolArray, Float64Array, UInt16Array
 
 #: Pixels that are reduced at a time, which bounds the memory that sorting them takes.
 STRIP_PIXELS = 2**16
@@ -24,7 +21,7 @@ STRIP_PIXELS = 2**16
 _LARGEST = 65535
 
 
-def percentile(values: npt.NDArray[Any], seen: Mask, rank: float) -> Floats:
+def percentile(values: npt.NDArray[Any], seen: BoolArray, rank: float) -> Float64Array:
     """Return a percentile over scenes, linear between ranks; of 50 it is the median.
 
     How Earth Engine interpolates is unconfirmed; its emulator does so linearly too.
@@ -51,7 +48,7 @@ def percentile(values: npt.NDArray[Any], seen: Mask, rank: float) -> Floats:
     return np.where(count > 0, low * (1 - weight) + high * weight, 0.0)
 
 
-def mean(values: npt.NDArray[Any], seen: Mask) -> Floats:
+def mean(values: npt.NDArray[Any], seen: BoolArray) -> Float64Array:
     """Return the mean over scenes.
 
     Args:
@@ -62,7 +59,7 @@ def mean(values: npt.NDArray[Any], seen: Mask) -> Floats:
         Means (pixels,); 0 where none counts.
     """
     total = np.where(seen, values, 0).sum(axis=0, dtype=np.float64)
-    result: Floats = total / np.maximum(seen.sum(axis=0), 1)
+    result: Float64Array = total / np.maximum(seen.sum(axis=0), 1)
     return result
 
 
@@ -70,7 +67,7 @@ def mean(values: npt.NDArray[Any], seen: Mask) -> Floats:
 REDUCTIONS = ("median", "mean", "percentile")
 
 
-def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: Mask) -> Pixels:
+def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: BoolArray) -> UInt16Array:
     """Return one band of a composite, as it is stored.
 
     Rounded half up, limited to what uint16 holds, and the fill value where no scene counts.
@@ -97,17 +94,17 @@ def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: Mask) -> Pixels:
     return pixels
 
 
-def observations(seen: Mask) -> Pixels:
+def observations(seen: BoolArray) -> UInt16Array:
     """Return how many scenes count in each pixel, uint16, saturating.
 
     Args:
         seen: Whether every band of a scene counts (scenes, rows, columns).
     """
-    count: Pixels = np.minimum(seen.sum(axis=0), _LARGEST).astype(np.uint16)
+    count: UInt16Array = np.minimum(seen.sum(axis=0), _LARGEST).astype(np.uint16)
     return count
 
 
-def harmonised(values: npt.NDArray[Any], offset: int) -> Pixels:
+def harmonised(values: npt.NDArray[Any], offset: int) -> UInt16Array:
     """Return values with an offset added, limited to what uint16 holds.
 
     What falls below 0 becomes 0, and still counts as an observation: as in other harmonised
@@ -118,5 +115,5 @@ def harmonised(values: npt.NDArray[Any], offset: int) -> Pixels:
         values: Values as they are in the file, integers.
         offset: What to add, DN.
     """
-    shifted: Pixels = np.clip(values.astype(np.int32) + offset, 0, _LARGEST).astype(np.uint16)
+    shifted: UInt16Array = np.clip(values.astype(np.int32) + offset, 0, _LARGEST).astype(np.uint16)
     return shifted

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.stac.reduce import Mask
+from thor_geo.support.arrays import BoolArray
 
 #: Fraction of a pixel by which a centre on an edge may be off and still belong to the pixel right
 #: and below: coordinates of 1e7 m carry errors of 1e-9 m.
@@ -54,7 +54,7 @@ class Sample:
     """
 
     values: npt.NDArray[Any]
-    seen: Mask
+    seen: BoolArray
     read: int
 
 
@@ -119,7 +119,7 @@ def _check(source: Any, number: int, what: str, dtypes: tuple[str, ...]) -> None
 
 def _indices(
     block: Block, source: Any
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Mask]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], BoolArray]:
     """Return row and column in the file of each pixel of a block, and which lie inside it.
 
     In one CRS rows are (size, 1) and columns (1, size), else both are (size, size).

@@ -13,13 +13,14 @@ from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import AnyScene, Scene, scene_order, wrong_scenes
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.compose import composed
-from thor_geo.sources.stac.items import Item
+from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.recipe import block_key, check_supported
-from thor_geo.sources.stac.reduce import Mask, Pixels, harmonised
+from thor_geo.sources.stac.reduce import harmonised
 from thor_geo.sources.stac.sampling import CLASS_DTYPES, DTYPES, sample
 from thor_geo.sources.stac.signing import signer
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
+from thor_geo.support.arrays import BoolArray, UInt16Array
 
 
 class Stac:
@@ -149,7 +150,7 @@ class Stac:
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> Pixels:
+    ) -> UInt16Array:
         """Compute a block's pixels: each band over the scenes, and the observations.
 
         One band of all scenes is held at a time, 5 bytes for each pixel and scene, masks included;
@@ -178,21 +179,21 @@ class Stac:
             order=order,
         )
 
-        def read(item: Item, band: str) -> tuple[Pixels, Mask]:
+        def read(item: StacItem, band: str) -> tuple[UInt16Array, BoolArray]:
             return self._read(item, band, block, stats, order)
 
         return composed(recipe, [named[name] for name in image], read, block.size)
 
     def _read(
-        self, item: Item, band: str, block: Block, stats: FetchStats, order: int
-    ) -> tuple[npt.NDArray[Any], Mask]:
+        self, item: StacItem, band: str, block: Block, stats: FetchStats, order: int
+    ) -> tuple[npt.NDArray[Any], BoolArray]:
         """Return a band's values on a block, without offset, and where there are any."""
         raster = item.raster(band, self.client.session.spec)
         what = f"{band} of item {item.id!r} for block {block.id}"
 
         tried = False
 
-        def read() -> tuple[Pixels, Mask]:
+        def read() -> tuple[UInt16Array, BoolArray]:
             nonlocal tried
             again, tried = tried, True
             if self._sign is None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.stac.items import Item
+from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.listing import Listing, open_listing
 from thor_geo.sources.stac.spec import StacSpec
 from thor_geo.specs import TemporalSpec
@@ -47,7 +47,7 @@ class StacSession:
         self._items: Listing | None = None
         self._turns = Turns()
         # Single dict operations only.
-        self._known: dict[str, Item] = {}
+        self._known: dict[str, StacItem] = {}
 
     @property
     def ready(self) -> bool:
@@ -69,7 +69,7 @@ class StacSession:
                     self._items = open_listing(self.spec)
         return self._turns
 
-    def search(self, block: Block, window: TemporalSpec) -> list[Item]:
+    def search(self, block: Block, window: TemporalSpec) -> list[StacItem]:
         """Return the items that share ground with a block and were acquired in a window.
 
         Args:
@@ -84,7 +84,7 @@ class StacSession:
         self._remember(found.values())
         return list(found.values())
 
-    def existing(self, ids: Sequence[str]) -> dict[str, Item]:
+    def existing(self, ids: Sequence[str]) -> dict[str, StacItem]:
         """Return the items with these ids that there are, by id.
 
         Args:
@@ -98,7 +98,7 @@ class StacSession:
             there.update(found)
         return there
 
-    def named(self, ids: Sequence[str]) -> dict[str, Item]:
+    def named(self, ids: Sequence[str]) -> dict[str, StacItem]:
         """Return items by id.
 
         Args:
@@ -117,7 +117,7 @@ class StacSession:
             )
         return there
 
-    def first(self) -> Item:
+    def first(self) -> StacItem:
         """Return any item of the collection.
 
         Raises:
@@ -140,7 +140,7 @@ class StacSession:
         assert self._items is not None
         return self._items
 
-    def _remember(self, items: Iterable[Item]) -> None:
+    def _remember(self, items: Iterable[StacItem]) -> None:
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         for item in items:

@@ -9,7 +9,7 @@ import pytest
 from thor_geo.errors import BlockError, EarthEngineError, ProjectError, UnreachableError
 from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
 
@@ -23,7 +23,7 @@ class Transport:
             yield
 
 
-class FakeSession(Session):
+class FakeSession(EarthEngineSession):
     """A session that is always set up, or fails to be."""
 
     ready = False

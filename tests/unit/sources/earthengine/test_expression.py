@@ -10,7 +10,7 @@ import pytest
 
 from thor_geo.emulator import EmulatorServer
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine import Scene, Session, SessionSpec
+from thor_geo.sources.earthengine import EarthEngineSession, Scene, SessionSpec
 from thor_geo.sources.earthengine import _expression as expression_module
 from thor_geo.sources.earthengine._expression import Expression, prepared_composite, prepared_query
 from thor_geo.sources.earthengine.recipe import composite, scene_query
@@ -36,7 +36,7 @@ SENSORS = [
 
 @pytest.fixture(autouse=True)
 def _connected(server: EmulatorServer) -> None:
-    Session(SessionSpec(credentials="anonymous", url=server.url)).ensure()
+    EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url)).ensure()
 
 
 def scenes(*names: str) -> tuple[Scene, ...]:

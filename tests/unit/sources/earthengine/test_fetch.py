@@ -15,7 +15,7 @@ from thor_geo.sources.earthengine import fetch
 from thor_geo.sources.earthengine._split import request_bytes
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import decode, fetch_block
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, TruncatedError
 
@@ -37,7 +37,7 @@ class Service(Client):
     """Answers with pixels that name their own place; refuses what is larger than *largest*."""
 
     def __init__(self, largest: int = 32768) -> None:
-        super().__init__(Session(SessionSpec()))
+        super().__init__(EarthEngineSession(SessionSpec()))
         self.largest = largest
         self.asked: list[tuple[int, int]] = []
 

@@ -17,7 +17,7 @@ from thor_geo.sources.earthengine import recipe
 from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key, composite, parse_scenes
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.scenes import OBSERVATIONS, Scene, scene_order
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -29,7 +29,7 @@ JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
 
 @pytest.fixture
 def client(server: EmulatorServer) -> Client:
-    client = Client(Session(SessionSpec(credentials="anonymous", url=server.url)))
+    client = Client(EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url)))
     client.connect()
     return client
 
@@ -219,7 +219,7 @@ def test_the_key_ignores_who_asks_and_through_which_door(server: EmulatorServer)
     keys = []
     for project in ("one-project", "another-project"):
         spec = SessionSpec(credentials="anonymous", url=server.url, project=project)
-        Client(Session(spec)).connect()
+        Client(EarthEngineSession(spec)).connect()
         keys.append(key())
     assert keys[0] == keys[1]
 

@@ -24,7 +24,7 @@ from thor_geo.sources.earthengine.client import Client
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key
 from thor_geo.sources.earthengine.recipe_s1 import parse_scenes
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene, provenance
 from thor_geo.specs import TemporalSpec
@@ -100,7 +100,7 @@ def radar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(radar: Path) -> Iterator[Client]:
     with EmulatorServer({COLLECTION: radar}) as server:
-        client = Client(Session(SessionSpec(credentials="anonymous", url=server.url)))
+        client = Client(EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url)))
         client.connect()
         yield client
 

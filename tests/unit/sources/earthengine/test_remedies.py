@@ -11,7 +11,7 @@ from thor_geo.errors import AuthenticationError, EarthEngineError, ProjectError
 from thor_geo.sources.earthengine import recipe, remedies
 from thor_geo.sources.earthengine.remedies import to_error
 from thor_geo.sources.earthengine.spec import SessionSpec
-from thor_geo.sources.policy import Kind, Verdict
+from thor_geo.sources.policy import FailureKind, Verdict
 
 SPEC = SessionSpec(project="my-project")
 
@@ -51,7 +51,7 @@ SPEC = SessionSpec(project="my-project")
     ],
 )
 def test_every_refusal_names_what_was_said_and_what_to_do(
-    kind: Kind, text: str, cls: type[EarthEngineError], remedy: str
+    kind: FailureKind, text: str, cls: type[EarthEngineError], remedy: str
 ) -> None:
     error = to_error(Verdict(kind=kind, message=text, status=403), SPEC, "block x")
     assert type(error) is cls

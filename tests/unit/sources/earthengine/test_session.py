@@ -16,7 +16,7 @@ from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import AuthenticationError, ConfigError, ProjectError
 from thor_geo.sources.earthengine import session as session_module
 from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.session import Session
+from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import HIGH_VOLUME_URL, SessionSpec
 
 NOT_ENABLED = "Earth Engine API has not been used in project 42 before or it is disabled."
@@ -58,13 +58,13 @@ def test_bad_settings_fail_at_once(settings: dict[str, Any], argument: str) -> N
 
 def test_a_session_asks_nothing_until_it_is_used(server: EmulatorServer) -> None:
     before = server.statistics.summary()
-    session = pickle.loads(pickle.dumps(Session(spec(server, project="unused"))))
+    session = pickle.loads(pickle.dumps(EarthEngineSession(spec(server, project="unused"))))
     assert not session.ready
     assert server.statistics.summary() == before
 
 
 def test_a_session_works_with_the_clients_retries_off(server: EmulatorServer) -> None:
-    session = Session(spec(server))
+    session = EarthEngineSession(spec(server))
     session.ensure()
     assert session.ready
     assert ee.Number(1).getInfo() == 1
@@ -75,7 +75,10 @@ def test_a_session_works_with_the_clients_retries_off(server: EmulatorServer) ->
 
 
 def test_another_session_takes_over(server: EmulatorServer) -> None:
-    first, second = Session(spec(server, project="one")), Session(spec(server, project="two"))
+    first, second = (
+        EarthEngineSession(spec(server, project="one")),
+        EarthEngineSession(spec(server, project="two")),
+    )
     first.ensure()
     second.ensure()
     assert (first.ready, second.ready) == (False, True)
@@ -83,7 +86,7 @@ def test_another_session_takes_over(server: EmulatorServer) -> None:
 
 
 def test_a_forked_child_sets_the_client_up_anew(server: EmulatorServer) -> None:
-    session = Session(spec(server))
+    session = EarthEngineSession(spec(server))
     mine = session.ensure()
     child = os.fork()
     if child == 0:
@@ -99,7 +102,7 @@ def test_a_forked_child_sets_the_client_up_anew(server: EmulatorServer) -> None:
 
 
 def test_forked_children_that_ask_at_once_get_their_own_answers(server: EmulatorServer) -> None:
-    session = Session(spec(server))
+    session = EarthEngineSession(spec(server))
     session.ensure()
     children = []
     for number in range(8):
@@ -120,14 +123,14 @@ def test_forked_children_that_ask_at_once_get_their_own_answers(server: Emulator
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("credentials", ["auto", "user"])
 def test_without_a_login_the_command_that_makes_one_is_named(credentials: Any) -> None:
-    client = Client(Session(SessionSpec(credentials=credentials, project="p")))
+    client = Client(EarthEngineSession(SessionSpec(credentials=credentials, project="p")))
     with pytest.raises(AuthenticationError, match="Run `earthengine authenticate`"):
         client.connect()
 
 
 @pytest.mark.usefixtures("nobody")
 def test_without_application_default_credentials_gcloud_is_named() -> None:
-    client = Client(Session(SessionSpec(credentials="application_default", project="p")))
+    client = Client(EarthEngineSession(SessionSpec(credentials="application_default", project="p")))
     with pytest.raises(AuthenticationError, match="gcloud auth application-default login"):
         client.connect()
 
@@ -137,7 +140,7 @@ def test_an_unusable_service_account_key_is_named(tmp_path: Path, content: str |
     path = tmp_path / "key.json"
     if content is not None:
         path.write_text(content)
-    client = Client(Session(SessionSpec(service_account_file=path)))
+    client = Client(EarthEngineSession(SessionSpec(service_account_file=path)))
     with pytest.raises(AuthenticationError, match=r"service_account_file=.*key\.json"):
         client.connect()
 
@@ -148,7 +151,7 @@ def test_without_a_project_the_setting_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(session_module, "load_credentials", lambda spec: Login())
     with pytest.raises(ProjectError, match=r"Set `data\.project`"):
-        Client(Session(SessionSpec())).connect()
+        Client(EarthEngineSession(SessionSpec())).connect()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_a_project_that_may_not_be_used_shows_before_work_starts(
 ) -> None:
     server.set_faults(FaultPlan(rules=(FaultRule(kind="algorithms", status=403, message=text),)))
     with pytest.raises(ProjectError, match="HTTP 403") as caught:
-        Client(Session(spec(server, project="research"))).connect()
+        Client(EarthEngineSession(spec(server, project="research"))).connect()
     assert remedy in str(caught.value)
 
 
@@ -178,7 +181,7 @@ def test_the_first_requests_are_retried_too(server: EmulatorServer) -> None:
         )
     )
     waits: list[float] = []
-    client = Client(Session(spec(server, project="patient")), sleep=waits.append)
+    client = Client(EarthEngineSession(spec(server, project="patient")), sleep=waits.append)
     client.connect()
     assert client.session.ready
     assert len(waits) == 2
@@ -192,7 +195,7 @@ def test_no_catalogue_is_fetched_for_a_server_that_is_not_googles(
 
     monkeypatch.setattr(deprecation, "_FetchDataCatalogStac", forbidden)
     monkeypatch.setattr(session_module, "_fetch_catalog", lambda url: forbidden())
-    Session(spec(server, project="closed-network")).ensure()
+    EarthEngineSession(spec(server, project="closed-network")).ensure()
     assert deprecation._FetchDataCatalogStac is forbidden
 
 

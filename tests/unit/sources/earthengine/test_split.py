@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from thor_geo.sources.asking import REGROW_AFTER, SizeMemory
-from thor_geo.sources.earthengine._split import MAX_BYTES, Window, may_quarter, request_bytes
+from thor_geo.sources.earthengine._split import MAX_BYTES, BlockWindow, may_quarter, request_bytes
 
 
-def square(side: int) -> Window:
-    return Window(row=0, col=0, height=side, width=side)
+def square(side: int) -> BlockWindow:
+    return BlockWindow(row=0, col=0, height=side, width=side)
 
 
 def test_the_size_counts_a_mask_byte_per_value() -> None:
@@ -19,7 +19,7 @@ def test_the_size_counts_a_mask_byte_per_value() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(576, 576), (65, 64), (7, 3), (1, 5)])
 def test_quarters_cover_a_window_once(height: int, width: int) -> None:
-    window = Window(row=11, col=13, height=height, width=width)
+    window = BlockWindow(row=11, col=13, height=height, width=width)
     count = np.zeros((11 + height, 13 + width), int)
     for quarter in window.quarters():
         count[quarter.slices] += 1

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from thor_geo.sources.earthengine.transport import QUOTA_HEADER, Transport, is_loopback
+from thor_geo.sources.earthengine.transport import QUOTA_HEADER, EarthEngineTransport, is_loopback
 from thor_geo.sources.policy import TruncatedError
 
 
@@ -49,8 +49,8 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def transport() -> Transport:
-    return Transport(read_timeout_s=5, pool_size=4)
+def transport() -> EarthEngineTransport:
+    return EarthEngineTransport(read_timeout_s=5, pool_size=4)
 
 
 def port(answer: bytes) -> int:
@@ -107,7 +107,7 @@ def test_no_password_of_an_address_gets_into_messages() -> None:
 def test_no_answer_is_not_waited_for_for_ever(url: str) -> None:
     begun = time.monotonic()
     with pytest.raises(TimeoutError, match=r"127\.0\.0\.1"):
-        Transport(read_timeout_s=0.2, pool_size=1).request(f"{url}/slow")
+        EarthEngineTransport(read_timeout_s=0.2, pool_size=1).request(f"{url}/slow")
     assert time.monotonic() - begun < 4
 
 
