@@ -71,7 +71,7 @@ def write_cog(
     import rasterio
     import rasterio.shutil
     from rasterio.transform import from_bounds
-    from rasterio.windows import RasterPart as Place
+    from rasterio.windows import Window as Place
 
     height, width = extent.shape
     size = len(bands) * np.dtype(dtype).itemsize

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.pictures import MAX_SIDE, zone_bounds
 from thor_geo.results.cells import ZoneCells
-from thor_geo.results.cog import RasterExtent
+from thor_geo.results.cog import RasterExtent, RasterPart
 
 #: Rows, columns and values (rows, columns, ...) of a part of a map.
-RasterPart = tuple[slice, slice, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The session with Earth Engine: settings, and the client set up once per process.
 
-The `ee` client keeps one global state per process. A `EarthEngineSession` sets that state up when it is first
-used, and again where another session or a fork came in between; constructing one does nothing.
+The `ee` client keeps one global state per process. An `EarthEngineSession` sets that state up when
+it is first used, and again where another session or a fork came in between; constructing one does
+nothing.
 """
 
 from __future__ import annotations
