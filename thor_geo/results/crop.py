@@ -14,8 +14,6 @@ from thor_geo.pictures.pictures import MAX_SIDE, zone_bounds
 from thor_geo.results.cells import ZoneCells
 from thor_geo.results.cog import RasterExtent, RasterPart
 
-#: Rows, columns and values (rows, columns, ...) of a part of a map.
-
 
 @dataclass(frozen=True, kw_only=True)
 class MapCut:
