@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks import _pipeline_ours as ours
 from benchmarks._emulated import cpu_seconds, write_scenes
 from benchmarks._pipeline_data import BANDS, END, START, Ground
-from datamodules.source import EMULATOR_URL
 from thor_geo.composites import Prefetcher, PrefetchSpec
+from thor_geo.datamodules.source import EMULATOR_URL
 from thor_geo.emulator import Archive, EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.ground.blocks import BlockOrder
 from thor_geo.sources.earthengine import SessionSpec

@@ -191,8 +191,8 @@ def step_start(folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     import numpy as np
 
-    import datamodules  # noqa: F401  (all of what a run imports)
-    from datamodules.sampler import ShardBatchSampler
+    import thor_geo.datamodules.composite  # noqa: F401  (all of what a run imports)
+    from thor_geo.datamodules.sampler import ShardBatchSampler
     from thor_geo.ground.job import part
     from thor_geo.runs import RunDirectory
     from thor_geo.runs.reading import read_markers

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.cli.predict import make_cli
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.models.extrapolation import extrapolations
 from thor_geo.specs.sentinel1 import channels_of
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
@@ -71,7 +71,7 @@ def test_the_environments_threads_mean_nothing_to_a_folder_and_do_not_stop_it(
     monkeypatch.setenv("RS_EMBED_THOR_FETCH_WORKERS", "3")
     monkeypatch.setenv("RS_EMBED_THOR_NORMALIZE", "none")
     monkeypatch.setenv("RS_EMBED_THOR_PATCH_SIZE", "8")
-    args = ["--data.class_path=datamodules.FolderDataModule", "--data.paths=tif"]
+    args = ["--data.class_path=thor_geo.datamodules.FolderDataModule", "--data.paths=tif"]
     window = ["--data.start=2022-06-01", "--data.end=2022-06-02", "--data.bands=[RED]"]
     cli = make_cli([*args, *window, "--output.dir=out/run", *ANY_MACHINE], run=False)
     assert isinstance(cli.datamodule, FolderDataModule)

@@ -46,7 +46,7 @@ def opened(
         "trainer": {"accelerator": "cpu", "devices": 1},
         "model": {"model_key": "thor_v1_tiny", "pretrained": False, "patch_size": 16},
         "data": {
-            "class_path": "datamodules.FolderDataModule",
+            "class_path": "thor_geo.datamodules.FolderDataModule",
             "init_args": {
                 "paths": str(folder / "scene.tif"),
                 "bands": _BANDS,

@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 from lightning.pytorch import Trainer
 
-from datamodules import CompositeDataModule, FolderDataModule
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.emulator import EmulatorServer
 from thor_geo.models import build_thor, pool_tokens
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands

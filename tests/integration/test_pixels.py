@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from datamodules.reopened import pixels_of
 from thor_geo.cli.main import main
+from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import RunDirectoryError
 from thor_geo.runs.opened import open_run
 
@@ -30,7 +30,7 @@ def run(write_tif: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "trainer": {"accelerator": "cpu", "devices": 1},
                 "model": {"model_key": "thor_v1_tiny", "pretrained": False, "patch_size": 16},
                 "data": {
-                    "class_path": "datamodules.FolderDataModule",
+                    "class_path": "thor_geo.datamodules.FolderDataModule",
                     "init_args": {
                         "paths": str(folder / "scene.tif"),
                         "bands": _BANDS,

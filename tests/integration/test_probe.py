@@ -33,7 +33,7 @@ def run(write_tif: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "trainer": {"accelerator": "cpu", "devices": 1},
         "model": {"model_key": "thor_v1_tiny", "pretrained": False, "patch_size": 16},
         "data": {
-            "class_path": "datamodules.FolderDataModule",
+            "class_path": "thor_geo.datamodules.FolderDataModule",
             "init_args": {
                 "paths": str(folder / "scene.tif"),
                 "bands": ["S2:Red", "S2:NIR"],

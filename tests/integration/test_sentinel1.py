@@ -15,10 +15,10 @@ import torch
 import xarray as xr
 from lightning.pytorch import Trainer
 
-from datamodules import CompositeDataModule
 from tests.support.small_data import small_data
 from thor_geo.cli.predict import make_cli
 from thor_geo.composites import BlockStore, DirectSource
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.datasets import CompositeDataset, SensorStack
 from thor_geo.emulator import Archive, EmulatorServer
 from thor_geo.errors import ConfigError

@@ -17,9 +17,8 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
-import datamodules
 import thor_geo
-from thor_geo import errors
+from thor_geo import datamodules, errors
 from thor_geo.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]

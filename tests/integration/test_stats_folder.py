@@ -28,7 +28,7 @@ def config(tmp_path: Path, write_tif: Any) -> tuple[Path, np.ndarray[Any, Any]]:
         "trainer": {"accelerator": "cpu", "devices": 1},
         "model": {"model_key": "thor_v1_tiny", "pretrained": False, "threads": 1},
         "data": {
-            "class_path": "datamodules.FolderDataModule",
+            "class_path": "thor_geo.datamodules.FolderDataModule",
             "init_args": {
                 "paths": str(tmp_path / "tif"),
                 "bands": ["RED", "VV"],

@@ -121,7 +121,7 @@ def test_the_shipped_config_itself_parses(root: Path) -> None:
     done = fit(root, "fit", "-c", CONFIG, "--print_config")
     assert done.returncode == 0, done.stderr[-3000:]
     shown = yaml.safe_load(done.stdout)
-    assert shown["data"]["class_path"] == "datamodules.CompositeDataModule"
+    assert shown["data"]["class_path"] == "thor_geo.datamodules.CompositeDataModule"
     assert shown["data"]["init_args"]["tile_size"] == 288
     arguments = shown["model"]["init_args"]["model_args"]
     assert arguments["backbone"] == "thorgeo_thor_v1_base"

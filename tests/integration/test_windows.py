@@ -16,9 +16,9 @@ import pytest
 import torch
 import xarray as xr
 
-from datamodules import CompositeDataModule
-from datamodules.reopened import pixels_of
 from thor_geo.cli.stats import _measure
+from thor_geo.datamodules import CompositeDataModule
+from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.emulator import (
     EmulatorProcess,
     EmulatorServer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datamodules import CompositeDataModule
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.ground.area import AreaSpec
 
 

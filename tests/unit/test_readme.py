@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import CompositeDataModule
 from thor_geo.cli.arguments import LINKED
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text()

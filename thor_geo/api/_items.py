@@ -14,12 +14,12 @@ import shapely
 import torch
 from shapely.geometry.base import BaseGeometry
 
-from datamodules.sensors import Sensors
-from datamodules.source import SourceSpec, disconnect
 from thor_geo.api._place import Place, Spatial, is_place
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
+from thor_geo.datamodules.sensors import Sensors
+from thor_geo.datamodules.source import SourceSpec, disconnect
 from thor_geo.datasets import CompositeDataset
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from datamodules.source import SourceSpec
 from thor_geo.api._encode import Encoder
 from thor_geo.api._items import EmbeddingItem
+from thor_geo.datamodules.source import SourceSpec
 from thor_geo.runs.fingerprint import package_versions
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.redact import redact

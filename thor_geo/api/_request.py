@@ -9,8 +9,8 @@ from operator import index
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex
 
-from datamodules.sensors import Sensors
 from thor_geo.api.prep import Cutter, InputPrep, Mode
+from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
 from thor_geo.specs import (

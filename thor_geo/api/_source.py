@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.sensors import Sensors
-from datamodules.source import Source, SourceSpec, cache_folder
+from thor_geo.datamodules.sensors import Sensors
+from thor_geo.datamodules.source import Source, SourceSpec, cache_folder
 from thor_geo.errors import ConfigError
 from thor_geo.sources.earthengine.spec import CredentialsKind
 from thor_geo.sources.stac import Sign

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.source import SourceSpec
 from thor_geo.api._assemble import cropped, one_map, one_vector
 from thor_geo.api._encode import Encoder, Input, Outputs
 from thor_geo.api._items import Canvas, EmbeddingItem, inspected, padded
 from thor_geo.api._meta import metadata
 from thor_geo.api.result import Embedding, map_array
+from thor_geo.datamodules.source import SourceSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import InputReport

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from datamodules import CompositeDataModule
-from datamodules.sampler import ShardBatchSampler
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.composites.prefetch import PrefetchStats
+from thor_geo.datamodules import CompositeDataModule
+from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.errors import BlockError, ConfigError
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
-from datamodules import CompositeDataModule
 from thor_geo.cli.arguments import LINKED
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 #: The sections of a run, and the classes they configure unless another is named.

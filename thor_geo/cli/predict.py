@@ -15,9 +15,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from datamodules import CompositeDataModule, FolderDataModule
-from datamodules.sampler import refuse_lightnings_sampler
-from datamodules.sensors import as_sentinel1
 from thor_geo.cli.arguments import (
     LINKED,
     refuse_linked,
@@ -26,6 +23,9 @@ from thor_geo.cli.arguments import (
     with_whole_areas,
 )
 from thor_geo.cli.parser import RunParser
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
+from thor_geo.datamodules.sampler import refuse_lightnings_sampler
+from thor_geo.datamodules.sensors import as_sentinel1
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
@@ -53,7 +53,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 #: Classes of `model` and `data` where a config names none.
 DEFAULT_CLASSES = {
     "model": "thor_geo.tasks.THOREmbeddingTask",
-    "data": "datamodules.CompositeDataModule",
+    "data": "thor_geo.datamodules.CompositeDataModule",
 }
 
 
@@ -182,7 +182,7 @@ class PredictCLI(LightningCLI):
                 "job",
                 str(job),
                 f"{type(self.datamodule).__name__} has no attribute `job`",
-                "Use datamodules.CompositeDataModule, or give the datamodule one and honour it.",
+                "Use CompositeDataModule, or give the datamodule one and honour it.",
             )
         if isinstance(self.datamodule, CompositeDataModule | FolderDataModule):
             self.datamodule.load_plan()

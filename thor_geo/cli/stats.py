@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
 
-from datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.cli.fetch import HERE
 from thor_geo.cli.parser import given
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.specs.bands import STORAGE
 from thor_geo.support.progress import Progress
@@ -80,7 +80,7 @@ class StatsCLI(PredictCLI):
                 "data",
                 type(data).__name__,
                 "only CompositeDataModule and FolderDataModule are measured",
-                "Leave data.class_path out, or name datamodules.FolderDataModule.",
+                "Leave data.class_path out, or name thor_geo.datamodules.FolderDataModule.",
             )
         target = self.target
         data.job = self.job

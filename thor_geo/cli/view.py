@@ -224,7 +224,7 @@ def _draw(
     if "composite" not in layers:
         _draw_layers(opened, within, options, target, layers, None)
         return
-    from datamodules.reopened import pixels_of
+    from thor_geo.datamodules.reopened import pixels_of
 
     try:
         with pixels_of(opened, num_workers=0) as pixels:

@@ -123,7 +123,7 @@ class Composite:
     def _hold(self) -> None:
         """Open the pixels, and close them, in the same thread."""
         # Loads Lightning, which the page need not wait for.
-        from datamodules.reopened import pixels_of
+        from thor_geo.datamodules.reopened import pixels_of
 
         with ExitStack() as stack:
             try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.reopened import pixels_of
+from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.samples import Samples

@@ -87,7 +87,7 @@ def start_run(
             "data",
             type(datamodule).__name__,
             f"the datamodule has no `{missing[0]}`",
-            "Run with datamodules.CompositeDataModule, or one with plan, settings() and info().",
+            "Run with CompositeDataModule, or one with plan, settings() and info().",
         )
     data_settings: dict[str, Any] = dict(datamodule.settings())
     info: dict[str, JSON] = {
@@ -126,7 +126,7 @@ def _crop(datamodule: Any) -> AreaCrop:
             "output.crop",
             True,
             f"{type(datamodule).__name__} has no `area`",
-            "Use datamodules.CompositeDataModule, or give the datamodule a thor_geo.Area.",
+            "Use thor_geo.datamodules.CompositeDataModule, or give the datamodule a thor_geo.Area.",
         )
     return AreaCrop(area)
 

@@ -29,9 +29,9 @@ from benchmarks.preemption import (
     traced,
 )
 from benchmarks.report import RESULTS, ROOT, renewed, table
-from datamodules import CompositeDataModule
 from thor_geo.cli.arguments import with_whole_areas
 from thor_geo.cli.predict import make_cli
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.ground.lattice import Block
 from thor_geo.models import build_thor
 from thor_geo.sources.earthengine.fetch import fetch_block

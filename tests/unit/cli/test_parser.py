@@ -80,7 +80,10 @@ def refused(
         ),
         (["--data.windows=[[2022,2023]]"], ["data.windows=[[2022, 2023]]", "[start, end] pairs"]),
         (["--model=foo.Bar"], ["model.class_path='foo.Bar'", "No module named 'foo'"]),
-        (["--data.class_path=datamodules.No"], ["data.class_path='datamodules.No'", "attribute"]),
+        (
+            ["--data.class_path=thor_geo.datamodules.No"],
+            ["class_path='thor_geo.datamodules.No'", "attribute"],
+        ),
         (["-c", "nope.yaml"], ["nope.yaml", "no such file", "Correct the path"]),
         (["-c", "."], ["config=", "not a file", "Correct the path"]),
         (["--trainer.accelerator=nope"], ["trainer=", "'nope'", "leave it out"]),
@@ -173,7 +176,7 @@ def test_the_parsers_own_pages_still_work(
 ) -> None:
     for args, word in (
         (["-c", str(QUICKSTART), "--print_config"], "tile_size: 288"),
-        (["--data.help", "datamodules.CompositeDataModule"], "--data.tile_size"),
+        (["--data.help", "thor_geo.datamodules.CompositeDataModule"], "--data.tile_size"),
     ):
         line = ["predict", *args]
         monkeypatch.setattr(sys, "argv", ["thor-geo", *line])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from datamodules.sampler import ShardBatchSampler
+from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Lattice, blocks_meeting

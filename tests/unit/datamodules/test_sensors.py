@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from datamodules import CompositeDataModule
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.ground.area import AreaSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 

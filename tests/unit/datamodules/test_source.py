@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datamodules.source import SourceSpec, disconnect
+from thor_geo.datamodules.source import SourceSpec, disconnect
 from thor_geo.emulator import COLLECTIONS, Acquisition, Archive, generate_archive
 from thor_geo.errors import ConfigError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.splits import STAGES, check_fractions, split_tiles
+from thor_geo.datamodules.splits import STAGES, check_fractions, split_tiles
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Lattice

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from datamodules.planned import PlannedDataModule
 from thor_geo.api._encode import normalised
+from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.models.resample import resample_kernels
 from thor_geo.transforms import THORNormalize
 

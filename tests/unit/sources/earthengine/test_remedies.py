@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from datamodules import CompositeDataModule
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.errors import AuthenticationError, EarthEngineError, ProjectError
 from thor_geo.sources.earthengine import recipe, remedies
 from thor_geo.sources.earthengine.remedies import to_error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-from datamodules import CompositeDataModule, FolderDataModule
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import RunDirectoryError, ThorGeoError, first_line
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.fingerprint import differences, plain

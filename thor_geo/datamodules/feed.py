@@ -11,10 +11,10 @@ import numpy.typing as npt
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
-from datamodules.sensors import Sensors
-from datamodules.source import Connection, SourceSpec, disconnect
 from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.composites.prefetch import PrefetchStats
+from thor_geo.datamodules.sensors import Sensors
+from thor_geo.datamodules.source import Connection, SourceSpec, disconnect
 from thor_geo.datasets import (
     CompositeDataset,
     PlanDataset,

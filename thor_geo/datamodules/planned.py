@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.ledger import Ledger
-from datamodules.sampler import ShardBatchSampler
+from thor_geo.datamodules.ledger import Ledger
+from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.datasets import collate
 from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan

@@ -15,8 +15,8 @@ import torch
 from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
-from datamodules.planned import PlannedDataModule
-from datamodules.sampler import refuse_lightnings_sampler
+from thor_geo.datamodules.planned import PlannedDataModule
+from thor_geo.datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.datasets import FolderDataset, PlanDataset
 from thor_geo.datasets.footprints import ZonedArea, covered_area, grid_anchors
 from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, read_headers

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from datamodules.feed import Feed, FeedSpec, warn_of_crowding
-from datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
-from datamodules.planned import PlannedDataModule
-from datamodules.sampler import refuse_lightnings_sampler
-from datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
-from datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
-from datamodules.splits import check_fractions, check_split, split_tiles
-from datamodules.windows import check_windows, refuse_training
+from thor_geo.datamodules.feed import Feed, FeedSpec, warn_of_crowding
+from thor_geo.datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
+from thor_geo.datamodules.planned import PlannedDataModule
+from thor_geo.datamodules.sampler import refuse_lightnings_sampler
+from thor_geo.datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
+from thor_geo.datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
+from thor_geo.datamodules.splits import check_fractions, check_split, split_tiles
+from thor_geo.datamodules.windows import check_windows, refuse_training
 from thor_geo.datasets import PlanDataset, WindowDataset
 from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.lattice import Block, Bounds, Lattice
