@@ -26,8 +26,8 @@ from thor_geo.composites import BlockStore, Prefetcher, _raster
 from thor_geo.composites.produce import produce
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.sources.earthengine import (
-    Client,
     EarthEngine,
+    EarthEngineClient,
     EarthEngineSession,
     FetchStats,
     block_key,
@@ -91,7 +91,7 @@ def phases(archive: Path, folder: Path, repeats: int) -> dict[str, float]:
     """Return what the parts of making one block cost on one thread, ms."""
     with EmulatorProcess(archive) as emulator:
         spec = prefetch_spec(folder, emulator.url, BANDS)
-        store, client = spec.store(), Client(EarthEngineSession(spec.session))
+        store, client = spec.store(), EarthEngineClient(EarthEngineSession(spec.session))
         store.prepare()
         client.connect()
         block = blocks(1, SIZE)[0]

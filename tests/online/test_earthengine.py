@@ -19,7 +19,7 @@ from thor_geo.errors import EarthEngineError, ProjectError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine import (
-    Client,
+    EarthEngineClient,
     EarthEngineSession,
     FetchStats,
     Sentinel1Scene,
@@ -28,7 +28,7 @@ from thor_geo.sources.earthengine import (
 )
 from thor_geo.sources.earthengine._split import MAX_BYTES, BlockWindow, request_bytes
 from thor_geo.sources.earthengine.recipe import composite
-from thor_geo.sources.scenes import OBSERVATIONS, grid_request
+from thor_geo.sources.scenes import OBSERVATIONS, pixel_grid
 from thor_geo.specs import CloudMask, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 
@@ -51,13 +51,13 @@ def spec() -> SessionSpec:
 
 
 @pytest.fixture(scope="module")
-def client(spec: SessionSpec) -> Client:
-    client = Client(EarthEngineSession(spec), concurrency=4)
+def client(spec: SessionSpec) -> EarthEngineClient:
+    client = EarthEngineClient(EarthEngineSession(spec), concurrency=4)
     client.connect()
     return client
 
 
-def test_scenes_carry_the_properties_we_pin(client: Client) -> None:
+def test_scenes_carry_the_properties_we_pin(client: EarthEngineClient) -> None:
     scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)
     assert scenes
     for scene in scenes:
@@ -85,7 +85,7 @@ def test_composites_are_whole_reflectances_with_counts(
 
 def single_scenes(spec: SessionSpec, root: Path, sensor: SensorSpec) -> list[Any]:
     """Fetch every scene of June on its own: pixels (bands, 128, 128), unseen ones as NaN."""
-    client = Client(EarthEngineSession(spec), concurrency=4)
+    client = EarthEngineClient(EarthEngineSession(spec), concurrency=4)
     layers = []
     for scene in fetch_scenes(client, sensor, JUNE, BLOCK):
         alone = replace(sensor, scenes=(scene.index,), composite="median", percentile=None)
@@ -176,7 +176,7 @@ def test_a_month_without_a_satellite_is_an_empty_block(spec: SessionSpec, tmp_pa
     assert (stored.path, stored.scenes) == (None, ())
 
 
-def test_the_size_limit_is_where_we_think_it_is(client: Client) -> None:
+def test_the_size_limit_is_where_we_think_it_is(client: EarthEngineClient) -> None:
     import ee
 
     side = 1024
@@ -186,7 +186,7 @@ def test_the_size_limit_is_where_we_think_it_is(client: Client) -> None:
     image = composite(SENSOR, JUNE, BLOCK, scenes[:1])
     # Eleven bands of uint16, one step beyond the limit.
     image = ee.Image.cat([image.select([0])] * 11)
-    grid = grid_request(BLOCK)
+    grid = pixel_grid(BLOCK)
     window = BlockWindow(row=0, col=0, height=side, width=side)
     grid["dimensions"] = {"width": window.width, "height": window.height}
     body = {"expression": image, "fileFormat": "NPY", "grid": grid}
@@ -203,7 +203,7 @@ def test_what_does_not_exist_is_named(spec: SessionSpec, tmp_path: Path) -> None
 def test_a_project_that_is_not_ours_is_named() -> None:
     spec = SessionSpec(project="thor-geo-no-such-project-0")
     with pytest.raises(ProjectError, match="thor-geo-no-such-project-0"):
-        Client(EarthEngineSession(spec)).connect()
+        EarthEngineClient(EarthEngineSession(spec)).connect()
 
 
 def test_the_prefetch_process_and_the_key_agree_with_the_direct_way(

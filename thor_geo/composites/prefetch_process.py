@@ -30,8 +30,8 @@ from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
 from thor_geo.errors import BlockError, PrefetchError
 from thor_geo.ground.lattice import Block
+from thor_geo.sources.opening import open_service
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.service import open_service
 from thor_geo.support.redact import redact, redact_output
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.

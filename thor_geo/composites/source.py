@@ -14,8 +14,9 @@ from thor_geo.errors import BlockError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.opening import open_service
 from thor_geo.sources.policy import RetryPolicy
-from thor_geo.sources.service import CompositeService, open_service
+from thor_geo.sources.service import CompositeService
 from thor_geo.sources.stac import StacSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.

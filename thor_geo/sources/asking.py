@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from thor_geo.errors import BlockError, ThorGeoError
-from thor_geo.sources.earthengine._split import BlockWindow
 from thor_geo.sources.limiter import Limiter
 from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-#: Requests that a project may have in flight (Earth Engine guide, usage limits).
+#: Requests in flight unless the user sets another number.
 CONCURRENCY = 40
 
 
@@ -59,7 +58,7 @@ class Endpoint(Protocol):
 
 
 class ServiceSession(Protocol):
-    """A session: with Earth Engine, or with another source."""
+    """A session with a service."""
 
     @property
     def spec(self) -> Endpoint:
@@ -82,10 +81,12 @@ class Asker(ABC):
     Threads share one, so that a refusal to one of them slows all of them down.
 
     Attributes:
-        service: Who is asked, for messages.
+        service: Name of the service, for messages.
+        restriction: What it means that the service serves fewer requests at a time, for the log.
     """
 
     service: str
+    restriction: str = "The service serves fewer requests at a time"
 
     def __init__(
         self,
@@ -110,14 +111,12 @@ class Asker(ABC):
         self.session = session
         self.limiter = Limiter(concurrency)
         self.retry = retry or RetryPolicy()
-        #: What could be computed at once, for services that say when it is too much.
-        self.sizes = SizeMemory()
         self._sleep = sleep
         self._uniform = uniform
         self._clock = clock
         self._stopped = False
         self._restricted = False
-        self._quota_lock = threading.Lock()
+        self._restriction_lock = threading.Lock()
         # Threads inside `call`; single dict operations only.
         self._asking: dict[int, None] = {}
 
@@ -171,9 +170,7 @@ class Asker(ABC):
             TooLargeError: If less must be asked for at a time.
             StoppedError: If `stop` was called.
             BlockError: If the service failed too often, or there was no connection for too long.
-            AuthenticationError: If the login is not accepted.
-            ProjectError: If the project may not be used.
-            EarthEngineError: If the service refuses for another reason.
+            ThorGeoError: If the service refuses, see `refusal`.
         """
         self._asking[threading.get_ident()] = None
         try:
@@ -197,7 +194,7 @@ class Asker(ABC):
                     raise
                 cause: Exception = error
             else:
-                self._watch_quota(transport.restricted)
+                self._watch_restriction(transport.restricted)
                 return answer
             failures.add(verdict, self._clock())
             self._refuse_or_continue(verdict, what, failures, cause)
@@ -267,20 +264,16 @@ class Asker(ABC):
                 f"{verdict.said} Run again later: what is already there is kept."
             ) from cause
 
-    def _watch_quota(self, restricted: bool) -> None:
-        # Restricted mode is told in a header of answers that otherwise succeed, and may last until
-        # the end of the month: the budget is halved once, and does not grow while it lasts. What
-        # that leaves is for the service to refuse with 429.
-        with self._quota_lock:
+    def _watch_restriction(self, restricted: bool) -> None:
+        # A restriction may last for weeks while answers succeed: the budget is halved once, and
+        # does not grow until it ends. If that is still too much, the service refuses with 429.
+        with self._restriction_lock:
             begins = restricted and not self._restricted
             self._restricted = restricted
         if begins:
             self.limiter.slow_down(another=True)
             logger.warning(
-                "The project has used up its Earth Engine quota and is in restricted mode: %d "
-                "requests at a time from now on. See https://developers.google.com/earth-engine/"
-                "guides/noncommercial_tiers#restricted_mode",
-                self.limiter.limit,
+                "%s: %d requests at a time from now on.", self.restriction, self.limiter.limit
             )
         elif not restricted:
             self.limiter.answered()
@@ -313,48 +306,3 @@ class _Failures:
         """Note a wait for a slot: nothing was asked, so it says nothing about the connection."""
         if self.since is not None:
             self.since += seconds
-
-
-#: Pieces answered in a row before a larger one is tried again.
-REGROW_AFTER = 64
-
-
-class SizeMemory:
-    """The largest side that is worth asking for, learned from refusals.
-
-    Where one block needs smaller requests its neighbours usually do, having the same scenes. After
-    `REGROW_AFTER` answers in a row twice the side is tried again.
-    """
-
-    def __init__(self) -> None:
-        """Initialize a new SizeMemory instance."""
-        self._side: int | None = None
-        self._answered = 0
-        self._lock = threading.Lock()
-
-    @property
-    def side(self) -> int | None:
-        """Largest side to ask for in pixels; None while nothing was refused."""
-        return self._side
-
-    def allows(self, window: BlockWindow) -> bool:
-        """Return whether a window is no larger than what worked."""
-        return self._side is None or window.side <= self._side
-
-    def refused(self, window: BlockWindow) -> None:
-        """Remember that a window was too large: its half is the largest side from now on."""
-        with self._lock:
-            half = -(-window.side // 2)
-            if self._side is None or half < self._side:
-                self._side = half
-            self._answered = 0
-
-    def answered(self) -> None:
-        """Remember that a window was answered."""
-        with self._lock:
-            if self._side is None:
-                return
-            self._answered += 1
-            if self._answered >= REGROW_AFTER:
-                self._side *= 2
-                self._answered = 0

@@ -51,7 +51,7 @@ class Limiter:
             ConfigError: If *limit* is less than one.
         """
         if limit < 1:
-            raise ConfigError("concurrency", limit, "less than one request", "Give 1 to 40.")
+            raise ConfigError("concurrency", limit, "less than one request", "Give 1 or more.")
         self.largest = limit
         self._limit = limit
         self._hold_s = hold_s

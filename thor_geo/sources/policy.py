@@ -20,30 +20,13 @@ FailureKind = Literal[
     "too_large",
     "missing",
     "authentication",
-    "project",
+    "permission",
     "fatal",
 ]
 
 
-#: Texts of HTTP 400 answers that a smaller request avoids.
-_TOO_LARGE = re.compile(
-    r"user memory limit exceeded|computation timed out|total request size|out of memory|"
-    r"too many pixels|must be less than or equal to \d+ bytes",
-    re.IGNORECASE,
-)
-
-
-#: Texts of HTTP 403 answers that mean "later" (googleapiclient counts these as rate limits).
+#: Texts of HTTP 403 answers that mean "later" (some services limit rates this way).
 _RATE_403 = re.compile(r"rate ?limit|quota exceeded|user rate|too many requests", re.IGNORECASE)
-
-
-#: Texts that put the blame on the project, its registration or its permissions.
-_PROJECT = re.compile(
-    r"has not been used in project|is disabled|required permission to use project|not registered|"
-    r"not signed up|permission '?earthengine|no project found|service ?usage|project .*not found|"
-    r"not authorized to use|user project|consumer .*(invalid|suspended)",
-    re.IGNORECASE,
-)
 
 
 class TruncatedError(Exception):
@@ -203,13 +186,14 @@ def retry_after(headers: Mapping[str, Any], now: dt.datetime | None = None) -> f
     return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
+def exception_chain(error: BaseException) -> list[BaseException]:
+    """Return an exception, what it was raised from, and so on, each once."""
+    links: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in found:
-        found.append(link)
+    while link is not None and link not in links:
+        links.append(link)
         link = link.__cause__ or link.__context__
-    return found
+    return links
 
 
 def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdict:
@@ -221,16 +205,16 @@ def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdi
         headers: The answer's headers, names in lower case.
     """
     kind: FailureKind
-    if status == 429 or (status == 403 and _RATE_403.search(text) and not _PROJECT.search(text)):
+    if status == 429 or (status == 403 and _RATE_403.search(text)):
         kind = "throttled"
     elif status in (408, 409) or status >= 500:
         kind = "transient"
-    elif status in (400, 413) and (status == 413 or _TOO_LARGE.search(text)):
+    elif status == 413:
         kind = "too_large"
     elif status == 401:
         kind = "authentication"
-    elif status == 403 or (status in (400, 404) and _PROJECT.search(text)):
-        kind = "project"
+    elif status == 403:
+        kind = "permission"
     else:
         kind = "fatal"
     return Verdict(kind=kind, message=text, status=status, retry_after_s=retry_after(headers))

@@ -1,4 +1,4 @@
-"""What the scenes of all sensors have in common."""
+"""What the scenes of all sensors and sources have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AnyAcquisition:
     """One acquisition behind a composite.
 
     Attributes:
-        index: ``system:index`` within the collection.
+        index: Id of the scene, unique within its collection.
         time_start: Acquisition time, UTC, ISO 8601; None where the catalogue has none.
     """
 
@@ -90,11 +90,14 @@ def scene_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
     return sorted(descending, key=cloudiness, reverse=True)
 
 
-def grid_request(block: Block) -> dict[str, Any]:
-    """Return a block's pixel grid as image.computePixels wants it.
+def pixel_grid(block: Block) -> dict[str, Any]:
+    """Return a block's pixel grid as plain data, for requests and for keys.
 
     Args:
         block: The block.
+
+    Returns:
+        ``dimensions`` in pixels, ``affineTransform`` in metres, and ``crsCode``.
     """
     a, b, c, d, e, f = block.transform
     return {

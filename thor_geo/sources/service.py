@@ -1,4 +1,4 @@
-"""Whom blocks are asked of: Earth Engine (or its emulator), or a STAC catalogue."""
+"""What a source of composites must be able to do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.asking import CONCURRENCY, Asker
-from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.service import EarthEngine
-from thor_geo.sources.earthengine.session import EarthEngineSession
-from thor_geo.sources.earthengine.spec import SessionSpec
-from thor_geo.sources.policy import FetchStats, RetryPolicy
+from thor_geo.sources.asking import Asker
+from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import AnyScene
-from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
+
+#: Planes of a block: the bands of a sensor, then the observations.
+BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 
 
 class CompositeService(Protocol):
@@ -61,29 +59,3 @@ class CompositeService(Protocol):
     ) -> BlockPixels:
         """Return the planes (bands, size, size) of a block: the sensor's, then observations."""
         ...
-
-
-def open_service(
-    session: SessionSpec | StacSpec,
-    *,
-    concurrency: int = CONCURRENCY,
-    retry: RetryPolicy | None = None,
-) -> CompositeService:
-    """Return access to a source; nothing is contacted.
-
-    Args:
-        session: How to reach it.
-        concurrency: Largest number of requests in flight.
-        retry: How often and how patiently to ask again.
-    """
-    if isinstance(session, StacSpec):
-        # A run from Earth Engine loads none of it.
-        from thor_geo.sources.stac.client import StacClient
-        from thor_geo.sources.stac.service import Stac
-        from thor_geo.sources.stac.session import StacSession
-
-        return Stac(StacClient(StacSession(session), concurrency=concurrency, retry=retry))
-    return EarthEngine(Client(EarthEngineSession(session), concurrency=concurrency, retry=retry))
-
-
-BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]

@@ -14,8 +14,8 @@ from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import StoppedError
 from thor_geo.sources.earthengine import (
-    Client,
     EarthEngine,
+    EarthEngineClient,
     EarthEngineSession,
     FetchStats,
     SessionSpec,
@@ -25,8 +25,8 @@ THREADS, SLOTS = 8, 2
 
 
 @pytest.fixture
-def client(session: SessionSpec, server: EmulatorServer) -> Client:
-    client = Client(EarthEngineSession(session), concurrency=SLOTS)
+def client(session: SessionSpec, server: EmulatorServer) -> EarthEngineClient:
+    client = EarthEngineClient(EarthEngineSession(session), concurrency=SLOTS)
     client.connect()
     server.statistics.reset()
     server.set_faults(FaultPlan(rules=(FaultRule(delay_s=0.1),)))
@@ -34,7 +34,10 @@ def client(session: SessionSpec, server: EmulatorServer) -> Client:
 
 
 def test_threads_beyond_the_budget_ask_one_after_the_other(
-    client: Client, store: BlockStore, block_at: Callable[[int], Block], server: EmulatorServer
+    client: EarthEngineClient,
+    store: BlockStore,
+    block_at: Callable[[int], Block],
+    server: EmulatorServer,
 ) -> None:
     costs = [FetchStats() for _ in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -49,7 +52,10 @@ def test_threads_beyond_the_budget_ask_one_after_the_other(
 
 
 def test_who_waits_for_a_slot_asks_no_more_once_the_client_is_stopped(
-    client: Client, store: BlockStore, block_at: Callable[[int], Block], server: EmulatorServer
+    client: EarthEngineClient,
+    store: BlockStore,
+    block_at: Callable[[int], Block],
+    server: EmulatorServer,
 ) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         work = [

@@ -21,8 +21,8 @@ from thor_geo.emulator import EmulatorProcess, EmulatorServer, FaultPlan, FaultR
 from thor_geo.errors import AuthenticationError, BlockError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import (
-    Client,
     EarthEngine,
+    EarthEngineClient,
     EarthEngineSession,
     FetchStats,
     RetryPolicy,
@@ -51,11 +51,15 @@ def blocks(block_at: Callable[[int], Block]) -> list[Block]:
 
 
 @pytest.fixture
-def fetch(session: SessionSpec, blocks: list[Block]) -> Callable[..., tuple[FetchStats, Client]]:
+def fetch(
+    session: SessionSpec, blocks: list[Block]
+) -> Callable[..., tuple[FetchStats, EarthEngineClient]]:
     """Fetch the blocks with four threads, as the prefetch process does."""
 
-    def fetch(store: BlockStore, **changes: float) -> tuple[FetchStats, Client]:
-        client = Client(EarthEngineSession(replace(session, **changes)), concurrency=4, retry=FAST)
+    def fetch(store: BlockStore, **changes: float) -> tuple[FetchStats, EarthEngineClient]:
+        client = EarthEngineClient(
+            EarthEngineSession(replace(session, **changes)), concurrency=4, retry=FAST
+        )
         client.connect()
         costs = [FetchStats() for _ in blocks]
         with ThreadPoolExecutor(4) as pool:
@@ -92,7 +96,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_passing_faults_change_no_byte(
     store: BlockStore,
-    fetch: Callable[..., tuple[FetchStats, Client]],
+    fetch: Callable[..., tuple[FetchStats, EarthEngineClient]],
     server: EmulatorServer,
     name: str,
 ) -> None:
@@ -119,7 +123,9 @@ def test_passing_faults_change_no_byte(
 
 @pytest.mark.filterwarnings("ignore:Your project has exceeded")  # the client says it too
 def test_restricted_mode_slows_down_and_changes_no_byte(
-    store: BlockStore, fetch: Callable[..., tuple[FetchStats, Client]], server: EmulatorServer
+    store: BlockStore,
+    fetch: Callable[..., tuple[FetchStats, EarthEngineClient]],
+    server: EmulatorServer,
 ) -> None:
     headers = {"x-earth-engine-quota-status": "parallelism_restricted=true"}
     server.set_faults(FaultPlan(rules=(FaultRule(headers=headers),)))
@@ -149,7 +155,7 @@ def test_pixels_that_were_given_up_are_made_of_the_list_that_was_pinned_then(
         source.get(block)
     # From now on the list would be another one.
     server.set_faults(FaultPlan(rules=(FaultRule(kind=LISTS, hide=("one",)),)))
-    client, cost = Client(EarthEngineSession(session), retry=FAST), FetchStats()
+    client, cost = EarthEngineClient(EarthEngineSession(session), retry=FAST), FetchStats()
     stored = produce(store, EarthEngine(client), block, cost)
     assert [scene.index for scene in stored.scenes] == ["one"]
     # This run asked for the pixels alone; the block cost its list as well.

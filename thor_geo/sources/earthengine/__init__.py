@@ -7,7 +7,7 @@ nothing, so that processes which only read the cache never load the client.
 from __future__ import annotations
 
 from thor_geo.sources.earthengine._sensors import composite
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import RECIPE_VERSION, block_key
 from thor_geo.sources.earthengine.service import EarthEngine
@@ -19,8 +19,8 @@ from thor_geo.sources.scenes import Scene, Sentinel1Scene
 __all__ = [
     "HIGH_VOLUME_URL",
     "RECIPE_VERSION",
-    "Client",
     "EarthEngine",
+    "EarthEngineClient",
     "EarthEngineSession",
     "FetchStats",
     "RetryPolicy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 #: Largest answer of image.computePixels, bytes before compression (REST reference).
@@ -77,3 +78,48 @@ def request_bytes(height: int, width: int, bands: int, itemsize: int) -> int:
 def may_quarter(window: BlockWindow) -> bool:
     """Return whether a window's quarters would still have sides of `MIN_SIDE` or more."""
     return window.side >= 2 * MIN_SIDE
+
+
+#: Pieces answered in a row before a larger one is tried again.
+REGROW_AFTER = 64
+
+
+class SizeMemory:
+    """The largest side that is worth asking for, learned from refusals.
+
+    Where one block needs smaller requests its neighbours usually do, having the same scenes. After
+    `REGROW_AFTER` answers in a row twice the side is tried again.
+    """
+
+    def __init__(self) -> None:
+        """Initialize a new SizeMemory instance."""
+        self._side: int | None = None
+        self._answered = 0
+        self._lock = threading.Lock()
+
+    @property
+    def side(self) -> int | None:
+        """Largest side to ask for in pixels; None while nothing was refused."""
+        return self._side
+
+    def allows(self, window: BlockWindow) -> bool:
+        """Return whether a window is no larger than what worked."""
+        return self._side is None or window.side <= self._side
+
+    def refused(self, window: BlockWindow) -> None:
+        """Remember that a window was too large: its half is the largest side from now on."""
+        with self._lock:
+            half = -(-window.side // 2)
+            if self._side is None or half < self._side:
+                self._side = half
+            self._answered = 0
+
+    def answered(self) -> None:
+        """Remember that a window was answered."""
+        with self._lock:
+            if self._side is None:
+                return
+            self._answered += 1
+            if self._answered >= REGROW_AFTER:
+                self._side *= 2
+                self._answered = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, TypeAlias, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +21,18 @@ from thor_geo.sources.earthengine._split import (
     may_quarter,
     request_bytes,
 )
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.recipe import DTYPE
 from thor_geo.sources.policy import FetchStats, TruncatedError
-from thor_geo.sources.scenes import AnyScene, Scene, Sentinel1Scene, grid_request
+from thor_geo.sources.scenes import AnyScene, Scene, Sentinel1Scene, pixel_grid
+from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
-
-BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 
 
 @overload
 def fetch_scenes(
-    client: Client,
+    client: EarthEngineClient,
     sensor: SensorSpec,
     window: TemporalSpec,
     block: Block,
@@ -45,7 +44,7 @@ def fetch_scenes(
 
 @overload
 def fetch_scenes(
-    client: Client,
+    client: EarthEngineClient,
     sensor: Sentinel1Spec,
     window: TemporalSpec,
     block: Block,
@@ -56,7 +55,7 @@ def fetch_scenes(
 
 
 def fetch_scenes(
-    client: Client,
+    client: EarthEngineClient,
     sensor: AnySensor,
     window: TemporalSpec,
     block: Block,
@@ -72,7 +71,7 @@ def fetch_scenes(
         window: Time window.
         block: The area.
         stats: Counts what it cost.
-        order: Who is served first, see `Client.call`.
+        order: Who is served first, see `EarthEngineClient.call`.
 
     Returns:
         The scenes, sorted by index; none is an answer.
@@ -99,7 +98,7 @@ def fetch_scenes(
 
 
 def fetch_block(
-    client: Client,
+    client: EarthEngineClient,
     block: Block,
     image: Any,
     bands: Sequence[str],
@@ -120,7 +119,7 @@ def fetch_block(
         image: An `ee.Image`, or its prepared graph.
         bands: Names of all its bands, in order.
         stats: Counts what it cost.
-        order: Who is served first, see `Client.call`.
+        order: Who is served first, see `EarthEngineClient.call`.
         dtype: Data type of all its bands, uint16 or int16.
 
     Returns:
@@ -138,7 +137,7 @@ def fetch_block(
 
 
 def _fetch_window(
-    client: Client,
+    client: EarthEngineClient,
     block: Block,
     image: Any,
     bands: Sequence[str],
@@ -174,7 +173,7 @@ def _fetch_window(
 
 
 def _request(block: Block, image: Any, bands: Sequence[str], window: BlockWindow) -> dict[str, Any]:
-    grid = grid_request(block)
+    grid = pixel_grid(block)
     affine = grid["affineTransform"]
     grid["dimensions"] = {"width": window.width, "height": window.height}
     # Multiples of whole metres: exact in floating point.

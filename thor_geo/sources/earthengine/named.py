@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thor_geo.errors import BlockError, EarthEngineError, UnreachableError
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.recipe import named_query, parse_scenes
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import wrong_scenes
@@ -11,7 +11,10 @@ from thor_geo.specs import SensorSpec, TemporalSpec
 
 
 def check_named_scenes(
-    client: Client, sensor: SensorSpec, window: TemporalSpec, stats: FetchStats | None = None
+    client: EarthEngineClient,
+    sensor: SensorSpec,
+    window: TemporalSpec,
+    stats: FetchStats | None = None,
 ) -> None:
     """See that every scene which a sensor names exists and passes its filters, in one request.
 

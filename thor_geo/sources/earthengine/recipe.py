@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._reduction import reduced, without_clouds
-from thor_geo.sources.scenes import OBSERVATIONS, Scene, grid_request, scene_order
+from thor_geo.sources.scenes import OBSERVATIONS, Scene, pixel_grid, scene_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 from thor_geo.support.jsontext import canonical_sha256
@@ -255,7 +255,7 @@ def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> st
             "catalogue": catalogue,
             # Through JSON again: the text's order of keys is the client's affair.
             "graph": json.loads(image.serialize()),
-            "grid": grid_request(block),
+            "grid": pixel_grid(block),
             "bands": [*sensor.bands, OBSERVATIONS],
             "dtype": storage_of(sensor).disk,
             "fill": sensor.fill_value,

@@ -29,7 +29,7 @@ def to_error(verdict: Verdict, spec: SessionSpec, what: str) -> EarthEngineError
         return AuthenticationError(
             f"Earth Engine did not accept the login, asked for {what}. {said} {LOGIN_REMEDY}"
         )
-    if verdict.kind == "project":
+    if verdict.kind == "permission":
         return ProjectError(
             f"Earth Engine refused `data.project={spec.project!r}`, asked for {what}. {said} "
             f"{_project_remedy(verdict.message, spec)}"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine.client import Client
-from thor_geo.sources.earthengine.fetch import BlockPixels, fetch_block, fetch_scenes
+from thor_geo.sources.earthengine.client import EarthEngineClient
+from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.named import check_named_scenes
 from thor_geo.sources.earthengine.recipe import block_key
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import OBSERVATIONS, AnyScene
+from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
@@ -19,7 +20,7 @@ from thor_geo.specs.sentinel1 import AnySensor, storage_of
 class EarthEngine:
     """Lists the scenes of blocks and has their pixels computed; threads may share one."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: EarthEngineClient) -> None:
         """Initialize a new EarthEngine instance; nothing is contacted.
 
         Args:

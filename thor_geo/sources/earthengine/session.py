@@ -80,7 +80,7 @@ class EarthEngineSession:
             AuthenticationError: If there are no usable credentials.
             ProjectError: If no project is known.
             Exception: Whatever the client raises when the service refuses or cannot be reached;
-                `client.Client` turns that into this package's errors.
+                `EarthEngineClient` turns that into this package's errors.
         """
         return initialize(self.spec)
 
@@ -123,8 +123,8 @@ def _set_up(spec: SessionSpec) -> EarthEngineTransport:
     transport = EarthEngineTransport(read_timeout_s=spec.read_timeout_s, pool_size=spec.pool_size)
     # Forget another endpoint, its credentials and its list of functions.
     ee.Reset()
-    # One layer of retries, `client.Client`. The client's own would multiply with it, sleep without
-    # regard to Retry-After, and hide how often the service said no.
+    # `EarthEngineClient` is the one layer of retries. The `ee` client's own would multiply with it,
+    # sleep without regard to Retry-After, and hide how often the service refused.
     ee.data.setMaxRetries(0)
     with _guarded_catalog(spec):
         ee.Initialize(

@@ -115,7 +115,7 @@ class EarthEngineTransport:
         # A proxy from the environment cannot reach a server on this machine's loopback.
         session.trust_env = not is_loopback(uri)
         settings = session.merge_environment_settings(uri, {}, False, None, None)
-        # Retries live in one layer, `client.Client`: none here.
+        # Retries live in one layer, `EarthEngineClient`: none here.
         adapter = HTTPAdapter(pool_maxsize=self._pool_size, max_retries=0)
         return _Pool(adapter, dict(settings))
 

@@ -7,7 +7,7 @@ import re
 
 from thor_geo.errors import BlockError, StacError, StacUnreachableError, ThorGeoError, shorten
 from thor_geo.sources.asking import Asker
-from thor_geo.sources.policy import FetchStats, Verdict, classify_status
+from thor_geo.sources.policy import FetchStats, Verdict, classify_status, exception_chain
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.support.redact import redact
 
@@ -93,7 +93,7 @@ def classify(error: BaseException) -> Verdict | None:
 
     if isinstance(error, ThorGeoError):
         return None
-    for link in _chain(error):
+    for link in exception_chain(error):
         text = shorten(str(link) or type(link).__name__, _LONGEST)
         if isinstance(link, requests.HTTPError) and link.response is not None:
             answer = link.response
@@ -111,7 +111,7 @@ def classify(error: BaseException) -> Verdict | None:
         if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
             return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
     if isinstance(error, RasterioError):
-        return _of_a_file([str(link) for link in _chain(error)])
+        return _of_a_file([str(link) for link in exception_chain(error)])
     if isinstance(error, OSError):  # a file of a catalogue on this machine
         return Verdict(kind="fatal", message=str(error))
     return None
@@ -133,15 +133,6 @@ def _of_a_file(texts: list[str]) -> Verdict:
 
 def _fatal(verdict: Verdict) -> Verdict:
     return Verdict(kind="fatal", message=verdict.message, status=verdict.status)
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in found:
-        found.append(link)
-        link = link.__cause__ or link.__context__
-    return found
 
 
 def _remedy(verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.scenes import OBSERVATIONS, grid_request
+from thor_geo.sources.scenes import OBSERVATIONS, pixel_grid
 from thor_geo.sources.stac.reduce import REDUCTIONS
 from thor_geo.sources.stac.spec import Sign, StacSpec
 from thor_geo.specs import SensorSpec
@@ -145,7 +145,7 @@ def block_key(sensor: AnySensor, block: Block, ids: Sequence[str], catalogue: st
             "catalogue": catalogue,
             "scenes": list(ids),
             "reduction": {**recipe, **checked.options()},
-            "grid": grid_request(block),
+            "grid": pixel_grid(block),
             "bands": [*sensor.bands, OBSERVATIONS],
             "dtype": storage_of(checked).disk,
             "fill": sensor.fill_value,

@@ -87,7 +87,7 @@ class Stac:
             window: The window.
             block: The block.
             stats: Counts what it cost.
-            order: Who is served first, see `Client.call`.
+            order: Who is served first, see `Asker.call`.
 
         Returns:
             The scenes, sorted by id; none is an answer.
@@ -161,7 +161,7 @@ class Stac:
             block: The block.
             image: Ids of the items, in the order in which they are composed.
             stats: Counts what it cost; a request is one band of one scene.
-            order: Who is served first, see `Client.call`.
+            order: Who is served first, see `Asker.call`.
 
         Returns:
             Pixels (bands, size, size), uint16.

@@ -18,7 +18,7 @@ REMEMBERED = 4096
 
 
 class Turns:
-    """What `Client` wants of a transport: here a request is sent as soon as it is made."""
+    """What `Asker` needs of a transport: here a request is sent as soon as it is made."""
 
     restricted = False
 

@@ -8,7 +8,7 @@ import pytest
 
 from thor_geo.errors import BlockError, EarthEngineError, ProjectError, UnreachableError
 from thor_geo.sources.asking import TooLargeError
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy, Verdict
@@ -60,9 +60,9 @@ def _read_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thor_geo.sources.earthengine.client.classify", classify)
 
 
-def client(waits: list[float] | None = None, **settings: Any) -> Client:
+def client(waits: list[float] | None = None, **settings: Any) -> EarthEngineClient:
     waits = [] if waits is None else waits
-    return Client(
+    return EarthEngineClient(
         settings.pop("session", FakeSession()),
         sleep=waits.append,
         uniform=lambda: 1.0,
@@ -164,8 +164,10 @@ def endless(kind: str) -> Callable[[], Any]:
     return ask
 
 
-def at(clock: Clock, **settings: Any) -> Client:
-    return Client(FakeSession(), sleep=clock.sleep, uniform=lambda: 1.0, clock=clock, **settings)
+def at(clock: Clock, **settings: Any) -> EarthEngineClient:
+    return EarthEngineClient(
+        FakeSession(), sleep=clock.sleep, uniform=lambda: 1.0, clock=clock, **settings
+    )
 
 
 def test_a_lost_connection_has_five_minutes_and_not_a_number_of_tries() -> None:
@@ -267,7 +269,7 @@ def test_connecting_is_retried_like_any_request() -> None:
 def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block(kind: str) -> None:
     clock = Clock()
     session = FakeSession([AnswerError(kind) for _ in range(99)])
-    one = Client(session, sleep=clock.sleep, uniform=lambda: 1.0, clock=clock)
+    one = EarthEngineClient(session, sleep=clock.sleep, uniform=lambda: 1.0, clock=clock)
     with pytest.raises(
         UnreachableError, match=r"highvolume.*could not be reached.*proxy"
     ) as caught:
@@ -279,4 +281,4 @@ def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block(kind: str)
 
 def test_a_refused_project_shows_when_connecting() -> None:
     with pytest.raises(ProjectError, match=r"data\.project='p'"):
-        client(session=FakeSession([AnswerError("project")])).connect()
+        client(session=FakeSession([AnswerError("permission")])).connect()

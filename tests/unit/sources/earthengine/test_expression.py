@@ -14,7 +14,7 @@ from thor_geo.sources.earthengine import EarthEngineSession, Scene, SessionSpec
 from thor_geo.sources.earthengine import _expression as expression_module
 from thor_geo.sources.earthengine._expression import Expression, prepared_composite, prepared_query
 from thor_geo.sources.earthengine.recipe import composite, scene_query
-from thor_geo.sources.scenes import grid_request
+from thor_geo.sources.scenes import pixel_grid
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=50)
@@ -74,7 +74,7 @@ def test_blocks_do_not_share_what_was_filled_in() -> None:
 
 
 def pixels(image: Any) -> Any:
-    request = {"expression": image, "fileFormat": "NUMPY_NDARRAY", "grid": grid_request(BLOCK)}
+    request = {"expression": image, "fileFormat": "NUMPY_NDARRAY", "grid": pixel_grid(BLOCK)}
     return ee.data.computePixels(request)
 
 

@@ -13,7 +13,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import TooLargeError
 from thor_geo.sources.earthengine import fetch
 from thor_geo.sources.earthengine._split import request_bytes
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import decode, fetch_block
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
@@ -33,7 +33,7 @@ def npy(bands: dict[str, npt.NDArray[Any]]) -> bytes:
     return raw.getvalue()
 
 
-class Service(Client):
+class Service(EarthEngineClient):
     """Answers with pixels that name their own place; refuses what is larger than *largest*."""
 
     def __init__(self, largest: int = 32768) -> None:

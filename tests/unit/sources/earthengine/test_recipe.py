@@ -14,7 +14,7 @@ from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import recipe
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key, composite, parse_scenes
 from thor_geo.sources.earthengine.session import EarthEngineSession
@@ -28,19 +28,23 @@ JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
 
 
 @pytest.fixture
-def client(server: EmulatorServer) -> Client:
-    client = Client(EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url)))
+def client(server: EmulatorServer) -> EarthEngineClient:
+    client = EarthEngineClient(
+        EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url))
+    )
     client.connect()
     return client
 
 
-def pixels(client: Client, sensor: SensorSpec, block: Block = BLOCK) -> Any:
+def pixels(client: EarthEngineClient, sensor: SensorSpec, block: Block = BLOCK) -> Any:
     scenes = fetch_scenes(client, sensor, JUNE, block)
     image = composite(sensor, JUNE, block, scenes)
     return fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS))
 
 
-def test_scenes_are_listed_by_index_with_what_the_catalogue_knows(client: Client) -> None:
+def test_scenes_are_listed_by_index_with_what_the_catalogue_knows(
+    client: EarthEngineClient,
+) -> None:
     scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)
     assert [scene.index for scene in scenes] == ["a", "b", "c"]
     assert scenes[2] == Scene(
@@ -55,7 +59,7 @@ def test_scenes_are_listed_by_index_with_what_the_catalogue_knows(client: Client
     assert scenes[0].cloudy_pct == 30.0
 
 
-def test_window_clouds_and_place_really_filter(client: Client) -> None:
+def test_window_clouds_and_place_really_filter(client: EarthEngineClient) -> None:
     def indices(sensor: SensorSpec, window: TemporalSpec, block: Block) -> list[str]:
         return [scene.index for scene in fetch_scenes(client, sensor, window, block)]
 
@@ -65,27 +69,29 @@ def test_window_clouds_and_place_really_filter(client: Client) -> None:
     assert indices(SENSOR, JUNE, replace(BLOCK, left=64000)) == []
 
 
-def test_medians_are_rounded_half_up_and_observations_counted(client: Client) -> None:
+def test_medians_are_rounded_half_up_and_observations_counted(client: EarthEngineClient) -> None:
     got = pixels(client, replace(SENSOR, cloudy_pct=30))
     assert got.dtype == np.uint16
     # (100 + 103) / 2 = 101.5 -> 102, (7 + 8) / 2 = 7.5 -> 8.
     assert [np.unique(plane).tolist() for plane in got] == [[102], [8], [2]]
 
 
-def test_means_are_rounded_half_up_too(client: Client) -> None:
+def test_means_are_rounded_half_up_too(client: EarthEngineClient) -> None:
     got = pixels(client, replace(SENSOR, composite="mean"))
     # 1103 / 3 = 367.67, 105 / 3 = 35.
     assert [np.unique(plane).tolist() for plane in got] == [[368], [35], [3]]
 
 
-def test_the_scl_mask_takes_cloudy_pixels_out(client: Client) -> None:
+def test_the_scl_mask_takes_cloudy_pixels_out(client: EarthEngineClient) -> None:
     got = pixels(client, replace(SENSOR, mask="scl"))
     # Scene a is cloud (SCL 9) everywhere: the median of 100 and 900, of 7 and 90.
     assert [np.unique(plane).tolist() for plane in got] == [[500], [49], [2]]
 
 
 @pytest.mark.parametrize("fill", [0, 65535])
-def test_ground_that_no_scene_covers_gets_the_fill_value(client: Client, fill: int) -> None:
+def test_ground_that_no_scene_covers_gets_the_fill_value(
+    client: EarthEngineClient, fill: int
+) -> None:
     half = replace(BLOCK, left=BLOCK.left + 32)
     got = pixels(client, replace(SENSOR, fill_value=fill), half)
     assert np.unique(got[:2, :, 32:]).tolist() == [fill]
@@ -93,14 +99,14 @@ def test_ground_that_no_scene_covers_gets_the_fill_value(client: Client, fill: i
     assert np.unique(got[2, :, :32]).tolist() == [3]
 
 
-def test_later_scenes_do_not_change_a_pinned_composite(client: Client) -> None:
+def test_later_scenes_do_not_change_a_pinned_composite(client: EarthEngineClient) -> None:
     scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)[2:]
     image = composite(SENSOR, JUNE, BLOCK, scenes)
     got = fetch_block(client, BLOCK, image, (*SENSOR.bands, OBSERVATIONS))
     assert [np.unique(plane).tolist() for plane in got] == [[100], [7], [1]]
 
 
-def test_a_composite_of_no_scenes_is_refused(client: Client) -> None:
+def test_a_composite_of_no_scenes_is_refused(client: EarthEngineClient) -> None:
     with pytest.raises(ConfigError, match="scenes"):
         composite(SENSOR, JUNE, BLOCK, ())
 
@@ -219,7 +225,7 @@ def test_the_key_ignores_who_asks_and_through_which_door(server: EmulatorServer)
     keys = []
     for project in ("one-project", "another-project"):
         spec = SessionSpec(credentials="anonymous", url=server.url, project=project)
-        Client(EarthEngineSession(spec)).connect()
+        EarthEngineClient(EarthEngineSession(spec)).connect()
         keys.append(key())
     assert keys[0] == keys[1]
 
@@ -238,7 +244,8 @@ from thor_geo.sources.earthengine import *
 from thor_geo.sources.earthengine.recipe import Scene
 from thor_geo.ground.lattice import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
-Client(Session(SessionSpec(credentials="anonymous", url={server.url!r}))).connect()
+spec = SessionSpec(credentials="anonymous", url={server.url!r})
+EarthEngineClient(EarthEngineSession(spec)).connect()
 sensor = SensorSpec(bands=("B4", "B3"), mask="scl")
 window = TemporalSpec.range("2022-06-01", "2022-07-01")
 block = {BLOCK.__class__.__name__}(epsg=32632, size=64, resolution=10, left=640, top=6400)

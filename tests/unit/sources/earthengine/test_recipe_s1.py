@@ -20,7 +20,7 @@ from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._expression import prepared_composite, prepared_query
 from thor_geo.sources.earthengine._sensors import composite, scene_query
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key
 from thor_geo.sources.earthengine.recipe_s1 import parse_scenes
@@ -98,14 +98,16 @@ def radar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(radar: Path) -> Iterator[Client]:
+def client(radar: Path) -> Iterator[EarthEngineClient]:
     with EmulatorServer({COLLECTION: radar}) as server:
-        client = Client(EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url)))
+        client = EarthEngineClient(
+            EarthEngineSession(SessionSpec(credentials="anonymous", url=server.url))
+        )
         client.connect()
         yield client
 
 
-def fetched(client: Client, spec: Sentinel1Spec) -> tuple[list[str], Any]:
+def fetched(client: EarthEngineClient, spec: Sentinel1Spec) -> tuple[list[str], Any]:
     scenes = fetch_scenes(client, spec, JUNE, BLOCK)
     image = composite(spec, JUNE, BLOCK, scenes)
     names = (*spec.bands, OBSERVATIONS)
@@ -131,7 +133,7 @@ def expected(names: list[str], bands: tuple[str, ...], reduce: Any) -> npt.NDArr
 
 
 @pytest.mark.parametrize(("name", "reduce"), [("median", np.nanmedian), ("mean", np.nanmean)])
-def test_composites_equal_numpys(client: Client, name: Any, reduce: Any) -> None:
+def test_composites_equal_numpys(client: EarthEngineClient, name: Any, reduce: Any) -> None:
     names, pixels = fetched(client, replace(SPEC, composite=name))
     assert names == list(USED)
     assert pixels.dtype == np.int16
@@ -140,7 +142,7 @@ def test_composites_equal_numpys(client: Client, name: Any, reduce: Any) -> None
     assert (pixels[:2, 60:] == -32768).all()
 
 
-def test_halves_are_rounded_up_and_zero_is_a_value(client: Client) -> None:
+def test_halves_are_rounded_up_and_zero_is_a_value(client: EarthEngineClient) -> None:
     with_one = replace(SPEC, polarisations=("VH",))
     _, pixels = fetched(client, with_one)
     # -400 dB is clamped: the lowest value of int16 means no data.
@@ -148,7 +150,9 @@ def test_halves_are_rounded_up_and_zero_is_a_value(client: Client) -> None:
     assert pixels[1, 0, :4].tolist() == [4, 4, 4, 4]
 
 
-def test_another_order_of_polarisations_is_another_order_of_planes(client: Client) -> None:
+def test_another_order_of_polarisations_is_another_order_of_planes(
+    client: EarthEngineClient,
+) -> None:
     _, there = fetched(client, SPEC)
     _, back = fetched(client, replace(SPEC, polarisations=("VH", "VV")))
     np.testing.assert_array_equal(there[[1, 0, 2]], back)
@@ -165,14 +169,14 @@ def test_another_order_of_polarisations_is_another_order_of_planes(client: Clien
     ],
 )
 def test_mode_polarisation_and_orbit_really_filter(
-    client: Client, spec: Sentinel1Spec, names: list[str]
+    client: EarthEngineClient, spec: Sentinel1Spec, names: list[str]
 ) -> None:
     found, pixels = fetched(client, spec)
     assert found == names
     np.testing.assert_array_equal(pixels, expected(names, spec.bands, np.nanmedian))
 
 
-def test_scenes_say_from_which_side_they_look(client: Client) -> None:
+def test_scenes_say_from_which_side_they_look(client: EarthEngineClient) -> None:
     scenes = fetch_scenes(client, SPEC, JUNE, BLOCK)
     assert scenes[0] == Sentinel1Scene(
         index="asc1",
@@ -183,7 +187,9 @@ def test_scenes_say_from_which_side_they_look(client: Client) -> None:
     assert Sentinel1Scene.from_dict(scenes[0].to_dict()) == scenes[0]
 
 
-def test_an_empty_orbit_falls_through_only_when_asked_and_says_so(client: Client) -> None:
+def test_an_empty_orbit_falls_through_only_when_asked_and_says_so(
+    client: EarthEngineClient,
+) -> None:
     # In the first week there are ascending scenes only.
     week = TemporalSpec.range("2022-06-01", "2022-06-08")
     strict = replace(SPEC, orbit="descending")
@@ -198,7 +204,7 @@ def test_an_empty_orbit_falls_through_only_when_asked_and_says_so(client: Client
     assert provenance(loose, scenes) == {"orbit_fallback": False}
 
 
-def test_a_filled_graph_is_the_one_that_the_client_would_build(client: Client) -> None:
+def test_a_filled_graph_is_the_one_that_the_client_would_build(client: EarthEngineClient) -> None:
     for spec in (SPEC, replace(SPEC, orbit="ascending", composite="mean", polarisations=("VV",))):
         scenes = fetch_scenes(client, spec, JUNE, BLOCK)
         built = ee.serializer.encode(composite(spec, JUNE, BLOCK, scenes))

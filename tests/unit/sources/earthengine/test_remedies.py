@@ -21,30 +21,30 @@ SPEC = SessionSpec(project="my-project")
     [
         ("authentication", "invalid_grant", AuthenticationError, "`earthengine authenticate`"),
         (
-            "project",
+            "permission",
             "Earth Engine API has not been used in project 123 before or it is disabled.",
             ProjectError,
             "gcloud services enable earthengine.googleapis.com --project my-project",
         ),
         (
-            "project",
+            "permission",
             "Caller does not have required permission to use project my-project.",
             ProjectError,
             "--role=roles/serviceusage.serviceUsageConsumer",
         ),
         (
-            "project",
+            "permission",
             "Permission 'earthengine.computations.create' denied on resource",
             ProjectError,
             "roles/earthengine.viewer",
         ),
         (
-            "project",
+            "permission",
             "Project my-project is not registered to use Earth Engine.",
             ProjectError,
             "https://console.cloud.google.com/earth-engine/configuration?project=my-project",
         ),
-        ("project", "Project 'projects/my-project' not found.", ProjectError, "spelling"),
+        ("permission", "Project 'projects/my-project' not found.", ProjectError, "spelling"),
         ("fatal", "Band pattern 'B99' did not match", EarthEngineError, "`data.bands`"),
         ("fatal", "asset 'A/B' not found", EarthEngineError, "`data.collection`"),
         ("fatal", "Something new", EarthEngineError, "check `data.collection`, `data.bands`"),
@@ -60,7 +60,7 @@ def test_every_refusal_names_what_was_said_and_what_to_do(
 
 
 def test_without_a_project_in_the_settings_the_one_in_the_answer_is_named() -> None:
-    verdict = Verdict(kind="project", message="API has not been used in project 4711 before")
+    verdict = Verdict(kind="permission", message="API has not been used in project 4711 before")
     assert "--project 4711" in str(to_error(verdict, SessionSpec(), "block x"))
 
 

@@ -15,7 +15,7 @@ from ee import deprecation
 from thor_geo.emulator import EmulatorServer, FaultPlan, FaultRule
 from thor_geo.errors import AuthenticationError, ConfigError, ProjectError
 from thor_geo.sources.earthengine import session as session_module
-from thor_geo.sources.earthengine.client import Client
+from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import HIGH_VOLUME_URL, SessionSpec
 
@@ -123,14 +123,18 @@ def test_forked_children_that_ask_at_once_get_their_own_answers(server: Emulator
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("credentials", ["auto", "user"])
 def test_without_a_login_the_command_that_makes_one_is_named(credentials: Any) -> None:
-    client = Client(EarthEngineSession(SessionSpec(credentials=credentials, project="p")))
+    client = EarthEngineClient(
+        EarthEngineSession(SessionSpec(credentials=credentials, project="p"))
+    )
     with pytest.raises(AuthenticationError, match="Run `earthengine authenticate`"):
         client.connect()
 
 
 @pytest.mark.usefixtures("nobody")
 def test_without_application_default_credentials_gcloud_is_named() -> None:
-    client = Client(EarthEngineSession(SessionSpec(credentials="application_default", project="p")))
+    client = EarthEngineClient(
+        EarthEngineSession(SessionSpec(credentials="application_default", project="p"))
+    )
     with pytest.raises(AuthenticationError, match="gcloud auth application-default login"):
         client.connect()
 
@@ -140,7 +144,7 @@ def test_an_unusable_service_account_key_is_named(tmp_path: Path, content: str |
     path = tmp_path / "key.json"
     if content is not None:
         path.write_text(content)
-    client = Client(EarthEngineSession(SessionSpec(service_account_file=path)))
+    client = EarthEngineClient(EarthEngineSession(SessionSpec(service_account_file=path)))
     with pytest.raises(AuthenticationError, match=r"service_account_file=.*key\.json"):
         client.connect()
 
@@ -151,7 +155,7 @@ def test_without_a_project_the_setting_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(session_module, "load_credentials", lambda spec: Login())
     with pytest.raises(ProjectError, match=r"Set `data\.project`"):
-        Client(EarthEngineSession(SessionSpec())).connect()
+        EarthEngineClient(EarthEngineSession(SessionSpec())).connect()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_a_project_that_may_not_be_used_shows_before_work_starts(
 ) -> None:
     server.set_faults(FaultPlan(rules=(FaultRule(kind="algorithms", status=403, message=text),)))
     with pytest.raises(ProjectError, match="HTTP 403") as caught:
-        Client(EarthEngineSession(spec(server, project="research"))).connect()
+        EarthEngineClient(EarthEngineSession(spec(server, project="research"))).connect()
     assert remedy in str(caught.value)
 
 
@@ -181,7 +185,9 @@ def test_the_first_requests_are_retried_too(server: EmulatorServer) -> None:
         )
     )
     waits: list[float] = []
-    client = Client(EarthEngineSession(spec(server, project="patient")), sleep=waits.append)
+    client = EarthEngineClient(
+        EarthEngineSession(spec(server, project="patient")), sleep=waits.append
+    )
     client.connect()
     assert client.session.ready
     assert len(waits) == 2

@@ -3,8 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thor_geo.sources.asking import REGROW_AFTER, SizeMemory
-from thor_geo.sources.earthengine._split import MAX_BYTES, BlockWindow, may_quarter, request_bytes
+from thor_geo.sources.earthengine._split import (
+    MAX_BYTES,
+    REGROW_AFTER,
+    BlockWindow,
+    SizeMemory,
+    may_quarter,
+    request_bytes,
+)
 
 
 def square(side: int) -> BlockWindow:
