@@ -18,7 +18,7 @@ from thor_geo.emulator import Acquisition, generate_archive
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid import ARRAY
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 from thor_geo.runs.shard import Dtype, Shapes, ShardResult
 
 Floats = npt.NDArray[np.float32]

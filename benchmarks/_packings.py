@@ -12,7 +12,7 @@ from numcodecs import blosc
 
 from benchmarks._timing import compare
 from benchmarks.report import Row
-from thor_geo.runs.layout import chunk_side
+from thor_geo.runs.zone_grid import chunk_side
 
 #: Codec of Blosc, its level, and what is put side by side before: bytes or bits of the values.
 PACKINGS = (

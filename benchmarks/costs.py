@@ -40,7 +40,7 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
-from thor_geo.tasks.collecting import write_shard
+from thor_geo.tasks.shard_writer import write_shard
 
 RESULT = RESULTS / "costs.json"
 

@@ -38,7 +38,7 @@ CLICK_P95, PROBE_P95, PAINT_MEDIAN, FRAME_MEDIAN = 300, 500, 1500, 50
 _SERVE = """
 import sys
 from thor_geo.explorer import serve
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 sys.exit(serve(open_run(sys.argv[1]), port=0, open_browser=False))
 """
 

@@ -34,10 +34,10 @@ from benchmarks._timing import Timing, compare
 from benchmarks.report import Report, Row
 from thor_geo.ground.lattice import zone_name
 from thor_geo.runs.grid import ARRAY, SCALE, GridStore, compressors
-from thor_geo.runs.layout import chunk_side
 from thor_geo.runs.pooled import pooled_table, write_pooled
 from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.shard import Dtype
+from thor_geo.runs.zone_grid import chunk_side
 from thor_geo.tasks import RunWriter
 
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")

@@ -15,13 +15,13 @@ from tests.support.fuzz_mutations import damaged, damaged_json
 from tests.support.synthetic_run import Data, Model, plan_of, write_run
 from thor_geo.checks import validate
 from thor_geo.checks._marked import check_shard
-from thor_geo.checks._tally import tally
+from thor_geo.checks.tally import tally
 from thor_geo.cli import status
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 from thor_geo.runs.plan_file import read_plan
 from thor_geo.runs.shard import Dtype
 

@@ -21,7 +21,7 @@ from benchmarks._browser import REMEDY, find
 from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 # 4 x 4 tiles of 64 pixels, each of one colour.
 _TILES, _SIDE = 4, 64

@@ -13,7 +13,7 @@ import rasterio
 from thor_geo.cli.main import main
 from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import RunDirectoryError
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 _BANDS = ["S2:Red", "S2:NIR"]
 

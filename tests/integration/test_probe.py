@@ -17,7 +17,7 @@ from thor_geo.probe.baseline import band_features
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.curve import Problem, evaluate
 from thor_geo.probe.samples import Samples, collect
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 _CORNER = (600_000, 6_640_000)
 

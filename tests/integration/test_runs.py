@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.synthetic_run import batches, plan_of, write_run
-from thor_geo.checks._tally import tally
 from thor_geo.checks.merge import merge_run
+from thor_geo.checks.tally import tally
 from thor_geo.checks.validate import check_run
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 from thor_geo.runs.shard import Shapes
-from thor_geo.tasks.collecting import ShardWriter
+from thor_geo.tasks.shard_writer import ShardWriter
 
 HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "terratorch", "matplotlib"}
 SHAPES = Shapes(pooled=(5,), grid=(5, 6, 6))

@@ -29,7 +29,7 @@ from thor_geo.emulator import (
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.results import read_tiles
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
 JUNE, LATER = ("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-09-01")

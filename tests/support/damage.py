@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from thor_geo.checks._faults import Fault
 from thor_geo.checks._marked import check_shard
+from thor_geo.checks.faults import Fault
 from thor_geo.checks.validate import expect
 from thor_geo.ground.plan import Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import ShardFile
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 # The shard that is damaged: tiles 2 to 5, of which 3 failed and 4 is empty.
 SHARD = 1

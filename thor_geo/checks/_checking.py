@@ -16,7 +16,7 @@ from itertools import islice
 from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 # Shards of a task: enough that handing it over costs nothing, few enough that cores end together.
 # Seams between shards are measured within a task, so their number depends on it.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened import THREADS, OpenedRun
+from thor_geo.runs.opened_run import THREADS, OpenedRun
 from thor_geo.runs.pooled import row_ids
 from thor_geo.support.progress import PATIENCE_S, Progress
 

@@ -16,7 +16,7 @@ from thor_geo.checks._finished import FAILED
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.pooled import row_ids
 from thor_geo.support.jsontext import parse_json
 

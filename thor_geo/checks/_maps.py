@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._faults import Fault, FaultKind
 from thor_geo.checks._rows import OWN_SCALE
 from thor_geo.checks._seams import SeamReader, Seams
 from thor_geo.checks._zones import repeated_problems, sides_of, zone_problems
+from thor_geo.checks.faults import Fault, FaultKind
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid import ARRAY, SCALE, arrays_of, file_of
-from thor_geo.runs.layout import ZoneGrid, zone_grids
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
+from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs import Windows
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from thor_geo.checks._faults import Fault, FaultKind, some
 from thor_geo.checks._maps import MapsExpected, Part, check_maps
 from thor_geo.checks._rows import Rows, RowsExpected, check_rows
 from thor_geo.checks._seams import SeamReader, Seams
+from thor_geo.checks.faults import Fault, FaultKind, some
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from thor_geo.checks._faults import Fault
 from thor_geo.checks._rows import SAME_PLACE
+from thor_geo.checks.faults import Fault
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.plan_file import plan_columns, plan_schema
 from thor_geo.support.progress import PATIENCE_S, Progress

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.checks._faults import FaultKind, some
+from thor_geo.checks.faults import FaultKind, some
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.pooled import pooled_schema, row_ids, window_name

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.plan import Shard
-from thor_geo.runs.layout import ZoneGrid
 from thor_geo.runs.quantise import NODATA, dequantise
+from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.support.arrays import Float32Array, Float64Array
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
-from thor_geo.checks._faults import Fault
 from thor_geo.checks._maps import MapsExpected
+from thor_geo.checks.faults import Fault
 from thor_geo.runs.grid import ARRAY
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 
 @dataclass(kw_only=True)

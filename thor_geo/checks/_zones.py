@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from thor_geo.checks._faults import some
+from thor_geo.checks.faults import some
 from thor_geo.runs.georeference import array_attributes, grid_mapping
 from thor_geo.runs.grid import (
     ARRAY,
@@ -20,10 +20,10 @@ from thor_geo.runs.grid import (
     layout,
     quantised_attributes,
 )
-from thor_geo.runs.layout import ZoneGrid
-from thor_geo.runs.metadata import differences
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
+from thor_geo.runs.zarr_metadata import differences
+from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
 

@@ -14,7 +14,7 @@ from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.checks.overlap import redundant
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.runs.opened import OpenedRun, cores
+from thor_geo.runs.opened_run import OpenedRun, cores
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.support.progress import Progress
 

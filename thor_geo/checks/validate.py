@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from thor_geo.checks._checking import check_shards, dimension
-from thor_geo.checks._faults import Fault
 from thor_geo.checks._maps import open_maps
 from thor_geo.checks._marked import Checked, Expected
 from thor_geo.checks._planned import check_plan_file
 from thor_geo.checks._rows import RowsExpected
 from thor_geo.checks._strays import Temporaries, find_strays
+from thor_geo.checks.faults import Fault
 from thor_geo.errors import RunDirectoryError
 from thor_geo.pictures.colours import load_colours
 from thor_geo.runs.fingerprint import fingerprint
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.progress import Progress
 
 #: Exit codes: a fault; nothing but failed tiles.

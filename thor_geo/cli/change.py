@@ -15,7 +15,7 @@ from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import zone_name
 from thor_geo.pictures.sheet import save_png
 from thor_geo.results.cells import zone_cells
-from thor_geo.results.changepicture import ChangeRaster, draw_change
+from thor_geo.results.change_picture import ChangeRaster, draw_change
 from thor_geo.results.changes import (
     SharedTiles,
     cell_distances,
@@ -24,11 +24,11 @@ from thor_geo.results.changes import (
     shared_zones,
 )
 from thor_geo.results.cog import tags_of, write_cog
-from thor_geo.results.crop import MapCut, Thumbnail
+from thor_geo.results.map_cut import MapCut, Thumbnail
 from thor_geo.results.tables import ranked, squares, write_table
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import Tiles, read_tiles
-from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
+from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.support.redact import redact
 

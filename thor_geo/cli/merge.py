@@ -9,7 +9,7 @@ from pathlib import Path
 
 from thor_geo.checks.merge import merge_run
 from thor_geo.errors import ConfigError
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, size_of
 

@@ -30,7 +30,7 @@ from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models.layout import TokenLayout
-from thor_geo.runs.layout import trim_of
+from thor_geo.runs.zone_grid import trim_of
 from thor_geo.specs import SensorSpec
 from thor_geo.specs.environment import run_defaults
 from thor_geo.specs.sentinel1 import channels_of

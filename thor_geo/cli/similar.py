@@ -12,15 +12,15 @@ import numpy as np
 
 from thor_geo.ground.lattice import zone_name
 from thor_geo.pictures.caption import SEPARATOR, caption_of
-from thor_geo.pictures.pictures import MAX_ZONES
 from thor_geo.pictures.quicklook import legend_of
 from thor_geo.pictures.sheet import Row, draw_sheet, save_png
+from thor_geo.pictures.zone_pictures import MAX_ZONES
 from thor_geo.results.cog import RasterExtent, tags_of, write_cog
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.results.places import joined, parse_lonlat
 from thor_geo.results.similarity import Found, similar_cells, similar_tiles
 from thor_geo.results.tables import DRIVERS, check_suffix, ranked, write_table
-from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
+from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.support.arrays import Float32Array
 from thor_geo.support.redact import redact

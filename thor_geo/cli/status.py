@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thor_geo.checks._tally import Tally, tally
-from thor_geo.runs.opened import open_run
+from thor_geo.checks.tally import Tally, tally
+from thor_geo.runs.opened_run import open_run
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted, duration, size_of

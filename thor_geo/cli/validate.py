@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thor_geo.checks._faults import Fault, some
+from thor_geo.checks.faults import Fault, some
 from thor_geo.checks.validate import EXIT_FAILED, Findings, check_run
 from thor_geo.errors import RunDirectoryError
-from thor_geo.runs.opened import cores, open_run
+from thor_geo.runs.opened_run import cores, open_run
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted, size_of

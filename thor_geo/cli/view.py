@@ -13,7 +13,9 @@ import numpy as np
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.pictures.caption import SEPARATOR, caption_of
-from thor_geo.pictures.pictures import (
+from thor_geo.pictures.quicklook import LAYERS, draw_quicklook
+from thor_geo.pictures.sheet import WIDTH, save_png
+from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
     TrueColour,
     meets,
@@ -21,11 +23,9 @@ from thor_geo.pictures.pictures import (
     shards_within,
     zone_bounds,
 )
-from thor_geo.pictures.quicklook import LAYERS, draw_quicklook
-from thor_geo.pictures.sheet import WIDTH, save_png
 from thor_geo.results.export import export_cogs
 from thor_geo.results.places import bounds_in, joined, outside, parse_bbox, parse_lonlat
-from thor_geo.runs.opened import WINDOW, OpenedRun, open_run
+from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
 from thor_geo.runs.target import check_target, replacing_all
 from thor_geo.support.redact import redact
 

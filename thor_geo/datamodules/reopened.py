@@ -16,7 +16,7 @@ from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import RunDirectoryError, ThorGeoError, first_line
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.fingerprint import differences, plain
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.specs import Windows
 
 # Arguments of datamodules that are paths; an address stays what it is.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from thor_geo.errors import ThorGeoError
 from thor_geo.explorer.places import Places
 from thor_geo.ground.lattice import Bounds
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)

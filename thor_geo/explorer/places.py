@@ -15,7 +15,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Shards
 from thor_geo.results import read_tiles, zone_cells
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 #: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
 #: run every second, third, ... cell is.

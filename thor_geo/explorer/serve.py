@@ -7,7 +7,7 @@ import webbrowser
 
 from thor_geo.explorer.http import listen
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 
 def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | None = None) -> int:

@@ -16,7 +16,7 @@ from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
 from thor_geo.pictures.caption import caption_of
 from thor_geo.pictures.colours import load_or_fit_colours
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Int64Array
 
 #: Neighbours that a page may ask for.

@@ -10,7 +10,7 @@ import numpy as np
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.pictures.maps import INK, MUTED, draw_image, draw_values, frame, north, scale_bar
-from thor_geo.pictures.pictures import ZonePicture
+from thor_geo.pictures.zone_pictures import ZonePicture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

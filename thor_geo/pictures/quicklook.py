@@ -19,7 +19,8 @@ from thor_geo.pictures.colours import write_colours
 from thor_geo.pictures.maps import north, scale_bar
 from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.pictures.pca import Colours
-from thor_geo.pictures.pictures import (
+from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
+from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
     TrueColour,
     ZonePicture,
@@ -27,7 +28,6 @@ from thor_geo.pictures.pictures import (
     drawn_zones,
     read_pictures,
 )
-from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import replacing

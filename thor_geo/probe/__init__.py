@@ -1,7 +1,7 @@
 """Probes: how much of some labels a run's embeddings know, and maps of what they know.
 
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 probed = probe_run(open_run("out/oslo"), open_labels("landcover.tif"), ProbeSpec(folds=4))
 probed.evaluations[0].scores["macro_f1"]

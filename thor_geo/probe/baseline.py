@@ -11,7 +11,7 @@ from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.samples import Samples
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
 

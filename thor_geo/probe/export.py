@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from thor_geo.results import read_tiles
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.target import check_target
 from thor_geo.support.files import replacing
 

@@ -17,7 +17,7 @@ from thor_geo.probe.run import probe_run
 from thor_geo.probe.samples import unit_of
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted

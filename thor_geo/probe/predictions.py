@@ -16,7 +16,7 @@ from thor_geo.ground.lattice import zone_name
 from thor_geo.probe.colours import class_colours
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.files import replacing
 
 #: Name of the table of tiles.

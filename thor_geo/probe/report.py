@@ -14,7 +14,7 @@ import numpy as np
 from thor_geo.probe.curve import Evaluation, Point
 from thor_geo.probe.metrics import DRAWS, SCORES, Score
 from thor_geo.probe.run import Probed
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.words import counted
 
 #: What scores are called in tables and pictures.

@@ -18,7 +18,7 @@ from thor_geo.probe.models import ProbeKind, fit_linear
 from thor_geo.probe.samples import Samples, collect
 from thor_geo.probe.saved import SavedProbe, model_of
 from thor_geo.probe.spec import ProbeSpec, Task
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
 

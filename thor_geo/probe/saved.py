@@ -15,7 +15,7 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe.models import LinearProbe
 from thor_geo.probe.spec import Task, Unit
 from thor_geo.runs.fingerprint import differences
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import parse_json
 

@@ -14,7 +14,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds, zone_name, zone_strip
 from thor_geo.ground.plan import Shard, Shards
 from thor_geo.runs import reading
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import MapReader
 from thor_geo.support.progress import PATIENCE_S, track
 

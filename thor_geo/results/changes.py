@@ -14,7 +14,7 @@ from thor_geo.results.cells import ZoneCells, with_progress
 from thor_geo.results.cosine import unit
 from thor_geo.results.tiles import Tiles
 from thor_geo.runs.fingerprint import differences
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float32Array
 
 # Settings in which two runs that are compared may differ: the window, which scenes are taken and

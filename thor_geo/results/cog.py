@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.target import replacing_all
 from thor_geo.support.files import beside

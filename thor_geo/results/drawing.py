@@ -13,10 +13,10 @@ from thor_geo.ground.lattice import Bounds
 from thor_geo.pictures.colours import RunColours
 from thor_geo.pictures.maps import INK, draw_image, draw_values, frame, north, scale_bar
 from thor_geo.pictures.pca import Colours
-from thor_geo.pictures.pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
 from thor_geo.pictures.sheet import Panel
+from thor_geo.pictures.zone_pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
 from thor_geo.results.cog import RasterExtent
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,10 @@ from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.pictures.pca import Colours
 from thor_geo.results.cells import zone_cells
 from thor_geo.results.cog import RasterExtent, RasterPart, tags_of, write_cog
-from thor_geo.results.crop import MapCut
+from thor_geo.results.map_cut import MapCut
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.target import check_target
 
 

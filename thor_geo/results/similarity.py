@@ -16,13 +16,13 @@ from thor_geo.ground.lattice import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import RasterExtent
 from thor_geo.results.cosine import Cosine, unit
-from thor_geo.results.crop import MapCut, Thumbnail
+from thor_geo.results.map_cut import MapCut, Thumbnail
 from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
 from thor_geo.results.tables import squares
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
 
 if TYPE_CHECKING:

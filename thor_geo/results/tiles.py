@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.meeting import tile_bounds
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import VectorReader
 from thor_geo.support.progress import PATIENCE_S, track
 

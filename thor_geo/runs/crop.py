@@ -10,7 +10,7 @@ import shapely
 
 from thor_geo.ground.area import Area
 from thor_geo.ground.plan import Shard
-from thor_geo.runs.layout import ZoneGrid
+from thor_geo.runs.zone_grid import ZoneGrid
 
 
 class AreaCrop:

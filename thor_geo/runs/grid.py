@@ -26,11 +26,11 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.crop import AreaCrop
 from thor_geo.runs.georeference import array_attributes, coordinate_attributes, grid_mapping
-from thor_geo.runs.layout import ZoneGrid, chunk_side, trim_of, zone_grids
-from thor_geo.runs.metadata import consolidate, differences
 from thor_geo.runs.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
+from thor_geo.runs.zarr_metadata import consolidate, differences
+from thor_geo.runs.zone_grid import ZoneGrid, chunk_side, trim_of, zone_grids
 from thor_geo.specs import Windows
 from thor_geo.support.files import beside, sync, write_bytes
 

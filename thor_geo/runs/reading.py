@@ -16,10 +16,10 @@ from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid import ARRAY, SCALE, file_of
-from thor_geo.runs.layout import zone_grids
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.quantise import NODATA, dequantise
 from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.zone_grid import zone_grids
 
 
 class VectorReader:

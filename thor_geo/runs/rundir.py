@@ -15,8 +15,8 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.fingerprint import JSON, differences, fingerprint, plain
 from thor_geo.runs.grid import arrays_of, file_of
-from thor_geo.runs.layout import ZoneGrid, zone_grids
 from thor_geo.runs.markers import Marker
+from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.files import beside, create_once, sync
 from thor_geo.support.jsontext import parse_json

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.layout import Trim, trim_of
+from thor_geo.runs.zone_grid import Trim, trim_of
 from thor_geo.support.redact import redact
 
 Status = Literal["ok", "empty", "failed"]

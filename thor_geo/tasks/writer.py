@@ -23,10 +23,10 @@ from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
 from thor_geo.support.arrays import Int64Array
-from thor_geo.tasks.collecting import ShardWriter
-from thor_geo.tasks.opening import OpenRun, start_run
+from thor_geo.tasks.shard_writer import ShardWriter
 from thor_geo.tasks.signals import stop_on_sigterm
-from thor_geo.tasks.todo import Frontier, UnfinishedShards, find_todo
+from thor_geo.tasks.started_run import OpenRun, start_run
+from thor_geo.tasks.unfinished import Frontier, UnfinishedShards, find_todo
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -317,8 +317,8 @@ class RunWriter(BasePredictionWriter):
         seconds = time.monotonic() - session.began
         drawn = not len(session.todo) and self.run.quicklook.exists()
         try:
-            from thor_geo.pictures.pictures import drawn_zones
             from thor_geo.pictures.quicklook import write_quicklook
+            from thor_geo.pictures.zone_pictures import drawn_zones
 
             # Of a run too large to be drawn, the picture says so without a look at every marker.
             if (

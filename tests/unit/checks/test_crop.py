@@ -25,7 +25,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.results import zone_cells
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 from thor_geo.tasks import RunWriter
 
 L_SHAPE = shapely.Polygon(

@@ -30,8 +30,8 @@ from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import SCALE, file_of
-from thor_geo.runs.layout import zone_grids
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.zone_grid import zone_grids
 
 
 @pytest.fixture(scope="module")

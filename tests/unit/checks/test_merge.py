@@ -26,7 +26,7 @@ from thor_geo.cli.merge import parse_size
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 # Either side of 12 E, in tiles of 640 m: some of zone 33's lie wholly in zone 32's, and others not.
 EDGE = (11.95, 59.96, 12.05, 60.04)

@@ -22,7 +22,7 @@ from thor_geo.ground.lattice import Tile
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def check(run: RunDirectory) -> Findings:

@@ -14,16 +14,16 @@ import pytest
 from tests.support.damage import SHARD, damage_of, edit_json, faults_of, truncate, with_row
 from tests.support.synthetic_run import CELLS, DIMENSION, write_run
 from thor_geo.checks import _marked
-from thor_geo.checks._faults import Fault
 from thor_geo.checks._marked import Checked
 from thor_geo.checks._planned import check_plan_file
+from thor_geo.checks.faults import Fault
 from thor_geo.checks.validate import check_run
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -16,7 +16,7 @@ from thor_geo.checks._maps import open_maps
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -> None:

@@ -20,16 +20,16 @@ from tests.support.damage import edit_json, edit_rows, faults_of, with_row
 from tests.support.synthetic_run import TWO_ZONES, Data, embed, plan_of
 from tests.support.windowed_run import NAMES, WINDOWS, write_windows
 from thor_geo.checks._seams import SeamReader
-from thor_geo.checks._tally import tally
 from thor_geo.checks.merge import merge_run, rows_of
 from thor_geo.checks.overlap import redundant
+from thor_geo.checks.tally import tally
 from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.layout import zone_grids
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.zone_grid import zone_grids
 
 COUNT = len(WINDOWS)
 #: Either side of 12 E: of tiles of 640 m some of zone 33 lie wholly in tiles of zone 32.

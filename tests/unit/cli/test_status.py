@@ -13,11 +13,11 @@ import pytest
 from tests.support.damage import edit_json
 from tests.support.held import another
 from tests.support.synthetic_run import write_run
-from thor_geo.checks._tally import Tally, tally
+from thor_geo.checks.tally import Tally, tally
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 NOON = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 

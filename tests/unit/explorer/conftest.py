@@ -5,7 +5,7 @@ import pytest
 from tests.support.synthetic_run import TWO_ZONES, plan_of, write_run
 from thor_geo.explorer.places import Places, cell_places, tile_places
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.download import ExplorerFindings, file_of
 from thor_geo.explorer.places import Places, cell_places
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 POSITIVE, NEGATIVE = np.array([0, 3]), np.array([5])
 

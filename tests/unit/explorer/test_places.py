@@ -11,7 +11,7 @@ import pytest
 from tests.support.synthetic_run import CELLS, embed
 from thor_geo.explorer import places as module
 from thor_geo.explorer.places import Places, cell_places, patches_of
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 
 
 def test_tiles_are_where_the_plan_has_them(opened: OpenedRun, tiles: Places) -> None:

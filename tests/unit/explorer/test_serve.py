@@ -18,12 +18,13 @@ from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
 def test_it_prints_its_address_and_ends_with_ctrl_c(opened: OpenedRun) -> None:
     code = (
-        "import sys; from thor_geo.runs.opened import open_run; from thor_geo.explorer import serve"
+        "import sys\nfrom thor_geo.runs.opened_run import open_run\n"
+        "from thor_geo.explorer import serve"
         "\nsys.exit(serve(open_run(sys.argv[1]), port=0, open_browser=False))"
     )
     process = subprocess.Popen(

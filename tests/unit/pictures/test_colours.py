@@ -15,7 +15,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import fit_colours, load_or_fit_colours
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def vectors(plan: Plan) -> np.ndarray:

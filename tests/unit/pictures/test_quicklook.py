@@ -16,12 +16,12 @@ from tests.support.synthetic_run import CELLS, Data, Model, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures import pictures
+from thor_geo.pictures import zone_pictures
 from thor_geo.pictures.caption import caption_of
 from thor_geo.pictures.maps import nice_length
 from thor_geo.pictures.pca import Colours
-from thor_geo.pictures.pictures import drawn_zones, read_pictures
 from thor_geo.pictures.quicklook import write_quicklook
+from thor_geo.pictures.zone_pictures import drawn_zones, read_pictures
 from thor_geo.runs import RunDirectory
 
 
@@ -105,7 +105,7 @@ def test_large_grids_are_read_in_strides(
 ) -> None:
     run = write_run(tmp_path / "run", plan).run
     whole = read_pictures(run, plan)[0]
-    monkeypatch.setattr(pictures, "MAX_SIDE", 7)
+    monkeypatch.setattr(zone_pictures, "MAX_SIDE", 7)
     for full, few in zip(whole, read_pictures(run, plan)[0], strict=True):
         step = -(-max(full.embeddings.shape[:2]) // 7)
         assert step > 1
@@ -124,13 +124,13 @@ def test_a_run_too_large_for_a_picture_is_drawn_in_part_or_said_to_be_too_large(
     tiles = np.bincount(plan.zone)
     assert drawn_zones(plan) == [0, 1]
     shards = np.bincount(plan.shards.zone)
-    monkeypatch.setattr(pictures, "MAX_SHARDS", int(shards.sum()) - 1)
+    monkeypatch.setattr(zone_pictures, "MAX_SHARDS", int(shards.sum()) - 1)
     assert drawn_zones(plan) == [int(tiles.argmax())]
     (picture,) = read_pictures(run, plan)[0]
     assert picture.tiles == tiles.max()
     write_quicklook(run, plan)
     run.quicklook.unlink()
-    monkeypatch.setattr(pictures, "MAX_SHARDS", int(shards[tiles.argmax()]) - 1)
+    monkeypatch.setattr(zone_pictures, "MAX_SHARDS", int(shards[tiles.argmax()]) - 1)
     with caplog.at_level(logging.WARNING):
         write_quicklook(run, plan)
     assert not run.quicklook.exists()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.synthetic_run import ONE_ZONE, TWO_ZONES, plan_of, write_run
 from thor_geo.ground.plan import Plan
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
 from thor_geo.results import read_tiles, zone_cells
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.samples import collect
-from thor_geo.runs.opened import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
 def everywhere(

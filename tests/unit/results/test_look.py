@@ -23,7 +23,7 @@ from thor_geo.results import zone_cells
 from thor_geo.results.changes import cosine_distance
 from thor_geo.results.places import joined, parse_bbox, parse_lonlat
 from thor_geo.results.similarity import similar_cells, similar_tiles
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from tests.support.synthetic_run import CELLS, DIMENSION, cell_centres, embed, w
 from thor_geo.errors import InputError, RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.results import Cosine, read_tiles, zone_cells
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 
 def test_vectors_stand_beside_the_tile_they_are_of(plan: Plan, tmp_path: Path) -> None:

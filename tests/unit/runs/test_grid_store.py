@@ -22,7 +22,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import SCALE, GridStore, file_of
-from thor_geo.runs.layout import chunk_side
+from thor_geo.runs.zone_grid import chunk_side
 
 SHAPE = (DIMENSION, CELLS, CELLS)
 

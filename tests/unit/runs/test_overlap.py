@@ -27,11 +27,11 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area
 from thor_geo.ground.lattice import Lattice, Tile
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures.pictures import read_pictures
+from thor_geo.pictures.zone_pictures import read_pictures
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.layout import trim_of
 from thor_geo.runs.shard import Shapes, ShardResult
+from thor_geo.runs.zone_grid import trim_of
 
 # Of 288 pixels in 6 cells: halos of 0, 1 and 2 cells of 48 pixels.
 STRIDES = (288, 192, 96)

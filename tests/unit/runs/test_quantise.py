@@ -19,7 +19,7 @@ from tests.support.synthetic_run import CELLS, DIMENSION, embed, write_run
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import _cells
-from thor_geo.pictures.pictures import read_pictures
+from thor_geo.pictures.zone_pictures import read_pictures
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.quantise import (
     DESCRIPTION,

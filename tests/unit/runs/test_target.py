@@ -18,7 +18,7 @@ from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
 from thor_geo.runs import target as targets
-from thor_geo.runs.opened import open_run
+from thor_geo.runs.opened_run import open_run
 
 OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]
 OWN += ["pooled", "grid.zarr"]

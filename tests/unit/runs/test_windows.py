@@ -27,12 +27,12 @@ from tests.support.synthetic_run import (
 from tests.support.windowed_run import NAMES, WINDOWS, windowed_batches, write_windows
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures.pictures import drawn_windows, read_pictures
+from thor_geo.pictures.zone_pictures import drawn_windows, read_pictures
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.quantise import dequantise
 from thor_geo.specs import Windows
-from thor_geo.tasks.collecting import ShardWriter
 from thor_geo.tasks.progress import TileProgressBar
+from thor_geo.tasks.shard_writer import ShardWriter
 
 COUNT = len(WINDOWS)
 

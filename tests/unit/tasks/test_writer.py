@@ -29,8 +29,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.shard import Dtype
-from thor_geo.tasks import RunWriter, TileProgressBar
-from thor_geo.tasks import collecting as session
+from thor_geo.tasks import RunWriter, TileProgressBar, shard_writer
 
 
 def outputs(run: RunDirectory) -> dict[str, str]:
@@ -128,7 +127,7 @@ def test_other_settings_are_refused_before_any_batch(tmp_path: Path, plan: Plan)
 def test_the_marker_comes_last(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    original = getattr(session, step)
+    original = getattr(shard_writer, step)
     calls = []
 
     def crash(path: Path, *args: Any) -> None:
@@ -138,7 +137,7 @@ def test_the_marker_comes_last(
             raise OSError("power failure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, step, crash)
+        patch.setattr(shard_writer, step, crash)
         with pytest.raises(RunDirectoryError, match=r"power failure.*is kept"):
             write_run(tmp_path / "run", plan)
     run = RunDirectory(tmp_path / "run")
@@ -158,7 +157,7 @@ def test_a_retry_removes_the_old_marker_first(
     def crash(path: Path, table: object) -> None:
         raise OSError("power failure")
 
-    monkeypatch.setattr(session, "write_pooled", crash)
+    monkeypatch.setattr(shard_writer, "write_pooled", crash)
     with pytest.raises(RunDirectoryError, match=r"power failure.*is kept"):
         write_run(tmp_path / "run", plan)
     assert not run.marker_of(plan.shards[0]).exists()
@@ -184,7 +183,7 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
 ) -> None:
     """PyTorch raises in a handler of SIGCHLD, wherever the main thread is; SIGUSR1 plays it."""
     writer, trainer, model = opened(tmp_path / "run", plan)
-    go, original = threading.Event(), session.write_pooled
+    go, original = threading.Event(), shard_writer.write_pooled
 
     def slow(path: Path, *args: Any) -> None:
         assert go.wait(20)
@@ -193,7 +192,7 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
     def told(number: int, frame: object) -> None:
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
 
-    monkeypatch.setattr(session, "write_pooled", slow)
+    monkeypatch.setattr(shard_writer, "write_pooled", slow)
     for prediction, batch in batches(plan, plan.shards[0]):
         writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     before = signal.signal(signal.SIGUSR1, told)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from thor_geo.runs.failures import Failure, read_failures
 from thor_geo.runs.lock import held
-from thor_geo.runs.opened import OpenedRun
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
 from thor_geo.support.progress import PATIENCE_S, track
 

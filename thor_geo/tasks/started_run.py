@@ -12,7 +12,7 @@ from thor_geo.ground.area import Area
 from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan
 from thor_geo.models.describe import describe_module, probe_shapes
-from thor_geo.pictures.pictures import TrueColour
+from thor_geo.pictures.zone_pictures import TrueColour
 from thor_geo.runs.crop import AreaCrop
 from thor_geo.runs.fingerprint import JSON, package_versions
 from thor_geo.specs import Windows

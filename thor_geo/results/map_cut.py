@@ -10,7 +10,7 @@ import numpy as np
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures.pictures import MAX_SIDE, zone_bounds
+from thor_geo.pictures.zone_pictures import MAX_SIDE, zone_bounds
 from thor_geo.results.cells import ZoneCells
 from thor_geo.results.cog import RasterExtent, RasterPart
 
