@@ -137,7 +137,7 @@ def embed(
         raise RuntimeError(f"thor-geo predict ended with {done.returncode}:\n{done.stderr[-2000:]}")
     opened = open_run(out)
     tables = [
-        pq.read_table(opened.run.pooled_of(shard), columns=["embedding"])
+        pq.read_table(opened.run.pooled_path(shard), columns=["embedding"])
         for shard in opened.plan.shards
     ]
     vectors = np.concatenate(

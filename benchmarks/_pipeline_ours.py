@@ -197,7 +197,7 @@ def pack(ground: Ground, out: Path) -> float:
     began = time.perf_counter()
     for shard in plan.shards:
         store.write(shard, maps)
-        ShardFile.of(store.file_of(shard))
+        ShardFile.from_path(store.file_of(shard))
     return time.perf_counter() - began
 
 

@@ -63,14 +63,14 @@ def write_shards(run: RunDirectory, plan: Plan, dimension: int) -> None:
         for k in np.flatnonzero(random.random(n) < 0.001).tolist():
             result.status[k], result.error[k], result.scenes[k] = "failed", "no such block", ()
         write_pooled(
-            run.pooled_of(shard), pooled_table(result, plan, WINDOW, "float32", run.metadata)
+            run.pooled_path(shard), pooled_table(result, plan, WINDOW, "float32", run.metadata)
         )
         failed = [
             plan.tile(shard.start + k).id
             for k, word in enumerate(result.status)
             if word == "failed"
         ]
-        outputs = {f"pooled/{shard.id}.parquet": ShardFile.of(run.pooled_of(shard))}
+        outputs = {f"pooled/{shard.id}.parquet": ShardFile.from_path(run.pooled_path(shard))}
         write_marker(run, shard, failed=failed, outputs=outputs)
 
 
@@ -101,7 +101,7 @@ def write_marker(
         fetch={"requests": 40, "retries": 1, "splits": 0, "bytes": 1e8, "seconds": 60.0},
     )
     text = json.dumps(asdict(one), indent=1, sort_keys=True)
-    run.marker_of(shard).write_text(text + "\n", encoding="utf-8")
+    run.marker_path(shard).write_text(text + "\n", encoding="utf-8")
     if failed:
         told = [Failure(tile=tile, error="no such block") for tile in failed]
-        write_failures(run.failures_of(shard), told)
+        write_failures(run.failures_path(shard), told)

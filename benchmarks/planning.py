@@ -178,12 +178,14 @@ def step_mark(folder: Path) -> dict[str, Any]:
             failed_tiles=(),
             observations_mean=(3.25,) * len(shard),
             scenes=tuple(f"20220601T10{k:04d}_20220601T10{k:04d}_T32VNM" for k in range(100)),
-            outputs={one.relative_to(run.path).as_posix(): ShardFile.of(one) for one in outputs},
+            outputs={
+                one.relative_to(run.path).as_posix(): ShardFile.from_path(one) for one in outputs
+            },
             started_at="2022-09-01T00:00:00+00:00",
             finished_at="2022-09-01T00:01:00+00:00",
             compute_seconds=59.0,
             write_seconds=1.0,
-        ).write(run.marker_of(shard))
+        ).write(run.marker_path(shard))
     return {"tiles": len(plan), "shards": len(own)}
 
 
@@ -205,7 +207,7 @@ def step_start(folder: Path) -> dict[str, Any]:
     own = part(len(plan.shards), RANK, RANKS)
     states = np.zeros(len(plan.shards), dtype=np.bool_)
     states[own.start : own.stop] = [
-        marker is not None and run.vouches(marker, shard)
+        marker is not None and run.confirms(marker, shard)
         for shard, marker in read_markers(run, plan, own)
     ]
     sampler = ShardBatchSampler(

@@ -15,7 +15,7 @@ from tests.support.fuzz_mutations import damaged, damaged_json
 from tests.support.synthetic_run import Data, Model, plan_of, write_run
 from thor_geo.checks import validate
 from thor_geo.checks._marked import check_shard
-from thor_geo.checks.tally import tally
+from thor_geo.checks.tally import count_markers
 from thor_geo.cli import status
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
@@ -51,8 +51,8 @@ class Run:
         write_run(self.path, self.plan, failed={1: "no such block"}, empty=(2,), dtype=dtype)
         self.dir = RunDirectory(self.path)
         shard = self.plan.shards[0]
-        self.marker, self.pooled = self.dir.marker_of(shard), self.dir.pooled_of(shard)
-        self.failures = self.dir.failures_of(shard)
+        self.marker, self.pooled = self.dir.marker_path(shard), self.dir.pooled_path(shard)
+        self.failures = self.dir.failures_path(shard)
         content = Marker.read(self.marker)
         assert content is not None
         self.map = next(
@@ -138,7 +138,7 @@ def test_markers_when_validating(run: Run) -> None:
 def check_status(run: Run, changed: dict[Path, bytes]) -> None:
     """Look how far the run is; what is told is JSON, and the counts are those of the plan."""
     run.restore(changed)
-    found = tally(open_run(run.path))
+    found = count_markers(open_run(run.path))
     json.dumps(status.as_json(run.path, found), allow_nan=False)
     assert status.str_of(run.path, found)
     assert min(found.ok, found.empty, found.failed, found.left, found.shards_left) >= 0

@@ -140,7 +140,7 @@ def settle(page: Page) -> None:
 
 def vectors(opened: OpenedRun) -> np.ndarray:
     """Read the vectors as a user would, in the order of the plan."""
-    files = [opened.run.pooled_of(shard) for shard in opened.plan.shards]
+    files = [opened.run.pooled_path(shard) for shard in opened.plan.shards]
     return np.stack(
         [v for path in files for v in geopandas.read_parquet(path)["embedding"]]
     ).astype(np.float64)

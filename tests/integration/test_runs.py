@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.synthetic_run import batches, plan_of, write_run
 from thor_geo.checks.merge import merge_run
-from thor_geo.checks.tally import tally
+from thor_geo.checks.tally import count_markers
 from thor_geo.checks.validate import check_run
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
@@ -71,7 +71,7 @@ def test_a_run_can_be_looked_at_while_it_is_written(tmp_path: Path, failing: boo
     thread.start()
     try:
         for _ in range(2):
-            found = tally(opened)
+            found = count_markers(opened)
             assert found.ok + found.failed + found.left == len(plan)
             kinds = {fault.kind for fault in check_run(opened).faults}
             assert kinds <= {"unfinished", "failed", "failures"}, kinds
@@ -80,5 +80,5 @@ def test_a_run_can_be_looked_at_while_it_is_written(tmp_path: Path, failing: boo
         stop.set()
         thread.join()
     assert check_run(opened).faults == []
-    assert tally(opened).shards_left == 0
+    assert count_markers(opened).shards_left == 0
     assert merge_run(opened).rows == len(plan)

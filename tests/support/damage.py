@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from thor_geo.checks._marked import check_shard
 from thor_geo.checks.faults import Fault
-from thor_geo.checks.validate import expect
+from thor_geo.checks.validate import expected_shards
 from thor_geo.ground.plan import Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import ShardFile
@@ -25,7 +25,7 @@ SHARD = 1
 def faults_of(run: RunDirectory, shard: int = SHARD) -> list[Fault]:
     """Return what is wrong with one shard, in this process."""
     opened = open_run(run.path)
-    expected, found = expect(opened)
+    expected, found = expected_shards(opened)
     return found + check_shard(expected, opened.plan, opened.plan.shards[shard]).faults
 
 
@@ -58,18 +58,18 @@ def faults_of_store(
 
 def vouch(run: RunDirectory, shard: Shard, path: Path) -> None:
     """Let the marker say that a file is as it is now."""
-    output = ShardFile.of(path)
+    output = ShardFile.from_path(path)
     name = path.relative_to(run.path).as_posix()
 
     def change(marker: dict[str, Any]) -> None:
         marker["outputs"][name] = {"sha256": output.sha256, "size": output.size}
 
-    edit_json(run.marker_of(shard), change)
+    edit_json(run.marker_path(shard), change)
 
 
 def edit_rows(run: RunDirectory, shard: Shard, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change a pooled file and vouch for it."""
-    path = run.pooled_of(shard)
+    path = run.pooled_path(shard)
     pq.write_table(change(pq.ParquetFile(path).read()), path)
     vouch(run, shard, path)
 

@@ -42,7 +42,7 @@ def check_shards(
     """
     shards = opened.plan.shards
     parts = (
-        tiles_of(opened.plan, int(some.starts[0]), int(some.stops[-1]))
+        subplan(opened.plan, int(some.starts[0]), int(some.stops[-1]))
         for some in (shards[k : k + _AT_ONCE] for k in range(0, len(shards), _AT_ONCE))
     )
     waiting: deque[tuple[Future[Checked], int]] = deque()
@@ -68,7 +68,7 @@ def check_shards(
         pool.shutdown(cancel_futures=True)
 
 
-def tiles_of(plan: Plan, start: int, stop: int) -> Plan:
+def subplan(plan: Plan, start: int, stop: int) -> Plan:
     """Return a plan of some tiles of another; whole shards keep their ids.
 
     Args:
@@ -85,7 +85,7 @@ def tiles_of(plan: Plan, start: int, stop: int) -> Plan:
     )
 
 
-def dimension(opened: OpenedRun) -> int | None:
+def common_dimension(opened: OpenedRun) -> int | None:
     """Return the length of an embedding that most of the first finished pooled files have.
 
     Args:
@@ -102,11 +102,11 @@ def dimension(opened: OpenedRun) -> int | None:
     for shard in opened.plan.shards:
         if looked == _LOOKS:
             break
-        if not opened.run.marker_of(shard).exists():
+        if not opened.run.marker_path(shard).exists():
             continue
         looked += 1
         try:
-            kind = pq.read_schema(opened.run.pooled_of(shard)).field("embedding").type
+            kind = pq.read_schema(opened.run.pooled_path(shard)).field("embedding").type
             found[int(kind.list_size)] += 1
         except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError):
             continue  # told as a fault when the file's turn comes

@@ -78,9 +78,9 @@ def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
     if marker is None:
         return None
     output = marker.outputs.get(_name(opened, shard))
-    whole = output is not None and output.matches(opened.run.pooled_of(shard))
+    whole = output is not None and output.matches(opened.run.pooled_path(shard))
     return marker if whole else None
 
 
 def _name(opened: OpenedRun, shard: Shard) -> str:
-    return opened.run.pooled_of(shard).relative_to(opened.run.path).as_posix()
+    return opened.run.pooled_path(shard).relative_to(opened.run.path).as_posix()

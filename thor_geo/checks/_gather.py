@@ -156,8 +156,8 @@ class Gatherer:
         import pyarrow.parquet as pq
 
         shard = self._shards[index]
-        path = self._opened.run.pooled_of(shard)
-        marker = Marker.read(self._opened.run.marker_of(shard))
+        path = self._opened.run.pooled_path(shard)
+        marker = Marker.read(self._opened.run.marker_path(shard))
         try:
             content = path.read_bytes()
             self._check_content(content, path, marker)
@@ -197,7 +197,7 @@ class Gatherer:
 
     def _check_schema(self, index: int, table: pa.Table) -> None:
         if not table.schema.equals(self.schema, check_metadata=False):
-            path = self._opened.run.pooled_of(self._shards[index])
+            path = self._opened.run.pooled_path(self._shards[index])
             raise RunDirectoryError(
                 f"`{path}` has other columns or types than the first shard. `thor-geo validate "
                 f"{self._opened.run.path}` says what is wrong."

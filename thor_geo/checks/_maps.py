@@ -18,7 +18,7 @@ from thor_geo.checks._zones import repeated_problems, sides_of, zone_problems
 from thor_geo.checks.faults import Fault, FaultKind
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.grid import ARRAY, SCALE, arrays_of, file_of
+from thor_geo.runs.grid import ARRAY, SCALE, array_file, array_names
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
@@ -60,7 +60,7 @@ class MapsExpected:
 
     def file_of(self, shard: Shard, part: Part) -> Path:
         """Return the path of the file that holds a shard's part of an array."""
-        return self.store / file_of(self.zones[shard.epsg], shard, *part)
+        return self.store / array_file(self.zones[shard.epsg], shard, *part)
 
 
 def open_maps(
@@ -125,7 +125,7 @@ def open_maps(
         store=store,
         zones=good,
         cells=common[1],
-        arrays=arrays_of(dtype),
+        arrays=array_names(dtype),
         times=(None,) if windows is None else windows.times,
         cropped=cropped,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from thor_geo.checks._maps import MapsExpected, Part, check_maps
 from thor_geo.checks._rows import Rows, RowsExpected, check_rows
 from thor_geo.checks._seams import SeamReader, Seams
-from thor_geo.checks.faults import Fault, FaultKind, some
+from thor_geo.checks.faults import Fault, FaultKind, first_few
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
@@ -94,11 +94,11 @@ def check_shard(
     run = RunDirectory(expected.path)
     reader = reader or seam_reader(expected)
     for _ in range(_LOOKS):
-        before = _bytes(run.marker_of(shard))
+        before = _bytes(run.marker_path(shard))
         checked = _look(run, expected, plan, shard, before, reader)
-        if not checked.faults or _bytes(run.marker_of(shard)) == before:
+        if not checked.faults or _bytes(run.marker_path(shard)) == before:
             break
-    marker = run.marker_of(shard).relative_to(run.path).as_posix()
+    marker = run.marker_path(shard).relative_to(run.path).as_posix()
     checked.faults = [replace(fault, marker=marker) for fault in checked.faults]
     return checked
 
@@ -131,7 +131,7 @@ def _look(
         told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
         checked.faults.append(Fault(kind=kind, file=name, reason=told, noticed=noticed))
 
-    path = run.marker_of(shard)
+    path = run.marker_path(shard)
     if content is None:
         missing = "cannot be read" if path.exists() else "missing"
         fault("unfinished", path, f"{missing}: {counted(len(shard), 'tile')} not done")
@@ -157,7 +157,7 @@ def _look(
         return checked
     files: dict[Path, Part | None] = {}
     if expected.rows is not None:
-        files[run.pooled_of(shard)] = None
+        files[run.pooled_path(shard)] = None
     known = expected.maps is not None and shard.epsg in expected.maps.zones
     if expected.maps is not None and known:
         files |= {expected.maps.file_of(shard, part): part for part in expected.maps.parts}
@@ -166,7 +166,7 @@ def _look(
         names |= {name for name in marker.outputs if name.startswith(f"{run.grid.name}/")}
     if set(marker.outputs) != names:
         other = sorted(set(marker.outputs) ^ names)
-        fault("marker", path, f"names other files than the run writes: {some(other)}")
+        fault("marker", path, f"names other files than the run writes: {first_few(other)}")
         return checked
     rows: Rows | None = None
     maps: list[Part] = []
@@ -226,7 +226,7 @@ def _marker_problems(marker: Marker, shard: Shard, ids: list[str]) -> Iterator[s
         if len(set(named)) < len(named):
             yield f"names {what} tiles twice"
         if other := sorted(set(named) - set(ids)):
-            yield f"names {what} tiles that are not the shard's: {some(other)}"
+            yield f"names {what} tiles that are not the shard's: {first_few(other)}"
 
 
 def _disagreements(marker: Marker, rows: Rows, ids: list[str]) -> Iterator[str]:
@@ -251,14 +251,14 @@ def _check_failures(
     checked: Checked,
 ) -> None:
     """Compare failures/<shard_id>.jsonl with marker and rows, and tell the failed tiles."""
-    path = run.failures_of(shard)
+    path = run.failures_path(shard)
     name = path.relative_to(run.path).as_posix()
     content = _bytes(path)
     if content is None and not marker.failed:
         return
     try:
         records = [parse_json(line) for line in (content or b"").splitlines()]
-        listed = {one.name: one.error for one in map(Failure.of, records)}
+        listed = {one.name: one.error for one in map(Failure.from_record, records)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         checked.faults.append(
             Fault(kind="failures", file=name, reason=f"cannot be read ({error!r:.200})")

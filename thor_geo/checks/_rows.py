@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.checks.faults import FaultKind, some
+from thor_geo.checks.faults import FaultKind, first_few
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
@@ -118,7 +118,8 @@ def _schema_difference(found: pa.Schema, wanted: pa.Schema) -> str:
         missing = [name for name in wanted.names if name not in found.names]
         extra = [name for name in found.names if name not in wanted.names]
         return (
-            f"columns differ: missing {some(missing) or 'none'}, unknown {some(extra) or 'none'}"
+            f"columns differ: missing {first_few(missing) or 'none'}, "
+            f"unknown {first_few(extra) or 'none'}"
             + ("" if missing or extra else ", another order")
         )
     for one, other in zip(found, wanted, strict=True):
@@ -134,7 +135,9 @@ def _row_difference(found: list[Any], planned: list[str]) -> str:
         "twice": [str(tile) for tile, count in counts.items() if count > 1],
         "not of this shard": [str(tile) for tile in counts if tile not in wanted],
     }
-    told = [f"{len(tiles)} {what} ({some(tiles)})" for what, tiles in problems.items() if tiles]
+    told = [
+        f"{len(tiles)} {what} ({first_few(tiles)})" for what, tiles in problems.items() if tiles
+    ]
     return f"{len(found)} rows for {len(planned)} tiles: " + (
         "; ".join(told) or "not in the plan's order"
     )
@@ -167,7 +170,7 @@ def _names(
     tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
     names = [window_name(window) for window in windows]
     if table["id"].to_pylist() != [f"{tile}_{name}" for tile in tiles for name in names]:
-        yield "rows", f"`id` is not tile id and window ({some(names)})"
+        yield "rows", f"`id` is not tile id and window ({first_few(names)})"
     if table["tile_id"].to_pylist() != [tile for tile in tiles for _ in names]:
         yield "rows", "`tile_id` is not that of `id`"
     if set(table["shard_id"].to_pylist()) != {shard.id}:
@@ -177,7 +180,7 @@ def _names(
         ("datetime_end", [window.end for window in windows]),
     ):
         if table[column].to_pylist() != times * len(tiles):
-            yield "rows", f"`{column}` is not {some([time.isoformat() for time in times])}"
+            yield "rows", f"`{column}` is not {first_few([time.isoformat() for time in times])}"
 
 
 def _edges(table: pa.Table) -> npt.NDArray[np.float64]:
@@ -205,7 +208,7 @@ def _place(
             return
     epsg = set(table["epsg"].to_pylist())
     if epsg != {shard.epsg}:
-        yield "place", f"`epsg` is {some(sorted(map(str, epsg)))}, should be {shard.epsg}"
+        yield "place", f"`epsg` is {first_few(sorted(map(str, epsg)))}, should be {shard.epsg}"
     tiles = plan.tiles(range(shard.start, shard.stop))
     transforms = np.array([tile.transform for tile in tiles]).repeat(windows, axis=0)
     found = np.array(table["transform"].to_pylist(), dtype=np.float64)
@@ -231,7 +234,7 @@ def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
     status = np.array(table["status"].to_pylist(), dtype=object)
     unknown = sorted(map(str, set(status.tolist()) - _STATUSES))
     if unknown:
-        yield "values", f"unknown status {some(unknown)}"
+        yield "values", f"unknown status {first_few(unknown)}"
         return
     ok, failed = status == "ok", status == "failed"
     vectors = table["embedding"].combine_chunks()

@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from thor_geo.checks.faults import some
+from thor_geo.checks.faults import first_few
 from thor_geo.runs.georeference import array_attributes, grid_mapping
 from thor_geo.runs.grid import (
     ARRAY,
     SCALE,
-    arrays_of,
-    dimensions,
-    layout,
+    array_layout,
+    array_names,
+    dimension_names,
     quantised_attributes,
 )
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
-from thor_geo.runs.zarr_metadata import differences
+from thor_geo.runs.zarr_metadata import array_differences
 from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
@@ -81,10 +81,10 @@ def zone_problems(
     times = len(windows) if windows is not None and windows.listed else None
     try:
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
-        arrays: dict[str, Any] = {name: group[name] for name in (*arrays_of(dtype), *coordinates)}
+        arrays: dict[str, Any] = {name: group[name] for name in (*array_names(dtype), *coordinates)}
         found = {
-            name: differences(arrays[name], layout(zone, name, bands, dtype, times))
-            for name in arrays_of(dtype)
+            name: array_differences(arrays[name], array_layout(zone, name, bands, dtype, times))
+            for name in array_names(dtype)
         }
         attributes = {name: dict(array.attrs) for name, array in arrays.items()}
         of_group = dict(group.attrs)
@@ -98,7 +98,7 @@ def zone_problems(
     for name, problems in found.items():
         for key, value, wanted in problems:
             yield name, f"{key} is {value[:300]}, should be {wanted}"
-        names, should = arrays[name].metadata.dimension_names, dimensions(name, times)
+        names, should = arrays[name].metadata.dimension_names, dimension_names(name, times)
         if tuple(names or ()) != should:
             yield name, f"dimensions are {names!s:.200}, should be {', '.join(should)}"
     for key, value in quantised_attributes(dtype).items():
@@ -140,17 +140,18 @@ def repeated_problems(
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
         return
-    arrays = [*arrays_of(dtype), *_names(dtype), *_times(windows)]
+    arrays = [*array_names(dtype), *_names(dtype), *_times(windows)]
     names = [name for zone in zones for name in (zone, *(f"{zone}/{array}" for array in arrays))]
     missing = [name for name in names if name not in repeated]
     if missing:
-        yield f"its consolidated metadata lacks {some(missing)}"
+        yield f"its consolidated metadata lacks {first_few(missing)}"
     other = [name for name in names if name in repeated and not _equal(store, name, repeated[name])]
     if other:
-        yield f"its consolidated metadata is not what the zarr.json says of {some(other)}"
+        yield f"its consolidated metadata is not what the zarr.json says of {first_few(other)}"
     stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
     if stray:
-        yield f"its consolidated metadata has {some(sorted(stray)):.200}, of no zone of the plan"
+        names_shown = f"{first_few(sorted(stray)):.200}"
+        yield f"its consolidated metadata has {names_shown}, of no zone of the plan"
 
 
 def _equal(store: Path, name: str, repeated: Any) -> bool:
@@ -166,7 +167,7 @@ def _equal(store: Path, name: str, repeated: Any) -> bool:
 
 
 def _names(dtype: Dtype) -> tuple[str, ...]:
-    return ("band", "y", "x", *(dimensions(SCALE) if dtype == "int8" else ()), "spatial_ref")
+    return ("band", "y", "x", *(dimension_names(SCALE) if dtype == "int8" else ()), "spatial_ref")
 
 
 def _times(windows: Windows | None) -> dict[str, npt.NDArray[Any]]:

@@ -47,7 +47,7 @@ class Fault:
     marker: str | None = None
 
 
-def some(items: list[str], shown: int = 2) -> str:
+def first_few(items: list[str], shown: int = 2) -> str:
     """Return the first few of some names: ``a, b and 3 more``."""
     rest = len(items) - shown
     return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -12,10 +12,10 @@ from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, find_finished
 from thor_geo.checks._gather import Gatherer, Rows
 from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
-from thor_geo.checks.overlap import redundant
+from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs.opened_run import OpenedRun, cores
-from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.runs.target import atomic_target, check_target
 from thor_geo.support.progress import Progress
 
 
@@ -96,10 +96,10 @@ def merge_run(
     # every window. Its rows stand together, in the order of the windows.
     windows = len(opened.windows)
     by_tile = state.reshape(-1, windows)
-    spare_tiles = redundant(opened.plan, (by_tile == PRODUCED).all(axis=1))
+    spare_tiles = redundant_tiles(opened.plan, (by_tile == PRODUCED).all(axis=1))
     keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
     spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
-    order = rows_of(hilbert_order(opened.plan, keep_tiles), windows)
+    order = tile_rows(hilbert_order(opened.plan, keep_tiles), windows)
     group, part = GROUP_ROWS, len(order)
     if max_bytes is not None:  # as long as rows take what they take in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
@@ -110,7 +110,7 @@ def merge_run(
         part = part // group * group
     gatherer = Gatherer(opened, state, order, threads=cores())
     with (
-        replacing_all(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
+        atomic_target(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
         Progress(len(order), "rows", label="merging", shown=progress) as bar,
     ):
         boxes = part_bounds(opened.plan, order, part, windows)
@@ -128,7 +128,7 @@ def merge_run(
     )
 
 
-def rows_of(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
+def tile_rows(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
     """Return the rows of some tiles, those of a tile together in the order of the windows.
 
     Args:

@@ -22,7 +22,7 @@ _AT_ONCE = 16_384
 _REACH = 15.0
 
 
-def redundant(plan: Plan, produced: BoolArray) -> BoolArray:
+def redundant_tiles(plan: Plan, produced: BoolArray) -> BoolArray:
     """Return which tiles lie wholly in primary tiles that were produced.
 
     Only tiles that are not primary themselves can be. Ground on a zone's edge may lie in no

@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from thor_geo.runs.failures import Failure, read_failures
-from thor_geo.runs.lock import held
+from thor_geo.runs.lock import is_locked
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
 from thor_geo.support.progress import PATIENCE_S, track
@@ -94,7 +94,7 @@ class Tally:
         return self.left / self.rate
 
 
-def tally(
+def count_markers(
     opened: OpenedRun,
     *,
     now: dt.datetime | None = None,
@@ -136,7 +136,7 @@ def tally(
         at = _timestamp(marker.finished_at)
         finished.append(_Finished(at, marker.compute_seconds, marker.tiles, marker.session))
         if marker.failed:
-            for failure in read_failures(opened.run.failures_of(shard)):
+            for failure in read_failures(opened.run.failures_path(shard)):
                 if len(failures) < first:
                     failures.append(failure)
                 text = _IDS.sub("<id>", failure.error)
@@ -144,7 +144,7 @@ def tally(
     newest = max((one.at for one in finished), default=None)
     age = None if newest is None else max(0.0, now.timestamp() - newest)
     left = len(opened.plan.shards) - done - with_failures
-    locked = held(opened.run.path)
+    locked = is_locked(opened.run.path)
     if locked is None:
         running = bool(age is not None and age < _quiet(finished) and left)
     else:

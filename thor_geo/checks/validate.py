@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thor_geo.checks._checking import check_shards, dimension
+from thor_geo.checks._checking import check_shards, common_dimension
 from thor_geo.checks._maps import open_maps
 from thor_geo.checks._marked import Checked, Expected
 from thor_geo.checks._planned import check_plan_file
@@ -13,7 +13,7 @@ from thor_geo.checks._strays import Temporaries, find_strays
 from thor_geo.checks.faults import Fault
 from thor_geo.errors import RunDirectoryError
 from thor_geo.pictures.colours import load_colours
-from thor_geo.runs.fingerprint import fingerprint
+from thor_geo.runs.fingerprint import compute_fingerprint
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.progress import Progress
 
@@ -60,7 +60,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     """
     found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows))
     settings, digest = opened.document["settings"], opened.plan.digest
-    if fingerprint(settings, digest) != opened.fingerprint:
+    if compute_fingerprint(settings, digest) != opened.fingerprint:
         reason = "its fingerprint is not that of its settings and plan: it was edited"
         found.faults.append(Fault(kind="run", file="run.json", reason=reason))
     found.faults += check_plan_file(opened.run.plan_parquet, opened.plan, progress=progress)
@@ -70,7 +70,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
         except RunDirectoryError as error:
             name = opened.run.colours.name
             found.faults.append(Fault(kind="run", file=name, reason=str(error)))
-    expected, faults = expect(opened)
+    expected, faults = expected_shards(opened)
     found.faults += faults
     with Progress(found.tiles, label="checking", shown=progress) as bar:
         for checked, tiles in check_shards(opened, expected, workers):
@@ -83,7 +83,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     return found
 
 
-def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
+def expected_shards(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
     """Return what all shards have in common, and what is wrong with the Zarr store's metadata.
 
     Args:
@@ -94,7 +94,7 @@ def expect(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
     if opened.pooled:
         rows = RowsExpected(
             fingerprint=opened.fingerprint,
-            dimension=dimension(opened),
+            dimension=common_dimension(opened),
             dtype=opened.dtype,
             windows=opened.windows,
         )

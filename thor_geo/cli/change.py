@@ -23,13 +23,13 @@ from thor_geo.results.changes import (
     shared_tiles,
     shared_zones,
 )
-from thor_geo.results.cog import tags_of, write_cog
+from thor_geo.results.cog import run_tags, write_cog
 from thor_geo.results.map_cut import MapCut, Thumbnail
-from thor_geo.results.tables import ranked, squares, write_table
+from thor_geo.results.tables import ranking_lines, square_polygons, write_table
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import Tiles, read_tiles
 from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
-from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.runs.target import atomic_target, check_target
 from thor_geo.support.redact import redact
 
 if TYPE_CHECKING:
@@ -138,8 +138,10 @@ def compare(
         for run in (before, after):
             check_target(run.run, path, folder=False, overwrite=overwrite)
     tags = {
-        **tags_of(after, windows[1]),
-        **{f"{key}_BEFORE": v for key, v in tags_of(before, windows[0]).items() if key in _OF_BOTH},
+        **run_tags(after, windows[1]),
+        **{
+            f"{key}_BEFORE": v for key, v in run_tags(before, windows[0]).items() if key in _OF_BOTH
+        },
     }
     written: list[Path] = []
     tiles, shared = None, None
@@ -160,7 +162,7 @@ def compare(
             )
             written.append(path)
     for path, (epsg, (later, earlier)) in zip(tifs, zones.items(), strict=True):
-        crop = MapCut.of(after.plan, later)
+        crop = MapCut.from_plan(after.plan, later)
         thumbnail = Thumbnail(crop.extent.shape)
         parts = thumbnail.copying(crop(cell_distances(later, earlier)))
         write_cog(
@@ -191,7 +193,7 @@ def compare(
         ]
     figure = draw_change((before, after), windows, rasters, outlined)
     picture = folder / "change.png"
-    with replacing_all(after.run, picture, folder=False, overwrite=overwrite) as temporary:
+    with atomic_target(after.run, picture, folder=False, overwrite=overwrite) as temporary:
         save_png(figure, temporary)
     return [*written, picture]
 
@@ -214,7 +216,7 @@ def _told(before: OpenedRun, after: OpenedRun, tiles: Tiles, shared: SharedTiles
         )
         ids = [after.plan.tile(int(tiles.index[one])).id for one in shared.ours[order].tolist()]
         lonlat = tiles.lonlat[shared.ours[order]]
-        lines += ["", *ranked(ids, lonlat, shared.distance[order], "change")]
+        lines += ["", *ranking_lines(ids, lonlat, shared.distance[order], "change")]
     return "\n".join(lines)
 
 
@@ -227,7 +229,7 @@ def _table(
     geometry = np.empty(len(ours), dtype=object)
     for epsg in np.unique(tiles.epsg[ours]).tolist():
         of = tiles.epsg[ours] == epsg
-        geometry[of] = squares(epsg, tiles.bounds[ours][of])
+        geometry[of] = square_polygons(epsg, tiles.bounds[ours][of])
     columns = {
         "rank": np.arange(1, len(ours) + 1),
         "id": [after.plan.tile(index).id for index in tiles.index[ours].tolist()],

@@ -30,7 +30,7 @@ from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models.layout import TokenLayout
-from thor_geo.runs.zone_grid import trim_of
+from thor_geo.runs.zone_grid import centre_trim
 from thor_geo.specs import SensorSpec
 from thor_geo.specs.environment import run_defaults
 from thor_geo.specs.sentinel1 import channels_of
@@ -213,7 +213,7 @@ class PredictCLI(LightningCLI):
             return
         # Of another backbone, only its first output tells how many cells a tile has.
         if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
-            trim_of(lattice, (tokens.n_max, tokens.n_max))
+            centre_trim(lattice, (tokens.n_max, tokens.n_max))
         if isinstance(patch, int) and lattice.step % patch:
             raise ConfigError(
                 "stride",

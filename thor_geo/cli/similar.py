@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thor_geo.ground.lattice import zone_name
-from thor_geo.pictures.caption import SEPARATOR, caption_of
-from thor_geo.pictures.quicklook import legend_of
+from thor_geo.pictures.caption import SEPARATOR, run_caption
+from thor_geo.pictures.quicklook import colours_legend
 from thor_geo.pictures.sheet import Row, draw_sheet, save_png
 from thor_geo.pictures.zone_pictures import MAX_ZONES
-from thor_geo.results.cog import RasterExtent, tags_of, write_cog
+from thor_geo.results.cog import RasterExtent, run_tags, write_cog
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
-from thor_geo.results.places import joined, parse_lonlat
-from thor_geo.results.similarity import Found, similar_cells, similar_tiles
-from thor_geo.results.tables import DRIVERS, check_suffix, ranked, write_table
+from thor_geo.results.places import join_negative_values, parse_lonlat
+from thor_geo.results.similarity import SimilarPlaces, similar_cells, similar_tiles
+from thor_geo.results.tables import DRIVERS, check_suffix, ranking_lines, write_table
 from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
-from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.runs.target import atomic_target, check_target
 from thor_geo.support.arrays import Float32Array
 from thor_geo.support.redact import redact
 
@@ -86,7 +86,7 @@ def main(args: Sequence[str]) -> int:
     )
     parser.add_argument("--window", type=int, metavar="N", help=WINDOW)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
-    options = parser.parse_args(joined(args, "--at"))
+    options = parser.parse_args(join_negative_values(args, "--at"))
     if options.k < 1:
         parser.error("-k: give 1 or more")
     if not options.at and not options.tile:
@@ -110,7 +110,7 @@ def main(args: Sequence[str]) -> int:
         written.append(options.to)
     if options.png is not None:
         figure = draw(opened, found, options.on, options.window)
-        with replacing_all(opened.run, options.png, folder=False, overwrite=overwrite) as temporary:
+        with atomic_target(opened.run, options.png, folder=False, overwrite=overwrite) as temporary:
             save_png(figure, temporary)
         written.append(options.png)
     for path in written:
@@ -132,7 +132,7 @@ def _find(
     places: Sequence[tuple[float, float]],
     options: argparse.Namespace,
     tifs: Mapping[int, Path],
-) -> Found:
+) -> SimilarPlaces:
     def write(extent: RasterExtent, windows: Iterator[tuple[slice, slice, Float32Array]]) -> None:
         write_cog(
             opened.run,
@@ -140,7 +140,7 @@ def _find(
             extent,
             ((rows, cols, values[None]) for rows, cols, values in windows),
             bands=["cosine similarity"],
-            tags=tags_of(opened, options.window, at=" ".join([*options.at, *options.tile])),
+            tags=run_tags(opened, options.window, at=" ".join([*options.at, *options.tile])),
             overwrite=options.overwrite,
         )
 
@@ -156,7 +156,7 @@ def _find(
     return found
 
 
-def str_of(path: Path, found: Found, on: str) -> str:
+def str_of(path: Path, found: SimilarPlaces, on: str) -> str:
     """Return what was found for reading.
 
     Args:
@@ -168,10 +168,10 @@ def str_of(path: Path, found: Found, on: str) -> str:
         f"{path}: {len(found.ids):,} of {found.compared:,} {on}, by cosine to "
         f"{', '.join(found.queries)} (not listed)"
     )
-    return "\n".join([head, "", *ranked(found.ids, found.lonlat, found.cosine, "cosine")])
+    return "\n".join([head, "", *ranking_lines(found.ids, found.lonlat, found.cosine, "cosine")])
 
 
-def draw(opened: OpenedRun, found: Found, on: str, window: int | None = None) -> Figure:
+def draw(opened: OpenedRun, found: SimilarPlaces, on: str, window: int | None = None) -> Figure:
     """Draw a map of what was found: cosines, and embeddings as colours where they fit a picture.
 
     Args:
@@ -213,7 +213,7 @@ def draw(opened: OpenedRun, found: Found, on: str, window: int | None = None) ->
                 picture_panel(extent, one.embeddings, one.bounds, marks, title="Embeddings (PCA)")
             )
         rows.append(Row(extent.bounds, panels))
-    caption = caption_of(opened.run, opened.plan)
+    caption = run_caption(opened.run, opened.plan)
     hidden = len(found.rasters) - len(rows)
     return draw_sheet(
         rows,
@@ -222,5 +222,5 @@ def draw(opened: OpenedRun, found: Found, on: str, window: int | None = None) ->
             title=f"{len(found.ids):,} most similar {on}",
             subtitle=f"{caption.title}{SEPARATOR}{caption.subtitle}",
         ),
-        legend_of(colours, hidden) if pictures else "",
+        colours_legend(colours, hidden) if pictures else "",
     )

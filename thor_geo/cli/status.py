@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thor_geo.checks.tally import Tally, tally
+from thor_geo.checks.tally import Tally, count_markers
 from thor_geo.runs.opened_run import open_run
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact, redact_json
@@ -66,7 +66,7 @@ def main(args: Sequence[str]) -> int:
         parser.error("--watch: give seconds, e.g. --watch 30")
     opened = open_run(options.dir)
     while True:
-        found = tally(opened, progress=True)
+        found = count_markers(opened, progress=True)
         text = (
             json.dumps(redact_json(as_json(options.dir, found)))
             if options.json

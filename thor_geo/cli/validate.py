@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thor_geo.checks.faults import Fault, some
+from thor_geo.checks.faults import Fault, first_few
 from thor_geo.checks.validate import EXIT_FAILED, Findings, check_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.runs.opened_run import cores, open_run
@@ -158,7 +158,7 @@ def str_of(path: Path, found: Findings) -> str:
         if fault.marker and fault.kind in _OF_SHARDS and not fault.noticed
     ]
     if markers:
-        names = some(list(dict.fromkeys(markers)), _SHOWN)
+        names = first_few(list(dict.fromkeys(markers)), _SHOWN)
         lines.append(
             f"  other damage to shards: delete their markers ({names}), then run the same "
             "`thor-geo predict` command"

@@ -12,21 +12,27 @@ import numpy as np
 
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.ground.lattice import Bounds, zone_name
-from thor_geo.pictures.caption import SEPARATOR, caption_of
+from thor_geo.pictures.caption import SEPARATOR, run_caption
 from thor_geo.pictures.quicklook import LAYERS, draw_quicklook
 from thor_geo.pictures.sheet import WIDTH, save_png
 from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
     TrueColour,
-    meets,
     read_pictures,
     shards_within,
     zone_bounds,
+    zone_meets,
 )
 from thor_geo.results.export import export_cogs
-from thor_geo.results.places import bounds_in, joined, outside, parse_bbox, parse_lonlat
+from thor_geo.results.places import (
+    bounds_in,
+    join_negative_values,
+    outside_error,
+    parse_bbox,
+    parse_lonlat,
+)
 from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
-from thor_geo.runs.target import check_target, replacing_all
+from thor_geo.runs.target import atomic_target, check_target
 from thor_geo.support.redact import redact
 
 _EXAMPLE = """\
@@ -107,7 +113,7 @@ def main(args: Sequence[str]) -> int:
         "--bands", metavar="N,N,...", help="also write these dimensions, counted from 0"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
-    options = parser.parse_args(joined(args, "--at", "--bbox"))
+    options = parser.parse_args(join_negative_values(args, "--at", "--bbox"))
     browse = options.png is None and options.cog is None
     part_given = next((name for name in ("at", "bbox", "zone") if getattr(options, name)), None)
     if browse and part_given:
@@ -198,10 +204,10 @@ def _within(opened: OpenedRun, options: argparse.Namespace) -> dict[int, Bounds]
             *map(max, asked[:2], whole[k][:2]),
             *map(min, asked[2:], whole[k][2:]),
         )
-        if left < right and bottom < top and meets(plan, k, (left, bottom, right, top)):
+        if left < right and bottom < top and zone_meets(plan, k, (left, bottom, right, top)):
             within[k] = left, bottom, right, top
     if not within and options.at is not None:
-        raise outside(plan, parse_lonlat("--at", options.at), "--at")
+        raise outside_error(plan, parse_lonlat("--at", options.at), "--at")
     if not within:
         raise ConfigError(
             "--bbox", options.bbox, "no tile of the run is there", "Longitude comes first."
@@ -259,13 +265,13 @@ def _draw_layers(
             "the run's bands make no picture, or the part is too large for one",
             "Give a smaller part, or --layer pca.",
         )
-    caption = caption_of(opened.run, opened.plan)
+    caption = run_caption(opened.run, opened.plan)
     part = options.bbox or options.zone
     if options.at is not None:
         part = f"{options.km:g} km around {options.at}"
     if part is not None:
         caption = replace(caption, subtitle=f"{caption.subtitle}{SEPARATOR}part: {part}")
     figure = draw_quicklook(pictures, colours, caption, layers=layers)
-    with replacing_all(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
+    with atomic_target(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
         dpi = options.size / WIDTH
         save_png(figure, temporary, dpi)

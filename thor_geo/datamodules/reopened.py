@@ -15,7 +15,7 @@ from lightning.pytorch import LightningDataModule
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import RunDirectoryError, ThorGeoError, first_line
 from thor_geo.ground.lattice import Bounds
-from thor_geo.runs.fingerprint import differences, plain
+from thor_geo.runs.fingerprint import json_differences, plain_json
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.specs import Windows
 
@@ -146,7 +146,7 @@ def pixels_of(
         data.setup("predict")
         other = [
             f"{key} is {now} now and was {then}"
-            for key, now, then in differences(plain("data", data.settings()), own)
+            for key, now, then in json_differences(plain_json("data", data.settings()), own)
             if key != "batch_size"  # which changes no pixel
         ]
         if plan.digest != opened.plan.digest or other:

@@ -14,7 +14,7 @@ import rasterio.warp
 
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.lattice import Bounds, zone_of
-from thor_geo.support.progress import PATIENCE_S, first_process, track
+from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 #: What counts as a GeoTIFF in a folder; a glob or a file's own path may name anything GDAL reads.
 SUFFIXES = (".tif", ".tiff")
@@ -118,7 +118,7 @@ def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
     """
     files = list(paths)
     shared = os.path.commonpath([str(path.parent) for path in files])
-    shown = first_process()
+    shown = is_first_process()
     return [
         _read_header(path, path.relative_to(shared).as_posix())
         for path in track(files, "files", label="headers", shown=shown, delay=PATIENCE_S)
@@ -207,7 +207,7 @@ def content_sha256(files: Sequence[RasterFile]) -> str:
         ConfigError: If a file cannot be read.
     """
     digest = hashlib.sha256()
-    shown = first_process()
+    shown = is_first_process()
     for file in track(files, "files", label="content", shown=shown, delay=PATIENCE_S):
         try:
             with rasterio.open(file.path) as source:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from thor_geo.emulator._landscape import Cover, Field, Landscape, make_landscape
 from thor_geo.emulator._scenes import Zone, landscape_side, make_zone, write_raster
 from thor_geo.emulator._spectra import Surface, make_surface
-from thor_geo.support.progress import first_process, track
+from thor_geo.support.progress import is_first_process, track
 
 #: Polarisations of the scenes.
 BANDS = ("VV", "VH")
@@ -124,7 +124,7 @@ def write_overpasses(folder: Path, parameters: dict[str, Any]) -> list[dict[str,
             "overpasses",
             total=len(numbers),
             label="generating radar scenes",
-            shown=first_process(),
+            shown=is_first_process(),
         )
         return [entry for entries in written for entry in entries]
 

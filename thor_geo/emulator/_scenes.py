@@ -22,7 +22,7 @@ from thor_geo.emulator._landscape import PIXEL, Landscape, make_landscape, make_
 from thor_geo.emulator._mgrs import mgrs_tile
 from thor_geo.emulator._products import LandscapeMoment, Layer, Product, layers, scene_classes
 from thor_geo.emulator._spectra import make_surface, sun_zenith
-from thor_geo.support.progress import first_process, track
+from thor_geo.support.progress import is_first_process, track
 
 #: Scenes start and end on multiples of this, so that all resolutions share their corners.
 LATTICE = 60
@@ -106,7 +106,7 @@ def write_scenes(folder: Path, parameters: dict[str, Any]) -> list[dict[str, Any
             "overpasses",
             total=len(numbers),
             label="generating scenes",
-            shown=first_process(),
+            shown=is_first_process(),
         )
         return [entry for entries in written for entry in entries]
 

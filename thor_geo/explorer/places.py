@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks.overlap import redundant
+from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds
@@ -134,7 +134,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
         col=col % k,
         side=k,
         main=tiles.primary,
-        searched=~redundant(plan, produced)[tiles.index],
+        searched=~redundant_tiles(plan, produced)[tiles.index],
         lonlat=tiles.lonlat,
         tile=tiles.index,
         step=1,

@@ -14,7 +14,7 @@ from thor_geo.explorer.composite import Composite
 from thor_geo.explorer.download import Download, ExplorerFindings, file_of
 from thor_geo.explorer.frames import packed
 from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
-from thor_geo.pictures.caption import caption_of
+from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Int64Array
@@ -84,7 +84,7 @@ class ExplorerSession:
 
     def run(self) -> dict[str, Any]:
         """Return what the page says of the run."""
-        caption, plan = caption_of(self._opened.run, self._opened.plan), self._opened.plan
+        caption, plan = run_caption(self._opened.run, self._opened.plan), self._opened.plan
         return {
             "title": caption.title,
             "subtitle": caption.subtitle,

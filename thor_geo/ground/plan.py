@@ -17,7 +17,7 @@ from thor_geo.ground.area import LONLAT, Area, transformer
 from thor_geo.ground.lattice import Lattice, Square, Tile, zone_name
 from thor_geo.ground.meeting import tile_bounds, tiles_meeting
 from thor_geo.support.arrays import Int32Array, Int64Array
-from thor_geo.support.progress import PATIENCE_S, first_process, track
+from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 # Tiles whose columns are widened or compared at once.
 _ROWS = 1_000_000
@@ -202,7 +202,7 @@ class Plan:
                 "zones",
                 total=len(lattices),
                 label="planning",
-                shown=first_process(),
+                shown=is_first_process(),
                 delay=PATIENCE_S,
             )
         ]

@@ -36,7 +36,7 @@ class Caption:
     rest: str = ""
 
 
-def caption_of(run: RunDirectory, plan: Plan) -> Caption:
+def run_caption(run: RunDirectory, plan: Plan) -> Caption:
     """Word the caption of a run from its run.json.
 
     Reads of the model `model_key`, `patch_size`, `pretrained`, `ckpt` and `weights` (a note), of
@@ -82,7 +82,7 @@ def _source(data: Mapping[str, Any]) -> str:
     return str(collection or source or "")
 
 
-def days(window: TemporalSpec) -> str:
+def format_days(window: TemporalSpec) -> str:
     """Return a time window for reading, by its first day and the day after its last."""
     return f"{_day(window.start.isoformat())} to {_day(window.end.isoformat())}"
 
@@ -91,7 +91,7 @@ def _when(data: Mapping[str, Any]) -> str:
     if "windows" in data:
         windows = Windows.of_settings(data)
         count = f"{len(windows)} {'window' if len(windows) == 1 else 'windows'}"
-        return f"{count}, {days(windows.span)}"
+        return f"{count}, {format_days(windows.span)}"
     return f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else ""
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.pictures.pca import Colours
-from thor_geo.runs.reading import MapReader, VectorReader, window
+from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import write_bytes
@@ -130,8 +130,8 @@ def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
     done: Any = range(len(plan.shards))
     count = min(_SAMPLE_SHARDS, len(done))
     chosen = np.linspace(0, len(done) - 1, count).round().astype(int)
-    if not all(run.marker_of(plan.shards[k]).exists() for k in chosen.tolist()):
-        done = [k for k in done if run.marker_of(plan.shards[k]).exists()]
+    if not all(run.marker_path(plan.shards[k]).exists() for k in chosen.tolist()):
+        done = [k for k in done if run.marker_path(plan.shards[k]).exists()]
         count = min(_SAMPLE_SHARDS, len(done))
         chosen = np.linspace(0, max(len(done) - 1, 0), count).round().astype(int)
     return [plan.shards[done[k]] for k in chosen.tolist()]
@@ -165,7 +165,7 @@ def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.N
     def read(shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
         """Return (cells, D) of every third cell a side, or of all where those have none."""
         arrays = maps.open(shard.epsg)
-        top, bottom, left, right = window(arrays[0], shard.square.bounds)
+        top, bottom, left, right = cell_window(arrays[0], shard.square.bounds)
         for step in (3, 1):
             rows, cols = slice(top, bottom, step), slice(left, right, step)
             values = maps.read(shard, arrays, rows, cols, time)

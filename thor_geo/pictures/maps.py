@@ -37,7 +37,7 @@ def draw_image(axes: Axes, image: npt.NDArray[Any], bounds: Bounds) -> None:
     )
 
 
-def frame(axes: Axes, epsg: int, bounds: Bounds, title: str, *, first: bool) -> None:
+def draw_frame(axes: Axes, epsg: int, bounds: Bounds, title: str, *, first: bool) -> None:
     """Frame a map.
 
     Args:
@@ -81,7 +81,7 @@ def draw_values(
     cmap: str,
     limits: tuple[float, float],
 ) -> None:
-    """Draw numbers as colours, with a bar below that tells them; call it after `frame`.
+    """Draw numbers as colours, with a bar below that tells them; call it after `draw_frame`.
 
     Args:
         axes: Where to draw.
@@ -117,7 +117,7 @@ def draw_values(
     bar.tick_params(labelsize=9.5, colors=MUTED, length=3)
 
 
-def scale_bar(axes: Axes, bounds: Bounds) -> None:
+def draw_scale_bar(axes: Axes, bounds: Bounds) -> None:
     """Draw a bar of a round length into the lower left corner of a map with these bounds."""
     from matplotlib.patches import Rectangle
 
@@ -159,7 +159,7 @@ def nice_length(longest: float) -> float:
     return max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
 
 
-def north(axes: Axes) -> None:
+def draw_north(axes: Axes) -> None:
     """Draw an arrow to the north into the upper right corner."""
     box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "alpha": 0.88, "linewidth": 0}
     axes.annotate(

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thor_geo.ground.lattice import Bounds
-from thor_geo.pictures.maps import INK, MUTED, draw_image, draw_values, frame, north, scale_bar
+from thor_geo.pictures.maps import (
+    INK,
+    MUTED,
+    draw_frame,
+    draw_image,
+    draw_north,
+    draw_scale_bar,
+    draw_values,
+)
 from thor_geo.pictures.zone_pictures import ZonePicture
 
 if TYPE_CHECKING:
@@ -34,8 +42,8 @@ def draw_embeddings(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
     """Draw the embeddings as colours, with scale and north."""
     draw_image(axes, picture.embeddings, picture.bounds)
     _frame(axes, picture, "Embeddings (PCA)", first=first)
-    scale_bar(axes, picture.shown)
-    north(axes)
+    draw_scale_bar(axes, picture.shown)
+    draw_north(axes)
     _legend(axes, picture)
 
 
@@ -56,7 +64,7 @@ def draw_observations(axes: Axes, picture: ZonePicture, *, first: bool) -> None:
 
 
 def _frame(axes: Axes, picture: ZonePicture, title: str, *, first: bool) -> None:
-    frame(axes, picture.epsg, picture.shown, title, first=first)
+    draw_frame(axes, picture.epsg, picture.shown, title, first=first)
     _mark(axes, picture)
 
 

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures.caption import Caption, caption_of
+from thor_geo.pictures.caption import Caption, run_caption
 from thor_geo.pictures.colours import write_colours
-from thor_geo.pictures.maps import north, scale_bar
+from thor_geo.pictures.maps import draw_north, draw_scale_bar
 from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.pictures.pca import Colours
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
@@ -30,7 +30,7 @@ from thor_geo.pictures.zone_pictures import (
 )
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.files import replacing
+from thor_geo.support.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,11 +75,11 @@ def write_quicklook(
         run, plan, truecolour, windows, colours=write_colours(run, plan)
     )
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
-    caption = caption_of(run, plan)
+    caption = run_caption(run, plan)
     if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
         caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
     figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
-    with replacing(run.quicklook) as temporary:
+    with atomic_path(run.quicklook) as temporary:
         save_png(figure, temporary)
 
 
@@ -107,7 +107,7 @@ def draw_quicklook(
         Row(picture.shown, list(_panels(picture, caption, layers)), picture.window)
         for picture in pictures
     ]
-    return draw_sheet(rows, caption, legend_of(colours, hidden) if "pca" in layers else "")
+    return draw_sheet(rows, caption, colours_legend(colours, hidden) if "pca" in layers else "")
 
 
 def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> Iterator[Panel]:
@@ -125,8 +125,8 @@ def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> 
 def _composite(picture: ZonePicture, colours: str, oriented: bool, axes: Axes, first: bool) -> None:
     draw_composite(axes, picture, first=first, colours=colours)
     if oriented:
-        scale_bar(axes, picture.shown)
-        north(axes)
+        draw_scale_bar(axes, picture.shown)
+        draw_north(axes)
 
 
 def _embeddings(picture: ZonePicture, axes: Axes, first: bool) -> None:
@@ -136,11 +136,11 @@ def _embeddings(picture: ZonePicture, axes: Axes, first: bool) -> None:
 def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool) -> None:
     draw_observations(axes, picture, first=first)
     if oriented:
-        scale_bar(axes, picture.shown)
-        north(axes)
+        draw_scale_bar(axes, picture.shown)
+        draw_north(axes)
 
 
-def legend_of(colours: Colours | None, hidden: int = 0) -> str:
+def colours_legend(colours: Colours | None, hidden: int = 0) -> str:
     """Return what the colours of embeddings mean, in words.
 
     Args:

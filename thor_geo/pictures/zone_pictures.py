@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds, Lattice
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.pictures.caption import days
+from thor_geo.pictures.caption import format_days
 from thor_geo.pictures.colours import RunColours, load_or_fit_colours
 from thor_geo.pictures.pca import Colours
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.pooled import row_ids
-from thor_geo.runs.reading import MapReader, VectorReader, window
+from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.arrays import IntegerArray
@@ -123,7 +123,7 @@ def zone_bounds(plan: Plan, index: int) -> Bounds:
     return _Zone(plan, index).bounds
 
 
-def meets(plan: Plan, index: int, within: Bounds) -> bool:
+def zone_meets(plan: Plan, index: int, within: Bounds) -> bool:
     """Return whether a tile's centre of a zone meets bounds in metres.
 
     Args:
@@ -213,7 +213,7 @@ def read_pictures(
         observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
         marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
         for shard in zone.shards:
-            marker = Marker.read(run.marker_of(shard))
+            marker = Marker.read(run.marker_path(shard))
             if marker is None:
                 continue
             there, rows, cols = zone.place(plan, shard)
@@ -243,7 +243,7 @@ def read_pictures(
                 observations=observations,
                 failed=tuple(marked["failed"]),
                 empty=tuple(marked["empty"]),
-                window="" if listed is None or time is None else days(listed.spans[time]),
+                window="" if listed is None or time is None else format_days(listed.spans[time]),
                 view=chosen[index],
             )
         )
@@ -260,7 +260,7 @@ class _Pooled:
     @property
     def dimension(self) -> int | None:
         """D of the embeddings; None if no shard is done."""
-        done = (one for one in self._plan.shards if self._run.marker_of(one).exists())
+        done = (one for one in self._plan.shards if self._run.marker_path(one).exists())
         first = next(done, None)
         if first is None:
             return None
@@ -271,7 +271,7 @@ class _Pooled:
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            if not self._run.marker_of(shard).exists():
+            if not self._run.marker_path(shard).exists():
                 continue
             there, rows, cols = zone.place(self._plan, shard)
             values = self._vectors(shard, time)[there]
@@ -295,16 +295,16 @@ class _Grid:
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> RGBImage:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
         arrays = self._maps.open(zone.epsg)
-        top, bottom, left, right = window(arrays[0], zone.bounds)
+        top, bottom, left, right = cell_window(arrays[0], zone.bounds)
         step = -(-max(bottom - top, right - left) // MAX_SIDE)
         rows, cols = (np.arange(a + step // 2, b, step) for a, b in ((top, bottom), (left, right)))
         image = np.zeros((len(rows), len(cols), 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
             assert colours is not None
-            a, b, c, d = window(arrays[0], shard.square.bounds)
+            a, b, c, d = cell_window(arrays[0], shard.square.bounds)
             r = slice(*np.searchsorted(rows, (a, b)).tolist())
             s = slice(*np.searchsorted(cols, (c, d)).tolist())
-            if r.start == r.stop or s.start == s.stop or not self._run.marker_of(shard).exists():
+            if r.start == r.stop or s.start == s.stop or not self._run.marker_path(shard).exists():
                 continue
             values = self._maps.read(
                 shard,
@@ -325,7 +325,7 @@ def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
     pooled, grid = run.pooled.exists(), run.grid.exists()
     if grid and pooled:
         # One file per shard, all about as large as the first.
-        first = Marker.read(run.marker_of(plan.shards[0]))
+        first = Marker.read(run.marker_path(plan.shards[0]))
         size = 0
         if first is not None:
             size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))

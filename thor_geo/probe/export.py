@@ -8,7 +8,7 @@ from pathlib import Path
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.target import check_target
-from thor_geo.support.files import replacing
+from thor_geo.support.files import atomic_path
 
 
 def export_csv(
@@ -42,7 +42,7 @@ def export_csv(
     path = Path(path).expanduser()
     check_target(opened.run, path, folder=False, overwrite=overwrite, argument="--export-csv")
     tiles = read_tiles(opened, window=window, progress=progress)
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", *range(1, tiles.vectors.shape[1] + 1)])
         for tile, vector in zip(

@@ -12,7 +12,7 @@ from thor_geo.pictures.sheet import save_png
 from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.report import SCORE_NAMES, model_name
 from thor_geo.probe.run import Probed
-from thor_geo.support.files import replacing
+from thor_geo.support.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def write_pictures(probed: Probed, folder: Path) -> list[Path]:
     first = "confusion.png" if probed.classes else "scatter.png"
     figures = {first: draw_first(probed), "curve.png": draw_curve(probed)}
     for name, figure in figures.items():
-        with replacing(folder / name) as temporary:
+        with atomic_path(folder / name) as temporary:
             save_png(figure, temporary, _DPI)
     return [folder / name for name in figures]
 

@@ -17,7 +17,7 @@ from thor_geo.probe.colours import class_colours
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.support.files import replacing
+from thor_geo.support.files import atomic_path
 
 #: Name of the table of tiles.
 TABLE = "predictions.parquet"
@@ -124,7 +124,7 @@ def _write_table(
         columns["prediction"] = predicted
     footprints = opened.plan.footprints()[tiles.index]
     frame = gpd.GeoDataFrame(columns, geometry=footprints, crs=LONLAT)
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         frame.to_parquet(temporary, compression="zstd", write_covering_bbox=True)
     return path
 
@@ -147,7 +147,7 @@ def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -
         "blockysize": 256,
         "bigtiff": "if_safer",
     }
-    with replacing(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
+    with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
         file.set_band_description(1, probe.target)
         if codes:
             _describe(file, probe, codes)

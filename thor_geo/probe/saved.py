@@ -14,7 +14,7 @@ import numpy.typing as npt
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe.models import LinearProbe
 from thor_geo.probe.spec import Task, Unit
-from thor_geo.runs.fingerprint import differences
+from thor_geo.runs.fingerprint import json_differences
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import parse_json
@@ -82,7 +82,7 @@ class SavedProbe:
         """
         found = [
             f"{key} is {now} and was {then}"
-            for key, now, then in differences(model_of(opened), dict(self.model))
+            for key, now, then in json_differences(model_of(opened), dict(self.model))
         ]
         if found:
             raise RunDirectoryError(

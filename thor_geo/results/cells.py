@@ -45,7 +45,7 @@ class ZoneCells:
 
     def place(self, shard: Shard) -> tuple[slice, slice]:
         """Return the rows and columns of a shard's cells."""
-        top, bottom, left, right = reading.window(self._arrays[0], shard.square.bounds)
+        top, bottom, left, right = reading.cell_window(self._arrays[0], shard.square.bounds)
         return slice(top, bottom), slice(left, right)
 
     def read(

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
-from thor_geo.pictures.caption import SEPARATOR, caption_of, days
+from thor_geo.pictures.caption import SEPARATOR, format_days, run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
-from thor_geo.pictures.quicklook import legend_of
+from thor_geo.pictures.quicklook import colours_legend
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet
 from thor_geo.pictures.zone_pictures import MAX_ZONES
 from thor_geo.results.cog import RasterExtent
@@ -57,7 +57,7 @@ def draw_change(
         outlined: EPSG code and square in metres of what changed most, the most changed first.
     """
     before, after = runs
-    dates = [dates_of(run, window) for run, window in zip(runs, windows, strict=True)]
+    dates = [window_dates(run, window) for run, window in zip(runs, windows, strict=True)]
     everything = np.concatenate([raster.values.ravel() for raster in rasters.values()])
     high = float(np.nanpercentile(everything, _PERCENTILE)) or 1.0
     colours = load_or_fit_colours(before.run, before.plan)
@@ -95,11 +95,11 @@ def draw_change(
             )
         )
         rows.append(Row(raster.extent.bounds, panels))
-    caption = caption_of(after.run, after.plan)
+    caption = run_caption(after.run, after.plan)
     pictured = [one for _, _, one in drawn if one is not None]
     hidden = len(rasters) - len(rows)
     others = caption.subtitle.partition(SEPARATOR)[2]  # the later run's dates come first
-    footer = legend_of(pictured[0], hidden) if pictured else ""
+    footer = colours_legend(pictured[0], hidden) if pictured else ""
     return draw_sheet(
         rows,
         replace(
@@ -111,11 +111,11 @@ def draw_change(
     )
 
 
-def dates_of(run: OpenedRun, window: int | None) -> str:
+def window_dates(run: OpenedRun, window: int | None) -> str:
     """Return a run's time window for reading, e.g. ``2022-06-01 to 2022-09-01``.
 
     Args:
         run: The run.
         window: Which; None where there is but one.
     """
-    return days(run.windows.spans[window or 0])
+    return format_days(run.windows.spans[window or 0])

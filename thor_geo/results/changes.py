@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.results.cells import ZoneCells, with_progress
-from thor_geo.results.cosine import unit
+from thor_geo.results.cosine import unit_vectors
 from thor_geo.results.tiles import Tiles
-from thor_geo.runs.fingerprint import differences
+from thor_geo.runs.fingerprint import json_differences
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float32Array
 
@@ -52,7 +52,7 @@ def cosine_distance(ours: Float32Array, theirs: Float32Array) -> Float32Array:
     Returns:
         (...) float32; NaN where one is NaN.
     """
-    a, b = unit(ours), unit(theirs)
+    a, b = unit_vectors(ours), unit_vectors(theirs)
     distance: Float32Array = (((a - b).astype(np.float64) ** 2).sum(axis=-1) / 2).astype(np.float32)
     zero = ~ours.any(axis=-1) | ~theirs.any(axis=-1)
     return np.where(zero & np.isfinite(distance), np.float32(1), distance)
@@ -69,7 +69,7 @@ def check_comparable(ours: OpenedRun, theirs: OpenedRun) -> None:
         RunDirectoryError: If more differs than window, area and scenes; names what.
     """
     one, other = ({p: _bound(run, p) for p in ("data", "model")} for run in (ours, theirs))
-    found = [f"{key} is {a} and {b}" for key, a, b in differences(one, other)]
+    found = [f"{key} is {a} and {b}" for key, a, b in json_differences(one, other)]
     names = [
         {lattice.epsg: lattice.name for lattice in run.plan.lattices} for run in (ours, theirs)
     ]

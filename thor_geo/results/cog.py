@@ -13,8 +13,8 @@ import numpy.typing as npt
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.rundir import RunDirectory
-from thor_geo.runs.target import replacing_all
-from thor_geo.support.files import beside
+from thor_geo.runs.target import atomic_target
+from thor_geo.support.files import temporary_path
 
 #: Rows, columns and values (bands, rows, columns) of a part of a raster.
 RasterPart = tuple[slice, slice, npt.NDArray[Any]]
@@ -77,8 +77,8 @@ def write_cog(
     size = len(bands) * np.dtype(dtype).itemsize
     side = next((one for one in _BLOCKS if one * one * size <= _BLOCK_BYTES), _BLOCKS[-1])
     colour = {"photometric": "RGB", "alpha": "yes"} if dtype == "uint8" else {"nodata": np.nan}
-    with replacing_all(run, path, folder=False, overwrite=overwrite) as temporary:
-        plain = beside(temporary)
+    with atomic_target(run, path, folder=False, overwrite=overwrite) as temporary:
+        plain = temporary_path(temporary)
         try:
             with rasterio.open(
                 plain,
@@ -116,7 +116,7 @@ def write_cog(
             plain.unlink(missing_ok=True)
 
 
-def tags_of(opened: OpenedRun, window: int | None = None, **more: str) -> dict[str, str]:
+def run_tags(opened: OpenedRun, window: int | None = None, **more: str) -> dict[str, str]:
     """Return what a file made of a run says of it: model, weights, dates, fingerprint.
 
     Args:

@@ -23,7 +23,7 @@ class Cosine:
         Args:
             vectors: (N, D), finite.
         """
-        self.unit = unit(vectors)
+        self.unit = unit_vectors(vectors)
 
     def to(self, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the cosine of the angle between a vector and all others, (N,) within [-1, 1].
@@ -39,7 +39,7 @@ class Cosine:
                 f"`query` has shape {query.shape}, the embeddings have {self.unit.shape[1]} "
                 "dimensions. Compare embeddings of the same model and settings."
             )
-        similarity: npt.NDArray[np.float32] = self.unit @ unit(query[None])[0]
+        similarity: npt.NDArray[np.float32] = self.unit @ unit_vectors(query[None])[0]
         return np.clip(similarity, -1, 1, out=similarity)
 
     def nearest(
@@ -65,7 +65,7 @@ class Cosine:
         return order, similarity[order]
 
 
-def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def unit_vectors(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return vectors of length one in the same directions, zeros where a vector is zero.
 
     Args:

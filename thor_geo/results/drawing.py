@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.pictures.colours import RunColours
-from thor_geo.pictures.maps import INK, draw_image, draw_values, frame, north, scale_bar
+from thor_geo.pictures.maps import (
+    INK,
+    draw_frame,
+    draw_image,
+    draw_north,
+    draw_scale_bar,
+    draw_values,
+)
 from thor_geo.pictures.pca import Colours
 from thor_geo.pictures.sheet import Panel
 from thor_geo.pictures.zone_pictures import ZonePicture, drawn_zones, read_pictures, zone_bounds
@@ -64,10 +71,10 @@ def numbers_panel(
     """
 
     def draw(axes: Axes, first: bool) -> None:
-        frame(axes, extent.epsg, extent.bounds, title, first=first)
+        draw_frame(axes, extent.epsg, extent.bounds, title, first=first)
         draw_values(axes, values, extent.bounds, label=label, cmap=cmap, limits=limits)
-        scale_bar(axes, extent.bounds)
-        north(axes)
+        draw_scale_bar(axes, extent.bounds)
+        draw_north(axes)
         _outline(axes, extent.bounds, marks)
 
     return Panel(draw)
@@ -88,7 +95,7 @@ def picture_panel(
 
     def draw(axes: Axes, first: bool) -> None:
         draw_image(axes, image, covers)
-        frame(axes, extent.epsg, extent.bounds, title, first=first)
+        draw_frame(axes, extent.epsg, extent.bounds, title, first=first)
         _outline(axes, extent.bounds, marks)
 
     return Panel(draw)

@@ -14,7 +14,7 @@ from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.pictures.pca import Colours
 from thor_geo.results.cells import zone_cells
-from thor_geo.results.cog import RasterExtent, RasterPart, tags_of, write_cog
+from thor_geo.results.cog import RasterExtent, RasterPart, run_tags, write_cog
 from thor_geo.results.map_cut import MapCut
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
@@ -86,7 +86,7 @@ def export_cogs(
             _coloured(one.parts(), fitted[one.dimension]),
             bands=("red", "green", "blue", "alpha"),
             dtype="uint8",
-            tags=tags_of(opened, window, colours="first three principal components"),
+            tags=run_tags(opened, window, colours="first three principal components"),
             overwrite=overwrite,
         )
         if bands is not None:
@@ -96,7 +96,7 @@ def export_cogs(
                 one.extent,
                 _chosen(one.parts(), bands),
                 bands=[f"embedding {band}" for band in bands],
-                tags=tags_of(opened, window),
+                tags=run_tags(opened, window),
                 overwrite=overwrite,
             )
     return [path for zone in files for path in zone]
@@ -107,7 +107,7 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
     found = []
     for k in sorted(within):
         zone = zones[opened.plan.lattices[k].epsg]
-        crop = MapCut.of(opened.plan, zone, within[k])
+        crop = MapCut.from_plan(opened.plan, zone, within[k])
 
         def parts(zone: Any = zone, crop: MapCut = crop) -> Iterator[RasterPart]:
             return crop(zone.windows(crop.rows, crop.cols, progress=True))

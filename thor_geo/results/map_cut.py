@@ -30,7 +30,7 @@ class MapCut:
     extent: RasterExtent
 
     @classmethod
-    def of(cls, plan: Plan, zone: ZoneCells, within: Bounds | None = None) -> MapCut:
+    def from_plan(cls, plan: Plan, zone: ZoneCells, within: Bounds | None = None) -> MapCut:
         """Return the rectangle of the plan's tiles, or of those cells of it that meet bounds.
 
         Args:

@@ -23,7 +23,7 @@ _AT_ONCE = 1_000_000
 _RADIUS = 6_371_008.8
 
 
-def joined(args: Sequence[str], *names: str) -> list[str]:
+def join_negative_values(args: Sequence[str], *names: str) -> list[str]:
     """Return arguments for argparse, which takes ``-3.7,40.4`` after ``--at`` for an option.
 
     Args:
@@ -122,7 +122,7 @@ def tile_at(tiles: Tiles, plan: Plan, place: tuple[float, float], argument: str)
             centre = ((left[k] + right[k]) / 2, (bottom[k] + top[k]) / 2)
             found.append((not tiles.primary[k], math.dist((x, y), centre), k))
     if not found:
-        raise outside(plan, place, argument, planned=tiles.index)
+        raise outside_error(plan, place, argument, planned=tiles.index)
     return min(found)[2]
 
 
@@ -154,10 +154,10 @@ def cell_at(
                 vector = zone.read(shard, slice(row, row + 1), slice(col, col + 1))[0, 0]
                 if np.isfinite(vector).all():
                     return epsg, row, col, vector
-    raise outside(plan, place, argument)
+    raise outside_error(plan, place, argument)
 
 
-def outside(
+def outside_error(
     plan: Plan,
     place: tuple[float, float],
     argument: str,
@@ -191,7 +191,7 @@ def _nearest(
     plan: Plan, indices: npt.NDArray[np.int64], place: tuple[float, float]
 ) -> tuple[float, int, float, float]:
     """Return distance (metres on a sphere), tile, and longitude and latitude of its centre."""
-    lonlat = centres(plan, indices)
+    lonlat = tile_centres(plan, indices)
     lon, lat = np.radians(lonlat).T
     at = np.radians(place)
     half = np.sin((lat - at[1]) / 2) ** 2
@@ -201,7 +201,7 @@ def _nearest(
     return float(distance[k]), int(indices[k]), float(lonlat[k, 0]), float(lonlat[k, 1])
 
 
-def centres(plan: Plan, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def tile_centres(plan: Plan, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return longitude and latitude of tiles' centres, (n, 2) degrees.
 
     Args:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks.overlap import redundant
+from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import RasterExtent
-from thor_geo.results.cosine import Cosine, unit
+from thor_geo.results.cosine import Cosine, unit_vectors
 from thor_geo.results.map_cut import MapCut, Thumbnail
 from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
-from thor_geo.results.tables import squares
+from thor_geo.results.tables import square_polygons
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened_run import OpenedRun
@@ -34,7 +34,7 @@ Consumer = Callable[[RasterExtent, Iterator[tuple[slice, slice, npt.NDArray[np.f
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class SimilarPlaces:
     """Places, the most similar first.
 
     Attributes:
@@ -65,7 +65,7 @@ class Found:
 
         geometry = np.empty(len(self.ids), dtype=object)
         for epsg in np.unique(self.epsg).tolist():
-            geometry[self.epsg == epsg] = squares(epsg, self.bounds[self.epsg == epsg])
+            geometry[self.epsg == epsg] = square_polygons(epsg, self.bounds[self.epsg == epsg])
         columns: dict[str, Any] = {
             "rank": np.arange(1, len(self.ids) + 1),
             "id": list(self.ids),
@@ -83,7 +83,7 @@ def similar_tiles(
     k: int,
     *,
     window: int | None = None,
-) -> Found:
+) -> SimilarPlaces:
     """Find the tiles most similar to the mean direction of some.
 
     Tiles whose ground lies wholly in another zone's primary tiles are passed over, and so are the
@@ -121,11 +121,11 @@ def similar_tiles(
     similarity = cosine.to(mean_direction(tiles.vectors[asked]))
     produced = np.zeros(len(plan), dtype=np.bool_)
     produced[tiles.index] = True
-    candidate = ~redundant(plan, produced)[tiles.index]
+    candidate = ~redundant_tiles(plan, produced)[tiles.index]
     candidate[asked] = False
     among = np.flatnonzero(candidate)
     order = among[np.argsort(-similarity[among], kind="stable")][:k]
-    return Found(
+    return SimilarPlaces(
         ids=tuple(plan.tile(one).id for one in tiles.index[order].tolist()),
         cosine=similarity[order],
         epsg=tiles.epsg[order].astype(np.int64),
@@ -147,7 +147,7 @@ def similar_cells(
     consume: Consumer | None = None,
     *,
     window: int | None = None,
-) -> Found:
+) -> SimilarPlaces:
     """Find the cells most similar to the mean direction of some; see `CellSearch`.
 
     Args:
@@ -167,7 +167,7 @@ def similar_cells(
     search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in asked})
     rasters = {}
     for epsg, zone in zones.items():
-        crop = MapCut.of(opened.plan, zone)
+        crop = MapCut.from_plan(opened.plan, zone)
         thumbnail = Thumbnail(crop.extent.shape)
         windows = thumbnail.copying(crop(search.look(zone)))
         if consume is None:
@@ -187,7 +187,7 @@ def similar_cells(
     for epsg, row, col, _ in asked:
         square = cell_bounds(zones[epsg], np.array([row]), np.array([col]))[0]
         squares_asked.append((epsg, tuple(square.tolist())))
-    return Found(
+    return SimilarPlaces(
         ids=tuple(cell_id(*cell) for cell in cells.tolist()),
         cosine=search.cosine,
         epsg=cells[:, 0],
@@ -206,7 +206,7 @@ def mean_direction(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Args:
         vectors: (n, D), finite; n > 0.
     """
-    mean: npt.NDArray[np.float32] = unit(vectors).mean(axis=0, dtype=np.float32)
+    mean: npt.NDArray[np.float32] = unit_vectors(vectors).mean(axis=0, dtype=np.float32)
     return mean
 
 

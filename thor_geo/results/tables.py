@@ -12,7 +12,7 @@ import numpy.typing as npt
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.runs.rundir import RunDirectory
-from thor_geo.runs.target import replacing_all
+from thor_geo.runs.target import atomic_target
 
 if TYPE_CHECKING:
     import geopandas
@@ -53,7 +53,7 @@ def write_table(
         RunDirectoryError: If it cannot be written.
     """
     driver = DRIVERS[path.suffix.lower()]
-    with replacing_all(run, path, folder=False, overwrite=overwrite) as temporary:
+    with atomic_target(run, path, folder=False, overwrite=overwrite) as temporary:
         if driver is None:
             table.to_parquet(temporary, index=False, schema_version="1.1.0", compression="zstd")
             return
@@ -66,7 +66,7 @@ def write_table(
             named.unlink(missing_ok=True)
 
 
-def ranked(
+def ranking_lines(
     ids: Sequence[str], lonlat: npt.NDArray[np.float64], values: npt.NDArray[Any], name: str
 ) -> list[str]:
     """Return lines for reading: rank, id, longitude, latitude and a value, below their names.
@@ -86,7 +86,7 @@ def ranked(
     return lines
 
 
-def squares(epsg: int, bounds: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+def square_polygons(epsg: int, bounds: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """Return rectangles of a UTM zone as polygons in longitude and latitude, (n,).
 
     Args:

@@ -79,7 +79,7 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
         values = reader.read(shard, time)
         if len(values) != len(shard):
             raise RunDirectoryError(
-                f"`{run.pooled_of(shard)}` has {len(values):,} rows, the plan has {len(shard):,} "
+                f"`{run.pooled_path(shard)}` has {len(values):,} rows, the plan has {len(shard):,} "
                 f"tiles. `thor-geo validate {run.path}` says what is wrong."
             )
         there = np.flatnonzero(np.isfinite(values).all(axis=1))

@@ -30,7 +30,7 @@ class Failure:
         return self.tile if self.row is None else self.row
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Return what a line of the file says.
 
         Raises:
@@ -43,7 +43,7 @@ class Failure:
             row=None if row is None else str(row),
         )
 
-    def record(self) -> dict[str, str]:
+    def as_record(self) -> dict[str, str]:
         """Return a line of the file."""
         row = {} if self.row is None else {"id": self.row}
         return {**row, "tile_id": self.tile, "error": self.error}
@@ -65,6 +65,6 @@ def read_failures(path: Path) -> Iterator[Failure]:
     for line in lines:
         try:
             record = parse_json(line)
-            yield Failure.of(record)
+            yield Failure.from_record(record)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

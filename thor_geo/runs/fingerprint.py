@@ -27,7 +27,7 @@ def canonical_json(value: object) -> bytes:
     return text.encode("ascii")
 
 
-def plain(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
+def plain_json(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
     """Return a value as JSON gives it back: lists for tuples, strings for keys.
 
     Args:
@@ -46,7 +46,7 @@ def plain(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
     return restored
 
 
-def fingerprint(settings: Mapping[str, JSON], plan_digest: str) -> str:
+def compute_fingerprint(settings: Mapping[str, JSON], plan_digest: str) -> str:
     """Return the sha256 over all settings and the plan, hexadecimal.
 
     Args:
@@ -57,7 +57,9 @@ def fingerprint(settings: Mapping[str, JSON], plan_digest: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def differences(ours: object, theirs: object, path: str = "") -> Iterator[tuple[str, str, str]]:
+def json_differences(
+    ours: object, theirs: object, path: str = ""
+) -> Iterator[tuple[str, str, str]]:
     """Yield where two JSON values differ.
 
     Args:
@@ -75,7 +77,7 @@ def differences(ours: object, theirs: object, path: str = "") -> Iterator[tuple[
                 one, other = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
                 yield below, one, other
             else:
-                yield from differences(ours[key], theirs[key], below)
+                yield from json_differences(ours[key], theirs[key], below)
     elif ours != theirs or type(ours) is not type(theirs):
         yield path, json.dumps(ours), json.dumps(theirs)
 

@@ -68,7 +68,7 @@ def transforms_column(tiles: Sequence[Tile]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6)
 
 
-def writer(path: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:
+def parquet_writer(path: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:
     """Return a `pyarrow.parquet.ParquetWriter` with zstd and this project's settings."""
     import pyarrow.parquet as pq
 

@@ -29,10 +29,10 @@ from thor_geo.runs.georeference import array_attributes, coordinate_attributes, 
 from thor_geo.runs.quantise import DESCRIPTION, NODATA, quantise
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
-from thor_geo.runs.zarr_metadata import consolidate, differences
-from thor_geo.runs.zone_grid import ZoneGrid, chunk_side, trim_of, zone_grids
+from thor_geo.runs.zarr_metadata import array_differences, consolidate
+from thor_geo.runs.zone_grid import ZoneGrid, centre_trim, chunk_side, zone_grids
 from thor_geo.specs import Windows
-from thor_geo.support.files import beside, sync, write_bytes
+from thor_geo.support.files import sync, temporary_path, write_bytes
 
 # With the bits of all values side by side, embeddings shrink about as much at the lowest level as
 # with their bytes at a high one, or more, in a fraction of the time (benchmarks/storage.py).
@@ -74,7 +74,7 @@ class GridStore:
                 not square.
         """
         self.path = path
-        self.zones = zone_grids(plan, trim_of(plan.lattices[0], shape[1:]).side)
+        self.zones = zone_grids(plan, centre_trim(plan.lattices[0], shape[1:]).side)
         self._bands = shape[0]
         self._dtype = dtype
         self._crop = crop
@@ -94,7 +94,7 @@ class GridStore:
             RunDirectoryError: If a store of another layout is there.
         """
         if not self.path.exists():
-            temporary = beside(self.path)
+            temporary = temporary_path(self.path)
             try:
                 self._build(temporary, metadata)
                 temporary.rename(self.path)
@@ -138,7 +138,7 @@ class GridStore:
 
     def file_of(self, shard: Shard, time: int | None = None) -> Path:
         """Return the path of the file of a shard's embeddings, in a time window if there are."""
-        return self.path / file_of(self.zones[shard.epsg], shard, ARRAY, time)
+        return self.path / array_file(self.zones[shard.epsg], shard, ARRAY, time)
 
     def _put(self, shard: Shard, name: str, values: npt.NDArray[Any], time: int | None) -> Path:
         """Write a shard's part of an array into its file."""
@@ -149,7 +149,7 @@ class GridStore:
         first = () if time is None else (time,)
         where = slice(row * height, (row + 1) * height), slice(col * width, (col + 1) * width)
         array[*first, ..., *where] = values
-        path = file_of(zone, shard, name, time)
+        path = array_file(zone, shard, name, time)
         key = path.relative_to(PurePosixPath(zone.name, name)).as_posix()
         write_bytes(self.path / path, files.pop(key).to_bytes())
         return self.path / path
@@ -187,8 +187,8 @@ class GridStore:
             )
             group.create_array(
                 ARRAY,
-                **layout(zone, ARRAY, self._bands, self._dtype, self._times),
-                dimension_names=dimensions(ARRAY, self._times),
+                **array_layout(zone, ARRAY, self._bands, self._dtype, self._times),
+                dimension_names=dimension_names(ARRAY, self._times),
                 attributes={
                     "long_name": "THOR embedding",
                     "grid_mapping": "spatial_ref",
@@ -230,8 +230,8 @@ class GridStore:
     def _build_scale(self, group: Any, zone: ZoneGrid) -> None:
         group.create_array(
             SCALE,
-            **layout(zone, SCALE, self._bands, self._dtype, self._times),
-            dimension_names=dimensions(SCALE, self._times),
+            **array_layout(zone, SCALE, self._bands, self._dtype, self._times),
+            dimension_names=dimension_names(SCALE, self._times),
             attributes={"long_name": "what embeddings are multiplied by"},
         )
 
@@ -239,12 +239,12 @@ class GridStore:
         import zarr
 
         way_out = "Choose another output.dir, or remove the store to write it anew."
-        for zone, name in product(self.zones.values(), arrays_of(self._dtype)):
+        for zone, name in product(self.zones.values(), array_names(self._dtype)):
             path = f"{zone.name}/{name}"
-            wanted = layout(zone, name, self._bands, self._dtype, self._times)
+            wanted = array_layout(zone, name, self._bands, self._dtype, self._times)
             try:
                 array = zarr.open_array(str(self.path), path=path, mode="r")
-                found = differences(array, wanted)
+                found = array_differences(array, wanted)
                 bounds = dict(array.attrs).get("spatial:bbox")
             except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
                 raise RunDirectoryError(
@@ -260,7 +260,7 @@ class GridStore:
                 )
 
 
-def file_of(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) -> PurePosixPath:
+def array_file(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) -> PurePosixPath:
     """Return the path of the file of a shard's embeddings, or scales, within the store.
 
     Args:
@@ -275,7 +275,7 @@ def file_of(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) ->
     return PurePosixPath(zone.name, name, "c", *first, *band, row, col)
 
 
-def arrays_of(dtype: Dtype) -> tuple[str, ...]:
+def array_names(dtype: Dtype) -> tuple[str, ...]:
     """Return the arrays that have a file for each shard: embeddings; and scales, of int8.
 
     Args:
@@ -284,7 +284,7 @@ def arrays_of(dtype: Dtype) -> tuple[str, ...]:
     return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
 
 
-def dimensions(name: str, times: int | None = None) -> tuple[str, ...]:
+def dimension_names(name: str, times: int | None = None) -> tuple[str, ...]:
     """Return the names of an array's dimensions.
 
     Args:
@@ -295,7 +295,7 @@ def dimensions(name: str, times: int | None = None) -> tuple[str, ...]:
     return first + (("band", "y", "x") if name == ARRAY else ("y_tile", "x_tile"))
 
 
-def layout(
+def array_layout(
     zone: ZoneGrid, name: str, bands: int, dtype: Dtype, times: int | None = None
 ) -> dict[str, Any]:
     """Return what decides how an array's files are written and read, as zarr's arguments.

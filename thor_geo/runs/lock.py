@@ -86,7 +86,7 @@ class RunLock:
 
 
 @contextmanager
-def writing_plan(folder: Path) -> Iterator[bool]:
+def plan_lock(folder: Path) -> Iterator[bool]:
     """Tell whether this process is to write plan.parquet, or another one is doing it.
 
     Args:
@@ -103,7 +103,7 @@ def writing_plan(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def held(folder: Path) -> bool | None:
+def is_locked(folder: Path) -> bool | None:
     """Tell whether any process holds shards of a run.
 
     Never call it in a process that holds some itself: closing the file gives up all its locks.

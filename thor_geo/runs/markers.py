@@ -37,7 +37,7 @@ class ShardFile:
     size: int
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def from_path(cls, path: Path) -> Self:
         """Describe a file on disk."""
         return cls(sha256=sha256_of(path), size=path.stat().st_size)
 
@@ -240,7 +240,7 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         failures: In the order of the rows.
     """
     if failures:
-        lines = [json.dumps(failure.record()) for failure in failures]
+        lines = [json.dumps(failure.as_record()) for failure in failures]
         write_bytes(path, ("\n".join(lines) + "\n").encode())
     else:
         path.unlink(missing_ok=True)

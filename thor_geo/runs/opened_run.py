@@ -59,7 +59,7 @@ class OpenedRun:
 
     def marker(self, shard: Shard) -> Marker | None:
         """Return a shard's marker if it is there and `fits`; None where the shard is not done."""
-        marker = Marker.read(self.run.marker_of(shard))
+        marker = Marker.read(self.run.marker_path(shard))
         return marker if marker is not None and self.fits(marker, shard) else None
 
     def time(self, window: int | None) -> int | None:

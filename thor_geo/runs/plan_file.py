@@ -14,10 +14,10 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
-from thor_geo.runs.geoparquet import bbox_type, geo_metadata, writer
+from thor_geo.runs.geoparquet import bbox_type, geo_metadata, parquet_writer
 from thor_geo.support.arrays import Int32Array
 from thor_geo.support.jsontext import parse_json
-from thor_geo.support.progress import PATIENCE_S, Progress, first_process
+from thor_geo.support.progress import PATIENCE_S, Progress, is_first_process
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,9 +73,11 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
     )
     # Dictionaries pay where values repeat; elsewhere they are built only to be given up.
     repeating = ["shard_id", "epsg", "transform.list.element"]
-    with writer(path, schema, use_dictionary=repeating) as out:
+    with parquet_writer(path, schema, use_dictionary=repeating) as out:
         label = "writing the plan"
-        with Progress(len(plan), label=label, shown=first_process(), delay=PATIENCE_S) as progress:
+        with Progress(
+            len(plan), label=label, shown=is_first_process(), delay=PATIENCE_S
+        ) as progress:
             for start in range(0, len(plan), rows_at_once):
                 stop = min(start + rows_at_once, len(plan))
                 columns = plan_columns(plan, start, stop)

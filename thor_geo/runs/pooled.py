@@ -16,13 +16,13 @@ from thor_geo.runs.geoparquet import (
     bbox_column,
     bbox_type,
     geo_metadata,
+    parquet_writer,
     transforms_column,
-    writer,
 )
 from thor_geo.runs.quantise import quantise
 from thor_geo.runs.shard import Dtype, ShardResult
 from thor_geo.specs import TemporalSpec, Windows
-from thor_geo.support.files import replacing
+from thor_geo.support.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,7 +161,7 @@ def pooled_table(
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
 
 
-def interleaved(tables: Sequence[pa.Table]) -> pa.Table:
+def interleave_windows(tables: Sequence[pa.Table]) -> pa.Table:
     """Return the rows of a shard in several windows, tile-major.
 
     Args:
@@ -185,7 +185,7 @@ def write_pooled(path: Path, table: pa.Table) -> None:
         path: ``pooled/<shard_id>.parquet``.
         table: From `pooled_table`.
     """
-    with replacing(path) as temporary, pooled_writer(temporary, table.schema) as out:
+    with atomic_path(path) as temporary, pooled_writer(temporary, table.schema) as out:
         out.write_table(table)
 
 
@@ -203,7 +203,7 @@ def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> 
     # Parquet has no integer below 32 bits: plain, int8 takes 1.4 bytes after zstd, in a dictionary
     # of its 255 values 0.9.
     dictionary = [*_DICTIONARY, _ELEMENTS] if element == pa.int8() else list(_DICTIONARY)
-    return writer(
+    return parquet_writer(
         where,
         schema,
         use_dictionary=dictionary,

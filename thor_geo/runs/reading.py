@@ -15,7 +15,7 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.grid import ARRAY, SCALE, file_of
+from thor_geo.runs.grid import ARRAY, SCALE, array_file
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.quantise import NODATA, dequantise
 from thor_geo.runs.rundir import RunDirectory
@@ -46,7 +46,7 @@ class VectorReader:
         import pyarrow.parquet as pq
 
         # Only int8 has scales; a column that is not there is left out.
-        with _readable(self._run, shard, self._run.pooled_of(shard)) as path:
+        with _readable(self._run, shard, self._run.pooled_path(shard)) as path:
             table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
         column = table["embedding"].combine_chunks()
         out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
@@ -122,11 +122,11 @@ class MapReader:
         return np.moveaxis(values, 0, -1)
 
     def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
-        place = file_of(self._zones[shard.epsg], shard, name, time)
+        place = array_file(self._zones[shard.epsg], shard, name, time)
         return _readable(self._run, shard, self._run.grid / place)
 
 
-def window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
+def cell_window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
     """Return first row, end, first column, end of bounds in a zone's array of embeddings.
 
     Args:
@@ -152,8 +152,8 @@ def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
         raise
     except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
         raise RunDirectoryError(
-            f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_of(shard)}`, then "
-            "run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
+            f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_path(shard)}`, "
+            "then run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
             f"validate {run.path}` looks for more of this."
         ) from error
 
@@ -177,7 +177,7 @@ def read_markers(
     """
 
     def read(some: list[Shard]) -> list[tuple[Shard, Marker | None]]:
-        return [(shard, Marker.read(run.marker_of(shard))) for shard in some]
+        return [(shard, Marker.read(run.marker_path(shard))) for shard in some]
 
     shards = plan.shards
     remaining = iter(indices)

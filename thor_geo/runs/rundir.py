@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.fingerprint import JSON, differences, fingerprint, plain
-from thor_geo.runs.grid import arrays_of, file_of
+from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_differences, plain_json
+from thor_geo.runs.grid import array_file, array_names
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
-from thor_geo.support.files import beside, create_once, sync
+from thor_geo.support.files import create_once, sync, temporary_path
 from thor_geo.support.jsontext import parse_json
 
 _log = logging.getLogger(__name__)
@@ -100,15 +100,15 @@ class RunDirectory:
         """What the colours of embeddings are, in all pictures of the run."""
         return self.path / "colours.json"
 
-    def pooled_of(self, shard: Shard) -> Path:
+    def pooled_path(self, shard: Shard) -> Path:
         """Return the path of a shard's pooled embeddings."""
         return self.pooled / f"{shard.id}.parquet"
 
-    def failures_of(self, shard: Shard) -> Path:
+    def failures_path(self, shard: Shard) -> Path:
         """Return the path of a shard's failed tiles."""
         return self.failures / f"{shard.id}.jsonl"
 
-    def marker_of(self, shard: Shard) -> Path:
+    def marker_path(self, shard: Shard) -> Path:
         """Return the path of a shard's marker."""
         return self.markers / f"{shard.id}.json"
 
@@ -118,7 +118,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If it cannot be made, is no directory, or cannot be written.
         """
-        probe = beside(self.path / "probe")
+        probe = temporary_path(self.path / "probe")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"thor-geo")
@@ -159,10 +159,10 @@ class RunDirectory:
                 read, or it cannot be written.
             ConfigError: If *settings* or *info* is no JSON.
         """
-        settings, info = plain("settings", settings), plain("info", info)
+        settings, info = plain_json("settings", settings), plain_json("info", info)
         ours = {
             "format": _FORMAT,
-            "fingerprint": fingerprint(settings, plan.digest),
+            "fingerprint": compute_fingerprint(settings, plan.digest),
             "settings": settings,
             "info": info,
             "plan": plan.summary(),
@@ -211,10 +211,10 @@ class RunDirectory:
         """
         if self.plan_parquet.exists():
             return
-        from thor_geo.runs.lock import writing_plan
+        from thor_geo.runs.lock import plan_lock
         from thor_geo.runs.plan_file import write_plan
 
-        with self.explained("plan.parquet"), writing_plan(self.path) as ours:
+        with self.explained("plan.parquet"), plan_lock(self.path) as ours:
             if ours:
                 create_once(self.plan_parquet, lambda path: write_plan(path, plan))
 
@@ -285,19 +285,19 @@ class RunDirectory:
         )
 
     def finished(self, shard: Shard, *, verify: bool = False) -> bool:
-        """Return whether a shard needs no more work; see `vouches`.
+        """Return whether a shard needs no more work; see `confirms`.
 
         Args:
             shard: A shard of this run's plan.
             verify: Also compare the outputs' sha256.
 
         Raises:
-            RunDirectoryError: As `vouches` does.
+            RunDirectoryError: As `confirms` does.
         """
-        marker = Marker.read(self.marker_of(shard))
-        return marker is not None and self.vouches(marker, shard, verify=verify)
+        marker = Marker.read(self.marker_path(shard))
+        return marker is not None and self.confirms(marker, shard, verify=verify)
 
-    def vouches(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
+    def confirms(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
         """Return whether a marker says that its shard needs no more work.
 
         It does not if it is another run's or shard's, if tiles failed, if it names other files
@@ -330,10 +330,10 @@ class RunDirectory:
         """Return the names of a shard's files, relative to the directory."""
         writes = self._writes
         names = (
-            {self.pooled_of(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
+            {self.pooled_path(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
         )
         return names | {
-            (self.grid.name / file_of(writes.zones[shard.epsg], shard, name, time)).as_posix()
+            (self.grid.name / array_file(writes.zones[shard.epsg], shard, name, time)).as_posix()
             for name, time in product(writes.arrays, writes.times)
         }
 
@@ -354,11 +354,11 @@ class RunDirectory:
             return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
         # The places of shards do not depend on how many cells a tile has.
         zones = zone_grids(plan or self.plan(), 1)
-        return _Writes(pooled=pooled, arrays=arrays_of(dtype), zones=zones, times=times)
+        return _Writes(pooled=pooled, arrays=array_names(dtype), zones=zones, times=times)
 
     def marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all of some shards have a marker; stops at the first that has none."""
-        return all(self.marker_of(shard).exists() for shard in shards)
+        return all(self.marker_path(shard).exists() for shard in shards)
 
     def _way_out(self) -> str:
         if any(self.markers.glob("*.json")):
@@ -369,7 +369,7 @@ class RunDirectory:
         if theirs["fingerprint"] == ours["fingerprint"]:
             changed = [
                 key
-                for key, _, _ in differences(ours["info"], theirs["info"])
+                for key, _, _ in json_differences(ours["info"], theirs["info"])
                 if not key.startswith("config")
             ]
             if changed:
@@ -382,7 +382,7 @@ class RunDirectory:
             return
         found = [
             f"{key} is {one} here and {other} there"
-            for key, one, other in differences(ours["settings"], theirs["settings"])
+            for key, one, other in json_differences(ours["settings"], theirs["settings"])
         ]
         if ours["plan"] != theirs["plan"]:
             here, there = (

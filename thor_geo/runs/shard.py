@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.zone_grid import Trim, trim_of
+from thor_geo.runs.zone_grid import Trim, centre_trim
 from thor_geo.support.redact import redact
 
 Status = Literal["ok", "empty", "failed"]
@@ -75,7 +75,7 @@ class ShardResult:
             self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.collected)
         if shapes.grid is not None:
             lattice = plan.lattices[0]
-            self._trim = trim_of(lattice, shapes.grid[1:])
+            self._trim = centre_trim(lattice, shapes.grid[1:])
             side = lattice.shard_tiles * self._trim.side
             self.grid = np.full((shapes.grid[0], side, side), np.nan, dtype=shapes.collected)
         self.valid_fraction = np.zeros(n, dtype=np.float32)

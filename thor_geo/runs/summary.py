@@ -174,7 +174,7 @@ def summarise(
         if session is None or marker.session == session:
             new += marker.tiles
         if marker.failed and first_failure is None:
-            first = next(read_failures(run.failures_of(shard)), None)
+            first = next(read_failures(run.failures_path(shard)), None)
             first_failure = (
                 (marker.failed_tiles[0], "(its record is missing or damaged)")
                 if first is None

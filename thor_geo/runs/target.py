@@ -10,7 +10,7 @@ from pathlib import Path
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs.rundir import RunDirectory
-from thor_geo.support.files import beside, sync
+from thor_geo.support.files import sync, temporary_path
 
 
 def check_target(
@@ -56,7 +56,7 @@ def check_target(
 
 
 @contextmanager
-def replacing_all(
+def atomic_target(
     run: RunDirectory, target: Path, *, folder: bool, overwrite: bool
 ) -> Iterator[Path]:
     """Give a temporary path that becomes the target when the block succeeds.
@@ -79,7 +79,7 @@ def replacing_all(
     """
     check_target(run, target, folder=folder, overwrite=overwrite)
     real = Path(os.path.realpath(target))
-    temporary = beside(real)
+    temporary = temporary_path(real)
     # Not a temporary file by its name: those may be deleted.
     old = temporary.with_suffix(".old")
     with _explained(target):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
+def array_differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return how an array differs from a `layout`: what, as it is, as it should be.
 
     Args:

@@ -124,7 +124,7 @@ class Trim:
         return slice(self.margin, self.margin + self.side)
 
 
-def trim_of(lattice: Lattice, tile_cells: tuple[int, int]) -> Trim:
+def centre_trim(lattice: Lattice, tile_cells: tuple[int, int]) -> Trim:
     """Return which cells of tiles' maps are written: every cell of the ground is one tile's.
 
     Args:

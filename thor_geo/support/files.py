@@ -23,7 +23,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 _READ_BYTES = 1 << 20
 
 
-def beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Return a name for a temporary file that no other process uses, in the folder of *path*."""
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp")
 
@@ -38,7 +38,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of *path* when the block succeeds.
 
     Args:
@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
         A path that does not exist yet, in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
         sync(temporary)
@@ -60,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file, or leave what was there."""
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -76,7 +76,7 @@ def create_once(path: Path, write: Callable[[Path], None]) -> bool:
     """
     if path.exists():
         return False
-    temporary = beside(path)
+    temporary = temporary_path(path)
     try:
         write(temporary)
         sync(temporary)

@@ -46,7 +46,7 @@ def speed(per_second: float, unit: str = "tiles") -> str:
     return f"{60 * per_second:,.1f} {unit}/min"
 
 
-def first_process() -> bool:
+def is_first_process() -> bool:
     """Return whether no launcher has told this process that it is another than the first."""
     told = next((value for name in _RANKS if (value := os.environ.get(name))), "0")
     return told == "0"

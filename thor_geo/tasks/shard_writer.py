@@ -15,7 +15,7 @@ from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import Marker, ShardFile, write_failures
-from thor_geo.runs.pooled import interleaved, pooled_table, row_ids, write_pooled
+from thor_geo.runs.pooled import interleave_windows, pooled_table, row_ids, write_pooled
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
@@ -63,7 +63,7 @@ def write_shard(
     # A marker is there when a shard with failures is made again. From here on it would name files
     # that change.
     with run.explained(f"shard {shard.id}"):
-        run.marker_of(shard).unlink(missing_ok=True)
+        run.marker_path(shard).unlink(missing_ok=True)
         files = _write_outputs(run, plan, results, shapes=shapes, windows=windows, store=store)
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
         # Of each row, as `row_ids` orders them: tile, window.
@@ -75,7 +75,7 @@ def write_shard(
             for row, (tile, of) in zip(ids, rows, strict=True)
             if (error := of.error[tile]) is not None
         ]
-        write_failures(run.failures_of(shard), failures)
+        write_failures(run.failures_path(shard), failures)
         marker = Marker(
             shard_id=shard.id,
             fingerprint=run.fingerprint,
@@ -90,7 +90,9 @@ def write_shard(
                 for s, (tile, of) in zip(status, rows, strict=True)
             ),
             scenes=tuple(sorted({name for tile, of in rows for name in of.scenes[tile]})),
-            outputs={file.relative_to(run.path).as_posix(): ShardFile.of(file) for file in files},
+            outputs={
+                file.relative_to(run.path).as_posix(): ShardFile.from_path(file) for file in files
+            },
             started_at=started_at.isoformat(),
             finished_at=dt.datetime.now(dt.UTC).isoformat(),
             compute_seconds=round(compute_seconds, 3),
@@ -100,7 +102,7 @@ def write_shard(
             threads=torch.get_num_threads(),
             fetch=dict(fetch or {}),
         )
-        marker.write(run.marker_of(shard))
+        marker.write(run.marker_path(shard))
     return marker
 
 
@@ -120,8 +122,8 @@ def _write_outputs(
             pooled_table(result, plan, window, shapes.dtype, run.metadata)
             for result, window in zip(results, windows, strict=True)
         ]
-        write_pooled(run.pooled_of(shard), interleaved(tables))
-        files.append(run.pooled_of(shard))
+        write_pooled(run.pooled_path(shard), interleave_windows(tables))
+        files.append(run.pooled_path(shard))
     for result, place in zip(results, windows.times, strict=True):
         if result.grid is not None and store is not None:
             files += store.write(shard, result.grid, place)

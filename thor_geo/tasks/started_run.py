@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenRun:
+class StartedRun:
     """A run as the writers see it.
 
     Attributes:
@@ -57,7 +57,7 @@ def start_run(
     pl_module: pl.LightningModule,
     output: Mapping[str, JSON],
     config: Mapping[str, Any] | None = None,
-) -> OpenRun:
+) -> StartedRun:
     """Gather the run from Lightning's objects; called when data and model are set up.
 
     Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``, or ``windows``, a list of
@@ -99,7 +99,7 @@ def start_run(
     if config is not None:
         # Paths and other objects become text: a record for people, not for the fingerprint.
         info["config"] = json.loads(json.dumps(config, default=str))
-    return OpenRun(
+    return StartedRun(
         plan=datamodule.plan,
         windows=Windows.of_settings(data_settings),
         settings={

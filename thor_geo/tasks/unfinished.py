@@ -52,7 +52,7 @@ class UnfinishedShards:
         return len(self.shards)
 
 
-def find_todo(
+def find_unfinished(
     run: RunDirectory, plan: Plan, of: range, trainer: pl.Trainer, *, together: bool
 ) -> UnfinishedShards:
     """Return what is left to do.
@@ -102,8 +102,8 @@ def find_todo(
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:
     if marker is None:  # a damaged one is there, and is replaced
-        return _REPLACED if run.marker_of(shard).exists() else _MISSING
-    return _FINISHED if run.vouches(marker, shard) else _REPLACED
+        return _REPLACED if run.marker_path(shard).exists() else _MISSING
+    return _FINISHED if run.confirms(marker, shard) else _REPLACED
 
 
 class Frontier:
@@ -163,7 +163,7 @@ class Frontier:
         return self._plan.shards[int(self._todo.shards[position])]
 
     def _written(self, position: int) -> bool:
-        path = self._run.marker_of(self._shard(position))
+        path = self._run.marker_path(self._shard(position))
         if not self._todo.marked[position]:
             return path.exists()
         marker = Marker.read(path)

@@ -25,8 +25,8 @@ from thor_geo.specs import check_choice
 from thor_geo.support.arrays import Int64Array
 from thor_geo.tasks.shard_writer import ShardWriter
 from thor_geo.tasks.signals import stop_on_sigterm
-from thor_geo.tasks.started_run import OpenRun, start_run
-from thor_geo.tasks.unfinished import Frontier, UnfinishedShards, find_todo
+from thor_geo.tasks.started_run import StartedRun, start_run
+from thor_geo.tasks.unfinished import Frontier, UnfinishedShards, find_unfinished
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -53,7 +53,7 @@ class _Session:
         began: Likewise, on the steady clock.
     """
 
-    opened: OpenRun
+    opened: StartedRun
     shards: ShardWriter
     todo: UnfinishedShards
     frontier: Frontier | None
@@ -187,7 +187,7 @@ class RunWriter(BasePredictionWriter):
         if store is not None:
             with self.run.explained("the grid store"):
                 store.create(self.run.metadata)
-        todo = find_todo(self.run, opened.plan, of, trainer, together=together)
+        todo = find_unfinished(self.run, opened.plan, of, trainer, together=together)
         if first:  # after the exchange: the other ranks need not wait for it
             self.run.keep(opened.plan)
         self._session = _Session(
@@ -345,7 +345,7 @@ class RunWriter(BasePredictionWriter):
             self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
 
-    def _shapes(self, opened: OpenRun) -> Shapes:
+    def _shapes(self, opened: StartedRun) -> Shapes:
         for name, wanted in (("pooled", self._pooled), ("grid", self._grid)):
             if wanted and name not in opened.shapes:
                 raise ConfigError(

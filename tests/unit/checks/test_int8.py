@@ -29,7 +29,7 @@ from thor_geo.checks.merge import merge_run
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.grid import SCALE, file_of
+from thor_geo.runs.grid import SCALE, array_file
 from thor_geo.runs.opened_run import open_run
 from thor_geo.runs.zone_grid import zone_grids
 
@@ -51,7 +51,7 @@ def run(coded: RunDirectory, tmp_path: Path) -> RunDirectory:
 def scales_of(run: RunDirectory, plan: Plan) -> Path:
     """Return the file of the shard's scales."""
     shard = plan.shards[SHARD]
-    return run.grid / file_of(zone_grids(plan, CELLS)[shard.epsg], shard, SCALE)
+    return run.grid / array_file(zone_grids(plan, CELLS)[shard.epsg], shard, SCALE)
 
 
 def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
@@ -115,7 +115,7 @@ def edit_maps(run: RunDirectory, plan: Plan, change: Callable[[Any, Any], Any]) 
     change(*(values for *_, values in parts))
     for name, array, where, values in parts:
         array[where] = values
-        vouch(run, shard, run.grid / file_of(zone, shard, name))
+        vouch(run, shard, run.grid / array_file(zone, shard, name))
 
 
 def first_ok(codes: Any, scales: Any) -> tuple[tuple[int, int], Any]:

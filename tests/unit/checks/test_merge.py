@@ -20,7 +20,7 @@ from thor_geo.checks._finished import find_finished
 from thor_geo.checks._gather import Gatherer
 from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks.merge import merge_run
-from thor_geo.checks.overlap import redundant
+from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.cli.main import main as command
 from thor_geo.cli.merge import parse_size
 from thor_geo.errors import RunDirectoryError
@@ -72,7 +72,7 @@ def test_rows_are_those_of_the_shards_less_what_overlaps(
     assert states["failed"] == states["empty"] == 1
     assert rows.embedding.isna().sum() == 2
     schema = pq.read_schema(merged)
-    one = pq.read_schema(edge.pooled_of(small.shards[0]))
+    one = pq.read_schema(edge.pooled_path(small.shards[0]))
     assert schema.equals(one, check_metadata=False)
     assert schema.metadata[b"thor_geo"] == one.metadata[b"thor_geo"]
 
@@ -92,7 +92,7 @@ def ground(plan: Plan, tiles: np.ndarray) -> shapely.Geometry:
 
 
 def test_tiles_are_left_out_only_where_primary_ones_hold_their_ground(small: Plan) -> None:
-    out = redundant(small, np.ones(len(small), dtype=np.bool_))
+    out = redundant_tiles(small, np.ones(len(small), dtype=np.bool_))
     assert 0 < out.sum() < (~small.primary).sum()
     assert not (out & small.primary).any()
     everything, kept = ground(small, np.arange(len(small))), ground(small, ~out)
@@ -106,7 +106,7 @@ def test_tiles_are_left_out_only_where_primary_ones_hold_their_ground(small: Pla
 
 def test_where_the_primary_tile_failed_the_other_zone_s_is_kept(small: Plan) -> None:
     every = np.ones(len(small), dtype=np.bool_)
-    out = redundant(small, every)
+    out = redundant_tiles(small, every)
     tile = int(np.flatnonzero(out)[0])
     polygon = small.footprints()[tile].buffer(-1e-6)
     under = small.primary & shapely.intersects(small.footprints(), polygon)
@@ -114,7 +114,7 @@ def test_where_the_primary_tile_failed_the_other_zone_s_is_kept(small: Plan) -> 
     for failed in np.flatnonzero(under):
         produced = every.copy()
         produced[failed] = False
-        assert not redundant(small, produced)[tile]
+        assert not redundant_tiles(small, produced)[tile]
 
 
 @pytest.mark.parametrize("bbox", [(11.9, -0.1, 12.1, 0.1), (-0.05, 83.8, 0.05, 83.9)])
@@ -122,7 +122,7 @@ def test_no_ground_is_lost_at_the_equator_and_far_north(
     bbox: tuple[float, float, float, float],
 ) -> None:
     plan = plan_of(bbox, tile_size=96)
-    out = redundant(plan, np.ones(len(plan), dtype=np.bool_))
+    out = redundant_tiles(plan, np.ones(len(plan), dtype=np.bool_))
     kept = ground(plan, ~out).buffer(1e-6)
     assert out.any()
     assert ground(plan, np.arange(len(plan))).difference(kept).area == 0
@@ -131,7 +131,7 @@ def test_no_ground_is_lost_at_the_equator_and_far_north(
 def test_overlapping_tiles_of_one_zone_are_all_kept() -> None:
     plan = plan_of((10.60, 59.95, 10.65, 59.97), tile_size=96, stride=32)
     assert plan.primary.all()
-    assert not redundant(plan, np.ones(len(plan), dtype=np.bool_)).any()
+    assert not redundant_tiles(plan, np.ones(len(plan), dtype=np.bool_)).any()
     order = hilbert_order(plan, np.ones(len(plan), dtype=np.bool_))
     assert sorted(order.tolist()) == list(range(len(plan)))
 
@@ -182,7 +182,10 @@ def test_bytes_do_not_depend_on_the_order_of_writing_or_on_memory(
     again = tmp_path / "run"
     shutil.copytree(edge.path, again)
     for shard in reversed(small.shards):  # another order of files, times and folder entries
-        for path in (RunDirectory(again).pooled_of(shard), RunDirectory(again).marker_of(shard)):
+        for path in (
+            RunDirectory(again).pooled_path(shard),
+            RunDirectory(again).marker_path(shard),
+        ):
             content = path.read_bytes()
             path.unlink()
             path.write_bytes(content)
@@ -194,7 +197,7 @@ def test_shards_that_do_not_fit_into_memory_are_read_again(edge: RunDirectory, s
     opened = open_run(edge.path)
     state = np.ones(len(small), dtype=np.uint8)
     for shard in small.shards:
-        ids = pq.read_table(edge.pooled_of(shard)).column("status").to_pylist()
+        ids = pq.read_table(edge.pooled_path(shard)).column("status").to_pylist()
         state[shard.start : shard.stop] = [2 if word == "failed" else 1 for word in ids]
     order = hilbert_order(small, np.ones(len(small), dtype=np.bool_))
     plenty = Gatherer(opened, state, order)
@@ -223,7 +226,7 @@ def test_an_unfinished_run_is_refused_unless_partial(tmp_path: Path, plan: Plan)
     assert merged.missing == len(plan) - done
     assert merged.rows + merged.left_out == done
     for shard in plan.shards[:3]:
-        run.marker_of(shard).unlink()
+        run.marker_path(shard).unlink()
     with pytest.raises(RunDirectoryError, match="no finished shard"):
         merge_run(open_run(run.path), partial=True, overwrite=True)
 
@@ -252,15 +255,15 @@ def test_a_damaged_shard_stops_the_merge_and_leaves_nothing(
     run: RunDirectory, plan: Plan, tmp_path: Path
 ) -> None:
     shard = plan.shards[1]
-    before = run.pooled_of(shard).read_bytes()
+    before = run.pooled_path(shard).read_bytes()
     for damage in (
         lambda: edit_rows(run, shard, lambda table: table.slice(1)),
         lambda: edit_rows(run, shard, lambda table: with_row(table, "status", 0, "failed")),
-        lambda: run.pooled_of(shard).write_bytes(b"P" * len(before)),
+        lambda: run.pooled_path(shard).write_bytes(b"P" * len(before)),
     ):
-        run.pooled_of(shard).write_bytes(before)
+        run.pooled_path(shard).write_bytes(before)
         damage()
-        vouch(run, shard, run.pooled_of(shard))
+        vouch(run, shard, run.pooled_path(shard))
         with pytest.raises(RunDirectoryError, match="thor-geo validate"):
             merge_run(open_run(run.path), to=tmp_path / "out.parquet")
         assert not list(tmp_path.glob("*.parquet"))
@@ -293,20 +296,20 @@ def test_a_flipped_bit_stops_the_merge_and_keeps_an_earlier_one(
 ) -> None:
     assert command(["merge", str(run.path)]) == 0
     earlier = (run.path / "embeddings.parquet").read_bytes()
-    path = run.pooled_of(plan.shards[2])
+    path = run.pooled_path(plan.shards[2])
     flip_unnoticed(path)
     capfd.readouterr()
     assert command(["merge", str(run.path), "--overwrite"]) == 2
     err = " ".join(capfd.readouterr().err.split())
     assert f"{path}` is damaged" in err
-    assert f"Delete the marker ({run.marker_of(plan.shards[2])})" in err
+    assert f"Delete the marker ({run.marker_path(plan.shards[2])})" in err
     assert "row/s" not in err  # no bars in logs
     assert (run.path / "embeddings.parquet").read_bytes() == earlier
     assert not list(run.path.glob(".*.tmp"))
 
 
 def test_a_file_of_another_size_is_not_done(run: RunDirectory, plan: Plan) -> None:
-    truncate(run.pooled_of(plan.shards[2]))
+    truncate(run.pooled_path(plan.shards[2]))
     with pytest.raises(
         RunDirectoryError, match=r"1 of \d+ shards.*same `thor-geo predict` command"
     ):
@@ -317,7 +320,7 @@ def test_a_file_that_is_replaced_meanwhile_stops_the_merge(run: RunDirectory, pl
     opened = open_run(run.path)
     finished = find_finished(opened)
     order = hilbert_order(plan, finished.state != 0)
-    run.marker_of(plan.shards[2]).unlink()
+    run.marker_path(plan.shards[2]).unlink()
     with pytest.raises(RunDirectoryError, match="changed since the merge began"):
         list(Gatherer(opened, finished.state, order).batches(1000))
 

@@ -16,7 +16,7 @@ from tests.support.synthetic_run import CELLS, DIMENSION, TWO_ZONES, embed, plan
 from thor_geo.checks import _checking
 from thor_geo.checks._marked import check_shard, seam_reader
 from thor_geo.checks._seams import Seams
-from thor_geo.checks.validate import Findings, check_run, expect
+from thor_geo.checks.validate import Findings, check_run, expected_shards
 from thor_geo.cli.main import main as command
 from thor_geo.ground.lattice import Tile
 from thor_geo.ground.plan import Plan
@@ -79,7 +79,7 @@ def test_the_ratio_is_that_of_all_pairs_of_the_map(
 
 def seams_of(run: RunDirectory, plan: Plan) -> Seams:
     """Read all shards with one reader, as a task reads its own."""
-    expected, faults = expect(open_run(run.path))
+    expected, faults = expected_shards(open_run(run.path))
     assert not faults
     reader = seam_reader(expected)
     out = Seams()

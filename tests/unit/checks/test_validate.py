@@ -48,9 +48,9 @@ def test_a_whole_run_has_no_fault_and_is_not_touched(
 def test_a_damaged_shard_is_told_with_the_remedy(
     run: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = run.pooled_of(plan.shards[0])
+    path = run.pooled_path(plan.shards[0])
     whole = path.read_bytes()
-    # What the same command notices by itself, and what it does not: `RunDirectory.vouches`.
+    # What the same command notices by itself, and what it does not: `RunDirectory.confirms`.
     for damage, reason, delete in (
         (Path.unlink, "missing", False),
         (truncate, "bytes, the marker says", False),
@@ -65,9 +65,9 @@ def test_a_damaged_shard_is_told_with_the_remedy(
         assert "run the same `thor-geo predict` command" in out
         assert ("delete their markers" in out) is delete
         assert "tile/s" not in err  # no bars in logs
-        marker = Marker.read(run.marker_of(plan.shards[0]))
+        marker = Marker.read(run.marker_path(plan.shards[0]))
         assert marker is not None
-        assert run.vouches(marker, plan.shards[0]) is delete
+        assert run.confirms(marker, plan.shards[0]) is delete
 
 
 def test_a_damaged_store_is_told_with_the_remedy_which_works(
@@ -123,7 +123,7 @@ def test_a_file_is_what_its_marker_says(
     run: RunDirectory, plan: Plan, what: str, damage: Callable[[Path], Any], reason: str
 ) -> None:
     shard = plan.shards[SHARD]
-    path = run.pooled_of(shard)
+    path = run.pooled_path(shard)
     if what == "map":
         path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).file_of(shard)
     damage(path)
@@ -135,7 +135,7 @@ def test_a_file_is_what_its_marker_says(
 def test_a_shard_rewritten_meanwhile_is_looked_at_again(
     run: RunDirectory, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marker = run.marker_of(plan.shards[SHARD])
+    marker = run.marker_path(plan.shards[SHARD])
     looks: list[int] = []
 
     def look(*_: Any) -> Checked:
@@ -151,7 +151,7 @@ def test_a_shard_rewritten_meanwhile_is_looked_at_again(
 
 
 def test_lists_of_failed_tiles_agree_with_the_rows(run: RunDirectory, plan: Plan) -> None:
-    path = run.failures_of(plan.shards[SHARD])
+    path = run.failures_path(plan.shards[SHARD])
     line = json.loads(path.read_text())
     for content, reason in (
         (json.dumps({**line, "error": "another"}), "errors are not those of the rows"),
@@ -164,7 +164,7 @@ def test_lists_of_failed_tiles_agree_with_the_rows(run: RunDirectory, plan: Plan
         assert reason in fault.reason
     path.unlink()
     assert "missing" in faults_of(run)[0].reason
-    other = run.failures_of(plan.shards[0])
+    other = run.failures_path(plan.shards[0])
     other.write_text(json.dumps(line))
     assert [fault.kind for fault in faults_of(run, 0)] == ["failures"]
 

@@ -156,7 +156,7 @@ MARKERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("name", MARKERS)
 def test_markers_agree_with_plan_and_rows(run: RunDirectory, plan: Plan, name: str) -> None:
     damage, reason = MARKERS[name]
-    edit_json(run.marker_of(plan.shards[SHARD]), damage)
+    edit_json(run.marker_path(plan.shards[SHARD]), damage)
     found = [fault for fault in damage_of(run) if fault.kind == "marker"]
     assert found
     assert reason in found[0].reason

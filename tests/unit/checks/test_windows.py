@@ -20,9 +20,9 @@ from tests.support.damage import edit_json, edit_rows, faults_of, with_row
 from tests.support.synthetic_run import TWO_ZONES, Data, embed, plan_of
 from tests.support.windowed_run import NAMES, WINDOWS, write_windows
 from thor_geo.checks._seams import SeamReader
-from thor_geo.checks.merge import merge_run, rows_of
-from thor_geo.checks.overlap import redundant
-from thor_geo.checks.tally import tally
+from thor_geo.checks.merge import merge_run, tile_rows
+from thor_geo.checks.overlap import redundant_tiles
+from thor_geo.checks.tally import count_markers
 from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
@@ -74,7 +74,7 @@ def test_failed_rows_are_told_as_such_and_by_their_window(
 def test_status_counts_each_window(
     finished: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = tally(open_run(finished.path))
+    found = count_markers(open_run(finished.path))
     assert (found.tiles, found.ok, found.empty, found.left) == (48, 47, 1, 0)
     assert command(["status", str(finished.path)]) == 0
     assert f"48 of 48 ({len(plan)} in each of 3 windows) done" in capfd.readouterr().out
@@ -156,7 +156,7 @@ def test_a_merge_has_all_rows_of_a_tile_together(
     opened = open_run(finished.path)
     target = tmp_path / "all.parquet"
     merged = merge_run(opened, to=target)
-    left_out = redundant(plan, np.ones(len(plan), dtype=np.bool_))
+    left_out = redundant_tiles(plan, np.ones(len(plan), dtype=np.bool_))
     assert merged.rows == COUNT * int((~left_out).sum())
     assert merged.left_out == COUNT * int(left_out.sum())
     rows = gpd.read_parquet(target)
@@ -192,7 +192,7 @@ def test_parts_that_cut_through_a_tiles_rows_have_right_boxes(
 
 def test_a_tile_stays_where_what_holds_its_ground_failed_in_one_window(tmp_path: Path) -> None:
     edge = plan_of(EDGE, tile_size=64, shard_tiles=4)
-    spared = redundant(edge, np.ones(len(edge), dtype=np.bool_))
+    spared = redundant_tiles(edge, np.ones(len(edge), dtype=np.bool_))
     assert spared.any()
     write_windows(tmp_path / "whole", edge, grid=False)
     merged = merge_run(open_run(tmp_path / "whole"))
@@ -230,5 +230,5 @@ def test_a_run_of_several_says_how_to_choose_one(finished: RunDirectory) -> None
 def test_rows_of_the_largest_plans_do_not_wrap() -> None:
     last = 2**32 - 1
     tiles = np.array([3, last], dtype=np.uint32)
-    assert rows_of(tiles, 3).tolist() == [9, 10, 11, 3 * last, 3 * last + 1, 3 * last + 2]
-    assert rows_of(tiles, 1).tolist() == tiles.tolist()
+    assert tile_rows(tiles, 3).tolist() == [9, 10, 11, 3 * last, 3 * last + 1, 3 * last + 2]
+    assert tile_rows(tiles, 1).tolist() == tiles.tolist()

@@ -13,7 +13,7 @@ import pytest
 from tests.support.damage import edit_json
 from tests.support.held import another
 from tests.support.synthetic_run import write_run
-from thor_geo.checks.tally import Tally, tally
+from thor_geo.checks.tally import Tally, count_markers
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise
@@ -27,11 +27,11 @@ def set_markers(run: RunDirectory, plan: Plan, seconds: list[float], **more: Any
     for shard, before in zip(plan.shards, seconds, strict=False):
         at = (NOON - dt.timedelta(seconds=before)).isoformat()
         values = {"finished_at": at, "compute_seconds": 10.0, **more}
-        edit_json(run.marker_of(shard), lambda marker, values=values: marker.update(values))
+        edit_json(run.marker_path(shard), lambda marker, values=values: marker.update(values))
 
 
 def look(run: RunDirectory, now: dt.datetime = NOON) -> Tally:
-    return tally(open_run(run.path), now=now)
+    return count_markers(open_run(run.path), now=now)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_rate_and_time_left_are_those_of_the_last_quarter_of_an_hour(
 
 
 def test_an_old_part_of_the_run_does_not_count_for_the_rate(run: RunDirectory, plan: Plan) -> None:
-    run.marker_of(plan.shards[8]).unlink()
+    run.marker_path(plan.shards[8]).unlink()
     (run.path / ".run.lock").unlink()
     set_markers(run, plan, [90_000, 80_000, 60, 50, 40, 30, 20, 10])
     found = look(run)
@@ -108,7 +108,7 @@ def test_a_held_lock_tells_that_it_runs_and_a_free_one_that_it_stopped(
         assert found.seconds_left is not None
         assert "; running" in said()
         for shard in plan.shards[:4]:
-            half.marker_of(shard).unlink()
+            half.marker_path(shard).unlink()
         assert "no shard is finished yet; running" in said()
     assert "no shard is finished yet; stopped" in said()
 
@@ -160,8 +160,8 @@ def test_failures_are_counted_by_message_without_ids(run: RunDirectory, plan: Pl
 def test_markers_of_another_run_and_damaged_ones_do_not_count(
     half: RunDirectory, plan: Plan
 ) -> None:
-    edit_json(half.marker_of(plan.shards[0]), lambda marker: marker.update(fingerprint="0" * 64))
-    half.marker_of(plan.shards[1]).write_text("{")
+    edit_json(half.marker_path(plan.shards[0]), lambda marker: marker.update(fingerprint="0" * 64))
+    half.marker_path(plan.shards[1]).write_text("{")
     found = look(half)
     assert found.shards_done == 2
     assert found.shards_left == len(plan.shards) - 2
@@ -179,7 +179,7 @@ def test_impossible_numbers_end_no_look(
 ) -> None:
     now = dt.datetime.now(dt.UTC).isoformat()
     for shard in plan.shards[:2]:
-        path = half.marker_of(shard)
+        path = half.marker_path(shard)
         fetch = {"requests": 1, "seconds_waiting": "?"}
         value = fetch if field == "fetch" else "?"
         marker = {**json.loads(path.read_bytes()), "finished_at": now, field: value}
@@ -196,7 +196,7 @@ def test_impossible_numbers_end_no_look(
 def test_a_marker_that_cannot_be_read_is_told(
     half: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = half.marker_of(plan.shards[0])
+    path = half.marker_path(plan.shards[0])
     path.unlink()
     path.mkdir()
     assert command(["status", str(half.path)]) == 2
@@ -207,7 +207,7 @@ def test_a_marker_that_cannot_be_read_is_told(
 def test_a_damaged_list_of_failed_tiles_ends_no_look(
     run: RunDirectory, plan: Plan, content: bytes | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = run.failures_of(plan.shards[1])
+    path = run.failures_path(plan.shards[1])
     path.unlink()
     if content is None:
         path.mkdir()
@@ -227,7 +227,7 @@ def test_no_folder_is_listed(half: RunDirectory, monkeypatch: pytest.MonkeyPatch
 
     for name in ("scandir", "listdir"):
         monkeypatch.setattr(os, name, refuse)
-    assert tally(opened).shards_done == 4
+    assert count_markers(opened).shards_done == 4
 
 
 def test_the_command_prints_text_and_json(
@@ -249,6 +249,6 @@ def test_a_run_without_any_shard_is_a_run(
     tmp_path: Path, plan: Plan, half: RunDirectory, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for shard in plan.shards[:4]:
-        half.marker_of(shard).unlink()
+        half.marker_path(shard).unlink()
     assert command(["status", str(half.path)]) == 0
     assert "no shard is finished yet" in capfd.readouterr().out

@@ -17,7 +17,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures import zone_pictures
-from thor_geo.pictures.caption import caption_of
+from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.maps import nice_length
 from thor_geo.pictures.pca import Colours
 from thor_geo.pictures.quicklook import write_quicklook
@@ -173,7 +173,7 @@ def test_a_damaged_file_is_named_with_the_remedy_which_works(
     how |= {"dtype": "int8", "quicklook": True}
     run = write_run(tmp_path / "run", plan, only=len(plan.shards) - 1, **how).run
     shard = plan.shards[0]
-    marker = run.marker_of(shard)
+    marker = run.marker_path(shard)
     (name,) = [name for name in json.loads(marker.read_text())["outputs"] if damaged in name]
     at = 8  # in the first chunk
     if damaged == "pooled":
@@ -206,7 +206,7 @@ def test_a_run_without_any_embedding_is_drawn(tmp_path: Path, plan: Plan) -> Non
 
 
 def test_random_weights_are_told(tmp_path: Path, plan: Plan) -> None:
-    caption = caption_of(write_run(tmp_path / "random", plan).run, plan)
+    caption = run_caption(write_run(tmp_path / "random", plan).run, plan)
     assert caption.notice.startswith("random weights (seed 0)")
     assert caption.title == "THOR embeddings, thor_v1_tiny"
     assert "2022-06-01 to 2022-09-01" in caption.subtitle
@@ -216,7 +216,7 @@ def test_random_weights_are_told(tmp_path: Path, plan: Plan) -> None:
             return {"model_key": "thor_v1_base", "pretrained": True}
 
     trained = write_run(tmp_path / "trained", plan, model=Pretrained()).run
-    assert caption_of(trained, plan).notice == ""
+    assert run_caption(trained, plan).notice == ""
 
 
 def test_the_true_colours_come_from_the_datamodule(tmp_path: Path, plan: Plan) -> None:

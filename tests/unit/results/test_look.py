@@ -14,14 +14,14 @@ from pyproj import Transformer
 from shapely import Point
 
 from tests.support.synthetic_run import CELLS, Data, Model, embed, plan_of, write_run
-from thor_geo.checks.overlap import redundant
+from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.results import zone_cells
 from thor_geo.results.changes import cosine_distance
-from thor_geo.results.places import joined, parse_bbox, parse_lonlat
+from thor_geo.results.places import join_negative_values, parse_bbox, parse_lonlat
 from thor_geo.results.similarity import similar_cells, similar_tiles
 from thor_geo.runs.opened_run import open_run
 
@@ -52,7 +52,7 @@ def test_the_most_similar_tiles_are_those_with_the_largest_cosine(run: Path, pla
     found = similar_tiles(open_run(run), [lonlat_of(plan, query)], [], 6)
     assert found.queries == (plan.tile(query).id,)
     produced = np.array([k not in (3, 4) for k in range(len(plan))])
-    twice = redundant(plan, produced)
+    twice = redundant_tiles(plan, produced)
     among = [k for k in range(len(plan)) if produced[k] and not twice[k] and k != query]
     true = cosines(np.stack([embed(plan.tile(k))[0] for k in among]), embed(plan.tile(query))[0])
     order = np.argsort(-true, kind="stable")[:6]
@@ -295,7 +295,7 @@ def test_the_composite_is_asked_for_or_left_out_with_a_word(
 
 
 def test_coordinates_west_of_greenwich_are_taken_as_they_are() -> None:
-    assert joined(["out", "--at", "-3.7,40.4", "-k", "3"], "--at") == [
+    assert join_negative_values(["out", "--at", "-3.7,40.4", "-k", "3"], "--at") == [
         "out",
         "--at=-3.7,40.4",
         "-k",

@@ -46,7 +46,7 @@ def test_cells_of_a_shard_without_a_marker_are_none_as_its_tiles_are(
     write_run(tmp_path, plan)
     opened = open_run(tmp_path)
     first = plan.shards[0]
-    opened.run.marker_of(first).unlink()
+    opened.run.marker_path(first).unlink()
     assert read_tiles(opened).missing == len(first)
     zone = zone_cells(opened)[first.epsg]
     for shard in zone.shards:

@@ -21,7 +21,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.grid import SCALE, GridStore, file_of
+from thor_geo.runs.grid import SCALE, GridStore, array_file
 from thor_geo.runs.zone_grid import chunk_side
 
 SHAPE = (DIMENSION, CELLS, CELLS)
@@ -247,7 +247,7 @@ def test_chunks_divide_the_shard(side: int, chunk: int) -> None:
 def test_a_flipped_bit_of_a_scale_is_an_error(plan: Plan, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", plan, dtype="int8").run
     zone = GridStore(run.grid, plan, SHAPE, "int8").zones[plan.shards[0].epsg]
-    path = run.grid / file_of(zone, plan.shards[0], SCALE)
+    path = run.grid / array_file(zone, plan.shards[0], SCALE)
     for at in range(path.stat().st_size):
         whole = path.read_bytes()
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])

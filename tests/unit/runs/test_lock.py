@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.held import another
 from thor_geo.errors import RunDirectoryError, RunLockedError
-from thor_geo.runs.lock import RunLock, held, writing_plan
+from thor_geo.runs.lock import RunLock, is_locked, plan_lock
 
 
 def test_a_second_process_is_refused_and_told_of_the_first(
@@ -45,25 +45,25 @@ def test_jobs_exclude_one_another_only_where_they_overlap(tmp_path: Path) -> Non
 
 
 def test_a_look_tells_whether_any_process_holds_shards(tmp_path: Path) -> None:
-    assert held(tmp_path) is None  # no launch has been here
+    assert is_locked(tmp_path) is None  # no launch has been here
     with another(tmp_path, 5, 6) as process:
-        assert held(tmp_path) is True
+        assert is_locked(tmp_path) is True
         process.kill()
         process.wait()
-        assert held(tmp_path) is False
+        assert is_locked(tmp_path) is False
 
 
 def test_where_locks_do_not_work_a_look_tells_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".run.lock").touch()
-    assert held(tmp_path) is False
+    assert is_locked(tmp_path) is False
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.lockf", refuse)
-    assert held(tmp_path) is None
+    assert is_locked(tmp_path) is None
 
 
 def test_a_run_that_begins_while_another_looks_waits(
@@ -84,7 +84,7 @@ def test_a_run_that_begins_while_another_looks_waits(
     ) as look:
         assert look.stdout is not None
         assert look.stdout.readline() == "held\n"
-        assert held(tmp_path) is False  # another look is no run
+        assert is_locked(tmp_path) is False  # another look is no run
         ours = RunLock(tmp_path, range(8))
         with pytest.raises(RunLockedError):
             ours.acquire(patience_s=0)
@@ -98,7 +98,7 @@ def test_one_process_at_a_time_writes_the_plan(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from thor_geo.runs.lock import writing_plan\n"
         "with writing_plan(Path(sys.argv[1])) as ours: print(ours)"
     )
-    with writing_plan(tmp_path) as ours:
+    with plan_lock(tmp_path) as ours:
         assert ours
         run = [sys.executable, "-c", code, str(tmp_path)]
         said = subprocess.run(run, capture_output=True, text=True, check=True).stdout

@@ -31,7 +31,7 @@ from thor_geo.pictures.zone_pictures import read_pictures
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.shard import Shapes, ShardResult
-from thor_geo.runs.zone_grid import trim_of
+from thor_geo.runs.zone_grid import centre_trim
 
 # Of 288 pixels in 6 cells: halos of 0, 1 and 2 cells of 48 pixels.
 STRIDES = (288, 192, 96)
@@ -217,13 +217,13 @@ def test_halos_that_cut_cells_are_refused_with_what_would_do(
 ) -> None:
     """Rounded, cells of neighbouring tiles would overlap or leave a gap."""
     with pytest.raises(ConfigError, match=says):
-        trim_of(Lattice(epsg=32632, stride=stride), (cells, cells))
+        centre_trim(Lattice(epsg=32632, stride=stride), (cells, cells))
 
 
 @pytest.mark.parametrize(("stride", "wanted"), [(288, (0, 18)), (256, (1, 16)), (96, (6, 6))])
 def test_the_halo_is_left_out(stride: int, wanted: tuple[int, int]) -> None:
     """The README's strides must be possible with THOR's tiles of 18 cells."""
-    trim = trim_of(Lattice(epsg=32632, stride=stride), (18, 18))
+    trim = centre_trim(Lattice(epsg=32632, stride=stride), (18, 18))
     assert (trim.margin, trim.side) == wanted
 
 

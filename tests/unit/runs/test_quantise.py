@@ -207,7 +207,7 @@ def test_a_shard_has_files_of_its_own_which_its_marker_names(
 ) -> None:
     names = []
     for shard in plan.shards:
-        marker = json.loads(coded.marker_of(shard).read_text())
+        marker = json.loads(coded.marker_path(shard).read_text())
         names += list(marker["outputs"])
         zone = zone_name(shard.epsg)
         assert {name.rsplit("/c/")[0] for name in marker["outputs"] if "zarr" in name} == {
@@ -230,7 +230,7 @@ def test_equal_runs_give_equal_bytes_and_a_retry_only_adds_what_failed(
     assert outputs(stopped) == outputs(whole)
     shard = next(shard for shard in plan.shards if shard.start <= FAILED < shard.stop)
     others = {name for name, digest in outputs(again).items() if outputs(coded)[name] != digest}
-    assert others == set(json.loads(again.marker_of(shard).read_text())["outputs"])
+    assert others == set(json.loads(again.marker_path(shard).read_text())["outputs"])
 
 
 @pytest.mark.parametrize("kind", ["pooled", "grid"])

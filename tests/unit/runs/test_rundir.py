@@ -17,7 +17,7 @@ from tests.support.synthetic_run import Model, plan_of, write_run
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.fingerprint import differences, fingerprint
+from thor_geo.runs.fingerprint import compute_fingerprint, json_differences
 from thor_geo.runs.markers import ShardFile
 from thor_geo.runs.shard import Dtype
 
@@ -44,7 +44,7 @@ def test_run_json_names_settings_versions_and_plan(written: RunDirectory, plan: 
     assert set(record["plan"]["zones"]) == {"utm32n", "utm33n"}
     assert sum(zone["tiles"] for zone in record["plan"]["zones"].values()) == len(plan)
     assert record["info"]["packages"]["torch"]
-    assert record["fingerprint"] == fingerprint(record["settings"], plan.digest)
+    assert record["fingerprint"] == compute_fingerprint(record["settings"], plan.digest)
 
 
 def test_another_run_is_refused_and_the_setting_is_named(tmp_path: Path, plan: Plan) -> None:
@@ -156,9 +156,9 @@ def test_settings_that_are_no_json_are_refused(tmp_path: Path, plan: Plan) -> No
 
 def test_the_fingerprint_depends_on_values_not_on_order(plan: Plan) -> None:
     turned = dict(reversed(SETTINGS.items()))
-    assert fingerprint(SETTINGS, plan.digest) == fingerprint(turned, plan.digest)
-    assert fingerprint(SETTINGS, plan.digest) != fingerprint(SETTINGS, "other")
-    found = list(differences({"a": [1], "b": 1}, {"a": [2], "c": None}))
+    assert compute_fingerprint(SETTINGS, plan.digest) == compute_fingerprint(turned, plan.digest)
+    assert compute_fingerprint(SETTINGS, plan.digest) != compute_fingerprint(SETTINGS, "other")
+    found = list(json_differences({"a": [1], "b": 1}, {"a": [2], "c": None}))
     assert found == [("a", "[1]", "[2]"), ("b", "1", "(absent)"), ("c", "(absent)", "null")]
 
 
@@ -173,17 +173,17 @@ def test_a_shard_is_finished_only_with_marker_outputs_and_no_failures(
     assert all(fresh.finished(shard, verify=True) for shard in good)
 
     damaged, cut, gone, torn = good[:4]
-    path = run.pooled_of(damaged)
+    path = run.pooled_path(damaged)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?")
     assert fresh.finished(damaged)
     assert not fresh.finished(damaged, verify=True)
-    path = run.pooled_of(cut)
+    path = run.pooled_path(cut)
     path.write_bytes(path.read_bytes()[:-1])
     assert not fresh.finished(cut)
-    run.pooled_of(gone).unlink()
+    run.pooled_path(gone).unlink()
     assert not fresh.finished(gone)
-    run.marker_of(torn).write_text('{"shard_id":')
+    run.marker_path(torn).write_text('{"shard_id":')
     assert not fresh.finished(torn)
 
 
@@ -193,13 +193,13 @@ def test_a_marker_that_names_other_files_than_the_run_writes_does_not_count(
 ) -> None:
     run = write_run(tmp_path / "run", plan, dtype=dtype).run
     shard, other = plan.shards[0], plan.shards[1]
-    path = run.marker_of(shard)
+    path = run.marker_path(shard)
     marker = json.loads(path.read_text())
     names = dict(marker["outputs"])
     assert len(names) == (3 if dtype == "int8" else 2)
-    theirs = json.loads(run.marker_of(other).read_text())["outputs"]
+    theirs = json.loads(run.marker_path(other).read_text())["outputs"]
     wrong = [{key: names[key] for key in names if key != name} for name in names]
-    wrong += [{}, {**names, "run.json": asdict(ShardFile.of(run.run_json))}, theirs]
+    wrong += [{}, {**names, "run.json": asdict(ShardFile.from_path(run.run_json))}, theirs]
     for outputs in wrong:
         path.write_text(json.dumps({**marker, "outputs": outputs}))
         for directory in (run, RunDirectory(run.path)):
@@ -211,7 +211,7 @@ def test_a_marker_that_names_other_files_than_the_run_writes_does_not_count(
 
 def test_a_marker_without_files_is_made_again(tmp_path: Path, plan: Plan) -> None:
     run = write_run(tmp_path / "run", plan).run
-    path = run.marker_of(plan.shards[0])
+    path = run.marker_path(plan.shards[0])
     before = json.loads(path.read_text())
     path.write_text(json.dumps({**before, "outputs": {}}))
     again = write_run(tmp_path / "run", plan)
@@ -236,9 +236,9 @@ def test_a_marker_of_another_run_does_not_count(tmp_path: Path, plan: Plan) -> N
     one = write_run(tmp_path / "one", plan).run
     two = write_run(tmp_path / "two", plan, model=Model(patch_size=8)).run
     shard = plan.shards[0]
-    two.marker_of(shard).write_bytes(one.marker_of(shard).read_bytes())
+    two.marker_path(shard).write_bytes(one.marker_path(shard).read_bytes())
     assert not RunDirectory(tmp_path / "two").finished(shard)
-    assert json.loads(one.marker_of(shard).read_text())["fingerprint"] == one.fingerprint
+    assert json.loads(one.marker_path(shard).read_text())["fingerprint"] == one.fingerprint
 
 
 def test_nothing_is_finished_in_a_directory_that_does_not_exist(tmp_path: Path, plan: Plan) -> None:

@@ -125,8 +125,8 @@ def test_other_ranks_count_when_their_markers_appear(tmp_path: Path, plan: Plan)
         bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
     assert bar.done == len(own)
     run: RunDirectory = trainer.callbacks[0].run
-    run.marker_of(other).write_text("{}")
-    run.marker_of(own).write_text("{}")
+    run.marker_path(other).write_text("{}")
+    run.marker_path(own).write_text("{}")
     bar.on_predict_epoch_end(trainer, model)
     assert bar.done == len(own) + len(other)
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from thor_geo.support import progress
-from thor_geo.support.progress import Progress, Rate, clock, first_process, speed, track
+from thor_geo.support.progress import Progress, Rate, clock, is_first_process, speed, track
 
 
 class Clock:
@@ -144,4 +144,4 @@ def test_only_one_rank_of_a_launch_shows_planning(
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert first_process() is first
+    assert is_first_process() is first

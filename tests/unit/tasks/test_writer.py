@@ -142,7 +142,7 @@ def test_the_marker_comes_last(
             write_run(tmp_path / "run", plan)
     run = RunDirectory(tmp_path / "run")
     assert run.finished(plan.shards[0], verify=True)
-    assert not run.marker_of(plan.shards[1]).exists()
+    assert not run.marker_path(plan.shards[1]).exists()
     assert not run.finished(plan.shards[1])
     assert not list(run.path.rglob("*.tmp"))
     write_run(tmp_path / "run", plan)
@@ -160,7 +160,7 @@ def test_a_retry_removes_the_old_marker_first(
     monkeypatch.setattr(shard_writer, "write_pooled", crash)
     with pytest.raises(RunDirectoryError, match=r"power failure.*is kept"):
         write_run(tmp_path / "run", plan)
-    assert not run.marker_of(plan.shards[0]).exists()
+    assert not run.marker_path(plan.shards[0]).exists()
 
 
 def test_an_interruption_keeps_the_shard_being_written(tmp_path: Path, plan: Plan) -> None:
@@ -172,7 +172,7 @@ def test_an_interruption_keeps_the_shard_being_written(tmp_path: Path, plan: Pla
     writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     writer.on_exception(trainer, model, KeyboardInterrupt())
     assert writer.run.finished(first, verify=True)
-    assert not writer.run.marker_of(second).exists()
+    assert not writer.run.marker_path(second).exists()
 
 
 def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
@@ -214,10 +214,10 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
 
 def test_markers_tell_what_happened(written: RunDirectory, plan: Plan) -> None:
     shard = plan.shards[0]
-    marker = Marker.read(written.marker_of(shard))
+    marker = Marker.read(written.marker_path(shard))
     assert marker is not None
     assert marker.tiles == len(shard) == marker.ok + marker.empty + marker.failed
-    everywhere = [Marker.read(written.marker_of(s)) for s in plan.shards]
+    everywhere = [Marker.read(written.marker_path(s)) for s in plan.shards]
     assert sum(m.failed for m in everywhere if m) == 1
     assert sum(m.empty for m in everywhere if m) == 1
     assert plan.tile(1).id in {t for m in everywhere if m for t in m.failed_tiles}
@@ -238,7 +238,7 @@ def test_a_vector_that_is_not_finite_fails_its_tile_alone(tmp_path: Path, plan: 
             prediction["pooled"][1, 0] = 1e6
         writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     writer.on_exception(trainer, model, KeyboardInterrupt())
-    lines = writer.run.failures_of(shard).read_text().splitlines()
+    lines = writer.run.failures_path(shard).read_text().splitlines()
     errors = {json.loads(line)["tile_id"]: json.loads(line)["error"] for line in lines}
     assert "NaN" in errors.pop(plan.tile(shard.start).id)
     # The synthetic northings of about 6650 km fit float16.
@@ -255,7 +255,7 @@ def test_a_value_that_no_output_holds_is_told_so(tmp_path: Path, plan: Plan, dty
         prediction["pooled"][prediction["tile"] == shard.start, 0] = 1e39
         writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     writer.on_exception(trainer, model, KeyboardInterrupt())
-    (line,) = writer.run.failures_of(shard).read_text().splitlines()
+    (line,) = writer.run.failures_path(shard).read_text().splitlines()
     error = json.loads(line)["error"]
     assert f"does not fit {dtype} (largest value 1e+39): no output.dtype holds it" in error
     assert "output.dtype=float32" not in error
@@ -277,7 +277,7 @@ def test_batches_that_break_the_contract_are_refused(tmp_path: Path, plan: Plan)
         prediction, batch = wrong[-1]
         with pytest.raises(ThorGeoError, match=says):
             writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
-        assert not writer.run.marker_of(shard).exists()
+        assert not writer.run.marker_path(shard).exists()
 
 
 def test_bad_settings_fail_in_the_constructor_or_before_work(tmp_path: Path, plan: Plan) -> None:
@@ -384,8 +384,8 @@ def test_the_first_rank_waits_for_the_others(
     failed = plan.shards[-1]  # has a marker, which says nothing until it is replaced
     run = write_run(tmp_path / "run", plan, failed={failed.start: "timed out"}).run
     for shard in plan.shards[:-1]:
-        run.marker_of(shard).unlink()
-    run.marker_of(plan.shards[-2]).write_text("{")  # nor does a damaged one
+        run.marker_path(shard).unlink()
+    run.marker_path(plan.shards[-2]).write_text("{")  # nor does a damaged one
     writer, trainer, model = opened(tmp_path / "run", plan, world_size=2)
     half = -(-len(plan.shards) // 2)
     for shard in plan.shards[:half]:

@@ -20,7 +20,7 @@ from thor_geo.sources.stac.root import is_api, local_path, read_root, walk
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.sources.stac.spec import StacSpec, is_remote, public
 from thor_geo.support.jsontext import canonical_sha256
-from thor_geo.support.progress import PATIENCE_S, first_process, track
+from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 
 def catalogue_of(spec: StacSpec) -> str:
@@ -69,7 +69,7 @@ def _where(spec: StacSpec) -> Mapping[str, Any]:
     folder = Path(root).parent
     digest = hashlib.sha256()
     items = sorted(walk(root, reader), key=lambda one: one.id)
-    shown = first_process()
+    shown = is_first_process()
     for item in track(items, "items", label="content", shown=shown, delay=PATIENCE_S):
         stated = {key: asset.to_dict() for key, asset in item.assets.items()}
         files = {}
