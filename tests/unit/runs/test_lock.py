@@ -95,8 +95,8 @@ def test_a_run_that_begins_while_another_looks_waits(
 
 def test_one_process_at_a_time_writes_the_plan(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from thor_geo.runs.lock import writing_plan\n"
-        "with writing_plan(Path(sys.argv[1])) as ours: print(ours)"
+        "import sys; from pathlib import Path; from thor_geo.runs.lock import plan_lock\n"
+        "with plan_lock(Path(sys.argv[1])) as ours: print(ours)"
     )
     with plan_lock(tmp_path) as ours:
         assert ours
