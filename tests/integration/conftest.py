@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.warm import WarmServer
 from thor_geo.emulator import (
     Acquisition,
     Overpass,
@@ -53,8 +54,23 @@ def both(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def thor_geo(root: Path) -> Run:
-    """Return a function that runs the command in a process of its own."""
+def warm_server(root: Path) -> Iterator[WarmServer]:
+    """Return a server that forks commands, of this worker's own."""
+    server = WarmServer(root)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def thor_geo(warm_server: WarmServer, thor_geo_process: Run) -> Run:
+    """Return a function that runs the command in a fork of a process that has imported it."""
+    # Elsewhere a fork after such imports may crash.
+    return warm_server.run if sys.platform == "linux" else thor_geo_process
+
+
+@pytest.fixture(scope="session")
+def thor_geo_process(root: Path) -> Run:
+    """Return a function that runs the command in a new Python process."""
 
     def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -74,7 +90,8 @@ def thor_geo(root: Path) -> Run:
 def quick_arguments(archive: Path) -> Arguments:
     """Return a function from a folder to the arguments of a quick run in it.
 
-    Small tiles over both zones, in several shards; ``cache`` and ``run`` lie in the folder.
+    Small tiles over both zones, in several shards; ``cache`` and ``run`` lie in the folder. No
+    picture is drawn: that would take as long as the rest.
     """
 
     def arguments(folder: Path) -> list[str]:
@@ -90,6 +107,7 @@ def quick_arguments(archive: Path) -> Arguments:
             "--data.block_size=192",
             "--model.threads=1",
             f"--output.dir={folder / 'run'}",
+            "--output.quicklook=false",
         ]
 
     return arguments

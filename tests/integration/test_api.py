@@ -61,7 +61,7 @@ def run(
 ) -> Path:
     """Return a folder with a run over two zones, and its cache."""
     folder = tmp_path_factory.mktemp("api")
-    done = thor_geo(*quick_arguments(folder), "--output.quicklook=false")
+    done = thor_geo(*quick_arguments(folder))
     assert done.returncode == 0, done.stderr
     return folder
 

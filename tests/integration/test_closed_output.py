@@ -11,7 +11,7 @@ def test_whoever_closes_the_output_of_a_run_is_told_of_no_dead_worker(
     root: Path, quickstart: list[str], tmp_path: Path
 ) -> None:
     one_tile = "--data.area.bbox=[12.003,59.99,12.004,59.991]"
-    quick = ("--data.num_workers=2", "--output.quicklook=false", one_tile)
+    quick = ("--data.num_workers=2", one_tile)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "thor_geo", *quickstart, *quick],

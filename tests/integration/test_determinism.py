@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.warm import WarmProcess, WarmServer
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
@@ -125,6 +125,7 @@ def test_jobs_in_any_order_make_the_same_bytes(
     thor_geo: Any, quickstart: list[str], reference: Path, tmp_path: Path
 ) -> None:
     here = [*quickstart, f"--data.cache_dir={reference / 'cache'}", *ONE_PROCESS]
+    here.append("--output.quicklook=true")
     run = tmp_path / "run"
     for job, shards in (("3/4", 2), ("1/4", 4), ("4/4", 5), ("2/4", 6)):
         done = thor_geo(*here, "--job", job)
@@ -174,7 +175,7 @@ def test_an_area_of_one_shard_leaves_the_second_rank_idle(
 class Started:
     """A command in a process group of its own, whose output goes to files."""
 
-    process: subprocess.Popen[bytes]
+    process: WarmProcess
     run: Path
     log: Path
 
@@ -187,13 +188,13 @@ class Started:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 
 @pytest.fixture
 def start(
-    archive: Path, root: Path, quickstart: list[str], tmp_path: Path
+    archive: Path, warm_server: WarmServer, quickstart: list[str], tmp_path: Path
 ) -> Iterator[Callable[..., Started]]:
     """Return a function that starts the command, to be interrupted half way.
 
@@ -211,13 +212,11 @@ def start(
         def begin(*args: str) -> Started:
             log = tmp_path / "log.txt"
             with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "thor_geo", *quickstart, *in_order, *args],
-                    cwd=root,
-                    env={**os.environ, "THOR_GEO_EMULATOR_URL": emulator.url},
+                process = warm_server.start(
+                    *(*quickstart, *in_order, *args),
+                    env={"THOR_GEO_EMULATOR_URL": emulator.url},
                     stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                    stderr=output,
                 )
             started.append(Started(process, tmp_path / "run", log))
             return started[-1]
@@ -288,13 +287,15 @@ def test_a_terminated_run_ends_at_once_says_how_to_go_on_and_resumes(
     broken.wait_until_stalled()
     children = descendants(broken.process.pid)
     assert children, "at least the prefetch process"
+    signalled = time.monotonic()
     broken.process.send_signal(signal.SIGTERM)
     code = broken.process.wait(timeout=SECONDS_TO_END)
     said = broken.log.read_text()
     assert code == 143, said
     assert "same command" in said
     assert "Traceback" not in said
-    assert not alive_after(children, 5), said
+    left = SECONDS_TO_END + 5 - (time.monotonic() - signalled)
+    assert not alive_after(children, left), said
     assert len(markers(tmp_path / "run")) == DONE_WHEN_STALLED
 
     resumed = thor_geo(*quickstart, *args)

@@ -41,7 +41,8 @@ def overlapping(
 ) -> Path:
     """Return the folder of a finished run with a halo, in one process."""
     folder = tmp_path_factory.mktemp("overlap")
-    done = thor_geo(*quick_arguments(folder), "--data.stride=64", "--data.num_workers=0")
+    arguments = ("--data.stride=64", "--data.num_workers=0", "--output.quicklook=true")
+    done = thor_geo(*quick_arguments(folder), *arguments)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -41,7 +41,7 @@ def test_a_run_writes_what_it_says_and_resumes(
     thor_geo: Any, quickstart: list[str], tmp_path: Path, archive: Path
 ) -> None:
     run = tmp_path / "run"
-    first = thor_geo(*quickstart)
+    first = thor_geo(*quickstart, "--output.quicklook=true")
     assert first.returncode == 0, first.stderr
     for word in ("tiles/s", "km2", "geopandas.read_parquet", "xarray.open_zarr"):
         assert word in first.stdout
@@ -356,7 +356,7 @@ def test_an_area_on_the_command_line_replaces_that_of_the_config(
 ) -> None:
     whole = "--data.area={point: [12.0, 60.0], buffer_m: 500}"
     # the quick run's arguments name a box, as the config does; both must give way
-    done = thor_geo(*quickstart, whole, "--data.num_workers=0", "--output.quicklook=false")
+    done = thor_geo(*quickstart, whole, "--data.num_workers=0")
     assert done.returncode == 0, done.stderr
     tiles = gpd.read_parquet(tmp_path / "run" / "plan.parquet")
     x, y = transformer(LONLAT, "EPSG:32633").transform(12.0, 60.0)

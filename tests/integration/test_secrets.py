@@ -86,7 +86,7 @@ class Planted:
 
 
 def test_a_run_leaves_no_secret_behind_even_where_the_service_repeats_them(
-    thor_geo: Any, quickstart: list[str], archive: Path, tmp_path: Path
+    thor_geo_process: Any, quickstart: list[str], archive: Path, tmp_path: Path
 ) -> None:
     ann = Planted(tmp_path)
     said = f"User memory limit exceeded. token={TOKEN} http://a:{PASSWORD}@b {ann.home}/x"
@@ -99,11 +99,12 @@ def test_a_run_leaves_no_secret_behind_even_where_the_service_repeats_them(
         f"--output.dir={run}",
         f"--data.cache_dir={cache}",
         f"--data.emulator_archive={scenes}",
-        "--output.quicklook=false",  # in a new home Matplotlib looks at every font first
         f"--data.service_account_file={ann.key}",
     ]
     with EmulatorProcess(archive, faults=FaultPlan(rules=(rule,))) as emulator:
-        done = thor_geo(*arguments, env={**ann.environment, "THOR_GEO_EMULATOR_URL": emulator.url})
+        done = thor_geo_process(
+            *arguments, env={**ann.environment, "THOR_GEO_EMULATOR_URL": emulator.url}
+        )
     assert done.returncode == 3, done.stdout + done.stderr
     ann.check_text(done.stdout, done.stderr)
     ann.check_folder(run)
@@ -134,9 +135,9 @@ def test_what_the_summary_says_opens_a_run_below_the_home_folder(
     assert "a" in xr.open_zarr("~/a.zarr", group="g")
 
 
-def test_a_key_that_cannot_be_read_is_not_quoted(thor_geo: Any, tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_read_is_not_quoted(thor_geo_process: Any, tmp_path: Path) -> None:
     ann = Planted(tmp_path, broken_key=True)
-    done = thor_geo(
+    done = thor_geo_process(
         "predict",
         "-c",
         "configs/gee.yaml",

@@ -104,7 +104,7 @@ def test_a_joint_run_writes_what_it_says_and_resumes(
     fetched = thor_geo("fetch", *arguments[1:])
     assert fetched.returncode == 0, fetched.stderr
     assert "Fetched 12 blocks" in fetched.stdout, "six blocks of two sensors"
-    first = thor_geo(*arguments)
+    first = thor_geo(*arguments, "--output.quicklook=true")
     assert first.returncode == 0, first.stderr
     assert "requests" not in first.stdout, "nothing was left to fetch"
 

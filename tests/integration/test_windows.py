@@ -52,7 +52,7 @@ def bytes_of(run: Path) -> dict[str, str]:
 def folder(thor_geo: Any, quick_arguments: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished run in three windows over two zones; with its cache."""
     folder = tmp_path_factory.mktemp("windows")
-    done = thor_geo(*quick_arguments(folder), LISTED, *ONE_PROCESS)
+    done = thor_geo(*quick_arguments(folder), LISTED, *ONE_PROCESS, "--output.quicklook=true")
     assert done.returncode == 0, done.stderr
     assert "57 of 57 (19 in each of 3 windows): 38 ok, 19 empty" in done.stdout
     return folder
