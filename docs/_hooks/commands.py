@@ -1,4 +1,4 @@
-"""Adds to the page of the commands what each prints for ``--help``, so that it is never behind."""
+"""Fills the page of commands with what each prints for ``--help``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from thor_geo.cli.main import COMMANDS, main
 
 PAGE = "reference/commands.md"
 
-# Columns of the texts: what a block of code shows without scrolling.
+# Columns that a block of code shows without scrolling.
 _COLUMNS = "90"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Add the texts."""
+    """Add the help texts."""
     if page.file.src_uri != PAGE:
         return markdown
     parts = [_block()]
@@ -28,7 +28,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "\n\n".join([markdown, *parts])
 
 
-def help_of(*command: str) -> str:
+def help_text(*command: str) -> str:
     """Return what ``thor-geo COMMAND --help`` prints.
 
     Args:
@@ -38,11 +38,11 @@ def help_of(*command: str) -> str:
     with (
         mock.patch.dict(os.environ, {"COLUMNS": _COLUMNS}),
         contextlib.redirect_stdout(out),
-        contextlib.suppress(SystemExit),  # argparse ends the process when it has printed
+        contextlib.suppress(SystemExit),  # argparse ends the process after printing
     ):
         main([*command, "--help"])
     return out.getvalue()
 
 
 def _block(*command: str) -> str:
-    return f"```text\n{help_of(*command)}```"
+    return f"```text\n{help_text(*command)}```"

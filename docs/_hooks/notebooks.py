@@ -1,7 +1,7 @@
 """Makes a page of each notebook in docs/notebooks, with the outputs that are stored in it.
 
-Nothing is executed here: a test does that (tests/integration/test_notebook.py), and `make notebook`
-stores the outputs anew.
+Nothing is executed here. tests/integration/test_notebook.py does that, and `make notebook` renews
+the stored outputs.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
-#: Where notebooks lie, relative to docs/.
+#: The folder of notebooks, relative to docs/.
 FOLDER = "notebooks"
 
 _LINK = re.compile(r"(\]\((?!\w+:)[^)#\s]*)\.ipynb([)#])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Put a page of the same name, and its pictures, in the place of each notebook."""
+    """Replace each notebook by a page of the same name and its pictures."""
     for path in sorted((Path(config.docs_dir) / FOLDER).glob("*.ipynb")):
         notebook = files.get_file_from_path(f"{FOLDER}/{path.name}")
         if notebook is not None:
             files.remove(notebook)
-        text, pictures = converted(path)
+        text, pictures = convert(path)
         files.append(File.generated(config, f"{FOLDER}/{path.stem}.md", content=text))
         for name, content in pictures.items():
             files.append(File.generated(config, f"{FOLDER}/{name}", content=content))
@@ -36,11 +36,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have links to notebooks lead to their pages."""
+    """Point links to notebooks at their pages."""
     return _LINK.sub(r"\1.md\2", markdown)
 
 
-def converted(path: Path) -> tuple[str, dict[str, bytes]]:
+def convert(path: Path) -> tuple[str, dict[str, bytes]]:
     """Return a notebook as Markdown, and its pictures by their names relative to the page.
 
     Args:

@@ -1,4 +1,4 @@
-"""If one of these fails, the README sends a user to a key or a file that is not there."""
+"""If one of these fails, the README or the table of settings sends a user to nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from thor_geo.cli.arguments import LINKED
 from thor_geo.datamodules import CompositeDataModule
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
-TEXT = (Path(__file__).parents[2] / "README.md").read_text()
-KEYS = re.findall(r"^\| `((?:model|data|output)\.\w+)` \|", TEXT, re.MULTILINE)
+ROOT = Path(__file__).parents[2]
+SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
+KEYS = re.findall(r"^\| `((?:model|data|output)\.\w+)` \|", SETTINGS, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,15 @@ def test_the_table_has_every_key_once(section: str, cls: type, linked: set[str])
     listed = [key.split(".")[1] for key in KEYS if key.startswith(f"{section}.")]
     assert len(listed) == len(set(listed))
     assert set(listed) == set(inspect.signature(cls).parameters) - linked
-    assert "| `seed_everything` |" in TEXT
+    assert "| `seed_everything` |" in SETTINGS
 
 
-def test_every_link_into_the_project_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
-    assert len(links) > 5
-    root = Path(__file__).parents[2]
-    assert [link for link in links if not (root / link).exists()] == []
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_link_into_the_project_leads_somewhere(name: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / name).read_text())
+    assert len(links) > 3
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_a_newcomer_reads_at_most_120_lines() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
