@@ -14,7 +14,7 @@ LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlin
 FLOORS = [
     [room.strip().removeprefix("thor_geo.") for room in layer.split("|")]
     for layer in LAYERS
-    if layer != "thor_geo.__main__"
+    if layer not in ("datamodules", "thor_geo.__main__")  # entrances, not rooms
 ]
 
 
