@@ -16,7 +16,7 @@ from thor_geo.specs.sentinel1 import AnySensor, storage_of
 from thor_geo.support.jsontext import canonical_sha256
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
-STAC_RECIPE_VERSION = 1
+STAC_RECIPE_VERSION = 2
 
 #: Composites that are made, and masks that are applied.
 COMPOSITES = (*REDUCTIONS, "mosaic")
