@@ -139,8 +139,8 @@ def check_status(run: Run, changed: dict[Path, bytes]) -> None:
     """Look how far the run is; what is told is JSON, and the counts are those of the plan."""
     run.restore(changed)
     found = count_markers(open_run(run.path))
-    json.dumps(status.as_json(run.path, found), allow_nan=False)
-    assert status.str_of(run.path, found)
+    json.dumps(status.status_json(run.path, found), allow_nan=False)
+    assert status.status_text(run.path, found)
     assert min(found.ok, found.empty, found.failed, found.left, found.shards_left) >= 0
     assert found.ok + found.empty + found.failed + found.left == len(run.plan)
 

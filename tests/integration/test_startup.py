@@ -11,12 +11,16 @@ import pytest
 
 from thor_geo.cli import _keys, making
 from thor_geo.cli.help import page
+from thor_geo.cli.main import COMMANDS
 
 _RUN = """
 import json, sys
 from thor_geo.cli.main import main
 target, arguments = sys.argv[1], sys.argv[2:]  # a run sets its own
-code = main(arguments)
+try:
+    code = main(arguments)
+except SystemExit as exit:  # argparse ends the process after the help
+    code = exit.code
 with open(target, "w") as file:
     json.dump(sorted(sys.modules), file)
 sys.exit(code)
@@ -76,7 +80,7 @@ def test_a_run_imports_nothing_that_it_does_not_use(
         ("thor_geo.composites.prefetch_process", {"torch", "lightning", "torchgeo", "pandas"}),
         ("thor_geo.emulator.server", {"torch", "lightning", "torchgeo", "pandas", "ee"}),
         ("thor_geo.cli.predict", {"thor_geo.emulator", *ELSEWHERE, *NOWHERE}),
-        ("thor_geo.cli.status", {"torch", "lightning", "torchgeo", "ee", "zarr", "pyarrow"}),
+        ("thor_geo.checks.tally", {"torch", "lightning", "torchgeo", "ee", "zarr", "pyarrow"}),
     ],
 )
 def test_each_process_imports_little(
@@ -86,7 +90,7 @@ def test_each_process_imports_little(
     assert not loaded(code, tmp_path / "modules.json", root=root) & unused
 
 
-@pytest.mark.parametrize("command", ["predict", "fetch", "stats"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy(command: str, tmp_path: Path, root: Path) -> None:
     found = loaded(_RUN, tmp_path / "modules.json", command, "--help", root=root)
     assert not found & {"torch", "lightning", "numpy", "yaml", "rasterio"}

@@ -21,52 +21,50 @@ From an area of the Earth to THOR embeddings.
 
 commands:
   predict     embed an area: thor-geo predict -c configs/quickstart.yaml
-  fetch       only fill the cache of composites: thor-geo fetch -c configs/gee.yaml
-  stats       measure an area's own statistics: thor-geo stats -c configs/gee.yaml
-  status      how far a run is: thor-geo status out/oslo
+  fetch       fetch composites into the cache, no more: thor-geo fetch -c configs/gee.yaml
+  stats       measure statistics of an area to normalise by: thor-geo stats -c configs/gee.yaml
+  status      show how far a run is: thor-geo status out/oslo
   validate    check every file of a run: thor-geo validate out/oslo
-  merge       put a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
-  view        look at a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
+  merge       merge a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
+  view        see a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
   similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
   change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
-  probe       how much of some labels the embeddings know:
+  probe       measure what the embeddings know about labels:
               thor-geo probe out/oslo --labels landcover.gpkg --target class
   emulator    serve a folder of scenes to the Earth Engine client:
               thor-geo emulator --scenes DIR
 
-`thor-geo <command> --help` says more about each.
+`thor-geo <command> --help` explains a command.
 """
 
-#: Module and function of every command, imported when it is given. The commands that are a parser's
-#: subcommand take their own name with the arguments.
+#: Module and function of every command; a module is imported when its command runs. A function of
+#: the command's own name expects that name before the arguments.
 COMMANDS = {
     "predict": ("thor_geo.cli.predict", "predict"),
     "fetch": ("thor_geo.cli.fetch", "fetch"),
     "stats": ("thor_geo.cli.stats", "stats"),
-    "status": ("thor_geo.cli.status", "main"),
-    "validate": ("thor_geo.cli.validate", "main"),
-    "merge": ("thor_geo.cli.merge", "main"),
-    "view": ("thor_geo.cli.view", "main"),
-    "similar": ("thor_geo.cli.similar", "main"),
-    "change": ("thor_geo.cli.change", "main"),
-    "probe": ("thor_geo.cli.probe", "main"),
+    "status": ("thor_geo.cli.status", "run_status"),
+    "validate": ("thor_geo.cli.validate", "run_validate"),
+    "merge": ("thor_geo.cli.merge", "run_merge"),
+    "view": ("thor_geo.cli.view", "run_view"),
+    "similar": ("thor_geo.cli.similar", "run_similar"),
+    "change": ("thor_geo.cli.change", "run_change"),
+    "probe": ("thor_geo.cli.probe", "run_probe"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 
-#: What libraries read from the environment when they are loaded, unless the user has set it.
+#: Variables that libraries read when they are loaded; those that the user has set are kept.
 ENVIRONMENT = {
-    # OpenMP: threads that wait for another sleep. Spinning, as by default, they keep the processes
-    # that read composites, and so the one they wait for, off the cores.
+    # OpenMP: waiting threads sleep. By default they spin, and so keep the processes that read
+    # composites, for which they wait, off the cores.
     "OMP_WAIT_POLICY": "PASSIVE",
     # PyTorch: large tensors in huge pages, which the system clears much faster (Linux).
     "THP_MEM_ALLOC_ENABLE": "1",
 }
 
-#: Exit codes of an error that the message explains, of one after which the same command may succeed
-#: (EX_TEMPFAIL of sysexits.h), and of Ctrl-C (128 + SIGINT).
-EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED = 2, 75, 130
-#: Of a closed output (128 + SIGPIPE).
-EXIT_PIPE = 141
+#: Exit codes: an error that the message explains; one after which the same command may succeed
+#: (EX_TEMPFAIL of sysexits.h); Ctrl-C (128 + SIGINT); a closed output (128 + SIGPIPE).
+EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED, EXIT_PIPE = 2, 75, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             module, function = COMMANDS[args[0]]
             run: Callable[[list[str]], int] = getattr(_imported(module), function)
             code = run(args if function == args[0] else args[1:])
-            sys.stdout.flush()  # a closed output is noticed here, not when Python ends
+            sys.stdout.flush()  # notices a closed output here, not when Python ends
             return code
     except BrokenPipeError:
-        # Whoever read the output has enough, as `head` has. Python would complain at exit.
+        # The reader has closed the output, as `head` does. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except KeyboardInterrupt:
@@ -120,21 +118,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _imported(name: str) -> ModuleType:
     """Import a command's module.
 
-    What is imported stays: to look through it for garbage, again and again as it grows, would take
-    a quarter of the time.
+    The garbage collector rests meanwhile: modules stay, and looking through them again and again as
+    they grow would take a quarter of the time.
     """
     gc.disable()
     try:
         return import_module(name)
     finally:
-        # Among the old objects, not the young ones, which the next allocation would look through.
+        # Moves the modules to the oldest generation, which is rarely looked through.
         gc.freeze()
         gc.unfreeze()
         gc.enable()
 
 
 def _explained(error: BaseException | None) -> ThorGeoError | None:
-    """Return this project's own error behind an error (the parser wraps those of constructors)."""
+    """Return the project's own error behind another (the parser wraps those of constructors)."""
     while error is not None and not isinstance(error, ThorGeoError):
         error = error.__cause__
     return error

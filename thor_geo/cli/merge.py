@@ -6,34 +6,64 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from thor_geo.checks.merge import merge_run
+from thor_geo.cli.options import add_overwrite, add_run, command_parser
 from thor_geo.errors import ConfigError
-from thor_geo.runs.opened_run import open_run
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, size_of
 
-_EXAMPLE = """\
-example:
+if TYPE_CHECKING:
+    from thor_geo.checks.merge import Merged
+
+_EXAMPLES = """\
+examples:
   thor-geo merge out/oslo                            # out/oslo/embeddings.parquet
   thor-geo merge out/europe --max-size 2GB           # out/europe/embeddings/part-*.parquet
   thor-geo merge out/europe --partial --to some.parquet
 
-Rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a tile
-whose ground lies wholly in primary tiles that did not fail is left out; of a run in several time
-windows, did not fail in any. The same run gives the same
-bytes, in whatever order its shards were written.
+The rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a
+tile is left out if primary tiles that did not fail (in any time window) cover all of its ground.
+The same run gives the same bytes, in whatever order its shards were written.
 
-Every file is checked against its marker as it is read (size and sha256). One of another size counts
-as not done: run the same `thor-geo predict` command. One of the same size and other content stops
-the merge: delete its marker, then run the same command. An earlier merge stays.
+Each file is checked against its marker (size and sha256) as it is read. A file of another size
+counts as not done: run the same `thor-geo predict` command. A file of the same size with other
+content stops the merge: delete its marker, then run the same command. An earlier merge stays as it
+is until the new one is complete.
 """
-
-
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
 
-def main(args: Sequence[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``thor-geo merge``."""
+    parser = command_parser(
+        "merge",
+        "Merge a run's pooled files into one Hilbert-sorted GeoParquet file, or a few.",
+        _EXAMPLES,
+    )
+    add_run(parser)
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="PATH",
+        help="the file or folder to write (default: embeddings.parquet or embeddings/ in OUT)",
+    )
+    parser.add_argument(
+        "--max-rows", type=int, metavar="N", help="write a folder of parts, each of at most N rows"
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="write a folder of parts, each of about this size, e.g. 500MB, 2GB",
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="merge what is done of an unfinished run"
+    )
+    add_overwrite(parser, "an earlier merge")
+    return parser
+
+
+def run_merge(args: Sequence[str]) -> int:
     """Merge a run and print what was written.
 
     Args:
@@ -46,25 +76,10 @@ def main(args: Sequence[str]) -> int:
         RunDirectoryError: If the directory holds no run, or an unfinished or a damaged one.
         ConfigError: If an argument is invalid, or the target exists.
     """
-    parser = argparse.ArgumentParser(
-        prog="thor-geo merge",
-        description="Make one Hilbert-sorted GeoParquet file, or a few, of a run's pooled files.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
-    parser.add_argument("--to", type=Path, metavar="PATH", help="the file or folder to make")
-    parser.add_argument(
-        "--max-rows", type=int, metavar="N", help="a folder of parts with so many rows at most"
-    )
-    parser.add_argument(
-        "--max-size", metavar="SIZE", help="a folder of parts of about this size, e.g. 500MB, 2GB"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier merge")
-    parser.add_argument(
-        "--partial", action="store_true", help="merge what there is of an unfinished run"
-    )
-    options = parser.parse_args(args)
+    options = parser().parse_args(args)
+    from thor_geo.checks.merge import merge_run
+    from thor_geo.runs.opened_run import open_run
+
     merged = merge_run(
         open_run(options.dir),
         to=options.to,
@@ -74,30 +89,32 @@ def main(args: Sequence[str]) -> int:
         partial=options.partial,
         progress=True,
     )
-    notes = [
-        text
-        for count, text in (
-            (merged.failed, f"{merged.failed:,} of them failed, without an embedding"),
-            (merged.left_out, f"{counted(merged.left_out, 'tile')} left out where zones overlap"),
-            (merged.missing, f"{counted(merged.missing, 'tile')} not done yet"),
-        )
-        if count
-    ]
-    files = f" in {merged.files:,} files" if merged.files > 1 else ""
-    text = f"{merged.path}: {counted(merged.rows, 'row')}, {size_of(merged.bytes)}{files}"
-    print(redact("; ".join([text, *notes])))
+    print(redact(merged_text(merged)))
     return 0
 
 
+def merged_text(merged: Merged) -> str:
+    """Return in one line what a merge wrote and left out."""
+    files = f" in {merged.files:,} files" if merged.files > 1 else ""
+    parts = [f"{merged.path}: {counted(merged.rows, 'row')}, {size_of(merged.bytes)}{files}"]
+    if merged.failed:
+        parts.append(f"{merged.failed:,} of them failed, without an embedding")
+    if merged.left_out:
+        parts.append(f"{counted(merged.left_out, 'tile')} left out where zones overlap")
+    if merged.missing:
+        parts.append(f"{counted(merged.missing, 'tile')} not done yet")
+    return "; ".join(parts)
+
+
 def parse_size(text: str) -> int:
-    """Return the bytes that ``500MB`` or ``2GiB`` means.
+    """Return the bytes that ``500MB`` or ``2GiB`` stands for.
 
     Raises:
-        ConfigError: If it is not of this form.
+        ConfigError: If the text has another form.
     """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
         raise ConfigError("--max-size", text, "not a size", "Give a number and a unit, e.g. 2GB.")
-    number, unit, binary = found.groups()
+    number, unit, binary = match.groups()
     base = 1024 if binary else 1000
     return int(float(number) * base ** " KMGT".index(unit.upper() or " "))

@@ -7,24 +7,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser
+
 _N = TypeVar("_N", int, float)
 
-_EXAMPLE = """\
+_EXAMPLES = """\
 examples:
   thor-geo probe out/oslo --labels landcover.gpkg --target class
   thor-geo probe out/oslo --labels landcover.tif --ignore 0,255
   thor-geo probe out/bergen --apply out/oslo/probe/class
   thor-geo probe out/oslo --export-csv oslo.csv
 
-Labels are joined by place: points, polygons (whatever geopandas reads) or a raster, in any CRS.
-Test samples lie in other blocks of ground than training samples: between the training samples they
-would measure how smooth the labels are. kNN and logistic (or ridge) regression on standardised
-embeddings stand beside the same models on mean and standard deviation of the raw bands, and beside
-chance.
+Labels are points, polygons (any file that geopandas reads) or a raster, in any CRS, and are joined
+by place. Test samples lie in other blocks of ground than training samples: scattered among them,
+they would only measure how smooth the labels are. kNN and logistic (or ridge) regression on
+standardised embeddings are compared with the same models on the mean and standard deviation of the
+raw bands, and with chance.
 
-Written to OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
+Files in OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
 model.json (the linear probe, for --apply), and its predictions for the whole run: map_*.tif (cells)
-or predictions.parquet (tiles). docs/probe.md tells how labels become those of cells.
+or predictions.parquet (tiles). docs/probe.md explains how labels are joined to cells.
 """
 
 
@@ -33,7 +35,7 @@ def _number(text: str, kind: Callable[[str], _N]) -> _N:
         return kind(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text.strip()!r} is no {'whole ' if kind is int else ''}number; give e.g. 5,50,100"
+            f"{text.strip()!r} is not a {'whole ' if kind is int else ''}number; give e.g. 5,50,100"
         ) from None
 
 
@@ -54,53 +56,51 @@ def _texts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="thor-geo probe",
-        description="Probe a run's embeddings with labels; save the probe, and apply it elsewhere.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``thor-geo probe``."""
+    parser = command_parser(
+        "probe",
+        "Probe a run's embeddings with labels; save the probe, and apply it to other runs.",
+        _EXAMPLES,
     )
+    add_run(parser)
     add = parser.add_argument
-    add("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
     add("--labels", type=Path, metavar="FILE", help="points, polygons or a raster of labels")
     add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band)")
-    add("--layer", help="layer of a vector file that has several")
-    add("--names", type=Path, metavar="JSON", help='what classes are called: {"11": "crops"}')
+    add("--layer", help="which layer of a vector file that has several")
+    add("--names", type=Path, metavar="JSON", help='names of the classes: {"11": "crops"}')
     add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
-    add("--export-csv", type=Path, metavar="FILE", help="write the vectors as NeuCo-Bench's CSV")
+    add("--export-csv", type=Path, metavar="FILE", help="write the vectors as CSV for NeuCo-Bench")
     add(
         "--to",
         type=Path,
         metavar="DIR",
-        help="where outputs go (default: OUT/probe/TARGET; --apply: .../TARGET-applied)",
+        help="where the files go (default: OUT/probe/TARGET; --apply: .../TARGET-applied)",
     )
-    add("--window", type=int, metavar="N", help="which time window, where a run has several")
-    add("--overwrite", action="store_true", help="replace earlier outputs")
-    group = parser.add_argument_group("samples")
-    add = group.add_argument
-    add("--on", choices=("tiles", "cells"), help="samples (default: cells for rasters)")
-    add("--task", choices=("classification", "regression"), help="default: floats are regressed")
-    add("--ignore", type=_texts, default=(), metavar="A,B", help="labels that count as none")
-    add("--nodata", type=float, help="value of a raster without a label, besides its own")
-    add("--min-cover", type=float, metavar="SHARE", help="least share that is labelled (0.5)")
-    add("--max-samples", type=int, metavar="N", help="thin more at random (10000)")
-    group = parser.add_argument_group("cross-validation")
-    add = group.add_argument
-    add("--block-m", type=float, metavar="M", help="side of blocks (1 tile; of tiles 2)")
-    add("--folds", type=int, metavar="N", help="parts (5)")
-    add("--buffer-m", type=float, metavar="M", help="no training sample so near to a test sample")
-    add("--split", choices=("blocks", "random"), help="random leaks; blocks is the default")
+    add("--window", type=int, metavar="N", help=WINDOW)
+    add_overwrite(parser)
+    add = parser.add_argument_group("samples").add_argument
+    add("--on", choices=("tiles", "cells"), help="what is a sample (default: cells for rasters)")
+    add("--task", choices=("classification", "regression"), help="default: regression for floats")
+    add("--ignore", type=_texts, default=(), metavar="A,B", help="labels to leave out")
+    add("--nodata", type=float, help="a raster's value for no label, besides the file's own")
+    add("--min-cover", type=float, metavar="SHARE", help="least labelled share of a sample (0.5)")
+    add("--max-samples", type=int, metavar="N", help="pick so many at random from more (10000)")
+    add = parser.add_argument_group("cross-validation").add_argument
+    add("--block-m", type=float, metavar="M", help="side of a block (1 tile; for tiles 2)")
+    add("--folds", type=int, metavar="N", help="number of folds (5)")
+    add("--buffer-m", type=float, metavar="M", help="distance kept between training and test")
+    add("--split", choices=("blocks", "random"), help="random leaks; default: blocks")
     add("--fractions", type=_shares, metavar="P,Q", help="curve, %% of labels (1,5,10,25,50,100)")
-    add("--counts", type=_counts, metavar="N,M", help="curve, numbers of labels besides")
+    add("--counts", type=_counts, metavar="N,M", help="curve, numbers of labels as well")
     add("--repeats", type=int, metavar="N", help="draws of labels for each point (3)")
     add("--neighbours", type=int, metavar="K", help="k of kNN (10)")
-    add("--seed", type=int, help="of folds, draws and bootstrap (0)")
-    add("--no-baseline", action="store_true", help="no raw bands, e.g. where the pixels are gone")
+    add("--seed", type=int, help="seed of folds, draws and bootstrap (0)")
+    add("--no-baseline", action="store_true", help="no raw bands, e.g. if the pixels are gone")
     return parser
 
 
-#: Arguments that are fields of `ProbeSpec`, which has their defaults.
+# Options that are fields of `ProbeSpec`, which has their defaults.
 _FIELDS = (
     "on",
     "window",
@@ -120,8 +120,8 @@ _FIELDS = (
 )
 
 
-def main(args: Sequence[str]) -> int:
-    """Run ``thor-geo probe ...``.
+def run_probe(args: Sequence[str]) -> int:
+    """Fit a probe and save it, apply a saved one, or export the vectors.
 
     Args:
         args: Arguments after ``thor-geo probe``.
@@ -132,11 +132,11 @@ def main(args: Sequence[str]) -> int:
     Raises:
         ThorGeoError: If an argument, the labels or the run cannot be used.
     """
-    parser = _parser()
-    options = parser.parse_args(args)
+    command = parser()
+    options = command.parse_args(args)
     jobs = [options.labels, options.apply, options.export_csv]
     if sum(job is not None for job in jobs) != 1:
-        parser.error("give one of --labels FILE, --apply PROBE and --export-csv FILE")
+        command.error("give one of --labels FILE, --apply PROBE and --export-csv FILE")
     from thor_geo.probe.jobs import apply_probe, export, fit
     from thor_geo.probe.spec import ProbeSpec
 
@@ -152,9 +152,9 @@ def main(args: Sequence[str]) -> int:
             to=options.to,
             overwrite=options.overwrite,
         )
-    given = {name: getattr(options, name) for name in _FIELDS}
+    fields = {name: getattr(options, name) for name in _FIELDS}
     spec = ProbeSpec(
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in fields.items() if value is not None},
         baseline=not options.no_baseline,
     )
     return fit(

@@ -6,167 +6,193 @@ import argparse
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from thor_geo.checks.faults import Fault, first_few
-from thor_geo.checks.validate import EXIT_FAILED, Findings, check_run
-from thor_geo.errors import RunDirectoryError
-from thor_geo.runs.opened_run import cores, open_run
-from thor_geo.runs.rundir import RunDirectory
+from thor_geo.cli.options import add_json, add_run, command_parser
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted, size_of
 
-_EXAMPLE = """\
-example:
+if TYPE_CHECKING:
+    from thor_geo.checks.validate import Findings
+
+_EXAMPLES = """\
+examples:
   thor-geo validate out/oslo
   thor-geo validate out/oslo --json --workers 8 > faults.json
 
-Reads every file and writes none. Exits with 0 if the run is whole; 1 if anything is wrong or not
-done yet; 3 if all that is wrong are tiles recorded as failed; 2 if the directory holds no run.
-The same `thor-geo predict` command makes shards again whose file is missing or has another size
-than the marker says. Where the size is right and the content is not, delete the marker
-(markers/<shard>.json) first.
+Reads every file and writes none. Exit codes: 0 the run is whole; 1 something is wrong or not done
+yet; 2 the directory holds no run; 3 nothing is wrong except tiles recorded as failed.
+
+A shard whose file is missing, or of another size than its marker says, is made again by the same
+`thor-geo predict` command. If the size is right but the content is not, delete the marker first
+(markers/<shard>.json).
 """
+# Faults that are listed one by one, and markers that are named.
+_MOST_LISTED = 20
+# Kinds of faults that are mended by making the shard again.
+_SHARD_FAULTS = frozenset({"marker", "file", "schema", "rows", "place", "values", "failures"})
 
 
-# Faults printed one by one.
-_SHOWN = 20
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``thor-geo validate``."""
+    parser = command_parser(
+        "validate",
+        "Check every file of a run against its marker, its schema and the plan.",
+        _EXAMPLES,
+    )
+    add_run(parser)
+    add_json(parser, "print JSON, with every fault")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="number of processes (default: one for each core)"
+    )
+    return parser
 
 
-# Kinds of faults that making the shard again mends.
-_OF_SHARDS = frozenset({"marker", "file", "schema", "rows", "place", "values", "failures"})
-
-
-def main(args: Sequence[str]) -> int:
+def run_validate(args: Sequence[str]) -> int:
     """Check a run and print what is wrong with it.
 
     Args:
         args: Arguments after ``thor-geo validate``.
 
     Returns:
-        0 if the run is whole, 1 for any fault, 3 if all that is wrong are failed tiles.
+        0 if the run is whole, 1 for any fault, 3 if nothing is wrong except failed tiles.
 
     Raises:
         RunDirectoryError: If the directory holds no run.
     """
-    parser = argparse.ArgumentParser(
-        prog="thor-geo validate",
-        description="Check every file of a run against its marker, its schema and the plan.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
-    parser.add_argument("--json", action="store_true", help="print JSON, with every fault")
-    parser.add_argument(
-        "--workers", type=int, default=cores(), metavar="N", help="processes (default: every core)"
-    )
-    options = parser.parse_args(args)
-    if options.workers < 1:
-        parser.error("--workers: give 1 or more")
-    run = RunDirectory(options.dir)
+    command = parser()
+    options = command.parse_args(args)
+    if options.workers is not None and options.workers < 1:
+        command.error("--workers: give 1 or more")
+    findings = _check(options.dir, options.workers)
+    if options.json:
+        print(json.dumps(redact_json(findings_json(options.dir, findings))))
+    else:
+        print(redact(findings_text(options.dir, findings)))
+    return findings.exit_code
+
+
+def _check(path: Path, workers: int | None) -> Findings:
+    from thor_geo.checks.faults import Fault
+    from thor_geo.checks.validate import Findings, check_run
+    from thor_geo.errors import RunDirectoryError
+    from thor_geo.runs.opened_run import cores, open_run
+    from thor_geo.runs.rundir import RunDirectory
+
+    run = RunDirectory(path)
     if not run.run_json.exists():
-        run.document()  # says what is missing
-    # A damaged marker is a fault here, and told as one.
+        run.document()  # raises, and says what is missing
+    # A damaged marker is one of the findings; the log need not warn of it, too.
     log = logging.getLogger("thor_geo.runs.markers")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        found = check_run(open_run(options.dir), workers=options.workers, progress=True)
+        return check_run(open_run(path), workers=workers or cores(), progress=True)
     except RunDirectoryError as error:
-        found = Findings(shards=0, tiles=0)
-        found.faults.append(Fault(kind="run", file="run.json, plan.parquet", reason=str(error)))
+        fault = Fault(kind="run", file="run.json, plan.parquet", reason=str(error))
+        return Findings(shards=0, tiles=0, faults=[fault])
     finally:
         log.setLevel(level)
-    if options.json:
-        print(json.dumps(redact_json(as_json(options.dir, found))))
-    else:
-        print(redact(str_of(options.dir, found)))
-    return found.exit_code
 
 
-def as_json(path: Path, found: Findings) -> dict[str, Any]:
+def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
     """Return findings as JSON.
 
     Args:
         path: The run directory.
-        found: What is wrong.
+        findings: What is wrong.
     """
+    checked = findings.checked
     return {
         "run": str(path),
-        "exit_code": found.exit_code,
-        "shards": {"total": found.shards, "with_marker": found.checked.shards},
+        "exit_code": findings.exit_code,
+        "shards": {"total": findings.shards, "with_marker": checked.shards},
         "tiles": {
-            "total": found.tiles,
-            "ok": found.checked.ok,
-            "empty": found.checked.empty,
-            "failed": found.checked.failed,
+            "total": findings.tiles,
+            "ok": checked.ok,
+            "empty": checked.empty,
+            "failed": checked.failed,
         },
-        "faults": [asdict(fault) for fault in found.faults],
-        "counts": dict(Counter(fault.kind for fault in found.faults)),
-        "seams": found.checked.seams.as_json(),
-        "temporaries": found.temporaries.paths,
+        "faults": [asdict(fault) for fault in findings.faults],
+        "counts": dict(Counter(fault.kind for fault in findings.faults)),
+        "seams": checked.seams.as_json(),
+        "temporaries": findings.temporaries.paths,
     }
 
 
-def str_of(path: Path, found: Findings) -> str:
-    """Return findings for reading.
+def findings_text(path: Path, findings: Findings) -> str:
+    """Return findings as text.
 
     Args:
         path: The run directory.
-        found: What is wrong.
+        findings: What is wrong.
     """
-    checked = found.checked
-    tiles = (
-        f"{checked.shards:,} of {counted(found.shards, 'shard')} with a marker; tiles: "
-        f"{checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
+    from thor_geo.checks.validate import EXIT_FAILED
+
+    checked, faults = findings.checked, findings.faults
+    if not faults:
+        state = "whole"
+    elif findings.exit_code == EXIT_FAILED:
+        state = "whole, except for tiles recorded as failed; run the same command to retry them"
+    else:
+        state = counted(len(faults), "fault")
+    head = (
+        f"{path}: {state}. {checked.shards:,} of {counted(findings.shards, 'shard')} with a "
+        f"marker; tiles: {checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
     )
-    lines = [f"  {fault.kind:<10}  {fault.file}: {fault.reason}" for fault in found.faults[:_SHOWN]]
-    seams = checked.seams
+    listed = [f"{fault.kind:<10}  {fault.file}: {fault.reason}" for fault in faults[:_MOST_LISTED]]
+    lines = [*listed, *_notes(findings), *_remedies(findings)]
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _notes(findings: Findings) -> Iterator[str]:
+    """Yield what is worth knowing beside the faults that are listed."""
+    seams = findings.checked.seams
     if seams.ratio is not None:
-        lines.append(
-            f"  seams: {seams.ratio:.2f} (neighbouring cells differ by {seams.border:.3g} across "
-            f"tile borders, by {seams.inside:.3g} inside tiles; at 1 no border shows)"
+        yield (
+            f"seams: {seams.ratio:.2f} (neighbouring cells differ by {seams.border:.3g} across "
+            f"tile borders and by {seams.inside:.3g} inside tiles; at 1 the borders do not show)"
         )
-    rest = Counter(fault.kind for fault in found.faults[_SHOWN:])
+    rest = Counter(fault.kind for fault in findings.faults[_MOST_LISTED:])
     if rest:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
-        lines.append(f"  and {rest.total():,} more: {counts} (--json gives all)")
-    if found.temporaries.paths:
-        files = counted(len(found.temporaries.paths), "temporary file")
-        lines.append(
-            f"  note: {files} ({size_of(found.temporaries.bytes)}), e.g. "
-            f"{found.temporaries.paths[0]}: of jobs at work, or left over by killed ones; readers "
-            "leave them out, and they may be deleted when nothing runs"
+        yield f"and {rest.total():,} more: {counts} (--json lists all)"
+    temporaries = findings.temporaries
+    if temporaries.paths:
+        files = counted(len(temporaries.paths), "temporary file")
+        yield (
+            f"note: {files} ({size_of(temporaries.bytes)}), e.g. {temporaries.paths[0]}, of jobs "
+            "at work or left behind by killed ones; readers ignore them, and they may be deleted "
+            "when nothing runs"
         )
-    if not found.faults:
-        return "\n".join([f"{path}: whole. {tiles}", *lines])
-    if found.exit_code == EXIT_FAILED:
-        head = "whole, except for tiles recorded as failed; run the same command to retry them"
-    else:
-        head = counted(len(found.faults), "fault")
-    if any(fault.noticed or fault.kind == "unfinished" for fault in found.faults):
-        lines.append(
-            "  what is not done, missing or of another size: run the same `thor-geo predict` "
-            "command, which makes it again"
+
+
+def _remedies(findings: Findings) -> Iterator[str]:
+    from thor_geo.checks.faults import first_few
+
+    faults = findings.faults
+    if any(fault.noticed or fault.kind == "unfinished" for fault in faults):
+        yield (
+            "shards that are not done, or whose file is missing or of another size: run the same "
+            "`thor-geo predict` command, which makes them again"
         )
     markers = [
         fault.marker
-        for fault in found.faults
-        if fault.marker and fault.kind in _OF_SHARDS and not fault.noticed
+        for fault in faults
+        if fault.marker and fault.kind in _SHARD_FAULTS and not fault.noticed
     ]
     if markers:
-        names = first_few(list(dict.fromkeys(markers)), _SHOWN)
-        lines.append(
-            f"  other damage to shards: delete their markers ({names}), then run the same "
+        names = first_few(list(dict.fromkeys(markers)), _MOST_LISTED)
+        yield (
+            f"other damage to shards: delete their markers ({names}), then run the same "
             "`thor-geo predict` command"
         )
-    if any(fault.kind == "grid" for fault in found.faults):
-        lines.append(
-            "  damage to what the Zarr store says of itself (grid.zarr/**/zarr.json, coordinates): "
+    if any(fault.kind == "grid" for fault in faults):
+        yield (
+            "damage to the metadata of the Zarr store (grid.zarr/**/zarr.json, coordinates): "
             "restore these files from a copy, or delete grid.zarr and run the same `thor-geo "
             "predict` command, which makes the store and all shards again"
         )
-    return "\n".join([f"{path}: {head}. {tiles}", *lines])

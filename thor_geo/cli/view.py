@@ -1,41 +1,32 @@
-"""``thor-geo view``: a run in the browser; pictures and GeoTIFFs of any part of it."""
+"""``thor-geo view``: a run in the browser, or pictures and GeoTIFFs of any part of it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from thor_geo.errors import ConfigError, ThorGeoError
-from thor_geo.ground.lattice import Bounds, zone_name
-from thor_geo.pictures.caption import SEPARATOR, run_caption
-from thor_geo.pictures.quicklook import LAYERS, draw_quicklook
-from thor_geo.pictures.sheet import WIDTH, save_png
-from thor_geo.pictures.zone_pictures import (
-    MAX_SHARDS,
-    TrueColour,
-    read_pictures,
-    shards_within,
-    zone_bounds,
-    zone_meets,
-)
-from thor_geo.results.export import export_cogs
-from thor_geo.results.places import (
-    bounds_in,
-    join_negative_values,
-    outside_error,
+from thor_geo.cli.options import (
+    WINDOW,
+    add_overwrite,
+    add_run,
+    command_parser,
+    join_coordinates,
     parse_bbox,
     parse_lonlat,
 )
-from thor_geo.runs.opened_run import WINDOW, OpenedRun, open_run
-from thor_geo.runs.target import atomic_target, check_target
+from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.support.redact import redact
 
-_EXAMPLE = """\
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from thor_geo.ground.lattice import Bounds
+    from thor_geo.runs.opened_run import OpenedRun
+
+_EXAMPLES = """\
 examples:
   thor-geo view out/oslo                              # in the browser, until Ctrl-C
   thor-geo view out/oslo --png                        # out/oslo/view.png, all of it
@@ -44,35 +35,24 @@ examples:
   thor-geo view out/oslo --cog maps                   # maps/utm32n_pca.tif, for QGIS
   thor-geo view out/oslo --cog maps --bands 0,5,7 --zone utm32n
 
-Colours are those of quicklook.png, whatever part is shown (colours.json). The composite is read
-from the cache of the run's source; what is not there any more stays light grey. COGs hold the cells
-of the maps (tiles, where the run has no maps): utm32n_pca.tif red, green, blue and alpha, and with
---bands utm32n_bands.tif float32, NaN without an embedding. Longitude comes first.
+Every part is drawn in the colours of quicklook.png (colours.json). The composite is read from the
+cache that the run filled; whatever is no longer there stays light grey. COGs hold the cells of the
+maps, or the tiles of a run without maps: utm32n_pca.tif is red, green, blue and alpha; --bands adds
+utm32n_bands.tif, float32, NaN where there is no embedding. Longitude comes first.
 """
-_SIZES = (400, 8000)
+#: What --layer draws; see `thor_geo.pictures.quicklook.LAYERS`.
+LAYER_CHOICES = ("composite", "pca", "observations", "all")
+_MIN_SIZE, _MAX_SIZE = 400, 8000
 
 
-def main(args: Sequence[str]) -> int:
-    """Show a run in the browser, or draw or export it or a part of it.
-
-    Args:
-        args: Arguments after ``thor-geo view``.
-
-    Returns:
-        0.
-
-    Raises:
-        ConfigError: If an argument is invalid, a part holds no tile, or a file exists.
-        RunDirectoryError: If the directory holds no run, or it cannot be read.
-    """
-    parser = argparse.ArgumentParser(
-        prog="thor-geo view",
-        description="Look at a run in the browser; or draw it, or export it for GIS tools, "
-        "all of it or a part.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``thor-geo view``."""
+    parser = command_parser(
+        "view",
+        "Look at a run in the browser, draw it, or export it for GIS tools: all of it or a part.",
+        _EXAMPLES,
     )
-    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    add_run(parser)
     parser.add_argument(
         "--png",
         type=Path,
@@ -82,57 +62,63 @@ def main(args: Sequence[str]) -> int:
         help="draw a picture (default: view.png in OUT)",
     )
     parser.add_argument("--cog", type=Path, metavar="DIR", help="write cloud-optimised GeoTIFFs")
-    part = parser.add_argument_group("the part (default: all of the run)")
-    part.add_argument("--at", metavar="LON,LAT", help="the middle of a square, degrees")
+    add_overwrite(parser)
+    part = parser.add_argument_group("which part (default: all of the run)")
+    part.add_argument("--at", metavar="LON,LAT", help="the middle of a square, in degrees")
     part.add_argument(
-        "--km", type=float, default=5.0, metavar="KM", help="side of that square (default 5)"
+        "--km", type=float, default=5.0, metavar="KM", help="side of that square (default: 5)"
     )
-    part.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north, degrees")
+    part.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north, in degrees")
     part.add_argument("--zone", metavar="ZONE", help="one UTM zone, e.g. utm32n")
     part.add_argument(
-        "--window", type=int, metavar="N", help=f"{WINDOW} (--png: default some of them)"
+        "--window", type=int, metavar="N", help=f"{WINDOW} (default with --png: some of them)"
     )
     picture = parser.add_argument_group("with --png")
     picture.add_argument(
-        "--layer", choices=(*LAYERS, "all"), default="all", help="what to draw (default all)"
+        "--layer", choices=LAYER_CHOICES, default="all", help="what to draw (default: all)"
     )
     picture.add_argument(
-        "--size", type=int, default=1600, metavar="PX", help="width of the picture (default 1600)"
+        "--size", type=int, default=1600, metavar="PX", help="width in pixels (default: 1600)"
     )
-    browser = parser.add_argument_group("without --png and --cog: in the browser")
+    cogs = parser.add_argument_group("with --cog")
+    cogs.add_argument(
+        "--bands", metavar="N,N,...", help="also write these dimensions, counted from 0"
+    )
+    browser = parser.add_argument_group("in the browser (without --png and --cog)")
     browser.add_argument(
         "--port",
         type=int,
         default=8765,
         metavar="N",
-        help="port to serve the page on (default 8765)",
+        help="port to serve the page on; 0 takes a free one (default: 8765)",
     )
-    browser.add_argument("--no-browser", action="store_true", help="only print the page's address")
-    cogs = parser.add_argument_group("with --cog")
-    cogs.add_argument(
-        "--bands", metavar="N,N,...", help="also write these dimensions, counted from 0"
+    browser.add_argument(
+        "--no-browser", action="store_true", help="only print the address of the page"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier files")
-    options = parser.parse_args(join_negative_values(args, "--at", "--bbox"))
-    browse = options.png is None and options.cog is None
-    part_given = next((name for name in ("at", "bbox", "zone") if getattr(options, name)), None)
-    if browse and part_given:
-        parser.error(f"--{part_given} goes with --png or --cog; the page shows all of the run")
-    if not 0 <= options.port <= 65535:
-        parser.error("--port: give 1 to 65535, or 0 for any that is free")
-    if options.png not in (None, Path()) and options.png.suffix.lower() != ".png":
-        parser.error(f"--png: the picture is a PNG, {options.png.name} ends otherwise")
-    if options.at is not None and options.bbox is not None:
-        parser.error("give --at or --bbox, not both")
-    if not options.km > 0:
-        parser.error("--km: give more than 0")
-    if not _SIZES[0] <= options.size <= _SIZES[1]:
-        parser.error(f"--size: give {_SIZES[0]} to {_SIZES[1]:,} pixels")
-    if options.bands is not None and options.cog is None:
-        parser.error("--bands goes with --cog")
+    return parser
+
+
+def run_view(args: Sequence[str]) -> int:
+    """Show a run in the browser, or draw or export all or a part of it.
+
+    Args:
+        args: Arguments after ``thor-geo view``.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigError: If an argument is invalid, no tile lies in the part, or a file exists.
+        RunDirectoryError: If the directory holds no run, or it cannot be read.
+    """
+    command = parser()
+    options = command.parse_args(join_coordinates(args, "--at", "--bbox"))
+    _check(command, options)
     bands = None if options.bands is None else _parse_bands(options.bands)
+    from thor_geo.runs.opened_run import open_run
+
     opened = open_run(options.dir)
-    if browse:
+    if options.png is None and options.cog is None:
         from thor_geo.explorer import serve
 
         return serve(
@@ -142,17 +128,14 @@ def main(args: Sequence[str]) -> int:
             window=options.window,
         )
     if options.window is not None or options.cog is not None:
-        opened.time(options.window)  # says which windows there are
+        opened.time(options.window)  # refuses a window that the run does not have
     within = _within(opened, options)
     written: list[Path] = []
     if options.png is not None:
-        target = opened.run.path / "view.png" if options.png == Path() else options.png
-        check_target(
-            opened.run, target, folder=False, overwrite=options.overwrite, argument="--png"
-        )
-        _draw(opened, within, options, target)
-        written.append(target)
+        written.append(_write_png(opened, within, options))
     if options.cog is not None:
+        from thor_geo.results.export import export_cogs
+
         written += export_cogs(
             opened,
             within,
@@ -166,112 +149,91 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
+def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that are out of range or do not go together."""
+    error = command.error
+    if options.png is None and options.cog is None:
+        for name in ("at", "bbox", "zone"):
+            if getattr(options, name):
+                error(f"--{name} goes with --png or --cog; the page shows all of the run")
+    if not 0 <= options.port <= 65535:
+        error("--port: give 1 to 65535, or 0 for any free port")
+    if options.png not in (None, Path()) and options.png.suffix.lower() != ".png":
+        error(f"--png: the name of the picture must end in .png, not {options.png.name}")
+    if options.at is not None and options.bbox is not None:
+        error("give --at or --bbox, not both")
+    if not options.km > 0:
+        error("--km: give more than 0")
+    if not _MIN_SIZE <= options.size <= _MAX_SIZE:
+        error(f"--size: give {_MIN_SIZE} to {_MAX_SIZE:,} pixels")
+    if options.bands is not None and options.cog is None:
+        error("--bands goes with --cog")
+
+
 def _parse_bands(text: str) -> list[int]:
     try:
         bands = [int(part) for part in text.split(",")]
     except ValueError:
         bands = []
     if not bands or min(bands) < 0 or len(set(bands)) < len(bands):
-        raise ConfigError("--bands", text, "no list of dimensions", "Example: 0,5,7.")
+        raise ConfigError("--bands", text, "not a list of dimensions", "Example: 0,5,7.")
     return bands
 
 
 def _within(opened: OpenedRun, options: argparse.Namespace) -> dict[int, Bounds]:
-    """Return the part that is asked for: bounds in metres by index of the plan's lattices."""
-    plan = opened.plan
-    zones = np.unique(plan.zone).tolist()
-    if options.zone is not None:
-        names = {zone_name(plan.lattices[k].epsg): k for k in zones}
-        if options.zone not in names:
-            raise ConfigError(
-                "--zone", options.zone, "the run has no such zone", f"Give {', '.join(names)}."
-            )
-        zones = [names[options.zone]]
-    whole = {k: zone_bounds(plan, k) for k in zones}
-    if options.at is None and options.bbox is None:
-        return whole
-    within: dict[int, Bounds] = {}
-    for k in zones:
-        epsg = plan.lattices[k].epsg
-        if options.bbox is not None:
-            asked = bounds_in(epsg, parse_bbox("--bbox", options.bbox))
-        else:
-            lon, lat = parse_lonlat("--at", options.at)
-            x, y, *_ = bounds_in(epsg, (lon, lat, lon, lat))
-            half = options.km * 500
-            asked = (x - half, y - half, x + half, y + half)
-        left, bottom, right, top = (
-            *map(max, asked[:2], whole[k][:2]),
-            *map(min, asked[2:], whole[k][2:]),
-        )
-        if left < right and bottom < top and zone_meets(plan, k, (left, bottom, right, top)):
-            within[k] = left, bottom, right, top
-    if not within and options.at is not None:
-        raise outside_error(plan, parse_lonlat("--at", options.at), "--at")
-    if not within:
-        raise ConfigError(
-            "--bbox", options.bbox, "no tile of the run is there", "Longitude comes first."
-        )
-    return within
+    """Return the part to show: bounds in metres, by index in the plan's lattices."""
+    from thor_geo.results.parts import box_to_show, square_to_show, zones_to_show
+
+    zones = zones_to_show(opened.plan, options.zone)
+    if options.bbox is not None:
+        return box_to_show(opened.plan, zones, parse_bbox("--bbox", options.bbox))
+    if options.at is not None:
+        middle = parse_lonlat("--at", options.at)
+        return square_to_show(opened.plan, zones, middle, options.km * 1000)
+    return zones
 
 
-def _draw(
-    opened: OpenedRun, within: Mapping[int, Bounds], options: argparse.Namespace, target: Path
-) -> None:
-    many = shards_within(opened.plan, within)
-    if many > MAX_SHARDS:
-        raise ConfigError(
-            "--png",
-            str(target),
-            f"this part has {many:,} shards, a picture shows {MAX_SHARDS:,} at most",
-            "Give a smaller one with --at and --km, --bbox or --zone.",
-        )
-    layers = LAYERS if options.layer == "all" else (options.layer,)
+def _write_png(
+    opened: OpenedRun, within: Mapping[int, Bounds], options: argparse.Namespace
+) -> Path:
+    from thor_geo.pictures.sheet import WIDTH, save_png
+    from thor_geo.results.parts import check_part_fits
+    from thor_geo.runs.target import atomic_target, check_target
+
+    target = opened.run.path / "view.png" if options.png == Path() else options.png
+    overwrite = options.overwrite
+    check_target(opened.run, target, folder=False, overwrite=overwrite, argument="--png")
+    check_part_fits(opened.plan, within, str(target))
+    figure = _drawn(opened, within, options)
+    with atomic_target(opened.run, target, folder=False, overwrite=overwrite) as temporary:
+        save_png(figure, temporary, options.size / WIDTH)
+    return Path(target)
+
+
+def _drawn(opened: OpenedRun, within: Mapping[int, Bounds], options: argparse.Namespace) -> Figure:
+    """Draw the layers; of all layers, the composite only where it can be read."""
+    from thor_geo.results.parts import draw_part
+
+    part = options.bbox or options.zone
+    if options.at is not None:
+        part = f"{options.km:g} km around {options.at}"
+    layers = LAYER_CHOICES[:-1] if options.layer == "all" else (options.layer,)
     if "composite" not in layers:
-        _draw_layers(opened, within, options, target, layers, None)
-        return
+        return draw_part(opened, within, layers, window=options.window, part=part)
     from thor_geo.datamodules.reopened import pixels_of
 
     try:
         with pixels_of(opened, num_workers=0) as pixels:
-            _draw_layers(opened, within, options, target, layers, pixels.truecolour)
+            return draw_part(
+                opened,
+                within,
+                layers,
+                truecolour=pixels.truecolour,
+                window=options.window,
+                part=part,
+            )
     except ThorGeoError as error:
         if options.layer == "composite" or isinstance(error, ConfigError):
             raise
         print(f"thor-geo: the composite is left out: {redact(error)}", file=sys.stderr)
-        _draw_layers(opened, within, options, target, layers[1:], None)
-
-
-def _draw_layers(
-    opened: OpenedRun,
-    within: Mapping[int, Bounds],
-    options: argparse.Namespace,
-    target: Path,
-    layers: Sequence[str],
-    truecolour: TrueColour | None,
-) -> None:
-    pictures, colours = read_pictures(
-        opened.run,
-        opened.plan,
-        truecolour,
-        opened.windows,
-        within=within,
-        times=None if options.window is None else [options.window],
-    )
-    if options.layer == "composite" and any(one.truecolour is None for one in pictures):
-        raise ConfigError(
-            "--layer",
-            "composite",
-            "the run's bands make no picture, or the part is too large for one",
-            "Give a smaller part, or --layer pca.",
-        )
-    caption = run_caption(opened.run, opened.plan)
-    part = options.bbox or options.zone
-    if options.at is not None:
-        part = f"{options.km:g} km around {options.at}"
-    if part is not None:
-        caption = replace(caption, subtitle=f"{caption.subtitle}{SEPARATOR}part: {part}")
-    figure = draw_quicklook(pictures, colours, caption, layers=layers)
-    with atomic_target(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
-        dpi = options.size / WIDTH
-        save_png(figure, temporary, dpi)
+    return draw_part(opened, within, layers[1:], window=options.window, part=part)

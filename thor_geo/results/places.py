@@ -1,9 +1,9 @@
-"""Places in a run: coordinates as people give them, and the tile or cell that holds them."""
+"""Places in a run: the tile or cell that holds one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pyproj
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
-from thor_geo.ground.lattice import Bounds, zone_of
+from thor_geo.ground.lattice import zone_of
 from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.results.cells import ZoneCells
@@ -21,82 +21,6 @@ from thor_geo.results.tiles import Tiles
 _AT_ONCE = 1_000_000
 # Mean radius of the Earth in metres (IUGG, GRS 80): good enough to find the nearest of tiles.
 _RADIUS = 6_371_008.8
-
-
-def join_negative_values(args: Sequence[str], *names: str) -> list[str]:
-    """Return arguments for argparse, which takes ``-3.7,40.4`` after ``--at`` for an option.
-
-    Args:
-        args: Arguments of a command.
-        names: Options that take coordinates.
-    """
-    out: list[str] = []
-    for one in args:
-        negative = (one[:1] == "-" and one[1:2].isdigit()) or one[:2] == "-."
-        if out and out[-1] in names and negative:
-            out[-1] = f"{out[-1]}={one}"
-        else:
-            out.append(one)
-    return out
-
-
-def parse_lonlat(argument: str, text: str) -> tuple[float, float]:
-    """Return longitude and latitude of ``lon,lat`` in degrees.
-
-    Args:
-        argument: Name of the argument, for the message.
-        text: The text.
-
-    Raises:
-        ConfigError: If it is not that, or out of range.
-    """
-    lon, lat = _numbers(argument, text, 2, "12.0,60.0")
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise ConfigError(
-            argument, text, "out of range", "Give longitude first, then latitude, in degrees."
-        )
-    return lon, lat
-
-
-def parse_bbox(argument: str, text: str) -> Bounds:
-    """Return west, south, east and north of ``west,south,east,north`` in degrees.
-
-    Args:
-        argument: Name of the argument, for the message.
-        text: The text.
-
-    Raises:
-        ConfigError: If it is not that, out of range or empty.
-    """
-    west, south, east, north = _numbers(argument, text, 4, "11.9,59.9,12.1,60.1")
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise ConfigError(
-            argument, text, "no box", "Give west,south,east,north in degrees, longitude first."
-        )
-    return west, south, east, north
-
-
-def _numbers(argument: str, text: str, count: int, example: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count or not all(map(math.isfinite, values)):
-        raise ConfigError(
-            argument, text, f"not {count} numbers with commas between", f"Example: {example}."
-        )
-    return values
-
-
-def bounds_in(epsg: int, bbox: Bounds) -> Bounds:
-    """Return left, bottom, right, top in metres of the smallest rectangle around a box.
-
-    Args:
-        epsg: EPSG code of a UTM zone.
-        bbox: West, south, east, north, degrees.
-    """
-    left, bottom, right, top = transformer(LONLAT, f"EPSG:{epsg}").transform_bounds(*bbox)
-    return left, bottom, right, top
 
 
 def tile_at(tiles: Tiles, plan: Plan, place: tuple[float, float], argument: str) -> int:

@@ -15,8 +15,6 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype
 from thor_geo.specs import TemporalSpec, Windows
 
-#: What a command's option ``--window`` means.
-WINDOW = "which time window, 0 for the first, where a run has several"
 #: Threads that read small files: more than cores, as they wait for the file system.
 THREADS = 16
 

@@ -9,7 +9,10 @@ import sys
 import pytest
 
 import thor_geo
+from thor_geo.cli import similar, view
 from thor_geo.cli.main import COMMANDS, ENVIRONMENT, main
+from thor_geo.pictures.quicklook import LAYERS
+from thor_geo.results.tables import DRIVERS
 
 HEAVY = {"torch", "lightning", "torchgeo", "ee", "rasterio", "numpy", "terratorch", "matplotlib"}
 
@@ -101,3 +104,10 @@ def test_a_closed_output_is_no_traceback() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_help_names_every_layer_and_kind_of_table() -> None:
+    """The parsers repeat them, so that help need not load the modules that define them."""
+    assert (*LAYERS, "all") == view.LAYER_CHOICES
+    shown = similar.parser().format_help()
+    assert all(suffix in shown for suffix in DRIVERS)

@@ -35,6 +35,14 @@ def look(run: RunDirectory, now: dt.datetime = NOON) -> Tally:
 
 
 @pytest.fixture
+def run(tmp_path: Path, plan: Plan) -> RunDirectory:
+    """Return a finished run: tile 3 failed, tile 4 is empty."""
+    path = tmp_path / "run"
+    failed = {3: "block utm32n_r10_b576_x1_y2: no such block"}
+    return write_run(path, plan, failed=failed, empty=(4,)).run
+
+
+@pytest.fixture
 def half(tmp_path: Path, plan: Plan) -> RunDirectory:
     """Return a run that stopped after four shards, as if on a file system without locks."""
     run = write_run(tmp_path / "half", plan, only=4, grid=False).run

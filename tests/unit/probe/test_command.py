@@ -264,8 +264,8 @@ def test_one_thing_is_done_at_a_time(opened: OpenedRun, capsys: pytest.CaptureFi
         ("--fractions", "0", "percent"),
         ("--fractions", "150", "percent"),
         ("--fractions", "nan", "percent"),
-        ("--fractions", "abc", "'abc' is no number"),
-        ("--counts", "10,1.5", "'1.5' is no whole number"),
+        ("--fractions", "abc", "'abc' is not a number"),
+        ("--counts", "10,1.5", "'1.5' is not a whole number"),
     ],
 )
 def test_points_of_a_curve_are_asked_for_in_the_commands_own_units(

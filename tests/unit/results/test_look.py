@@ -16,12 +16,12 @@ from shapely import Point
 from tests.support.synthetic_run import CELLS, Data, Model, embed, plan_of, write_run
 from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.cli.main import main
+from thor_geo.cli.options import join_coordinates, parse_bbox, parse_lonlat
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.results import zone_cells
 from thor_geo.results.changes import cosine_distance
-from thor_geo.results.places import join_negative_values, parse_bbox, parse_lonlat
 from thor_geo.results.similarity import similar_cells, similar_tiles
 from thor_geo.runs.opened_run import open_run
 
@@ -295,7 +295,7 @@ def test_the_composite_is_asked_for_or_left_out_with_a_word(
 
 
 def test_coordinates_west_of_greenwich_are_taken_as_they_are() -> None:
-    assert join_negative_values(["out", "--at", "-3.7,40.4", "-k", "3"], "--at") == [
+    assert join_coordinates(["out", "--at", "-3.7,40.4", "-k", "3"], "--at") == [
         "out",
         "--at=-3.7,40.4",
         "-k",
