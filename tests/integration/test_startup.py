@@ -90,7 +90,7 @@ def test_each_process_imports_little(
     assert not loaded(code, tmp_path / "modules.json", root=root) & unused
 
 
-@pytest.mark.parametrize("command", COMMANDS.keys() - {"emulator"})
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"emulator"}))
 def test_help_loads_nothing_heavy(command: str, tmp_path: Path, root: Path) -> None:
     found = loaded(_RUN, tmp_path / "modules.json", command, "--help", root=root)
     assert not found & {"torch", "lightning", "numpy", "yaml", "rasterio"}

@@ -65,7 +65,7 @@ def run_change(args: Sequence[str]) -> int:
     if options.k < 0:
         command.error("-k: give 0 or more")
     from thor_geo.results.changes import check_comparable
-    from thor_geo.results.comparison import Comparison
+    from thor_geo.results.comparison import RunComparison
     from thor_geo.runs.opened_run import open_run
 
     before, after = open_run(options.before), open_run(options.after)
@@ -73,7 +73,7 @@ def run_change(args: Sequence[str]) -> int:
     windows = options.window_a, options.window_b
     for run, window in zip((before, after), windows, strict=True):
         run.time(window)  # refuses a window that the run does not have
-    comparison = Comparison(
+    comparison = RunComparison(
         before=before,
         after=after,
         windows=windows,

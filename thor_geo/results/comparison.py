@@ -34,7 +34,7 @@ _TAGS_OF_BOTH = frozenset({f"THOR_GEO_{key}" for key in ("START", "END", "RUN", 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class RunComparison:
     """Two runs that `check_comparable` passes, and the folder that the comparison goes to.
 
     Attributes:
