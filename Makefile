@@ -5,11 +5,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help predict test lint site notebook gallery chaos bench clean
+# Processes that run tests. Two end together on two cores, and take 3 GB of memory each.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# pip names 200 packages; this shows those that take time.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+SHOW := awk '/^ *Downloading .*[0-9] [MG]B/ { sub(/^ */, "  "); print; fflush() } \
+	/^Installing collected/ { print "  Installing " NF - 3 " packages"; fflush() }'
+
+.PHONY: help predict test test-all lint site notebook gallery chaos bench clean
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
-	@echo "make test      install, then run linters, types and tests"
+	@echo "make test      install, then run linters, types and tests: ten minutes on two cores"
+	@echo "make test-all  the same with the tests that take a minute or more each"
 	@echo "make site      install, then build the documentation: site/index.html"
 	@echo "make notebook  install, then execute docs/notebooks/quickstart.ipynb anew, in place"
 	@echo "make gallery   install, then draw the pictures of docs/gallery.md anew"
@@ -24,11 +36,13 @@ $(VENV)/.created:
 
 # The stamps make the second run install nothing.
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Installing thor-geo into $(VENV): 3 GB to download the first time, most of it PyTorch"
+	@$(PIP) -e . | $(SHOW)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
+	@echo "Installing what the tests and the documentation need"
+	@$(PIP) -e '.[test,docs]' | $(SHOW)
 	@touch $@
 
 # Without one, the tests in a browser are skipped, and say how to get it.
@@ -45,7 +59,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 test: lint $(VENV)/.browser
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations=20
+
+test-all: lint $(VENV)/.browser
+	$(PYTEST) --durations=20 -m 'not online'
 
 # Not --quiet: --strict counts only what is logged. The variable leaves out a note about what will
 # follow Material for MkDocs (pyproject.toml has it).

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Workers of pytest-xdist share the cores. Libraries read this when they are imported; processes
+# that tests start inherit it.
+if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +21,17 @@ from rasterio.transform import from_origin
 ROOT = Path(__file__).parent.parent
 
 WriteTif = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give this process, or worker of pytest-xdist, temporary files and a cache of its own."""
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setenv("THOR_GEO_CACHE", str(folder / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def killed(place: Workspace, victim: str, shards: int) -> Kill:
     return done
 
 
+@pytest.mark.long
 def test_a_full_disk_and_killed_children_cost_nothing_that_was_done(place: Workspace) -> None:
     place.run.parent.mkdir()
     undisturbed = place.finish()

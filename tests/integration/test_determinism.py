@@ -112,6 +112,7 @@ def test_two_ranks_make_the_same_bytes_and_one_may_be_idle(
     assert_same(run, reference / "run")
 
 
+@pytest.mark.long
 def test_three_ranks_make_the_same_bytes(
     thor_geo: Any, quickstart: list[str], reference: Path, tmp_path: Path
 ) -> None:

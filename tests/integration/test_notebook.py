@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbformat import NotebookNode
 
 from benchmarks.notebook import NOTEBOOK, execute
@@ -23,6 +24,7 @@ def pictures(notebook: NotebookNode) -> int:
     return sum("image/png" in one.get("data", {}) for one in outputs(notebook))
 
 
+@pytest.mark.long
 def test_it_runs_and_finds_what_it_tells(tmp_path: Path) -> None:
     stored = nbformat.read(NOTEBOOK, as_version=4)
     executed = execute(tmp_path)

@@ -42,6 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     # Four lines of text, then a packed line for each object: its name comes first.
     content = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
@@ -51,16 +52,19 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     assert names - known == set()
 
 
+@pytest.mark.long
 def test_the_help_of_every_command_is_there(site: Path) -> None:
     text = html.unescape((site / "reference" / "commands.html").read_text())
     assert [name for name in COMMANDS if f"usage: thor-geo {name} " not in text] == []
 
 
+@pytest.mark.long
 def test_the_page_of_settings_has_them_all(site: Path) -> None:
     text = (site / "reference" / "settings.html").read_text()
     assert len(re.findall(r"<code>(?:model|data|output)\.[\w.]+</code>", text)) > 50
 
 
+@pytest.mark.long
 def test_links_out_of_docs_lead_to_pages_that_show_the_files(site: Path) -> None:
     link = "files/configs/cluster/slurm.sbatch.html"
     assert f'href="{link}"' in (site / "clusters.html").read_text()
@@ -108,6 +112,7 @@ def loaded(site: Path) -> Iterator[tuple[str, str]]:
             yield sheet.name, "".join(url).strip("\"'")
 
 
+@pytest.mark.long
 def test_reading_it_loads_nothing_from_other_servers(site: Path) -> None:
     found = list(loaded(site))
     assert len(found) > 100

@@ -105,6 +105,7 @@ def fit(root: Path, *args: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_two_steps_train_the_head_and_leave_thor_as_it_was(config: Path, root: Path) -> None:
     done = fit(root, "fit", "-c", config)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -117,6 +118,7 @@ def test_two_steps_train_the_head_and_leave_thor_as_it_was(config: Path, root: P
     assert 0 < found["loss"] < 10
 
 
+@pytest.mark.long
 def test_the_shipped_config_itself_parses(root: Path) -> None:
     done = fit(root, "fit", "-c", CONFIG, "--print_config")
     assert done.returncode == 0, done.stderr[-3000:]

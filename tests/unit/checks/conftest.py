@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic_run import TWO_ZONES, plan_of, write_run
+from tests.support.synthetic_run import write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-
-
-@pytest.fixture(scope="session")
-def plan() -> Plan:
-    """Return a plan over two UTM zones, several shards each."""
-    return plan_of(TWO_ZONES)
 
 
 @pytest.fixture(scope="session")
