@@ -17,22 +17,33 @@ from thor_geo.support.redact import redact, redact_output
 HELP = """\
 usage: thor-geo [-h] [--version] <command> ...
 
-From an area of the Earth to THOR embeddings.
+Turn an area of the Earth into THOR embeddings, and use them.
 
-commands:
-  predict     embed an area: thor-geo predict -c configs/quickstart.yaml
-  fetch       fetch composites into the cache, no more: thor-geo fetch -c configs/gee.yaml
-  stats       measure statistics of an area to normalise by: thor-geo stats -c configs/gee.yaml
-  status      show how far a run is: thor-geo status out/oslo
-  validate    check every file of a run: thor-geo validate out/oslo
-  merge       merge a run's vectors into one sorted GeoParquet: thor-geo merge out/oslo
-  view        see a run in the browser, draw it, or export it for QGIS: thor-geo view out/oslo
-  similar     find the places most like one: thor-geo similar out/oslo --at 10.75,59.91
-  change      compare two runs: thor-geo change out/oslo-2021 out/oslo-2022
-  probe       measure what the embeddings know about labels:
-              thor-geo probe out/oslo --labels landcover.gpkg --target class
-  emulator    serve a folder of scenes to the Earth Engine client:
-              thor-geo emulator --scenes DIR
+make a run:
+  predict     embed an area
+  fetch       only fetch the composites, for example on a machine without a GPU
+  stats       measure an area's own statistics, to normalise with them
+
+check a run:
+  status      show how far it is
+  validate    check every file
+  merge       put all vectors into one sorted GeoParquet
+
+use a run:
+  view        see it in the browser, draw it, or export it for QGIS
+  similar     find the places most like a given one
+  change      compare two runs
+  probe       measure what the embeddings know about your labels, and map it
+
+without an account:
+  emulator    serve a folder of scenes to the Earth Engine client
+
+examples:
+  thor-geo predict -c configs/quickstart.yaml      # a generated area; needs no account
+  thor-geo predict -c configs/gee.yaml             # your area; edit the config first
+  thor-geo view out/quickstart
+  thor-geo similar out/quickstart --at 12.03,60.005
+  thor-geo probe out/oslo --labels landcover.gpkg --target class
 
 `thor-geo <command> --help` explains a command.
 """
