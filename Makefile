@@ -25,8 +25,8 @@ help:
 	@echo "make site      install, then build the documentation: site/index.html"
 	@echo "make notebook  install, then execute docs/notebooks/quickstart.ipynb anew, in place"
 	@echo "make gallery   install, then draw the pictures of docs/gallery.md anew"
-	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos.md"
-	@echo "make bench     install, then measure how fast it is: docs/performance.md"
+	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos_*.json"
+	@echo "make bench     install, then measure how fast it is: benchmarks/results"
 	@echo "make clean     remove the environment and what runs leave behind"
 
 $(VENV)/.created:
@@ -46,8 +46,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@touch $@
 
 # Without one, the tests in a browser are skipped, and say how to get it.
-$(VENV)/.browser: $(VENV)/.installed-test benchmarks/_browser.py
-	-$(BIN)/python -m benchmarks._browser && touch $@
+$(VENV)/.browser: $(VENV)/.installed-test benchmarks/support/browser.py
+	-$(BIN)/python -m benchmarks.support.browser && touch $@
 
 predict: $(VENV)/.installed
 	$(BIN)/thor-geo predict -c configs/quickstart.yaml
@@ -81,7 +81,6 @@ chaos: $(VENV)/.installed-test
 	failed=0; for campaign in kill determinism disk memory faults fuzz; do \
 		$(BIN)/python -m benchmarks.chaos.$$campaign || failed=1; \
 	done; \
-	$(BIN)/python -m benchmarks.report chaos || failed=1; \
 	exit $$failed
 
 # All of them, whatever the others say; the list is in the module.

@@ -1,110 +1,105 @@
-"""The encoder on the CPU, against a literal one, a plain ViT and the machine.
+"""The encoder on a CPU, against a literal THOR, a plain ViT and the machine's own matrix products.
 
-`python -m benchmarks.encoder [--quick]`. Needs timm, which the extra `test` brings.
+Claims (docs/performance.md, "Tiles per second" and "Memory"): base reaches 90 % of a float32
+sgemm's rate at batch 8; every variant's tokens are within 1e-5 of a literal implementation's; a
+larger batch takes no copy of the attention bias for each tile, and never more memory than the
+literal implementation. As fast as a plain ViT of the same size means that THOR's own parts cost
+nothing while the model is frozen.
+
+    python -m benchmarks.encoder            # about 20 minutes on 2 cores
+    python -m benchmarks.encoder --quick    # tiny alone: half a minute
+
+Needs timm, which the extra `test` brings.
 """
 
 from __future__ import annotations
 
-import argparse
+import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks._encoder_process import CHANNELS, tile_layout, tiles
-from benchmarks._encoder_processes import processes
-from benchmarks._flops import encoder_flops
-from benchmarks._literal import LiteralEncoder, relative_error
-from benchmarks._products import ATTENTION, PRODUCTS, products_alone
-from benchmarks._timing import Timing, compare
-from benchmarks.report import Report, Row
+from benchmarks.support.encoder_process import CHANNELS, Job, tile_layout, tiles
+from benchmarks.support.flops import encoder_flops
+from benchmarks.support.literal import LiteralEncoder, relative_error
+from benchmarks.support.report import Report, Row, parser
+from benchmarks.support.timing import compare
 from thor_geo.models import VARIANTS, THOREncoder, TokenLayout, Variant
 
-_PATCHES = (16, 8)
-_BATCHES = (1, 8, 32)
+_PATCHES, _BATCHES = (16, 8), (1, 8, 32)
 
 #: Forward passes of more than this are left out, unless the target is about them: they would take
-#: one to four minutes each. The notes list what is left out.
+#: one to four minutes each.
 _MOST_GFLOP = 4_000
 
-#: A case is repeated until it has done about this much, but within the limits below.
-_WORK_GFLOP = 300
-_REPEATS = (1, 7)
-
-#: Cases that the target is about are repeated until they have done this much.
-_TARGET_GFLOP = 6_000
+#: A case is repeated until it has done about this much (the target's cases: the second figure), at
+#: least once and at most so many times.
+_WORK_GFLOP, _TARGET_GFLOP, _MOST_REPEATS = 300, 6_000, 7
 
 #: The target for base at batch 8, as a share of the sgemm's rate.
 _SHARE = 0.9
 
-#: THOR's own tolerance, for maximum and L2 error.
+#: Allowed error against the literal encoder, maximum and L2.
 _TOLERANCE = 1e-5
 
 #: Side of the square matrices of the sgemm.
 _SGEMM = 4096
+
+#: Processes of each kind whose memory is measured, in turns, and blocks that they run.
+_MEMORY_REPEATS, _MEMORY_BLOCKS = 3, 2
+
+Calls = dict[str, Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One variant at one patch size and batch."""
 
-    row: Variant
+    variant: Variant
     patch: int
     batch: int
 
     @property
     def name(self) -> str:
-        """How notes and faults call it."""
-        return f"{self.row.size}, patch {self.patch}, batch {self.batch}"
+        """Its name in notes and faults."""
+        return f"{self.variant.size}, patch {self.patch}, batch {self.batch}"
 
     @property
     def gflop(self) -> float:
         """GFLOP of one forward pass."""
-        return self.batch * encoder_flops(self.row, tile_layout(self.patch)).total / 1e9
+        return self.batch * encoder_flops(self.variant, tile_layout(self.patch)).total / 1e9
 
     @property
     def target(self) -> bool:
         """Whether the target is about this case."""
-        return self.row.size == "base" and self.batch == 8
-
-    @property
-    def floors(self) -> bool:
-        """Whether the products alone are timed too."""
-        return self.batch == 8
+        return self.variant.size == "base" and self.batch == 8
 
     @property
     def repeats(self) -> int:
         """How often it is timed."""
-        low, high = _REPEATS
         work = _TARGET_GFLOP if self.target else _WORK_GFLOP
-        return min(max(round(work / self.gflop), low), high)
+        return min(max(round(work / self.gflop), 1), _MOST_REPEATS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoders:
-    """The alternatives for one variant and patch size, by name, ours first."""
-
-    ours: THOREncoder
-    calls: dict[str, Callable[[Tensor], Tensor]]
-
-    @classmethod
-    def of(cls, row: Variant, patch: int) -> Encoders:
-        """Build them; ours and the literal one hold the same weights."""
-        layout = tile_layout(patch)
-        ours = THOREncoder(row, layout, seed=0).eval().requires_grad_(False)
-        literal = LiteralEncoder(row, layout, ours.state_dict())
-        calls = {"ours": ours, "literal": literal, "plain ViT": plain_vit(row, layout)}
-        return cls(ours=ours, calls=calls)
+def encoders(variant: Variant, patch: int) -> Calls:
+    """Build the alternatives, ours first; ours and the literal one hold the same weights."""
+    layout = tile_layout(patch)
+    ours = THOREncoder(variant, layout, seed=0).eval().requires_grad_(False)
+    literal = LiteralEncoder(variant, layout, ours.state_dict())
+    return {"ours": ours, "literal": literal, "plain ViT": plain_vit(variant, layout)}
 
 
-def plain_vit(row: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
+def plain_vit(variant: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
     """Return timm's ViT with as many tokens, and neither bias nor groups.
 
-    Its image is a rectangle of one group's patches; a call takes THOR's input for its batch size.
+    Its image is a rectangle of one group's patches; a call only takes the batch size from THOR's
+    input.
     """
     from timm.models.vision_transformer import VisionTransformer
 
@@ -118,9 +113,9 @@ def plain_vit(row: Variant, layout: TokenLayout) -> Callable[[Tensor], Tensor]:
         in_chans=len(CHANNELS),
         num_classes=0,
         global_pool="",
-        embed_dim=row.embed_dim,
-        depth=row.depth,
-        num_heads=row.num_heads,
+        embed_dim=variant.embed_dim,
+        depth=variant.depth,
+        num_heads=variant.num_heads,
         class_token=False,
     )
     vit.eval().requires_grad_(False)
@@ -140,69 +135,55 @@ def sgemm() -> Callable[[], Tensor]:
     return lambda: torch.mm(a, b, out=out)
 
 
-def timed(case: Case, encoders: Encoders, machine: Callable[[], Tensor]) -> tuple[list[Row], float]:
+def timed(case: Case, calls: Calls, product: Callable[[], Tensor]) -> tuple[list[Row], float]:
     """Time a case.
 
     Returns:
-        The rows, ours first and the sgemm last, and the error of ours against the literal encoder:
-        of the outputs of the timed calls.
+        The rows, ours first and the sgemm last, and the error of the timed outputs of ours against
+        the literal encoder's.
     """
     x = tiles(case.batch)
     outputs: dict[str, Tensor] = {}
 
     def run(name: str) -> Callable[[], None]:
         def call() -> None:
-            outputs[name] = encoders.calls[name](x)
+            outputs[name] = calls[name](x)
 
         return call
 
-    calls: dict[str, Callable[[], object]] = {name: run(name) for name in encoders.calls}
-    if case.floors:
-        calls |= products_alone(encoders.ours, x)
-    calls["sgemm"] = machine
     # The longest are warm enough: the same encoders' smaller batches came before.
-    found = compare(calls, repeats=case.repeats, warm_up=int(case.gflop < _WORK_GFLOP / 2))
-    error = relative_error(outputs["ours"], outputs["literal"])
-    peak = 2 * _SGEMM**3 / 1e9 / found["sgemm"].median
-    return [_row(case, name, found, peak) for name in calls], error
-
-
-def _gflop(case: Case, name: str) -> float:
-    flops = encoder_flops(case.row, tile_layout(case.patch))
-    parts = {
-        PRODUCTS: flops.linear + flops.attention,
-        ATTENTION: flops.attention,
-        "sgemm": 2 * _SGEMM**3 / case.batch,
-    }
-    return case.batch * parts.get(name, flops.total) / 1e9
-
-
-def _row(case: Case, name: str, found: dict[str, Timing], peak: float) -> Row:
-    timing = found[name]
-    encoder = name != "sgemm"
-    whole = name in ("ours", "literal", "plain ViT")
-    rate = _gflop(case, name) / timing.median
-    return {
-        "variant": case.row.size,
-        "patch": case.patch,
-        "batch": case.batch,
-        **timing.row(name, against=found["ours"] if encoder else None),
-        "repeats": case.repeats,
-        "tiles_s": case.batch / timing.median if whole else None,
-        "gflop_s": rate,
-        "of_sgemm": rate / peak,
-    }
+    timings = compare(
+        {**{name: run(name) for name in calls}, "sgemm": product},
+        repeats=case.repeats,
+        warm_up=int(case.gflop < _WORK_GFLOP / 2),
+    )
+    sgemm_gflop = 2 * _SGEMM**3 / 1e9
+    peak = sgemm_gflop / timings["sgemm"].median
+    rows = []
+    for name, timing in timings.items():
+        encoder = name != "sgemm"
+        rate = (case.gflop if encoder else sgemm_gflop) / timing.median
+        rows.append(
+            {
+                "variant": case.variant.size,
+                "patch": case.patch,
+                "batch": case.batch,
+                **timing.row(name, against=timings["ours"] if encoder else None),
+                "repeats": case.repeats,
+                "tiles_s": case.batch / timing.median if encoder else None,
+                "gflop_s": rate,
+                "of_sgemm": rate / peak,
+            }
+        )
+    return rows, relative_error(outputs["ours"], outputs["literal"])
 
 
 def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Report:
     """Compare the rates of all cases."""
     report = Report(
         name="encoder",
-        claim=(
-            f"Base reaches {_SHARE:.0%} of a float32 sgemm's rate at batch 8, and every variant's "
-            f"tokens are within {_TOLERANCE:g} of a literal implementation's."
-        ),
-        command="python -m benchmarks.encoder",
+        claim=f"Base reaches {_SHARE:.0%} of a float32 sgemm's rate at batch 8, and every "
+        f"variant's tokens are within {_TOLERANCE:g} of a literal implementation's.",
         quick=quick,
         notes=[
             "Seconds of a forward pass on a batch of tiles, 10 bands of 288 px, float32, random "
@@ -212,41 +193,29 @@ def rates(cases: Sequence[Case], left_out: Sequence[Case], *, quick: bool) -> Re
             f"tokens, no bias. sgemm: {_SGEMM} x {_SGEMM}, in turn with the others.",
             "gflop_s counts THOR's matrix products, for the plain ViT too (whose patch embedding "
             "differs by less than 1 % of all).",
-            "its products alone: the blocks' matrix products and attention with its bias, in the "
-            "same parts, without patch embedding, norms, GELU and residuals: the floor, batch 8 "
-            "only. its attention alone: of that, PyTorch's attention with a bias.",
             f"Left out, more than {_MOST_GFLOP:,} GFLOP a pass: "
             f"{'; '.join(f'{c.name} ({c.gflop:,.0f})' for c in left_out) or 'nothing'}.",
             f"Threads: {torch.get_num_threads()}.",
         ],
     )
-    worst = 0.0
-    machine = sgemm()
-    for group in _by_encoder(cases):
-        encoders = Encoders.of(group[0].row, group[0].patch)
-        one = tiles(1)
-        # Right first: nothing is timed that is not equal.
-        before = relative_error(encoders.calls["ours"](one), encoders.calls["literal"](one))
-        _judge(report, f"{group[0].row.size}, patch {group[0].patch}, before timing", before)
+    errors = []
+    product = sgemm()
+    for (size, patch), group in groupby(cases, lambda case: (case.variant.size, case.patch)):
+        calls = encoders(VARIANTS[f"thor_v1_{size}"], patch)
+        # Nothing is timed that is not equal.
+        single = tiles(1)
+        errors.append(relative_error(calls["ours"](single), calls["literal"](single)))
+        _judge(report, f"{size}, patch {patch}, before timing", errors[-1])
         for case in group:
-            rows, error = timed(case, encoders, machine)
-            report.rows += rows
+            rows, error = timed(case, calls, product)
+            for row in rows:
+                report.add(row)
+            errors.append(error)
             _judge(report, case.name, error)
-            worst = max(worst, before, error)
-            share = rows[0]["of_sgemm"]
-            if case.target and share < _SHARE:
-                floor = next(row for row in rows if row["what"] == PRODUCTS)
-                report.faults.append(
-                    f"{case.name}: {share:.3f} of the sgemm's rate. Floor: its matrix products "
-                    f"alone reach {floor['of_sgemm']:.3f}."
-                )
-            print(
-                case.name,
-                *(f"{row['what']} {row['median']:.3f} s" for row in rows),
-                sep=", ",
-                flush=True,
-            )
-    report.figures["largest error against the literal encoder"] = f"{worst:.1e}"
+            if case.target and rows[0]["of_sgemm"] < _SHARE:
+                share = rows[0]["of_sgemm"]
+                report.faults.append(f"{case.name}: {share:.3f} of the sgemm's rate.")
+    report.figures["largest error against the literal encoder"] = f"{max(errors):.1e}"
     return report
 
 
@@ -255,27 +224,88 @@ def _judge(report: Report, name: str, error: float) -> None:
         report.faults.append(f"{name}: error {error:.1e} against the literal encoder.")
 
 
-def _by_encoder(cases: Sequence[Case]) -> Iterator[list[Case]]:
-    for key in dict.fromkeys((case.row.size, case.patch) for case in cases):
-        yield [case for case in cases if (case.row.size, case.patch) == key]
+def memory(folder: Path, *, quick: bool) -> Report:
+    """Measure the peak of memory, every encoder in a process of its own."""
+    repeats = 1 if quick else _MEMORY_REPEATS
+    report = Report(
+        name="encoder_memory",
+        claim="A larger batch takes no copy of the attention bias for each tile, and at no batch "
+        "more memory than a literal implementation.",
+        command="python -m benchmarks.encoder",
+        quick=quick,
+        notes=[
+            "MB (10^6) of one process: resident once the weights are there, and the peak of two "
+            f"forward passes (VmHWM) over that; {_MEMORY_BLOCKS} blocks, since all take the same. "
+            f"Medians of {repeats} processes each, and min and max of the peak; ratio: of the "
+            "median to ours. a bias: one copy of the attention's. Patch 8.",
+        ],
+    )
+    for size in ("tiny",) if quick else ("tiny", "base"):
+        variant = VARIANTS[f"thor_v1_{size}"]
+        weights = folder / f"{size}.pt"
+        torch.save(THOREncoder(variant, tile_layout(16), seed=0).state_dict(), weights)
+        _memory_of(report, variant, weights, (1, 8) if quick else (8, 32), repeats)
+    return report
+
+
+def _memory_of(
+    report: Report, variant: Variant, weights: Path, batches: tuple[int, int], repeats: int
+) -> None:
+    bias = 4 * variant.num_heads * tile_layout(8).n_tokens ** 2 / 1e6
+    ours: list[float] = []
+    for batch in batches:
+        jobs = {
+            what: Job(
+                what=what,
+                model_key=variant.model_key,
+                patch=8,
+                batch=batch,
+                blocks=_MEMORY_BLOCKS,
+                weights=str(weights),
+                threads=torch.get_num_threads(),
+            )
+            for what in ("ours", "literal")
+        }
+        turns = [{what: job.run() for what, job in jobs.items()} for _ in range(repeats)]
+        for what in jobs:
+            over = [turn[what]["forward"] - turn[what]["built"] for turn in turns]
+            peak = statistics.median(over)
+            if what == "ours":
+                ours.append(peak)
+            elif ours[-1] > peak:
+                report.faults.append(f"{variant.size}, batch {batch}: more than the literal one.")
+            report.add(
+                {
+                    "variant": variant.size,
+                    "batch": batch,
+                    "what": what,
+                    "built, MB": statistics.median(turn[what]["built"] for turn in turns),
+                    "peak over it, MB": peak,
+                    "min": min(over),
+                    "max": max(over),
+                    "ratio": peak / ours[-1],
+                    "a bias, MB": bias,
+                }
+            )
+    more = (ours[1] - ours[0]) / (batches[1] - batches[0])
+    report.figures[f"{variant.size}, MB for each tile more in a batch"] = round(more, 1)
+    if more >= bias:
+        report.faults.append(f"{variant.size}: {more:.0f} MB a tile, a bias has {bias:.0f}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny alone, small batches; no JSON")
-    quick = parser.parse_args(argv).quick
-    keys = ["thor_v1_tiny"] if quick else list(VARIANTS)
-    every = [
-        Case(row=VARIANTS[key], patch=patch, batch=batch)
-        for key in keys
+    quick = parser(__doc__, "tiny alone, small batches").parse_args(argv).quick
+    all_cases = [
+        Case(variant=VARIANTS[key], patch=patch, batch=batch)
+        for key in (["thor_v1_tiny"] if quick else VARIANTS)
         for patch in _PATCHES
         for batch in ((1, 8) if quick else _BATCHES)
     ]
-    cases = [case for case in every if case.gflop <= _MOST_GFLOP or case.target]
-    left_out = [case for case in every if case not in cases]
+    cases = [case for case in all_cases if case.gflop <= _MOST_GFLOP or case.target]
+    left_out = [case for case in all_cases if case not in cases]
     with tempfile.TemporaryDirectory(prefix="thor-geo-encoder-") as name:
-        codes = [report.finish() for report in processes(Path(name), quick=quick)]
+        codes = [memory(Path(name), quick=quick).finish()]
     with torch.inference_mode():
         codes.append(rates(cases, left_out, quick=quick).finish())
     return max(codes)

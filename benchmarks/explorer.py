@@ -1,16 +1,20 @@
 """Whether the explorer stays fluid at 100,000 tiles, in the server and in a browser.
 
-    python -m benchmarks.explorer
+Claim (docs/explorer.md, "Large runs, unfinished ones, other machines"): a click shows its
+neighbours within 300 ms and a stroke the probe within 500 ms (95 of 100), the map is drawn within
+1,500 ms of opening the page, and a frame takes at most 50 ms (medians).
 
-Writes a run of 100,000 tiles with random vectors of 192 dimensions, serves it in a process of its
-own, and opens it in a headless Chromium of 1280 x 800. Measures the time until the map is drawn,
-clicks at random tiles (until the frame with their neighbours and the heat map), strokes that change
-the probe, frames while the map is dragged, and the same questions without the page.
+    python -m benchmarks.explorer            # 90 seconds
+    python -m benchmarks.explorer --quick    # a tenth of the tiles: one minute
+
+Writes a run with random vectors of 192 dimensions, serves it in a process of its own, and opens it
+in a headless Chromium of 1280 x 800 (`python -m benchmarks.support.browser` installs one). Measures
+clicks at random tiles, strokes that change the probe, frames while the map is dragged, and the same
+questions without the page.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
@@ -26,13 +30,13 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks._browser import REMEDY, find
-from benchmarks._synthetic import prepare, square_plan, write_shards
-from benchmarks.report import Report
+from benchmarks.support.browser import REMEDY, find
+from benchmarks.support.report import Report, parser
+from benchmarks.support.synthetic import prepare, square_plan, write_shards
 
 TILES, DIMENSION = 100_000, 192
 CLICKS, STROKES, LOADS, QUESTIONS = 60, 20, 5, 60
-#: Milliseconds: a click that takes longer is felt to be waited for; a probe may; the page as well.
+#: Limits, milliseconds: a click beyond this feels like waiting; a probe and the page may take more.
 CLICK_P95, PROBE_P95, PAINT_MEDIAN, FRAME_MEDIAN = 300, 500, 1500, 50
 
 _SERVE = """
@@ -56,25 +60,25 @@ window.bench = {
     const [x, y] = view.screen(now.places.centre(k));
     return [x + box.left, y + box.top];
   },
-  async until(told) {
-    while (!told()) await new Promise(go => setTimeout(go));
+  async until(done) {
+    while (!done()) await new Promise(go => setTimeout(go));
     await this.frame();
   },
   async click(k) {
-    const at = this.place(k), before = explorer.now.similarity, start = performance.now();
-    this.event("pointerdown", ...at);
-    this.event("pointerup", ...at);
+    const place = this.place(k), before = explorer.now.similarity, start = performance.now();
+    this.event("pointerdown", ...place);
+    this.event("pointerup", ...place);
     await this.until(() => explorer.now.similarity !== before);
     return performance.now() - start;
   },
   async stroke(k, tool) {
     document.querySelector(`input[name=tool][value=${tool}]`).click();
-    const at = this.place(k), before = explorer.now.scores;
+    const place = this.place(k), before = explorer.now.scores;
     document.getElementById("map").setPointerCapture = () => {};
-    this.event("pointerdown", ...at);
-    this.event("pointermove", at[0] + 6, at[1] + 4);
+    this.event("pointerdown", ...place);
+    this.event("pointermove", place[0] + 6, place[1] + 4);
     const start = performance.now();
-    this.event("pointerup", at[0] + 6, at[1] + 4);
+    this.event("pointerup", place[0] + 6, place[1] + 4);
     const { positive, negative } = explorer.now.examples;
     if (!positive.length || !negative.length) return null;
     await this.until(() => explorer.now.scores !== before);
@@ -107,10 +111,10 @@ def summary(what: str, milliseconds: Sequence[float], limit: str) -> dict[str, A
     }
 
 
-def asked(url: str, question: str, **given: Any) -> float:
-    """Ask the server; return milliseconds until the whole answer is there."""
+def ask(url: str, question: str, **content: Any) -> float:
+    """Ask the server; return milliseconds until the whole answer has arrived."""
     request = urllib.request.Request(
-        f"{url}api/{question}", json.dumps(given).encode(), {"Content-Type": "application/json"}
+        f"{url}api/{question}", json.dumps(content).encode(), {"Content-Type": "application/json"}
     )
     began = time.perf_counter()
     with urllib.request.urlopen(request) as answer:
@@ -118,8 +122,8 @@ def asked(url: str, question: str, **given: Any) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def opened(page: Page, url: str) -> float:
-    """Open the page; return milliseconds until the map was drawn first."""
+def open_page(page: Page, url: str) -> float:
+    """Open the page; return milliseconds until the map was first drawn."""
     page.goto(url)
     page.wait_for_selector("html[data-ready]", timeout=60_000)
     script = "() => performance.getEntriesByName('first-map')[0].startTime"
@@ -131,19 +135,19 @@ def in_the_page(url: str, tiles: int, random: np.random.Generator) -> dict[str, 
     chromium = find()
     if chromium is None:
         raise SystemExit(REMEDY)
-    found: dict[str, list[float]] = {}
+    taken: dict[str, list[float]] = {}
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        found["first paint"] = [opened(page, url) for _ in range(LOADS)]
-        # Whether it can be opened is known by then, and Lightning no longer being imported.
+        taken["first paint"] = [open_page(page, url) for _ in range(LOADS)]
+        # By then the server has imported Lightning.
         page.wait_for_function(
             "() => ['ready', 'missing'].includes(explorer.composite.state)", timeout=120_000
         )
         page.evaluate(_HELP)
         places = random.integers(0, tiles, CLICKS).tolist()
-        found["click"] = [page.evaluate("k => bench.click(k)", k) for k in places]
-        found["frame"] = page.evaluate("() => bench.frames(60)")
+        taken["click"] = [page.evaluate("k => bench.click(k)", k) for k in places]
+        taken["frame"] = page.evaluate("() => bench.frames(60)")
         page.evaluate("b => explorer.view.fit(explorer.now.places.box)")
         strokes = random.integers(0, tiles, STROKES + 1).tolist()
         tools = itertools.cycle(("positive", "negative"))
@@ -151,27 +155,25 @@ def in_the_page(url: str, tiles: int, random: np.random.Generator) -> dict[str, 
             page.evaluate("([k, tool]) => bench.stroke(k, tool)", [k, tool])
             for k, tool in zip(strokes, tools, strict=False)
         ]
-        found["probe"] = [one for one in times if one is not None]
+        taken["probe"] = [time for time in times if time is not None]
         browser.close()
-    return found
+    return taken
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the tiles")
-    options = parser.parse_args()
+    """Run the benchmark; return the exit code."""
+    quick = parser(__doc__, "a tenth of the tiles").parse_args().quick
     report = Report(
         name="explorer",
         claim=f"{TILES:,} tiles of {DIMENSION} dimensions stay fluid in `thor-geo view`: a click "
         f"shows its neighbours within {CLICK_P95} ms, a stroke the probe within {PROBE_P95} ms (95 "
         f"of 100), the map is there within {PAINT_MEDIAN} ms of opening the page, and a frame "
         f"takes at most {FRAME_MEDIAN} ms (medians)",
-        command="python -m benchmarks.explorer",
-        quick=options.quick,
+        quick=quick,
     )
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="thor-geo-explorer-") as name:
-        plan = square_plan(TILES // 10 if options.quick else TILES)
+        plan = square_plan(TILES // 10 if quick else TILES)
         run = prepare(Path(name) / "run", plan, DIMENSION)
         write_shards(run, plan, DIMENSION)
         began = time.monotonic()
@@ -187,13 +189,13 @@ def main() -> int:
             report.figures["seconds until it prints its address"] = round(
                 time.monotonic() - began, 1
             )
-            # Failed tiles are left out: a few less than the plan has.
+            # The server leaves out failed tiles: a few fewer than the plan has.
             tiles = len(plan) * 99 // 100
             page = in_the_page(url, tiles, random)
             places = random.integers(0, tiles, (QUESTIONS, 12)).tolist()
-            similar = [asked(url, "similar", unit="tiles", place=p[0], k=20) for p in places]
+            similar = [ask(url, "similar", unit="tiles", place=p[0], k=20) for p in places]
             probe = [
-                asked(url, "probe", unit="tiles", positive=p[:6], negative=p[6:]) for p in places
+                ask(url, "probe", unit="tiles", positive=p[:6], negative=p[6:]) for p in places
             ]
         finally:
             server.terminate()

@@ -1,14 +1,13 @@
-"""Draws the pictures of docs/gallery.md, with the commands that stand there.
+"""Draws the pictures of docs/gallery.md by running the page's own commands.
 
-    python -m benchmarks.gallery
+    python -m benchmarks.gallery    # some minutes
 
-Claims nothing. Runs the page's ``bash`` blocks in their order, in a temporary folder, and stops at
-the first that fails; then writes docs/images/gallery/. Takes some minutes.
+Claims that the page's commands make its pictures. Runs the page's ``bash`` blocks in order in a
+temporary folder, stops at the first that fails, and writes docs/images/gallery/.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
@@ -18,12 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.report import ROOT
+from benchmarks.support.report import ROOT, parser
 
 PAGE = ROOT / "docs" / "gallery.md"
 FOLDER = ROOT / "docs" / "images" / "gallery"
 
-#: What the commands write, by the picture's name on the page.
+#: The commands' pictures, by their names on the page.
 PICTURES = {
     "quicklook": "out/quickstart/quicklook.png",
     "part": "part.png",
@@ -36,12 +35,12 @@ PICTURES = {
     "sensors": "out/quickstart_s1s2/quicklook.png",
 }
 
-#: Opens a browser and goes on until it is stopped; its pictures are those of docs/explorer.md.
+#: Opens a browser and serves until it is stopped; docs/explorer.md has its pictures.
 BY_HAND = "thor-geo view out/quickstart\n"
 
 #: Most pixels a side.
 WIDTH, HEIGHT = 1200, 1500
-#: A COG has a pixel for each cell: it is enlarged as QGIS does it, without blurring.
+#: A COG has a pixel for each cell: it is enlarged without blurring, as in QGIS.
 _CELL = 8
 
 _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -82,10 +81,8 @@ def keep(source: Path, target: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args()
+    """Run the commands and write the pictures."""
+    parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(folder)

@@ -1,15 +1,14 @@
-"""One summer over a village, with three choices of `data.mask`: the picture of docs/real-data.md.
+"""One summer over a village, with three choices of cloud mask: the picture of docs/real-data.md.
 
-    python -m benchmarks.masks --scenes ../shared/data/scenes/wc_be_31UDS
+    python -m benchmarks.masks --scenes ../shared/data/scenes/wc_be_31UDS    # half a minute
 
 Claims nothing but what the picture shows; prints the figures below it. The scenes are WorldCereal's
-sample `wc_be_31UDS`, see docs/real-data.md. There are no Cloud Score+ scores of them outside Earth
-Engine, so the third choice is another set of SCL classes.
+sample `wc_be_31UDS`, see docs/real-data.md. They have no Cloud Score+ scores outside Earth Engine,
+so the third choice is another set of SCL classes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import rasterio
 from matplotlib.figure import Figure
 
-from benchmarks.report import ROOT
+from benchmarks.support.report import ROOT, parser
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datasets.colour import true_colour
 from thor_geo.emulator import EmulatorServer
@@ -45,59 +44,65 @@ CHOICES = {
 INK, MUTED = "#1b2733", "#5b6875"
 
 
-class Made(NamedTuple):
-    """A composite: (10, 64, 64) uint16, (64, 64) uint8, and how many scenes it is made of."""
+class Composite(NamedTuple):
+    """A composite: (10, 64, 64) uint16, (64, 64) uint8, and the number of its scenes."""
 
     pixels: npt.NDArray[np.uint16 | np.int16]
     observations: npt.NDArray[np.uint8]
     scenes: int
 
 
-def compose(folder: Path) -> dict[str, Made]:
+def compose(folder: Path) -> dict[str, Composite]:
     """Fetch the composite of each choice from an emulator over the scenes."""
     first = json.loads((folder / "scenes.json").read_text())["scenes"][0]
     with rasterio.open(folder / Path(first["file"]).name) as file:
         side, anchor, epsg = file.width, (file.transform.c, file.transform.f), file.crs.to_epsg()
     block = Block(epsg=epsg, size=side, resolution=10, left=0, top=0, anchor=anchor)
-    made = {}
+    composites = {}
     with EmulatorServer(folder) as server, tempfile.TemporaryDirectory() as cache:
         session = SessionSpec(credentials="anonymous", url=server.url)
         for name, sensor in CHOICES.items():
             stored = DirectSource(BlockStore(cache, sensor=sensor, window=WINDOW), session).get(
                 block
             )
-            made[name] = Made(*stored.read(), len(stored.scenes))
-    return made
+            composites[name] = Composite(*stored.read(), len(stored.scenes))
+    return composites
 
 
-def rows(made: dict[str, Made]) -> list[dict[str, Any]]:
+def rows(composites: dict[str, Composite]) -> list[dict[str, Any]]:
     """Return the figures of each choice."""
     blue = ALL.bands.index("B2")
     return [
         {
             "choice": name,
-            "scenes": one.scenes,
-            "clear observations, mean": round(float(one.observations.mean()), 1),
-            "fewest": int(one.observations.min()),
-            "B2, mean DN": round(float(one.pixels[blue][one.observations > 0].mean()), 1),
+            "scenes": composite.scenes,
+            "clear observations, mean": round(float(composite.observations.mean()), 1),
+            "fewest": int(composite.observations.min()),
+            "B2, mean DN": round(
+                float(composite.pixels[blue][composite.observations > 0].mean()), 1
+            ),
         }
-        for name, one in made.items()
+        for name, composite in composites.items()
     ]
 
 
-def draw(made: dict[str, Made]) -> Figure:
+def draw(composites: dict[str, Composite]) -> Figure:
     """Draw composites above, clear observations below, one column for each choice."""
     rgb = [ALL.bands.index(band) for band in ("B4", "B3", "B2")]
     figure = Figure(figsize=(12, 8.4), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, len(made))
-    most = max(one.observations.max() for one in made.values())
-    for column, (figures, one) in enumerate(zip(rows(made), made.values(), strict=True)):
+    axes = figure.subplots(2, len(composites))
+    most = max(composite.observations.max() for composite in composites.values())
+    for column, (figures, composite) in enumerate(
+        zip(rows(composites), composites.values(), strict=True)
+    ):
         above, below = axes[0, column], axes[1, column]
-        above.imshow(true_colour(one.pixels[rgb], one.observations), interpolation="nearest")
+        above.imshow(
+            true_colour(composite.pixels[rgb], composite.observations), interpolation="nearest"
+        )
         above.set_title(figures["choice"], fontsize=11, color=INK)
         above.set_xlabel(f"B2: {figures['B2, mean DN']:g} DN on average", color=MUTED)
         shown = below.imshow(
-            one.observations, cmap="YlGnBu", vmin=0, vmax=most, interpolation="nearest"
+            composite.observations, cmap="YlGnBu", vmin=0, vmax=most, interpolation="nearest"
         )
         below.set_xlabel(
             f"clear observations: {figures['clear observations, mean']:g} on average, "
@@ -114,16 +119,16 @@ def draw(made: dict[str, Made]) -> Figure:
 
 def main() -> None:
     """Make the composites, print their figures, draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=Path, required=True, help="folder of wc_be_31UDS")
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--scenes", type=Path, required=True, help="folder of wc_be_31UDS")
+    arguments.add_argument(
         "--picture", type=Path, default=ROOT / "docs" / "images" / "masks.png", help="where to"
     )
-    options = parser.parse_args()
-    made = compose(options.scenes)
-    for row in rows(made):
+    options = arguments.parse_args()
+    composites = compose(options.scenes)
+    for row in rows(composites):
         print("  ".join(f"{name}: {value}" for name, value in row.items()))
-    draw(made).savefig(options.picture, format="png", dpi=100, metadata={"Software": None})
+    draw(composites).savefig(options.picture, format="png", dpi=100, metadata={"Software": None})
     print(options.picture)
 
 

@@ -1,13 +1,12 @@
-"""Executes docs/notebooks/quickstart.ipynb anew, and stores its outputs in it.
+"""Executes docs/notebooks/quickstart.ipynb and stores its outputs in it.
 
-    python -m benchmarks.notebook
+    python -m benchmarks.notebook    # a minute or two
 
-Claims nothing; takes a minute or two. A test executes it the same way, and stores nothing.
+Claims that the notebook runs; a test executes it the same way, and stores nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from benchmarks.report import ROOT
+from benchmarks.support.report import ROOT, parser
 
 NOTEBOOK = ROOT / "docs" / "notebooks" / "quickstart.ipynb"
 
@@ -27,9 +26,9 @@ TIMEOUT_S = 500
 
 
 def execute(folder: Path) -> NotebookNode:
-    """Return the notebook as it comes out, executed with this checkout's code.
+    """Execute the notebook with this checkout's code, and return it with its outputs.
 
-    Raises CellExecutionError where a cell fails. Whatever it writes lies in the folder.
+    Raises CellExecutionError if a cell fails. The notebook writes into the folder only.
     """
     environment = {
         "TMPDIR": str(folder),
@@ -42,7 +41,7 @@ def execute(folder: Path) -> NotebookNode:
         notebook,
         timeout=TIMEOUT_S,
         kernel_name="python3",
-        coalesce_streams=True,  # what a command prints is one output
+        coalesce_streams=True,  # one output for all that a command prints
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
     )
@@ -52,10 +51,8 @@ def execute(folder: Path) -> NotebookNode:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args()
+    """Execute the notebook in place."""
+    parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         notebook = execute(Path(folder))
     nbformat.write(notebook, NOTEBOOK)

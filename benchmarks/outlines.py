@@ -1,19 +1,16 @@
 """How many tiles, shards and blocks real outlines need, from a village to all land.
 
-    python -m benchmarks.outlines
+Backs the tables of docs/scale.md, which `benchmarks.planet` calculates from results/outlines.json.
+
+    python -m benchmarks.outlines    # some minutes
 
 The outlines are Natural Earth's 1:110m countries (public domain), which pyogrio's wheel carries for
 its own tests; ``--countries`` names another file with the columns ``name`` and ``continent``. At
 that scale coasts are smooth and small islands are missing: the counts are good to a few percent.
-
-Prints a table and writes ``benchmarks/results/outlines.json``, from which `benchmarks.planet`
-reckons. The whole land takes some minutes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,15 +18,13 @@ from typing import Any
 import numpy as np
 import shapely
 
-from benchmarks.report import RESULTS, machine, table
+from benchmarks.support.report import machine, parser, table, write_result
 from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan
 
-RESULT = RESULTS / "outlines.json"
-
-#: Sides in tiles of the squares that are counted: shards of 2 to 16 tiles, blocks of 1 to 4.
-SIDES = (1, 2, 3, 4, 6, 8, 12, 16)
+#: Sides in tiles of the squares that are counted: blocks of 576 and 1152 px, shards of 8 x 8.
+SIDES = (1, 2, 4, 8)
 
 #: A tile must not straddle the antimeridian: that much of both its sides is left out, degrees.
 _ANTIMERIDIAN = 0.1
@@ -77,36 +72,17 @@ def count(plan: Plan) -> dict[str, Any]:
     Shards and blocks hang from the same corner, so a block of 576 px is a square of two tiles.
     """
     zone = plan.zone.astype(np.int64)
-    squares, filled = {}, {}
+    squares = {}
     for side in SIDES:
         col, row = plan.col.astype(np.int64) // side, -(-plan.row.astype(np.int64) // side)
         key = (zone << 48) + ((col + (1 << 20)) << 24) + (row + (1 << 20))
-        _, tiles = np.unique(key, return_counts=True)
-        squares[str(side)] = len(tiles)
-        # How many of them hold 1, 2, ... tiles: what the simulator draws shards from.
-        filled[str(side)] = np.bincount(tiles, minlength=side * side + 1)[1:].tolist()
+        squares[str(side)] = len(np.unique(key))
     return {
         "tiles": len(plan),
         "zones": len(np.unique(zone)),
         "not_primary": int(len(plan) - plan.primary.sum()),
         "squares": squares,
-        "squares_by_tiles": filled,
     }
-
-
-def total(counts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up the counts of areas that share no zone."""
-    first, *others = counts
-    for other in others:
-        first = {
-            key: (
-                total([value, other[key]])
-                if isinstance(value, dict)
-                else np.add(value, other[key]).tolist()
-            )
-            for key, value in first.items()
-        }
-    return first
 
 
 def measure(areas: list[Area], what: str, km2: float) -> dict[str, Any]:
@@ -114,21 +90,27 @@ def measure(areas: list[Area], what: str, km2: float) -> dict[str, Any]:
     begin = time.perf_counter()
     plans = [Plan.of(area, Lattice(epsg=32601)) for area in areas]
     seconds = time.perf_counter() - begin
-    counted = total([count(plan) for plan in plans])
-    return {"what": what, "km2": round(km2), **counted, "plan_seconds": round(seconds, 1)}
+    parts = [count(plan) for plan in plans]  # areas that share no zone
+    return {
+        "what": what,
+        "km2": round(km2),
+        **{key: sum(part[key] for part in parts) for key in ("tiles", "zones", "not_primary")},
+        "squares": {str(side): sum(part["squares"][str(side)] for part in parts) for side in SIDES},
+        "plan_seconds": round(seconds, 1),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--countries", type=Path, default=None, help="file of countries")
-    parser.add_argument("--only", nargs="*", default=list(OUTLINES), help="which outlines")
-    args = parser.parse_args()
+    """Count, print and write the result."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--countries", type=Path, default=default_countries(), help="the file")
+    options = arguments.parse_args()
     import geopandas
 
-    countries = geopandas.read_file(args.countries or default_countries())
+    countries = geopandas.read_file(options.countries)
     village = AreaSpec(point=(10.75, 59.91), buffer_m=2500).load()
     counted = {"village": measure([village], "a square of 5 km", 25.0)}
-    for name in args.only:
+    for name in OUTLINES:
         areas = outline(countries, name)
         series = geopandas.GeoSeries([area.geometry for area in areas], crs="OGC:CRS84")
         km2 = float(series.to_crs(_EQUAL_AREA).area.sum()) / 1e6
@@ -136,19 +118,17 @@ def main() -> None:
         print(f"{name}: {counted[name]['tiles']:,} tiles", flush=True)
     rows = [
         {
-            "outline": f"{name}: {found['what']}",
-            "km2": f"{found['km2']:,}",
-            "tiles": f"{found['tiles']:,}",
-            "shards of 8": f"{found['squares']['8']:,}",
-            "blocks of 576 px": f"{found['squares']['2']:,}",
-            "seconds to plan": found["plan_seconds"],
+            "outline": f"{name}: {outlined['what']}",
+            "km2": f"{outlined['km2']:,}",
+            "tiles": f"{outlined['tiles']:,}",
+            "shards of 8": f"{outlined['squares']['8']:,}",
+            "blocks of 576 px": f"{outlined['squares']['2']:,}",
+            "seconds to plan": outlined["plan_seconds"],
         }
-        for name, found in counted.items()
+        for name, outlined in counted.items()
     ]
     print(table(rows))
-    RESULT.parent.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine(), "outlines": counted})
-    RESULT.write_text(text.replace('}, "', '},\n "') + "\n", encoding="utf-8")
+    write_result("outlines", {"machine": machine(), "outlines": counted})
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """Tile borders in maps: how much they show without a halo, how little with one, and what it costs.
 
-    python -m benchmarks.seams [--quick] [--docs]
+Claim (docs/geometry.md, "How much"): with a halo the seam ratio is smaller than without, and so are
+the jumps between the cells where tiles would touch without one.
 
-With `--docs` it renews the table of docs/geometry.md, and docs/images/seams.png.
+    python -m benchmarks.seams            # 3 minutes
+    python -m benchmarks.seams --quick    # a small square, two halos: 1 minute
+    python -m benchmarks.seams --docs     # also renews the page's table and picture
 
-Runs the quickstart (an emulated Earth Engine, THOR tiny with random weights) over one square for
-several halos, with maps cropped to the square, so that all of them are of the same ground. Blocks
-are fetched once, before. The seam ratio is what `thor-geo validate` tells.
+Runs the quickstart (emulated Earth Engine, THOR tiny with random weights) over one square for
+several halos, with maps cropped to the square, so that all of them cover the same ground. Blocks
+are fetched beforehand. The seam ratio is the one that `thor-geo validate` reports.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.report import ROOT, Report, renewed, table
+from benchmarks.support.commands import emulator, quickstart, thor_geo
+from benchmarks.support.report import ROOT, Report, parser, renewed, table
 from thor_geo.emulator import Acquisition, generate_archive
 
 DOCS, PICTURE = ROOT / "docs" / "geometry.md", ROOT / "docs" / "images" / "seams.png"
@@ -41,48 +43,34 @@ BOX, SHORT_BOX = (8.84, 59.92, 9.16, 60.08), (8.97, 59.985, 9.03, 60.015)
 RATIO, TOUCH = "seam ratio", "jump where tiles without halo touch x 1000"
 
 
-def command(name: str, *arguments: object) -> str:
-    """Run a subcommand of thor-geo; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "thor_geo", name, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"thor-geo {name} ended with {done.returncode}:\n{done.stderr}")
-    return done.stdout
-
-
 def settings(folder: Path, box: Sequence[float], halo: int) -> list[str]:
-    """Return the arguments of the run with a halo."""
-    return [
-        "-c",
-        "configs/quickstart.yaml",
-        f"--data.emulator_archive={folder / 'scenes'}",
-        f"--data.cache_dir={folder / 'cache'}",
-        f"--data.area.bbox={list(box)}",
-        f"--data.tile_size={TILE}",
-        f"--data.stride={TILE - 2 * halo}",
-        "--output.crop=true",
-        "--output.quicklook=false",
-        f"--output.dir={folder / str(halo)}",
-    ]
+    """Return the arguments of the run with a halo, without the command's name."""
+    return quickstart(
+        {
+            **emulator(folder / "scenes"),
+            "data.cache_dir": folder / "cache",
+            "data.area.bbox": list(box),
+            "data.tile_size": TILE,
+            "data.stride": TILE - 2 * halo,
+            "output.crop": "true",
+            "output.quicklook": "false",
+            "output.dir": folder / str(halo),
+        }
+    )[1:]
 
 
 def measure(folder: Path, box: Sequence[float], halo: int) -> tuple[dict[str, Any], list[float]]:
     """Run with a halo; return a row of the table, and the mean jump by place in the tile."""
     began = time.monotonic()
-    command("predict", *settings(folder, box, halo))
+    thor_geo("predict", *settings(folder, box, halo))
     seconds = time.monotonic() - began
     markers = [json.loads(file.read_text()) for file in (folder / str(halo)).glob("markers/*")]
-    told = json.loads(command("validate", folder / str(halo), "--json"))
-    seams = told["seams"]
+    validation = json.loads(thor_geo("validate", folder / str(halo), "--json").output)
+    seams = validation["seams"]
     row = {
         "halo px": halo,
         "stride px": TILE - 2 * halo,
-        "tiles": told["tiles"]["total"],
+        "tiles": validation["tiles"]["total"],
         "seconds": round(seconds, 1),
         "seconds of tiles": round(sum(marker["compute_seconds"] for marker in markers), 1),
         "jump across borders x 1000": round(1000 * seams["border"], 2),
@@ -95,21 +83,21 @@ def measure(folder: Path, box: Sequence[float], halo: int) -> tuple[dict[str, An
 
 
 def same_pairs(run: Path) -> float:
-    """Return the mean jump across the lines where tiles without halo touch, whatever the run's are.
+    """Return the mean jump across the lines where tiles without halo touch.
 
-    Of all runs these are the same pairs of cells, on the same ground.
+    In all runs these are the same pairs of cells, on the same ground.
     """
     import xarray
 
     data = xarray.open_zarr(run / "grid.zarr", group="utm32n").embeddings.compute()
-    found = []
+    parts = []
     for name, axis in (("x", 2), ("y", 1)):
         jumps = np.abs(np.diff(data.values, axis=axis)).mean(axis=0)
-        at = data[name].values
-        middle = (at[1:] + at[:-1]) / 2
-        found.append(np.compress(middle % (10 * TILE) == 0, jumps, axis=axis - 1).ravel())
-    every = np.concatenate(found)
-    return float(every[np.isfinite(every)].mean())
+        centres = data[name].values
+        middle = (centres[1:] + centres[:-1]) / 2
+        parts.append(np.compress(middle % (10 * TILE) == 0, jumps, axis=axis - 1).ravel())
+    values = np.concatenate(parts)
+    return float(values[np.isfinite(values)].mean())
 
 
 def zone_map(run: Path) -> npt.NDArray[np.float32]:
@@ -131,13 +119,12 @@ def draw(runs: Sequence[tuple[int, float, Path]], target: Path) -> None:
     from thor_geo.pictures.pca import Colours
 
     maps = [np.moveaxis(zone_map(path), 0, -1) for _, _, path in runs]
-    there = np.isfinite(maps[-1]).all(axis=-1)
-    colours = Colours.fit(maps[-1][there])
+    colours = Colours.fit(maps[-1][np.isfinite(maps[-1]).all(axis=-1)])
     figure, axes = pyplot.subplots(1, len(runs), figsize=(4.2 * len(runs), 5.6), dpi=100)
     for axis, values, (halo, ratio, _) in zip(axes, maps, runs, strict=True):
         image = np.full((*values.shape[:2], 4), 0, dtype=np.uint8)
-        found = np.isfinite(values).all(axis=-1)
-        image[found, :3], image[found, 3] = colours(values[found]), 255
+        valid = np.isfinite(values).all(axis=-1)
+        image[valid, :3], image[valid, 3] = colours(values[valid]), 255
         axis.imshow(image, interpolation="nearest")
         axis.set_title(f"halo {halo} px: seam ratio {ratio:.2f}", fontsize=12)
         axis.set_axis_off()
@@ -147,16 +134,15 @@ def draw(runs: Sequence[tuple[int, float, Path]], target: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a small square, two halos")
-    parser.add_argument("--docs", action="store_true", help="renew table and picture of the docs")
-    options = parser.parse_args()
+    """Run the benchmark; return the exit code."""
+    arguments = parser(__doc__, "a small square, two halos")
+    arguments.add_argument("--docs", action="store_true", help="renew the page's table and picture")
+    options = arguments.parse_args()
     box, halos = (SHORT_BOX, (0, 48)) if options.quick else (BOX, HALOS)
     report = Report(
         name="seams",
         claim="with a halo the seam ratio is smaller than without, and so are the jumps between "
         "the cells where tiles would touch without",
-        command="python -m benchmarks.seams",
         quick=options.quick,
     )
     profiles: dict[int, list[float]] = {}
@@ -170,7 +156,7 @@ def main() -> int:
             acquisitions=[Acquisition(date=date, cloud_cover=cover) for date, cover in DATES],
         )
         for halo in (halos[0], halos[-1]):
-            command("fetch", *settings(folder, box, halo))
+            thor_geo("fetch", *settings(folder, box, halo))
         for halo in halos:
             row, profiles[halo] = measure(folder, box, halo)
             report.rows.append(row)

@@ -1,11 +1,15 @@
 """Disks that are full, read-only or damaged, and two runs in one directory.
 
-`python -m benchmarks.chaos.disk [--quick] [--only WORD]`
+Claim (docs/performance.md, "Robustness"): nothing wrong is served, the message names the remedy,
+and the same command ends in the bytes of the undisturbed run once the cause is mended.
+
+    python -m benchmarks.chaos.disk              # 22 minutes; needs the right to mount (root)
+    python -m benchmarks.chaos.disk --quick      # four scenarios: 7 minutes
+    python -m benchmarks.chaos.disk --only cache # scenarios with this word; writes nothing
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -14,8 +18,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.chaos import _disk_cases as cases
-from benchmarks.chaos._common import (
+from benchmarks.support import disk_cases as cases
+from benchmarks.support.disk_cases import SCENARIOS, Disturbed, Reference
+from benchmarks.support.report import Report, Row, parser
+from benchmarks.support.runs import (
     Workspace,
     differences,
     end_on_sigterm,
@@ -25,9 +31,7 @@ from benchmarks.chaos._common import (
     states,
     wrongly_served,
 )
-from benchmarks.chaos._disk_cases import SCENARIOS, Disturbed, Reference, Scenario
-from benchmarks.chaos._small_disk import SmallDisk, pages
-from benchmarks.report import Report, Row
+from benchmarks.support.small_disk import SmallDisk, pages
 
 _CLAIM = (
     "When a disk is full, read-only or damaged, or two runs share a directory, nothing wrong is "
@@ -43,13 +47,13 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
         The row, and what does not hold.
     """
     done, wrong = states(place.run), wrongly_served(place.run, reference.run)
-    told = case.ended.said
-    if case.damaged:  # a report of several lines: what it says of the damage
-        told = "\n".join(line for line in told.splitlines() if case.names in line)
-    said = message(told, hide=place.folder)
+    output = case.ended.output
+    if case.damaged:  # a report of several lines: those about the damage
+        output = "\n".join(line for line in output.splitlines() if case.names in line)
+    said = message(output, hide=place.folder)
     case.mend()
     mended = place.finish()
-    # Of damaged shards, made again, the marker is another.
+    # Damaged shards were made again, and have another marker.
     again = sum(states(place.run).get(name) != state for name, state in done.items())
     different = differences(place.run, reference.run)
     row = {
@@ -64,8 +68,8 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
         "said": said if case.ended.code else "",
     }
     faults = []
-    if case.refused and (case.ended.code <= 0 or case.names not in case.ended.said):
-        faults.append(f"not told as it should be, exit code {case.ended.code}: {said}")
+    if case.refused and (case.ended.code <= 0 or case.names not in case.ended.output):
+        faults.append(f"the message is not what it should be, exit code {case.ended.code}: {said}")
     if not case.refused and case.ended.code != 0:
         faults.append(f"it ends with {case.ended.code}: {said}")
     if "[with a traceback]" in said:
@@ -73,7 +77,7 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
     if wrong and not case.damaged:
         faults.append(f"{len(wrong)} files that markers vouch for are wrong: {wrong[:3]}")
     if mended.code != 0:
-        faults.append(f"mended, it ends with {mended.code}: {message(mended.said)}")
+        faults.append(f"mended, it ends with {mended.code}: {message(mended.output)}")
     if again:
         faults.append(f"{again} finished shards were made again")
     if different:
@@ -88,16 +92,16 @@ def workspace() -> Iterator[tuple[Workspace, Reference]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thor-geo-disk-")))
         place = Workspace(
             folder=folder,
-            # Else all blocks are in the cache before a disk is made read-only midway.
+            # Otherwise all blocks are in the cache before a disk is made read-only midway.
             settings={"data.ahead": 2},
             outputs_in=folder / "outputs",
             cache_in=folder / "composites",
         )
-        for at in (place.run.parent, place.cache.parent):
-            at.mkdir()
+        for parent in (place.run.parent, place.cache.parent):
+            parent.mkdir()
         done = place.finish()
         if done.code != 0:
-            raise RuntimeError(f"The undisturbed run failed: {done.said}")
+            raise RuntimeError(f"The undisturbed run failed: {done.output}")
         cache = folder / "reference-cache"
         shutil.copytree(place.cache, cache)
         run = place.keep("reference")
@@ -118,42 +122,11 @@ def _measured(run: Path, cache: Path) -> Reference:
     return Reference(run=run, cache=cache, common=common, shards=shards)
 
 
-def run(scenarios: list[Scenario], *, quick: bool) -> int:
-    """Run the campaign.
-
-    Args:
-        scenarios: What to do.
-        quick: Whether this is the short form.
-    """
-    report = Report(
-        name="chaos_disk", claim=_CLAIM, command="python -m benchmarks.chaos.disk", quick=quick
-    )
-    with workspace() as (place, reference):
-        if problem := SmallDisk.problem(place.folder / "probe"):
-            report.faults.append(f"{problem}; run it as root on Linux")
-            return report.finish()
-        for scenario in scenarios:
-            place.clear()
-            for case in scenario(place, reference):
-                row, faults = judge(place, reference, case)
-                report.rows.append(row)
-                report.faults.extend(faults)
-                print(*(f"{key}={value}" for key, value in row.items() if value != ""))
-                for fault in faults:
-                    print(f"    {fault}", flush=True)
-        report.figures = {
-            "files compared": len(outputs(reference.run)),
-            "shards": len(reference.shards),
-        }
-    return report.finish()
-
-
 def main() -> int:
-    """Parse the arguments and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="four scenarios, nothing written")
-    parser.add_argument("--only", default="", help="scenarios with this in their name")
-    options = parser.parse_args()
+    """Run the campaign; return the exit code."""
+    arguments = parser(__doc__, "four scenarios")
+    arguments.add_argument("--only", default="", help="scenarios with this in their name")
+    options = arguments.parse_args()
     end_on_sigterm()
     chosen = [scenario for scenario in SCENARIOS if options.only in scenario.__name__]
     if options.quick and not options.only:
@@ -163,7 +136,20 @@ def main() -> int:
             cases.damaged_run,
             cases.output_read_only,
         ]
-    return run(chosen, quick=options.quick or bool(options.only))
+    report = Report(name="chaos_disk", claim=_CLAIM, quick=options.quick or bool(options.only))
+    with workspace() as (place, reference):
+        if problem := SmallDisk.problem(place.folder / "probe"):
+            report.faults.append(f"{problem}; run it as root on Linux")
+            return report.finish()
+        for scenario in chosen:
+            place.clear()
+            for case in scenario(place, reference):
+                report.add(*judge(place, reference, case))
+        report.figures = {
+            "files compared": len(outputs(reference.run)),
+            "shards": len(reference.shards),
+        }
+    return report.finish()
 
 
 if __name__ == "__main__":

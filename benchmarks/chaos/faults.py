@@ -1,25 +1,31 @@
 """Everything that Earth Engine and the way to it can do wrong, one thing at a time.
 
+Claim (docs/performance.md, "Robustness"): whatever the service does wrong, the cache ends with the
+bytes of a run without faults; a refusal ends the run with its remedy, and what was fetched stays.
+
+    python -m benchmarks.chaos.faults            # 6 minutes
+    python -m benchmarks.chaos.faults --quick    # a few of the plans: 1 minute
+    python -m benchmarks.chaos.faults --only 429 # plans with this in their name; writes nothing
+
 Each plan fetches the same blocks from an emulator that fails in one way, with the retry policy that
-users get, into an empty cache; the files must be those of a run without faults. After a refusal
-that ends the run the message must name the remedy, what was fetched before must stay, and the next
-run must fetch the rest and no more.
+users get, into an empty cache. After a refusal the next run must fetch the rest and no more.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
+import os
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks._emulated import write_scenes
-from benchmarks.chaos._fetching import BANDS, LATENCY_S, Bench, damage, digests, row
-from benchmarks.chaos._growing import GROWING
-from benchmarks.chaos._trials import TRIALS, Trial
-from benchmarks.report import Report
+from benchmarks.support.emulated import write_scenes
+from benchmarks.support.fault_plans import TRIALS, Trial
+from benchmarks.support.fault_runs import BANDS, LATENCY_S, Bench, damage, digests, row
+from benchmarks.support.growing import GROWING
+from benchmarks.support.report import Report, parser
 from thor_geo.composites import Prefetcher
 from thor_geo.emulator import EmulatorProcess, FaultPlan
 
@@ -53,9 +59,9 @@ def play(bench: Bench, trial: Trial, wanted: dict[str, str], report: Report) -> 
         requests.append(outcome.stats.requests)
         if outcome.error is not None:
             wrong.append(f"The next run ended: {outcome.error}")
-        found = outcome.stats.blocks_cached
-        if found != blocks_before:
-            wrong.append(f"{found} of {blocks_before} blocks were used by the next run.")
+        cached = outcome.stats.blocks_cached
+        if cached != blocks_before:
+            wrong.append(f"{cached} of {blocks_before} blocks were used by the next run.")
     same = digests(cache) == wanted
     report.rows.append(row(trial, outcome, same))
     if trial.remedy is not None:
@@ -70,9 +76,9 @@ def play(bench: Bench, trial: Trial, wanted: dict[str, str], report: Report) -> 
         wrong.append(f"Only {min(requests)} requests.")
     if outcome.stats.requests != outcome.served["requests"] and trial.remedy is None:
         wrong.append(
-            f"{outcome.stats.requests} requests were counted, {outcome.served['requests']} came."
+            f"{outcome.stats.requests} requests were counted, {outcome.served['requests']} arrived."
         )
-    wrong += filter(None, [trial.holds(outcome.stats)])
+    wrong += filter(None, [trial.problem(outcome.stats)])
     wrong += damage(cache)
     report.faults += [f"{trial.name}: {sentence}" for sentence in wrong]
 
@@ -87,9 +93,9 @@ def server_gone(bench: Bench, wanted: dict[str, str], report: Report, seconds: f
         while prefetcher.stats().blocks_fetched < 30:
             time.sleep(0.02)
         port = int(emulator.url.rsplit(":", 1)[1])
-        assert emulator._process is not None
-        emulator._process.kill()
-        emulator._process.wait()
+        assert emulator.pid is not None
+        os.kill(emulator.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, emulator.pid, os.WEXITED | os.WNOWAIT)
         time.sleep(seconds)
         again.append(EmulatorProcess(bench.archive, port, FaultPlan(latency_s=LATENCY_S)).start())
 
@@ -105,21 +111,20 @@ def server_gone(bench: Bench, wanted: dict[str, str], report: Report, seconds: f
     if outcome.failures or outcome.error:
         wrong.append(f"{len(outcome.failures)} blocks failed; it ended by {outcome.error}")
     if outcome.seconds < seconds or not outcome.stats.retries:
-        wrong.append("Nobody noticed that the server was gone.")
+        wrong.append("The run did not notice that the server was gone.")
     report.faults += [f"{trial.name}: {sentence}" for sentence in wrong + damage(cache)]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few of the plans")
-    parser.add_argument("--only", help="plans whose name holds this")
-    options = parser.parse_args()
+    """Run the campaign; return the exit code."""
+    arguments = parser(__doc__, "a few of the plans")
+    arguments.add_argument("--only", default="", help="plans with this in their name")
+    options = arguments.parse_args()
     report = Report(
         name="chaos_faults",
         claim="Whatever the service does wrong, the cache ends with the bytes of a run without "
         "faults; a refusal ends the run with its remedy, and what was fetched stays.",
-        command="python -m benchmarks.chaos.faults",
-        quick=options.quick or options.only is not None,
+        quick=options.quick or bool(options.only),
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-faults-") as name:
         side = 7 * 256
@@ -129,7 +134,7 @@ def main() -> int:
         trials = [
             trial
             for trial in (TRIALS[2:6] + TRIALS[8:9] + TRIALS[11:12] if options.quick else TRIALS)
-            if options.only is None or options.only in trial.name
+            if options.only in trial.name
         ]
         wanted = {}
         for size, across in sorted({(64, 12), *((trial.size, trial.across) for trial in trials)}):
@@ -144,10 +149,10 @@ def main() -> int:
             print(trial.name, flush=True)
             play(bench, trial, wanted[trial.size, trial.across], report)
         for title, grow in GROWING.items():
-            if options.only is None or options.only in title:
+            if options.only in title:
                 print(title, flush=True)
                 grow(bench, report)
-        if options.only is None or options.only in "server gone":
+        if options.only in "server gone":
             server_gone(bench, wanted[64, 12], report, 5.0 if options.quick else GONE_S)
     return report.finish()
 

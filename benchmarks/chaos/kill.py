@@ -1,11 +1,15 @@
 """kill -9 of the main process, the prefetch process or a worker, at random moments; then resume.
 
-`python -m benchmarks.chaos.kill [--quick] [--seed N]`
+Claim (docs/performance.md, "Robustness"): after the kill the same command ends in the bytes of the
+undisturbed run, and makes no finished shard again.
+
+    python -m benchmarks.chaos.kill            # 20 minutes: ten kills of each
+    python -m benchmarks.chaos.kill --quick    # one kill of each: 3 minutes
+    python -m benchmarks.chaos.kill --seed N   # other moments
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import sys
@@ -16,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from benchmarks.chaos._common import (
+from benchmarks.support.report import Report, Row, parser
+from benchmarks.support.runs import (
     Started,
+    State,
     Workspace,
     differences,
     end_on_sigterm,
@@ -27,7 +33,6 @@ from benchmarks.chaos._common import (
     states,
     temporaries,
 )
-from benchmarks.report import Report, Row
 from thor_geo.cli.main import EXIT_RETRY
 
 VICTIMS = ("main", "prefetch", "worker")
@@ -37,8 +42,10 @@ Draws: TypeAlias = list[tuple[str, float]]
 
 # Kills of each victim, and how many of them hit a run that is already a resumed one.
 _KILLS, _AGAIN = 10, 2
-# Of the command itself after one of its children was killed, and of the others after it.
+# Limits of the command itself after one of its children was killed, and of the others after it.
 _SECONDS_TO_END, _SECONDS_TO_VANISH = 60.0, 10.0
+# In place of an exit code, where the command did not end within the limit.
+_HANGS = -999
 _LOOK_S = 0.02
 
 
@@ -59,24 +66,24 @@ class Timeline:
     def moment(self, victim: str, share: float) -> Moment:
         """Return the moment at a share (0 to 1) of a process's life.
 
-        A run on a busy machine is slower: so the moment is told in shards done and seconds since.
+        A run on a busy machine is slower, so the moment counts shards done and seconds since then.
         """
         begin, end = self.lives[victim]
-        at = begin + share * (end - begin)
-        shards = bisect_right(self.marked, at)
+        moment = begin + share * (end - begin)
+        shards = bisect_right(self.marked, moment)
         since = max(begin, self.marked[shards - 1]) if shards else begin
-        return Moment(victim=victim, share=share, shards=shards, seconds=at - since)
+        return Moment(victim=victim, share=share, shards=shards, seconds=moment - since)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When to kill whom.
+    """When to kill which process.
 
     Attributes:
         victim: Role of the process.
-        share: Of its life in the undisturbed run.
-        shards: Markers that must be there,
-        seconds: and how long to wait then.
+        share: Share of its life in the undisturbed run.
+        shards: Markers that must be there first.
+        seconds: How long to wait after that.
     """
 
     victim: str
@@ -95,7 +102,7 @@ class Kill:
         shards_done: Markers on disk.
         code: Exit code of the command.
         seconds: From the kill to the command's end.
-        said: Its last message.
+        message: Its last message.
         orphans: Processes that outlived it.
         done: Every marker when all had ended, by name.
     """
@@ -105,24 +112,24 @@ class Kill:
     shards_done: int
     code: int
     seconds: float
-    said: str
+    message: str
     orphans: list[str]
-    done: dict[str, tuple[int, int, bytes]] = field(repr=False)
+    done: dict[str, State] = field(repr=False)
 
 
 def watch(started: Started, place: Workspace) -> Timeline:
     """Wait for a command, and return what happened when."""
-    seen: dict[str, tuple[float, float]] = {}
+    lives: dict[str, tuple[float, float]] = {}
     marked: list[float] = []
     while started.running:
         now = time.monotonic() - started.began
-        for one in started.processes():
-            seen[one.role] = (seen.get(one.role, (now, now))[0], now)
+        for process in started.processes():
+            lives[process.role] = (lives.get(process.role, (now, now))[0], now)
         marked += [now] * (len(markers(place.run)) - len(marked))
         time.sleep(_LOOK_S)
     end = time.monotonic() - started.began
     # The main process is there from the start, even before it can be seen.
-    return Timeline(lives={**seen, "main": (0.0, end)}, marked=marked, end=end)
+    return Timeline(lives={**lives, "main": (0.0, end)}, marked=marked, end=end)
 
 
 def strike(started: Started, place: Workspace, moment: Moment) -> Kill | None:
@@ -131,7 +138,7 @@ def strike(started: Started, place: Workspace, moment: Moment) -> Kill | None:
     Args:
         started: The command.
         place: Its workspace.
-        moment: Whom and when; of several workers the first.
+        moment: Which process and when; the first of several workers.
 
     Returns:
         What happened; None if the process had ended before its moment came.
@@ -145,24 +152,24 @@ def strike(started: Started, place: Workspace, moment: Moment) -> Kill | None:
     if not started.running or not chosen:
         started.wait()
         return None
-    shards_done, at = len(markers(place.run)), time.monotonic()
+    shards_done, killed = len(markers(place.run)), time.monotonic()
     if not kill(chosen[0].pid):
         started.wait()
         return None
     try:
         ended = started.wait(_SECONDS_TO_END)
-        code, seconds = ended.code, time.monotonic() - at
-    except RuntimeError:  # the table says so
-        code, seconds = -999, float("inf")
-    orphans = [one.role for one in started.survivors(_SECONDS_TO_VANISH)]
+        code, seconds = ended.code, time.monotonic() - killed
+    except RuntimeError:  # `trial` makes a fault of it
+        code, seconds = _HANGS, float("inf")
+    orphans = [process.role for process in started.survivors(_SECONDS_TO_VANISH)]
     started.destroy()
     return Kill(
         victim=moment.victim,
-        moment=at - started.began,
+        moment=killed - started.began,
         shards_done=shards_done,
         code=code,
         seconds=seconds,
-        said=message(started.said, hide=place.folder),
+        message=message(started.output, hide=place.folder),
         orphans=orphans,
         done=states(place.run),
     )
@@ -174,7 +181,7 @@ def disturb(place: Workspace, timeline: Timeline, draws: Draws) -> list[Kill] | 
     kills: list[Kill] = []
     passed = 0.0
     for victim, share in draws:
-        # Of a continuation, the share is that of what is left.
+        # The share of a continuation is that of what is left.
         passed += share * (1 - passed)
         done = strike(place.start(), place, timeline.moment(victim, passed))
         if done is None:
@@ -184,16 +191,15 @@ def disturb(place: Workspace, timeline: Timeline, draws: Draws) -> list[Kill] | 
 
 
 def trial(
-    place: Workspace, reference: Path, timeline: Timeline, draws: Draws, validates: bool
+    place: Workspace, reference: Path, timeline: Timeline, draws: Draws
 ) -> tuple[list[Row], list[str]]:
-    """Kill a fresh run, and its continuations, at given moments; then let it end.
+    """Kill a fresh run, and its continuations, at drawn moments; then let it end.
 
     Args:
         place: The workspace.
         reference: Directory of the undisturbed run.
-        timeline: Of that.
+        timeline: The undisturbed run's.
         draws: Victim and moment as a share of its life, one for each kill.
-        validates: Whether ``thor-geo validate`` is asked, too.
 
     Returns:
         A row for each kill, and what does not hold.
@@ -207,49 +213,51 @@ def trial(
     final = states(place.run)
     different = differences(place.run, reference)
     left = temporaries(place.run, place.cache)
-    valid = place.tool("validate") if validates else None
+    valid = place.tool("validate")
     rows: list[Row] = []
     faults = []
-    for number, one in enumerate(kills):
-        redone = sum(final.get(name) != state for name, state in one.done.items())
-        what = f"{one.victim} killed at {one.moment:.1f} s"
+    for number, event in enumerate(kills):
+        redone = sum(final.get(name) != state for name, state in event.devent.items())
+        what = f"{event.victim} killed at {event.moment:.1f} s"
         last = number == len(kills) - 1
         rows.append(
             {
-                "killed": one.victim,
-                "at s": round(one.moment, 1),
+                "killed": event.victim,
+                "at s": round(event.moment, 1),
                 "of a resumed run": "yes" if number else "",
-                "shards done": one.shards_done,
-                "exit": one.code,
-                "after s": round(one.seconds, 1),
-                "orphans": len(one.orphans),
+                "shards done": event.shards_done,
+                "exit": event.code,
+                "after s": round(event.seconds, 1),
+                "orphans": len(event.orphans),
                 "done shards made again": redone,
                 "runs until 0": again if last else "",
                 "other bytes": len(different) if last else "",
-                "validate": valid.code if last and valid is not None else "",
+                "validate": valid.code if last else "",
                 "temporaries": len(left) if last else "",
-                "said": "" if one.victim == "main" else one.said,
+                "said": "" if event.victim == "main" else event.message,
             }
         )
         if redone:
             faults.append(f"{what}: {redone} finished shards were made again")
-        if one.orphans:
-            faults.append(f"{what}: {', '.join(one.orphans)} outlived it")
-        if one.code == -999:
+        if event.orphans:
+            faults.append(f"{what}: {', '.join(event.orphans)} outlived it")
+        if event.code == _HANGS:
             faults.append(f"{what}: the command did not end within {_SECONDS_TO_END:.0f} s")
-        elif one.victim != "main" and one.code not in (0, EXIT_RETRY):
-            faults.append(f"{what}: exit code {one.code} tells no scheduler to start it again")
-        elif one.victim != "main" and one.code != 0 and "thor-geo: " not in one.said:
-            faults.append(f"{what}: no message of its own, exit code {one.code}: {one.said}")
-        if "[with a traceback]" in one.said:
+        elif event.victim != "main" and event.code not in (0, EXIT_RETRY):
+            faults.append(f"{what}: exit code {event.code} tells no scheduler to start it again")
+        elif event.victim != "main" and event.code != 0 and "thor-geo: " not in event.message:
+            faults.append(f"{what}: no message of its own, exit code {event.code}: {event.message}")
+        if "[with a traceback]" in event.message:
             faults.append(f"{what}: a traceback")
-    whole = " and ".join(f"{one.victim} killed at {one.moment:.1f} s" for one in kills)
+    whole = " and ".join(f"{event.victim} killed at {event.moment:.1f} s" for event in kills)
     if resumed.code != 0:
-        faults.append(f"{whole}: the same command ends with {resumed.code}: {resumed.said[-300:]}")
+        faults.append(
+            f"{whole}: the same command ends with {resumed.code}: {resumed.output[-300:]}"
+        )
     if different:
         faults.append(f"{whole}: {len(different)} files differ: {', '.join(different[:5])}")
-    if valid is not None and valid.code != 0:
-        faults.append(f"{whole}: validate ends with {valid.code}: {valid.said[-300:]}")
+    if valid.code != 0:
+        faults.append(f"{whole}: validate ends with {valid.code}: {valid.output[-300:]}")
     return rows, faults
 
 
@@ -265,30 +273,28 @@ def plan(rng: random.Random, kills: int, again: int) -> list[Draws]:
     draws = {victim: [(victim, share) for share in moments(rng, kills)] for victim in VICTIMS}
     seconds = [draws[victim].pop() for victim in VICTIMS for _ in range(again)]
     rng.shuffle(seconds)
-    trials = [[one] for victim in VICTIMS for one in draws[victim]]
+    trials = [[draw] for victim in VICTIMS for draw in draws[victim]]
     rng.shuffle(trials)
     for trial_, second in zip(trials, seconds, strict=False):
         trial_.append(second)
     return trials
 
 
-def run(kills: int, again: int, seed: int, *, quick: bool) -> int:
-    """Run the campaign.
-
-    Args:
-        kills: Kills of each victim.
-        again: How many of them hit a resumed run.
-        seed: Of victims' moments.
-        quick: Whether this is the short form.
-    """
+def main() -> int:
+    """Run the campaign; return the exit code."""
+    arguments = parser(__doc__, "one kill of each")
+    arguments.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    options = arguments.parse_args()
+    end_on_sigterm()
+    kills, again = (1, 0) if options.quick else (_KILLS, _AGAIN)
     report = Report(
         name="chaos_kill",
         claim=(
             "After kill -9 of the main process, the prefetch process or a worker, the same command "
             "ends in the bytes of the undisturbed run, and makes no finished shard again."
         ),
-        command=f"python -m benchmarks.chaos.kill --seed {seed}",
-        quick=quick,
+        command=f"python -m benchmarks.chaos.kill --seed {options.seed}",
+        quick=options.quick,
     )
     with tempfile.TemporaryDirectory(prefix="thor-geo-kill-") as folder:
         place = Workspace(folder=Path(folder))
@@ -296,29 +302,22 @@ def run(kills: int, again: int, seed: int, *, quick: bool) -> int:
         timeline = watch(started, place)
         undisturbed = started.wait()
         if undisturbed.code != 0:
-            raise RuntimeError(f"The undisturbed run failed: {undisturbed.said}")
-        shards = len(markers(place.run))
-        validates = place.tool("validate").code == 0
-        reference = place.keep("reference")
+            raise RuntimeError(f"The undisturbed run failed: {undisturbed.output}")
         report.figures = {
             "seconds of the undisturbed run": round(timeline.end, 1),
-            "its shards": shards,
+            "its shards": len(markers(place.run)),
             "lives of its processes, s": {
-                victim: [round(at, 1) for at in timeline.lives[victim]] for victim in VICTIMS
+                victim: [round(when, 1) for when in timeline.lives[victim]] for victim in VICTIMS
             },
         }
-        if not validates:
-            report.notes.append("`thor-geo validate` does not accept the undisturbed run, or is "
-                                "not there: not asked")  # fmt: skip
-        trials = plan(random.Random(seed), kills, again)
-        for number, draws in enumerate(trials, 1):
-            rows, faults = trial(place, reference, timeline, draws, validates)
-            report.rows.extend(rows)
-            report.faults.extend(faults)
+        if place.tool("validate").code != 0:
+            report.faults.append("`thor-geo validate` does not accept the undisturbed run")
+        reference = place.keep("reference")
+        for draws in plan(random.Random(options.seed), kills, again):
+            rows, faults = trial(place, reference, timeline, draws)
             for row in rows:
-                print(f"[{number}/{len(trials)}]", *(f"{k}={v}" for k, v in row.items() if v != ""))
-            for fault in faults:
-                print(f"    {fault}", flush=True)
+                report.add(row)
+            report.faults += faults
     ends = [row["after s"] for row in report.rows if row["killed"] != "main"]
     report.figures["kills"] = len(report.rows)
     report.figures["seconds from a child's death to the command's end, median and most"] = (
@@ -326,17 +325,6 @@ def run(kills: int, again: int, seed: int, *, quick: bool) -> int:
         max(ends),
     )
     return report.finish()
-
-
-def main() -> int:
-    """Parse the arguments and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one kill of each, nothing written")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
-    options = parser.parse_args()
-    end_on_sigterm()
-    kills, again = (1, 0) if options.quick else (_KILLS, _AGAIN)
-    return run(kills, again, options.seed, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import rasterio
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from benchmarks._browser import REMEDY, find
+from benchmarks.support.browser import REMEDY, find
 from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
 from thor_geo.explorer.session import ExplorerSession

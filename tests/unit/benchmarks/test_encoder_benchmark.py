@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks._flops import encoder_flops
-from benchmarks._literal import LiteralEncoder, relative_error
+from benchmarks.support.flops import encoder_flops
+from benchmarks.support.literal import LiteralEncoder, relative_error
 from thor_geo.models import THOREncoder, token_layout, variant
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 

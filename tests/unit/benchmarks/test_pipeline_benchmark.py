@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks._pipeline_data import TILE, Ground
-from benchmarks._pipeline_ours import TOKENS, WIDTH, FreeEncoder, Settings
-from benchmarks.pipeline import in_turns, largest_difference
+from benchmarks.pipeline import largest_difference
+from benchmarks.support.free import MAP, TOKENS, FreeEncoder
+from benchmarks.support.ground import TILE, Ground
+from benchmarks.support.predicting import Settings
+from benchmarks.support.timing import compare
 from thor_geo.ground.lattice import blocks_meeting
 
 
@@ -39,8 +41,8 @@ def test_every_tile_is_cached_and_no_two_are_alike(ground: Ground) -> None:
 
 def test_the_encoder_that_costs_nothing() -> None:
     image = torch.zeros(3, 10, TILE, TILE)
-    assert FreeEncoder(batch_size=4)(image).shape == (3, TOKENS, WIDTH)
-    assert FreeEncoder(grid=True, batch_size=4)(image).shape == (3, WIDTH, 18, 18)
+    assert FreeEncoder(TOKENS, batch_size=4)(image).shape == (3, *TOKENS) == (3, 405, 768)
+    assert FreeEncoder(MAP, batch_size=4)(image).shape == (3, *MAP) == (3, 768, 18, 18)
     assert torch.equal(FreeEncoder()(image), FreeEncoder()(image))
 
 
@@ -57,8 +59,9 @@ def test_settings_are_arguments_of_the_command(ground: Ground) -> None:
 
 
 def test_turns_and_differences() -> None:
-    said = iter([3.0, 1.0, 5.0])
-    times = in_turns({"a": lambda: next(said), "b": lambda: 2.0}, {"a": 3, "b": 1})
+    seconds = iter([3.0, 1.0, 5.0])
+    calls = {"a": lambda: next(seconds), "b": lambda: 2.0}
+    times = compare(calls, repeats={"a": 3, "b": 1}, warm_up=0)
     assert times["a"].seconds == (3.0, 1.0, 5.0)
     assert times["b"].seconds == (2.0,)
     found = {"x": np.array([1.0, 2.0])}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks._pixels import BANDS, BLOCK, cached
-from benchmarks._readers import GEO, OURS, RASTERIO, Readers, check
-from benchmarks._timing import Timing
-from benchmarks.reading import compression, faults, rows
+from benchmarks.reading import faults, rows
+from benchmarks.support.pixels import BANDS, BLOCK, cached
+from benchmarks.support.readers import GEO, OURS, RASTERIO, Readers, check
+from benchmarks.support.timing import Timing
 
 
 def planes(seed: int = 0) -> Any:
@@ -21,13 +21,13 @@ def planes(seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("packing", ["none", "zstd"])
 def test_all_read_the_same_pixels(tmp_path: Path, packing: Any) -> None:
-    readers = Readers(cached(tmp_path / "cache", planes(), compression=packing), tmp_path)
+    readers = Readers(cached(tmp_path / "cache", planes(), compression=packing))
     assert check(readers) == 4 * 8
 
 
 def test_other_pixels_are_noticed(tmp_path: Path) -> None:
-    readers = Readers(cached(tmp_path / "cache", planes(), compression="none"), tmp_path)
-    readers.given.planes[3, 500, 500] += 1
+    readers = Readers(cached(tmp_path / "cache", planes(), compression="none"))
+    readers.cache.planes[3, 500, 500] += 1
     with pytest.raises(RuntimeError, match="has other pixels"):
         check(readers)
 
@@ -50,11 +50,3 @@ def test_rates_are_tiles_over_seconds_and_measured_against_the_faster() -> None:
         "x rasterio": 0.75,
     }
     assert faults(found) == [f"{OURS}: 0.75 x rasterio, less than 0.8."]
-
-
-def test_packings_are_compared_by_what_they_leave(tmp_path: Path) -> None:
-    flat = np.full((len(BANDS) + 1, BLOCK, BLOCK), 300, np.uint16)
-    found = {row["packing"]: row for row in compression(flat, tmp_path, "flat", 1)}
-    assert 1 <= found["none"]["bytes"] < 1.01
-    assert found["zstd 1, predictor"]["bytes"] < 0.01
-    assert found["deflate 1, predictor"]["ours with checksum, tiles/s"] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks._neighbours import distances, l2_errors, nearest, overlap
+from benchmarks.support.neighbours import distances, l2_errors, nearest, overlap
 
 
 def test_neighbours_are_those_of_largest_cosine() -> None:
