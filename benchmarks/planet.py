@@ -133,8 +133,8 @@ def quota(inputs: Inputs) -> list[Row]:
         {
             "size": name,
             **{
-                f"{tier:,} EECU-h a month": si(
-                    cost.eecu_s_affordable(outline["squares"]["2"], tier), "EECU-s"
+                f"{tier:,} EECU-h a month": (
+                    f"{si(cost.eecu_s_affordable(outline['squares']['2'], tier))} EECU-s"
                 )
                 for tier in cost.QUOTA_TIERS
             },

@@ -217,7 +217,7 @@ def trial(
     rows: list[Row] = []
     faults = []
     for number, event in enumerate(kills):
-        redone = sum(final.get(name) != state for name, state in event.devent.items())
+        redone = sum(final.get(name) != state for name, state in event.done.items())
         what = f"{event.victim} killed at {event.moment:.1f} s"
         last = number == len(kills) - 1
         rows.append(

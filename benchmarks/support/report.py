@@ -1,6 +1,6 @@
 """What a benchmark leaves behind: tables on the screen, and JSON in `results/`.
 
-docs/_hooks/benchmarks.py turns the JSON into the site's page of tables.
+docs/_hooks/benchmark_tables.py turns the JSON into the site's page of tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXIT_FAULTS = 3
 _WIDE = 7
 
 #: A row of a table; all rows of a table have the same keys.
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 def parser(description: str | None, quick: str | None = None) -> argparse.ArgumentParser:
@@ -98,9 +98,8 @@ class Report:
 
     def __post_init__(self) -> None:
         """Name the command after the file, unless it is given."""
-        self.command = (
-            self.command or f"python -m benchmarks.{self.name.replace('chaos_', 'chaos.')}"
-        )
+        module = self.name.replace("chaos_", "chaos.")
+        self.command = self.command or f"python -m benchmarks.{module}"
 
     def add(self, row: Row, faults: Sequence[str] = ()) -> None:
         """Add a row and what it shows to be wrong, and print both: some benchmarks take hours."""
@@ -150,11 +149,11 @@ def document(result: Mapping[str, Any]) -> str:
         if isinstance(value, list) and value and isinstance(value[0], dict)
     }
     parts = [
-        about["processor"],
+        about.get("processor") or about["system"],
         f"{about['cores']} cores",
         f"{about['memory_gb']} GB",
         f"Python {about['python']}",
-        *(f"{name} {about['packages'][name]}" for name in ("torch", "lightning")),
+        *(f"{name} {about['packages'].get(name)}" for name in ("torch", "lightning")),
     ]
     lines = [
         f"**{'Holds' if result['holds'] else 'Does not hold'}:** {result['claim']}",

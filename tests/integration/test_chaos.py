@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos._common import Workspace, differences, markers, states, wrongly_served
-from benchmarks.chaos._small_disk import SmallDisk, pages
 from benchmarks.chaos.kill import Kill, Moment, strike
+from benchmarks.support.commands import emulator
+from benchmarks.support.runs import Workspace, differences, markers, states, wrongly_served
+from benchmarks.support.small_disk import SmallDisk, pages
 from thor_geo.emulator import EmulatorProcess, FaultPlan
 
 ENOUGH = 1 << 28
@@ -22,13 +23,13 @@ TROUBLE = (("worker", 2, "WorkerError"), ("prefetch", 3, "PrefetchError"))
 @pytest.fixture
 def place(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """Six shards, from a service so slow that the prefetch process is needed to the end."""
-    with EmulatorProcess(archive, faults=FaultPlan(latency_s=0.3)) as emulator:
-        monkeypatch.setenv("THOR_GEO_EMULATOR_URL", emulator.url)
+    with EmulatorProcess(archive, faults=FaultPlan(latency_s=0.3)) as server:
+        monkeypatch.setenv("THOR_GEO_EMULATOR_URL", server.url)
         yield Workspace(
             folder=tmp_path,
             outputs_in=tmp_path / "outputs",
             settings={
-                "data.emulator_archive": archive,
+                **emulator(archive),
                 "data.area.bbox": "[11.98,59.985,12.02,60.005]",
                 "data.concurrency": 1,
                 "data.num_workers": 1,
@@ -62,7 +63,7 @@ def killed(place: Workspace, victim: str, shards: int) -> Kill:
 def test_a_full_disk_and_killed_children_cost_nothing_that_was_done(place: Workspace) -> None:
     place.run.parent.mkdir()
     undisturbed = place.finish()
-    assert undisturbed.code == 0, undisturbed.said
+    assert undisturbed.code == 0, undisturbed.output
     assert len(markers(place.run)) == 6
     size = size_before_a_marker(place.run, 1)
     reference = place.keep("reference")
@@ -74,10 +75,10 @@ def test_a_full_disk_and_killed_children_cost_nothing_that_was_done(place: Works
         if not problem:
             disk = stack.enter_context(SmallDisk(place.run.parent, size))
             full = place.finish()
-            assert full.code == 2, full.said
-            assert "thor-geo: RunDirectoryError: " in full.said
-            assert "No space left on device" in full.said
-            assert "Traceback" not in full.said
+            assert full.code == 2, full.output
+            assert "thor-geo: RunDirectoryError: " in full.output
+            assert "No space left on device" in full.output
+            assert "Traceback" not in full.output
             assert len(markers(place.run)) == 1, "the second marker did not fit"
             assert not wrongly_served(place.run, reference)
             disk.grow(ENOUGH)
@@ -88,17 +89,17 @@ def test_a_full_disk_and_killed_children_cost_nothing_that_was_done(place: Works
             ("prefetch", 3, "PrefetchError"),
         ):
             kill = killed(place, victim, shards)
-            assert kill.code == 75, kill.said
-            assert f"thor-geo: {error}: " in kill.said
-            assert "run" in kill.said.split("kept")[-1], "it says how to go on"
-            assert "[with a traceback]" not in kill.said
+            assert kill.code == 75, kill.message
+            assert f"thor-geo: {error}: " in kill.message
+            assert "run" in kill.message.split("kept")[-1], "it says how to go on"
+            assert "[with a traceback]" not in kill.message
             assert not kill.orphans
             assert {name: kill.done.get(name) for name in done} == done, "nothing is made again"
             done = kill.done
             assert len(done) < 6, "there must be something left to do"
 
         resumed = place.finish()
-        assert resumed.code == 0, resumed.said
+        assert resumed.code == 0, resumed.output
         after = states(place.run)
         assert {name: after[name] for name in done} == done
         assert differences(place.run, reference) == []
