@@ -49,7 +49,7 @@ def measure(folder: Path, *, quick: bool = False) -> dict[str, float]:
         concurrency=16 if quick else 3,
     )
     archive = write_scenes(
-        folder / "archive", side=ground.side, bands=BANDS, scenes=1, corner=ground.corner
+        folder / "archive", side=max(ground.size), bands=BANDS, scenes=1, corner=ground.corner
     )
     slow = FaultPlan(rules=tuple(FaultRule(kind=kind, delay_s=LATENCY_S) for kind in KINDS))
     with EmulatorProcess(archive, faults=slow) as emulator:

@@ -9,27 +9,29 @@ import numpy as np
 import pytest
 
 from benchmarks.reading import faults, rows
-from benchmarks.support.pixels import BANDS, BLOCK, cached
+from benchmarks.support.ground import BANDS, Ground
 from benchmarks.support.readers import GEO, OURS, RASTERIO, Readers, check
 from benchmarks.support.timing import Timing
 
 
-def planes(seed: int = 0) -> Any:
-    random = np.random.default_rng(seed)
-    return random.integers(0, 12_000, (len(BANDS) + 1, BLOCK, BLOCK), dtype=np.uint16)
+def readers(folder: Path, packing: Any) -> Readers:
+    """Four tiles in one block, with values above the clamp."""
+    random = np.random.default_rng(0)
+    planes = random.integers(0, 12_000, (len(BANDS) + 1, 576, 576), dtype=np.uint16)
+    ground = Ground(folder=folder, across=1, down=1, shard_tiles=2, compression=packing)
+    return Readers(ground, planes)
 
 
 @pytest.mark.parametrize("packing", ["none", "zstd"])
 def test_all_read_the_same_pixels(tmp_path: Path, packing: Any) -> None:
-    readers = Readers(cached(tmp_path / "cache", planes(), compression=packing))
-    assert check(readers) == 4 * 7
+    assert check(readers(tmp_path, packing)) == 4 * 8
 
 
 def test_other_pixels_are_noticed(tmp_path: Path) -> None:
-    readers = Readers(cached(tmp_path / "cache", planes(), compression="none"))
-    readers.cache.planes[3, 500, 500] += 1
+    made = readers(tmp_path, "none")
+    made.planes[3, 500, 500] += 1
     with pytest.raises(RuntimeError, match="has other pixels"):
-        check(readers)
+        check(made)
 
 
 def test_rates_are_tiles_over_seconds_and_measured_against_the_faster() -> None:
