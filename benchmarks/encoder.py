@@ -1,12 +1,10 @@
 """The encoder on a CPU, against a literal THOR, a plain ViT and the machine's own matrix products.
 
-Claims (docs/performance.md, "Tiles per second" and "Memory"): base reaches 90 % of a float32
-sgemm's rate at batch 8; every variant's tokens are within 1e-5 of a literal implementation's; a
-larger batch takes no copy of the attention bias for each tile, and never more memory than the
-literal implementation. As fast as a plain ViT of the same size means that THOR's own parts cost
-nothing while the model is frozen.
+Claims (docs/performance.md, "Tiles per second"): base reaches 90 % of a float32 sgemm's rate at
+batch 8, and every variant's tokens are within 1e-5 of a literal implementation's. As fast as a
+plain ViT of the same size means that THOR's own parts cost nothing while the model is frozen.
 
-    python -m benchmarks.encoder            # about 20 minutes on 2 cores
+    python -m benchmarks.encoder            # 13 minutes on 2 cores
     python -m benchmarks.encoder --quick    # tiny alone: half a minute
 
 Needs timm, which the extra `test` brings.
@@ -14,23 +12,24 @@ Needs timm, which the extra `test` brings.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.support.encoder_process import CHANNELS, Job, tile_layout, tiles
 from benchmarks.support.flops import encoder_flops
 from benchmarks.support.literal import LiteralEncoder, relative_error
 from benchmarks.support.report import Report, Row, parser
 from benchmarks.support.timing import compare
-from thor_geo.models import VARIANTS, THOREncoder, TokenLayout, Variant
+from thor_geo.models import VARIANTS, THOREncoder, TokenLayout, Variant, token_layout
+from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
+
+#: Side of a tile in pixels, and its channels: Sentinel-2's ten at 10 and 20 m.
+SIDE = 288
+CHANNELS = tuple(band.channel for band in bands_from_ee(S2_DEFAULT_BANDS))
 
 _PATCHES, _BATCHES = (16, 8), (1, 8, 32)
 
@@ -50,9 +49,6 @@ _TOLERANCE = 1e-5
 
 #: Side of the square matrices of the sgemm.
 _SGEMM = 4096
-
-#: Processes of each kind whose memory is measured, in turns, and blocks that they run.
-_MEMORY_REPEATS, _MEMORY_BLOCKS = 3, 2
 
 Calls = dict[str, Callable[[Tensor], Tensor]]
 
@@ -85,6 +81,17 @@ class Case:
         """How often it is timed."""
         work = _TARGET_GFLOP if self.target else _WORK_GFLOP
         return min(max(round(work / self.gflop), 1), _MOST_REPEATS)
+
+
+def tile_layout(patch: int) -> TokenLayout:
+    """Return the layout of a tile of 288 px with ten bands."""
+    return token_layout(bands=CHANNELS, image_size=SIDE, patch_size=patch)
+
+
+def tiles(batch: int) -> Tensor:
+    """Return normalised input (batch, 10, 288, 288): the same for the same batch."""
+    generator = torch.Generator().manual_seed(batch)
+    return torch.randn(batch, len(CHANNELS), SIDE, SIDE, generator=generator)
 
 
 def encoders(variant: Variant, patch: int) -> Calls:
@@ -224,75 +231,6 @@ def _judge(report: Report, name: str, error: float) -> None:
         report.faults.append(f"{name}: error {error:.1e} against the literal encoder.")
 
 
-def memory(folder: Path, *, quick: bool) -> Report:
-    """Measure the peak of memory, every encoder in a process of its own."""
-    repeats = 1 if quick else _MEMORY_REPEATS
-    report = Report(
-        name="encoder_memory",
-        claim="A larger batch takes no copy of the attention bias for each tile, and at no batch "
-        "more memory than a literal implementation.",
-        command="python -m benchmarks.encoder",
-        quick=quick,
-        notes=[
-            "MB (10^6) of one process: resident once the weights are there, and the peak of two "
-            f"forward passes (VmHWM) over that; {_MEMORY_BLOCKS} blocks, since all take the same. "
-            f"Medians of {repeats} processes each, and min and max of the peak; ratio: of the "
-            "median to ours. a bias: one copy of the attention's. Patch 8.",
-        ],
-    )
-    for size in ("tiny",) if quick else ("tiny", "base"):
-        variant = VARIANTS[f"thor_v1_{size}"]
-        weights = folder / f"{size}.pt"
-        torch.save(THOREncoder(variant, tile_layout(16), seed=0).state_dict(), weights)
-        _memory_of(report, variant, weights, (1, 8) if quick else (8, 32), repeats)
-    return report
-
-
-def _memory_of(
-    report: Report, variant: Variant, weights: Path, batches: tuple[int, int], repeats: int
-) -> None:
-    bias = 4 * variant.num_heads * tile_layout(8).n_tokens ** 2 / 1e6
-    ours: list[float] = []
-    for batch in batches:
-        jobs = {
-            what: Job(
-                what=what,
-                model_key=variant.model_key,
-                patch=8,
-                batch=batch,
-                blocks=_MEMORY_BLOCKS,
-                weights=str(weights),
-                threads=torch.get_num_threads(),
-            )
-            for what in ("ours", "literal")
-        }
-        turns = [{what: job.run() for what, job in jobs.items()} for _ in range(repeats)]
-        for what in jobs:
-            over = [turn[what]["forward"] - turn[what]["built"] for turn in turns]
-            peak = statistics.median(over)
-            if what == "ours":
-                ours.append(peak)
-            elif ours[-1] > peak:
-                report.faults.append(f"{variant.size}, batch {batch}: more than the literal one.")
-            report.add(
-                {
-                    "variant": variant.size,
-                    "batch": batch,
-                    "what": what,
-                    "built, MB": statistics.median(turn[what]["built"] for turn in turns),
-                    "peak over it, MB": peak,
-                    "min": min(over),
-                    "max": max(over),
-                    "ratio": peak / ours[-1],
-                    "a bias, MB": bias,
-                }
-            )
-    more = (ours[1] - ours[0]) / (batches[1] - batches[0])
-    report.figures[f"{variant.size}, MB for each tile more in a batch"] = round(more, 1)
-    if more >= bias:
-        report.faults.append(f"{variant.size}: {more:.0f} MB a tile, a bias has {bias:.0f}.")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     quick = parser(__doc__, "tiny alone, small batches").parse_args(argv).quick
@@ -304,11 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     cases = [case for case in all_cases if case.gflop <= _MOST_GFLOP or case.target]
     left_out = [case for case in all_cases if case not in cases]
-    with tempfile.TemporaryDirectory(prefix="thor-geo-encoder-") as name:
-        codes = [memory(Path(name), quick=quick).finish()]
     with torch.inference_mode():
-        codes.append(rates(cases, left_out, quick=quick).finish())
-    return max(codes)
+        return rates(cases, left_out, quick=quick).finish()
 
 
 if __name__ == "__main__":

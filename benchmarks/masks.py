@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,50 +69,28 @@ def compose(folder: Path) -> dict[str, Composite]:
     return composites
 
 
-def rows(composites: dict[str, Composite]) -> list[dict[str, Any]]:
-    """Return the figures of each choice."""
-    blue = ALL.bands.index("B2")
-    return [
-        {
-            "choice": name,
-            "scenes": composite.scenes,
-            "clear observations, mean": round(float(composite.observations.mean()), 1),
-            "fewest": int(composite.observations.min()),
-            "B2, mean DN": round(
-                float(composite.pixels[blue][composite.observations > 0].mean()), 1
-            ),
-        }
-        for name, composite in composites.items()
-    ]
-
-
 def draw(composites: dict[str, Composite]) -> Figure:
     """Draw composites above, clear observations below, one column for each choice."""
-    rgb = [ALL.bands.index(band) for band in ("B4", "B3", "B2")]
+    rgb, blue = [ALL.bands.index(band) for band in ("B4", "B3", "B2")], ALL.bands.index("B2")
     figure = Figure(figsize=(12, 8.4), layout="constrained", facecolor="white")
     axes = figure.subplots(2, len(composites))
     most = max(composite.observations.max() for composite in composites.values())
-    for column, (figures, composite) in enumerate(
-        zip(rows(composites), composites.values(), strict=True)
-    ):
+    for column, (choice, (pixels, counts, scenes)) in enumerate(composites.items()):
         above, below = axes[0, column], axes[1, column]
-        above.imshow(
-            true_colour(composite.pixels[rgb], composite.observations), interpolation="nearest"
+        above.imshow(true_colour(pixels[rgb], counts), interpolation="nearest")
+        above.set_title(choice, fontsize=11, color=INK)
+        average = f"B2: {round(float(pixels[blue][counts > 0].mean()), 1):g} DN on average"
+        shown = below.imshow(counts, cmap="YlGnBu", vmin=0, vmax=most, interpolation="nearest")
+        clear = (
+            f"clear observations: {round(float(counts.mean()), 1):g} on average, "
+            f"{counts.min()} at least"
         )
-        above.set_title(figures["choice"], fontsize=11, color=INK)
-        above.set_xlabel(f"B2: {figures['B2, mean DN']:g} DN on average", color=MUTED)
-        shown = below.imshow(
-            composite.observations, cmap="YlGnBu", vmin=0, vmax=most, interpolation="nearest"
-        )
-        below.set_xlabel(
-            f"clear observations: {figures['clear observations, mean']:g} on average, "
-            f"{figures['fewest']} at least",
-            color=MUTED,
-        )
-        for axis in (above, below):
+        print(f"{choice}: {scenes} scenes; {average}; {clear}")
+        for axis, label in ((above, average), (below, clear)):
             axis.set(xticks=[], yticks=[])
+            axis.set_xlabel(label, color=MUTED)
     bar = figure.colorbar(shown, ax=axes[1, :].tolist(), shrink=0.8)
-    bar.set_label(f"of {figures['scenes']} scenes", color=MUTED)
+    bar.set_label(f"of {scenes} scenes", color=MUTED)
     figure.suptitle("Median of May to August 2018, 640 m in Flanders", fontsize=13, color=INK)
     return figure
 
@@ -126,8 +104,6 @@ def main() -> None:
     )
     options = arguments.parse_args()
     composites = compose(options.scenes)
-    for row in rows(composites):
-        print("  ".join(f"{name}: {value}" for name, value in row.items()))
     draw(composites).savefig(options.picture, format="png", dpi=100, metadata={"Software": None})
     print(options.picture)
 

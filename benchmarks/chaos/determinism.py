@@ -15,7 +15,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.support.report import Report, Row, parser
 from benchmarks.support.runs import (
+    THOR_GEO,
     Finished,
     Workspace,
     differences,
@@ -48,15 +49,15 @@ _TORCHRUN = (
 Way = Callable[[Workspace, random.Random], list[Finished]]
 
 
-def single(*more: str, **kwargs: Any) -> Way:
+def single(*more: str, command: Sequence[str] = THOR_GEO) -> Way:
     """Run one command."""
-    return lambda place, rng: [place.finish(*more, **kwargs)]
+    return lambda place, rng: [place.finish(*more, command=command)]
 
 
-def ranks(number: int, workers: int, **kwargs: Any) -> Way:
+def ranks(number: int, workers: int, command: Sequence[str] = THOR_GEO) -> Way:
     """Run several ranks, by Lightning's own launcher unless another command is given, with gloo."""
     strategy = (f"--trainer.devices={number}", "--trainer.strategy=ddp")
-    return single(*strategy, f"--data.num_workers={workers}", **kwargs)
+    return single(*strategy, f"--data.num_workers={workers}", command=command)
 
 
 def jobs_one_by_one(place: Workspace, rng: random.Random) -> list[Finished]:

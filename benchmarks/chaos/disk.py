@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.support import disk_cases as cases
-from benchmarks.support.disk_cases import SCENARIOS, Disturbed, Reference
+from benchmarks.support.disk_cases import SCENARIOS, SHORT, Disturbed, Reference
 from benchmarks.support.report import Report, Row, parser
 from benchmarks.support.runs import (
     Workspace,
@@ -128,20 +127,15 @@ def main() -> int:
     arguments.add_argument("--only", default="", help="scenarios with this in their name")
     options = arguments.parse_args()
     end_on_sigterm()
-    chosen = [scenario for scenario in SCENARIOS if options.only in scenario.__name__]
-    if options.quick and not options.only:
-        chosen = [
-            cases.output_full_at_a_marker,
-            cases.cache_full,
-            cases.damaged_run,
-            cases.output_read_only,
-        ]
+    scenarios = SHORT if options.quick and not options.only else SCENARIOS
     report = Report(name="chaos_disk", claim=_CLAIM, quick=options.quick or bool(options.only))
     with workspace() as (place, reference):
         if problem := SmallDisk.problem(place.folder / "probe"):
             report.faults.append(f"{problem}; run it as root on Linux")
             return report.finish()
-        for scenario in chosen:
+        for scenario in scenarios:
+            if options.only not in scenario.__name__:
+                continue
             place.clear()
             for case in scenario(place, reference):
                 report.add(*judge(place, reference, case))

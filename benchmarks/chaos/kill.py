@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -116,6 +117,32 @@ class Kill:
     orphans: list[str]
     done: dict[str, State] = field(repr=False)
 
+    @property
+    def name(self) -> str:
+        """Its name in faults."""
+        return f"{self.victim} killed at {self.moment:.1f} s"
+
+    def repeated(self, final: Mapping[str, State]) -> int:
+        """Return how many finished shards were made again by the end."""
+        return sum(final.get(name) != state for name, state in self.done.items())
+
+    def faults(self, final: Mapping[str, State]) -> list[str]:
+        """Return what does not hold."""
+        child = self.victim != "main"
+        checks = {
+            f"{self.repeated(final)} finished shards were made again": self.repeated(final) > 0,
+            f"{', '.join(self.orphans)} outlived it": bool(self.orphans),
+            f"exit code {self.code} does not tell a scheduler to start it again": child
+            and self.code not in (0, EXIT_RETRY),
+            f"no message of its own, exit code {self.code}: {self.message}": child
+            and self.code == EXIT_RETRY
+            and "thor-geo: " not in self.message,
+            "a traceback": "[with a traceback]" in self.message,
+        }
+        if self.code == _HANGS:
+            return [f"{self.name}: the command did not end within {_SECONDS_TO_END:.0f} s"]
+        return [f"{self.name}: {fault}" for fault, wrong in checks.items() if wrong]
+
 
 def watch(started: Started, place: Workspace) -> Timeline:
     """Wait for a command, and return what happened when."""
@@ -213,12 +240,9 @@ def trial(
     final = states(place.run)
     different = differences(place.run, reference)
     left = temporaries(place.run, place.cache)
-    valid = place.tool("validate")
+    valid = place.validate()
     rows: list[Row] = []
-    faults = []
     for number, event in enumerate(kills):
-        redone = sum(final.get(name) != state for name, state in event.done.items())
-        what = f"{event.victim} killed at {event.moment:.1f} s"
         last = number == len(kills) - 1
         rows.append(
             {
@@ -229,7 +253,7 @@ def trial(
                 "exit": event.code,
                 "after s": round(event.seconds, 1),
                 "orphans": len(event.orphans),
-                "done shards made again": redone,
+                "done shards made again": event.repeated(final),
                 "runs until 0": again if last else "",
                 "other bytes": len(different) if last else "",
                 "validate": valid.code if last else "",
@@ -237,23 +261,10 @@ def trial(
                 "said": "" if event.victim == "main" else event.message,
             }
         )
-        if redone:
-            faults.append(f"{what}: {redone} finished shards were made again")
-        if event.orphans:
-            faults.append(f"{what}: {', '.join(event.orphans)} outlived it")
-        if event.code == _HANGS:
-            faults.append(f"{what}: the command did not end within {_SECONDS_TO_END:.0f} s")
-        elif event.victim != "main" and event.code not in (0, EXIT_RETRY):
-            faults.append(f"{what}: exit code {event.code} tells no scheduler to start it again")
-        elif event.victim != "main" and event.code != 0 and "thor-geo: " not in event.message:
-            faults.append(f"{what}: no message of its own, exit code {event.code}: {event.message}")
-        if "[with a traceback]" in event.message:
-            faults.append(f"{what}: a traceback")
-    whole = " and ".join(f"{event.victim} killed at {event.moment:.1f} s" for event in kills)
+    faults = [fault for event in kills for fault in event.faults(final)]
+    whole = " and ".join(event.name for event in kills)
     if resumed.code != 0:
-        faults.append(
-            f"{whole}: the same command ends with {resumed.code}: {resumed.output[-300:]}"
-        )
+        faults.append(f"{whole}: the command ends with {resumed.code}: {resumed.output[-300:]}")
     if different:
         faults.append(f"{whole}: {len(different)} files differ: {', '.join(different[:5])}")
     if valid.code != 0:
@@ -261,23 +272,21 @@ def trial(
     return rows, faults
 
 
-def moments(rng: random.Random, number: int) -> list[float]:
-    """Return random shares of a life, one in each of *number* equal parts of it, shuffled."""
-    shares = [(k + rng.random()) / number for k in range(number)]
-    rng.shuffle(shares)
-    return shares
-
-
 def plan(rng: random.Random, kills: int, again: int) -> list[Draws]:
-    """Draw the trials: each a list of kills, most of one, some of two in a row."""
-    draws = {victim: [(victim, share) for share in moments(rng, kills)] for victim in VICTIMS}
-    seconds = [draws[victim].pop() for victim in VICTIMS for _ in range(again)]
+    """Draw the trials: each a list of kills, most of one, some of two in a row.
+
+    The moments of a victim's kills are spread: one in each of as many equal parts of its life.
+    """
+    firsts: Draws = []
+    seconds: Draws = []
+    for victim in VICTIMS:
+        draws = [(victim, (k + rng.random()) / kills) for k in range(kills)]
+        rng.shuffle(draws)
+        seconds += draws[:again]
+        firsts += draws[again:]
+    rng.shuffle(firsts)
     rng.shuffle(seconds)
-    trials = [[draw] for victim in VICTIMS for draw in draws[victim]]
-    rng.shuffle(trials)
-    for trial_, second in zip(trials, seconds, strict=False):
-        trial_.append(second)
-    return trials
+    return [[first, *seconds[k : k + 1]] for k, first in enumerate(firsts)]
 
 
 def main() -> int:
@@ -310,7 +319,7 @@ def main() -> int:
                 victim: [round(when, 1) for when in timeline.lives[victim]] for victim in VICTIMS
             },
         }
-        if place.tool("validate").code != 0:
+        if place.validate().code != 0:
             report.faults.append("`thor-geo validate` does not accept the undisturbed run")
         reference = place.keep("reference")
         for draws in plan(random.Random(options.seed), kills, again):

@@ -87,24 +87,19 @@ def _full_output(place: Workspace, size: int, what: str) -> Iterator[Disturbed]:
         )
 
 
-def output_full_at_the_start(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
+def output_full(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
     yield from _full_output(place, pages(2), "output full while the run is set up")
-
-
-def output_full_at_a_shard(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
-    for number in (0, len(reference.shards) // 2, len(reference.shards) - 1):
+    last = len(reference.shards) - 1
+    for number in (0, last // 2 + 1, last):
         size = reference.before_marker(number) - reference.shards[number][0] // 2
         yield from _full_output(place, size, f"output full while shard {number + 1} is written")
+    yield from _full_output(place, reference.size, "output full while the picture is drawn")
 
 
-def output_full_at_a_marker(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
+def marker_full(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
     for number in (1, len(reference.shards) // 2):
         size = reference.before_marker(number)
         yield from _full_output(place, size, f"output full while marker {number + 1} is written")
-
-
-def output_full_at_the_picture(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
-    yield from _full_output(place, reference.size, "output full while the picture is drawn")
 
 
 def cache_full(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
@@ -130,11 +125,9 @@ def _read_only(place: Workspace, folder: Path, what: str) -> Iterator[Disturbed]
         yield Disturbed(what=what, ended=started.wait(), mend=disk.set_writable)
 
 
-def output_read_only(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
+def read_only(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
     yield from _read_only(place, place.run.parent, "output made read-only midway")
-
-
-def cache_read_only(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
+    place.clear()
     yield from _read_only(place, place.cache.parent, "cache made read-only midway")
 
 
@@ -236,7 +229,7 @@ def silent_damage(place: Workspace, reference: Reference) -> Iterator[Disturbed]
         good = reference.run / path.relative_to(place.run)
         yield Disturbed(
             what=f"validate after a bit flipped in {name}",
-            ended=place.tool("validate"),
+            ended=place.validate(),
             names=path.relative_to(place.run).as_posix(),
             damaged=True,
             mend=lambda path=path, good=good: shutil.copyfile(good, path) and None,  # type: ignore
@@ -269,16 +262,14 @@ def two_runs(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
 
 
 SCENARIOS: list[Scenario] = [
-    output_full_at_the_start,
-    output_full_at_a_shard,
-    output_full_at_a_marker,
-    output_full_at_the_picture,
+    output_full,
+    marker_full,
     cache_full,
-    output_read_only,
-    cache_read_only,
+    read_only,
     damaged_cache,
     damaged_run,
     half_written_zarr_without_marker,
     silent_damage,
     two_runs,
 ]
+SHORT = (marker_full, cache_full, read_only, damaged_run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from benchmarks.support.commands import Settings, emulator, quickstart
 from benchmarks.support.report import ROOT
 from benchmarks.support.run_processes import MARK, Process, find, gone
 from thor_geo.emulator import Acquisition, ensure_archive
+from thor_geo.support.files import sha256_of
 
 #: Seconds that any one command may take before it counts as hanging.
 PATIENCE_S = 600.0
@@ -32,7 +32,7 @@ _MOMENTARY = frozenset(
     {"started_at", "finished_at", "compute_seconds", "write_seconds", "session", "fetch"}
 )
 
-Digests = dict[str, str]
+THOR_GEO = (sys.executable, "-m", "thor_geo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +107,10 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
-def kill(pid: int, number: int = signal.SIGKILL) -> bool:
-    """Send a signal; return whether the process was there."""
+def kill(pid: int) -> bool:
+    """Kill a process; return whether it existed."""
     try:
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
     return True
@@ -153,26 +153,31 @@ class Workspace:
         places = {"data.cache_dir": self.cache, "output.dir": self.run}
         return [*quickstart({**_QUICK, **source, **self.settings, **places}), *more]
 
-    def start(
-        self,
-        *more: str,
-        command: Sequence[str] = (sys.executable, "-m", "thor_geo"),
-        env: Mapping[str, str] | None = None,
-    ) -> Started:
+    def start(self, *more: str, command: Sequence[str] = THOR_GEO) -> Started:
         """Start the run.
 
         Args:
             more: Further arguments of ``thor-geo``.
-            command: The program that takes these arguments.
-            env: Further environment variables.
+            command: The program that takes all arguments.
         """
+        return self._start([*command, *self.arguments(*more)])
+
+    def finish(self, *more: str, command: Sequence[str] = THOR_GEO) -> Finished:
+        """Run it to its end; see `start`."""
+        return self.start(*more, command=command).wait()
+
+    def validate(self) -> Finished:
+        """Run ``thor-geo validate`` on the run directory."""
+        return self._start([*THOR_GEO, "validate", str(self.run)]).wait()
+
+    def _start(self, command: Sequence[str]) -> Started:
         mark = secrets.token_hex(8)
         log = self.folder / f"log-{mark}.txt"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, *self.arguments(*more)],
+                command,
                 cwd=ROOT,
-                env={**os.environ, **(env or {}), MARK: mark},
+                env={**os.environ, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -182,29 +187,6 @@ class Workspace:
         # A campaign that breaks off leaves no process behind.
         atexit.register(started.destroy)
         return started
-
-    def finish(self, *more: str, **kwargs: Any) -> Finished:
-        """Run it to its end; see `start`."""
-        return self.start(*more, **kwargs).wait()
-
-    def tool(self, name: str, *arguments: str) -> Finished:
-        """Run another command of ``thor-geo`` on the run directory.
-
-        Args:
-            name: The command, e.g. ``validate``.
-            arguments: What follows the directory.
-        """
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "thor_geo", name, str(self.run), *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        seconds = time.monotonic() - began
-        return Finished(code=done.returncode, output=done.stdout + done.stderr, seconds=seconds)
 
     def clear(self) -> None:
         """Remove run and cache."""
@@ -236,16 +218,13 @@ _QUICK: dict[str, object] = {
 }
 
 
-def outputs(run: Path) -> Digests:
+def outputs(run: Path) -> dict[str, str]:
     """Return the sha256 of every file that a user opens, by its path in the run directory."""
-    files = [
-        *(run / name for name in ("run.json", "plan.parquet", "quicklook.png")),
-        *run.glob("pooled/*"),
-        *run.rglob("grid.zarr/**/*"),
-    ]
+    patterns = ("run.json", "plan.parquet", "quicklook.png", "pooled/*", "grid.zarr/**/*")
     return {
-        str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(files)
+        str(file.relative_to(run)): sha256_of(file)
+        for pattern in patterns
+        for file in sorted(run.glob(pattern))
         if file.is_file() and not _temporary(file)
     }
 

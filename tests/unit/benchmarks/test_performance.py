@@ -144,9 +144,6 @@ def quoted_sizes() -> Iterator[str]:
     yield f"| {big['merge peak MB']:.0f} MB at {big['tiles']:,} ({big['merge s']:.0f} s) |"
     yield f"| {small['box MB read before']:.1f}, then {small['box MB read after']:.1f} |"
     yield f"| {big['box MB read before']:.0f}, then {big['box MB read after']:.1f} |"
-    for what, beginning in (("ours", "beyond its weights, "), ("literal", "implementation takes ")):
-        peak = row("encoder_memory", variant="base", batch=32, what=what)["peak over it, MB"]
-        yield f"{beginning}{peak:,.0f} MB"
     for sizes in result("storage")["figures"]["bytes a tile in one shard"]:
         dtype = sizes["dtype"]
         kept = [
