@@ -53,11 +53,7 @@ class Chromium:
     home: Path | None = None
 
     def launch(self, playwright: Playwright) -> Browser:
-        """Start it, headless.
-
-        Args:
-            playwright: What drives it.
-        """
+        """Start it, headless."""
         env: dict[str, str | float | bool] = {**os.environ}
         if self.home is not None:
             env |= {"LD_LIBRARY_PATH": f"{self.home / 'lib'}", "FONTCONFIG_PATH": f"{self.home}"}

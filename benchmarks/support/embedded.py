@@ -52,12 +52,7 @@ class Embedded:
         return self.opened.plan
 
     def result(self, shard: Shard, dtype: Dtype) -> ShardResult:
-        """Return a shard as the writers get it; its map is the run's, if it has only one shard.
-
-        Args:
-            shard: One of the plan's shards.
-            dtype: As it is to be stored.
-        """
+        """Return a shard as the writers get it; its map is the run's, if it has only one shard."""
         width = self.vectors.shape[1]
         cells = 0 if self.maps is None else self.maps.shape[1] // self.plan.lattices[0].shard_tiles
         shape = None if self.maps is None else (width, cells, cells)
@@ -73,12 +68,7 @@ class Embedded:
 
 
 def make_archive(folder: Path, across: int) -> Path:
-    """Write a generated archive that holds a square of so many tiles of 288 px a side.
-
-    Args:
-        folder: Where.
-        across: Tiles.
-    """
+    """Write a generated archive that holds a square of so many tiles of 288 px a side."""
     side = across * TILE * RESOLUTION
     to_degrees = transformer(f"EPSG:{EPSG}", LONLAT)
     lon, lat = to_degrees.transform(_LEFT + side / 2, _TOP - side / 2)
@@ -94,16 +84,9 @@ def make_archive(folder: Path, across: int) -> Path:
 def embed(
     folder: Path, archive: Path, across: int, *, model: str, tile: int, shard_tiles: int, batch: int
 ) -> Embedded:
-    """Embed the square with the command, as float32; blocks fetched before are not fetched again.
+    """Embed the square of `make_archive` with the command, as float32, with random weights.
 
-    Args:
-        folder: Where runs and the cache go.
-        archive: From `make_archive`.
-        across: Side of the square in tiles of 288 px.
-        model: The variant; its weights are random.
-        tile: Side of a tile in pixels.
-        shard_tiles: Side of a shard in tiles.
-        batch: Tiles of a batch.
+    Blocks that were fetched before are not fetched again.
     """
     out = folder / f"run-{tile}-{batch}"
     side = across * TILE * RESOLUTION

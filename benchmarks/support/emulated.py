@@ -81,12 +81,7 @@ def write_scenes(
 
 
 def blocks(across: int, size: int) -> list[Block]:
-    """Return across x across blocks from the scenes' north-western corner, row by row.
-
-    Args:
-        across: Blocks in a row.
-        size: Side of a block in pixels.
-    """
+    """Return across x across blocks of a size, row by row from the scenes' north-western corner."""
     return [
         Block(epsg=32632, size=size, resolution=10, left=LEFT + col * size, top=TOP - row * size)
         for row in range(across)

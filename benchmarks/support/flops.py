@@ -33,14 +33,10 @@ class Flops:
 
 
 def encoder_flops(row: Variant, layout: TokenLayout) -> Flops:
-    """Count the operations of an encoder for one tile.
+    """Count the operations of an encoder of a size and layout for one tile.
 
     A block multiplies N tokens of width D by 4 D^2 weights (attention) and 2 x 4 D^2 (MLP), and N
     queries by N keys and N values.
-
-    Args:
-        row: The size of the encoder.
-        layout: Its token layout.
     """
     n, d = layout.n_tokens, row.embed_dim
     pixels = sum(g.n_tokens * len(g.bands) * g.patch_size**2 for g in layout.groups)

@@ -25,13 +25,7 @@ class LiteralEncoder:
     """
 
     def __init__(self, row: Variant, layout: TokenLayout, weights: Mapping[str, Tensor]) -> None:
-        """Initialize a new LiteralEncoder instance.
-
-        Args:
-            row: The size.
-            layout: The token layout.
-            weights: A state dict with the official keys; used as it is, not copied.
-        """
+        """Initialize a new LiteralEncoder instance from a state dict with the official keys."""
         self.row = row
         self.layout = layout
         self.weights = weights

@@ -122,11 +122,7 @@ class Encoder:
     """The encoder alone, on the tiles and in the batch shapes of a run, in memory."""
 
     def __init__(self, settings: Settings) -> None:
-        """Load weights and normalised batches.
-
-        Args:
-            settings: The run.
-        """
+        """Load weights and normalised batches of a run."""
         from thor_geo.models import build_thor
         from thor_geo.specs.bands import bands_from_ee
         from thor_geo.transforms import THORNormalize

@@ -6,8 +6,6 @@ found even after their parents have died.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +44,7 @@ class Process:
 
 
 def find(mark: str) -> list[Process]:
-    """Return the living processes of a run, without zombies.
-
-    Args:
-        mark: Value of the environment variable `MARK`.
-    """
+    """Return the living processes of the run with a mark, without zombies."""
     wanted = f"{MARK}={mark}".encode()
     # Parent, command line with environment, and status of each.
     found: dict[int, tuple[int, bytes, dict[str, str]]] = {}
@@ -89,19 +83,3 @@ def _role(command: bytes, parents: bytes, name: str) -> str:
             return role
     # A rank that Lightning started has its parent's command line, but another environment.
     return "fork" if command == parents else "main"
-
-
-def gone(mark: str, *, within: float, apart_from: Collection[int] = ()) -> list[Process]:
-    """Wait until a run's processes have ended; return those that have not.
-
-    Args:
-        mark: Value of the environment variable `MARK`.
-        within: Seconds to wait.
-        apart_from: Ids of processes that may stay.
-    """
-    deadline = time.monotonic() + within
-    while True:
-        left = [process for process in find(mark) if process.pid not in apart_from]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.05)

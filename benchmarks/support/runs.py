@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.support.commands import Settings, emulator, quickstart
 from benchmarks.support.report import ROOT
-from benchmarks.support.run_processes import MARK, Process, find, gone
+from benchmarks.support.run_processes import MARK, Process, find
 from thor_geo.emulator import Acquisition, ensure_archive
 from thor_geo.support.files import sha256_of
 
@@ -89,8 +89,11 @@ class Started:
         return Finished(code=code, output=self.output, seconds=time.monotonic() - self.began)
 
     def survivors(self, within: float) -> list[Process]:
-        """Return its processes that still live some seconds after it ended."""
-        return gone(self.mark, within=within)
+        """Wait so many seconds for all its processes to end; return those that have not."""
+        deadline = time.monotonic() + within
+        while (left := find(self.mark)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
 
     def destroy(self) -> None:
         """Kill all its processes."""

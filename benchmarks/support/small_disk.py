@@ -19,23 +19,14 @@ class SmallDisk:
     """A tmpfs mounted over a folder; needs the right to mount (root)."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        """Initialize a new SmallDisk instance; nothing is mounted yet.
-
-        Args:
-            folder: Where to mount it; made if needed.
-            size: Bytes it holds.
-        """
+        """Initialize a new SmallDisk instance of so many bytes; nothing is mounted yet."""
         self.folder = folder
         self._size = size
         self._read_only = False
 
     @classmethod
     def problem(cls, folder: Path) -> str:
-        """Return why this machine cannot mount one, empty if it can.
-
-        Args:
-            folder: Where to try.
-        """
+        """Return why this machine cannot mount one over a folder, empty if it can."""
         try:
             with cls(folder, _PAGE):
                 return ""

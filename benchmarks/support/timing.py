@@ -33,21 +33,13 @@ class Timing:
         """Longest, seconds."""
         return max(self.seconds)
 
-    def row(
-        self, name: str, *, unit: float = 1.0, against: Timing | None = None
-    ) -> dict[str, object]:
-        """Return a row of a table.
-
-        Args:
-            name: Name of the alternative.
-            unit: Seconds in a unit: 1e-3 for milliseconds.
-            against: The alternative that `ratio` divides by.
-        """
+    def row(self, name: str, *, against: Timing | None = None) -> dict[str, object]:
+        """Return a row of a table; its ratio is to another alternative."""
         return {
             "what": name,
-            "median": self.median / unit,
-            "min": self.min / unit,
-            "max": self.max / unit,
+            "median": self.median,
+            "min": self.min,
+            "max": self.max,
             "ratio": None if against is None else self.median / against.median,
         }
 
