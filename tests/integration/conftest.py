@@ -12,6 +12,7 @@ import pytest
 from tests.support.warm import WarmServer
 from thor_geo.emulator import (
     Acquisition,
+    EmulatorProcess,
     Overpass,
     generate_archive,
     generate_sentinel1_archive,
@@ -62,10 +63,16 @@ def warm_server(root: Path) -> Iterator[WarmServer]:
 
 
 @pytest.fixture(scope="session")
-def thor_geo(warm_server: WarmServer, thor_geo_process: Run) -> Run:
-    """Return a function that runs the command in a fork of a process that has imported it."""
+def thor_geo(warm_server: WarmServer, thor_geo_process: Run, archive: Path) -> Iterator[Run]:
+    """Return a function that runs the command in a fork of a process that has imported it.
+
+    Runs over the small archive share one emulator; those over another start their own.
+    """
     # Elsewhere a fork after such imports may crash.
-    return warm_server.run if sys.platform == "linux" else thor_geo_process
+    run = warm_server.run if sys.platform == "linux" else thor_geo_process
+    with EmulatorProcess(archive) as emulator:
+        shared = {"THOR_GEO_EMULATOR_URL": emulator.url}
+        yield lambda *args, env=None: run(*args, env={**shared, **(env or {})})
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,10 @@ def outputs(run: Path) -> dict[str, str]:
 
 
 def test_a_run_writes_what_it_says_and_resumes(
-    thor_geo: Any, quickstart: list[str], tmp_path: Path, archive: Path
+    thor_geo: Any, thor_geo_process: Any, quickstart: list[str], tmp_path: Path, archive: Path
 ) -> None:
     run = tmp_path / "run"
-    first = thor_geo(*quickstart, "--output.quicklook=true")
+    first = thor_geo_process(*quickstart, "--output.quicklook=true")
     assert first.returncode == 0, first.stderr
     for word in ("tiles/s", "km2", "geopandas.read_parquet", "xarray.open_zarr"):
         assert word in first.stdout
