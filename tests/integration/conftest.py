@@ -120,6 +120,20 @@ def quick_arguments(archive: Path) -> Arguments:
     return arguments
 
 
+@pytest.fixture(scope="session")
+def quick_run(
+    thor_geo: Run, quick_arguments: Arguments, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a finished quick run in one process. Its cache may be shared.
+
+    Do not change the run.
+    """
+    folder = tmp_path_factory.mktemp("quick")
+    done = thor_geo(*quick_arguments(folder), "--trainer.devices=1", "--data.num_workers=0")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture
 def quickstart(quick_arguments: Arguments, tmp_path: Path) -> list[str]:
     """Return the arguments of a quick run in this test's folder."""

@@ -53,36 +53,24 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_float32_matmul_precision(before[1])
 
 
-@pytest.fixture(scope="module")
-def run(
-    thor_geo: Callable[..., subprocess.CompletedProcess[str]],
-    quick_arguments: Callable[[Path], list[str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """Return a folder with a run over two zones, and its cache."""
-    folder = tmp_path_factory.mktemp("api")
-    done = thor_geo(*quick_arguments(folder))
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
-def options(run: Path, archive: Path) -> dict[str, Any]:
+def options(quick_run: Path, archive: Path) -> dict[str, Any]:
     return {
         "temporal": WINDOW,
         "sensor": SENSOR,
         "backend": "emulator",
         "emulator_archive": archive,
-        "cache_dir": run / "cache",
+        "cache_dir": quick_run / "cache",
         "pretrained": False,
         "image_size": 96,
     }
 
 
-def _tiles(run: Path) -> list[geopandas.GeoDataFrame]:
+def _tiles(folder: Path) -> list[geopandas.GeoDataFrame]:
     """Return the run's rows, one frame for each shard, in plan order."""
     return [
-        geopandas.read_parquet(file) for file in sorted((run / "run" / "pooled").glob("*.parquet"))
+        geopandas.read_parquet(file)
+        for file in sorted((folder / "run" / "pooled").glob("*.parquet"))
     ]
 
 
@@ -93,9 +81,9 @@ def _footprint(row: Any) -> Area:
 
 
 def test_vectors_and_maps_are_those_of_a_run_bit_for_bit(
-    run: Path, options: dict[str, Any]
+    quick_run: Path, options: dict[str, Any]
 ) -> None:
-    shards = _tiles(run)
+    shards = _tiles(quick_run)
     assert sum(map(len, shards)) >= 12
     for shard in shards:
         # The run's batches: four tiles, or what the shard has.
@@ -110,15 +98,15 @@ def test_vectors_and_maps_are_those_of_a_run_bit_for_bit(
             assert vector.meta["scenes"] == list(row.source_ids)
             assert vector.meta["valid_fraction"] == pytest.approx(row.valid_fraction, abs=1e-6)
             zone = f"utm{row.epsg % 100}n"
-            store = xarray.open_zarr(run / "run" / "grid.zarr", group=zone).embeddings
+            store = xarray.open_zarr(quick_run / "run" / "grid.zarr", group=zone).embeddings
             there = store.sel(x=grid.data.x, y=grid.data.y)
             np.testing.assert_array_equal(grid.data.values, there.values)
 
 
 def test_one_at_a_time_is_near_and_maps_of_larger_areas_are_the_runs(
-    run: Path, options: dict[str, Any]
+    quick_run: Path, options: dict[str, Any]
 ) -> None:
-    shard = max(_tiles(run), key=len)
+    shard = max(_tiles(quick_run), key=len)
     areas = [_footprint(row) for row in shard.itertuples()]
     together = get_embeddings_batch("thor_v1_tiny", spatials=areas, **options)
     for area, one in zip(areas, together, strict=True):
@@ -135,7 +123,7 @@ def test_one_at_a_time_is_near_and_maps_of_larger_areas_are_the_runs(
     assert large.meta["input_prep"] == "tile"
     assert large.meta["n_inputs"] == len(areas)
     zone = f"utm{int(areas[0].crs[-2:])}n"
-    store = xarray.open_zarr(run / "run" / "grid.zarr", group=zone).embeddings
+    store = xarray.open_zarr(quick_run / "run" / "grid.zarr", group=zone).embeddings
     assert isinstance(large.data, xarray.DataArray)
     there = store.sel(x=large.data.x, y=large.data.y)
     np.testing.assert_allclose(large.data.values, there.values, atol=1e-5)

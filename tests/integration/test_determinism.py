@@ -70,18 +70,13 @@ def markers(run: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def reference(
-    thor_geo: Any, quick_arguments: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def reference(quick_run: Path) -> Path:
     """Return the folder of an undisturbed run in one process; runs may share its cache."""
-    folder = tmp_path_factory.mktemp("reference")
-    done = thor_geo(*quick_arguments(folder), *ONE_PROCESS)
-    assert done.returncode == 0, done.stderr
-    names = digests(folder / "run")
-    assert len(markers(folder / "run")) == 6
+    names = digests(quick_run / "run")
+    assert len(markers(quick_run / "run")) == 6
     assert sum(name.startswith("pooled/") for name in names) == 6
     assert sum("embeddings/c/" in name for name in names) == 6
-    return folder
+    return quick_run
 
 
 @pytest.mark.parametrize("workers", [2, 4])

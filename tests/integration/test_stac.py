@@ -218,10 +218,9 @@ def catalogue(archive: Path) -> Path:
 
 
 def test_a_run_from_a_catalogue_gives_the_emulators_embeddings_byte_for_byte(
-    thor_geo: Run, quick_arguments: Arguments, catalogue: Path, tmp_path: Path
+    thor_geo: Run, quick_arguments: Arguments, quick_run: Path, catalogue: Path, tmp_path: Path
 ) -> None:
-    ee, stac = tmp_path / "ee", tmp_path / "stac"
-    assert thor_geo(*quick_arguments(ee)).returncode == 0
+    stac = tmp_path / "stac"
     arguments = run_arguments(quick_arguments, stac, catalogue)
     fetched = thor_geo("fetch", *arguments[1:])
     assert fetched.returncode == 0, fetched.stderr
@@ -235,7 +234,7 @@ def test_a_run_from_a_catalogue_gives_the_emulators_embeddings_byte_for_byte(
     status = thor_geo("status", "--json", stac / "run")
     assert status.returncode == 0
     assert thor_geo("validate", stac / "run").returncode == 0
-    tables = [geopandas.read_parquet(folder / "run" / "pooled") for folder in (ee, stac)]
+    tables = [geopandas.read_parquet(folder / "run" / "pooled") for folder in (quick_run, stac)]
     tables = [table.sort_values("tile_id").reset_index(drop=True) for table in tables]
     assert list(tables[0].tile_id) == list(tables[1].tile_id)
     for ours, theirs in zip(tables[1].embedding, tables[0].embedding, strict=True):
@@ -246,7 +245,7 @@ def test_a_run_from_a_catalogue_gives_the_emulators_embeddings_byte_for_byte(
     for zone in ("utm32n", "utm33n"):
         maps = [
             xarray.open_zarr(folder / "run" / "grid.zarr", group=zone).embeddings.values
-            for folder in (ee, stac)
+            for folder in (quick_run, stac)
         ]
         assert maps[0].tobytes() == maps[1].tobytes()
     record = json.loads((stac / "run" / "run.json").read_text())

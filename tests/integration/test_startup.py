@@ -69,7 +69,8 @@ def loaded(code: str, *arguments: object, root: Path) -> set[str]:
 def test_a_run_imports_nothing_that_it_does_not_use(
     quickstart: list[str], tmp_path: Path, root: Path
 ) -> None:
-    found = loaded(_RUN, tmp_path / "modules.json", *quickstart, root=root)
+    drawing = "--output.quicklook=true"
+    found = loaded(_RUN, tmp_path / "modules.json", *quickstart, drawing, root=root)
     assert "lightning.pytorch" in found
     assert not found & (ELSEWHERE | NOWHERE)
 

@@ -39,11 +39,6 @@ def test_the_model_needs_only_torch() -> None:
     assert loaded_by(code) <= {"torch", "numpy"}
 
 
-def test_a_run_loads_neither_terratorch_nor_the_picture_nor_ee() -> None:
-    # matplotlib comes with torchgeo; ee belongs to the prefetch process
-    assert not loaded_by("import thor_geo.cli.predict") & {"terratorch", "ee"}
-
-
 def test_every_public_name_can_be_had() -> None:
     for name in thor_geo.__all__:
         assert getattr(thor_geo, name).__name__ == name

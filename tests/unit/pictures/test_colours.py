@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_a_run_without_an_embedding_has_no_colours(tmp_path: Path, plan: Plan) -
     assert load_or_fit_colours(run, plan) == {}
 
 
+@pytest.fixture(scope="module")
+def drawn(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a whole run with a picture. Do not change it."""
+    path = tmp_path_factory.mktemp("drawn") / "run"
+    write_run(path, plan, quicklook=True)
+    assert check_run(open_run(path)).faults == []
+    return path
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -68,10 +78,9 @@ def test_a_run_without_an_embedding_has_no_colours(tmp_path: Path, plan: Plan) -
     ],
 )
 def test_a_damaged_file_is_named_and_found(
-    tmp_path: Path, plan: Plan, damage: Callable[[str], str]
+    tmp_path: Path, plan: Plan, drawn: Path, damage: Callable[[str], str]
 ) -> None:
-    run = write_run(tmp_path, plan, quicklook=True).run
-    assert check_run(open_run(tmp_path)).faults == []
+    run = RunDirectory(shutil.copytree(drawn, tmp_path, dirs_exist_ok=True))
     run.colours.write_text(damage(run.colours.read_text()))
     with pytest.raises(RunDirectoryError, match=r"colours.json` cannot be used.*Delete it"):
         load_or_fit_colours(run, plan)
