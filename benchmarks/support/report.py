@@ -24,9 +24,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 _PACKAGES = ("thor-geo", "torch", "lightning", "earthengine-api", "pyarrow", "zarr")
 
-#: Exit code of a benchmark that ran to its end and whose claim does not hold. 1 is Python's own
-#: after an exception, 2 argparse's.
-EXIT_FAULTS = 3
+#: Exit codes of a benchmark that ran to its end and whose claim does not hold, and of one that did
+#: not run because there is no GPU. 1 is Python's own after an exception, 2 argparse's.
+EXIT_FAULTS, EXIT_NO_GPU = 3, 4
 
 # A table with more columns is shown on its side, if that makes it much narrower.
 _WIDE = 7
@@ -56,12 +56,19 @@ def machine() -> dict[str, Any]:
     names = re.findall(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.exists() else []
     return {
         "processor": names[0].strip() if names else platform.machine(),
+        "gpu": _gpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _gpu() -> str | None:
+    """Return the GPU's name where the benchmark has loaded PyTorch and there is one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
 
 
 def _version(name: str) -> str | None:
@@ -149,7 +156,7 @@ def document(result: Mapping[str, Any]) -> str:
         if isinstance(value, list) and value and isinstance(value[0], dict)
     }
     parts = [
-        about.get("processor") or about["system"],
+        about.get("gpu") or about.get("processor") or about["system"],
         f"{about['cores']} cores",
         f"{about['memory_gb']} GB",
         f"Python {about['python']}",
