@@ -49,7 +49,7 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
     output = case.ended.output
     if case.damaged:  # a report of several lines: those about the damage
         output = "\n".join(line for line in output.splitlines() if case.names in line)
-    said = message(output, hide=place.folder)
+    text = message(output, hide=place.folder)
     case.mend()
     mended = place.finish()
     # Damaged shards were made again, and have another marker.
@@ -64,15 +64,15 @@ def judge(place: Workspace, reference: Reference, case: Disturbed) -> tuple[Row,
         "then": mended.code,
         "made again": again,
         "other bytes": len(different),
-        "said": said if case.ended.code else "",
+        "said": text if case.ended.code else "",
     }
     faults = []
     if case.refused and (case.ended.code <= 0 or case.names not in case.ended.output):
-        faults.append(f"the message is not what it should be, exit code {case.ended.code}: {said}")
+        faults.append(f"the message is not what it should be, exit code {case.ended.code}: {text}")
     if not case.refused and case.ended.code != 0:
-        faults.append(f"it ends with {case.ended.code}: {said}")
-    if "[with a traceback]" in said:
-        faults.append(f"a traceback: {said}")
+        faults.append(f"it ends with {case.ended.code}: {text}")
+    if "[with a traceback]" in text:
+        faults.append(f"a traceback: {text}")
     if wrong and not case.damaged:
         faults.append(f"{len(wrong)} files that markers vouch for are wrong: {wrong[:3]}")
     if mended.code != 0:

@@ -47,7 +47,7 @@ def find(mark: str) -> list[Process]:
     """Return the living processes of the run with a mark, without zombies."""
     wanted = f"{MARK}={mark}".encode()
     # Parent, command line with environment, and status of each.
-    found: dict[int, tuple[int, bytes, dict[str, str]]] = {}
+    processes: dict[int, tuple[int, bytes, dict[str, str]]] = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -60,16 +60,18 @@ def find(mark: str) -> list[Process]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it ended meanwhile, or is not ours
         if status["State"][0] != "Z" and "VmHWM" in status:
-            found[int(folder.name)] = (int(status["PPid"]), command, status)
+            processes[int(folder.name)] = (int(status["PPid"]), command, status)
     return [
         Process(
             pid=pid,
             parent=parent,
-            role=_role(command, found[parent][1] if parent in found else b"", status["Name"]),
+            role=_role(
+                command, processes[parent][1] if parent in processes else b"", status["Name"]
+            ),
             peak_kb=int(status["VmHWM"].split()[0]),
             private_kb=int(status["RssAnon"].split()[0]),
         )
-        for pid, (parent, command, status) in sorted(found.items())
+        for pid, (parent, command, status) in sorted(processes.items())
     ]
 
 

@@ -28,7 +28,7 @@ Compression = Literal["zstd", "none"]
 #
 # Deflate, lzw and lerc are larger than zstd with the predictor, and slower (read by GDAL). What the
 # predictor saves, 3 TB for all land, costs two core-hours whenever all land is read: one worker in
-# seven. (benchmarks/reading.py, 2 cores; benchmarks/results/reading.json)
+# seven. (Measured on 2 cores.)
 _PACKING: dict[Compression, dict[str, Any]] = {
     "zstd": {"compress": "zstd", "zstd_level": 1, "predictor": 2},
     "none": {"compress": "none"},

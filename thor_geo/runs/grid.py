@@ -35,7 +35,7 @@ from thor_geo.specs import Windows
 from thor_geo.support.files import sync, temporary_path, write_bytes
 
 # With the bits of all values side by side, embeddings shrink about as much at the lowest level as
-# with their bytes at a high one, or more, in a fraction of the time (benchmarks/storage.py).
+# with their bytes at a high one, or more, in a fraction of the time.
 _ZSTD_LEVEL = 1
 
 ARRAY = "embeddings"

@@ -14,7 +14,7 @@ from thor_geo.ground.plan import Plan, Shard
 #: Largest side of a chunk in cells, where the shard's side has a fitting divisor. Of a shard of 144
 #: cells, chunks of 36 give a point in two thirds of the time of 48 and a third of that of 72; areas
 #: and the whole take about as long as with 48, and bytes are 0.0 % (float32) to 1.5 % (int8) more.
-#: With 24 a point costs another third less, for up to 4 % more bytes (benchmarks/storage.py).
+#: With 24 a point costs another third less, for up to 4 % more bytes (measured on 2 cores).
 CHUNK_CELLS = 40
 # Below this side a chunk is mostly overhead.
 _CHUNK_FLOOR = 16

@@ -27,12 +27,12 @@ def result(name: str) -> dict[str, Any]:
 def row(name: str, **where: object) -> dict[str, Any]:
     """Return the only row of a result with these values; underscores stand for spaces."""
     wanted = {key.replace("_", " "): value for key, value in where.items()}
-    (found,) = (
+    (only,) = (
         row
         for row in result(name)["rows"]
         if all(row[key] == value for key, value in wanted.items())
     )
-    return found
+    return only
 
 
 def test_the_page_quotes_the_results() -> None:

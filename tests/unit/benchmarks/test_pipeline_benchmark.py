@@ -64,6 +64,6 @@ def test_turns_and_differences() -> None:
     times = compare(calls, repeats={"a": 3, "b": 1}, warm_up=0)
     assert times["a"].seconds == (3.0, 1.0, 5.0)
     assert times["b"].seconds == (2.0,)
-    found = {"x": np.array([1.0, 2.0])}
-    assert largest_difference(found, {"x": np.array([1.0, 2.5])}) == 0.5
-    assert largest_difference(found, {"y": np.array([1.0, 2.0])}) == float("inf")
+    vectors = {"x": np.array([1.0, 2.0])}
+    assert largest_difference(vectors, {"x": np.array([1.0, 2.5])}) == 0.5
+    assert largest_difference(vectors, {"y": np.array([1.0, 2.0])}) == float("inf")

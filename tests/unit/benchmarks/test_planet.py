@@ -27,14 +27,14 @@ from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
 
 @pytest.fixture(scope="module")
-def given() -> Inputs:
+def inputs() -> Inputs:
     return Inputs.read()
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_tables_of_the_page_are_the_scripts(given: Inputs, name: str) -> None:
+def test_the_tables_of_the_page_are_the_scripts(inputs: Inputs, name: str) -> None:
     text = planet.DOCS.read_text()
-    rows = TABLES[name](given)
+    rows = TABLES[name](inputs)
     content = table(rows)
     assert renewed(text, {name: content}) == text, "run: python -m benchmarks.planet --docs"
     assert json.loads((RESULTS / "planet.json").read_text())["tables"][name] == rows
@@ -42,9 +42,9 @@ def test_the_tables_of_the_page_are_the_scripts(given: Inputs, name: str) -> Non
 
 def test_the_pages_commands_parse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    found = re.findall(r"^thor-geo predict (.*)$", planet.DOCS.read_text(), re.MULTILINE)
-    assert found
-    for line in found:
+    lines = re.findall(r"^thor-geo predict (.*)$", planet.DOCS.read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
         args = with_whole_areas(shlex.split(line.replace("run.yaml", "configs/gee_pooled.yaml")))
         cli = make_cli([*args, "--trainer.accelerator=cpu"], run=False)
         assert isinstance(cli.datamodule, CompositeDataModule)
@@ -56,8 +56,8 @@ def test_the_land_is_eighteen_million_tiles() -> None:
     assert 148.94e6 / cost.tile_km2() == pytest.approx(18e6, rel=0.01)
 
 
-def test_outlines_add_up(given: Inputs) -> None:
-    for name, outline in given.outlines.items():
+def test_outlines_add_up(inputs: Inputs) -> None:
+    for name, outline in inputs.outlines.items():
         squares = outline["squares"]
         assert squares["1"] == outline["tiles"]
         for few, many in ((1, 2), (2, 4), (4, 8)):

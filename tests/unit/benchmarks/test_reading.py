@@ -41,8 +41,8 @@ def test_rates_are_tiles_over_seconds_and_measured_against_the_faster() -> None:
         GEO + "b": Timing(seconds=(20.0,)),
         RASTERIO + "the blocks' files": Timing(seconds=(1.5,)),
     }
-    found = rows("none", timings, 64)
-    assert found[0] == {
+    rates = rows("none", timings, 64)
+    assert rates[0] == {
         "blocks": "none",
         "what": OURS,
         "tiles/s": 32,
@@ -51,4 +51,4 @@ def test_rates_are_tiles_over_seconds_and_measured_against_the_faster() -> None:
         "x RasterDataset": 10,
         "x rasterio": 0.75,
     }
-    assert faults(found) == [f"{OURS}: 0.75 x rasterio, less than 0.8."]
+    assert faults(rates) == [f"{OURS}: 0.75 x rasterio, less than 0.8."]
