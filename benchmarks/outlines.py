@@ -88,7 +88,7 @@ def count(plan: Plan) -> dict[str, Any]:
 def measure(areas: list[Area], what: str, km2: float) -> dict[str, Any]:
     """Plan areas with the default tiles and count."""
     begin = time.perf_counter()
-    plans = [Plan.of(area, Lattice(epsg=32601)) for area in areas]
+    plans = [Plan.from_area(area, Lattice(epsg=32601)) for area in areas]
     seconds = time.perf_counter() - begin
     parts = [count(plan) for plan in plans]  # areas that share no zone
     return {

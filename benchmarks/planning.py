@@ -114,7 +114,7 @@ def load_plan(area: Path) -> Plan:
     from thor_geo.ground.lattice import Lattice
     from thor_geo.ground.plan import Plan
 
-    return Plan.of(AreaSpec(file=area).load(), Lattice(epsg=32601))
+    return Plan.from_area(AreaSpec(file=area).load(), Lattice(epsg=32601))
 
 
 def step_plan(folder: Path) -> dict[str, Any]:

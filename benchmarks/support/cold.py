@@ -82,7 +82,7 @@ def _fetch(settings: Settings, url: str, archive: Path) -> float:
     with Prefetcher(spec) as prefetcher:
         began = time.perf_counter()
         shards = range(len(ground.plan.shards))
-        prefetcher.plan(BlockOrder.of(ground.plan, shards, ground.block_size))
+        prefetcher.plan(BlockOrder.from_shards(ground.plan, shards, ground.block_size))
         while not prefetcher.stats().finished:
             prefetcher.check()
             time.sleep(0.02)

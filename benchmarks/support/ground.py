@@ -104,7 +104,9 @@ class Ground:
     def plan(self) -> Plan:
         """The tiles, as the command plans them."""
         area = AreaSpec(bbox=self.bbox, crs=f"EPSG:{EPSG}").load()
-        plan = Plan.of(area, Lattice(epsg=EPSG, tile_size=TILE, shard_tiles=self.shard_tiles))
+        plan = Plan.from_area(
+            area, Lattice(epsg=EPSG, tile_size=TILE, shard_tiles=self.shard_tiles)
+        )
         assert len(plan) == self.tiles, f"{len(plan)} tiles instead of {self.tiles}"
         return plan
 

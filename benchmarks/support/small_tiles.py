@@ -156,7 +156,7 @@ def fill_cache(place: Workspace, tiles: int, block_size: int) -> None:
         catalogue=f"emulator-{Archive.open(place.folder.parent / 'scenes').fingerprint()}",
     )
     area = AreaSpec(bbox=square(tiles), crs=f"EPSG:{_EPSG}").load()
-    plan = Plan.of(area, Lattice(epsg=32601, tile_size=TILE))
+    plan = Plan.from_area(area, Lattice(epsg=32601, tile_size=TILE))
     first, last = plan.tile(0), plan.tile(len(plan) - 1)
     ground = Rect(
         epsg=first.epsg,

@@ -34,7 +34,7 @@ def square_plan(tiles: int, *, tile_size: int = 288, shard_tiles: int = 8) -> Pl
     wide = half / math.cos(math.radians(_LAT))
     box = (_LON - wide, _LAT - half, _LON + wide, _LAT + half)
     lattice = Lattice(epsg=32632, tile_size=tile_size, shard_tiles=shard_tiles)
-    return Plan.of(AreaSpec(bbox=box).load(), lattice)
+    return Plan.from_area(AreaSpec(bbox=box).load(), lattice)
 
 
 def prepare(path: Path, plan: Plan, dimension: int) -> RunDirectory:

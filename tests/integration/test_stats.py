@@ -57,7 +57,7 @@ def test_what_is_measured_is_numpys_and_normalises_a_run(
     assert str(target) in done.stdout
 
     area = AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)).load()
-    plan = Plan.of(area, Lattice(epsg=32601, tile_size=96, shard_tiles=2))
+    plan = Plan.from_area(area, Lattice(epsg=32601, tile_size=96, shard_tiles=2))
     pixels = observed(tmp_path / "cache", plan)
     content = json.loads(target.read_text())
     assert list(content["channels"]) == [f"S2:{name}" for name in CHANNELS]

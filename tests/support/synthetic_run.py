@@ -24,7 +24,7 @@ DIMENSION = 5
 def plan_of(bbox: tuple[float, float, float, float] = ONE_ZONE, **lattice: Any) -> Plan:
     """Return a plan of small shards, so that there are several."""
     lattice = {"epsg": 32632, "tile_size": 288, "shard_tiles": 2, **lattice}
-    return Plan.of(AreaSpec(bbox=bbox).load(), Lattice(**lattice))
+    return Plan.from_area(AreaSpec(bbox=bbox).load(), Lattice(**lattice))
 
 
 def cell_centres(tile: Tile, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:

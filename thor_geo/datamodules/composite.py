@@ -259,7 +259,7 @@ class CompositeDataModule(PlannedDataModule):
             AreaError: If the area is invalid or holds no tile.
         """
         if self.plan is None:
-            self.plan = Plan.of(self.area, self.lattice)
+            self.plan = Plan.from_area(self.area, self.lattice)
         return self.plan
 
     @cached_property

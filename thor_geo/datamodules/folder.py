@@ -181,7 +181,7 @@ class FolderDataModule(PlannedDataModule):
             anchors = grid_anchors(self.files, self.lattice)
             assert self.zones  # their files are checked
             own = None if self.lattice.anchor is not None else anchors
-            self.plan = Plan.of(self.area, self.lattice, own)
+            self.plan = Plan.from_area(self.area, self.lattice, own)
         return self.plan
 
     def setup(self, stage: str) -> None:

@@ -98,7 +98,7 @@ class ShardBatchSampler(Sampler[list[int]]):
         Args:
             block_size: Side of a block in pixels.
         """
-        return BlockOrder.of(self._plan, self.shards, block_size)
+        return BlockOrder.from_shards(self._plan, self.shards, block_size)
 
 
 def refuse_lightnings_sampler(trainer: Trainer | None) -> None:

@@ -114,9 +114,9 @@ class SourceSpec:
             ) from error
         if self.stac is not None:
             # Loads what no other source needs.
-            from thor_geo.sources.stac.opening import catalogue_of
+            from thor_geo.sources.stac.opening import catalogue_name
 
-            name = catalogue_of(self.stac)
+            name = catalogue_name(self.stac)
             return Connection(session=self.stac, catalogues=dict.fromkeys(self.collections, name))
         return self._emulator() if self.source == "emulator" else self._earthengine()
 

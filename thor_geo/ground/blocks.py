@@ -42,7 +42,7 @@ class BlockOrder:
     block_size: int
 
     @classmethod
-    def of(
+    def from_shards(
         cls, plan: Plan, shard_indices: Sequence[int] | npt.NDArray[np.int64], block_size: int
     ) -> BlockOrder:
         """Return the order for some shards of a plan.

@@ -164,7 +164,7 @@ class Plan:
     primary: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(
+    def from_area(
         cls,
         area: Area,
         lattice: Lattice,

@@ -43,7 +43,7 @@ L_SHAPE = shapely.Polygon(
 def write_cropped(
     path: Path, area: Area, *, stride: int = 288, crop: bool = True, **writer: Any
 ) -> tuple[RunDirectory, Plan]:
-    plan = Plan.of(area, Lattice(epsg=32632, stride=stride, shard_tiles=2))
+    plan = Plan.from_area(area, Lattice(epsg=32632, stride=stride, shard_tiles=2))
     data = Data(plan)
     data.area = area  # type: ignore[attr-defined]
     return write_run(path, plan, data=data, crop=crop, **writer).run, plan
@@ -118,7 +118,7 @@ def test_another_outline_of_the_same_tiles_is_another_run(tmp_path: Path) -> Non
     """Continued with it, half of the map would be cropped to the one, half to the other."""
     areas = [Area(geometry=L_SHAPE.buffer(by), crs="EPSG:32632") for by in (0.0, 1.0)]
     _, plan = write_cropped(tmp_path / "run", areas[0], only=1)
-    assert Plan.of(areas[1], plan.lattices[0]).digest == plan.digest
+    assert Plan.from_area(areas[1], plan.lattices[0]).digest == plan.digest
     with pytest.raises(RunDirectoryError, match=r"output\.area_sha256"):
         write_cropped(tmp_path / "run", areas[1])
     write_cropped(tmp_path / "run", areas[0])

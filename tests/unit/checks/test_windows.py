@@ -210,7 +210,7 @@ def test_a_tile_stays_where_what_holds_its_ground_failed_in_one_window(tmp_path:
 def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
     area = AreaSpec(bbox=(11.95, 59.97, 12.05, 60.03)).load()
     plan = plan_of(TWO_ZONES)
-    plan = Plan.of(area, plan.lattices[0])
+    plan = Plan.from_area(area, plan.lattices[0])
     data = Data(plan, windows=WINDOWS)
     data.area = area  # type: ignore[attr-defined]
     path = tmp_path / "run"

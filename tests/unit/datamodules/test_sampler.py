@@ -12,7 +12,7 @@ from thor_geo.ground.plan import Plan
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     area = AreaSpec(bbox=(11.7, 59.9, 12.2, 60.1)).load()
-    return Plan.of(area, Lattice(epsg=32601, shard_tiles=3))
+    return Plan.from_area(area, Lattice(epsg=32601, shard_tiles=3))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 100])

@@ -11,7 +11,7 @@ from thor_geo.ground.plan import Plan
 
 
 def test_splits_partition_the_tiles_by_squares_near_the_shares() -> None:
-    plan = Plan.of(AreaSpec(bbox=(10.2, 59.7, 11.0, 60.1)).load(), Lattice(epsg=32601))
+    plan = Plan.from_area(AreaSpec(bbox=(10.2, 59.7, 11.0, 60.1)).load(), Lattice(epsg=32601))
     chosen = split_tiles(plan, (0.6, 0.2, 0.2), side=2)
     everything = np.concatenate([chosen[stage] for stage in STAGES])
     assert sorted(everything.tolist()) == list(range(len(plan)))

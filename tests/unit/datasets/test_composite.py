@@ -230,7 +230,7 @@ def test_an_area_of_one_zone_makes_a_dataset_and_one_of_two_says_what_to_use() -
 
 
 def plan() -> Plan:
-    return Plan.of(
+    return Plan.from_area(
         AreaSpec(bbox=(LEFT, BOTTOM, LEFT + 960, BOTTOM + 640), crs="EPSG:32632").load(), LATTICE
     )
 

@@ -162,7 +162,7 @@ def test_a_picture_shows_north_up_what_is_there(tmp_path: Path, write_tif: Any) 
 def plan_dataset(folder: Path) -> PlanDataset:
     box = (LEFT + 1, TOP - 319, LEFT + 639, TOP - 1)
     lattice = Lattice(epsg=32632, tile_size=32)
-    plan = Plan.of(AreaSpec(bbox=box, crs="EPSG:32632").load(), lattice)
+    plan = Plan.from_area(AreaSpec(bbox=box, crs="EPSG:32632").load(), lattice)
     return PlanDataset(plan, {32632: dataset(folder)}, channels=3, dtype=torch.float32)
 
 

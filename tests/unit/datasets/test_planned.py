@@ -60,7 +60,7 @@ def tiles(store: BlockStore) -> PlanDataset:
         window=WINDOW,
         block_size=BLOCK,
     )
-    plan = Plan.of(AreaSpec(bbox=box, crs="EPSG:32632").load(), lattice)
+    plan = Plan.from_area(AreaSpec(bbox=box, crs="EPSG:32632").load(), lattice)
     assert len(plan) == 9
     return PlanDataset(plan, {32632: zone}, channels=3)
 

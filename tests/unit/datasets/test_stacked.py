@@ -113,7 +113,7 @@ def test_the_stack_is_both_sensors_pixels_and_scenes(make: Make) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_are_filled_in_place_and_equal_the_single_sensors(make: Make, workers: int) -> None:
-    plan = Plan.of(AreaSpec(bbox=BOX, crs="EPSG:32632").load(), LATTICE)
+    plan = Plan.from_area(AreaSpec(bbox=BOX, crs="EPSG:32632").load(), LATTICE)
     stack = SensorStack([make(OPTICAL), make(RADAR)])
     both = PlanDataset(plan, {32632: stack}, channels=5, sensors=2)
     singles = [

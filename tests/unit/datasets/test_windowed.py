@@ -38,7 +38,7 @@ class Constant(GeoDataset):
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     area = AreaSpec(bbox=(500_001, 6_600_001, 501_000, 6_601_000), crs="EPSG:32632").load()
-    return Plan.of(area, Lattice(epsg=32632, tile_size=SIDE, shard_tiles=2))
+    return Plan.from_area(area, Lattice(epsg=32632, tile_size=SIDE, shard_tiles=2))
 
 
 def windowed(plan: Plan, *zones: GeoDataset) -> WindowDataset:

@@ -17,7 +17,7 @@ LATTICE = Lattice(epsg=32601)
 
 
 def plan_of(lattice: Lattice = LATTICE, **spec: object) -> Plan:
-    return Plan.of(AreaSpec(**spec).load(), lattice)  # type: ignore[arg-type]
+    return Plan.from_area(AreaSpec(**spec).load(), lattice)  # type: ignore[arg-type]
 
 
 def test_no_ground_falls_between_zones_at_12_e_60_n() -> None:

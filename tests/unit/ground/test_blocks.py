@@ -20,7 +20,7 @@ AREAS = {
 
 
 def plan_of(bbox: tuple[float, float, float, float], **lattice: int) -> Plan:
-    return Plan.of(AreaSpec(bbox=bbox).load(), Lattice(epsg=32601, **lattice))
+    return Plan.from_area(AreaSpec(bbox=bbox).load(), Lattice(epsg=32601, **lattice))
 
 
 def one_by_one(plan: Plan, shards: Sequence[int], block_size: int) -> list[Block]:
@@ -41,31 +41,33 @@ def test_blocks_come_once_in_the_order_in_which_tiles_need_them(
 ) -> None:
     plan = plan_of(bbox, stride=stride, shard_tiles=3)
     shards = [*range(2, len(plan.shards)), 0]
-    assert list(BlockOrder.of(plan, shards, block_size)) == one_by_one(plan, shards, block_size)
+    assert list(BlockOrder.from_shards(plan, shards, block_size)) == one_by_one(
+        plan, shards, block_size
+    )
 
 
 def test_it_is_the_same_every_time_and_in_another_process() -> None:
     plan = plan_of(AREAS["two zones"])
-    blocks = BlockOrder.of(plan, range(len(plan.shards)), 576)
+    blocks = BlockOrder.from_shards(plan, range(len(plan.shards)), 576)
     assert list(blocks) == list(blocks) == list(pickle.loads(pickle.dumps(blocks)))
 
 
 def test_it_travels_with_its_own_tiles_only() -> None:
     plan = plan_of((10.0, 50.0, 12.5, 51.5))
-    few = BlockOrder.of(plan, [3], 576)
+    few = BlockOrder.from_shards(plan, [3], 576)
     assert len(few.col) == len(plan.shards[3])
     assert len(pickle.dumps(few)) < 2000 < len(plan) * 9
 
 
 def test_nothing_to_do_needs_no_blocks() -> None:
     plan = plan_of(AREAS["two zones"])
-    assert list(BlockOrder.of(plan, np.empty(0, np.int64), 576)) == []
+    assert list(BlockOrder.from_shards(plan, np.empty(0, np.int64), 576)) == []
 
 
 def test_a_forgotten_block_comes_again_and_none_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(AREAS["two zones"], shard_tiles=1)
     whole = one_by_one(plan, range(len(plan.shards)), 300)
     monkeypatch.setattr(order, "_REMEMBERED", 4)
-    blocks = list(BlockOrder.of(plan, range(len(plan.shards)), 300))
+    blocks = list(BlockOrder.from_shards(plan, range(len(plan.shards)), 300))
     assert len(blocks) > len(whole)
     assert list(dict.fromkeys(block.id for block in blocks)) == [block.id for block in whole]

@@ -80,7 +80,7 @@ def test_planning_by_squares_finds_what_testing_every_tile_finds(
     monkeypatch.setattr(plan_module, "_ROWS", 50)
     rng = np.random.default_rng(int(1000 * place[0] + place[1]) % 2**32)
     area = Area(geometry=ragged(rng, *place))
-    plan = Plan.of(area, lattice)
+    plan = Plan.from_area(area, lattice)
     expected = tile_by_tile(area, lattice)
     np.testing.assert_array_equal(
         np.column_stack([plan.zone, plan.col, plan.row, plan.primary]), expected
@@ -95,7 +95,7 @@ def test_planning_by_squares_finds_what_testing_every_tile_finds(
 def test_an_anchored_lattice_as_well(anchor: tuple[float, float]) -> None:
     lattice = Lattice(epsg=32601, tile_size=64, anchor=anchor, shard_tiles=4)
     area = AreaSpec(bbox=(501300.0, 5620000.0, 512000.0, 5630000.0), crs="EPSG:32631").load()
-    plan = Plan.of(area, lattice)
+    plan = Plan.from_area(area, lattice)
     np.testing.assert_array_equal(
         np.column_stack([plan.zone, plan.col, plan.row, plan.primary]), tile_by_tile(area, lattice)
     )
@@ -104,7 +104,7 @@ def test_an_anchored_lattice_as_well(anchor: tuple[float, float]) -> None:
 def test_an_anchor_beyond_all_columns_is_refused() -> None:
     area = AreaSpec(bbox=(501300.0, 5620000.0, 512000.0, 5630000.0), crs="EPSG:32631").load()
     with pytest.raises(AreaError, match="anchor"):
-        Plan.of(area, Lattice(epsg=32601, tile_size=64, anchor=(1e15, 0.0)))
+        Plan.from_area(area, Lattice(epsg=32601, tile_size=64, anchor=(1e15, 0.0)))
 
 
 def test_plans_are_those_of_the_first_release() -> None:
@@ -118,7 +118,7 @@ def test_plans_are_those_of_the_first_release() -> None:
         "434a6c982afbfb57456f59de82122b189d3baec0",
     }
     for (bbox, lattice), digest in digests.items():
-        assert Plan.of(AreaSpec(bbox=bbox).load(), lattice).digest == digest
+        assert Plan.from_area(AreaSpec(bbox=bbox).load(), lattice).digest == digest
 
 
 def test_only_shards_on_the_edge_are_tested_tile_by_tile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_only_shards_on_the_edge_are_tested_tile_by_tile(monkeypatch: pytest.Mon
         return real(geometry, boxes)
 
     monkeypatch.setattr(shapely, "intersects", counting)
-    plan = Plan.of(AreaSpec(bbox=(7.0, 48.0, 11.0, 52.0)).load(), Lattice(epsg=32601))
+    plan = Plan.from_area(AreaSpec(bbox=(7.0, 48.0, 11.0, 52.0)).load(), Lattice(epsg=32601))
     assert len(plan) > 10_000
     assert sum(tested) < len(plan) / 2
 
@@ -141,13 +141,13 @@ def test_the_whole_strip_of_a_zone_is_its_own() -> None:
     for epsg in (zone_of(-171, 1), zone_of(21, -1)):
         strip = zone_strip(epsg)
         area = Area(geometry=shapely.box(*strip))
-        plan = Plan.of(area, lattice)
+        plan = Plan.from_area(area, lattice)
         np.testing.assert_array_equal(plan.primary, tile_by_tile(area, lattice)[:, 3])
         assert 0 < plan.primary.sum() < len(plan)
 
 
 def test_shards_behave_as_a_sequence() -> None:
-    plan = Plan.of(AreaSpec(bbox=(11.8, 59.8, 12.2, 60.1)).load(), Lattice(epsg=32601))
+    plan = Plan.from_area(AreaSpec(bbox=(11.8, 59.8, 12.2, 60.1)).load(), Lattice(epsg=32601))
     shards = plan.shards
     assert shards[-1] == list(shards)[-1] == shards[len(shards) - 1]
     assert list(shards[1:-1]) == list(shards)[1:-1]

@@ -164,7 +164,7 @@ def test_no_cell_of_an_area_of_any_shape_stays_empty(
 ) -> None:
     """Small and crooked areas must not be skipped, nor lose their border to the halo."""
     area = AREAS[name]
-    plan = Plan.of(
+    plan = Plan.from_area(
         Area(geometry=area, crs="EPSG:32632"), Lattice(epsg=32632, stride=stride, shard_tiles=2)
     )
     run = write_run(tmp_path / "run", plan).run

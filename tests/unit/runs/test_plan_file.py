@@ -23,7 +23,7 @@ from thor_geo.runs.plan_file import read_plan, write_plan
 def plan_of(
     bbox: tuple[float, float, float, float], crs: str = "OGC:CRS84", **lattice: Any
 ) -> Plan:
-    return Plan.of(AreaSpec(bbox=bbox, crs=crs).load(), Lattice(epsg=32601, **lattice))
+    return Plan.from_area(AreaSpec(bbox=bbox, crs=crs).load(), Lattice(epsg=32601, **lattice))
 
 
 PLANS = {

@@ -23,7 +23,7 @@ from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 
-def catalogue_of(spec: StacSpec) -> str:
+def catalogue_name(spec: StacSpec) -> str:
     """See that a catalogue has the bands, and name it and all that the user says of its items.
 
     An API is named by its address and the collection. A static catalogue at an address, in

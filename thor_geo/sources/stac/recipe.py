@@ -135,7 +135,7 @@ def block_key(sensor: AnySensor, block: Block, ids: Sequence[str], catalogue: st
         sensor: Bands and recipe.
         block: The block.
         ids: Ids of the pinned scenes, in the order in which they are composed.
-        catalogue: Where the scenes are from, see `opening.catalogue_of`.
+        catalogue: Where the scenes are from, see `opening.catalogue_name`.
     """
     checked = check_supported(sensor)
     recipe: dict[str, Any] = {"composite": checked.composite, "mask": checked.mask}

@@ -24,7 +24,7 @@ from thor_geo.sources.earthengine import FetchStats, RetryPolicy
 from thor_geo.sources.stac import StacSpec
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.listing import boxes_around
-from thor_geo.sources.stac.opening import catalogue_of
+from thor_geo.sources.stac.opening import catalogue_name
 from thor_geo.sources.stac.recipe import stac_spec
 from thor_geo.sources.stac.service import Stac
 from thor_geo.sources.stac.session import StacSession
@@ -182,56 +182,56 @@ def test_settings_of_the_catalogue_are_refused_before_anything_is_contacted() ->
 
 def test_a_path_without_a_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"stac_url.*there is no STAC catalogue.*--stac DIR"):
-        catalogue_of(StacSpec(url=str(tmp_path)))
+        catalogue_name(StacSpec(url=str(tmp_path)))
 
 
 def test_an_api_needs_a_collection_and_one_that_it_has(web: Web) -> None:
     with pytest.raises(ConfigError, match="stac_collection=None"):
-        catalogue_of(StacSpec(url=f"{web.url}/api"))
+        catalogue_name(StacSpec(url=f"{web.url}/api"))
     with pytest.raises(ConfigError, match=r"stac_collection='other'.*no item"):
-        catalogue_of(StacSpec(url=f"{web.url}/api", collection="other"))
+        catalogue_name(StacSpec(url=f"{web.url}/api", collection="other"))
 
 
 def test_a_static_catalogue_lists_its_collections(archive: Path) -> None:
     with pytest.raises(ConfigError, match=r"Choose from: None"):
-        catalogue_of(StacSpec(url=str(archive), collection="other"))
+        catalogue_name(StacSpec(url=str(archive), collection="other"))
 
 
 def test_bands_are_looked_for_before_any_work(archive: Path) -> None:
     spec = StacSpec(url=str(archive), bands=("B4",), assets={"B4": "stack"})
     with pytest.raises(StacError, match=r"B4.*`stack`, which it does not have.*10m \(B2, B3"):
-        catalogue_of(spec)
+        catalogue_name(spec)
 
 
 def test_the_name_of_a_catalogue_on_disk_is_that_of_its_content(
     archive: Path, tmp_path: Path
 ) -> None:
-    name = catalogue_of(StacSpec(url=str(archive)))
+    name = catalogue_name(StacSpec(url=str(archive)))
     copy = shutil.copytree(archive, tmp_path / "copy")
-    assert catalogue_of(StacSpec(url=str(copy / "catalog.json"))) == name
+    assert catalogue_name(StacSpec(url=str(copy / "catalog.json"))) == name
     others = [
         StacSpec(url=str(archive), offset=-1000),
         StacSpec(url=str(archive), assets={"B4": "10m#3"}),
     ]
-    names = {name, *map(catalogue_of, others)}
+    names = {name, *map(catalogue_name, others)}
     band = next(copy.glob("*_60m.tif"))
     content = bytearray(band.read_bytes())
     content[-1] ^= 1
     band.write_bytes(content)
-    names.add(catalogue_of(StacSpec(url=str(copy))))
+    names.add(catalogue_name(StacSpec(url=str(copy))))
     item = next((copy / "items").glob("*.json"))
     item.write_text(item.read_text().replace('"offset": 0', '"offset": -0.1'))
-    names.add(catalogue_of(StacSpec(url=str(copy))))
+    names.add(catalogue_name(StacSpec(url=str(copy))))
     assert len(names) == 5
 
 
 def test_the_name_of_a_served_catalogue_leaves_login_and_query_out(web: Web) -> None:
-    plain = catalogue_of(api(web))
+    plain = catalogue_name(api(web))
     host = web.url.removeprefix("http://")
     signed = StacSpec(url=f"http://ann:secret@{host}/api/?sig=planted", collection="made-up")
     assert signed.endpoint == f"{web.url}/api/"
-    assert catalogue_of(signed) == plain
-    served = catalogue_of(StacSpec(url=f"{web.url}/catalog.json"))
+    assert catalogue_name(signed) == plain
+    served = catalogue_name(StacSpec(url=f"{web.url}/catalog.json"))
     assert served != plain
     web.folder = Path("/nowhere")
     root = {"type": "Catalog", "id": "x", "description": "", "stac_version": "1.0.0"}
@@ -239,7 +239,7 @@ def test_the_name_of_a_served_catalogue_leaves_login_and_query_out(web: Web) -> 
     links = [{"rel": "item", "href": f"{web.url}/one.json"}]
     answers = [("catalog.json", {**root, "links": links}), ("one.json", item)]
     web.faults += [(path, 200, {}, json.dumps(body).encode()) for path, body in answers] * 3
-    assert catalogue_of(StacSpec(url=f"{web.url}/catalog.json")) not in (plain, served)
+    assert catalogue_name(StacSpec(url=f"{web.url}/catalog.json")) not in (plain, served)
 
 
 def test_a_signature_is_neither_logged_nor_part_of_the_key(
