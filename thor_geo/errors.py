@@ -6,6 +6,8 @@ Every message names the argument, its value and the remedy. Errors about setting
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 # Characters of what a message quotes: libraries repeat whole files in theirs.
 _LONGEST_VALUE, _LONGEST_PROBLEM = 400, 1500
 
@@ -127,6 +129,32 @@ class PrefetchError(ThorGeoError, RuntimeError):
         """
         super().__init__(message)
         self.retryable = retryable
+
+
+def error_chain(error: BaseException, *, contexts: bool = True) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, and so on, each once.
+
+    Args:
+        error: The error.
+        contexts: Whether to follow errors that were being handled when another was raised, too.
+    """
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        yield link
+        seen.append(link)
+        link = link.__cause__ or (link.__context__ if contexts else None)
+
+
+def own_error(error: BaseException | None, *, contexts: bool = True) -> ThorGeoError | None:
+    """Return the first error of this project in an `error_chain`, None without any.
+
+    Args:
+        error: The error, or None.
+        contexts: As `error_chain` takes it.
+    """
+    chain = () if error is None else error_chain(error, contexts=contexts)
+    return next((link for link in chain if isinstance(link, ThorGeoError)), None)
 
 
 def first_line(error: BaseException) -> str:

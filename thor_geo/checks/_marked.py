@@ -19,6 +19,7 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
+from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import parse_json
 from thor_geo.support.words import counted
 
@@ -201,13 +202,11 @@ def _look(
 
 def _content_problem(path: Path, size: int, sha256: str) -> str | None:
     """Return how a file differs from what its marker says, None where it does not."""
-    from thor_geo.support.files import sha256_of
-
     try:
         found = path.stat().st_size
         if found != size:
             return f"has {found:,} bytes, the marker says {size:,}"
-        if sha256_of(path) != sha256:
+        if file_sha256(path) != sha256:
             return f"{_CONTENT} (sha256 differs)"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from thor_geo.cli.help import page, wants_help
-from thor_geo.errors import ThorGeoError
+from thor_geo.errors import own_error
 from thor_geo.support.redact import redact, redact_output
 
 HELP = """\
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("thor-geo: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
-        explained = _explained(error)
+        explained = own_error(error, contexts=False)
         if explained is None:
             raise
         print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
@@ -140,10 +140,3 @@ def _imported(name: str) -> ModuleType:
         gc.freeze()
         gc.unfreeze()
         gc.enable()
-
-
-def _explained(error: BaseException | None) -> ThorGeoError | None:
-    """Return the project's own error behind another (the parser wraps those of constructors)."""
-    while error is not None and not isinstance(error, ThorGeoError):
-        error = error.__cause__
-    return error

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from thor_geo.cli.arguments import LINKED, load_yaml
 from thor_geo.cli.help import HINT
 from thor_geo.cli.making import CLASSES
-from thor_geo.errors import ConfigError, ThorGeoError
+from thor_geo.errors import ConfigError, ThorGeoError, own_error
 from thor_geo.specs.windows import PAIRS
 from thor_geo.support.redact import redact
 
@@ -86,7 +86,7 @@ class RunParser(LightningArgumentParser):
         """
         if not self.exit_on_error:  # of a class within: a part of the message to come
             super().error(message, ex)
-        self._leave(message, _own(ex) or explain(message, _keys(self), _GIVEN.get()))
+        self._leave(message, own_error(ex) or explain(message, _keys(self), _GIVEN.get()))
 
     def _leave(self, message: str, error: ThorGeoError | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}" if error else _plain(message)
@@ -155,13 +155,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _short(key: str) -> str:
     return key.replace(".init_args.", ".").removesuffix(".init_args").removeprefix("predict.")
-
-
-def _own(error: BaseException | None) -> ThorGeoError | None:
-    """Return the error of this project that another one came from."""
-    while error is not None and not isinstance(error, ThorGeoError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _keys(parser: RunParser) -> list[str]:

@@ -12,7 +12,6 @@ that is cut short kills the process that touches it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ import numpy.typing as npt
 
 from thor_geo.composites._records import DamagedError
 from thor_geo.support.arrays import UInt16Array
+from thor_geo.support.files import file_sha256
 
 #: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
 TIFF_TILE = 288
@@ -188,16 +188,11 @@ def _opened(file: VerifiedFile) -> Iterator[int]:
     descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Two processes that fetched the same block wrote the same file, one after the other.
-        if _identity(os.fstat(descriptor)) != file.which and _sha256(descriptor) != file.sha256:
+        if _identity(os.fstat(descriptor)) != file.which and file_sha256(descriptor) != file.sha256:
             raise DamagedError("it was replaced by another file while it was used")
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _sha256(descriptor: int) -> str:
-    with open(descriptor, "rb", closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import thor_geo
 from thor_geo.composites._folder import STATE_PREFIX, remove_dead_states
 from thor_geo.composites.source import PrefetchedSource
 from thor_geo.composites.state import StateDir
@@ -33,6 +32,7 @@ from thor_geo.sources.policy import FetchStats, RetryPolicy
 from thor_geo.sources.stac import StacSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
+from thor_geo.support.processes import child_environment
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class Prefetcher:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=child_environment(),
             )
         try:
             self._send(self._process, self.spec)
@@ -326,10 +326,3 @@ class Prefetcher:
         self._process = self._state = None
         if self.spec.state_dir is None:
             shutil.rmtree(state.path, ignore_errors=True)
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which the process imports the package that this one runs."""
-    folder = str(Path(thor_geo.__file__).parent.parent)
-    others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([folder, *([others] if others else [])])}

@@ -38,7 +38,7 @@ from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, provenance, scene_fr
 from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
-from thor_geo.support.files import write_atomic
+from thor_geo.support.files import file_sha256, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class BlockStore:
             expected = sidecar["file"]
             if which[1] != expected["size"]:
                 raise DamagedError(f"{path}: {which[1]} bytes instead of {expected['size']}")
-            sha256 = _sha256(path)
+            sha256 = file_sha256(path)
             if sha256 != expected["sha256"]:
                 raise DamagedError(f"{path}: the checksum does not match")
             self._check_layout(path, which, sha256, self._shape(block))
@@ -371,11 +371,6 @@ class _Known:
 # By path of the scenes record, which names folder, recipe and block. Single dict operations only,
 # so that threads need no lock and a forked child inherits none.
 _known: dict[Path, _Known] = {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _now() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._geometry import WGS84, dense_footprint
 from thor_geo.emulator._images import Image, ImageBand
 from thor_geo.emulator._raster import Grid
+from thor_geo.support.files import write_atomic
 
 STAC_VERSION = "1.0.0"
 EXTENSIONS = (
@@ -168,6 +168,4 @@ def _link(rel: str, href: str) -> dict[str, str]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_atomic(path, json.dumps(content, indent=1).encode() + b"\n", durable=False)

@@ -13,6 +13,7 @@ from typing import Self
 
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._faults import FaultPlan
+from thor_geo.support.processes import child_environment
 
 #: Where an archive of Sentinel-2 keeps one of Sentinel-1.
 SENTINEL1_FOLDER = "S1_GRD"
@@ -89,7 +90,7 @@ class EmulatorProcess:
             with errors.open("wb") as stderr:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "thor_geo.emulator", *arguments],
-                    env=_environment(),
+                    env=child_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=stderr,
@@ -149,10 +150,3 @@ class EmulatorProcess:
     def __exit__(self, *exception: object) -> None:
         """Stop the child, whatever happened; exceptions pass."""
         self.stop()
-
-
-def _environment() -> dict[str, str]:
-    """The parent's environment, with this package importable even where it is not installed."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -9,6 +9,7 @@ from typing import Any
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import TemporalSpec, Windows
+from thor_geo.support.words import counted
 
 _DIGITS = 10
 #: Between the parts of a subtitle.
@@ -54,7 +55,7 @@ def run_caption(run: RunDirectory, plan: Plan) -> Caption:
     parts = [
         _when(data),
         _source(data),
-        f"{len(plan):,} {'tile' if len(plan) == 1 else 'tiles'} of {side:g} km",
+        f"{counted(len(plan), 'tile')} of {side:g} km",
         f"{plan.area_km2:,.{0 if plan.area_km2 >= 10 else 2}f} km²",
         f"patch {model['patch_size']} px" if "patch_size" in model else "",
     ]
@@ -90,8 +91,7 @@ def format_days(window: TemporalSpec) -> str:
 def _when(data: Mapping[str, Any]) -> str:
     if "windows" in data:
         windows = Windows.of_settings(data)
-        count = f"{len(windows)} {'window' if len(windows) == 1 else 'windows'}"
-        return f"{count}, {format_days(windows.span)}"
+        return f"{counted(len(windows), 'window')}, {format_days(windows.span)}"
     return f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else ""
 
 

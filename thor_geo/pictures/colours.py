@@ -6,7 +6,6 @@ a file of its own. It follows from the embeddings alone, so whoever fits it anew
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -21,7 +20,7 @@ from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import write_bytes
-from thor_geo.support.jsontext import parse_json
+from thor_geo.support.jsontext import indented_json, parse_json
 
 # Version of the file.
 _FORMAT = 1
@@ -67,7 +66,7 @@ def write_colours(run: RunDirectory, plan: Plan) -> RunColours:
         "fingerprint": run.fingerprint,
         "colours": {str(dimension): _as_json(one) for dimension, one in colours.items()},
     }
-    write_bytes(run.colours, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
+    write_bytes(run.colours, indented_json(document))
     return colours
 
 

@@ -31,6 +31,7 @@ from thor_geo.pictures.zone_pictures import (
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import atomic_path
+from thor_geo.support.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,5 +160,5 @@ def colours_legend(colours: Colours | None, hidden: int = 0) -> str:
             "the variance), one fit for the whole run, 2nd to 98th percentile."
         )
     if hidden:
-        text += f" {hidden} more {'zone is' if hidden == 1 else 'zones are'} not drawn."
+        text += f" {counted(hidden, 'more zone is', 'more zones are')} not drawn."
     return text

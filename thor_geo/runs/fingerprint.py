@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
 from thor_geo.errors import ConfigError
+from thor_geo.support.jsontext import canonical_json, canonical_sha256
 
 JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
 
 #: What stands for a setting that one side does not have at all.
 MISSING = "(absent)"
-
-
-def canonical_json(value: object) -> bytes:
-    """Return the one JSON text of a value: keys sorted, no spaces, ASCII.
-
-    Raises:
-        TypeError: If the value is no JSON.
-        ValueError: If it holds NaN or an infinity.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii")
 
 
 def plain_json(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
@@ -53,8 +42,7 @@ def compute_fingerprint(settings: Mapping[str, JSON], plan_digest: str) -> str:
         settings: Everything that changes the numbers, and nothing else.
         plan_digest: `Plan.digest`.
     """
-    content = canonical_json({"settings": settings, "plan": plan_digest})
-    return hashlib.sha256(content).hexdigest()
+    return canonical_sha256({"settings": settings, "plan": plan_digest})
 
 
 def json_differences(

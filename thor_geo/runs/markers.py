@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.runs.failures import Failure
-from thor_geo.support.files import sha256_of, write_bytes
-from thor_geo.support.jsontext import parse_json
+from thor_geo.support.files import file_sha256, write_bytes
+from thor_geo.support.jsontext import indented_json, parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ShardFile:
     @classmethod
     def from_path(cls, path: Path) -> Self:
         """Describe a file on disk."""
-        return cls(sha256=sha256_of(path), size=path.stat().st_size)
+        return cls(sha256=file_sha256(path), size=path.stat().st_size)
 
     def matches(self, path: Path, *, verify: bool = False) -> bool:
         """Return whether a file is there with this size and, with *verify*, this content."""
@@ -47,7 +47,7 @@ class ShardFile:
             same = path.stat().st_size == self.size
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return same and (not verify or sha256_of(path) == self.sha256)
+        return same and (not verify or file_sha256(path) == self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,7 @@ class Marker:
 
     def write(self, path: Path) -> None:
         """Write the marker; the outputs must be on the disk already."""
-        text = json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False)
-        write_bytes(path, text.encode() + b"\n")
+        write_bytes(path, indented_json(asdict(self)))
 
     @classmethod
     def read(cls, path: Path) -> Self | None:

@@ -14,6 +14,7 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype
 from thor_geo.specs import TemporalSpec, Windows
+from thor_geo.support.words import counted
 
 #: Threads that read small files: more than cores, as they wait for the file system.
 THREADS = 16
@@ -86,7 +87,7 @@ class OpenedRun:
             raise ConfigError(
                 "window",
                 window,
-                f"`{self.run.path}` has {count} time window{'s' if count > 1 else ''}",
+                f"`{self.run.path}` has {counted(count, 'time window')}",
                 f"Give 0{f' to {count - 1}' if count > 1 else ''}.",
             )
         return (window or 0) if self.windows.listed else None

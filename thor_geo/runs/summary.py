@@ -18,7 +18,7 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact
-from thor_geo.support.words import duration
+from thor_geo.support.words import counted, duration
 
 _LABEL_WIDTH = 10
 
@@ -232,8 +232,8 @@ def _headline(summary: Summary) -> str:
     before = summary.tiles[0] - summary.new_tiles
     rate = summary.new_tiles / max(summary.seconds, 1e-9)
     text = (
-        f"Embedded {summary.new_tiles:,} tile{'s' if summary.new_tiles != 1 else ''} in "
-        f"{duration(summary.seconds)} ({speed(rate)})"
+        f"Embedded {counted(summary.new_tiles, 'tile')} in {duration(summary.seconds)} "
+        f"({speed(rate)})"
     )
     return text + (f"; {before:,} more were done before" if before else "")
 

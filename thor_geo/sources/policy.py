@@ -186,16 +186,6 @@ def retry_after(headers: Mapping[str, Any], now: dt.datetime | None = None) -> f
     return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())
 
 
-def exception_chain(error: BaseException) -> list[BaseException]:
-    """Return an exception, what it was raised from, and so on, each once."""
-    links: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in links:
-        links.append(link)
-        link = link.__cause__ or link.__context__
-    return links
-
-
 def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdict:
     """Say what an HTTP status means.
 

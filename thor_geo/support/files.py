@@ -1,31 +1,52 @@
 """Files that are either complete or absent, whoever writes them and whenever the power fails.
 
 Temporary files lie beside their target (a rename must stay on one file system) and begin with a
-dot, which Parquet readers and globs leave out.
+dot, so that Parquet readers and globs leave them out.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import platform
 import secrets
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from thor_geo.support.jsontext import indented_json
+
+T = TypeVar("T")
 
 # What `link` answers on file systems without hard links (exFAT, some network and FUSE mounts).
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-_READ_BYTES = 1 << 20
+
+
+def temporary_name(name: str) -> str:
+    """Return a name for a temporary file that no other process on any node uses."""
+    return f".{name}.{node()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a name for a temporary file that no other process uses, in the folder of *path*."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp")
+    """Return the path of a temporary file in the folder of *path*; see `temporary_name`."""
+    return path.with_name(temporary_name(path.name))
+
+
+def node() -> str:
+    """Return this machine's name, no longer than a file's name can take."""
+    return platform.node()[:64]
+
+
+def file_sha256(file: Path | int) -> str:
+    """Return the sha256 of a file's content as 64 hexadecimal digits.
+
+    Args:
+        file: A path, or the descriptor of an open file at its start; it stays open.
+    """
+    with open(file, "rb", closefd=not isinstance(file, int)) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -58,12 +79,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file, or leave what was there."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
 def create_once(path: Path, write: Callable[[Path], None]) -> bool:
     """Create a file unless it exists; of several processes the first wins.
 
@@ -80,35 +95,18 @@ def create_once(path: Path, write: Callable[[Path], None]) -> bool:
     try:
         write(temporary)
         sync(temporary)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
+        if not _give_name(temporary, path, replace=False):
             return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            # No hard links here. Between these two lines another process may create the file;
-            # then the last wins, and callers of one run write the same bytes anyway.
-            if path.exists():
-                return False
-            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
     return True
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's content, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-# What `link` answers on file systems without hard links (exFAT, some network and FUSE mounts).
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, or leave what was there; it survives a crash of the machine."""
+    write_atomic(path, content)
+    sync(path.parent)
 
 
 def write_atomic(
@@ -124,13 +122,13 @@ def write_atomic(
     Args:
         path: The file.
         content: Its content.
-        durable: Whether the file must survive a crash of the machine.
+        durable: Whether the content must survive a crash of the machine.
         scratch: Folder for the temporary file, on the same file system; None for the file's own.
-            What killed writers leave behind is looked for in it.
-        replace: Whether a file that is there gives way; else the first of several writers wins.
+            Files of killed writers are looked for there.
+        replace: Whether an existing file is replaced; else the first of several writers wins.
 
     Returns:
-        Whether the file is this content; False only if it was there and stays.
+        Whether the file has this content now; False only if it existed and stays.
 
     Raises:
         OSError: If it cannot be written; then nothing is left behind.
@@ -139,36 +137,32 @@ def write_atomic(
     temporary = folder / temporary_name(path.name)
     try:
         _in_folder(folder, lambda: _write(temporary, content, durable))
-        _in_folder(path.parent, lambda: _name(temporary, path, replace))
-    except FileExistsError:
-        return False
+        return _in_folder(path.parent, lambda: _give_name(temporary, path, replace=replace))
     finally:
         temporary.unlink(missing_ok=True)
-    return True
 
 
-def _in_folder(folder: Path, write: Callable[[], None]) -> None:
-    """Write, and make the folder only if it is missing: it is there nearly always."""
+def write_json(path: Path, content: dict[str, Any], **options: Any) -> bool:
+    """Write JSON atomically.
+
+    Args:
+        path: The file.
+        content: What to write.
+        **options: As `write_atomic` takes them.
+
+    Returns:
+        Whether the file has this content now, see `write_atomic`.
+    """
+    return write_atomic(path, indented_json(content), **options)
+
+
+def _in_folder(folder: Path, write: Callable[[], T]) -> T:
+    """Write, and make the folder only where it is missing: it nearly always exists."""
     try:
-        write()
+        return write()
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
-        write()
-
-
-def _name(temporary: Path, path: Path, replace: bool) -> None:
-    if replace or not _link(temporary, path):
-        temporary.replace(path)
-
-
-def temporary_name(name: str) -> str:
-    """Return a name for a temporary file that no other process on any node uses."""
-    return f".{name}.{node()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-
-
-def node() -> str:
-    """Return this machine's name, no longer than a file's name can take."""
-    return platform.node()[:64]
+        return write()
 
 
 def _write(path: Path, content: bytes, durable: bool) -> None:
@@ -181,36 +175,24 @@ def _write(path: Path, content: bytes, durable: bool) -> None:
             # Before the rename: a crash must not leave the final name on missing content.
             os.fsync(descriptor)
     finally:
-        # Network file systems may tell only here that a quota is used up.
+        # Some network file systems report only here that a quota is used up.
         os.close(descriptor)
 
 
-def _link(temporary: Path, path: Path) -> bool:
-    """Give a file its name unless that is taken; False where there are no hard links."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # Between this look and the rename another may write; then the last wins, not the first.
+def _give_name(temporary: Path, path: Path, *, replace: bool) -> bool:
+    """Give a file its final name; return False if that is taken and must stay."""
+    if not replace:
+        try:
+            os.link(temporary, path)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        # Without hard links, another process may create the file between these two lines; then
+        # the last wins. Writers of one file write the same bytes anyway.
         if path.exists():
-            raise FileExistsError(path) from error
-        return False
+            return False
+    temporary.replace(path)
     return True
-
-
-def write_json(path: Path, content: dict[str, Any], **how: Any) -> bool:
-    """Write JSON atomically.
-
-    Args:
-        path: The file.
-        content: What to write.
-        how: As `write_atomic` takes it.
-
-    Returns:
-        Whether the file is this content, see `write_atomic`.
-    """
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    return write_atomic(path, text.encode(), **how)

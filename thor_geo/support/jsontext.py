@@ -95,11 +95,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def canonical_sha256(value: Any) -> str:
-    """Return the sha256 of a value's JSON with sorted keys, as 64 hexadecimal digits.
+def canonical_json(value: object) -> bytes:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII.
 
-    Args:
-        value: Dicts, lists, text and finite numbers.
+    Raises:
+        TypeError: If the value is not JSON.
+        ValueError: If it holds NaN or an infinity.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text.encode("ascii")
+
+
+def canonical_sha256(value: object) -> str:
+    """Return the sha256 of `canonical_json` as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def indented_json(value: object) -> bytes:
+    """Return JSON for files that people may open: keys sorted, a line for each entry.
+
+    Raises:
+        TypeError: If the value is not JSON.
+        ValueError: If it holds NaN or an infinity.
+    """
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"

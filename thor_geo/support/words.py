@@ -1,4 +1,4 @@
-"""Counts and sizes in words."""
+"""Counts, sizes and times in words."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import numpy as np
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.specs.bands import BandSelection
 from thor_geo.support.arrays import Float64Array
+from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import fits, parse_json
 
 _FORMAT = "thor-geo statistics 1"
@@ -132,11 +133,8 @@ class Statistics:
             "provenance": self.provenance,
         }
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        beside = path.with_name(f".{path.name}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
+            write_bytes(path, text.encode())
         except OSError as error:
             raise ConfigError(
                 "to", str(path), f"it cannot be written ({error.strerror})", "Choose another path."

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from thor_geo.errors import BlockError, ThorGeoError, UnreachableError
+from thor_geo.errors import BlockError, ThorGeoError, UnreachableError, error_chain
 from thor_geo.sources.asking import Asker
 from thor_geo.sources.earthengine._split import SizeMemory
 from thor_geo.sources.earthengine.remedies import to_error
@@ -24,7 +24,6 @@ from thor_geo.sources.policy import (
     TruncatedError,
     Verdict,
     classify_status,
-    exception_chain,
 )
 
 #: Texts of HTTP 400 answers that a smaller request avoids.
@@ -136,7 +135,7 @@ def classify(error: BaseException) -> Verdict | None:
     from_client = type(error).__name__ == "EEException"
     if not (from_client or isinstance(error, GoogleApiError)):
         return None
-    for link in exception_chain(error):
+    for link in error_chain(error):
         if isinstance(link, HttpError):
             headers = {str(k).lower(): v for k, v in link.resp.items()}
             return _classify_answer(int(link.resp.status), text, headers)

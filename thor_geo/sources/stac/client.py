@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import re
 
-from thor_geo.errors import BlockError, StacError, StacUnreachableError, ThorGeoError, shorten
+from thor_geo.errors import (
+    BlockError,
+    StacError,
+    StacUnreachableError,
+    ThorGeoError,
+    error_chain,
+    shorten,
+)
 from thor_geo.sources.asking import Asker
-from thor_geo.sources.policy import FetchStats, Verdict, classify_status, exception_chain
+from thor_geo.sources.policy import FetchStats, Verdict, classify_status
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.support.redact import redact
 
@@ -93,7 +100,7 @@ def classify(error: BaseException) -> Verdict | None:
 
     if isinstance(error, ThorGeoError):
         return None
-    for link in exception_chain(error):
+    for link in error_chain(error):
         text = shorten(str(link) or type(link).__name__, _LONGEST)
         if isinstance(link, requests.HTTPError) and link.response is not None:
             answer = link.response
@@ -111,7 +118,7 @@ def classify(error: BaseException) -> Verdict | None:
         if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
             return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
     if isinstance(error, RasterioError):
-        return _of_a_file([str(link) for link in exception_chain(error)])
+        return _of_a_file([str(link) for link in error_chain(error)])
     if isinstance(error, OSError):  # a file of a catalogue on this machine
         return Verdict(kind="fatal", message=str(error))
     return None

@@ -19,6 +19,7 @@ from thor_geo.sources.stac.recipe import STAC_RECIPE_VERSION
 from thor_geo.sources.stac.root import is_api, local_path, read_root, walk
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.sources.stac.spec import StacSpec, is_remote, public
+from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
@@ -92,8 +93,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _sha256(path: Path, item: str) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise StacError(
             f"Item {item!r} of the catalogue names the file {path}, which cannot be read "
