@@ -75,10 +75,12 @@ class Settings:
         model: dict[str, object] = {
             "model.model_key": self.model_key,
             "model.pretrained": "false",
+            "model.patch_size": PATCH,
         }
         if self.model_key is None:
             shape = MAP if self.grid else TOKENS
             model = {
+                "model": "thor_geo.tasks.BackboneEmbeddingTask",
                 "model.backbone": f"{FreeEncoder.__module__}.{FreeEncoder.__qualname__}",
                 "model.backbone.shape": list(shape),
             }
@@ -87,7 +89,6 @@ class Settings:
             "trainer.devices": 1,
             "trainer.callbacks+": f"{Clock.__module__}.{Clock.__qualname__}",
             **model,
-            "model.patch_size": PATCH,
             "model.threads": THREADS,
             **self.ground.settings(),
             "data.batch_size": self.batch,

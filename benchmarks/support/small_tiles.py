@@ -48,7 +48,14 @@ def write_archive(folder: Path, size_m: int) -> None:
 
 
 def workspace(
-    folder: Path, tiles: int, *, name: str, cache: Path, block_size: int, **settings: object
+    folder: Path,
+    tiles: int,
+    *,
+    name: str,
+    cache: Path,
+    block_size: int,
+    backbone: str | None = None,
+    **settings: object,
 ) -> Workspace:
     """Return a run over about so many tiles.
 
@@ -58,10 +65,18 @@ def workspace(
         name: Name of the run's own folder.
         cache: Where its cache lies.
         block_size: Side of a block in pixels.
+        backbone: Class of a model in place of THOR.
         settings: Further settings of the model.
     """
     place = folder / name
     place.mkdir(exist_ok=True)
+    model: dict[str, object] = {"model.patch_size": 16}
+    if backbone is not None:
+        model = {
+            "model.patch_size": None,
+            "model": "thor_geo.tasks.BackboneEmbeddingTask",
+            "model.backbone": backbone,
+        }
     return Workspace(
         folder=place,
         cache_in=cache,
@@ -74,7 +89,7 @@ def workspace(
             "data.block_size": block_size,
             "data.batch_size": 32,
             "data.num_workers": 2,
-            "model.patch_size": 16,
+            **model,
             **{f"model.{key}": value for key, value in settings.items()},
         },
     )

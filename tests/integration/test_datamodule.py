@@ -27,7 +27,7 @@ from thor_geo.errors import (
     ProjectError,
     RunDirectoryError,
 )
-from thor_geo.tasks import RunWriter, THOREmbeddingTask
+from thor_geo.tasks import BackboneEmbeddingTask, RunWriter, THOREmbeddingTask
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ class Patchify(nn.Module):
 @pytest.mark.usefixtures("emulated")
 def test_any_backbone_that_returns_tokens_is_embedded(archive: Path, tmp_path: Path) -> None:
     data = datamodule(archive, tmp_path)
-    task = THOREmbeddingTask(image_size=96, backbone=Patchify())
+    task = BackboneEmbeddingTask(Patchify(), image_size=96)
     trainer(RunWriter(tmp_path / "run")).predict(task, datamodule=data, return_predictions=False)
     tiles = gpd.read_parquet(tmp_path / "run" / "pooled")
     assert set(tiles.status) == {"ok"}
@@ -155,12 +155,12 @@ def test_any_backbone_that_returns_tokens_is_embedded(archive: Path, tmp_path: P
 @pytest.mark.usefixtures("emulated")
 def test_tokens_without_a_square_suggest_pooled_output(archive: Path, tmp_path: Path) -> None:
     data = datamodule(archive, tmp_path)
-    task = THOREmbeddingTask(image_size=96, backbone=Patchify(drop=5))
+    task = BackboneEmbeddingTask(Patchify(drop=5), image_size=96)
     with pytest.raises(InputError, match=r"output\.grid to false"):
         trainer(RunWriter(tmp_path / "run")).predict(
             task, datamodule=data, return_predictions=False
         )
-    pooled = THOREmbeddingTask(image_size=96, backbone=Patchify(drop=5), grid=False)
+    pooled = BackboneEmbeddingTask(Patchify(drop=5), image_size=96, grid=False)
     run = RunWriter(tmp_path / "run", grid=False)
     trainer(run).predict(pooled, datamodule=data, return_predictions=False)
     assert len(gpd.read_parquet(tmp_path / "run" / "pooled")) == len(data.load_plan())
@@ -241,7 +241,7 @@ class Breaks(Patchify):
 
 def test_an_error_ends_what_was_started(archive: Path, tmp_path: Path) -> None:
     data = datamodule(archive, tmp_path)
-    task = THOREmbeddingTask(image_size=96, backbone=Breaks())
+    task = BackboneEmbeddingTask(Breaks(), image_size=96)
     with pytest.raises(RuntimeError, match="out of memory, say"):
         trainer(RunWriter(tmp_path / "run")).predict(
             task, datamodule=data, return_predictions=False

@@ -14,8 +14,9 @@ from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.runs.opened_run import OpenedRun, cores
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.target import atomic_target, check_target
+from thor_geo.support.processes import usable_cores
 from thor_geo.support.progress import Progress
 
 
@@ -108,7 +109,7 @@ def merge_run(
     if folder:  # whole row groups of one size, as few as can be
         group = part // -(-part // GROUP_ROWS)
         part = part // group * group
-    gatherer = Gatherer(opened, state, order, threads=cores())
+    gatherer = Gatherer(opened, state, order, threads=usable_cores())
     with (
         atomic_target(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
         Progress(len(order), "rows", label="merging", shown=progress) as bar,

@@ -67,11 +67,6 @@ KEYS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
                 "int = null",
                 "CPU threads per process, part of a CPU run's fingerprint; null takes all cores.",
             ),
-            (
-                "backbone",
-                "Module = null",
-                "Another frozen model, returning tokens (B, N, D) or a map (B, D, h, w), used instead of THOR.",
-            ),
         ),
     ),
     "data": (

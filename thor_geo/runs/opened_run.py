@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +95,6 @@ class OpenedRun:
     def window(self) -> TemporalSpec:
         """The time window; of several, from the first start to the last end."""
         return self.windows.span
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_run(path: str | Path) -> OpenedRun:

@@ -1,4 +1,4 @@
-"""Environments of child processes."""
+"""Processes: their cores, and the environment of their children."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def child_environment() -> dict[str, str]:
     """
     folders = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

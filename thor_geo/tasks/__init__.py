@@ -1,4 +1,4 @@
-"""What Lightning calls: the embedding task, the prediction writer and the progress bar.
+"""What Lightning calls: the embedding tasks, the prediction writer and the progress bar.
 
 Everything is loaded when first used: the modules about what is left to do need no PyTorch.
 """
@@ -9,17 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thor_geo.tasks.backbone import BackboneEmbeddingTask
     from thor_geo.tasks.embedding import THOREmbeddingTask
     from thor_geo.tasks.progress import TileProgressBar
     from thor_geo.tasks.writer import RunWriter
 
 _HOMES = {
+    "BackboneEmbeddingTask": "backbone",
     "RunWriter": "writer",
     "THOREmbeddingTask": "embedding",
     "TileProgressBar": "progress",
 }
 
-__all__ = ["RunWriter", "THOREmbeddingTask", "TileProgressBar"]
+__all__ = ["BackboneEmbeddingTask", "RunWriter", "THOREmbeddingTask", "TileProgressBar"]
 
 
 def __getattr__(name: str) -> object:

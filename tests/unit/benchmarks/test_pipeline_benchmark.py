@@ -49,12 +49,13 @@ def test_the_encoder_that_costs_nothing() -> None:
 def test_settings_are_arguments_of_the_command(ground: Ground) -> None:
     from thor_geo.cli.arguments import with_whole_areas
     from thor_geo.cli.predict import make_cli
+    from thor_geo.tasks import BackboneEmbeddingTask
 
     for model_key in (None, "thor_v1_tiny"):
         settings = Settings(ground=ground, model_key=model_key, pooled=False)
         arguments = settings.arguments(ground.folder / "run")[1:]
         cli = make_cli(with_whole_areas(arguments), run=False)
-        assert (cli.model.generic is not None) == (model_key is None)
+        assert isinstance(cli.model, BackboneEmbeddingTask) == (model_key is None)
         assert cli.writer.settings()["grid"] is True
 
 

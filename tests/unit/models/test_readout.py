@@ -173,13 +173,3 @@ def test_a_run_records_what_was_read() -> None:
 def test_bad_choices_fail_in_the_constructor(kwargs: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         THOREmbeddingTask("thor_v1_tiny", pretrained=False, **kwargs)
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [{"layers": [3]}, {"norm": True}, {"pooling": "group_mean"}, {"implementation": "official"}],
-    ids=lambda kwargs: next(iter(kwargs)),
-)
-def test_what_only_thor_can_do_is_refused_of_another_backbone(kwargs: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=rf"`{next(iter(kwargs))}=.*another model"):
-        THOREmbeddingTask(backbone=torch.nn.Identity(), **kwargs)
