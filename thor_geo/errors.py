@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# Characters of what a message quotes: libraries repeat whole files in theirs.
+# Longest texts that a message quotes, characters: some libraries' messages repeat whole files.
 _LONGEST_VALUE, _LONGEST_PROBLEM = 400, 1500
 
 
 def shorten(text: str, longest: int) -> str:
-    """Return a text of at most *longest* characters; what is left out in the middle is ``...``."""
+    """Return a text of at most *longest* characters; ``...`` replaces its middle if needed."""
     if len(text) <= longest:
         return text
     half = (longest - 3) // 2
@@ -24,8 +24,8 @@ class ThorGeoError(Exception):
     """Base of every error that thor-geo raises on purpose.
 
     Attributes:
-        retryable: Whether the same command may succeed without any change. The command then exits
-            with 75 rather than 2, so that schedulers can tell.
+        retryable: Whether the same command may succeed when it is simply run again. It then exits
+            with 75 instead of 2, so that schedulers can tell.
     """
 
     retryable = False
@@ -60,7 +60,7 @@ class BandError(ConfigError):
 
 
 class LayoutError(ConfigError):
-    """Patch size, ground cover and GSDs admit no token layout."""
+    """Patch size, ground cover and GSDs do not fit together."""
 
 
 class AreaError(ConfigError):
@@ -80,7 +80,7 @@ class DependencyError(ThorGeoError, ImportError):
 
 
 class EarthEngineError(ThorGeoError, RuntimeError):
-    """Earth Engine refused a request, and asking again would not help."""
+    """Earth Engine refused a request, and repeating it would not help."""
 
 
 class AuthenticationError(EarthEngineError):
@@ -92,7 +92,7 @@ class ProjectError(EarthEngineError):
 
 
 class UnreachableError(EarthEngineError):
-    """Earth Engine did not answer at sign-in, however patiently it was asked."""
+    """Earth Engine did not answer at sign-in, after many attempts."""
 
     retryable = True
 
@@ -102,7 +102,7 @@ class StacError(ThorGeoError, RuntimeError):
 
 
 class StacUnreachableError(StacError):
-    """A STAC catalogue did not answer, however patiently it was asked."""
+    """A STAC catalogue did not answer, after many attempts."""
 
     retryable = True
 
@@ -125,7 +125,7 @@ class PrefetchError(ThorGeoError, RuntimeError):
 
         Args:
             message: What happened.
-            retryable: Whether it was stopped from outside, so that the same command may succeed.
+            retryable: Whether it was stopped from outside, so that a second attempt may succeed.
         """
         super().__init__(message)
         self.retryable = retryable
@@ -158,7 +158,7 @@ def own_error(error: BaseException | None, *, contexts: bool = True) -> ThorGeoE
 
 
 def first_line(error: BaseException) -> str:
-    """Return what a library's error says, in one line of 200 characters at most; else its class.
+    """Return the first line of an error's message, at most 200 characters; else its class.
 
     Args:
         error: The error.
@@ -178,6 +178,6 @@ class RunLockedError(RunDirectoryError):
 
 
 class WorkerError(ThorGeoError, RuntimeError):
-    """A DataLoader worker died; the run cannot go on, and continues when it is run again."""
+    """A DataLoader worker died; the run stops, and continues when it is run again."""
 
     retryable = True

@@ -58,7 +58,7 @@ class MapsExpected:
         """All that a shard has a file of, window by window."""
         return tuple(Part(name, time) for time, name in product(self.times, self.arrays))
 
-    def file_of(self, shard: Shard, part: Part) -> Path:
+    def file_path(self, shard: Shard, part: Part) -> Path:
         """Return the path of the file that holds a shard's part of an array."""
         return self.store / array_file(self.zones[shard.epsg], shard, *part)
 
@@ -231,7 +231,7 @@ def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
-    zone, path = expected.zones[shard.epsg], expected.file_of(shard, part)
+    zone, path = expected.zones[shard.epsg], expected.file_path(shard, part)
     folder = expected.store / zone.name / part.name
     buffer = default_buffer_prototype().buffer
     files = {

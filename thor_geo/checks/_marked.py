@@ -23,11 +23,11 @@ from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import parse_json
 from thor_geo.support.words import counted
 
-# A shard that is rewritten while it is looked at is looked at again, so many times at most.
+# How often a shard is checked at most, if it is rewritten while it is being checked.
 _LOOKS = 3
-# The one fault of a file that a run which is continued does not look for.
+# The one fault of a file that a continued run does not look for.
 _CONTENT = "its content is not what the marker says"
-# Characters of a reason that are told.
+# Characters of a reason that are shown.
 _LONGEST = 600
 
 
@@ -38,9 +38,9 @@ class Expected:
     Attributes:
         path: The run directory.
         fingerprint: Of the run.
-        rows: What its pooled files are; None where it has none.
+        rows: What its pooled files must be; None if it has none.
         grid: Whether it has maps.
-        maps: What they are; None where it has none, or the store's metadata is damaged.
+        maps: What they must be; None if it has none, or the store's metadata is damaged.
         windows: Time windows of the composites.
     """
 
@@ -54,7 +54,7 @@ class Expected:
 
 @dataclass(kw_only=True)
 class Checked:
-    """What was found in some shards.
+    """The results of checking some shards.
 
     Attributes:
         shards: Shards with a marker.
@@ -73,7 +73,7 @@ class Checked:
     seams: Seams = field(default_factory=Seams)
 
     def add(self, other: Checked) -> None:
-        """Add what was found in other shards."""
+        """Add the results of other shards."""
         self.shards += other.shards
         self.ok, self.empty = self.ok + other.ok, self.empty + other.empty
         self.failed += other.failed
@@ -84,19 +84,19 @@ class Checked:
 def check_shard(
     expected: Expected, plan: Plan, shard: Shard, reader: SeamReader | None = None
 ) -> Checked:
-    """Check everything about one shard; a job may be writing it.
+    """Check everything about one shard, even while a job is writing it.
 
     Args:
         expected: What all shards have in common.
         plan: A plan that holds the shard.
         shard: The shard.
-        reader: Measures the seams of maps; None for a new one, which knows no shard beside it.
+        reader: Measures the seams of maps; None for a new one, which knows no neighbouring shards.
     """
     run = RunDirectory(expected.path)
     reader = reader or seam_reader(expected)
     for _ in range(_LOOKS):
         before = _bytes(run.marker_path(shard))
-        checked = _look(run, expected, plan, shard, before, reader)
+        checked = _ShardCheck(run, expected, plan, shard).look(before, reader)
         if not checked.faults or _bytes(run.marker_path(shard)) == before:
             break
     marker = run.marker_path(shard).relative_to(run.path).as_posix()
@@ -105,7 +105,7 @@ def check_shard(
 
 
 def seam_reader(expected: Expected) -> SeamReader:
-    """Return a reader for the seams of a run's maps; of a run without maps it reads nothing."""
+    """Return a reader for the seams of a run's maps; without maps it reads nothing."""
     return SeamReader(1 if expected.maps is None else expected.maps.cells)
 
 
@@ -116,96 +116,157 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _look(
-    run: RunDirectory,
-    expected: Expected,
-    plan: Plan,
-    shard: Shard,
-    content: bytes | None,
-    reader: SeamReader,
-) -> Checked:
-    checked = Checked()
+class _ShardCheck:
+    """One look at a shard; the files may change meanwhile."""
 
-    def fault(kind: FaultKind, file: Path, reason: str, *, noticed: bool = False) -> None:
-        name = file.relative_to(run.path).as_posix()
-        # A damaged file may name anything, at any length.
-        told = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
-        checked.faults.append(Fault(kind=kind, file=name, reason=told, noticed=noticed))
+    def __init__(self, run: RunDirectory, expected: Expected, plan: Plan, shard: Shard) -> None:
+        self._run, self._expected, self._plan, self._shard = run, expected, plan, shard
+        self._marker_path = run.marker_path(shard)
+        self._ids = row_ids(plan, shard, expected.windows)
+        self._checked = Checked()
 
-    path = run.marker_path(shard)
-    if content is None:
-        missing = "cannot be read" if path.exists() else "missing"
-        fault("unfinished", path, f"{missing}: {counted(len(shard), 'tile')} not done")
-        return checked
-    try:
-        marker = Marker.read(path)
-    except RunDirectoryError as error:
-        fault("marker", path, str(error))
-        return checked
-    if marker is None:
-        fault("marker", path, "cannot be read as a marker", noticed=True)
-        return checked
-    checked.shards, checked.ok = 1, marker.ok
-    checked.empty, checked.failed = marker.empty, marker.failed
-    if marker.fingerprint != expected.fingerprint:
-        reason = "belongs to another run (its fingerprint differs)"
-        fault("marker", path, reason, noticed=True)
-        return checked
-    ids = row_ids(plan, shard, expected.windows)
-    for reason in _marker_problems(marker, shard, ids):
-        fault("marker", path, reason)
-    if checked.faults:
-        return checked
-    files: dict[Path, Part | None] = {}
-    if expected.rows is not None:
-        files[run.pooled_path(shard)] = None
-    known = expected.maps is not None and shard.epsg in expected.maps.zones
-    if expected.maps is not None and known:
-        files |= {expected.maps.file_of(shard, part): part for part in expected.maps.parts}
-    names = {file.relative_to(run.path).as_posix() for file in files}
-    if expected.grid and not known:  # the store's own fault is told elsewhere
-        names |= {name for name in marker.outputs if name.startswith(f"{run.grid.name}/")}
-    if set(marker.outputs) != names:
-        other = sorted(set(marker.outputs) ^ names)
-        fault("marker", path, f"names other files than the run writes: {first_few(other)}")
-        return checked
-    rows: Rows | None = None
-    maps: list[Part] = []
-    for file, what in files.items():
-        output = marker.outputs[file.relative_to(run.path).as_posix()]
-        problem = _content_problem(file, output.size, output.sha256)
-        if problem:
-            fault("file", file, problem, noticed=not problem.startswith(_CONTENT))
-        elif what is not None:
-            maps.append(what)
-        elif expected.rows is not None:
-            rows, found = check_rows(file, plan, shard, expected.rows)
-            for kind, reason in found:
-                fault(kind, file, reason)
-    if expected.maps is not None:
+    def look(self, content: bytes | None, reader: SeamReader) -> Checked:
+        """Check the shard, given the bytes of its marker, None where it cannot be read."""
+        marker = self._read_marker(content)
+        files = None if marker is None else self._named_files(marker)
+        if marker is None or files is None:
+            return self._checked
+        rows, parts = self._check_files(marker, files)
+        self._check_maps(marker, parts, reader)
+        if rows is not None:
+            for reason in _disagreements(marker, rows, self._ids):
+                self._fault("marker", self._marker_path, reason)
+        self._check_failures(marker, rows)
+        return self._checked
+
+    def _fault(self, kind: FaultKind, file: Path, reason: str, *, noticed: bool = False) -> None:
+        # A damaged file may contain names of any length.
+        shown = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
+        self._checked.faults.append(
+            Fault(kind=kind, file=self._name(file), reason=shown, noticed=noticed)
+        )
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._run.path).as_posix()
+
+    def _read_marker(self, content: bytes | None) -> Marker | None:
+        """Return the shard's marker if it is sound."""
+        path = self._marker_path
+        if content is None:
+            missing = "cannot be read" if path.exists() else "missing"
+            tiles = counted(len(self._shard), "tile")
+            self._fault("unfinished", path, f"{missing}: {tiles} not done")
+            return None
+        try:
+            marker = Marker.read(path)
+        except RunDirectoryError as error:
+            self._fault("marker", path, str(error))
+            return None
+        if marker is None:
+            self._fault("marker", path, "cannot be read as a marker", noticed=True)
+            return None
+        checked = self._checked
+        checked.shards, checked.ok = 1, marker.ok
+        checked.empty, checked.failed = marker.empty, marker.failed
+        if marker.fingerprint != self._expected.fingerprint:
+            reason = "belongs to another run (its fingerprint differs)"
+            self._fault("marker", path, reason, noticed=True)
+            return None
+        problems = list(_marker_problems(marker, self._shard, self._ids))
+        for reason in problems:
+            self._fault("marker", path, reason)
+        return None if problems else marker
+
+    def _named_files(self, marker: Marker) -> dict[Path, Part | None] | None:
+        """Return the shard's files and their parts of maps; None if the marker names others."""
+        expected, maps = self._expected, self._expected.maps
+        files: dict[Path, Part | None] = {}
+        if expected.rows is not None:
+            files[self._run.pooled_path(self._shard)] = None
+        known = maps is not None and self._shard.epsg in maps.zones
+        if maps is not None and known:
+            files |= {maps.file_path(self._shard, part): part for part in maps.parts}
+        names = {self._name(file) for file in files}
+        if expected.grid and not known:  # the store's own fault is reported elsewhere
+            grid = f"{self._run.grid.name}/"
+            names |= {name for name in marker.outputs if name.startswith(grid)}
+        if set(marker.outputs) == names:
+            return files
+        others = first_few(sorted(set(marker.outputs) ^ names))
+        self._fault("marker", self._marker_path, f"names other files than the run writes: {others}")
+        return None
+
+    def _check_files(
+        self, marker: Marker, files: dict[Path, Part | None]
+    ) -> tuple[Rows | None, list[Part]]:
+        """Return rows, and parts of maps, from files whose content is what it should be."""
+        rows: Rows | None = None
+        parts: list[Part] = []
+        for file, part in files.items():
+            output = marker.outputs[self._name(file)]
+            problem = _content_problem(file, output.size, output.sha256)
+            if problem:
+                self._fault("file", file, problem, noticed=not problem.startswith(_CONTENT))
+            elif part is not None:
+                parts.append(part)
+            elif self._expected.rows is not None:
+                rows, problems = check_rows(file, self._plan, self._shard, self._expected.rows)
+                for kind, reason in problems:
+                    self._fault(kind, file, reason)
+        return rows, parts
+
+    def _check_maps(self, marker: Marker, parts: list[Part], reader: SeamReader) -> None:
+        maps = self._expected.maps
+        if maps is None:
+            return
         without = {*marker.empty_tiles, *marker.failed_tiles}
-        absent = np.array([row in without for row in ids]).reshape(len(shard), -1)
-        for k, time in enumerate(expected.windows.times):
-            parts = [part for part in maps if part.time == time]
-            if not parts:
+        absent = np.array([row in without for row in self._ids]).reshape(len(self._shard), -1)
+        for k, time in enumerate(self._expected.windows.times):
+            chosen = [part for part in parts if part.time == time]
+            if not chosen:
                 continue
-            problems, seams = check_maps(expected.maps, plan, shard, absent[:, k], parts, reader)
-            checked.seams += seams
+            problems, seams = check_maps(
+                maps, self._plan, self._shard, absent[:, k], chosen, reader
+            )
+            self._checked.seams += seams
             for part, kind, reason in problems:
-                fault(kind, expected.maps.file_of(shard, part), reason)
-    if rows is not None:
-        for reason in _disagreements(marker, rows, ids):
-            fault("marker", path, reason)
-    _check_failures(run, marker, rows, ids, shard, checked)
-    return checked
+                self._fault(kind, maps.file_path(self._shard, part), reason)
+
+    def _check_failures(self, marker: Marker, rows: Rows | None) -> None:
+        """Compare failures/<shard_id>.jsonl with marker and rows, and report the failed tiles."""
+        path = self._run.failures_path(self._shard)
+        content = _bytes(path)
+        if content is None and not marker.failed:
+            return
+        try:
+            records = [parse_json(line) for line in (content or b"").splitlines()]
+            listed = {entry.name: entry.error for entry in map(Failure.from_record, records)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._fault("failures", path, f"cannot be read ({error!r:.200})")
+            return
+        errors = {} if rows is None else dict(zip(self._ids, rows.error, strict=True))
+        if content is None:
+            tiles = counted(marker.failed, "failed tile")
+            self._fault("failures", path, f"missing: the marker names {tiles}")
+        elif set(listed) != set(marker.failed_tiles) or len(records) != marker.failed:
+            tiles = counted(len(records), "tile")
+            reason = f"it lists {tiles}, not the {marker.failed} that the marker names"
+            self._fault("failures", path, reason)
+        elif rows is not None and any(errors[tile] != error for tile, error in listed.items()):
+            self._fault("failures", path, "its errors are not those of the rows")
+        else:
+            self._checked.faults += [
+                Fault(kind="failed", file=self._name(path), reason=f"{tile}: {error}")
+                for tile, error in listed.items()
+            ]
 
 
 def _content_problem(path: Path, size: int, sha256: str) -> str | None:
     """Return how a file differs from what its marker says, None where it does not."""
     try:
-        found = path.stat().st_size
-        if found != size:
-            return f"has {found:,} bytes, the marker says {size:,}"
+        actual = path.stat().st_size
+        if actual != size:
+            return f"has {actual:,} bytes, the marker says {size:,}"
         if file_sha256(path) != sha256:
             return f"{_CONTENT} (sha256 differs)"
     except (FileNotFoundError, NotADirectoryError):
@@ -221,61 +282,21 @@ def _marker_problems(marker: Marker, shard: Shard, ids: list[str]) -> Iterator[s
         return
     if marker.tiles != len(ids):
         yield f"counts {counted(marker.tiles, 'tile')}, the plan has {len(ids)}"
-    for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
+    for status, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
         if len(set(named)) < len(named):
-            yield f"names {what} tiles twice"
+            yield f"names {status} tiles twice"
         if other := sorted(set(named) - set(ids)):
-            yield f"names {what} tiles that are not the shard's: {first_few(other)}"
+            yield f"names {status} tiles that are not the shard's: {first_few(other)}"
 
 
 def _disagreements(marker: Marker, rows: Rows, ids: list[str]) -> Iterator[str]:
-    for what, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
-        found = {tile for tile, word in zip(ids, rows.status, strict=True) if word == what}
-        if found != set(named):
-            counts = f"{len(named):,} and {len(found):,}"
-            yield f"the {what} tiles it names are not those of the rows ({counts})"
-    # A failed tile may have seen scenes, and its row names none.
+    for status, named in (("empty", marker.empty_tiles), ("failed", marker.failed_tiles)):
+        tiles = {tile for tile, word in zip(ids, rows.status, strict=True) if word == status}
+        if tiles != set(named):
+            counts = f"{len(named):,} and {len(tiles):,}"
+            yield f"the {status} tiles it names are not those of the rows ({counts})"
+    # A failed tile may have had scenes, but its row names none.
     named_scenes = set(marker.scenes)
     if not (rows.scenes <= named_scenes and (marker.failed or rows.scenes == named_scenes)):
         counts = f"{len(named_scenes):,} and {len(rows.scenes):,}"
         yield f"the scenes it names are not those of the rows ({counts})"
-
-
-def _check_failures(
-    run: RunDirectory,
-    marker: Marker,
-    rows: Rows | None,
-    ids: list[str],
-    shard: Shard,
-    checked: Checked,
-) -> None:
-    """Compare failures/<shard_id>.jsonl with marker and rows, and tell the failed tiles."""
-    path = run.failures_path(shard)
-    name = path.relative_to(run.path).as_posix()
-    content = _bytes(path)
-    if content is None and not marker.failed:
-        return
-    try:
-        records = [parse_json(line) for line in (content or b"").splitlines()]
-        listed = {one.name: one.error for one in map(Failure.from_record, records)}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        checked.faults.append(
-            Fault(kind="failures", file=name, reason=f"cannot be read ({error!r:.200})")
-        )
-        return
-    told = {} if rows is None else dict(zip(ids, rows.error, strict=True))
-    if content is None:
-        reason: str | None = f"missing: the marker names {counted(marker.failed, 'failed tile')}"
-    elif set(listed) != set(marker.failed_tiles) or len(records) != marker.failed:
-        listing = counted(len(records), "tile")
-        reason = f"it lists {listing}, not the {marker.failed} that the marker names"
-    elif rows is not None and any(told[tile] != error for tile, error in listed.items()):
-        reason = "its errors are not those of the rows"
-    else:
-        reason = None
-    if reason is not None:
-        checked.faults.append(Fault(kind="failures", file=name, reason=reason))
-        return
-    checked.faults += [
-        Fault(kind="failed", file=name, reason=f"{tile}: {error}") for tile, error in listed.items()
-    ]

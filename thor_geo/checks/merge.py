@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, find_finished
+from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, Finished, find_finished
 from thor_geo.checks._gather import Gatherer, Rows
 from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
@@ -72,27 +72,18 @@ def merge_run(
             marker says or is damaged otherwise, or the target cannot be written.
         ConfigError: If a limit is invalid, or the target exists or is the run's own.
     """
-    if max_rows is not None and max_rows < 1:
-        raise ConfigError("--max-rows", max_rows, "a part would hold no row", "Give 1 or more.")
-    if max_bytes is not None and max_bytes < 1:
-        raise ConfigError("--max-size", max_bytes, "a part would hold nothing", "Give e.g. 2GB.")
+    for argument, limit, example in (
+        ("--max-rows", max_rows, "1"),
+        ("--max-size", max_bytes, "2GB"),
+    ):
+        if limit is not None and limit < 1:
+            raise ConfigError(argument, limit, "a part would be empty", f"Give {example} or more.")
     folder = max_rows is not None or max_bytes is not None
     target = _target(opened, to, folder=folder)
     check_target(opened.run, target, folder=folder, overwrite=overwrite)
     finished = find_finished(opened, progress=progress)
     state = finished.state
-    missing = int((state == MISSING).sum())
-    if missing and not partial:
-        raise RunDirectoryError(
-            f"`{opened.run.path}` is unfinished: {finished.shards_missing:,} of "
-            f"{len(opened.plan.shards):,} shards and {missing:,} of {len(state):,} tiles are "
-            f"missing, the first shard is {finished.first_missing}. Finish the run with the same "
-            "`thor-geo predict` command, or merge what there is with --partial."
-        )
-    if missing == len(state):
-        raise RunDirectoryError(
-            f"`{opened.run.path}` has no finished shard: there is nothing to merge yet."
-        )
+    missing = _count_missing(opened, finished, partial=partial)
     # In a list of windows, all rows of a tile stay or go: it is spared if its ground is there in
     # every window. Its rows stand together, in the order of the windows.
     windows = len(opened.windows)
@@ -101,11 +92,12 @@ def merge_run(
     keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
     spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
     order = tile_rows(hilbert_order(opened.plan, keep_tiles), windows)
-    group, part = GROUP_ROWS, len(order)
+    part = len(order)
     if max_bytes is not None:  # as long as rows take what they take in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
     if max_rows is not None:
         part = min(part, max_rows)
+    group = GROUP_ROWS
     if folder:  # whole row groups of one size, as few as can be
         group = part // -(-part // GROUP_ROWS)
         part = part // group * group
@@ -127,6 +119,24 @@ def merge_run(
         left_out=int(np.sum(spare & (state != MISSING))),
         missing=missing,
     )
+
+
+def _count_missing(opened: OpenedRun, finished: Finished, *, partial: bool) -> int:
+    """Return how many rows are missing; refuse an unfinished run unless *partial*."""
+    total = len(finished.state)
+    missing = int((finished.state == MISSING).sum())
+    if missing and not partial:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` is unfinished: {finished.shards_missing:,} of "
+            f"{len(opened.plan.shards):,} shards and {missing:,} of {total:,} tiles are missing, "
+            f"the first shard is {finished.first_missing}. Finish the run with the same "
+            "`thor-geo predict` command, or merge what is finished with --partial."
+        )
+    if missing == total:
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no finished shard: there is nothing to merge yet."
+        )
+    return missing
 
 
 def tile_rows(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:

@@ -7,11 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from thor_geo.runs.failures import Failure, read_failures
 from thor_geo.runs.lock import is_locked
+from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
 from thor_geo.support.progress import PATIENCE_S, track
@@ -113,71 +115,85 @@ def count_markers(
         RunDirectoryError: If there is something under a marker's name that cannot be read.
     """
     now = now or dt.datetime.now(dt.UTC)
-    done = with_failures = ok = empty = failed = 0
-    fetch = dict.fromkeys(COSTS, 0.0)
-    finished: list[_Finished] = []
-    failures: list[Failure] = []
-    messages: Counter[str] = Counter()
+    counts = _Counts(first)
     shards = range(len(opened.plan.shards))
     for shard, marker in track(
         read_markers(opened.run, opened.plan, shards),
         "shards",
         total=len(shards),
-        label="looking",
+        label="reading markers",
         shown=progress,
         delay=PATIENCE_S,
     ):
-        if marker is None or not opened.fits(marker, shard):
-            continue
-        done, with_failures = done + (marker.failed == 0), with_failures + (marker.failed > 0)
-        ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
-        for name in COSTS:
-            fetch[name] += marker.fetch.get(name, 0.0)
-        at = _timestamp(marker.finished_at)
-        finished.append(_Finished(at, marker.compute_seconds, marker.tiles, marker.session))
-        if marker.failed:
-            for failure in read_failures(opened.run.failures_path(shard)):
-                if len(failures) < first:
-                    failures.append(failure)
-                text = _IDS.sub("<id>", failure.error)
-                messages[text if text in messages or len(messages) < _MESSAGES else "other"] += 1
-    newest = max((one.at for one in finished), default=None)
+        if marker is not None and opened.fits(marker, shard):
+            counts.add(marker, opened.run.failures_path(shard))
+    newest = max((shard.time for shard in counts.finished), default=None)
     age = None if newest is None else max(0.0, now.timestamp() - newest)
-    left = len(opened.plan.shards) - done - with_failures
+    left = len(shards) - counts.done - counts.with_failures
     locked = is_locked(opened.run.path)
     if locked is None:
-        running = bool(age is not None and age < _quiet(finished) and left)
+        running = bool(age is not None and age < _quiet(counts.finished) and left)
     else:
-        running = locked and bool(left or with_failures)
+        running = locked and bool(left or counts.with_failures)
     if running:
-        rate, seconds, launches = _recent_rate(finished, now.timestamp())
+        rate, seconds, launches = _recent_rate(counts.finished, now.timestamp())
     else:
-        rate, seconds, launches = _whole_rate([] if left else finished)
+        rate, seconds, launches = _whole_rate([] if left else counts.finished)
     return Tally(
-        shards=len(opened.plan.shards),
-        shards_done=done,
-        shards_failed=with_failures,
+        shards=len(shards),
+        shards_done=counts.done,
+        shards_failed=counts.with_failures,
         tiles=len(opened.plan) * len(opened.windows),
-        ok=ok,
-        empty=empty,
-        failed=failed,
+        ok=counts.ok,
+        empty=counts.empty,
+        failed=counts.failed,
         rate=rate,
         rate_seconds=seconds,
         launches=launches,
         newest_age=age,
         locked=locked,
         running=running,
-        fetch=fetch,
-        failures=tuple(failures),
-        messages=dict(messages.most_common()),
+        fetch=counts.fetch,
+        failures=tuple(counts.failures),
+        messages=dict(counts.messages.most_common()),
         windows=len(opened.windows),
     )
+
+
+class _Counts:
+    """What markers add up to, one after the other."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.done = self.with_failures = self.ok = self.empty = self.failed = 0
+        self.fetch = dict.fromkeys(COSTS, 0.0)
+        self.finished: list[_Finished] = []
+        self.failures: list[Failure] = []
+        self.messages: Counter[str] = Counter()
+
+    def add(self, marker: Marker, failures: Path) -> None:
+        """Count a shard by its marker and, where tiles failed, its list of failures."""
+        self.done += marker.failed == 0
+        self.with_failures += marker.failed > 0
+        self.ok += marker.ok
+        self.empty += marker.empty
+        self.failed += marker.failed
+        for name in COSTS:
+            self.fetch[name] += marker.fetch.get(name, 0.0)
+        time = _timestamp(marker.finished_at)
+        self.finished.append(_Finished(time, marker.compute_seconds, marker.tiles, marker.session))
+        for failure in read_failures(failures) if marker.failed else ():
+            if len(self.failures) < self._first:
+                self.failures.append(failure)
+            text = _IDS.sub("<id>", failure.error)
+            known = text in self.messages or len(self.messages) < _MESSAGES
+            self.messages[text if known else "other"] += 1
 
 
 class _Finished(NamedTuple):
     """When a shard was finished (seconds since 1970), how long it took, its tiles, its launch."""
 
-    at: float
+    time: float
     seconds: float
     tiles: int
     session: str
@@ -185,43 +201,44 @@ class _Finished(NamedTuple):
 
 def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | None, int]:
     """Return tiles per second while anything was at work, the seconds of that, and the launches."""
-    timed = [one for one in finished if one.at > 0]
+    timed = [shard for shard in finished if shard.time > 0]
     seconds, until = 0.0, 0.0
-    for begin, end in sorted((one.at - one.seconds, one.at) for one in timed):
+    for begin, end in sorted((shard.time - shard.seconds, shard.time) for shard in timed):
         seconds += max(0.0, end - max(begin, until))
         until = max(until, end)
-    if seconds <= 0:
-        return None, None, 0
-    return sum(one.tiles for one in timed) / seconds, seconds, len({one.session for one in timed})
+    return _rate(timed, seconds)
 
 
 def _recent_rate(
     finished: Iterable[_Finished], until: float
 ) -> tuple[float | None, float | None, int]:
     """Return tiles per second of late, the seconds they were counted over, and the launches."""
-    latest = sorted((one for one in finished if one.at > 0), key=lambda one: one.at)
+    latest = sorted((shard for shard in finished if shard.time > 0), key=lambda shard: shard.time)
     if not latest:
         return None, None, 0
-    recent = [one for one in latest if one.at > until - _WINDOW_S]
+    recent = [shard for shard in latest if shard.time > until - _WINDOW_S]
     if len(recent) < _FEWEST:
         recent = latest[-_FEWEST:]
     # A shard that was begun before the window counts as begun with it, unless there are too few.
-    begin = min(one.at - one.seconds for one in recent)
+    begin = min(shard.time - shard.seconds for shard in recent)
     if len(recent) > _FEWEST:
         begin = max(begin, until - _WINDOW_S)
-    seconds = max(until, recent[-1].at) - begin
+    return _rate(recent, max(until, recent[-1].time) - begin)
+
+
+def _rate(shards: list[_Finished], seconds: float) -> tuple[float | None, float | None, int]:
     if seconds <= 0:
         return None, None, 0
-    launches = len({one.session for one in recent})
-    return sum(one.tiles for one in recent) / seconds, seconds, launches
+    launches = len({shard.session for shard in shards})
+    return sum(shard.tiles for shard in shards) / seconds, seconds, launches
 
 
 def _quiet(finished: list[_Finished]) -> float:
-    return max(_QUIET_S, _QUIET_SHARDS * median(one.seconds for one in finished))
+    return max(_QUIET_S, _QUIET_SHARDS * median(shard.seconds for shard in finished))
 
 
 def _timestamp(text: str) -> float:
-    """Return seconds since 1970, 0 for what is no time."""
+    """Return seconds since 1970, 0 for a text that is not a time."""
     try:
         return dt.datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

@@ -206,48 +206,56 @@ def read_pictures(
     )
     zones = {index: _Zone(plan, index, chosen[index]) for index in sorted(chosen)}
     source = _source(run, plan, sum(len(zone.shards) for zone in zones.values()))
-    found = load_or_fit_colours(run, plan) if colours is None else colours
-    drawn = found.get(source.dimension or 0)
+    fitted = load_or_fit_colours(run, plan) if colours is None else colours
+    drawn = fitted.get(source.dimension or 0)
     pictures = []
     for (index, zone), time in product(zones.items(), chosen_times):
-        observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
-        marked: dict[str, list[Bounds]] = {"failed": [], "empty": []}
-        for shard in zone.shards:
-            marker = Marker.read(run.marker_path(shard))
-            if marker is None:
-                continue
-            there, rows, cols = zone.place(plan, shard)
-            of_window = slice(None) if listed is None else slice(time, None, len(listed))
-            means = [
-                np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
-            ]
-            observations[rows, cols] = np.array(means)[there]
-            tiles = list(plan.tiles((there + shard.start).tolist()))
-            ids = [tile.id for tile in tiles]
-            if listed is not None:
-                all_ids = row_ids(plan, shard, listed)[of_window]
-                ids = [all_ids[k] for k in there.tolist()]
-            by_id = dict(zip(ids, (tile.centre.bounds for tile in tiles), strict=True))
-            # Rows of other windows, and of other parts, are not among them.
-            marked["failed"] += [by_id[row] for row in marker.failed_tiles if row in by_id]
-            marked["empty"] += [by_id[row] for row in marker.empty_tiles if row in by_id]
+        observations, failed, empty = _read_markers(run, plan, zone, listed, time)
+        pixels = None if truecolour is None else _true_colours(plan, zone, truecolour, time)
         pictures.append(
             ZonePicture(
                 epsg=zone.epsg,
                 tiles=zone.tiles,
                 bounds=zone.bounds,
                 embeddings=source.image(zone, drawn, time),
-                truecolour=(
-                    None if truecolour is None else _true_colours(plan, zone, truecolour, time)
-                ),
+                truecolour=pixels,
                 observations=observations,
-                failed=tuple(marked["failed"]),
-                empty=tuple(marked["empty"]),
+                failed=failed,
+                empty=empty,
                 window="" if listed is None or time is None else format_days(listed.spans[time]),
                 view=chosen[index],
             )
         )
     return pictures, drawn
+
+
+def _read_markers(
+    run: RunDirectory, plan: Plan, zone: _Zone, listed: Windows | None, time: int | None
+) -> tuple[npt.NDArray[np.float32], tuple[Bounds, ...], tuple[Bounds, ...]]:
+    """Return the mean observations of a zone's tiles, and the bounds of failed and empty ones."""
+    observations = np.full((zone.rows, zone.cols), np.nan, dtype=np.float32)
+    failed: list[Bounds] = []
+    empty: list[Bounds] = []
+    rows_of_window = slice(None) if listed is None else slice(time, None, len(listed))
+    for shard in zone.shards:
+        marker = Marker.read(run.marker_path(shard))
+        if marker is None:
+            continue
+        chosen, rows, cols = zone.place(plan, shard)
+        means = [
+            np.nan if mean is None else mean for mean in marker.observations_mean[rows_of_window]
+        ]
+        observations[rows, cols] = np.array(means)[chosen]
+        tiles = list(plan.tiles((chosen + shard.start).tolist()))
+        ids = [tile.id for tile in tiles]
+        if listed is not None:
+            all_ids = row_ids(plan, shard, listed)[rows_of_window]
+            ids = [all_ids[k] for k in chosen.tolist()]
+        by_id = dict(zip(ids, (tile.centre.bounds for tile in tiles), strict=True))
+        # Rows of other windows, and of other parts, are not among them.
+        failed += [by_id[row] for row in marker.failed_tiles if row in by_id]
+        empty += [by_id[row] for row in marker.empty_tiles if row in by_id]
+    return observations, tuple(failed), tuple(empty)
 
 
 class _Pooled:

@@ -1,4 +1,4 @@
-"""The run directory: its layout, markers and lock, its files, and opening it again.
+"""The run directory: its layout, markers, lock and files, and opening it again.
 
 Everything is loaded when first used: `RunDirectory` alone imports neither Lightning nor pyarrow.
 """

@@ -16,7 +16,7 @@ from thor_geo.runs.zone_grid import ZoneGrid
 class AreaCrop:
     """Which cells of maps lie in an area; each UTM zone has the part in its own strip.
 
-    So of ground on a zone's edge, each cell is in one zone's map only.
+    So each cell of ground on a zone's edge is in only one zone's map.
 
     Attributes:
         digest: sha256 of the area's outline and CRS, hexadecimal: two areas may have the same
@@ -24,7 +24,7 @@ class AreaCrop:
     """
 
     def __init__(self, area: Area) -> None:
-        """Initialize a new Crop instance.
+        """Initialize a new AreaCrop instance.
 
         Args:
             area: The area that was planned.
@@ -49,6 +49,6 @@ class AreaCrop:
         box = shapely.box(*shard.square.bounds)
         if part.covers(box):
             return np.ones((side, side), dtype=np.bool_)
-        row, col = (at * side for at in zone.place(shard))
+        row, col = (index * side for index in zone.place(shard))
         x, y = np.meshgrid(zone.x[col : col + side], zone.y[row : row + side])
         return np.asarray(shapely.intersects_xy(part, x, y), dtype=np.bool_)

@@ -12,12 +12,12 @@ from thor_geo.support.jsontext import parse_json
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A tile that failed, in one of a list of time windows if there is one.
+    """A tile that failed, in one time window if the run has a list of them.
 
     Attributes:
         tile: Its id.
         error: Why.
-        row: Id of its row, which names tile and window; None without a list of windows.
+        row: Id of its row, which names the tile and the window; None without a list of windows.
     """
 
     tile: str
@@ -26,15 +26,15 @@ class Failure:
 
     @property
     def name(self) -> str:
-        """What the marker calls it: the row, or without a list of windows the tile."""
+        """Its name in the marker: the row, or without a list of windows the tile."""
         return self.tile if self.row is None else self.row
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return what a line of the file says.
+        """Return the failure that a line of the file records.
 
         Raises:
-            KeyError: If it does not say it.
+            KeyError: If the line lacks a key.
         """
         row = record.get("id")
         return cls(
@@ -44,7 +44,7 @@ class Failure:
         )
 
     def as_record(self) -> dict[str, str]:
-        """Return a line of the file."""
+        """Return the content of a line of the file."""
         row = {} if self.row is None else {"id": self.row}
         return {**row, "tile_id": self.tile, "error": self.error}
 
@@ -52,8 +52,8 @@ class Failure:
 def read_failures(path: Path) -> Iterator[Failure]:
     """Yield the failed tiles of a shard, in plan order.
 
-    For a look at a run, which a damaged list must not stop: what cannot be read is left out, a
-    line or the file (a retry may just have removed it). `validate` says what is wrong with it.
+    A damaged list must not stop a look at a run: lines, or a file, that cannot be read are left out
+    (a retry may just have removed the file). `validate` says what is wrong.
 
     Args:
         path: ``failures/<shard_id>.jsonl``.

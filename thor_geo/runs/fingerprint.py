@@ -12,7 +12,7 @@ from thor_geo.support.jsontext import canonical_json, canonical_sha256
 
 JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | bool | None"
 
-#: What stands for a setting that one side does not have at all.
+#: Shown for a setting that one side does not have.
 MISSING = "(absent)"
 
 
@@ -24,7 +24,7 @@ def plain_json(argument: str, value: Mapping[str, JSON]) -> dict[str, Any]:
         value: The value.
 
     Raises:
-        ConfigError: If it is no JSON, or holds NaN or an infinity.
+        ConfigError: If it is not JSON, or holds NaN or an infinity.
     """
     try:
         restored: dict[str, Any] = json.loads(canonical_json(value))
@@ -53,7 +53,7 @@ def json_differences(
     Args:
         ours: One value.
         theirs: The other.
-        path: Where in the whole they stand, e.g. ``model.patch_size``.
+        path: Their key in the whole, e.g. ``model.patch_size``.
 
     Yields:
         Path, our value and their value as JSON text, ``(absent)`` where a side has none.
@@ -62,8 +62,8 @@ def json_differences(
         for key in sorted(ours.keys() | theirs.keys()):
             below = f"{path}.{key}" if path else str(key)
             if key not in ours or key not in theirs:
-                one, other = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
-                yield below, one, other
+                here, there = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
+                yield below, here, there
             else:
                 yield from json_differences(ours[key], theirs[key], below)
     elif ours != theirs or type(ours) is not type(theirs):
@@ -86,7 +86,7 @@ _PACKAGES = (
 
 
 def package_versions() -> dict[str, JSON]:
-    """Return the versions of what the numbers depend on; None where a package is not installed."""
+    """Return the versions of packages that matter; None for one that is not installed."""
     versions: dict[str, JSON] = {}
     for name in _PACKAGES:
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-# zstd's own default; higher levels gain below 1 % on embeddings.
+# zstd's default; higher levels save less than 1 % on embeddings.
 _ZSTD_LEVEL = 3
 
 

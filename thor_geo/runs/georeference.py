@@ -1,4 +1,4 @@
-"""Where a grid lies, in the two dialects that readers of Zarr know.
+"""The georeference of a grid, in the two conventions that readers of Zarr know.
 
 CF grid mappings (https://cfconventions.org, section 5.6) for xarray, rioxarray and GDAL; the Zarr
 conventions ``proj:`` and ``spatial:`` (https://github.com/zarr-conventions) for GeoZarr readers.
@@ -12,7 +12,7 @@ import pyproj
 
 from thor_geo.ground.lattice import Bounds
 
-# Registration of the two conventions, as their schemas of version 0.1 demand.
+# Registration of the two conventions, as version 0.1 of their schemas requires.
 _CONVENTIONS = [
     {
         "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",

@@ -1,14 +1,13 @@
 """Embedding maps: a Zarr v3 store with one group per UTM zone.
 
-Each zone holds ``embeddings (band, y, x)``, north-up. One work shard is one Zarr shard, hence one
-file, so that writers never share any. Chunks within it are a divisor of its side.
+Each zone holds ``embeddings (band, y, x)``, north-up. One work shard is one Zarr shard and one
+file, so writers never share a file. The side of its chunks divides its side.
 
-int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each tile, and again one
+int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each tile, also with one
 file for each work shard: a value is embedding * scale. Where a tile failed, is empty or is not
-planned, embeddings are -128 and the scale is NaN; cells outside an area that is cropped to are -128
-as well.
+planned, embeddings are -128 and the scale is NaN. Cells outside a cropped area are -128 as well.
 
-A run in a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y_tile,
+A run with a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y_tile,
 x_tile)``, with a file for each work shard and window.
 """
 
@@ -34,8 +33,8 @@ from thor_geo.runs.zone_grid import ZoneGrid, centre_trim, chunk_side, zone_grid
 from thor_geo.specs import Windows
 from thor_geo.support.files import sync, temporary_path, write_bytes
 
-# With the bits of all values side by side, embeddings shrink about as much at the lowest level as
-# with their bytes at a high one, or more, in a fraction of the time.
+# With bits shuffled, embeddings shrink as much at the lowest level as with bytes shuffled at a high
+# one, or more, in a fraction of the time (benchmarks/storage.py).
 _ZSTD_LEVEL = 1
 
 ARRAY = "embeddings"
@@ -43,7 +42,7 @@ SCALE = "scale"
 
 
 class GridStore:
-    """The store of a run: created once, then one file per shard and window, two for int8.
+    """The store of a run: created once, then filled with one file per shard and window (int8: two).
 
     Attributes:
         path: ``grid.zarr``.
@@ -65,13 +64,13 @@ class GridStore:
             path: Directory of the store.
             plan: The plan.
             shape: (D', h, w), one tile's map, before it is trimmed to the tile's centre.
-            dtype: Of the values.
-            crop: Which cells are written; None for all of every tile's centre.
+            dtype: Type of the values.
+            crop: Which cells are written; None for the whole centre of every tile.
             windows: The time windows; None for a store without a time axis.
 
         Raises:
-            ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are
-                not square.
+            ConfigError: If the halo of overlapping tiles is not a whole number of cells, or cells
+                are not square.
         """
         self.path = path
         self.zones = zone_grids(plan, centre_trim(plan.lattices[0], shape[1:]).side)
@@ -83,15 +82,15 @@ class GridStore:
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str) -> None:
-        """Create groups, coordinates and attributes, or check that they are there.
+        """Create groups, coordinates and attributes, or check existing ones.
 
-        The whole store is made aside and renamed: of several processes one succeeds.
+        The whole store is built under another name and renamed, so one of several processes wins.
 
         Args:
             metadata: JSON text for the attribute ``thor_geo``.
 
         Raises:
-            RunDirectoryError: If a store of another layout is there.
+            RunDirectoryError: If a store of another layout exists.
         """
         if not self.path.exists():
             temporary = temporary_path(self.path)
@@ -114,12 +113,12 @@ class GridStore:
 
         Args:
             shard: The shard.
-            values: (D', k s, k s) of s cells a tile, row 0 = north, NaN in all of a tile that has
-                none. Cells outside of what is cropped to become NaN in it.
+            values: (D', k s, k s) for s cells a tile, row 0 = north, all NaN in tiles without an
+                embedding. Cells outside the crop are set to NaN in place.
             time: Index of the time window; None in a store without a time axis.
 
         Returns:
-            The shard's files: its embeddings; and their scales, of int8.
+            The shard's files: its embeddings, and for int8 their scales.
 
         Raises:
             OSError: If the store's metadata cannot be read, or a file cannot be written.
@@ -136,8 +135,8 @@ class GridStore:
             self._put(shard, SCALE, scale, time),
         )
 
-    def file_of(self, shard: Shard, time: int | None = None) -> Path:
-        """Return the path of the file of a shard's embeddings, in a time window if there are."""
+    def embeddings_path(self, shard: Shard, time: int | None = None) -> Path:
+        """Return the path of the file with a shard's embeddings (in a time window, if any)."""
         return self.path / array_file(self.zones[shard.epsg], shard, ARRAY, time)
 
     def _put(self, shard: Shard, name: str, values: npt.NDArray[Any], time: int | None) -> Path:
@@ -157,8 +156,8 @@ class GridStore:
     def _encoder(self, epsg: int, name: str) -> tuple[Any, dict[str, Any]]:
         """Return an array of the zone in memory, and the files that writing to it makes.
 
-        Written to the store itself, zarr would first read the shard's old file, even to replace
-        it whole, and fail where a crash has torn that.
+        If zarr wrote to the store itself, it would first read the shard's old file, even to replace
+        it whole, and fail if a crash had damaged that.
         """
         import zarr
         from zarr.core.buffer import default_buffer_prototype
@@ -238,30 +237,30 @@ class GridStore:
     def _compare(self) -> None:
         import zarr
 
-        way_out = "Choose another output.dir, or remove the store to write it anew."
+        remedy = "Choose another output.dir, or remove the store so that it is written again."
         for zone, name in product(self.zones.values(), array_names(self._dtype)):
             path = f"{zone.name}/{name}"
             wanted = array_layout(zone, name, self._bands, self._dtype, self._times)
             try:
                 array = zarr.open_array(str(self.path), path=path, mode="r")
-                found = array_differences(array, wanted)
+                differences = array_differences(array, wanted)
                 bounds = dict(array.attrs).get("spatial:bbox")
             except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
                 raise RunDirectoryError(
                     f"`{self.path}`: {path} cannot be opened as this run's grid store ({error}). "
-                    f"{way_out}"
+                    f"{remedy}"
                 ) from error
             if name == ARRAY and bounds != list(zone.bounds):
-                found.append(("bounds", str(bounds), str(list(zone.bounds))))
-            for key, there, here in found:
+                differences.append(("bounds", str(bounds), str(list(zone.bounds))))
+            for key, actual, expected in differences:
                 raise RunDirectoryError(
-                    f"`{self.path}/{path}`: {key} is {there} there and {here} in this run. "
-                    f"{way_out}"
+                    f"`{self.path}/{path}`: {key} is {actual} there and {expected} in this run. "
+                    f"{remedy}"
                 )
 
 
 def array_file(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) -> PurePosixPath:
-    """Return the path of the file of a shard's embeddings, or scales, within the store.
+    """Return the path of the file with a shard's embeddings or scales, within the store.
 
     Args:
         zone: The shard's zone.
@@ -276,10 +275,10 @@ def array_file(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None)
 
 
 def array_names(dtype: Dtype) -> tuple[str, ...]:
-    """Return the arrays that have a file for each shard: embeddings; and scales, of int8.
+    """Return the arrays that have a file for each shard: embeddings, and for int8 scales.
 
     Args:
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
     """
     return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
 
@@ -298,21 +297,21 @@ def dimension_names(name: str, times: int | None = None) -> tuple[str, ...]:
 def array_layout(
     zone: ZoneGrid, name: str, bands: int, dtype: Dtype, times: int | None = None
 ) -> dict[str, Any]:
-    """Return what decides how an array's files are written and read, as zarr's arguments.
+    """Return the arguments of zarr that decide how an array's files are written and read.
 
     Args:
         zone: The zone.
         name: `ARRAY` or `SCALE`.
         bands: D', the length of an embedding.
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
         times: Number of time windows, each in files of its own; None without a time axis.
     """
-    length, one = ((), ()) if times is None else ((times,), (1,))
+    length, unit = ((), ()) if times is None else ((times,), (1,))
     if name == SCALE:
         k = zone.shard_tiles
         return {
             "shape": (*length, *zone.tiles),
-            "chunks": (*one, k, k),
+            "chunks": (*unit, k, k),
             "shards": None,
             "dtype": "float32",
             "fill_value": np.nan,
@@ -321,8 +320,8 @@ def array_layout(
     chunk = chunk_side(zone.shard_side)
     return {
         "shape": (*length, bands, *zone.shape),
-        "chunks": (*one, bands, chunk, chunk),
-        "shards": (*one, bands, zone.shard_side, zone.shard_side),
+        "chunks": (*unit, bands, chunk, chunk),
+        "shards": (*unit, bands, zone.shard_side, zone.shard_side),
         "dtype": dtype,
         "fill_value": fill_value(dtype),
         "compressors": compressors(dtype, name),
@@ -332,11 +331,11 @@ def array_layout(
 def compressors(dtype: Dtype, name: str = ARRAY) -> tuple[Any, ...]:
     """Return the codecs of an array's chunks: compression, and a checksum around it.
 
-    Blosc trusts what it unpacks: of damaged bytes it makes other numbers, or ends the process. With
-    the checksum, every reader is told instead. Scales, some hundred bytes, are not compressed.
+    Blosc trusts what it unpacks: damaged bytes give wrong numbers, or end the process. With the
+    checksum, every reader gets an error instead. Scales, some hundred bytes, are not compressed.
 
     Args:
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
         name: `ARRAY` or `SCALE`.
     """
     from zarr.codecs import BloscCodec, Crc32cCodec
@@ -350,21 +349,21 @@ def compressors(dtype: Dtype, name: str = ARRAY) -> tuple[Any, ...]:
 
 
 def fill_value(dtype: Dtype) -> float:
-    """Return what stands in cells without an embedding.
+    """Return the value of cells without an embedding.
 
     Args:
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
     """
     return NODATA if dtype == "int8" else np.nan
 
 
 def quantised_attributes(dtype: Dtype) -> dict[str, Any]:
-    """Return the attributes by which readers know int8 embeddings; none for other types.
+    """Return the attributes that mark int8 embeddings; none for other types.
 
     Args:
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
     """
     if dtype != "int8":
         return {}
-    # With CF's _FillValue, xarray reads float32 with NaN in place of int8 with -128.
+    # CF's _FillValue makes xarray read float32 with NaN instead of int8 with -128.
     return {"_FillValue": NODATA, "comment": f"int8 codes: {DESCRIPTION['formula']}"}

@@ -17,25 +17,25 @@ from thor_geo.errors import RunDirectoryError, RunLockedError
 
 _log = logging.getLogger(__name__)
 
-# A killed run's last processes, or a requeued job's predecessor, may take this long to end.
+# The last processes of a killed run, or of a requeued job, may take this long to end.
 _PATIENCE_S = 20.0
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
-# Bytes of the file that are looked at for who holds a lock.
+# Bytes at the end of the file in which the holder of a lock is searched for.
 _TAIL_BYTES = 65_536
 
-# What `lockf` answers where another has the lock, and where the file system has none.
+# Errors of `lockf` if another process has the lock, and if the file system has no locks.
 _HELD = frozenset({errno.EACCES, errno.EAGAIN})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class RunLock:
-    """A lock on some shards of a run; the kernel gives it up when the process ends.
+    """A lock on some shards of a run; the kernel releases it when the process ends.
 
-    Two processes with a shard in common would both write it, the same bytes twice. POSIX record
-    locks are used, one byte of ``.run.lock`` for each shard: forked children do not inherit them,
-    and they work over NFS. The file tells who took them: first shard, shard after the last,
-    process and host, a line each.
+    Two processes with a shard in common would both write the same bytes. The locks are POSIX record
+    locks, one byte of ``.run.lock`` for each shard: forked children do not inherit them, and they
+    work over NFS. Each line of the file names a holder: first shard, shard after the last, process
+    and host.
     """
 
     def __init__(self, folder: Path, shards: range) -> None:
@@ -49,37 +49,37 @@ class RunLock:
         self._descriptor: int | None = None
 
     def acquire(self, patience_s: float = _PATIENCE_S) -> None:
-        """Take the lock, and wait a little for one that is about to be given up.
+        """Take the lock, after waiting a little for another holder to end.
 
         Args:
             patience_s: How long to wait, seconds.
 
         Raises:
             RunLockedError: If another process keeps it; names that process.
-            RunDirectoryError: If the lock's file cannot be written.
+            RunDirectoryError: If the lock file cannot be written.
         """
         descriptor = _open(self._folder / ".run.lock")
-        deadline, told = time.monotonic() + patience_s, False
+        deadline, announced = time.monotonic() + patience_s, False
         while len(self._shards) and not _lock(descriptor, self._folder, self._shards):
             holder = _holder(descriptor, self._shards)
             if time.monotonic() >= deadline:
                 os.close(descriptor)
                 raise RunLockedError(
                     f"`output.dir={str(self._folder)!r}`: {holder} is writing shards of this run "
-                    "that this command would write, too. Let it end, or stop it; `thor-geo status` "
-                    "shows how far it is. To share the work, run jobs: --job 1/2 and --job 2/2."
+                    "that this command would write, too. Wait for it, or stop it; `thor-geo "
+                    "status` shows its progress. To share the work, run jobs: --job 1/2 and --job 2/2."
                 )
-            if not told:
+            if not announced:
                 text = f"Waiting up to {patience_s:.0f} s for {holder}, which is writing ..."
                 print(text, file=sys.stderr, flush=True)
-                told = True
-            time.sleep(_LOOK_S)
+                announced = True
+            time.sleep(_POLL_S)
         line = f"{self._shards.start} {self._shards.stop} {os.getpid()} {socket.gethostname()}\n"
         _append(descriptor, self._folder, line)
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock up; repeating it does no harm."""
+        """Release the lock; repeating it does no harm."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -87,7 +87,7 @@ class RunLock:
 
 @contextmanager
 def plan_lock(folder: Path) -> Iterator[bool]:
-    """Tell whether this process is to write plan.parquet, or another one is doing it.
+    """Decide whether this process writes plan.parquet, or another one already does.
 
     Args:
         folder: The run directory.
@@ -95,7 +95,7 @@ def plan_lock(folder: Path) -> Iterator[bool]:
     Yields:
         Whether it is this process.
     """
-    # A file of its own: closing any descriptor of a file gives up all the process's locks on it.
+    # A separate file: closing any descriptor of a file releases all the process's locks on it.
     descriptor = _open(folder / ".plan.lock")
     try:
         yield _lock(descriptor, folder, range(1))
@@ -104,24 +104,24 @@ def plan_lock(folder: Path) -> Iterator[bool]:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Tell whether any process holds shards of a run.
+    """Return whether any process holds shards of a run.
 
-    Never call it in a process that holds some itself: closing the file gives up all its locks.
+    Never call it in a process that holds some itself: closing the file would release its locks.
 
     Args:
         folder: The run directory.
 
     Returns:
-        None where that cannot be told: there is no lock's file, it may not be read, or the file
-        system has no locks.
+        None if that is unknown: there is no lock file, it cannot be read, or the file system has no
+        locks.
     """
     try:
         descriptor = os.open(folder / ".run.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        # A shared lock on every byte, for an instant: looks do not disturb one another, and a run
-        # that begins in this instant tries again (see `acquire`).
+        # A shared lock on every byte, for an instant: several readers do not disturb one another,
+        # and a run that starts in this instant tries again (see `acquire`).
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return True if error.errno in _HELD else None
@@ -138,7 +138,7 @@ def _open(path: Path) -> int:
 
 
 def _lock(descriptor: int, folder: Path, part: range) -> bool:
-    """Lock bytes of a file; return whether that succeeded, or the file system has no locks."""
+    """Lock bytes of a file; return True if that succeeded or the file system has no locks."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, len(part), part.start)
     except OSError as error:
@@ -146,7 +146,7 @@ def _lock(descriptor: int, folder: Path, part: range) -> bool:
             return False
         if error.errno not in _NO_LOCKS:
             raise
-        _log.info("%s has no file locks: two processes on one part are not told apart.", folder)
+        _log.info("%s has no file locks: two runs that write the same shards go unnoticed.", folder)
     return True
 
 
@@ -161,7 +161,7 @@ def _append(descriptor: int, folder: Path, line: str) -> None:
 def _unwritable(path: Path, error: OSError) -> RunDirectoryError:
     return RunDirectoryError(
         f"`output.dir={str(path.parent)!r}`: {path.name} cannot be written "
-        f"({error.strerror or error}). Make room there, or have its owner make it writable for you."
+        f"({error.strerror or error}). Free some space there, or make it writable for you."
     )
 
 
@@ -175,4 +175,4 @@ def _holder(descriptor: int, shards: range) -> str:
             start, stop, process = map(int, fields[:3])
             if start < shards.stop and shards.start < stop:
                 return f"process {process} on {fields[3][:64]}"
-    return "another process"  # it has just taken the lock, and not written its line yet
+    return "another process"  # it has just taken the lock, and has not written its line yet

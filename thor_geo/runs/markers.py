@@ -18,10 +18,10 @@ from thor_geo.support.jsontext import indented_json, parse_json
 _log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# What file systems take, bytes.
+# Limits of file systems, bytes.
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096
-# Characters of a reason that a warning gives.
-_TOLD = 200
+# Characters of a reason that a warning shows.
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class ShardFile:
     """One file of a shard.
 
     Attributes:
-        sha256: Of its content, hexadecimal.
+        sha256: Checksum of its content, hexadecimal.
         size: Bytes.
     """
 
@@ -42,7 +42,7 @@ class ShardFile:
         return cls(sha256=file_sha256(path), size=path.stat().st_size)
 
     def matches(self, path: Path, *, verify: bool = False) -> bool:
-        """Return whether a file is there with this size and, with *verify*, this content."""
+        """Return whether a file exists with this size and, with *verify*, this content."""
         try:
             same = path.stat().st_size == self.size
         except (FileNotFoundError, NotADirectoryError):
@@ -52,10 +52,10 @@ class ShardFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Marker:
-    """What is known of a written shard: ``markers/<shard_id>.json``.
+    """The record of a written shard: ``markers/<shard_id>.json``.
 
-    In a list of time windows a tile counts once for each window, and is named by the id of its row
-    (see `row_ids`).
+    With a list of time windows a tile counts once for each window, and is named by the id of its
+    row (see `row_ids`).
 
     Attributes:
         shard_id: The shard.
@@ -72,16 +72,16 @@ class Marker:
         outputs: Its files, by path relative to the run directory.
         started_at: Start of the shard's first batch, ISO 8601, UTC.
         finished_at: When its outputs were complete, ISO 8601, UTC.
-        compute_seconds: From the end of the process's shard before (or its start) to the last
-            batch of this, waiting for data included.
+        compute_seconds: From the end of the process's previous shard (or its start) to the last
+            batch of this one, including waiting for data.
         write_seconds: Time to write the outputs.
         session: Id of the launch that wrote it.
-        batches: Shape of every batch of images, in order: last bits depend on it.
-        threads: CPU threads of a process, likewise.
-        fetch: What the process's fetching has cost since its marker before (requests, retries,
-            splits, bytes, seconds, seconds_waiting). Their sum is what the shards as they stand
-            have cost: without what was fetched by `thor-geo fetch`, or by a process that was killed
-            before its next marker.
+        batches: Shape of every batch of images, in order: the last bits depend on it.
+        threads: CPU threads of a process: the last bits depend on them, too.
+        fetch: Cost of the process's fetching since its previous marker (requests, retries, splits,
+            bytes, seconds, seconds_waiting). The sum over markers is the cost of the shards as they
+            are, without anything fetched by `thor-geo fetch` or by a process that was killed before
+            its next marker.
     """
 
     shard_id: str
@@ -105,7 +105,7 @@ class Marker:
     fetch: dict[str, float] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write the marker; the outputs must be on the disk already."""
+        """Write the marker; the outputs must already be on the disk."""
         write_bytes(path, indented_json(asdict(self)))
 
     @classmethod
@@ -113,16 +113,16 @@ class Marker:
         """Read a marker.
 
         Returns:
-            The marker, or None where there is none. A damaged one counts as none, with a warning:
-            the shard is then made again. What is returned is of the stated types, its counts
-            agree, and its outputs lie inside the run directory.
+            The marker, or None without one. A damaged one counts as missing, with a warning: the
+            shard is then computed again. The values returned have the stated types, the counts
+            agree, and the outputs lie inside the run directory.
 
         Raises:
-            RunDirectoryError: If there is something under this name that cannot be read.
+            RunDirectoryError: If something with this name exists and cannot be read.
         """
         try:
             content = parse_json(path.read_bytes())
-            known = {one.name for one in fields(cls)}
+            known = {attribute.name for attribute in fields(cls)}
             values: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in content.items()
@@ -142,24 +142,24 @@ class Marker:
                 "run directory, or remove what is there in place of the marker."
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            why = str(error)[:_TOLD]
+            reason = str(error)[:_LONGEST_REASON]
             _log.warning(
-                "Marker %s is damaged (%s): its shard is not done, and `predict` makes it again.",
+                "Marker %s is damaged (%s): its shard is not done; `predict` computes it again.",
                 path,
-                why,
+                reason,
             )
             return None
         return marker
 
     def _check(self) -> None:
-        """Refuse what `write` cannot have written.
+        """Refuse values that `write` cannot have written.
 
         Raises:
-            ValueError: If a value is of another type, counts disagree, or an output lies elsewhere.
+            ValueError: If a value has another type, counts disagree, or an output lies elsewhere.
         """
-        for one in fields(self):
-            if not _KINDS[str(one.type)](getattr(self, one.name)):
-                raise ValueError(f"{one.name} is no {one.type}")
+        for attribute in fields(self):
+            if not _KINDS[str(attribute.type)](getattr(self, attribute.name)):
+                raise ValueError(f"{attribute.name} is not of type {attribute.type}")
         if self.tiles != self.ok + self.empty + self.failed:
             raise ValueError("its counts of tiles disagree")
         if self.tiles != len(self.observations_mean) or (
@@ -182,7 +182,7 @@ def _is_inside(name: object) -> bool:
     if not isinstance(name, str) or not name or "\\" in name or not name.isprintable():
         return False
     path = PurePosixPath(name)
-    # `as_posix` drops `.` and doubled slashes: what it changes was not written by `write`.
+    # `as_posix` drops `.` and doubled slashes: `write` never writes a name that it changes.
     return (
         not path.is_absolute()
         and ".." not in path.parts
@@ -218,7 +218,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-# What JSON may give for each type that a field of a marker has, as it is annotated.
+# The check of a value from JSON, by the annotation of the field.
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "str": _is_text,
     "int": _is_int,
@@ -232,7 +232,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Write the failed tiles of a shard, or remove the file where there are none any more.
+    """Write the failed tiles of a shard, or remove the file if there are none any more.
 
     Args:
         path: ``failures/<shard_id>.jsonl``.

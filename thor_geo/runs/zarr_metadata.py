@@ -1,4 +1,4 @@
-"""What a Zarr store says of itself: compared with what it should, and repeated at its root."""
+"""The metadata of a Zarr store: compared with what it should be, and repeated at its root."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from typing import Any
 
 
 def array_differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return how an array differs from a `layout`: what, as it is, as it should be.
+    """Return how an array differs from an `array_layout`: key, actual and expected value.
 
     Args:
         array: The zarr array.
-        wanted: Its layout.
+        wanted: The layout it should have.
     """
     import zarr
     from zarr.storage import MemoryStore
 
-    found, expected = (_texts(one) for one in (array, zarr.create_array(MemoryStore(), **wanted)))
+    actual = _texts(array)
+    expected = _texts(zarr.create_array(MemoryStore(), **wanted))
     return [
-        (key, found[key] or "none", value) for key, value in expected.items() if found[key] != value
+        (key, actual[key] or "none", value)
+        for key, value in expected.items()
+        if actual[key] != value
     ]
 
 
 def _texts(array: Any) -> dict[str, str]:
-    """Return what decides how an array's files are read, as texts: as such, NaN equals itself."""
+    """Return all that decides how an array's files are read, as texts, so that NaN equals NaN."""
     about = array.metadata.to_dict()
-    codecs = [codec.to_dict() for codec in (*array.filters, *array.compressors)]
+    codecs = [each.to_dict() for each in (*array.filters, *array.compressors)]
     return {
         "shape": str(array.shape),
         "shards": str(array.shards),
         "chunks": str(array.chunks),
         "dtype": str(array.dtype),
         "fill value": str(array.fill_value),
-        "codecs": ", ".join(f"{one['name']}{one.get('configuration', '')}" for one in codecs),
-        # What more there is to say of files: byte order, index, names.
+        "codecs": ", ".join(f"{codec['name']}{codec.get('configuration', '')}" for codec in codecs),
+        # The rest about files: byte order, index, names.
         "encoding": str({key: about[key] for key in ("codecs", "chunk_key_encoding")}),
     }
 
@@ -44,7 +47,7 @@ def consolidate(path: Path) -> None:
     import zarr
 
     with warnings.catch_warnings():
-        # zarr warns that this is no part of the Zarr v3 specification; readers that do not know
+        # zarr warns that this is not part of the Zarr v3 specification; readers that do not know
         # it ignore it, and without it xarray warns every user at `open_zarr`.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         zarr.consolidate_metadata(str(path))

@@ -11,10 +11,11 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Bounds, Lattice, Rect, zone_name
 from thor_geo.ground.plan import Plan, Shard
 
-#: Largest side of a chunk in cells, where the shard's side has a fitting divisor. Of a shard of 144
-#: cells, chunks of 36 give a point in two thirds of the time of 48 and a third of that of 72; areas
-#: and the whole take about as long as with 48, and bytes are 0.0 % (float32) to 1.5 % (int8) more.
-#: With 24 a point costs another third less, for up to 4 % more bytes (measured on 2 cores).
+#: Largest side of a chunk in cells, if the shard's side has a suitable divisor. In a shard of 144
+#: cells, reading a point from chunks of 36 takes two thirds of the time of 48 and a third of that
+#: of 72; areas and the whole take about as long as with 48, for 0.0 % (float32) to 1.5 % (int8)
+#: more bytes. With 24 a point costs another third less, for up to 4 % more bytes
+#: (benchmarks/storage.py).
 CHUNK_CELLS = 40
 # Below this side a chunk is mostly overhead.
 _CHUNK_FLOOR = 16
@@ -23,8 +24,8 @@ _CHUNK_FLOOR = 16
 def chunk_side(shard_side: int) -> int:
     """Return the side of a chunk in cells.
 
-    The largest divisor of the shard's side within 16 to 40 (36 for 8 tiles of 18 cells); where
-    there is none, the smallest divisor from 40 on.
+    It is the largest divisor of the shard's side within 16 to 40 (36 for 8 tiles of 18 cells), or
+    if there is none the smallest divisor from 40 on.
 
     Args:
         shard_side: Side of a shard in cells.
@@ -111,8 +112,8 @@ class Trim:
     """The part of a tile's map that is written: its centre.
 
     Attributes:
-        margin: Cells that are left out on each side, the halo's; 0 without overlap.
-        side: Cells of the centre's side.
+        margin: Cells of the halo, left out on each side; 0 without overlap.
+        side: Side of the centre in cells.
     """
 
     margin: int
@@ -125,15 +126,15 @@ class Trim:
 
 
 def centre_trim(lattice: Lattice, tile_cells: tuple[int, int]) -> Trim:
-    """Return which cells of tiles' maps are written: every cell of the ground is one tile's.
+    """Return which cells of tiles' maps are written: every cell of the ground belongs to one tile.
 
     Args:
         lattice: The plan's lattice.
         tile_cells: Rows and columns of cells in a whole tile.
 
     Raises:
-        ConfigError: If the halo of overlapping tiles is no whole number of cells, or cells are not
-            square.
+        ConfigError: If the halo of overlapping tiles is not a whole number of cells, or cells are
+            not square.
     """
     if tile_cells[0] != tile_cells[1]:
         raise ConfigError(
@@ -144,13 +145,13 @@ def centre_trim(lattice: Lattice, tile_cells: tuple[int, int]) -> Trim:
     fitting = [both for both in range(0, size, 2) if both * cells % (2 * size) == 0]
     both = size - lattice.step
     if both not in fitting:
-        near = sorted(fitting, key=lambda one: (abs(one - both), one))[:2]
-        strides = " or ".join(str(size - one) for one in sorted(near))
+        near = sorted(fitting, key=lambda halos: (abs(halos - both), halos))[:2]
+        strides = " or ".join(str(size - halos) for halos in sorted(near))
         raise ConfigError(
             "stride",
             lattice.step,
             f"maps are trimmed to the tiles' centres, and the {both / 2:g} px on each side "
-            f"(tile_size={size}) are no whole number of cells of {size / cells:g} px",
+            f"(tile_size={size}) are not a whole number of cells of {size / cells:g} px",
             f"Use stride={strides}, or output.grid=false for pooled vectors only.",
         )
     margin = both * cells // (2 * size)
@@ -162,17 +163,17 @@ def zone_grids(plan: Plan, cells: int) -> dict[int, ZoneGrid]:
 
     Args:
         plan: The plan.
-        cells: Cells of the side of a tile's centre (`Trim.side`). Places of shards do not depend
+        cells: Side of a tile's centre in cells (`Trim.side`). The places of shards do not depend
             on it.
     """
     lattice = plan.lattices[0]
     side = lattice.shard_tiles * lattice.step
     shards, grids = plan.shards, {}
     for index, zone in enumerate(plan.lattices):
-        of_zone = shards.zone == index
-        if not of_zone.any():
+        in_zone = shards.zone == index
+        if not in_zone.any():
             continue
-        cols, rows = shards.col[of_zone], shards.row[of_zone]
+        cols, rows = shards.col[in_zone], shards.row[in_zone]
         left, right, bottom, top = map(int, (cols.min(), cols.max(), rows.min(), rows.max()))
         corner = zone.shard_square(left, top)
         whole = Rect(

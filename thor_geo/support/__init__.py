@@ -1,1 +1,1 @@
-"""What every room may use: files, strict JSON, progress, redaction, words for counts and times."""
+"""Helpers for every room: files, strict JSON, processes, progress, redaction, counts in words."""

@@ -1,7 +1,7 @@
-"""Reading JSON that others may have written, or damaged.
+"""Strict reading of JSON that others may have written or damaged, and writing it.
 
-Python's own parser takes more than JSON (NaN, infinities), lets the last of equal keys win without
-a word, and gives values so deep that whatever walks through them runs out of stack.
+Python's own parser accepts more than JSON (NaN, infinities), silently keeps the last of equal keys,
+and returns values so deep that code which walks through them runs out of stack.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def parse_json(text: bytes | str) -> Any:
         text: The text; bytes are UTF-8, UTF-16 or UTF-32.
 
     Raises:
-        ValueError: If it is anything else, or a text in it is no Unicode (half of a surrogate
-            pair); the message says what, and where.
+        ValueError: If it is anything else, or a text in it is not Unicode (half of a surrogate
+            pair); the message says what is wrong, and where.
     """
     try:
-        value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} levels deep") from error
     _check_depth(value)
-    # Finds what overflows to infinity and what is no UTF-8, faster than any look at each value.
+    # Finds numbers that overflow to infinity and texts that are not UTF-8, faster than a loop.
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return value
 
@@ -43,8 +43,8 @@ def _check_depth(value: Any) -> None:
             return
         level = [
             child
-            for one in level
-            for child in (one.values() if isinstance(one, dict) else one)
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
             if isinstance(child, list | dict)
         ]
     if level:
@@ -57,18 +57,18 @@ def fits(kind: str, value: object) -> bool:
     Args:
         kind: ``str``, ``int``, ``float``, ``bool``, ``None``, ``tuple[X, ...]``,
             ``Mapping[str, X]``, or several with ``|`` between them.
-        value: The value; whole numbers pass for ``float``, True and False are no numbers.
+        value: The value; whole numbers pass for ``float``, True and False are not numbers.
     """
     if kind.startswith("tuple[") and kind.endswith(", ...]"):
         inner = kind.removeprefix("tuple[").removesuffix(", ...]")
-        return isinstance(value, tuple) and all(fits(inner, one) for one in value)
+        return isinstance(value, tuple) and all(fits(inner, entry) for entry in value)
     if kind.startswith("Mapping[str, ") and kind.endswith("]"):
         inner = kind.removeprefix("Mapping[str, ").removesuffix("]")
         return isinstance(value, Mapping) and all(
-            isinstance(name, str) and fits(inner, one) for name, one in value.items()
+            isinstance(name, str) and fits(inner, entry) for name, entry in value.items()
         )
     if " | " in kind:
-        return any(fits(one, value) for one in kind.split(" | "))
+        return any(fits(option, value) for option in kind.split(" | "))
     if isinstance(value, bool) or kind == "bool":
         return isinstance(value, bool) and kind == "bool"
     return isinstance(value, _TYPES[kind])
@@ -82,8 +82,8 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number in JSON")
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

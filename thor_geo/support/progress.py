@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between lines where standard error is no terminal.
+#: Seconds between lines where standard error is not a terminal.
 LINE_S = 10.0
 #: Seconds that a step may take in silence before its bar appears, for steps that rarely take long.
 PATIENCE_S = 2.0
 
-# The rate is that of the last minute: the first items are slow, and neighbours differ.
+# The rate is measured over the last minute: the first items are slow, and items differ.
 _WINDOW_S = 60.0
-# Size of a terminal that does not tell (as under `script`, or in a container).
+# Size of a terminal that does not report its own (as under `script`, or in a container).
 _COLUMNS, _ROWS = 80, 24
-# A look at the clock, the rate and the bar, at most so often.
+# The rate and the bar are updated at most this often.
 _LOOK_S = 0.1
-# What launchers tell a process of its rank (those that Lightning knows).
+# Variables in which launchers give a process its rank (those that Lightning knows).
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
@@ -47,9 +47,9 @@ def speed(per_second: float, unit: str = "tiles") -> str:
 
 
 def is_first_process() -> bool:
-    """Return whether no launcher has told this process that it is another than the first."""
-    told = next((value for name in _RANKS if (value := os.environ.get(name))), "0")
-    return told == "0"
+    """Return whether this is the first process of a launch, or was not launched as one of many."""
+    rank = next((value for name in _RANKS if (value := os.environ.get(name))), "0")
+    return rank == "0"
 
 
 class Rate:
@@ -64,7 +64,7 @@ class Rate:
         self._points: deque[tuple[float, int]] = deque([(now, 0)])
 
     def add(self, now: float, done: int) -> None:
-        """Note how many items are done by now."""
+        """Record how many items are done by now."""
         self._points.append((now, done))
         while len(self._points) > 2 and now - self._points[1][0] >= _WINDOW_S:
             self._points.popleft()
@@ -77,7 +77,7 @@ class Rate:
 
 
 class Progress:
-    """Shows how far a step is, how fast, and how long it will still take.
+    """Shows how far a step is, how fast it is, and how long it will still take.
 
     In a terminal that is a bar, elsewhere (a log file, a notebook) a line every ten seconds. Use it
     as a context manager, or call `close`.
@@ -85,7 +85,7 @@ class Progress:
     Attributes:
         total: Items to do; may grow.
         done: Items done.
-        note: What else to show behind the counts, such as ``2 failed``.
+        note: Shown after the counts, such as ``2 failed``.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Progress:
             note: See above.
             shown: Whether to show anything at all.
             delay: Seconds before a bar appears (`PATIENCE_S` for steps that rarely take long).
-            interval: Seconds between lines where standard error is no terminal.
+            interval: Seconds between lines where standard error is not a terminal.
         """
         self.total, self.done, self.note = total, 0, note
         self._unit, self._label, self._interval = unit, label, interval
@@ -118,7 +118,7 @@ class Progress:
         now = time.monotonic()
         self._rate, self._looked, self._printed = Rate(now), now, now
         self._begin = now + delay
-        self._told = -1
+        self._printed_done = -1
         self._draw(now)
 
     def __enter__(self) -> Self:
@@ -147,12 +147,12 @@ class Progress:
         self.set(self.done + count)
 
     def set(self, done: int, *, total: int | None = None, note: str | None = None) -> None:
-        """Say how many items are done by now; cheap enough to call for each.
+        """Set how many items are done by now; cheap enough to call for each.
 
         Args:
             done: Items done since the beginning.
-            total: Items to do, where that has changed.
-            note: What to show behind the counts from now on.
+            total: Items to do, if that has changed.
+            note: What to show after the counts from now on.
         """
         self.done = done
         self.total = self.total if total is None else total
@@ -167,15 +167,15 @@ class Progress:
             self.line()
 
     def line(self) -> None:
-        """Print a line now, except in a terminal, and where nothing is new since the last."""
+        """Print a line now, except in a terminal or if nothing has changed since the last."""
         self._printed = time.monotonic()
-        if self._lines and self.done != self._told:
-            self._told = self.done
+        if self._lines and self.done != self._printed_done:
+            self._printed_done = self.done
             percent = 100 * self.done // max(self.total, 1)
             print(f"[thor-geo] {percent:3d}%  {self.text}", file=sys.stderr, flush=True)
 
     def write(self, text: str) -> None:
-        """Print without breaking the bar: above it, or where there is none to standard output."""
+        """Print above the bar; without a bar, to standard output."""
         if self._bar is None:
             print(text)
         else:
@@ -208,7 +208,7 @@ class Progress:
 
 
 def _size() -> dict[str, Any]:
-    """Return how large tqdm may draw; where the terminal says 0 x 0, it would draw nothing."""
+    """Return tqdm's arguments for its size: in a terminal of 0 x 0 it would draw nothing."""
     try:
         known = all(os.get_terminal_size(sys.stderr.fileno()))
     except (OSError, ValueError):
@@ -225,12 +225,12 @@ def track(
     shown: bool = True,
     delay: float = 0.0,
 ) -> Iterator[T]:
-    """Yield items, and show how many were dealt with.
+    """Yield items, and show how many have been processed.
 
     Args:
         items: The items.
         unit: What they are, in the plural.
-        total: Their number; None where `len` tells.
+        total: Their number; None for their `len`.
         label: As in `Progress`, like the rest.
         shown: Whether to show anything at all.
         delay: Seconds before a bar appears.

@@ -1,8 +1,8 @@
-"""Keeping secrets and home folders out of all that is printed, logged and recorded.
+"""Keeping secrets and home folders out of everything that is printed, logged and recorded.
 
-Errors of libraries quote what they were given: a proxy's address with its password, the line of a
-key file that did not parse, a path below the user's home. What thor-geo prints or writes of them
-goes through `redact` first.
+Errors of libraries quote their input: a proxy's address with its password, the line of a key file
+that did not parse, a path below the user's home. thor-geo passes such text through `redact` before
+it prints or writes it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, TextIO
 from urllib.parse import quote
 
-#: What stands in place of a secret.
+#: Replaces a secret.
 HIDDEN = "***"
 
 #: Names whose values are secrets, in JSON, in query strings and in `name=value`.
@@ -43,7 +43,7 @@ SECRET_NAMES: frozenset[str] = frozenset(
         "api_key",
         "apikey",
         "assertion",
-        # Of signed addresses: Azure, AWS, Google Cloud.
+        # In signed addresses: Azure, AWS, Google Cloud.
         "sig",
         "subscription-key",
         "x-amz-security-token",
@@ -51,14 +51,14 @@ SECRET_NAMES: frozenset[str] = frozenset(
         "x-goog-signature",
     }
 )
-#: Settings left out of records: they say where credentials are, and are of no use elsewhere.
+#: Settings left out of records: they name files of credentials, which mean nothing elsewhere.
 CREDENTIAL_PATHS: frozenset[str] = frozenset(
     {"service_account_file", "credentials_file", "key_file", "google_application_credentials"}
 )
 
 _NAMES = "|".join(sorted(SECRET_NAMES, key=len, reverse=True))
 # No pattern takes more than linear time: repetitions are possessive, bounded, or cannot overlap
-# what follows. Order matters: a key's block holds what the later ones would cut in pieces.
+# what follows. Order matters: later patterns would cut a key's block into pieces.
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (  # a PEM block, whole or cut short
         re.compile(
@@ -120,15 +120,14 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 def redact(text: object) -> str:
     """Return a text without secrets and without the path of the home folder.
 
-    Tokens, keys and passwords become ``***``, the home folder ``~``. What is redacted already
-    stays as it is.
+    Tokens, keys and passwords become ``***``, the home folder ``~``. Redacted text stays as it is.
 
     Args:
-        text: A text, or anything with one (an exception, a path).
+        text: A text, or anything that `str` turns into one (an exception, a path).
     """
     try:
         out = str(text)
-    except Exception as error:  # an error whose own message cannot be made must not hide it
+    except Exception as error:  # an error without a printable message must not hide it
         return f"<{type(text).__name__} without a text: {type(error).__name__}>"
     for pattern, replacement in _SECRETS:
         out = pattern.sub(replacement, out)
@@ -157,10 +156,10 @@ def redact_json(value: Any) -> Any:
 
 
 def redact_output() -> None:
-    """Have this process redact its log, its warnings and the traceback it may end with.
+    """Make this process redact its log, its warnings and any final traceback.
 
-    That of every library too: records are redacted where they are made, not by a handler or
-    logger that some would go around. Repeating it does no harm.
+    This includes libraries: records are redacted where they are created, not by a handler or
+    logger that some would bypass. Repeating it does no harm.
     """
     if logging.getLogRecordFactory() is not _Record:
         logging.setLogRecordFactory(_Record)
@@ -172,20 +171,20 @@ def redact_output() -> None:
 
 @lru_cache(maxsize=8)
 def _home(variable: str | None) -> re.Pattern[str] | None:
-    """Return what finds the home folder, None where there is none worth the name."""
-    given = variable or os.path.expanduser("~")  # noqa: PTH111 # Path.home() raises without one
-    folders = {os.path.normpath(path) for path in (given, os.path.realpath(given))}
+    """Return a pattern for the home folder, None if there is none (or only the root)."""
+    home = variable or os.path.expanduser("~")  # noqa: PTH111 # Path.home() raises without one
+    folders = {os.path.normpath(path) for path in (home, os.path.realpath(home))}
     return _finder(path for path in folders if path.startswith(os.sep) and path != os.sep)
 
 
 def _finder(paths: Iterable[str]) -> re.Pattern[str] | None:
-    # As they are, in addresses, and as JSON spells what is not ASCII.
+    # As they are, as in addresses, and as JSON writes what is not ASCII.
     spelled = {form for path in paths for form in (path, quote(path), json.dumps(path)[1:-1])}
     if not spelled:
         return None
     longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
-    # Whole folders only: /home/ann is no part of /home/anna or /mnt/home/ann. A line break that
-    # is spelled out ends a path as a real one does.
+    # Whole folders only: /home/ann is not part of /home/anna or /mnt/home/ann. An escaped line
+    # break ends a path as a real one does.
     return re.compile(rf"(?:(?<![\w.-])|(?<=\\[nrt]))(?:{longest_first})(?![\w-]|\.\w)")
 
 

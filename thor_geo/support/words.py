@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 
-def counted(count: float, one: str, many: str | None = None) -> str:
+def counted(count: float, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun: ``1 fault``, ``1,024 faults``.
 
     Args:
         count: How many.
-        one: The noun for one.
-        many: The noun for any other number; None appends an s.
+        singular: The noun for one.
+        plural: The noun for any other number; None appends an s to the singular.
     """
-    return f"{count:,.0f} {one if round(count) == 1 else many or one + 's'}"
+    return f"{count:,.0f} {singular if round(count) == 1 else plural or singular + 's'}"
 
 
 def size_of(size: float) -> str:

@@ -125,7 +125,7 @@ def test_a_file_is_what_its_marker_says(
     shard = plan.shards[SHARD]
     path = run.pooled_path(shard)
     if what == "map":
-        path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).file_of(shard)
+        path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).embeddings_path(shard)
     damage(path)
     (fault,) = damage_of(run)
     assert (fault.kind, fault.file) == ("file", path.relative_to(run.path).as_posix())
@@ -145,7 +145,7 @@ def test_a_shard_rewritten_meanwhile_is_looked_at_again(
             return Checked(faults=[Fault(kind="file", file="x", reason="torn")])
         return Checked()
 
-    monkeypatch.setattr(_marked, "_look", look)
+    monkeypatch.setattr(_marked._ShardCheck, "look", look)
     assert damage_of(run) == []
     assert len(looks) == 2
 

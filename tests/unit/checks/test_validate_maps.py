@@ -56,7 +56,7 @@ def test_maps_have_values_where_tiles_are_ok_and_nowhere_else(
 
 def test_a_map_that_cannot_be_decoded_is_a_fault(run: RunDirectory, plan: Plan) -> None:
     shard = plan.shards[SHARD]
-    path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).file_of(shard)
+    path = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS)).embeddings_path(shard)
     truncate(path)
     vouch(run, shard, path)
     (fault,) = damage_of(run)

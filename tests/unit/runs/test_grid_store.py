@@ -115,7 +115,7 @@ def test_a_shard_is_written_without_reading_it(tmp_path: Path, plan: Plan) -> No
     store = GridStore(tmp_path / "grid.zarr", plan, SHAPE)
     store.create("{}")
     shard, side = plan.shards[0], 2 * CELLS
-    path = store.file_of(shard)
+    path = store.embeddings_path(shard)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"torn by a crash")  # reading this would raise
     values = np.random.default_rng(0).normal(size=(DIMENSION, side, side)).astype(np.float32)
@@ -262,7 +262,7 @@ def test_a_flipped_bit_is_an_error_for_every_reader_and_no_other_value(
 ) -> None:
     run = RunDirectory(shutil.copytree(written.path, tmp_path / "run"))
     store = GridStore(run.grid, plan, SHAPE, "float32")
-    path = store.file_of(plan.shards[0])
+    path = store.embeddings_path(plan.shards[0])
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0x10
     path.write_bytes(content)
