@@ -114,7 +114,7 @@ def check_marker(run: Run, content: bytes) -> None:
         output.matches(run.path / name, verify=True)
     marker.write(run.marker)
     assert Marker.read(run.marker) == marker
-    run.dir.finished(run.plan.shards[0])
+    run.dir.is_finished(run.plan.shards[0])
 
 
 def test_markers(run: Run) -> None:

@@ -67,7 +67,8 @@ class RunLock:
                 raise RunLockedError(
                     f"`output.dir={str(self._folder)!r}`: {holder} is writing shards of this run "
                     "that this command would write, too. Wait for it, or stop it; `thor-geo "
-                    "status` shows its progress. To share the work, run jobs: --job 1/2 and --job 2/2."
+                    "status` shows its progress. To share the work, run jobs: --job 1/2 and "
+                    "--job 2/2."
                 )
             if not announced:
                 text = f"Waiting up to {patience_s:.0f} s for {holder}, which is writing ..."

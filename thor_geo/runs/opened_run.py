@@ -1,4 +1,4 @@
-"""A run as its directory tells it: run.json and plan.parquet, read and checked."""
+"""A run opened for reading: run.json and plan.parquet, read and checked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from thor_geo.runs.shard import Dtype
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.support.words import counted
 
-#: Threads that read small files: more than cores, as they wait for the file system.
+#: Threads that read small files: more than cores, since they wait for the file system.
 THREADS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedRun:
-    """A run of which run.json and plan.parquet are readable and fit each other.
+    """A run whose run.json and plan.parquet are readable and fit each other.
 
     Attributes:
         run: The run directory.
@@ -29,10 +29,10 @@ class OpenedRun:
         fingerprint: Fingerprint that every output carries.
         pooled: Whether the run writes vectors.
         grid: Whether the run writes maps.
-        dtype: Of the embeddings on disk.
+        dtype: Type of the embeddings on disk.
         crop: Whether maps are cropped to the area.
-        windows: Time windows of the composites. Where they were given as a list (`listed`), pooled
-            files have a row for each tile and window, and maps a time axis.
+        windows: Time windows of the composites. If the user gave a list of them (`listed`), pooled
+            files have a row for each tile and window, and maps have a time axis.
         document: The content of run.json.
     """
 
@@ -47,7 +47,7 @@ class OpenedRun:
     document: Mapping[str, Any]
 
     def fits(self, marker: Marker, shard: Shard) -> bool:
-        """Return whether a marker is this run's and this shard's; tiles may have failed."""
+        """Return whether a marker belongs to this run and shard; tiles may have failed."""
         rows = len(shard) * len(self.windows)
         return (
             marker.fingerprint == self.fingerprint
@@ -56,18 +56,18 @@ class OpenedRun:
         )
 
     def marker(self, shard: Shard) -> Marker | None:
-        """Return a shard's marker if it is there and `fits`; None where the shard is not done."""
+        """Return a shard's marker if it exists and `fits`; None if the shard is not done."""
         marker = Marker.read(self.run.marker_path(shard))
         return marker if marker is not None and self.fits(marker, shard) else None
 
     def time(self, window: int | None) -> int | None:
-        """Return where on the time axis a window lies; None where a run has no such axis.
+        """Return the index of a window on the time axis; None if the run has no such axis.
 
         Args:
-            window: Index of the window, 0 for the first; None where there is but one.
+            window: Index of the window, 0 for the first; None if there is only one.
 
         Raises:
-            ConfigError: If there are several and none is named, or there is no such window.
+            ConfigError: If there are several and none is chosen, or there is no such window.
         """
         count = len(self.windows)
         if window is None and count > 1:
@@ -93,7 +93,7 @@ class OpenedRun:
 
     @property
     def window(self) -> TemporalSpec:
-        """The time window; of several, from the first start to the last end."""
+        """The time window; with several, from the first start to the last end."""
         return self.windows.span
 
 
@@ -104,8 +104,8 @@ def open_run(path: str | Path) -> OpenedRun:
         path: The directory.
 
     Raises:
-        RunDirectoryError: If it is no run, or run.json or plan.parquet cannot be read, or they are
-            not of one run.
+        RunDirectoryError: If it is not a run, or run.json or plan.parquet cannot be read or belong
+            to different runs.
     """
     run = RunDirectory(path)
     document = run.document()
@@ -122,19 +122,19 @@ def open_run(path: str | Path) -> OpenedRun:
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise RunDirectoryError(
-            f"`{run.run_json}` does not describe a run ({problem}). Restore it; rerunning the "
-            "command that made it writes it anew if it is deleted."
+            f"`{run.run_json}` does not describe a run ({problem}). Restore it, or delete it and "
+            "run the command that made it again, which writes it."
         ) from error
     if not run.plan_parquet.exists():
         raise RunDirectoryError(
             f"`{run.path}` has no plan.parquet yet: the run is just starting, or stopped while it "
-            "did. Try again, or run the same `thor-geo predict` command."
+            "started. Try again, or run the same `thor-geo predict` command."
         )
     plan = run.plan()
     if plan.digest != digest:
         raise RunDirectoryError(
             f"`{run.plan_parquet}` is not the plan that `{run.run_json.name}` names. Delete it and "
-            "run the same `thor-geo predict` command, which writes it anew."
+            "run the same `thor-geo predict` command, which writes it again."
         )
     return OpenedRun(
         run=run,

@@ -1,4 +1,4 @@
-"""``plan.parquet``: every tile of a run, as GeoParquet and as the plan that it was."""
+"""``plan.parquet``: every tile of a run, as GeoParquet from which the plan can be read back."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 # Rows of a row group: bounds the memory of writing and reading.
 _ROWS = 65_536
-# What a lattice is made of.
+# Attributes that define a lattice.
 _FIELDS = ("epsg", "tile_size", "stride", "resolution", "shard_tiles", "anchor")
 # Corners of a footprint, in the order of its ring.
 _CORNERS = 5
-# What damaged content leads to.
+# Errors that damaged content leads to.
 _DAMAGED = (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
-_REMEDY = "Delete it and run the same `thor-geo predict` command, which writes it anew."
+_REMEDY = "Delete it and run the same `thor-geo predict` command, which writes it again."
 
 
 def plan_schema() -> pa.Schema:
@@ -53,7 +53,7 @@ def plan_schema() -> pa.Schema:
 def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
     """Write every tile of a plan as GeoParquet, in plan order.
 
-    The footer holds the lattices and the digest, so that `read_plan` gives the plan back.
+    The footer holds the lattices and the digest, from which `read_plan` restores the plan.
 
     Args:
         path: Target.
@@ -71,7 +71,7 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
     schema = plan_schema().with_metadata(
         {"geo": geo_metadata(None), "thor_geo": json.dumps(footer, sort_keys=True)}
     )
-    # Dictionaries pay where values repeat; elsewhere they are built only to be given up.
+    # Dictionaries pay off where values repeat; elsewhere they are built only to be discarded.
     repeating = ["shard_id", "epsg", "transform.list.element"]
     with parquet_writer(path, schema, use_dictionary=repeating) as out:
         label = "writing the plan"
@@ -86,13 +86,13 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
 
 
 def read_plan(path: Path) -> Plan:
-    """Read what `write_plan` wrote; equal to the plan that was written, to the last tile.
+    """Read a plan written by `write_plan`; the result equals that plan, to the last tile.
 
     Args:
         path: The file.
 
     Raises:
-        RunDirectoryError: If there is no such file, or it is damaged or no plan.
+        RunDirectoryError: If the file does not exist, is damaged, or is not a plan.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -109,7 +109,7 @@ def read_plan(path: Path) -> Plan:
         zone, col, row, primary = (np.concatenate(column) for column in zip(*parts, strict=True))
         plan = Plan(lattices=lattices, zone=zone, col=col, row=row, primary=primary)
         if plan.digest != digest:
-            raise ValueError("its tiles are not those of its digest")
+            raise ValueError("its tiles do not match its digest")
     except FileNotFoundError as error:
         raise RunDirectoryError(
             f"`{path}` does not exist. Run the same `thor-geo predict` command, which writes it."
@@ -118,7 +118,7 @@ def read_plan(path: Path) -> Plan:
         raise RunDirectoryError(f"`{path}` cannot be read ({error.strerror}).") from error
     except (*_DAMAGED, pa.ArrowException) as error:
         raise RunDirectoryError(
-            f"`{path}` is damaged, or no plan of this version ({error}). {_REMEDY}"
+            f"`{path}` is damaged, or not a plan of this version ({error}). {_REMEDY}"
         ) from error
     return plan
 
@@ -180,7 +180,7 @@ def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
     rings = plan.rings(start, stop)
     return [
         *_ids(plan, zone, col, row),
-        pa.array(np.array([one.epsg for one in plan.lattices], dtype=np.int32)[zone]),
+        pa.array(np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int32)[zone]),
         _transforms(plan, zone, col, row),
         pa.array(plan.primary[start:stop]),
         _polygons(rings),
@@ -205,8 +205,8 @@ def _ids(
 
     k = plan.lattices[0].shard_tiles
     return (
-        joined([one.name for one in plan.lattices], col, row),
-        joined([f"{one.name}_k{k}" for one in plan.lattices], col // k, -(-row // k)),
+        joined([lattice.name for lattice in plan.lattices], col, row),
+        joined([f"{lattice.name}_k{k}" for lattice in plan.lattices], col // k, -(-row // k)),
     )
 
 

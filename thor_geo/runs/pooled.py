@@ -27,8 +27,8 @@ from thor_geo.support.files import atomic_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Few distinct values, or one value per file. Embeddings and coordinates would only fill the
-# dictionary; an encoding other than dictionary needs the column out of this list.
+# Columns with few distinct values, or one value per file. Embeddings and coordinates would only
+# fill the dictionary; a column with another encoding must not be in this list.
 _DICTIONARY = ("tile_id", "shard_id", "status", "error", "source_ids.list.element")
 _ELEMENTS = "embedding.list.element"
 
@@ -41,10 +41,11 @@ def window_name(window: TemporalSpec) -> str:
 
 
 def row_ids(plan: Plan, shard: Shard, windows: Windows) -> list[str]:
-    """Return what markers call the rows of a shard, in the order of all that lists rows.
+    """Return the names of a shard's rows in markers, in the order of all lists of rows.
 
-    Without a time axis a row is a tile, and this is the tile's id. With it rows are tile-major: the
-    windows of the first tile, then those of the next; the id of a row is the pooled file's `id`.
+    Without a time axis a row is a tile, and its name is the tile's id. With one, rows are
+    tile-major: the windows of the first tile, then those of the next; the name of a row is the
+    pooled file's `id`.
 
     Args:
         plan: The plan.
@@ -67,7 +68,7 @@ def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
 
     Args:
         dimension: D, the length of an embedding.
-        dtype: Of the embedding's elements.
+        dtype: Type of the embedding's elements.
     """
     import pyarrow as pa
 
@@ -106,7 +107,7 @@ def pooled_table(
         result: The complete shard, with vectors.
         plan: The plan.
         window: Time window of the composites.
-        dtype: Of the embedding's elements.
+        dtype: Type of the embedding's elements.
         metadata: JSON text for the footer's key ``thor_geo``.
 
     Raises:
@@ -124,7 +125,7 @@ def pooled_table(
     failed = status == "failed"
     name = window_name(window)
     schema = pooled_schema(result.pooled.shape[1], dtype)
-    json.loads(metadata)  # a footer that is no JSON is found here, not by a reader
+    json.loads(metadata)  # a footer that is not JSON must fail here, not in a reader
     scenes = [
         None if bad else list(ids) for bad, ids in zip(failed.tolist(), result.scenes, strict=True)
     ]
@@ -165,8 +166,7 @@ def interleave_windows(tables: Sequence[pa.Table]) -> pa.Table:
     """Return the rows of a shard in several windows, tile-major.
 
     Args:
-        tables: From `pooled_table`, one for each window in order; the rows of all are the same
-            tiles.
+        tables: From `pooled_table`, one for each window in order, with rows for the same tiles.
     """
     import pyarrow as pa
 
@@ -174,7 +174,7 @@ def interleave_windows(tables: Sequence[pa.Table]) -> pa.Table:
         return tables[0]
     tiles = len(tables[0])
     order = np.arange(tiles * len(tables)).reshape(len(tables), tiles).T.ravel()
-    # Columns as one chunk each, for `take` and for the writer.
+    # One chunk per column, for `take` and for the writer.
     return pa.concat_tables(tables).combine_chunks().take(pa.array(order))
 
 
@@ -200,14 +200,14 @@ def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> 
     import pyarrow as pa
 
     element = schema.field("embedding").type.value_type
-    # Parquet has no integer below 32 bits: plain, int8 takes 1.4 bytes after zstd, in a dictionary
-    # of its 255 values 0.9.
+    # Parquet has no integers below 32 bits: int8 takes 1.4 bytes after zstd when plain, and 0.9 in
+    # a dictionary of its 255 values.
     dictionary = [*_DICTIONARY, _ELEMENTS] if element == pa.int8() else list(_DICTIONARY)
     return parquet_writer(
         where,
         schema,
         use_dictionary=dictionary,
-        # DuckDB cannot read byte-stream-split half floats, so those stay plain.
+        # DuckDB cannot read byte-stream-split half floats, so they stay plain.
         use_byte_stream_split=[_ELEMENTS] if element == pa.float32() else False,
         **options,
     )

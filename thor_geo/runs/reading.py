@@ -37,15 +37,15 @@ class VectorReader:
         """Return a shard's embeddings (n, D), NaN where a tile has none.
 
         Args:
-            shard: A shard whose file is there.
-            time: Index of the time window; None for a run without a list of them.
+            shard: A shard whose file exists.
+            time: Index of the time window; None for a run without a list of windows.
 
         Raises:
             RunDirectoryError: If its file cannot be read.
         """
         import pyarrow.parquet as pq
 
-        # Only int8 has scales; a column that is not there is left out.
+        # Only int8 has scales; `read` leaves missing columns out.
         with _readable(self._run, shard, self._run.pooled_path(shard)) as path:
             table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
         column = table["embedding"].combine_chunks()
@@ -68,13 +68,13 @@ class MapReader:
             plan: Its plan.
         """
         self._run = run
-        # For the places of shards, which do not depend on how many cells a tile has.
+        # For the places of shards, which do not depend on the number of cells in a tile.
         self._zones = zone_grids(plan, 1)
 
     def open(self, epsg: int) -> tuple[Any, Any]:
-        """Return the zone's array of embeddings (D, y, x) and, of int8, that of its scales.
+        """Return the zone's array of embeddings (D, y, x) and, for int8, its array of scales.
 
-        With a list of time windows, both have another axis in front.
+        With a list of time windows, both have a time axis in front.
 
         Args:
             epsg: EPSG code of the zone.
@@ -99,7 +99,7 @@ class MapReader:
             arrays: From `open`.
             rows: Rows of the zone's array.
             cols: Its columns.
-            time: Index of the time window; None for a run without a list of them.
+            time: Index of the time window; None for a run without a list of windows.
 
         Raises:
             RunDirectoryError: If the shard's file cannot be read.
@@ -112,13 +112,13 @@ class MapReader:
         if scales is not None:
             cells = array.shape[-2] // scales.shape[-2]
             tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
-            spans = [slice(int(of[0]), int(of[-1]) + 1) for of in tiles]
+            spans = [slice(int(index[0]), int(index[-1]) + 1) for index in tiles]
             with self._file(shard, SCALE, time):
                 scale = scales[*first, spans[0], spans[1]]
-            # Of a tile that is cropped to the area, only some cells have an embedding.
-            without = values == NODATA
-            values = dequantise(values, scale[np.ix_(*(of - of[0] for of in tiles))])
-            values[without] = np.nan
+            # In a tile that is cropped to the area, only some cells have an embedding.
+            missing = values == NODATA
+            values = dequantise(values, scale[np.ix_(*(index - index[0] for index in tiles))])
+            values[missing] = np.nan
         return np.moveaxis(values, 0, -1)
 
     def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
@@ -127,7 +127,7 @@ class MapReader:
 
 
 def cell_window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
-    """Return first row, end, first column, end of bounds in a zone's array of embeddings.
+    """Return first row, end row, first column and end column of bounds in a zone's array.
 
     Args:
         array: From `MapReader.open`.
@@ -145,30 +145,28 @@ def cell_window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
 
 @contextmanager
 def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
-    """Give a shard's file to be read; an error then names it, and what to do."""
+    """Yield the path of a shard's file; an error while it is read names the file and the remedy."""
     try:
         yield path
-    except MemoryError:  # which is no damage
+    except MemoryError:  # not damage
         raise
-    except Exception as error:  # of damaged bytes, zarr, numcodecs and pyarrow have no common one
+    except Exception as error:  # zarr, numcodecs and pyarrow have no common error for damage
         raise RunDirectoryError(
             f"`{path}` cannot be read ({first_line(error)}). Delete `{run.marker_path(shard)}`, "
-            "then run the same `thor-geo predict` command, which makes the shard again; `thor-geo "
-            f"validate {run.path}` looks for more of this."
+            "then run the same `thor-geo predict` command, which computes the shard again; "
+            f"`thor-geo validate {run.path}` looks for more damage."
         ) from error
 
 
-# Markers looked at together: small files on a shared file system are slow one by one.
+# Markers are read together: small files on a shared file system are slow one by one.
 _THREADS = 16
-
-
 _AT_ONCE = 1024
 
 
 def read_markers(
     run: RunDirectory, plan: Plan, indices: Sequence[int] | range
 ) -> Iterator[tuple[Shard, Marker | None]]:
-    """Yield shards with their markers, None where there is none; some are in memory at a time.
+    """Yield shards with their markers, None without one; only some are in memory at a time.
 
     Args:
         run: The run directory.
@@ -176,15 +174,15 @@ def read_markers(
         indices: Which of the plan's shards.
     """
 
-    def read(some: list[Shard]) -> list[tuple[Shard, Marker | None]]:
-        return [(shard, Marker.read(run.marker_path(shard))) for shard in some]
+    def read(batch: list[Shard]) -> list[tuple[Shard, Marker | None]]:
+        return [(shard, Marker.read(run.marker_path(shard))) for shard in batch]
 
     shards = plan.shards
     remaining = iter(indices)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-markers") as pool:
-        while some := [shards[k] for k in islice(remaining, _AT_ONCE)]:
-            # One task for each thread: tasks take time, too.
-            count = -(-len(some) // _THREADS)
-            shares = [some[k : k + count] for k in range(0, len(some), count)]
-            for found in pool.map(read, shares):
-                yield from found
+        while batch := [shards[k] for k in islice(remaining, _AT_ONCE)]:
+            # One task for each thread: tasks themselves cost time.
+            count = -(-len(batch) // _THREADS)
+            shares = [batch[k : k + count] for k in range(0, len(batch), count)]
+            for pairs in pool.map(read, shares):
+                yield from pairs

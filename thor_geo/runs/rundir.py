@@ -23,16 +23,16 @@ from thor_geo.support.jsontext import parse_json
 
 _log = logging.getLogger(__name__)
 
-# Version of the directory's layout, for readers to come.
+# Version of the directory's layout, for future readers.
 _FORMAT = 1
-# Parts of `info` that tell of machines, paths and versions, not of the embeddings.
+# Parts of `info` about machines, paths and versions, not about the embeddings.
 _NOT_IN_OUTPUTS = frozenset({"config", "packages"})
-# Differing settings that a message names; the rest is counted.
+# Differing settings that a message names; the others are counted.
 _NAMED = 8
 
 
 class _Writes(NamedTuple):
-    """What a run writes of each shard: vectors, arrays of maps; and where shards lie in these."""
+    """The files that a run writes for each shard, and the places of shards in its maps."""
 
     pooled: bool
     arrays: tuple[str, ...]
@@ -97,7 +97,7 @@ class RunDirectory:
 
     @property
     def colours(self) -> Path:
-        """What the colours of embeddings are, in all pictures of the run."""
+        """The colours of embeddings in all pictures of the run."""
         return self.path / "colours.json"
 
     def pooled_path(self, shard: Shard) -> Path:
@@ -116,7 +116,7 @@ class RunDirectory:
         """Make the directory and write a file into it, before any work starts.
 
         Raises:
-            RunDirectoryError: If it cannot be made, is no directory, or cannot be written.
+            RunDirectoryError: If it cannot be made, is not a directory, or cannot be written.
         """
         probe = temporary_path(self.path / "probe")
         try:
@@ -145,19 +145,19 @@ class RunDirectory:
         *,
         with_plan: bool = True,
     ) -> None:
-        """Bind the directory to a run, or check that it is this run's.
+        """Bind the directory to a run, or check that it belongs to this run.
 
         Args:
             settings: Everything that changes the numbers, as JSON.
-            info: What else a reader should know (versions, weights, statistics), as JSON. It does
-                not bind: the first run's stays, and a difference is a warning.
+            info: What else a reader should know (versions, weights, statistics), as JSON. It may
+                differ: the first run's stays, with a warning.
             plan: The plan.
-            with_plan: Whether to `keep` the plan, too.
+            with_plan: Whether to write the plan, too.
 
         Raises:
             RunDirectoryError: If the directory belongs to another run, its run.json cannot be
                 read, or it cannot be written.
-            ConfigError: If *settings* or *info* is no JSON.
+            ConfigError: If *settings* or *info* is not JSON.
         """
         settings, info = plain_json("settings", settings), plain_json("info", info)
         ours = {
@@ -169,20 +169,20 @@ class RunDirectory:
         }
         self.check_writable()
         text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        with self.explained("run.json"):
+        with self.explain_errors("run.json"):
             created = create_once(self.run_json, lambda path: _write_text(path, text))
         if not created:
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
         self._prepared = settings, plan
         if with_plan:
-            self.keep(plan)
-        with self.explained("its folders"):
+            self.write_plan_once(plan)
+        with self.explain_errors("its folders"):
             for folder in (self.markers, self.failures):
                 folder.mkdir(exist_ok=True)
 
     @contextmanager
-    def explained(self, what: str) -> Iterator[None]:
+    def explain_errors(self, what: str) -> Iterator[None]:
         """Turn errors of the file system into one that says what to do.
 
         Args:
@@ -196,15 +196,15 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(
                 f"`output.dir={str(self.path)!r}`: {what} cannot be written "
-                f"({error.strerror or error}). Make room there, or make it writable, and run the "
-                "same command again: what is written is kept."
+                f"({error.strerror or error}). Free some space there, or make it writable, and run "
+                "the same command again: finished shards are kept."
             ) from error
 
-    def keep(self, plan: Plan) -> None:
-        """Write plan.parquet, unless it is there or another process is writing it.
+    def write_plan_once(self, plan: Plan) -> None:
+        """Write plan.parquet, unless it exists or another process is writing it.
 
         Args:
-            plan: The plan; that of the land surface takes most of a minute.
+            plan: The plan; one for all land on Earth takes most of a minute.
 
         Raises:
             RunDirectoryError: If it cannot be written.
@@ -214,7 +214,7 @@ class RunDirectory:
         from thor_geo.runs.lock import plan_lock
         from thor_geo.runs.plan_file import write_plan
 
-        with self.explained("plan.parquet"), plan_lock(self.path) as ours:
+        with self.explain_errors("plan.parquet"), plan_lock(self.path) as ours:
             if ours:
                 create_once(self.plan_parquet, lambda path: write_plan(path, plan))
 
@@ -227,7 +227,7 @@ class RunDirectory:
         try:
             document = parse_json(self.run_json.read_bytes())
             if not isinstance(document, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
             missing = {"fingerprint", "settings", "info", "plan"} - set(document)
             if missing:
                 raise ValueError(f"it has no {', '.join(sorted(missing))}")
@@ -237,8 +237,9 @@ class RunDirectory:
             if not isinstance(document["plan"].get("zones", {}), dict):
                 raise ValueError("its plan has no zones by name")
         except FileNotFoundError as error:
-            there = self.path.exists()
-            problem = "is no run directory: it has no run.json" if there else "does not exist"
+            problem = "does not exist"
+            if self.path.exists():
+                problem = "is not a run directory: it has no run.json"
             raise RunDirectoryError(
                 f"`{self.path}` {problem}. Give the output.dir of a run."
             ) from error
@@ -253,7 +254,7 @@ class RunDirectory:
         """Return the run's plan, read from plan.parquet.
 
         Raises:
-            RunDirectoryError: If plan.parquet is missing, damaged or no plan.
+            RunDirectoryError: If plan.parquet is missing, damaged or not a plan.
         """
         from thor_geo.runs.plan_file import read_plan
 
@@ -272,10 +273,10 @@ class RunDirectory:
 
     @cached_property
     def metadata(self) -> str:
-        """What every output carries: fingerprint, settings and most of info, as JSON text.
+        """The metadata of every output: fingerprint, settings and most of info, as JSON text.
 
-        It says nothing about machines, so that outputs do not depend on them. Read once: settings
-        and fingerprint do not change, and the first run's info stays.
+        It contains nothing about machines, so that outputs do not depend on them. It is read once:
+        settings and fingerprint do not change, and the first run's info stays.
         """
         document = self.document()
         info = {key: value for key, value in document["info"].items() if key not in _NOT_IN_OUTPUTS}
@@ -284,7 +285,7 @@ class RunDirectory:
             sort_keys=True,
         )
 
-    def finished(self, shard: Shard, *, verify: bool = False) -> bool:
+    def is_finished(self, shard: Shard, *, verify: bool = False) -> bool:
         """Return whether a shard needs no more work; see `confirms`.
 
         Args:
@@ -298,13 +299,13 @@ class RunDirectory:
         return marker is not None and self.confirms(marker, shard, verify=verify)
 
     def confirms(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
-        """Return whether a marker says that its shard needs no more work.
+        """Return whether a marker confirms that its shard needs no more work.
 
-        It does not if it is another run's or shard's, if tiles failed, if it names other files
+        It does not if it belongs to another run or shard, if tiles failed, if it names other files
         than the run writes, or if one of them is missing or has another size.
 
         Args:
-            marker: What the shard's marker holds.
+            marker: The shard's marker.
             shard: A shard of this run's plan.
             verify: Also compare the outputs' sha256.
 
@@ -339,7 +340,7 @@ class RunDirectory:
 
     @cached_property
     def _writes(self) -> _Writes:
-        """What the run writes of each shard."""
+        """The files that the run writes for each shard."""
         settings, plan = self._prepared or (self.document()["settings"], None)
         output: Any = settings.get("output")
         try:
@@ -352,15 +353,15 @@ class RunDirectory:
             ) from error
         if not grid:
             return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
-        # The places of shards do not depend on how many cells a tile has.
+        # The places of shards do not depend on the number of cells in a tile.
         zones = zone_grids(plan or self.plan(), 1)
         return _Writes(pooled=pooled, arrays=array_names(dtype), zones=zones, times=times)
 
-    def marked(self, shards: Iterable[Shard]) -> bool:
-        """Return whether all of some shards have a marker; stops at the first that has none."""
+    def all_marked(self, shards: Iterable[Shard]) -> bool:
+        """Return whether all shards have a marker; stops at the first without one."""
         return all(self.marker_path(shard).exists() for shard in shards)
 
-    def _way_out(self) -> str:
+    def _remedy(self) -> str:
         if any(self.markers.glob("*.json")):
             return "Choose another output.dir, or use that run's settings to resume it."
         return "It holds no finished shard: delete it, or choose another output.dir."
@@ -374,27 +375,28 @@ class RunDirectory:
             ]
             if changed:
                 _log.warning(
-                    "%s was begun with other %s. The settings agree, so it resumes; new shards may "
-                    "differ in the last bits.",
+                    "%s was started with different %s. The settings agree, so it resumes; new "
+                    "shards may differ in the last bits.",
                     self.path,
                     ", ".join(changed[:_NAMED]),
                 )
             return
-        found = [
-            f"{key} is {one} here and {other} there"
-            for key, one, other in json_differences(ours["settings"], theirs["settings"])
+        problems = [
+            f"{key} is {here} here and {there} there"
+            for key, here, there in json_differences(ours["settings"], theirs["settings"])
         ]
         if ours["plan"] != theirs["plan"]:
             here, there = (
                 f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
                 for plan in (ours["plan"], theirs["plan"])
             )
-            found.append(f"the plan has {here} here and {there} there (another area or grid)")
-        found = found or ["its fingerprint is not that of its settings: run.json was edited"]
-        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            problems.append(f"the plan has {here} here and {there} there (another area or grid)")
+        if not problems:
+            problems = ["its fingerprint does not match its settings: run.json was edited"]
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RunDirectoryError(
             f"`output.dir={str(self.path)!r}` belongs to another run: "
-            f"{'; '.join(found[:_NAMED])}{more}. {self._way_out()}"
+            f"{'; '.join(problems[:_NAMED])}{more}. {self._remedy()}"
         )
 
 

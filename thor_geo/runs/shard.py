@@ -1,4 +1,4 @@
-"""Collecting the tiles of one shard from batches."""
+"""The embeddings of one shard, collected from batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shapes:
 
     @property
     def collected(self) -> Literal["float32", "float16"]:
-        """NumPy dtype name in memory: int8 is made of whole tiles when the shard is written."""
+        """NumPy dtype name in memory: whole tiles become int8 only when the shard is written."""
         return "float32" if self.dtype == "int8" else self.dtype
 
 
@@ -42,10 +42,10 @@ class ShardResult:
     """The embeddings of one shard, filled batch by batch, on the CPU.
 
     Attributes:
-        shard: The shard; its n tiles are in plan order in all that follows.
+        shard: The shard; its n tiles are in plan order below.
         pooled: (n, D), NaN where a tile has no embedding; or None.
-        grid: (D', k s, k s), the shard's whole square, row 0 = north, NaN likewise; or None. Of
-            each tile it has the centre, s cells a side: all of it where tiles do not overlap.
+        grid: (D', k s, k s), the shard's whole square, row 0 = north, NaN likewise; or None. It
+            holds the centre of each tile, s cells a side: the whole tile if tiles do not overlap.
         valid_fraction: (n,) float32.
         observations_mean: (n,) float32.
         status: n words.
@@ -91,19 +91,19 @@ class ShardResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every tile has come."""
+        """Whether every tile has been added."""
         return bool(self._seen.all())
 
     def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
         """Add one batch.
 
         Args:
-            prediction: What `predict_step` returned, tensors on any device.
+            prediction: Result of `predict_step`, tensors on any device.
             batch: The batch: `image`, `tile`, `error`, `scenes`.
 
         Raises:
             ThorGeoError: If the batch crosses the shard, repeats a tile, or an array has another
-                shape than announced; if *strict*, also if an embedding is not finite.
+                shape than expected; if *strict*, also if an embedding is not finite.
         """
         tiles = np.asarray(_array(prediction["tile"]), dtype=np.int64)
         self._check(tiles, batch["error"], batch["scenes"])
@@ -121,7 +121,7 @@ class ShardResult:
             if valid[k] == 0:
                 self.status[slot] = "empty"
                 continue
-            with np.errstate(over="ignore"):  # infinity is what the next line looks for
+            with np.errstate(over="ignore"):  # the next line checks for infinity
                 values = [
                     None if a is None else a[k].astype(self._shapes.collected)
                     for a in (pooled, grid)
@@ -144,7 +144,7 @@ class ShardResult:
             self.pooled[slot] = pooled
         if self.grid is not None and grid is not None and self._trim is not None:
             side, kept = self._trim.side, self._trim.kept
-            row, col = (side * at for at in self.shard.place(self._plan.tile(tile)))
+            row, col = (side * index for index in self.shard.place(self._plan.tile(tile)))
             self.grid[:, row : row + side, col : col + side] = grid[:, kept, kept]
 
     def _check(
@@ -178,7 +178,7 @@ def _array(value: Any) -> npt.NDArray[Any]:
     if not isinstance(value, torch.Tensor):
         return np.asarray(value)
     value = value.detach()
-    # NumPy has no bfloat16. float64 stays: made float32 here, what is too large for it would be
+    # NumPy has no bfloat16. float64 stays: as float32, values too large for it would become
     # infinity, and the tile's error would not say why.
     if value.is_floating_point() and value.dtype != torch.float64:
         value = value.float()

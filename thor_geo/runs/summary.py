@@ -27,7 +27,7 @@ _LABEL_WIDTH = 10
 class Summary:
     """A run, or the part of it that is done; `str` gives the text to print.
 
-    In a list of time windows a tile counts once for each.
+    With a list of time windows a tile counts once for each.
 
     Attributes:
         path: The run directory.
@@ -37,8 +37,8 @@ class Summary:
         empty: Tiles without any observation.
         failed: Tiles that could not be produced.
         new_tiles: Tiles done since the process began.
-        seconds: Wall time since the process began; None for a look at a directory.
-        area_km2: Ground of the tiles done.
+        seconds: Wall time since the process began; None if a directory is only inspected.
+        area_km2: Area of the tiles done.
         scenes: Number of distinct scenes used.
         zones: Names of the UTM zones.
         pooled: Whether there are pooled files.
@@ -46,8 +46,8 @@ class Summary:
         quicklook: Whether there is a picture.
         first_failure: Tile and error of the first failed tile, or None.
         job: The part that is summed up; the whole run, or one job of it.
-        fetch: What fetching has cost so far: requests, retries, splits, bytes, seconds and
-            seconds_waiting; empty where nothing was fetched.
+        fetch: Cost of fetching so far: requests, retries, splits, bytes, seconds and
+            seconds_waiting; empty if nothing was fetched.
         quantised: Whether the embeddings are int8.
         windows: Number of time windows.
     """
@@ -74,7 +74,7 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every shard of the plan is done; it may still hold failed tiles."""
+        """Whether every shard of the plan is done; tiles may still have failed."""
         return self.shards[0] == self.shards[1]
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class Summary:
         lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
         if done and self.empty == done:
             advice = "try a longer window, a higher data.cloudy_pct, or another area"
-            lines += _row("", f"no scene passes: {advice}")
+            lines += _row("", f"no scene passed the filters: {advice}")
         if not self.shards[1]:
             lines += _row("", "the run has fewer shards than jobs: there is none for this one")
         if not self.complete:
@@ -127,7 +127,7 @@ class Summary:
             tile, error = self.first_failure
             lines += _row("failures", f"{self.path / 'failures'}/", f"{tile}: {error}")
             lines += _row("", "run the same command again: only shards with failures are redone")
-        # Both readers named above take a path with ~.
+        # Both readers named above accept a path with ~.
         return redact("\n".join(lines))
 
     def _states(self) -> str:
@@ -207,7 +207,7 @@ def summarise(
 
 
 def _fetched(fetch: Mapping[str, float]) -> str:
-    """Word what fetching has cost."""
+    """Return the cost of fetching in words."""
     parts = [f"{fetch['requests']:,.0f} requests"]
     parts += [
         f"{fetch[name]:,.0f} {name}" for name in ("retries", "splits") if fetch.get(name, 0) >= 1
@@ -225,8 +225,8 @@ def _headline(summary: Summary) -> str:
     if summary.new_tiles == 0 and not summary.complete:
         return "No shard was finished in this run"
     if summary.new_tiles == 0:
-        of = "" if summary.job.count == 1 else f" of job {summary.job}"
-        return f"Nothing to do: {summary.tiles[0]:,} tiles{of} were embedded before"
+        job = "" if summary.job.count == 1 else f" of job {summary.job}"
+        return f"Nothing to do: {summary.tiles[0]:,} tiles{job} were embedded before"
     if summary.ok + summary.empty == 0:
         return f"No tile could be embedded in {duration(summary.seconds)}"
     before = summary.tiles[0] - summary.new_tiles
@@ -240,4 +240,4 @@ def _headline(summary: Summary) -> str:
 
 def _row(label: str, *values: str) -> list[str]:
     labels = [label] + [""] * (len(values) - 1)
-    return [f"  {one:<{_LABEL_WIDTH}}{value}" for one, value in zip(labels, values, strict=True)]
+    return [f"  {name:<{_LABEL_WIDTH}}{value}" for name, value in zip(labels, values, strict=True)]

@@ -1,4 +1,4 @@
-"""Where a file made of a run goes: what it must not replace, and how an earlier one is kept."""
+"""Files made from a run: what they must not replace, and how an earlier one is kept until then."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from thor_geo.support.files import sync, temporary_path
 def check_target(
     run: RunDirectory, target: Path, *, folder: bool, overwrite: bool, argument: str = "--to"
 ) -> None:
-    """Refuse a target that exists, that is more than an earlier merge, or part of any run.
+    """Refuse a target that exists, that is more than an earlier merge, or that is part of a run.
 
     Args:
         run: The run directory.
         target: The file or folder to make.
         folder: Whether it is to be a folder.
         overwrite: Whether an existing one may be replaced.
-        argument: What the user gave it as.
+        argument: Name of the option that gave it.
 
     Raises:
         ConfigError: If it is one of a run's own files or lies in one of its folders, or if it
             exists, and must not or cannot be replaced.
-        RunDirectoryError: If it cannot be looked at.
+        RunDirectoryError: If it cannot be inspected.
     """
     with _explained(target):
-        own = _own(run, target)
-        if own is not None:
+        needed = _run_file(run, target)
+        if needed is not None:
             raise ConfigError(
                 argument,
                 str(target),
-                f"would replace what a run needs ({own})",
+                f"would replace a file that a run needs ({needed})",
                 "Give another path.",
             )
         if not os.path.lexists(target):
@@ -44,8 +44,9 @@ def check_target(
         if not overwrite:
             raise ConfigError(argument, str(target), "exists", "Give another path, or --overwrite.")
         if not (target.is_dir() if folder else target.is_file()):
-            what = "is a folder" if target.is_dir() else f"is no {'folder' if folder else 'file'}"
-            raise ConfigError(argument, str(target), what, "Remove it, or give another path.")
+            expected = "folder" if folder else "file"
+            problem = "is a folder" if target.is_dir() else f"is not a {expected}"
+            raise ConfigError(argument, str(target), problem, "Remove it, or give another path.")
         if folder and any(not path.match("part-*.parquet") for path in target.iterdir()):
             raise ConfigError(
                 argument,
@@ -59,10 +60,10 @@ def check_target(
 def atomic_target(
     run: RunDirectory, target: Path, *, folder: bool, overwrite: bool
 ) -> Iterator[Path]:
-    """Give a temporary path that becomes the target when the block succeeds.
+    """Yield a temporary path that becomes the target when the block succeeds.
 
-    Whatever happens, an earlier merge is there until the new one is. Where the target is a link,
-    what it points to is replaced.
+    Whatever happens, an earlier merge stays until the new one is complete. If the target is a link,
+    the file it points to is replaced.
 
     Args:
         run: The run directory.
@@ -74,13 +75,13 @@ def atomic_target(
         A path in the same folder.
 
     Raises:
-        ConfigError: As `check_target` does; it is asked before the first write and the last.
+        ConfigError: As `check_target` does, before the first write and before the last.
         RunDirectoryError: If it cannot be written.
     """
     check_target(run, target, folder=folder, overwrite=overwrite)
     real = Path(os.path.realpath(target))
     temporary = temporary_path(real)
-    # Not a temporary file by its name: those may be deleted.
+    # Its name must not be that of a temporary file: those may be deleted.
     old = temporary.with_suffix(".old")
     with _explained(target):
         try:
@@ -97,7 +98,7 @@ def atomic_target(
             sync(real.parent)
         finally:
             _remove(temporary)
-            # By what is there: an interrupt may come between any two lines above.
+            # Decided by what exists: an interrupt may come between any two lines above.
             if old.exists() and not real.exists():
                 _put_back(old, real)
             _remove(old)
@@ -120,22 +121,22 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _own(run: RunDirectory, target: Path) -> str | None:
-    """Return the name of what of the run's own a path is or lies in, None for other paths."""
+def _run_file(run: RunDirectory, target: Path) -> str | None:
+    """Return the name of the run's file or folder that a path is or lies in, None without one."""
     real = Path(os.path.realpath(target))
-    # Another run's files are as precious.
+    # Other runs' files are just as precious.
     others = [RunDirectory(path) for path in real.parents if (path / run.run_json.name).is_file()]
-    own: list[Path] = []
+    needed: list[Path] = []
     for each in (run, *others):
-        own += [each.run_json, each.plan_parquet, each.quicklook, each.colours]
-        own += [each.markers, each.failures, each.pooled, each.grid]
-        own += each.path.glob(".*.lock")
+        needed += [each.run_json, each.plan_parquet, each.quicklook, each.colours]
+        needed += [each.markers, each.failures, each.pooled, each.grid]
+        needed += each.path.glob(".*.lock")
     for path in (real, *real.parents):
-        for one in own:
-            # The same file by another name: on file systems that do not tell upper from lower case.
-            same = path.exists() and one.exists() and path.samefile(one)
-            if same or path == Path(os.path.realpath(one)):
-                return one.name
+        for file in needed:
+            # The same file by another name, on file systems that ignore upper and lower case.
+            same = path.exists() and file.exists() and path.samefile(file)
+            if same or path == Path(os.path.realpath(file)):
+                return file.name
     return None
 
 
@@ -150,6 +151,6 @@ def _explained(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunDirectoryError(
-            f"`{target}` cannot be written ({error.strerror or error}). Make room there, or give "
-            "a path where you may write, and run the command again: an earlier file is unchanged."
+            f"`{target}` cannot be written ({error.strerror or error}). Free some space there, or "
+            "give a path where you may write, and run the command again: an earlier file is kept."
         ) from error

@@ -17,7 +17,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def time_coordinates(windows: Windows) -> dict[str, tuple[tuple[str, ...], npt.NDArray[np.int64]]]:
-    """Return dimensions and values of the coordinate and its bounds; none without a time axis.
+    """Return dimensions and values of the coordinate and its bounds; nothing without a time axis.
 
     Args:
         windows: The windows of the run.
@@ -30,7 +30,7 @@ def time_coordinates(windows: Windows) -> dict[str, tuple[tuple[str, ...], npt.N
         return {}
     second = dt.timedelta(seconds=1)
     ends = np.array(
-        [[(at - _EPOCH) // second for at in (one.start, one.end)] for one in windows],
+        [[(end - _EPOCH) // second for end in (window.start, window.end)] for window in windows],
         dtype=np.int64,
     )
     return {TIME: ((TIME,), ends[:, 0].copy()), BOUNDS: ((TIME, ENDS), ends)}

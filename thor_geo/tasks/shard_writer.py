@@ -62,7 +62,7 @@ def write_shard(
     shard = results[0].shard
     # A marker is there when a shard with failures is made again. From here on it would name files
     # that change.
-    with run.explained(f"shard {shard.id}"):
+    with run.explain_errors(f"shard {shard.id}"):
         run.marker_path(shard).unlink(missing_ok=True)
         files = _write_outputs(run, plan, results, shapes=shapes, windows=windows, store=store)
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]

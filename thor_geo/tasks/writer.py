@@ -185,11 +185,11 @@ class RunWriter(BasePredictionWriter):
         info = {**opened.info, **self.info()}
         self.run.prepare(opened.settings, info, opened.plan, with_plan=False)
         if store is not None:
-            with self.run.explained("the grid store"):
+            with self.run.explain_errors("the grid store"):
                 store.create(self.run.metadata)
         todo = find_unfinished(self.run, opened.plan, of, trainer, together=together)
         if first:  # after the exchange: the other ranks need not wait for it
-            self.run.keep(opened.plan)
+            self.run.write_plan_once(opened.plan)
         self._session = _Session(
             opened=opened,
             shards=ShardWriter(
@@ -324,9 +324,9 @@ class RunWriter(BasePredictionWriter):
             if (
                 self._quicklook
                 and not drawn
-                and (not drawn_zones(opened.plan) or self.run.marked(opened.plan.shards))
+                and (not drawn_zones(opened.plan) or self.run.all_marked(opened.plan.shards))
             ):
-                with self.run.explained("quicklook.png"):
+                with self.run.explain_errors("quicklook.png"):
                     write_quicklook(
                         self.run,
                         opened.plan,
@@ -334,7 +334,8 @@ class RunWriter(BasePredictionWriter):
                         windows=opened.windows,
                     )
         finally:  # the embeddings are complete even where the picture fails
-            self.run.keep(opened.plan)  # the process that was writing it may have been killed
+            # The process that was writing the plan may have been killed.
+            self.run.write_plan_once(opened.plan)
             self._summary = summarise(
                 self.run,
                 opened.plan,

@@ -61,7 +61,7 @@ def test_nothing_is_overwritten_unasked(whole: RunDirectory, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="is a folder"):
         merge_run(opened, to=folder, overwrite=True)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigError, match="is no file"):
+    with pytest.raises(ConfigError, match="is not a file"):
         merge_run(opened, to=tmp_path / "pipe", overwrite=True)
     assert (folder / "thesis.docx").read_bytes() == b"mine"
 

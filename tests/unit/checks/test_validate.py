@@ -235,4 +235,4 @@ def test_a_directory_without_a_run_is_refused(
 ) -> None:
     for name in ("status", "validate", "merge"):
         assert command([name, str(tmp_path)]) == 2
-        assert "no run directory" in capfd.readouterr().err
+        assert "not a run directory" in capfd.readouterr().err

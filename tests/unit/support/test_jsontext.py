@@ -10,8 +10,8 @@ from thor_geo.support.jsontext import DEEPEST, fits, parse_json
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("NaN", "no number"),
-        ('{"a": -Infinity}', "no number"),
+        ("NaN", "not a number"),
+        ('{"a": -Infinity}', "not a number"),
         ("[1e999]", "not JSON compliant"),
         ('{"a": 1, "b": 2, "a": 3}', "'a' comes twice"),
         ("[" * 100_000 + "]" * 100_000, "levels deep"),
