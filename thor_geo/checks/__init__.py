@@ -1,1 +1,1 @@
-"""Is a run whole: validate, merge and tally, from the run directory alone."""
+"""Whether a run is complete and sound: validate, merge and count, from the run directory alone."""

@@ -18,11 +18,11 @@ from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun
 
-# Shards of a task: enough that handing it over costs nothing, few enough that cores end together.
-# Seams between shards are measured within a task, so their number depends on it.
+# Shards of a task: many enough that handing it over costs nothing, few enough that cores finish
+# together. Seams between shards are measured within a task, so the number of seams depends on it.
 _AT_ONCE = 16
-# Pooled files looked at to learn the length of an embedding.
-_LOOKS = 9
+# Pooled files read to learn the length of an embedding.
+_SAMPLE_FILES = 9
 
 _expected: Expected | None = None
 
@@ -30,7 +30,7 @@ _expected: Expected | None = None
 def check_shards(
     opened: OpenedRun, expected: Expected, workers: int
 ) -> Iterator[tuple[Checked, int]]:
-    """Yield what is found in all shards, in plan order, some shards and their tiles at a time.
+    """Yield the results of some shards at a time, in plan order, with their number of tiles.
 
     Args:
         opened: The run.
@@ -42,11 +42,11 @@ def check_shards(
     """
     shards = opened.plan.shards
     parts = (
-        subplan(opened.plan, int(some.starts[0]), int(some.stops[-1]))
-        for some in (shards[k : k + _AT_ONCE] for k in range(0, len(shards), _AT_ONCE))
+        subplan(opened.plan, int(part.starts[0]), int(part.stops[-1]))
+        for part in (shards[k : k + _AT_ONCE] for k in range(0, len(shards), _AT_ONCE))
     )
     waiting: deque[tuple[Future[Checked], int]] = deque()
-    # Not forked: pyarrow and zarr have threads.
+    # Not forked, because pyarrow and zarr have threads.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start, initargs=(expected,)
@@ -61,15 +61,16 @@ def check_shards(
             waiting.extend((pool.submit(_check, part), len(part)) for part in islice(parts, 1))
     except BrokenProcessPool as error:
         raise ThorGeoError(
-            f"A process of `thor-geo validate {opened.run.path}` died, out of memory perhaps (a "
-            f"shard's map is decoded whole). Try fewer: --workers {max(1, workers // 2)}."
+            f"A process of `thor-geo validate {opened.run.path}` died, perhaps because it ran out "
+            "of memory (the map of a shard is decoded as a whole). Use fewer processes: "
+            f"--workers {max(1, workers // 2)}."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def subplan(plan: Plan, start: int, stop: int) -> Plan:
-    """Return a plan of some tiles of another; whole shards keep their ids.
+    """Return a plan with some tiles of another; whole shards keep their ids.
 
     Args:
         plan: The plan.
@@ -86,39 +87,39 @@ def subplan(plan: Plan, start: int, stop: int) -> Plan:
 
 
 def common_dimension(opened: OpenedRun) -> int | None:
-    """Return the length of an embedding that most of the first finished pooled files have.
+    """Return the length of an embedding in most of the first finished pooled files.
 
     Args:
         opened: The run.
 
     Returns:
-        D; None where no shard is finished, or none of the files looked at can be read.
+        D; None if no shard is finished, or none of the files can be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found: Counter[int] = Counter()
+    lengths: Counter[int] = Counter()
     looked = 0
     for shard in opened.plan.shards:
-        if looked == _LOOKS:
+        if looked == _SAMPLE_FILES:
             break
         if not opened.run.marker_path(shard).exists():
             continue
         looked += 1
         try:
             kind = pq.read_schema(opened.run.pooled_path(shard)).field("embedding").type
-            found[int(kind.list_size)] += 1
+            lengths[int(kind.list_size)] += 1
         except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError):
-            continue  # told as a fault when the file's turn comes
-    return found.most_common(1)[0][0] if found else None
+            continue  # reported as a fault when the file is checked
+    return lengths.most_common(1)[0][0] if lengths else None
 
 
 def _start(expected: Expected) -> None:
     global _expected
-    # A damaged marker is a fault here, and told as one.
+    # A damaged marker is a fault here, and reported as one.
     logging.getLogger("thor_geo").setLevel(logging.ERROR)
     _expected = expected
-    # Ctrl-C is the parent's to handle; a parent that was killed leaves nobody to work for.
+    # The parent handles Ctrl-C; without a parent there is nobody to work for.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

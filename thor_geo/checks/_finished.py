@@ -17,20 +17,19 @@ from thor_geo.support.progress import PATIENCE_S, Progress
 
 _AT_ONCE = 4096
 
-#: States of a row (a tile in a time window): none yet, one without failure, one that says why it
-#: failed.
+#: States of a row (a tile in a time window): not written yet, without a failure, failed.
 MISSING, PRODUCED, FAILED = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What is there to be merged.
+    """The rows of a run that can be merged.
 
     Attributes:
         state: State of every row, tile-major, (n windows,) uint8.
         shards_missing: Shards that are not finished.
         first_missing: Id of the first of them, None without any.
-        bytes: Size of the pooled files of the others.
+        bytes: Size of the other shards' pooled files.
     """
 
     state: npt.NDArray[np.uint8]
@@ -40,24 +39,23 @@ class Finished:
 
 
 def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
-    """Read all markers, and look whether the pooled files they name are there.
+    """Read all markers, and check that the pooled files they name exist.
 
     Args:
         opened: A run with pooled files.
-        progress: Whether to show progress, where it takes long.
+        progress: Whether to show progress, if it takes long.
     """
     windows = len(opened.windows)
     state = np.zeros(len(opened.plan) * windows, dtype=np.uint8)
     missing, first, size = 0, None, 0
     shards = iter(opened.plan.shards)
     bar = Progress(
-        len(opened.plan.shards), "shards", label="looking", shown=progress, delay=PATIENCE_S
+        len(opened.plan.shards), "shards", label="reading markers", shown=progress, delay=PATIENCE_S
     )
     with bar, ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-markers") as pool:
-        while some := list(islice(shards, _AT_ONCE)):
-            for shard, marker in zip(
-                some, pool.map(lambda s: _usable(opened, s), some), strict=True
-            ):
+        while batch := list(islice(shards, _AT_ONCE)):
+            markers = pool.map(lambda shard: _usable(opened, shard), batch)
+            for shard, marker in zip(batch, markers, strict=True):
                 bar.advance()
                 if marker is None:
                     missing, first = missing + 1, first or shard.id
@@ -73,7 +71,7 @@ def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
 
 
 def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
-    """Return a shard's marker if it is this run's and its pooled file has the size it says."""
+    """Return a shard's marker if it belongs to this run and its pooled file has the right size."""
     marker = opened.marker(shard)
     if marker is None:
         return None

@@ -23,11 +23,11 @@ from thor_geo.support.jsontext import parse_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Shards kept because rows of theirs are still to come. The curve leaves a shard and returns to it;
-# one that had to go is read again.
+# Memory for shards of which more rows will follow. The curve leaves a shard and returns to it; a
+# shard that was dropped meanwhile is read again.
 _CACHE_BYTES = 64 << 20
 
-#: Places of rows in a run: of a tile in the plan, or with time windows, more than 32 bits may hold.
+#: Indices of rows in a run: the tiles of the plan, or with time windows more than 32 bits hold.
 Rows = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 
 
@@ -47,9 +47,9 @@ class Gatherer:
 
         Args:
             opened: The run.
-            state: What the markers said of every row; rows must agree.
-            order: Rows, as they are to come out: indices of tiles in the plan, in a list of time
-                windows times their number, plus the index of a window.
+            state: State of every row by its marker; the rows must agree.
+            order: The rows in the order wanted: indices of tiles in the plan, with a list of time
+                windows multiplied by their number, plus the index of a window.
             threads: Shards read at the same time.
             cache_bytes: Memory for shards between two batches.
         """
@@ -61,11 +61,11 @@ class Gatherer:
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
         self._bytes = 0
         self._schema: pa.Schema | None = None
-        # Rows of every shard that are still to come: a shard without any is forgotten.
+        # Rows of every shard that will follow: a shard without any is dropped.
         self._remaining = np.zeros(len(self._shards), dtype=np.int32)
-        for some in np.array_split(order, max(1, len(order) // 1_000_000)):
+        for rows in np.array_split(order, max(1, len(order) // 1_000_000)):
             self._remaining += np.bincount(
-                self._shard_of(some.astype(np.int64)), minlength=len(self._shards)
+                self._shard_indices(rows.astype(np.int64)), minlength=len(self._shards)
             ).astype(np.int32)
 
     @property
@@ -76,7 +76,7 @@ class Gatherer:
             RunDirectoryError: If the first shard cannot be read.
         """
         if self._schema is None:
-            first = int(self._shard_of(self._order[:1])[0])
+            first = int(self._shard_indices(self._order[:1])[0])
             metadata = {b"thor_geo": self._opened.run.metadata.encode()}
             self._schema = self._load(first).schema.with_metadata(metadata)
         return self._schema
@@ -88,7 +88,7 @@ class Gatherer:
             rows: Rows of a batch.
 
         Raises:
-            RunDirectoryError: If a shard cannot be read, or is not what its marker says.
+            RunDirectoryError: If a shard cannot be read, or differs from its marker.
         """
         with ThreadPoolExecutor(self._threads, thread_name_prefix="thor-geo-merge") as pool:
             try:
@@ -104,14 +104,14 @@ class Gatherer:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _shard_of(self, rows: Rows) -> npt.NDArray[np.int64]:
-        found: npt.NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
-        return found
+    def _shard_indices(self, rows: Rows) -> npt.NDArray[np.int64]:
+        indices: npt.NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
+        return indices
 
     def _request(self, pool: ThreadPoolExecutor, rows: Rows) -> dict[int, Future[pa.Table]]:
-        """Begin to read the shards of some rows; those in memory are ready at once."""
+        """Start to read the shards of some rows; those in memory are ready at once."""
         loading: dict[int, Future[pa.Table]] = {}
-        for index in np.unique(self._shard_of(rows)).tolist():
+        for index in np.unique(self._shard_indices(rows)).tolist():
             if index in self._cache:
                 ready: Future[pa.Table] = Future()
                 ready.set_result(self._cache[index])
@@ -123,12 +123,12 @@ class Gatherer:
     def _take(self, chosen: Rows, tables: dict[int, pa.Table]) -> pa.Table:
         import pyarrow as pa
 
-        shards = self._shard_of(chosen)
+        shards = self._shard_indices(chosen)
         used = np.array(sorted(tables))
         lengths = np.array([len(tables[index]) for index in used.tolist()])
         begins = np.cumsum(lengths) - lengths
         rows = begins[np.searchsorted(used, shards)] + (chosen - self._starts[shards])
-        # Columns as one chunk each: `take` on many chunks is slow.
+        # One chunk per column: `take` on many chunks is slow.
         table = pa.concat_tables([tables[index] for index in used.tolist()]).combine_chunks()
         taken = table.take(pa.array(rows)).replace_schema_metadata(self.schema.metadata)
         np.subtract.at(self._remaining, shards, 1)
@@ -161,7 +161,7 @@ class Gatherer:
         try:
             content = path.read_bytes()
             self._check_content(content, path, marker)
-            # One thread: several shards are read at a time already.
+            # One thread, because several shards are read at the same time.
             with pq.ParquetFile(pa.BufferReader(content)) as file:
                 table = file.read(use_threads=False)
             fingerprint = parse_json(table.schema.metadata[b"thor_geo"])["fingerprint"]
@@ -169,7 +169,7 @@ class Gatherer:
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"`{path}` cannot be merged ({str(error)[:200]}). `thor-geo validate "
-                f"{self._opened.run.path}` says what is wrong; if jobs still write here, merge "
+                f"{self._opened.run.path}` shows what is wrong; if jobs still write here, merge "
                 "when they have ended."
             ) from error
         return table.replace_schema_metadata(None)
@@ -178,7 +178,7 @@ class Gatherer:
         """Refuse a file that is not the one its marker vouches for.
 
         Raises:
-            RunDirectoryError: If its content is another.
+            RunDirectoryError: If its content differs.
             ValueError: If there is no marker any more, or the file has another size.
         """
         run = self._opened.run
@@ -190,8 +190,8 @@ class Gatherer:
             raise RunDirectoryError(
                 f"`{path}` is damaged: its content is not what its marker says (sha256 differs). "
                 f"Delete the marker ({run.markers / path.stem}.json) and run the same `thor-geo "
-                "predict` command, which makes the shard again; then merge. Nothing was written, "
-                f"and an earlier merge is untouched. `thor-geo validate {run.path}` finds all "
+                "predict` command, which computes the shard again; then merge. Nothing was "
+                f"written, and an earlier merge is untouched. `thor-geo validate {run.path}` finds all "
                 "such files."
             )
 
@@ -200,7 +200,7 @@ class Gatherer:
             path = self._opened.run.pooled_path(self._shards[index])
             raise RunDirectoryError(
                 f"`{path}` has other columns or types than the first shard. `thor-geo validate "
-                f"{self._opened.run.path}` says what is wrong."
+                f"{self._opened.run.path}` shows what is wrong."
             )
 
     def _check(self, table: pa.Table, shard: Shard, fingerprint: str) -> None:
@@ -211,11 +211,11 @@ class Gatherer:
         """
         plan, windows = self._opened.plan, self._opened.windows
         if fingerprint != self._opened.fingerprint:
-            raise ValueError("it carries the fingerprint of another run")
+            raise ValueError("it has the fingerprint of another run")
         column = "id" if windows.listed else "tile_id"
         if table[column].to_pylist() != row_ids(plan, shard, windows):
             raise ValueError("its rows are not the plan's tiles")
         failed = np.array([word == "failed" for word in table["status"].to_pylist()])
         rows = slice(shard.start * len(windows), shard.stop * len(windows))
         if not np.array_equal(failed, self._state[rows] == FAILED):
-            raise ValueError("other tiles have failed than its marker said")
+            raise ValueError("its failed tiles are not those of its marker")

@@ -1,4 +1,4 @@
-"""Checking the Zarr store: its metadata once, and every shard's map."""
+"""Checking the Zarr store: its metadata once, and the map of every shard."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from thor_geo.specs import Windows
 
 
 class Part(NamedTuple):
-    """What a shard has one file of: an array, in a time window where there is a time axis."""
+    """The content of one file of a shard: an array, in a time window if there is a time axis."""
 
     name: str
     time: int | None = None
@@ -38,12 +38,12 @@ class MapsExpected:
 
     Attributes:
         store: The Zarr store.
-        zones: Geometry by EPSG code, of the zones whose metadata is right.
-        cells: Cells of a tile's side; of overlapping tiles, of their centres'.
-        arrays: What a shard has files of: embeddings; and scales, of int8.
-        times: Places on the time axis; (None,) without one.
-        cropped: Whether cells outside the area have no embedding. Which these are, the run does not
-            tell: any cell may be absent then, but in all bands.
+        zones: Geometry by EPSG code of the zones whose metadata is right.
+        cells: Side of a tile (overlapping tiles: of its centre) in cells.
+        arrays: Arrays that a shard has files for: embeddings, and for int8 scales.
+        times: Indices on the time axis; (None,) without one.
+        cropped: Whether cells outside the area have no embedding. The run does not record which
+            these are, so any cell may then be absent, but only in all bands.
     """
 
     store: Path
@@ -55,11 +55,11 @@ class MapsExpected:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that a shard has a file of, window by window."""
+        """All parts that a shard has a file for, window by window."""
         return tuple(Part(name, time) for time, name in product(self.times, self.arrays))
 
     def file_path(self, shard: Shard, part: Part) -> Path:
-        """Return the path of the file that holds a shard's part of an array."""
+        """Return the path of the file with a shard's part of an array."""
         return self.store / array_file(self.zones[shard.epsg], shard, *part)
 
 
@@ -77,22 +77,22 @@ def open_maps(
     Args:
         store: ``grid.zarr``.
         plan: The plan.
-        dtype: Of the values.
-        fingerprint: Of the run.
+        dtype: Type of the values.
+        fingerprint: Fingerprint of the run.
         cropped: Whether maps are cropped to the area.
         windows: Time windows; None without a time axis.
 
     Returns:
-        What the maps must be, None where no zone says it; and the faults.
+        What the maps must be, None if no zone is readable; and the faults.
     """
     faults: list[Fault] = []
-    named = zone_grids(plan, 1)
+    planned = zone_grids(plan, 1)
     layouts: dict[int, Mapping[int, ZoneGrid]] = {}
     good: dict[int, ZoneGrid] = {}
     sides: dict[int, tuple[int, int]] = {}
-    # Each zone by what its own files say: one that is wrong makes no other wrong.
-    for epsg, place in named.items():
-        name = place.name
+    # Each zone is checked by its own files, so that a damaged zone does not affect others.
+    for epsg, planned_zone in planned.items():
+        name = planned_zone.name
         try:
             bands, cells = sides_of(store, name, plan.lattices[0].shard_tiles)
         except (OSError, ValueError) as error:
@@ -103,18 +103,20 @@ def open_maps(
         zone = layouts[cells][epsg]
         problems = list(zone_problems(store, zone, bands, dtype, fingerprint, windows))
         faults += [_fault(store, f"{name}/{where}", reason) for where, reason in problems]
-        # A file of another shape, chunking or type would not be read as what it is. How long an
-        # embedding is, only `band` says a second time.
+        # A file of another shape, chunking or type would be misread. The length of an embedding is
+        # stored a second time only in `band`.
         if not any(where in (ARRAY, SCALE, "band") for where, _ in problems):
             good[epsg], sides[epsg] = zone, (bands, cells)
     if good:
         common, _ = Counter(sides.values()).most_common(1)[0]
-        for epsg, found in sides.items():
-            if found != common:
-                told = "has {} bands and {} cells of a tile's side, most zones have {} and {}"
-                name = f"{good.pop(epsg).name}/{ARRAY}"
-                faults.append(_fault(store, name, told.format(*found, *common)))
-    names = [zone.name for zone in named.values()]
+        for epsg, (bands, cells) in sides.items():
+            if (bands, cells) != common:
+                reason = (
+                    f"has {bands} bands and tiles with sides of {cells} cells, most zones have "
+                    f"{common[0]} and {common[1]}"
+                )
+                faults.append(_fault(store, f"{good.pop(epsg).name}/{ARRAY}", reason))
+    names = [zone.name for zone in planned.values()]
     faults += [
         _fault(store, "zarr.json", reason)
         for reason in repeated_problems(store, names, dtype, windows)
@@ -136,7 +138,7 @@ def check_maps(
     expected: MapsExpected,
     plan: Plan,
     shard: Shard,
-    without: npt.NDArray[np.bool_],
+    missing: npt.NDArray[np.bool_],
     parts: Collection[Part],
     reader: SeamReader,
 ) -> tuple[list[tuple[Part, FaultKind, str]], Seams]:
@@ -146,30 +148,29 @@ def check_maps(
         expected: What the maps have in common.
         plan: A plan that holds the shard.
         shard: The shard.
-        without: Which of its tiles have no embedding, (n,) bool.
+        missing: Which of its tiles have no embedding, (n,) bool.
         parts: The arrays, all in one time window.
         reader: Measures the seams.
 
     Returns:
-        Part, kind and reason of every fault; and the jumps, none where there is a fault.
+        Part, kind and reason of every fault; and the jumps, none if there is a fault.
     """
     faults: list[tuple[Part, FaultKind, str]] = []
     time = next((part.time for part in parts), None)
     maps: npt.NDArray[Any] | None = None
-    embedded = _embedded(plan, shard, without)
-    # Of codes, each tile's largest magnitude; and their scales; where they are whole.
+    embedded = _embedded(plan, shard, missing)
+    # For int8: the largest magnitude of each tile's codes, and the scales, if they can be read.
     largest: npt.NDArray[np.int16] | None = None
     scales: npt.NDArray[np.float32] | None = None
     sound = embedded
     for part in parts:
         try:
             values = _decode(expected, shard, part)
-        # Whatever a decoder makes of damaged bytes (zarr, numcodecs and blosc have no common
-        # error), the file is damaged.
+        # zarr, numcodecs and blosc have no common error for damage.
         except Exception as error:
             faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
             continue
-        # (k, k) flags: the tile has what it should have if it is ok; it has nothing at all. Of a
+        # (k, k) flags: the tile is complete (`full`), the tile has no value at all (`void`). For a
         # tile that is cropped away, both are true.
         if part.name == SCALE:
             scales, void = values, np.asarray(np.isnan(values))
@@ -178,11 +179,11 @@ def check_maps(
         else:
             maps = values
             coded = values.dtype == np.int8
-            there = values != NODATA if coded else np.isfinite(values)
-            absent = ~there if coded else np.isnan(values)
-            # A cell is there or absent in all bands.
-            cells_there, cells_absent = there.all(axis=0), absent.all(axis=0)
-            whole = cells_there | cells_absent if expected.cropped else cells_there
+            present = values != NODATA if coded else np.isfinite(values)
+            absent = ~present if coded else np.isnan(values)
+            # A cell is present or absent in all bands.
+            cells_present, cells_absent = present.all(axis=0), absent.all(axis=0)
+            whole = cells_present | cells_absent if expected.cropped else cells_present
             full, void = (_throughout(flags, expected.cells) for flags in (whole, cells_absent))
             wrong = str(NODATA) if coded else "NaN or infinity"
             if coded:
@@ -198,25 +199,25 @@ def check_maps(
     if largest is not None and scales is not None:
         count = int((sound & ~is_scale_of(largest, scales)).sum())
         if count:
-            reason = f"{count} tiles are not of their scales ({OWN_SCALE})"
+            reason = f"{count} tiles do not match their scales ({OWN_SCALE})"
             faults.append((Part(ARRAY, time), "values", reason))
-    # Of a shard with a fault, some numbers may be anything, or be missing.
+    # In a shard with a fault, numbers may be wrong or missing.
     if faults or maps is None or (scales is None and SCALE in expected.arrays):
         return faults, Seams()
     return faults, reader.read(expected.zones[shard.epsg], shard, maps, scales, time)
 
 
-def _embedded(plan: Plan, shard: Shard, without: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _embedded(plan: Plan, shard: Shard, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which tiles of a shard's square have an embedding, (k, k), row 0 = north."""
     k = plan.lattices[0].shard_tiles
     embedded = np.zeros((k, k), dtype=np.bool_)
-    for tile, absent in zip(plan.tiles(range(shard.start, shard.stop)), without, strict=True):
+    for tile, absent in zip(plan.tiles(range(shard.start, shard.stop)), missing, strict=True):
         embedded[shard.place(tile)] = not absent
     return embedded
 
 
 def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
-    """Return of which tiles a flag is true in every cell, (k, k)."""
+    """Return for which tiles a flag is true in every cell, (k, k)."""
     return np.asarray(_by_tile(flags, cells).all(axis=(1, 3)))
 
 

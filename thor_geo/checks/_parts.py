@@ -1,4 +1,4 @@
-"""Writing rows into one GeoParquet file, or into a folder of several."""
+"""Writing rows to one GeoParquet file, or to a folder of several."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from thor_geo.runs.pooled import pooled_writer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows of a row group, which readers skip by its bounds: some 90 km square of default tiles. With
-#: 4,096 a query for a town reads 2.5 times as much; with 256 the footer grows to 0.4 % of the file.
+#: Rows of a row group, which readers skip by its bounds: a square of about 90 km of default tiles.
+#: With 4,096 a query for a town reads 2.5 times as much; with 256 the footer takes 0.4 % of the
+#: file.
 GROUP_ROWS = 1024
 # Tiles whose footprints are in memory at once.
 _AT_ONCE = 65_536
@@ -33,7 +34,7 @@ def part_bounds(
     Args:
         plan: The plan.
         order: Rows to be written, in order, see `Gatherer`.
-        part_rows: Rows of a part; the last has what is left.
+        part_rows: Rows of a part; the last part has the rest.
         windows: Number of time windows.
 
     Returns:
@@ -42,7 +43,7 @@ def part_bounds(
     parts = -(-len(order) // part_rows)
     boxes = np.full((parts, 4), np.inf)
     boxes[:, 2:] = -np.inf
-    # A tile's rows may be on both sides of a part's end.
+    # The rows of a tile may lie in two parts.
     part = np.full((len(plan), windows), -1, dtype=np.int32)
     part.reshape(-1)[order] = np.arange(len(order)) // part_rows
     for start in range(0, len(plan), _AT_ONCE):
@@ -50,9 +51,9 @@ def part_bounds(
         if not (part[start:stop] >= 0).any():
             continue
         all_rings = plan.rings(start, stop)
-        for of_window in part[start:stop].T:
-            chosen = of_window >= 0
-            rings, into = all_rings[chosen], of_window[chosen]
+        for window_parts in part[start:stop].T:
+            chosen = window_parts >= 0
+            rings, into = all_rings[chosen], window_parts[chosen]
             np.minimum.at(boxes[:, :2], into, rings.min(axis=1))
             np.maximum.at(boxes[:, 2:], into, rings.max(axis=1))
     return boxes
@@ -90,11 +91,11 @@ class PartWriter:
         self.rows = self.files = self.bytes = 0
 
     def write(self, batches: Iterable[pa.Table]) -> Iterator[int]:
-        """Write batches, each as one row group; yields the rows of each when it is written."""
+        """Write batches, each as one row group; yield the rows of each when it is written."""
         batches = iter(batches)
         while (table := next(batches, None)) is not None:
             path = self._path / f"part-{self.files:05d}.parquet" if self._folder else self._path
-            # The page index lets readers skip within a row group, too.
+            # The page index lets readers also skip within a row group.
             with pooled_writer(path, self._schema_of(self.files), write_page_index=True) as out:
                 rows = 0
                 while table is not None:

@@ -1,4 +1,4 @@
-"""Checking every row of plan.parquet against the plan that its integers make."""
+"""Checking every row of plan.parquet against the plan that was read from it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ROWS = 65_536
 
 
 def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterator[Fault]:
-    """Yield what is wrong with the columns that reading the plan does not need.
+    """Yield the faults of the columns that are not needed to read the plan.
 
     Args:
         path: ``plan.parquet``.
         plan: The plan read from it.
-        progress: Whether to show progress, where it takes long.
+        progress: Whether to show progress, if it takes long.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,21 +49,21 @@ def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterat
 
 def _differences(path: Path, batch: pa.RecordBatch, plan: Plan, start: int) -> Iterator[Fault]:
     expected = plan_columns(plan, start, start + len(batch))
-    for name, found, wanted in zip(batch.schema.names, batch.columns, expected, strict=True):
-        if found.equals(wanted):
+    for name, actual, wanted in zip(batch.schema.names, batch.columns, expected, strict=True):
+        if actual.equals(wanted):
             continue
-        if name == "geometry" and not found.null_count:
+        if name == "geometry" and not actual.null_count:
             # Versions of PROJ differ in the last bits.
-            one, other = (
+            polygons, planned_polygons = (
                 shapely.from_wkb(column.to_numpy(zero_copy_only=False), on_invalid="ignore")
-                for column in (found, wanted)
+                for column in (actual, wanted)
             )
-            if shapely.equals_exact(one, other, tolerance=SAME_PLACE).all():
+            if shapely.equals_exact(polygons, planned_polygons, tolerance=SAME_PLACE).all():
                 continue
-        if name == "bbox" and not found.null_count:
+        if name == "bbox" and not actual.null_count:
             edges, planned = (
                 np.stack([column.field(k).to_numpy(zero_copy_only=False) for k in range(4)])
-                for column in (found, wanted)
+                for column in (actual, wanted)
             )
             if np.allclose(edges, planned, rtol=0, atol=SAME_PLACE):
                 continue

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Degrees, 0.1 mm on the ground: versions of PROJ differ in the last bits.
 SAME_PLACE = 1e-9
-#: How codes show that a scale is theirs.
+#: The condition for codes to fit their scale.
 OWN_SCALE = "the largest code must be 127 or -127; 0 where the scale is 0"
 _STATUSES = frozenset({"ok", "empty", "failed"})
 
@@ -36,9 +36,9 @@ class RowsExpected:
     """What the pooled files of a run have in common.
 
     Attributes:
-        fingerprint: Of the run.
-        dimension: D; None where no file could be read to learn it: then any.
-        dtype: Of the embeddings.
+        fingerprint: Fingerprint of the run.
+        dimension: D; None if no file could be read to learn it: then any will do.
+        dtype: Type of the embeddings.
         windows: Time windows of the composites.
     """
 
@@ -50,11 +50,11 @@ class RowsExpected:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What is read of a pooled file for comparison with marker and failures.
+    """The parts of a pooled file that are compared with marker and failures.
 
     Attributes:
         status: Status of every row.
-        error: Error of every row, None where it has none.
+        error: Error of every row, None without one.
         scenes: Distinct scenes of all rows.
     """
 
@@ -75,7 +75,7 @@ def check_rows(
         expected: What all files of the run have in common.
 
     Returns:
-        What the rows say, None where they cannot be told; and kind and reason of every fault.
+        The content of the rows, None if it cannot be read; and kind and reason of every fault.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -87,7 +87,7 @@ def check_rows(
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [("file", f"cannot be read as Parquet ({first_line(error)})")]
     dimension = expected.dimension
-    if dimension is None:  # nothing was finished when the look began
+    if dimension is None:  # nothing was finished when the check started
         names = table.schema.names
         vectors = table.schema.field("embedding").type if "embedding" in names else pa.null()
         dimension = vectors.list_size if pa.types.is_fixed_size_list(vectors) else 1
@@ -113,23 +113,23 @@ def check_rows(
     return rows, faults
 
 
-def _schema_difference(found: pa.Schema, wanted: pa.Schema) -> str:
-    if found.names != wanted.names:
-        missing = [name for name in wanted.names if name not in found.names]
-        extra = [name for name in found.names if name not in wanted.names]
+def _schema_difference(actual: pa.Schema, wanted: pa.Schema) -> str:
+    if actual.names != wanted.names:
+        missing = [name for name in wanted.names if name not in actual.names]
+        extra = [name for name in actual.names if name not in wanted.names]
         return (
             f"columns differ: missing {first_few(missing) or 'none'}, "
             f"unknown {first_few(extra) or 'none'}"
             + ("" if missing or extra else ", another order")
         )
-    for one, other in zip(found, wanted, strict=True):
-        if not one.equals(other):
-            return f"column {one.name} is {one.type}, should be {other.type}"
+    for column, expected in zip(actual, wanted, strict=True):
+        if not column.equals(expected):
+            return f"column {column.name} is {column.type}, should be {expected.type}"
     return "the schema differs"
 
 
-def _row_difference(found: list[Any], planned: list[str]) -> str:
-    counts, wanted = Counter(found), set(planned)
+def _row_difference(ids: list[Any], planned: list[str]) -> str:
+    counts, wanted = Counter(ids), set(planned)
     problems = {
         "missing": [tile for tile in planned if tile not in counts],
         "twice": [str(tile) for tile, count in counts.items() if count > 1],
@@ -138,7 +138,7 @@ def _row_difference(found: list[Any], planned: list[str]) -> str:
     told = [
         f"{len(tiles)} {what} ({first_few(tiles)})" for what, tiles in problems.items() if tiles
     ]
-    return f"{len(found)} rows for {len(planned)} tiles: " + (
+    return f"{len(ids)} rows for {len(planned)} tiles: " + (
         "; ".join(told) or "not in the plan's order"
     )
 
@@ -148,7 +148,7 @@ def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind
     try:
         about = parse_json(metadata[b"thor_geo"])
         if about["fingerprint"] != expected.fingerprint:
-            yield "schema", "the footer carries the fingerprint of another run"
+            yield "schema", "the footer has the fingerprint of another run"
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         yield "schema", f"the footer's `thor_geo` is missing or damaged ({first_line(error)})"
     try:
@@ -211,8 +211,8 @@ def _place(
         yield "place", f"`epsg` is {first_few(sorted(map(str, epsg)))}, should be {shard.epsg}"
     tiles = plan.tiles(range(shard.start, shard.stop))
     transforms = np.array([tile.transform for tile in tiles]).repeat(windows, axis=0)
-    found = np.array(table["transform"].to_pylist(), dtype=np.float64)
-    wrong = int((found != transforms).any(axis=1).sum())
+    actual = np.array(table["transform"].to_pylist(), dtype=np.float64)
+    wrong = int((actual != transforms).any(axis=1).sum())
     if wrong:
         yield "place", f"`transform` is not the tile's in {wrong} rows"
     polygons = plan.footprints(shard.start, shard.stop).repeat(windows)
@@ -230,7 +230,7 @@ def _place(
 
 
 def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
-    """Check that a row has what its status says, and nothing else."""
+    """Check that a row has the values that go with its status, and no others."""
     status = np.array(table["status"].to_pylist(), dtype=object)
     unknown = sorted(map(str, set(status.tolist()) - _STATUSES))
     if unknown:
@@ -245,21 +245,21 @@ def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
         yield "values", f"{int((~ok & ~null).sum())} tiles are not ok and have an embedding"
     flat = vectors.drop_null().flatten()
     coded = "scale" in table.column_names
-    # Nulls among floats become NaN by themselves; among integers they would make floats of all.
+    # Nulls among floats become NaN; among integers they would turn all values into floats.
     flat = flat.fill_null(NODATA) if coded else flat
     numbers = flat.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
     whole = (numbers != NODATA if coded else np.isfinite(numbers)).all(axis=1)
     if not whole.all():
-        what = NODATA if coded else "NaN, infinity"
-        yield "values", f"{int((~whole).sum())} embeddings hold {what} or null"
+        invalid = NODATA if coded else "NaN, infinity"
+        yield "values", f"{int((~whole).sum())} embeddings hold {invalid} or null"
     if coded:
         yield from _scales(table["scale"].combine_chunks(), null, numbers, whole)
     for column in ("valid_fraction", "observations_mean", "n_scenes", "source_ids"):
         absent = table[column].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if not np.array_equal(absent, failed):
             yield "values", f"`{column}` is null elsewhere than in failed tiles"
-    told = ~table["error"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
-    if not np.array_equal(told, failed):
+    has_error = ~table["error"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    if not np.array_equal(has_error, failed):
         yield "values", "`error` is set elsewhere than in failed tiles"
     valid = table["valid_fraction"].combine_chunks().to_numpy(zero_copy_only=False)
     if not (((valid > 0) & (valid <= 1)) == ok)[~failed].all():
@@ -276,13 +276,13 @@ def _scales(
     codes: npt.NDArray[np.int8],
     whole: npt.NDArray[np.bool_],
 ) -> Iterator[tuple[FaultKind, str]]:
-    """Check that every int8 vector has a scale which can be its own, and no other row has any.
+    """Check that every int8 vector has a scale that fits it, and that no other row has one.
 
     Args:
         scales: The column.
         null: Which rows have no vector.
         codes: (n, D), the vectors of the others.
-        whole: (n,), which of them have no hole.
+        whole: (n,), which of them are complete.
     """
     numbers = scales.drop_null().to_numpy(zero_copy_only=False)
     good = is_scale(numbers)
@@ -294,4 +294,4 @@ def _scales(
     largest = np.abs(codes.astype(np.int16)).max(axis=1)
     wrong = int((whole & good & ~is_scale_of(largest, numbers)).sum())
     if wrong:
-        yield "values", f"{wrong} embeddings are not of their scales ({OWN_SCALE})"
+        yield "values", f"{wrong} embeddings do not match their scales ({OWN_SCALE})"

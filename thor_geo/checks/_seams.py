@@ -1,17 +1,16 @@
-"""How visible tiles are in a map: jumps across their borders, compared with jumps inside.
+"""How visible tiles are in a map: jumps across their borders compared with jumps inside.
 
 The jump between two neighbouring cells is the mean over all bands of the absolute difference of
 their embeddings. The seam ratio is the mean jump over pairs of cells on either side of a tile's
-border, divided by the mean jump over pairs within one tile; both directions count alike, pairs with
-a cell without embedding do not count. It is 1 where borders are no rougher than the rest.
+border, divided by the mean jump over pairs within one tile. Both directions count alike; pairs with
+a cell that has no embedding do not count. The ratio is 1 if borders are as smooth as the rest.
 
-Of the pairs within a tile, those count whose line lies an even number of cells from the border.
-Groups at 20 m have a token for every two cells, and are enlarged: across such a token's edge cells
-differ more than within it (by 12 % with THOR tiny, benchmarks/seams.py), and lines an even
-number of cells apart are alike in that. It is this project's own definition, in the manner of the
-blockiness of images in blocks (Wang, Sheikh and Bovik 2002, "No-reference perceptual quality
-assessment of JPEG compressed images", ICIP), which compares differences across block borders with
-those inside.
+Within a tile, only pairs whose line lies an even number of cells from the border count. Groups at
+20 m have one token for every two cells, and are enlarged: cells differ more across the edge of such
+a token than within it (by 12 % with THOR tiny, benchmarks/seams.py), and lines an even number of
+cells apart are alike in that. The definition is this project's own, similar to the blockiness of
+JPEG images (Wang, Sheikh and Bovik 2002, "No-reference perceptual quality assessment of JPEG
+compressed images", ICIP), which compares differences across block borders with those inside.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def _none() -> Float64Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """Jumps of many pairs of neighbouring cells, by where the pair lies in a tile.
+    """Jumps between many pairs of neighbouring cells, by their place in a tile.
 
     Attributes:
         jumps: (s,) sums of jumps, for tiles of s cells a side: first across tile borders, then
@@ -47,7 +46,7 @@ class Seams:
     pairs: Float64Array = field(default_factory=_none)
 
     def __add__(self, other: Seams) -> Seams:
-        """Return the jumps of both; those without any pair may be of another s."""
+        """Return the jumps of both; seams without any pair may have another s."""
         if not self.pairs.any() or not other.pairs.any():
             return self if self.pairs.any() else other
         return Seams(jumps=self.jumps + other.jumps, pairs=self.pairs + other.pairs)
@@ -64,11 +63,11 @@ class Seams:
 
     @property
     def ratio(self) -> float | None:
-        """The seam ratio; None where no two tiles touch, or nothing changes inside them."""
+        """The seam ratio; None if no two tiles touch, or nothing changes inside them."""
         border, inside = self.border, self.inside
         return None if border is None or not inside else border / inside
 
-    def as_json(self) -> dict[str, Any] | None:
+    def summary_json(self) -> dict[str, Any] | None:
         """Return ratio, both means, numbers of pairs and mean jump by place; None without pairs."""
         if not self.pairs.any():
             return None
@@ -90,19 +89,19 @@ def _mean(jumps: Float64Array, pairs: Float64Array) -> float | None:
 
 
 class SeamReader:
-    """Measures shards one after the other; of each it keeps two edges, for the shards beside it.
+    """Measures shards one after the other, and keeps two edges of each for its neighbours.
 
-    Borders between two shards count where both are given to one reader.
+    Borders between two shards count if one reader measures both.
     """
 
     def __init__(self, cells: int) -> None:
         """Initialize a new SeamReader instance.
 
         Args:
-            cells: Cells of a tile's side, as far as it is written.
+            cells: Side of the written part of a tile in cells.
         """
         self._cells = cells
-        # The last column, and the last row, of shards by zone, time, row and column: (D', side).
+        # Last column and last row of shards, (D', side), by zone, time, row and column.
         self._right: dict[tuple[int, int | None, int, int], Float32Array] = {}
         self._bottom: dict[tuple[int, int | None, int, int], Float32Array] = {}
 
@@ -114,14 +113,14 @@ class SeamReader:
         scales: Float32Array | None,
         time: int | None = None,
     ) -> Seams:
-        """Measure a shard's map, and its borders with shards that were read before.
+        """Measure a shard's map, and its borders with shards that were measured before.
 
         Args:
             zone: The shard's zone.
             shard: The shard.
-            values: (D', k s, k s), row 0 = north; NaN (int8: -128) where there is no embedding.
-            scales: Of int8, (k, k); else None.
-            time: Index of the time window: borders are between shards in the same.
+            values: (D', k s, k s), row 0 = north; NaN (int8: -128) without an embedding.
+            scales: (k, k) for int8, else None.
+            time: Index of the time window: borders are those between shards of one window.
         """
         row, col = zone.place(shard)
         rows, columns = values.shape[1:]
@@ -136,41 +135,41 @@ class SeamReader:
                 down += np.abs(band[1:] - band[:-1])
                 left_edge[k], right[k] = band[:, 0], band[:, -1]
                 top_edge[k], bottom[k] = band[0], band[-1]
-        found = self._within(across / len(values), axis=0)
-        found += self._within(down / len(values), axis=1)
+        seams = self._within(across / len(values), axis=0)
+        seams += self._within(down / len(values), axis=1)
         west = self._right.get((shard.epsg, time, row, col - 1))
         north = self._bottom.get((shard.epsg, time, row - 1, col))
-        for one, other in ((west, left_edge), (north, top_edge)):
-            if one is not None:
-                found += self._across(one, other)
+        for neighbour, edge in ((west, left_edge), (north, top_edge)):
+            if neighbour is not None:
+                seams += self._across(neighbour, edge)
         self._right[shard.epsg, time, row, col] = right
         self._bottom[shard.epsg, time, row, col] = bottom
-        return found
+        return seams
 
     def _within(self, jumps: Float64Array, axis: int) -> Seams:
         """Return the jumps of a shard; *axis* is the one along the borders that pairs straddle."""
-        there = np.isfinite(jumps)
-        sums, counts = np.where(there, jumps, 0).sum(axis=axis), there.sum(axis=axis)
+        valid = np.isfinite(jumps)
+        sums, counts = np.where(valid, jumps, 0).sum(axis=axis), valid.sum(axis=axis)
         places = np.arange(1, len(sums) + 1) % self._cells
         out = Seams(jumps=np.zeros(self._cells), pairs=np.zeros(self._cells))
         np.add.at(out.jumps, places, sums)
         np.add.at(out.pairs, places, counts)
         return out
 
-    def _across(self, one: Float32Array, other: Float32Array) -> Seams:
+    def _across(self, edge: Float32Array, opposite: Float32Array) -> Seams:
         """Return the jumps between the edges of two shards, (D', side) each."""
         with np.errstate(over="ignore", invalid="ignore"):
-            jumps = np.abs(one - other).mean(axis=0, dtype=np.float64)
-        there = np.isfinite(jumps)
+            jumps = np.abs(edge - opposite).mean(axis=0, dtype=np.float64)
+        valid = np.isfinite(jumps)
         out = Seams(jumps=np.zeros(self._cells), pairs=np.zeros(self._cells))
-        out.jumps[0], out.pairs[0] = jumps[there].sum(), there.sum()
+        out.jumps[0], out.pairs[0] = jumps[valid].sum(), valid.sum()
         return out
 
 
 def _bands(
     values: npt.NDArray[Any], scales: Float32Array | None, cells: int
 ) -> Iterator[Float32Array]:
-    """Yield band after band as float32, NaN where there is no embedding: a map may be large."""
+    """Yield one band at a time as float32, NaN without an embedding: a map may be large."""
     if scales is None:
         for band in values:
             yield band.astype(np.float32)

@@ -1,7 +1,6 @@
 """Files of a run directory that belong to no shard of its plan.
 
-The one place that lists folders: a file that nobody should have written cannot be asked for by
-name.
+Only this module lists folders: a file that should not exist cannot be looked up by name.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from thor_geo.runs.opened_run import OpenedRun
 
 @dataclass(kw_only=True)
 class Temporaries:
-    """Temporary files: of jobs at work, or left over by processes that were killed.
+    """Temporary files of running jobs, or left over from processes that were killed.
 
-    They begin with a dot, which readers of Parquet and Zarr leave out, and nothing uses them again.
+    They begin with a dot, so that readers of Parquet and Zarr skip them. Nothing uses them again.
 
     Attributes:
         paths: The files, relative to the run directory.
-        bytes: Their size.
+        bytes: Their total size.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -37,8 +36,8 @@ def find_strays(opened: OpenedRun, maps: MapsExpected | None, into: Temporaries)
 
     Args:
         opened: The run.
-        maps: What its maps are; None leaves the Zarr store out.
-        into: Gets the temporary files, which are no faults.
+        maps: What its maps must be; None leaves the Zarr store out.
+        into: Collects the temporary files, which are not faults.
     """
     run = opened.run
     ids = {shard.id for shard in opened.plan.shards}
@@ -79,7 +78,7 @@ def _stray(name: str, reason: str) -> Fault:
 
 
 def _names(opened: OpenedRun, folder: str) -> Iterator[str]:
-    """Yield the names in a folder, in no order; none where it is missing or no folder."""
+    """Yield the names in a folder, in any order; none if it is missing or not a folder."""
     try:
         with os.scandir(opened.run.path / folder) as entries:
             for entry in entries:
@@ -101,13 +100,13 @@ def _temporaries(opened: OpenedRun, folder: str, into: Temporaries) -> None:
 
 
 def _temporary(opened: OpenedRun, folder: str, name: str, into: Temporaries) -> bool:
-    """Return whether a name is that of a temporary file, and note it (see `writers._files`)."""
+    """Return whether a name is that of a temporary file (see `temporary_name`), and collect it."""
     if not (name.startswith(".") and name.endswith(".tmp")):
         return False
     path = f"{folder}/{name}".lstrip("/")
     into.paths.append(path)
     try:
         into.bytes += (opened.run.path / path).stat().st_size
-    except OSError:  # renamed meanwhile: its job is at work
+    except OSError:  # renamed meanwhile by a running job
         into.paths.pop()
     return True

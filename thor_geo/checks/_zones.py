@@ -1,4 +1,4 @@
-"""Checking what the Zarr store says of itself: each zone by its own files, then the root."""
+"""Checking the metadata of the Zarr store: each zone by its own files, then the root."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
 
-# More than any map has. What a store says is believed up to here: arrays are made by it.
+# More than any map has. Larger numbers in a store are not trusted, as arrays are allocated by them.
 _MOST_BANDS, _MOST_CELLS = 1 << 20, 4096
 
 
 def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
-    """Return the length of an embedding and the cells of a tile's side, as a zone says them.
+    """Return the length of an embedding and the cells of a tile's side, by a zone's metadata.
 
     Args:
         store: ``grid.zarr``.
@@ -40,7 +40,7 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
         shard_tiles: Tiles of a shard's side.
 
     Raises:
-        ValueError: If its array of embeddings has no such numbers, or no map has them.
+        ValueError: If its array of embeddings has no such numbers, or impossible ones.
         OSError: If its metadata cannot be read.
     """
     about = parse_json((store / zone / ARRAY / "zarr.json").read_bytes())
@@ -65,14 +65,14 @@ def zone_problems(
     fingerprint: str,
     windows: Windows | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Yield array (or the group's file) and reason of everything in a zone that is wrong.
+    """Yield the array (or the group's file) and the reason of every fault in a zone.
 
     Args:
         store: ``grid.zarr``.
         zone: Its geometry.
         bands: Length of an embedding.
-        dtype: Of the embeddings.
-        fingerprint: Of the run.
+        dtype: Type of the embeddings.
+        fingerprint: Fingerprint of the run.
         windows: Time windows; None without a time axis.
     """
     import zarr
@@ -82,20 +82,20 @@ def zone_problems(
     try:
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
         arrays: dict[str, Any] = {name: group[name] for name in (*array_names(dtype), *coordinates)}
-        found = {
+        differences = {
             name: array_differences(arrays[name], array_layout(zone, name, bands, dtype, times))
             for name in array_names(dtype)
         }
         attributes = {name: dict(array.attrs) for name, array in arrays.items()}
-        of_group = dict(group.attrs)
-        about = parse_json(str(of_group["thor_geo"]))
+        group_attributes = dict(group.attrs)
+        about = parse_json(str(group_attributes["thor_geo"]))
         same_run = about["fingerprint"] == fingerprint
-    except Exception as error:  # zarr has no common error for metadata that is none
+    except Exception as error:  # zarr has no common error for damaged metadata
         yield ARRAY, f"cannot be opened ({error!r:.200})"
         return
     if not same_run:
-        yield "zarr.json", "carries the fingerprint of another run"
-    for name, problems in found.items():
+        yield "zarr.json", "has the fingerprint of another run"
+    for name, problems in differences.items():
         for key, value, wanted in problems:
             yield name, f"{key} is {value[:300]}, should be {wanted}"
         names, should = arrays[name].metadata.dimension_names, dimension_names(name, times)
@@ -105,9 +105,9 @@ def zone_problems(
         if attributes[ARRAY].get(key) != value:
             yield ARRAY, f"attribute {key} is not {value}"
     geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
-    for where, found_there in ((ARRAY, attributes[ARRAY]), ("zarr.json", of_group)):
+    for where, actual in ((ARRAY, attributes[ARRAY]), ("zarr.json", group_attributes)):
         for key, value in geometry.items():
-            if found_there.get(key) != value:
+            if actual.get(key) != value:
                 yield where, f"attribute {key} is not {str(value)[:80]}"
     if attributes[ARRAY].get("grid_mapping") != "spatial_ref":
         yield ARRAY, "has no grid_mapping"
@@ -115,23 +115,23 @@ def zone_problems(
         problem = _coordinate_problem(arrays[name], values)
         if problem is not None:
             yield name, problem
-        for key, wanted_there in time_attributes(name).items() if name == TIME else ():
-            if attributes[name].get(key) != wanted_there:
-                yield name, f"attribute {key} is not {wanted_there}"
+        for key, expected in time_attributes(name).items() if name == TIME else ():
+            if attributes[name].get(key) != expected:
+                yield name, f"attribute {key} is not {expected}"
     yield from _crs_problems(attributes["spatial_ref"], zone)
 
 
 def repeated_problems(
     store: Path, zones: Iterable[str], dtype: Dtype, windows: Windows | None = None
 ) -> Iterator[str]:
-    """Yield what is wrong with the zones' metadata as the store's root repeats it.
+    """Yield the faults of the zones' metadata as repeated at the store's root.
 
-    xarray reads these first, and the zones' own files not at all.
+    xarray reads only these, and not the zones' own files.
 
     Args:
         store: ``grid.zarr``.
         zones: Names of the zones' groups.
-        dtype: Of the embeddings.
+        dtype: Type of the embeddings.
         windows: Time windows; None without a time axis.
     """
     try:
@@ -147,7 +147,7 @@ def repeated_problems(
         yield f"its consolidated metadata lacks {first_few(missing)}"
     other = [name for name in names if name in repeated and not _equal(store, name, repeated[name])]
     if other:
-        yield f"its consolidated metadata is not what the zarr.json says of {first_few(other)}"
+        yield f"its consolidated metadata differs from the zarr.json of {first_few(other)}"
     stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
     if stray:
         names_shown = f"{first_few(sorted(stray)):.200}"
@@ -155,15 +155,16 @@ def repeated_problems(
 
 
 def _equal(store: Path, name: str, repeated: Any) -> bool:
-    """Return whether the root says of a group or array what its own file says."""
+    """Return whether the root repeats the metadata of a group or array correctly."""
     try:
-        own = parse_json((store / name / "zarr.json").read_bytes())
+        original = parse_json((store / name / "zarr.json").read_bytes())
     except (OSError, ValueError):
-        return True  # the zone's own fault, told as such
-    if not (isinstance(own, dict) and isinstance(repeated, dict)):
+        return True  # reported as a fault of the zone
+    if not (isinstance(original, dict) and isinstance(repeated, dict)):
         return False
-    # A group that is repeated says that it repeats nothing itself.
-    return {**own, "consolidated_metadata": None} == {**repeated, "consolidated_metadata": None}
+    # A repeated group has a key that says that it repeats nothing itself.
+    without = {"consolidated_metadata": None}
+    return {**original, **without} == {**repeated, **without}
 
 
 def _names(dtype: Dtype) -> tuple[str, ...]:
@@ -186,17 +187,17 @@ def _coordinates(
 
 
 def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
-    """Return what is wrong with a coordinate; one of another size is not read."""
+    """Return the fault of a coordinate, None without one; one of another size is not read."""
     try:
-        found = (array.dtype, array.shape, array.chunks, array.shards)
-        if found != (wanted.dtype, wanted.shape, wanted.shape, None):
-            kind, shape, chunks, _ = found
+        actual = (array.dtype, array.shape, array.chunks, array.shards)
+        if actual != (wanted.dtype, wanted.shape, wanted.shape, None):
+            kind, shape, chunks, _ = actual
             return (
                 f"is {kind} of shape {shape!s:.100} in chunks of {chunks!s:.100}, should be "
                 f"{wanted.dtype} of {wanted.shape} in one"
             )
         values = np.asarray(array[...])
-    except Exception as error:  # nor for damaged chunks
+    except Exception as error:  # nor does it have one for damaged chunks
         return f"cannot be read ({error!r:.200})"
     return None if np.array_equal(values, wanted) else "the coordinates are not those of the plan"
 

@@ -1,4 +1,4 @@
-"""What validation finds."""
+"""The faults that validation finds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 #: missing, another size or content, unreadable; ``schema``: columns, types, footer; ``rows``: not
 #: the plan's tiles in order; ``place``: CRS, transform, footprint; ``values``: NaN, or a value
 #: where there should be none; ``failures``: the list of failed tiles; ``grid``: the Zarr store;
-#: ``stray``: a file that belongs to no shard; ``failed``: a tile recorded as failed, which is no
+#: ``stray``: a file that belongs to no shard; ``failed``: a tile recorded as failed, which is not
 #: damage.
 FaultKind = Literal[
     "run",
@@ -29,15 +29,15 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that is wrong.
+    """One problem with a run.
 
     Attributes:
-        kind: What sort of thing.
-        file: Which file, relative to the run directory.
-        reason: What is wrong with it, with the numbers.
-        noticed: Whether the same predict command notices it, and makes the shard again; damage that
-            it does not look for needs the marker deleted first.
-        marker: Marker of the shard whose fault it is, relative to the run directory.
+        kind: Its category.
+        file: The file, relative to the run directory.
+        reason: What is wrong with the file, with the numbers.
+        noticed: Whether the same predict command notices it, and computes the shard again; for
+            other damage the marker must be deleted first.
+        marker: Marker of the damaged shard, relative to the run directory.
     """
 
     kind: FaultKind

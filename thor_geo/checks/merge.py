@@ -22,7 +22,7 @@ from thor_geo.support.progress import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """What was written.
+    """The result of a merge.
 
     Attributes:
         path: The file, or the folder of parts.
@@ -30,10 +30,10 @@ class Merged:
         files: Files.
         bytes: Their size.
         failed: Rows of failed tiles.
-        left_out: Tiles left out because primary tiles hold their ground.
+        left_out: Tiles left out because primary tiles cover their ground.
         missing: Tiles of shards that are not finished.
 
-    In a list of time windows a tile counts once for each.
+    With a list of time windows a tile counts once for each.
     """
 
     path: Path
@@ -55,22 +55,22 @@ def merge_run(
     partial: bool = False,
     progress: bool = False,
 ) -> Merged:
-    """Write a run's rows in Hilbert order; the target is whole or absent.
+    """Write a run's rows in Hilbert order; the target is complete or absent.
 
     Args:
         opened: The run.
         to: The file to make, or with a limit the folder of parts; None for ``embeddings.parquet``
             or ``embeddings`` in the run directory.
         max_rows: Most rows of a part.
-        max_bytes: About the size of a part, judged by the sizes of the shards.
+        max_bytes: Approximate size of a part, estimated from the sizes of the shards.
         overwrite: Replace an earlier merge.
-        partial: Take an unfinished run as it is.
+        partial: Merge an unfinished run as it is.
         progress: Whether to show progress on standard error.
 
     Raises:
-        RunDirectoryError: If the run has no pooled files, is unfinished, a file is not what its
-            marker says or is damaged otherwise, or the target cannot be written.
-        ConfigError: If a limit is invalid, or the target exists or is the run's own.
+        RunDirectoryError: If the run has no pooled files or is unfinished, a file is damaged or
+            differs from its marker, or the target cannot be written.
+        ConfigError: If a limit is invalid, or the target exists or is one of the run's files.
     """
     for argument, limit, example in (
         ("--max-rows", max_rows, "1"),
@@ -84,8 +84,8 @@ def merge_run(
     finished = find_finished(opened, progress=progress)
     state = finished.state
     missing = _count_missing(opened, finished, partial=partial)
-    # In a list of windows, all rows of a tile stay or go: it is spared if its ground is there in
-    # every window. Its rows stand together, in the order of the windows.
+    # With a list of windows, all rows of a tile are kept or left out together: it is redundant if
+    # its ground is covered in every window. Its rows follow one another in the order of windows.
     windows = len(opened.windows)
     by_tile = state.reshape(-1, windows)
     spare_tiles = redundant_tiles(opened.plan, (by_tile == PRODUCED).all(axis=1))
@@ -93,7 +93,7 @@ def merge_run(
     spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
     order = tile_rows(hilbert_order(opened.plan, keep_tiles), windows)
     part = len(order)
-    if max_bytes is not None:  # as long as rows take what they take in the shards
+    if max_bytes is not None:  # assuming that rows take as much as in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
     if max_rows is not None:
         part = min(part, max_rows)
@@ -140,14 +140,14 @@ def _count_missing(opened: OpenedRun, finished: Finished, *, partial: bool) -> i
 
 
 def tile_rows(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
-    """Return the rows of some tiles, those of a tile together in the order of the windows.
+    """Return the rows of some tiles, those of a tile together, in the order of the windows.
 
     Args:
         tiles: Indices of tiles in the plan, (n,).
         windows: Number of time windows.
 
     Returns:
-        (n * windows,); of one window the tiles' indices themselves.
+        (n * windows,); with one window the tiles' indices themselves.
     """
     if windows == 1:
         return tiles

@@ -13,10 +13,10 @@ from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan
 from thor_geo.support.arrays import BoolArray, Float64Array
 
-# A tile's ground is looked at in 3 x 3 points, this far inside its edges (metres): two lattices'
-# edges through one place differ by rounding.
+# A tile's ground is checked at 3 x 3 points, this far inside its edges (metres), because edges of
+# two lattices at the same place differ by rounding.
 _INSIDE_M = 1.0
-# Tiles looked at together.
+# Tiles checked together.
 _AT_ONCE = 16_384
 # A tile lies within this of its zone's central meridian, in degrees, unless it is huge.
 _REACH = 15.0
@@ -25,12 +25,12 @@ _REACH = 15.0
 def redundant_tiles(plan: Plan, produced: BoolArray) -> BoolArray:
     """Return which tiles lie wholly in primary tiles that were produced.
 
-    Only tiles that are not primary themselves can be. Ground on a zone's edge may lie in no
-    primary tile, or in one that failed: the other zone's tile is then kept.
+    Only tiles that are not primary can be redundant. If ground on a zone's edge lies in no primary
+    tile, or only in one that failed, the other zone's tile is kept.
 
     Args:
         plan: The plan.
-        produced: Whether a tile is there and did not fail, (n,) bool.
+        produced: Whether a tile exists and did not fail, (n,) bool.
 
     Returns:
         (n,) bool.
@@ -86,9 +86,9 @@ def _points(
     """Return longitude and latitude (n, 9) of corners, edge middles and centre of tiles."""
     scale = np.float64(lattice.step * lattice.resolution)
     side = lattice.tile_size * lattice.resolution
-    at = np.array([_INSIDE_M, side / 2, side - _INSIDE_M])
-    x = lattice.origin[0] + col[:, None] * scale + np.tile(at, 3)
-    y = lattice.origin[1] + row[:, None] * scale - np.repeat(at, 3)
+    offsets = np.array([_INSIDE_M, side / 2, side - _INSIDE_M])
+    x = lattice.origin[0] + col[:, None] * scale + np.tile(offsets, 3)
+    y = lattice.origin[1] + row[:, None] * scale - np.repeat(offsets, 3)
     lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y)
     return lon, lat
 
@@ -118,6 +118,6 @@ def _covered(
 
 
 def _among(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> BoolArray:
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found: BoolArray = keys[at] == wanted
-    return found
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    present: BoolArray = keys[places] == wanted
+    return present

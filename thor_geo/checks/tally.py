@@ -18,25 +18,25 @@ from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
 from thor_geo.support.progress import PATIENCE_S, track
 
-# The rate is that of the last quarter of an hour; where shards are slower, of the last few.
+# The rate is measured over the last quarter of an hour, or if shards are slow over the last few.
 _WINDOW_S = 900.0
 _FEWEST = 5
-# Where locks tell nothing, a run seems to go on while its newest marker is younger than ten
-# minutes, or ten usual shards.
+# Without locks, a run is taken to be running while its newest marker is younger than ten minutes,
+# or than ten typical shards take.
 _QUIET_S = 600.0
 _QUIET_SHARDS = 10
-# Different messages that are counted; the rest is "other".
+# Different messages that are counted; all others count as "other".
 _MESSAGES = 1000
-#: What a marker says of fetching, summed over markers.
+#: Costs of fetching in markers, summed over markers.
 COSTS = ("requests", "retries", "splits", "bytes", "seconds", "seconds_waiting")
 
-# Ids of tiles and blocks: messages that differ in them alone are one message.
+# Ids of tiles and blocks: messages that differ only in them count as one message.
 _IDS = re.compile(r"utm\d\d[ns]_[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What the markers of a run say; in a list of time windows a tile counts once for each.
+    """A summary of a run's markers; with a list of time windows a tile counts once for each.
 
     Attributes:
         shards: Shards of the plan.
@@ -46,17 +46,18 @@ class Tally:
         ok: Tiles with an embedding.
         empty: Tiles without any observation.
         failed: Tiles that could not be produced.
-        rate: Tiles per second: of late while it runs, over all the time at work once it is
-            complete; None for a run that has stopped, or with nothing to measure.
-        rate_seconds: Time over which the rate is measured, without the time when nothing ran.
+        rate: Tiles per second: recently while it runs, over all working time once it is complete;
+            None for a run that has stopped, or with nothing to measure.
+        rate_seconds: Time over which the rate is measured, without time in which nothing ran.
         launches: Commands that finished a shard in that time.
         newest_age: Seconds since the newest marker was written; None without any.
-        locked: Whether a process holds shards of the run; None where that cannot be told.
-        running: Whether a process works on it. Where locks do not tell: whether shards are left and
-            the newest marker is younger than 10 minutes, or than 10 usual shards take.
+        locked: Whether a process holds shards of the run; None if that is unknown.
+        running: Whether a process works on it. If locks do not show it: whether shards are left and
+            the newest marker is younger than 10 minutes, or than 10 typical shards take.
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
         failures: The first failed tiles, in plan order.
-        messages: Failed tiles by message, most frequent first; ids in messages stand as ``<id>``.
+        messages: Failed tiles by message, most frequent first; ids in messages are replaced by
+            ``<id>``.
         windows: Number of time windows.
     """
 
@@ -90,7 +91,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the tiles left take at the recent rate; None if nothing runs or is left."""
+        """Time for the remaining tiles at the recent rate; None if nothing runs or remains."""
         if not self.running or not self.rate or not self.left:
             return None
         return self.left / self.rate
@@ -103,16 +104,16 @@ def count_markers(
     first: int = 5,
     progress: bool = False,
 ) -> Tally:
-    """Count a run's markers; folders are not listed, and of every shard little is kept.
+    """Count a run's markers; no folder is listed, and little is kept for each shard.
 
     Args:
         opened: The run.
-        now: The time to reckon from; None for the present.
-        first: Failed tiles to name.
-        progress: Whether to show progress, where it takes long.
+        now: The current time; None for the clock's.
+        first: Number of failed tiles to name.
+        progress: Whether to show progress, if it takes long.
 
     Raises:
-        RunDirectoryError: If there is something under a marker's name that cannot be read.
+        RunDirectoryError: If something with a marker's name exists and cannot be read.
     """
     now = now or dt.datetime.now(dt.UTC)
     counts = _Counts(first)
@@ -200,7 +201,7 @@ class _Finished(NamedTuple):
 
 
 def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | None, int]:
-    """Return tiles per second while anything was at work, the seconds of that, and the launches."""
+    """Return tiles per second while anything ran, the seconds of that, and the launches."""
     timed = [shard for shard in finished if shard.time > 0]
     seconds, until = 0.0, 0.0
     for begin, end in sorted((shard.time - shard.seconds, shard.time) for shard in timed):
@@ -212,14 +213,14 @@ def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | No
 def _recent_rate(
     finished: Iterable[_Finished], until: float
 ) -> tuple[float | None, float | None, int]:
-    """Return tiles per second of late, the seconds they were counted over, and the launches."""
+    """Return recent tiles per second, the seconds they were counted over, and the launches."""
     latest = sorted((shard for shard in finished if shard.time > 0), key=lambda shard: shard.time)
     if not latest:
         return None, None, 0
     recent = [shard for shard in latest if shard.time > until - _WINDOW_S]
     if len(recent) < _FEWEST:
         recent = latest[-_FEWEST:]
-    # A shard that was begun before the window counts as begun with it, unless there are too few.
+    # A shard that started before the window counts from its start, unless there are too few.
     begin = min(shard.time - shard.seconds for shard in recent)
     if len(recent) > _FEWEST:
         begin = max(begin, until - _WINDOW_S)

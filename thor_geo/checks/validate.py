@@ -23,14 +23,14 @@ EXIT_FAULT, EXIT_FAILED = 1, 3
 
 @dataclass(kw_only=True)
 class Findings:
-    """What validation found.
+    """The results of a validation.
 
     Attributes:
         shards: Shards of the plan.
-        tiles: Tiles of the plan; in a list of time windows a tile counts once for each.
-        checked: What the shards hold.
+        tiles: Tiles of the plan; with a list of time windows a tile counts once for each.
+        checked: Counts and seams of the shards.
         faults: Everything that is wrong, in plan order.
-        temporaries: Temporary files of jobs at work or killed, which are no faults.
+        temporaries: Temporary files of running or killed jobs, which are not faults.
     """
 
     shards: int
@@ -58,33 +58,35 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     Raises:
         ThorGeoError: If a process dies.
     """
-    found = Findings(shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows))
+    findings = Findings(
+        shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows)
+    )
     settings, digest = opened.document["settings"], opened.plan.digest
     if compute_fingerprint(settings, digest) != opened.fingerprint:
-        reason = "its fingerprint is not that of its settings and plan: it was edited"
-        found.faults.append(Fault(kind="run", file="run.json", reason=reason))
-    found.faults += check_plan_file(opened.run.plan_parquet, opened.plan, progress=progress)
+        reason = "its fingerprint does not match its settings and plan: it was edited"
+        findings.faults.append(Fault(kind="run", file="run.json", reason=reason))
+    findings.faults += check_plan_file(opened.run.plan_parquet, opened.plan, progress=progress)
     if opened.run.colours.exists():
         try:
             load_colours(opened.run)
         except RunDirectoryError as error:
             name = opened.run.colours.name
-            found.faults.append(Fault(kind="run", file=name, reason=str(error)))
+            findings.faults.append(Fault(kind="run", file=name, reason=str(error)))
     expected, faults = expected_shards(opened)
-    found.faults += faults
-    with Progress(found.tiles, label="checking", shown=progress) as bar:
+    findings.faults += faults
+    with Progress(findings.tiles, label="checking", shown=progress) as bar:
         for checked, tiles in check_shards(opened, expected, workers):
-            found.checked.add(checked)
+            findings.checked.add(checked)
             bar.advance(tiles * len(opened.windows))
-    found.faults += found.checked.faults
-    found.faults += sorted(
-        find_strays(opened, expected.maps, found.temporaries), key=lambda fault: fault.file
+    findings.faults += findings.checked.faults
+    findings.faults += sorted(
+        find_strays(opened, expected.maps, findings.temporaries), key=lambda fault: fault.file
     )
-    return found
+    return findings
 
 
 def expected_shards(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
-    """Return what all shards have in common, and what is wrong with the Zarr store's metadata.
+    """Return what all shards have in common, and the faults of the Zarr store's metadata.
 
     Args:
         opened: The run.

@@ -119,7 +119,7 @@ def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
         },
         "faults": [asdict(fault) for fault in findings.faults],
         "counts": dict(Counter(fault.kind for fault in findings.faults)),
-        "seams": checked.seams.as_json(),
+        "seams": checked.seams.summary_json(),
         "temporaries": findings.temporaries.paths,
     }
 

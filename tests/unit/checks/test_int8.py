@@ -81,7 +81,7 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "a scale of 0": (lambda t: with_row(t, "scale", 0, 0.0), "1 embeddings are not of their"),
     "codes that are all small": (
         lambda t: with_row(t, "embedding", 0, [3] * DIMENSION),
-        "1 embeddings are not of their scales",
+        "1 embeddings do not match their scales",
     ),
     "a scale too large": (lambda t: with_row(t, "scale", 0, 2.7e36), "1 scales are negative, NaN"),
     "a hole in a vector": (
@@ -180,7 +180,7 @@ def test_codes_of_maps_are_of_their_scales(run: RunDirectory, plan: Plan, name: 
     change, whole = OTHERS[name]
     edit_maps(run, plan, change)
     found = [(fault.kind, fault.reason.split(" (")[0]) for fault in damage_of(run)]
-    assert found == ([] if whole else [("values", "1 tiles are not of their scales")])
+    assert found == ([] if whole else [("values", "1 tiles do not match their scales")])
 
 
 def test_a_code_must_not_be_nodata(run: RunDirectory, plan: Plan) -> None:
@@ -229,11 +229,11 @@ REPEATED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no tile's centres": (lambda r: r.pop("utm33n/x_tile"), "lacks utm33n/x_tile"),
     "no mask": (
         lambda r: r["utm32n/embeddings"]["attributes"].pop("_FillValue"),
-        "not what the zarr.json says of utm32n/embeddings",
+        "differs from the zarr.json of utm32n/embeddings",
     ),
     "fill of scales": (
         lambda r: r["utm33n/scale"].update(fill_value=0.0),
-        "not what the zarr.json says of utm33n/scale",
+        "differs from the zarr.json of utm33n/scale",
     ),
 }
 

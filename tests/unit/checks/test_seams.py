@@ -144,7 +144,7 @@ def test_the_number_of_processes_changes_nothing(
     monkeypatch.setattr(_checking, "_AT_ONCE", 2)
     run = write_run(tmp_path / "run", plan).run
     one, two = (check_run(open_run(run.path), workers=workers).checked.seams for workers in (1, 2))
-    assert one.as_json() == two.as_json()
+    assert one.summary_json() == two.summary_json()
     # Borders between shards of different tasks are left out, and nothing else.
     whole = seams_of(run, plan)
     assert one.pairs[0] < whole.pairs[0]
@@ -158,7 +158,7 @@ def test_a_single_tile_has_no_border(tmp_path: Path) -> None:
     assert len(plan) == 1
     found = check(write_run(tmp_path / "run", plan).run)
     assert not found.faults
-    told = found.checked.seams.as_json()
+    told = found.checked.seams.summary_json()
     assert told is not None
     assert told["ratio"] is None
     assert told["border"] is None

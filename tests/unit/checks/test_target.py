@@ -180,7 +180,7 @@ def test_where_the_disk_is_full_the_earlier_merge_stays(
     assert not list(tmp_path.iterdir())
     merge_run(opened, to=target, **limits)
     before = contents(tmp_path)
-    with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="earlier file is unch"):
+    with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="earlier file is kept"):
         merge_run(opened, to=target, overwrite=True, **limits)
     assert contents(tmp_path) == before
 
@@ -202,7 +202,7 @@ def test_another_run_s_files_are_no_target_either(
 ) -> None:
     """`view A --png B/run.json --overwrite` would end run B."""
     for target in (failing.run_json, failing.pooled / "some.csv", whole.run_json):
-        with pytest.raises(ConfigError, match="would replace what a run needs") as told:
+        with pytest.raises(ConfigError, match="would replace a file that a run needs") as told:
             targets.check_target(
                 whole, target, folder=False, overwrite=True, argument="--export-csv"
             )

@@ -219,7 +219,7 @@ def test_a_store_whose_files_would_be_read_otherwise_is_refused(
     path = tmp_path / "grid.zarr"
     GridStore(path, plan, SHAPE, "int8").create("{}")
     damage(path / "utm32n" / array / "zarr.json")
-    with pytest.raises(RunDirectoryError, match=f"{says}.*remove the store to write it anew"):
+    with pytest.raises(RunDirectoryError, match=f"{says}.*remove the store so that it is"):
         GridStore(path, plan, SHAPE, "int8").create("{}")
     shutil.rmtree(path)
     GridStore(path, plan, SHAPE, "int8").create("{}")

@@ -55,10 +55,10 @@ def test_only_a_run_of_empty_tiles_blames_the_scenes(tmp_path: Path, plan: Plan)
     run = RunDirectory(tmp_path / "run")
     nothing = summarise(run, plan)
     assert nothing.tiles[0] == 0
-    assert "no scene passes" not in str(nothing)
+    assert "no scene passed" not in str(nothing)
     done = replace(nothing, tiles=(len(plan), len(plan)))
-    assert "no scene passes" in str(replace(done, empty=len(plan)))
-    assert "no scene passes" not in str(replace(done, empty=len(plan) - 1, ok=1))
+    assert "no scene passed" in str(replace(done, empty=len(plan)))
+    assert "no scene passed" not in str(replace(done, empty=len(plan) - 1, ok=1))
 
 
 @pytest.mark.parametrize(

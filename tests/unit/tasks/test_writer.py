@@ -138,7 +138,7 @@ def test_the_marker_comes_last(
 
     with monkeypatch.context() as patch:
         patch.setattr(shard_writer, step, crash)
-        with pytest.raises(RunDirectoryError, match=r"power failure.*is kept"):
+        with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
             write_run(tmp_path / "run", plan)
     run = RunDirectory(tmp_path / "run")
     assert run.is_finished(plan.shards[0], verify=True)
@@ -158,7 +158,7 @@ def test_a_retry_removes_the_old_marker_first(
         raise OSError("power failure")
 
     monkeypatch.setattr(shard_writer, "write_pooled", crash)
-    with pytest.raises(RunDirectoryError, match=r"power failure.*is kept"):
+    with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
         write_run(tmp_path / "run", plan)
     assert not run.marker_path(plan.shards[0]).exists()
 
