@@ -169,7 +169,7 @@ def step_mark(folder: Path) -> dict[str, Any]:
     store = GridStore(run.grid, plan, (768, 18, 18))
     for index in part(len(plan.shards), RANK, RANKS)[::2]:
         shard = plan.shards[index]
-        outputs = [run.pooled_path(shard), store.file_of(shard)]
+        outputs = [run.pooled_path(shard), store.embeddings_path(shard)]
         for output in outputs:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_bytes(b"embeddings")

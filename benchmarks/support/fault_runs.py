@@ -16,7 +16,7 @@ from benchmarks.support.fault_plans import LISTS, PIXELS, Trial
 from thor_geo.composites import Prefetcher, PrefetchStats
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.errors import ThorGeoError
-from thor_geo.support.files import sha256_of
+from thor_geo.support.files import file_sha256
 
 BANDS = ("B4", "B3")
 LATENCY_S = 0.05
@@ -108,7 +108,7 @@ def served(url: str) -> dict[str, Any]:
 
 def digests(cache: Path) -> dict[str, str]:
     """Return what must be the same after every run: pixels by name, and the pinned scenes."""
-    digests = {path.name: sha256_of(path) for path in cache.rglob("*.tif")}
+    digests = {path.name: file_sha256(path) for path in cache.rglob("*.tif")}
     for path in (cache / "scenes").rglob("*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         digests[path.name] = json.dumps([record["scenes"], record["block_key"]])

@@ -191,8 +191,8 @@ class Gatherer:
                 f"`{path}` is damaged: its content is not what its marker says (sha256 differs). "
                 f"Delete the marker ({run.markers / path.stem}.json) and run the same `thor-geo "
                 "predict` command, which computes the shard again; then merge. Nothing was "
-                f"written, and an earlier merge is untouched. `thor-geo validate {run.path}` finds all "
-                "such files."
+                f"written, and an earlier merge is untouched. `thor-geo validate {run.path}` finds "
+                "all such files."
             )
 
     def _check_schema(self, index: int, table: pa.Table) -> None:
