@@ -78,7 +78,7 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "nodata in a vector": (lambda t: with_row(t, "embedding", 0, [-128] * DIMENSION), "-128"),
     "no scale": (lambda t: with_row(t, "scale", 0, None), "`scale` is null elsewhere"),
     "a scale where it failed": (lambda t: with_row(t, "scale", 1, 0.5), "null elsewhere"),
-    "a scale of 0": (lambda t: with_row(t, "scale", 0, 0.0), "1 embeddings are not of their"),
+    "a scale of 0": (lambda t: with_row(t, "scale", 0, 0.0), "1 embeddings do not match their"),
     "codes that are all small": (
         lambda t: with_row(t, "embedding", 0, [3] * DIMENSION),
         "1 embeddings do not match their scales",

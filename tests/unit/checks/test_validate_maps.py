@@ -128,25 +128,25 @@ REPEATED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "nothing": (lambda r: r.clear(), "lacks utm32n, utm32n/embeddings and 10 more"),
     "dtype": (
         lambda r: r["utm33n/embeddings"].update(data_type="float64"),
-        "zarr.json says of utm33n/embeddings",
+        "zarr.json of utm33n/embeddings",
     ),
     "fill": (
         lambda r: r["utm32n/embeddings"].update(fill_value=0.0),
-        "zarr.json says of utm32n/embeddings",
+        "zarr.json of utm32n/embeddings",
     ),
     "bands": (
         lambda r: r["utm32n/embeddings"]["shape"].__setitem__(0, 7),
-        "zarr.json says of utm32n/embeddings",
+        "zarr.json of utm32n/embeddings",
     ),
     "a coordinate": (
         lambda r: r["utm32n/x"]["attributes"].update(units="feet"),
-        "zarr.json says of utm32n/x",
+        "zarr.json of utm32n/x",
     ),
     "a zone": (
         lambda r: r["utm33n"]["attributes"].update({"proj:code": "EPSG:3857"}),
-        "zarr.json says of utm33n",
+        "zarr.json of utm33n",
     ),
-    "nonsense": (lambda r: r.update({"utm33n/y": 3}), "zarr.json says of utm33n/y"),
+    "nonsense": (lambda r: r.update({"utm33n/y": 3}), "zarr.json of utm33n/y"),
     "another zone": (
         lambda r: r.update({"utm31n/embeddings": r["utm32n/embeddings"]}),
         "has utm31n/embeddings, of no zone of the plan",
@@ -191,7 +191,7 @@ def test_zones_agree_how_long_an_embedding_is(run: RunDirectory, plan: Plan) -> 
     shutil.rmtree(run.grid / "utm33n")
     (other.path / "utm33n").rename(run.grid / "utm33n")
     found = [fault.reason for fault in damage_of(run) if fault.file.endswith("33n/embeddings")]
-    assert found == ["has 7 bands and 6 cells of a tile's side, most zones have 5 and 6"]
+    assert found == ["has 7 bands and tiles with sides of 6 cells, most zones have 5 and 6"]
 
 
 def test_wrong_coordinates_and_a_missing_store_are_faults(run: RunDirectory) -> None:
