@@ -22,7 +22,7 @@ from benchmarks.support.commands import Settings, emulator, quickstart
 from benchmarks.support.report import ROOT
 from benchmarks.support.run_processes import MARK, Process, find
 from thor_geo.emulator import Acquisition, ensure_archive
-from thor_geo.support.files import sha256_of
+from thor_geo.support.files import file_sha256
 
 #: Seconds that any one command may take before it counts as hanging.
 PATIENCE_S = 600.0
@@ -225,7 +225,7 @@ def outputs(run: Path) -> dict[str, str]:
     """Return the sha256 of every file that a user opens, by its path in the run directory."""
     patterns = ("run.json", "plan.parquet", "quicklook.png", "pooled/*", "grid.zarr/**/*")
     return {
-        str(file.relative_to(run)): sha256_of(file)
+        str(file.relative_to(run)): file_sha256(file)
         for pattern in patterns
         for file in sorted(run.glob(pattern))
         if file.is_file() and not _temporary(file)

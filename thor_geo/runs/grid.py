@@ -34,7 +34,7 @@ from thor_geo.specs import Windows
 from thor_geo.support.files import sync, temporary_path, write_bytes
 
 # With bits shuffled, embeddings shrink as much at the lowest level as with bytes shuffled at a high
-# one, or more, in a fraction of the time (benchmarks/storage.py).
+# one, or more, in a fraction of the time.
 _ZSTD_LEVEL = 1
 
 ARRAY = "embeddings"

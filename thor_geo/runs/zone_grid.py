@@ -15,7 +15,7 @@ from thor_geo.ground.plan import Plan, Shard
 #: cells, reading a point from chunks of 36 takes two thirds of the time of 48 and a third of that
 #: of 72; areas and the whole take about as long as with 48, for 0.0 % (float32) to 1.5 % (int8)
 #: more bytes. With 24 a point costs another third less, for up to 4 % more bytes
-#: (benchmarks/storage.py).
+#:.
 CHUNK_CELLS = 40
 # Below this side a chunk is mostly overhead.
 _CHUNK_FLOOR = 16
