@@ -287,9 +287,3 @@ class FolderDataset(RasterDataset):
             )
         left, right, top, bottom = map(round, steps)
         return (x.start, y.start, x.stop, y.stop), (bottom - top, right - left)
-
-
-def zones_of(files: Sequence[RasterFile]) -> dict[int, list[RasterFile]]:
-    """Return files by the EPSG code of their zone, ascending."""
-    codes = sorted({file.epsg for file in files})
-    return {epsg: [file for file in files if file.epsg == epsg] for epsg in codes}

@@ -7,10 +7,8 @@ are read as files: the package is located, never imported.
 from __future__ import annotations
 
 import importlib.util
-import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from thor_geo.errors import DependencyError
 
@@ -48,14 +46,3 @@ def algorithms() -> bytes:
         DependencyError: If ``ee`` is not installed or does not ship the document.
     """
     return _file("algorithms.json").read_bytes()
-
-
-def algorithm_arguments() -> dict[str, list[str]]:
-    """Return the argument names of every algorithm by its name, such as ``Image.select``."""
-    listed: list[dict[str, Any]] = json.loads(algorithms())["algorithms"]
-    return {
-        entry["name"].removeprefix("algorithms/"): [
-            argument["argumentName"] for argument in entry.get("arguments", [])
-        ]
-        for entry in listed
-    }

@@ -65,11 +65,6 @@ class RequestCounts:
             self._peak = self._in_flight
             self._kinds: dict[str, dict[str, Any]] = {}
 
-    @property
-    def in_flight(self) -> int:
-        """Computations under way (``value:compute`` and ``image:computePixels``)."""
-        return self._in_flight
-
     @contextmanager
     def track(self, kind: str) -> Iterator[ServedRequest]:
         """Count a request while it is served; the caller fills in the record."""

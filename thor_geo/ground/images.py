@@ -38,16 +38,6 @@ class NativeFit:
     height: int
     width: int
 
-    @property
-    def pad_bottom(self) -> int:
-        """Rows of padding below the kept window."""
-        return self.side - self.height
-
-    @property
-    def pad_right(self) -> int:
-        """Columns of padding to the right of the kept window."""
-        return self.side - self.width
-
     def apply(self, chw: AnyArray, fill: float = 0) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
         """Crop and pad an image of the shape that this was made for.
 

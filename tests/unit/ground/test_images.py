@@ -157,7 +157,7 @@ def test_the_native_side_is_the_nearest_that_the_bounds_allow(
     assert 0 <= (height - rows) - 2 * top <= 1
     assert 0 <= (width - cols) - 2 * left <= 1
     assert (np.diff(kept, axis=1) == 1).all()
-    assert (fit.pad_bottom, fit.pad_right) == (fit.side - rows, fit.side - cols)
+    assert (fit.height, fit.width) == (rows, cols)
 
 
 @pytest.mark.parametrize(
