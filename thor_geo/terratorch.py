@@ -1,11 +1,11 @@
 """THOR as a TerraTorch backbone: importing this module registers the source ``thorgeo``.
 
 ``BACKBONE_REGISTRY.build("thorgeo_thor_v1_base", ...)`` is always this project's encoder. A plain
-``thor_v1_base`` is looked up source by source, in the order of registration: the official extension
-registers in TerraTorch's own source, which comes first, so that where it has been imported it is
-the one that answers, and this project's encoder otherwise. Having it installed is not enough, and
-importing this module does not import it, since that replaces parts of timm for the whole process:
-only `official_twin` does, for whoever asks for ``implementation: official``.
+``thor_v1_base`` is looked up source by source, in the order of registration. The official extension
+registers in TerraTorch's own source, which comes first: once the extension has been imported, plain
+names are its own; until then they are this project's. Importing this module does not import the
+extension, because that replaces parts of timm for the whole process: only `official_twin` does, for
+users who ask for ``implementation: official``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thor_geo.errors import ConfigError, DependencyError, LayoutError
+from thor_geo.errors import ConfigError, DependencyError, LayoutError, first_line
 from thor_geo.models import VARIANTS, THORBackbone, TokenLayout, build_from_layout, make_layout
 from thor_geo.models.checkpoint import DEFAULT_PREFIX, load_state
 from thor_geo.models.layout import REF_PATCH_SIZE
@@ -27,9 +27,17 @@ from thor_geo.specs.bands import DEFAULT_MODEL_BANDS, Band, select_bands
 
 try:
     from terratorch.registry import BACKBONE_REGISTRY, Registry
-except ImportError as error:
+except Exception as error:
+    # A broken installation raises whatever its parts raise, not only ImportError.
+    missing = isinstance(error, ModuleNotFoundError) and error.name == "terratorch"
+    problem = (
+        "is not installed"
+        if missing
+        else f"is installed, but cannot be imported ({type(error).__name__}: {first_line(error)})"
+    )
     raise DependencyError(
-        "`thor_geo.terratorch` needs the package terratorch: pip install terratorch."
+        f"`thor_geo.terratorch`: the package terratorch {problem}. Install it with its "
+        "dependencies: pip install 'thor-geo[terratorch]'."
     ) from error
 
 #: Prefix of the names under which TerraTorch always finds this project's encoder.
@@ -120,16 +128,16 @@ def build_backbone(
         model_bands: TerraTorch band names, one per plane of the input; by default the 12
             Sentinel-2 bands, VV and VH.
         out_indices: Blocks whose features are returned; all by default.
-        return_channel_params: Return the channel parameters besides the features.
-        merge_method: ``mean``, ``sum`` or ``concat`` returns maps, which is what TerraTorch's
-            decoders want; None returns token sequences.
-        ckpt: Checkpoint file to load instead of the published one.
+        return_channel_params: Also return the channel parameters.
+        merge_method: ``mean``, ``sum`` or ``concat`` returns maps, which TerraTorch's decoders
+            need; None returns token sequences.
+        ckpt: Checkpoint file to load instead of the published weights.
         input_params: Geometry; see `input_layout`.
         model_ckpt_type: Prefix of the encoder's keys in the checkpoint.
-        image_size: Side of the input in pixels, if only that one is to be accepted.
+        image_size: Side of the only input that is accepted, in pixels; None accepts several.
         allow_resize: Accept inputs of any size and squash them to the ground cover, as the official
             extension does.
-        seed: Seed of the random weights used without *pretrained* and *ckpt*.
+        seed: Seed of the random weights, which are used without *pretrained* and *ckpt*.
 
     Returns:
         The backbone, in eval mode.
@@ -156,22 +164,22 @@ def build_backbone(
 
 
 def official_twin(backbone: THORBackbone, blocks: Sequence[int]) -> OfficialTHOR:
-    """Build the official extension's model with the weights of this project's.
+    """Build the official extension's model with the weights of one of this project's.
 
-    Imports the extension, which replaces parts of timm for the whole process: never called unless
-    the official implementation is asked for.
+    Imports the extension, which replaces parts of timm for the whole process: call it only if the
+    official implementation is asked for.
 
     Args:
-        backbone: The model to be twin of, with one patch size for all groups.
-        blocks: The blocks whose tokens are wanted, from 0.
+        backbone: The model whose weights it gets; all its groups have one patch size.
+        blocks: The blocks whose tokens it returns, counted from 0.
 
     Returns:
         The twin, in eval mode.
 
     Raises:
-        DependencyError: If the extension is not installed, or does not import.
-        ConfigError: If groups have different patch sizes.
-        CheckpointError: If its encoder has other weights than THOR v1's.
+        DependencyError: If the extension is not installed or cannot be imported.
+        ConfigError: If the groups have different patch sizes.
+        CheckpointError: If the names or shapes of its encoder's weights are not THOR v1's.
     """
     require_official()
     layout, row = backbone.layout, backbone.encoder.variant
@@ -187,8 +195,8 @@ def official_twin(backbone: THORBackbone, blocks: Sequence[int]) -> OfficialTHOR
         importlib.import_module(OFFICIAL_MODULE)
     except ImportError as error:
         raise DependencyError(
-            f"`implementation='official'`: {OFFICIAL_MODULE} does not import ({error}). Install it "
-            f"again: {OFFICIAL_INSTALL}."
+            f"`implementation='official'`: {OFFICIAL_MODULE} cannot be imported ({error}). Install "
+            f"it again: {OFFICIAL_INSTALL}."
         ) from error
     wanted = sorted(set(blocks))
     wrapper = BACKBONE_REGISTRY.build(
@@ -206,28 +214,28 @@ def official_twin(backbone: THORBackbone, blocks: Sequence[int]) -> OfficialTHOR
         },
     )
     twin = OfficialTHOR(wrapper, row=row, layout=layout, blocks=wanted)
-    # Its own loader takes whatever keys match; this one insists on all.
+    # The extension's own loader takes whatever keys match; this one needs all of them.
     state = dict(backbone.encoder.state_dict())
     load_state(twin.encoder, state, source=f"the official {row.model_key}")
     return twin.eval()
 
 
 def _official_name(band: Band, layout: TokenLayout) -> str:
-    """Return the extension's name of a band, with the GSD where its group's is overridden."""
+    """Return the extension's name for a band, with the GSD if it is not the band's usual one."""
     gsd = layout.selection.group_gsd[band.group]
     return band.names[0] if gsd == band.gsd else f"{band.names[-1]}_{gsd}"
 
 
 def _builder(model_key: str) -> Callable[..., THORBackbone]:
     def build(**kwargs: Any) -> THORBackbone:
-        """Build the variant; TerraTorch shows the docstring set below, which names it."""
+        """Build the variant; TerraTorch shows the docstring that is set below."""
         return build_backbone(model_key, **kwargs)
 
     build.__doc__ = f"Build {model_key}; see `thor_geo.terratorch.build_backbone`."
     return build
 
 
-#: The builders by name: model keys and the official long names.
+#: The builders by name: model keys and official long names.
 THORGEO_BACKBONE_REGISTRY = Registry(
     **{
         name: _builder(row.model_key)
@@ -236,6 +244,6 @@ THORGEO_BACKBONE_REGISTRY = Registry(
     }
 )
 
-# A module that is loaded twice (importlib.reload) registers once.
+# Registers once, even if the module is loaded again (importlib.reload).
 if SOURCE not in BACKBONE_REGISTRY.keys():  # noqa: SIM118 (`in` alone asks for models, not sources)
     BACKBONE_REGISTRY.register_source(SOURCE, THORGEO_BACKBONE_REGISTRY)

@@ -152,5 +152,5 @@ def test_an_extension_that_does_not_import_is_told(
     made = THOREmbeddingTask("thor_v1_tiny", pretrained=False, implementation="official")
     monkeypatch.setitem(sys.modules, MODULE, None)
     monkeypatch.setattr("thor_geo.terratorch.require_official", lambda: None)
-    with pytest.raises(DependencyError, match=r"does not import.*pip install"):
+    with pytest.raises(DependencyError, match=r"cannot be imported.*pip install"):
         made.configure_model()
