@@ -16,7 +16,7 @@ from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.probe.baseline import band_features
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.curve import Problem, evaluate
-from thor_geo.probe.samples import Samples, collect
+from thor_geo.probe.samples import Samples, collect_samples
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
 _CORNER = (600_000, 6_640_000)
@@ -58,7 +58,7 @@ def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
     opened = open_run(run / "out")
     spec = ProbeSpec(on=unit, min_cover=0)  # type: ignore[arg-type]
     kind = np.random.default_rng(1).integers(0, 3, (1, 256, 256), dtype=np.uint8)
-    samples = collect(opened, open_labels(write_tif(run / "kind.tif", kind, _CORNER)), spec)
+    samples = collect_samples(opened, open_labels(write_tif(run / "kind.tif", kind, _CORNER)), spec)
     features = band_features(opened, samples)
     with rasterio.open(run / "scene.tif") as file:
         for k in range(len(samples)):
@@ -116,7 +116,7 @@ def flanders(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, root: 
 def land_cover(opened: OpenedRun, shared_data: Path) -> tuple[Samples, np.ndarray]:
     """Return all cells, and the labels of the raster by cell, counted in NumPy."""
     path = shared_data / "labels" / "wc_be_31UDS_LC.tif"
-    samples = collect(opened, open_labels(path), ProbeSpec())
+    samples = collect_samples(opened, open_labels(path), ProbeSpec())
     with rasterio.open(path) as file:
         parts = file.read(1).reshape(16, 4, 16, 4).swapaxes(1, 2).reshape(16, 16, 16)
     majority = np.array([[np.bincount(part).argmax() for part in row] for row in parts])

@@ -1,4 +1,4 @@
-"""TorchGeo datasets over composites."""
+"""TorchGeo datasets over composites and over a user's GeoTIFFs."""
 
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.composite import CompositeDataset

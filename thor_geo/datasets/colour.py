@@ -1,4 +1,4 @@
-"""Composites as colours for display."""
+"""Composites in colours for display."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy.typing as npt
 #: Sentinel-2's red, green and blue.
 RGB_BANDS = ("B4", "B3", "B2")
 
-# Display ranges, in hundredths of a dB: of co-polarised and cross-polarised backscatter, and of
-# their difference. THOR's means of IW, VV -13 and VH -21 dB, lie in the middle.
+# Display ranges, in hundredths of a dB, of co-polarised and cross-polarised backscatter and their
+# difference. THOR's means for IW (VV -13 dB, VH -21 dB) lie in the middle.
 _CO, _CROSS, _DIFFERENCE = (-2500, 0), (-3200, -700), (0, 1500)
 
 
 def picture_bands(bands: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the bands that a picture shows; None if there is none of these bands.
+    """Return the bands that a picture shows; None if none of them is among *bands*.
 
-    Of Sentinel-2 red, green and blue; of Sentinel-1 the co-polarised (VV or HH), then the
-    cross-polarised band (VH or HV), as far as they are there.
+    For Sentinel-2 red, green and blue; for Sentinel-1 the co-polarised band (VV or HH), then the
+    cross-polarised one (VH or HV), if present.
 
     Args:
         bands: Earth Engine names of one sensor's bands.
@@ -31,13 +31,13 @@ def picture_bands(bands: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def picture_title(bands: Sequence[str]) -> str:
-    """Return what the colours of a picture of some bands mean; *bands* is of `picture_bands`."""
+    """Return what a picture's colours mean; *bands* are those of `picture_bands`."""
     if tuple(bands) == RGB_BANDS:
         return "true colour"
     return bands[0] if len(bands) == 1 else f"{bands[0]}, {bands[1]}, {bands[0]} - {bands[1]}"
 
 
-def colours(
+def colour_bands(
     pixels: npt.NDArray[Any],
     bands: Sequence[str],
     observations: npt.NDArray[np.uint8] | None = None,
@@ -67,8 +67,8 @@ def true_colour(
         observations: (H, W); pixels with 0 become light grey.
 
     Returns:
-        (H, W, 3) uint8: reflectance 0 to 0.3 over the full range with a gamma of 1.2; to 0.8 at
-        most where more than a tenth of the values are brighter, as over snow.
+        (H, W, 3) uint8: reflectance 0 to 0.3 over the full range, with a gamma of 1.2; where more
+        than a tenth of the values are brighter, as over snow, 0 to at most 0.8.
     """
     pixels = np.moveaxis(rgb.astype(np.float32), 0, -1)
     valid = np.ones(pixels.shape[:2], bool) if observations is None else observations > 0
@@ -93,7 +93,7 @@ def radar_colour(
 
     Returns:
         (H, W, 3) uint8. Two polarisations: red is VV (HH) from -25 to 0 dB, green VH (HV) from -32
-        to -7 dB, blue their difference in dB from 0 to 15. One: grey, of its range.
+        to -7 dB, blue their difference in dB from 0 to 15. One polarisation: grey, over its range.
     """
     values = pixels.astype(np.float32)
     ranges = [_CO if name in ("VV", "HH") else _CROSS for name in bands]

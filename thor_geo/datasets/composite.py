@@ -22,7 +22,8 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.composites import BlockSource
 from thor_geo.datasets.colour import RGB_BANDS
-from thor_geo.datasets.extent import IndexExtent
+from thor_geo.datasets.extent import IndexExtent, closed_window
+from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.area import Area
@@ -32,10 +33,6 @@ from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# How far, in pixels, a query may lie beside the pixel grid and still count as on it: coordinates
-# are float64 metres, and an odd anchor's sums differ in the last bits.
-_ON_GRID = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +54,13 @@ class CompositeDataset(GeoDataset):
     """Cloud-reduced composites over an area of one UTM zone, cut from cached blocks.
 
     Queries are TorchGeo's: ``dataset[xmin:xmax, ymin:ymax, tmin:tmax]``, partial slices included.
-    Steps set the resolution, as in RasterDataset. Pixels beyond the area but inside the query are
-    real pixels, too. A query that lies on the composite's own pixel grid is a plain read; any
-    other CRS, resolution or offset is resampled to the nearest pixel.
+    Steps set the resolution, as in RasterDataset. Pixels inside the query but beyond the area are
+    real pixels, too. A query on the composite's own pixel grid is a plain read; any other CRS,
+    resolution or offset is resampled to the nearest pixel.
 
     A sample holds:
 
-    * ``image``: int16 (C, H, W), surface reflectance x 10,000 clamped to 0..10000; of Sentinel-1
+    * ``image``: int16 (C, H, W), surface reflectance x 10,000 clamped to 0..10000; for Sentinel-1
       hundredths of a dB, -32768 without data
     * ``observations``: uint8 (1, H, W), clear observations behind each pixel, 0 = no data
     * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
@@ -119,12 +116,8 @@ class CompositeDataset(GeoDataset):
         self._native_crs = CRS.from_epsg(lattice.epsg)
         self._native_res = (float(lattice.resolution), float(lattice.resolution))
         self._res = self._native_res
-        # The window is half-open, TorchGeo's intervals are closed: end one microsecond early.
-        last = pd.Timestamp(window.end.replace(tzinfo=None)) - pd.Timedelta(microseconds=1)
         interval = pd.IntervalIndex.from_tuples(
-            [(pd.Timestamp(window.start.replace(tzinfo=None)), last)],
-            closed="both",
-            name="datetime",
+            [closed_window(window)], closed="both", name="datetime"
         )
         self.index = gpd.GeoDataFrame(index=interval, geometry=[footprint], crs=self._native_crs)
         self._last_extent = IndexExtent(self.index)
@@ -161,8 +154,8 @@ class CompositeDataset(GeoDataset):
             raise AreaError(
                 area.source,
                 names,
-                "the area lies in several UTM zones, a dataset has one CRS",
-                "Use CompositeDataModule, which makes one dataset for each.",
+                "the area lies in several UTM zones, but a dataset has one CRS",
+                "Use CompositeDataModule, which makes a dataset for each zone.",
             )
         ((epsg, footprint),) = zones.items()
         return cls(
@@ -204,10 +197,10 @@ class CompositeDataset(GeoDataset):
         """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
 
         Args:
-            rect: The rectangle; zone, resolution and anchor are the lattice's. Whether it meets the
-                area is not looked at.
-            into: Where to put image and observations, of the shapes and types of a sample; None
-                for new tensors. A dataset that warps makes new ones all the same.
+            rect: The rectangle; zone, resolution and anchor are the lattice's. It need not meet the
+                area.
+            into: Image and observations to write to, with a sample's shapes and types; None for
+                new tensors. A dataset that warps always makes new ones.
 
         Raises:
             BlockError: If a block under the rectangle could not be produced.
@@ -241,7 +234,7 @@ class CompositeDataset(GeoDataset):
     def _read_into(
         self, rect: Rect, image: npt.NDArray[Any], observations: npt.NDArray[np.uint8]
     ) -> tuple[str, ...]:
-        """Fill arrays with a rectangle, which blocks cover without gaps; return the scenes."""
+        """Fill arrays with the pixels of a rectangle; return the scenes."""
         scenes: set[str] = set()
         for block in blocks_meeting(rect, self.block_size):
             stored = self.source.get(block)
@@ -266,7 +259,7 @@ class CompositeDataset(GeoDataset):
 
     @property
     def bounds(self) -> tuple[slice, slice, slice]:
-        """Bounds of the index: x, y and time, with the resolution for a step."""
+        """Bounds of the index: x, y and time; the steps of x and y are the resolution."""
         left, bottom, right, top = self._extent.bounds
         x_res, y_res = self.res
         times = slice(self._extent.first, self._extent.last, 1)
@@ -275,7 +268,7 @@ class CompositeDataset(GeoDataset):
     @property
     def _extent(self) -> IndexExtent:
         # TorchGeo's splits and its CRS setter change the index.
-        if not self._last_extent.is_of(self.index):
+        if not self._last_extent.describes(self.index):
             self._last_extent = IndexExtent(self.index)
         return self._last_extent
 
@@ -285,7 +278,7 @@ class CompositeDataset(GeoDataset):
         show_titles: bool = True,
         suptitle: str | None = None,
     ) -> Figure:
-        """Plot a sample: colours, and the number of clear observations beside it.
+        """Plot a sample in colours, with the number of clear observations beside it.
 
         Args:
             sample: A sample returned by `__getitem__`.
@@ -301,11 +294,11 @@ class CompositeDataset(GeoDataset):
         return plot_sample(sample, self.bands, show_titles=show_titles, suptitle=suptitle)
 
     def _to_sample(self, image: npt.NDArray[Any], query: Any) -> npt.NDArray[Any]:
-        """Bring pixels into the valid range, in place, and return them as a sample has them."""
+        """Clamp pixels in place, and return them in the type that a sample has."""
         storage = storage_of(self.sensor)
         if storage.valid_range is not None:
             low, high = storage.valid_range
-            # To look costs a fifth of the clamp, and most tiles have no such value.
+            # Looking first costs a fifth of a clamp, and most tiles have no such value.
             if image.max() > high or (low > 0 and image.min() < low):
                 if not self.clamp:
                     outside = np.count_nonzero((image < low) | (image > high))
@@ -315,7 +308,7 @@ class CompositeDataset(GeoDataset):
                         "most clouds), or leave clamp on."
                     )
                 np.clip(image, low, high, out=image)
-        # Of the same size and, within the range, of the same bits.
+        # Both types have the same size and, within the range, the same bits.
         return image.view(storage.sample)
 
     def _on_grid(self, x: slice, y: slice) -> Rect | None:
@@ -330,7 +323,7 @@ class CompositeDataset(GeoDataset):
             (y.start - origin_y) / res,
             (y.stop - origin_y) / res,
         ]
-        if any(abs(edge - round(edge)) > _ON_GRID for edge in edges):
+        if any(abs(edge - round(edge)) > ON_GRID for edge in edges):
             return None
         left, right, bottom, top = map(round, edges)
         return self._rect(left, bottom, right, top)
@@ -358,7 +351,7 @@ class CompositeDataset(GeoDataset):
         )
 
     def _warp(self, x: slice, y: slice) -> CompositePixels:
-        """Read a query in another CRS, resolution or offset: nearest pixel, no data beyond."""
+        """Read a query in another CRS, resolution or offset, from the nearest pixels."""
         width = max(1, round((x.stop - x.start) / x.step))
         height = max(1, round((y.stop - y.start) / y.step))
         bounds = (x.start, y.start, x.stop, y.stop)

@@ -1,4 +1,4 @@
-"""What a dataset's index covers, without asking pandas for every query."""
+"""The extent of a dataset's index, without asking pandas for every query."""
 
 from __future__ import annotations
 
@@ -9,27 +9,39 @@ import pandas as pd
 import shapely
 from pyproj import CRS
 
+from thor_geo.specs import TemporalSpec
+
+
+def closed_window(window: TemporalSpec) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return a time window as TorchGeo has it: without a zone, and closed on both sides.
+
+    Args:
+        window: The window, which is half-open: it ends one microsecond later.
+    """
+    start, end = (pd.Timestamp(side.replace(tzinfo=None)) for side in (window.start, window.end))
+    return start, end - pd.Timedelta(microseconds=1)
+
 
 class IndexExtent:
-    """The rows of a TorchGeo index as arrays; pandas takes 2 ms to answer what this does in 50 us.
+    """The rows of a TorchGeo index as arrays; a query takes 50 us instead of pandas' 2 ms.
 
     Attributes:
         crs: The index's CRS.
         bounds: Left, bottom, right, top in it.
-        first: Begin of the earliest interval.
+        first: Start of the earliest interval.
         last: End of the latest interval.
     """
 
     def __init__(self, index: gpd.GeoDataFrame) -> None:
-        """Initialize a new Extent instance.
+        """Initialize a new IndexExtent instance.
 
         Args:
             index: Footprints, indexed by intervals that are closed on both sides.
         """
-        self._of = _parts(index)
+        self._parts = _parts(index)
         self.crs: CRS = index.crs
         self._geometry = index.geometry.to_numpy().copy()
-        # Outlines may have a million corners, and every tile is compared with them.
+        # An outline may have a million corners, and every tile is compared with it.
         shapely.prepare(self._geometry)
         intervals = index.index
         self._starts, self._stops = intervals.left.to_numpy(), intervals.right.to_numpy()
@@ -37,10 +49,10 @@ class IndexExtent:
         self.first: pd.Timestamp = intervals.left.min()
         self.last: pd.Timestamp = intervals.right.max()
 
-    def is_of(self, index: gpd.GeoDataFrame) -> bool:
-        """Return whether it was made of this index, and the index was not changed since."""
+    def describes(self, index: gpd.GeoDataFrame) -> bool:
+        """Return whether it was made from this index, and the index has not changed since."""
         geometry, intervals = _parts(index)
-        return geometry is self._of[0] and intervals is self._of[1]
+        return geometry is self._parts[0] and intervals is self._parts[1]
 
     def meets(self, x: slice, y: slice, t: slice) -> bool:
         """Return whether a footprint meets a box, edges included, while its interval meets a time.
@@ -48,8 +60,8 @@ class IndexExtent:
         Args:
             x: Left and right.
             y: Bottom and top.
-            t: Begin and end; the begin itself is outside, as in pandas' intervals, so that an
-                instant meets nothing.
+            t: Start and end; the start itself is outside, as in pandas' intervals, so an instant
+                meets nothing.
         """
         begin, end = (pd.Timestamp(side).to_datetime64() for side in (t.start, t.stop))
         if begin >= end:
@@ -60,5 +72,5 @@ class IndexExtent:
 
 
 def _parts(index: gpd.GeoDataFrame) -> tuple[Any, Any]:
-    # Whatever pandas and geopandas do to a frame in place puts another array there.
+    # Every change that pandas and geopandas make to a frame in place replaces one of these arrays.
     return index.geometry.array, index.index

@@ -1,4 +1,4 @@
-"""FolderDataset: a TorchGeo dataset over users' GeoTIFFs of one UTM zone, read as they are."""
+"""FolderDataset: a TorchGeo dataset over a user's GeoTIFFs in one UTM zone, read as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import rasterio
 import torch
 from pyproj import CRS
@@ -17,10 +16,10 @@ from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
 from thor_geo.datasets.colour import true_colour
-from thor_geo.datasets.extent import IndexExtent
+from thor_geo.datasets.extent import IndexExtent, closed_window
 from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.geotiff import RasterFile
-from thor_geo.datasets.units import units_of
+from thor_geo.datasets.units import file_units
 from thor_geo.errors import BlockError, ConfigError, InputError, first_line
 from thor_geo.ground.lattice import Bounds, Rect
 from thor_geo.specs import TemporalSpec
@@ -28,7 +27,7 @@ from thor_geo.specs.bands import BandSelection
 from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import observation_planes
 
-# Most pixels that are looked at for one picture: three granules of Sentinel-2.
+# Most pixels of the ground that a picture shows: three granules of Sentinel-2.
 _MOST_PIXELS = 400_000_000
 
 # Red, green and blue of Sentinel-2 and of OLCI (665, 560 and 490 nm).
@@ -41,15 +40,14 @@ _RGB = (
 class FolderDataset(RasterDataset):
     """Pixels of GeoTIFFs in one UTM zone, in the units that composites are stored in.
 
-    Nothing is resampled: a query must lie on the files' pixel grid (TorchGeo's own RasterDataset is
-    there for others). Where files overlap, the first that has data counts, by pixel and sensor. A
-    pixel has data where all bands of its sensor have: neither the file's nodata value, nor masked,
-    NaN or infinite.
+    Nothing is resampled: a query must lie on the files' pixel grid (TorchGeo's own RasterDataset
+    takes others). Where files overlap, the first that has data counts, by pixel and sensor. A pixel
+    has data if no band of its sensor is the file's nodata value, masked, NaN or infinite.
 
     A sample holds:
 
     * ``image``: float32 (C, H, W), in stored units (`thor_geo.specs.bands.STORAGE`), NaN = no data
-    * ``observations``: uint8 (S, H, W), one plane for each sensor, 1 where it has data, else 0
+    * ``observations``: uint8 (S, H, W), one plane for each sensor: 1 where it has data, else 0
     * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
     * ``scenes``: names of the files that the query meets
     """
@@ -68,12 +66,12 @@ class FolderDataset(RasterDataset):
         """Initialize a new FolderDataset instance.
 
         Args:
-            files: Files of one zone and resolution, on one pixel grid, by name.
+            files: Files of one zone and resolution, on one pixel grid, sorted by name.
             selection: Their bands, in order.
-            window: When the pixels were taken, of all files.
-            scale: See `units_of`.
-            offset: See `units_of`.
-            nodata: Value of pixels without data; None for what each file says.
+            window: Time window of the pixels of all files.
+            scale: See `file_units`.
+            offset: See `file_units`.
+            nodata: Value of pixels without data; None for each file's own.
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
@@ -86,12 +84,10 @@ class FolderDataset(RasterDataset):
                     "bands",
                     [band.channel for band in bands],
                     f"{len(bands)} names, but {file.name} has {file.count} bands",
-                    "Name each band of the files once, in their order; gdal_translate -b makes "
-                    "files of some bands only.",
+                    "Name each band of the files once, in order; gdal_translate -b writes files "
+                    "with fewer bands.",
                 )
-        self.mint = pd.Timestamp(window.start.replace(tzinfo=None))
-        # The window is half-open, TorchGeo's intervals are closed: end one microsecond early.
-        self.maxt = pd.Timestamp(window.end.replace(tzinfo=None)) - pd.Timedelta(microseconds=1)
+        self.mint, self.maxt = closed_window(window)
         super().__init__(
             paths=[file.path for file in files],
             crs=CRS.from_epsg(files[0].epsg),
@@ -101,7 +97,7 @@ class FolderDataset(RasterDataset):
         self.bands = tuple(band.channel for band in bands)
         self.nodata = nodata
         self._inputs = list(files)
-        self._units = [units_of(file, bands, scale, offset) for file in files]
+        self._units = [file_units(file, bands, scale, offset) for file in files]
         planes = observation_planes(selection)
         self._sensors = [
             [k for k, plane in enumerate(planes) if plane == sensor]
@@ -112,7 +108,7 @@ class FolderDataset(RasterDataset):
 
     @property
     def sensors(self) -> int:
-        """Planes of a sample's observations."""
+        """Number of planes of a sample's observations."""
         return len(self._sensors)
 
     def __getitem__(self, query: Any) -> dict[str, Any]:
@@ -123,11 +119,11 @@ class FolderDataset(RasterDataset):
 
         Raises:
             IndexError: If the query misses the files or the window.
-            InputError: If it does not lie on the files' pixel grid.
+            InputError: If the query does not lie on the files' pixel grid.
             BlockError: If a file cannot be read.
         """
         x, y, t = self._disambiguate_slice(query)
-        if not self._last_extent.is_of(self.index):  # TorchGeo's splits change the index
+        if not self._last_extent.describes(self.index):  # TorchGeo's splits change the index
             self._last_extent = IndexExtent(self.index)
         if not self._last_extent.meets(x, y, t):
             raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
@@ -141,7 +137,7 @@ class FolderDataset(RasterDataset):
 
         Args:
             rect: The rectangle, on the files' pixel grid.
-            into: Where to put image and observations, of the shapes and types of a sample.
+            into: Image and observations to write to, with a sample's shapes and types.
 
         Raises:
             BlockError: If a file cannot be read.
@@ -150,20 +146,20 @@ class FolderDataset(RasterDataset):
         return self._sample(rect.bounds, *into, (slice(left, right), slice(bottom, top)))
 
     def picture(self, bounds: Bounds, shape: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
-        """Return a true-colour picture, nearest pixel.
+        """Return a true-colour picture of the nearest pixels.
 
         Args:
             bounds: Left, bottom, right, top in metres.
             shape: Height and width of the picture in pixels.
 
         Returns:
-            (height, width, 3) uint8, light grey where there is no data; None if there is no red,
-            green and blue of one sensor, or the ground has more than 400 million pixels.
+            (height, width, 3) uint8, light grey where there is no data; None if no sensor has red,
+            green and blue, or the ground has more than 400 million pixels.
         """
         names = next((rgb for rgb in _RGB if set(rgb) <= set(self.bands)), None)
         left, bottom, right, top = bounds
-        pixels_there = (right - left) * (top - bottom) / self.res[0] ** 2
-        if names is None or pixels_there > _MOST_PIXELS:
+        pixel_count = (right - left) * (top - bottom) / self.res[0] ** 2
+        if names is None or pixel_count > _MOST_PIXELS:
             return None
         planes = [self.bands.index(name) for name in names]
         rgb = np.zeros((3, *shape), np.float32)
@@ -182,14 +178,14 @@ class FolderDataset(RasterDataset):
             window = Window.from_slices((rows[0], rows[-1] + 1), (cols[0], cols[-1] + 1))
             try:
                 pixels, valid = self._read(number, window, (len(rows), len(cols)))
-            except BlockError:  # recorded with each of its tiles, which are drawn as failed
+            except BlockError:  # its tiles are recorded as failed, and drawn so
                 continue
             to = np.ix_(to_rows, to_cols)
             new = valid[planes].all(axis=0) & (seen[to] == 0)
             seen[to] |= new
             for k, plane in enumerate(planes):
                 rgb[k][to] = np.where(new, pixels[plane], rgb[k][to])
-        # Of OLCI, stored is reflectance itself.
+        # OLCI is stored as reflectance itself.
         return true_colour(rgb * (1 if names is _RGB[0] else 10_000), seen)
 
     def _sample(
@@ -227,7 +223,7 @@ class FolderDataset(RasterDataset):
     def _meeting(self, bounds: Bounds) -> Iterator[int]:
         """Yield the files that have a pixel in bounds."""
         left, bottom, right, top = bounds
-        half = self.res[0] / 2  # between a shared edge and a shared pixel
+        half = self.res[0] / 2  # tells a shared pixel from a shared edge
         x0, y0, x1, y1 = self._edges.T
         meets = (x0 < right - half) & (x1 > left + half) & (y0 < top - half) & (y1 > bottom + half)
         yield from np.flatnonzero(meets).tolist()
@@ -235,7 +231,7 @@ class FolderDataset(RasterDataset):
     def _overlap(
         self, file: RasterFile, bounds: Bounds, shape: tuple[int, ...]
     ) -> tuple[tuple[slice, slice], Window]:
-        """Return where a file's pixels lie in an array over bounds, and which of the file's."""
+        """Return the rows and columns of an array over bounds that a file fills, and its window."""
         col = round((file.left - bounds[0]) / file.resolution)
         row = round((bounds[3] - file.top) / file.resolution)
         rows = slice(max(row, 0), min(row + file.height, shape[0]))
@@ -248,18 +244,18 @@ class FolderDataset(RasterDataset):
     def _read(
         self, number: int, window: Window, shape: tuple[int, int] | None = None
     ) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
-        """Return a file's pixels in stored units, and which are data, both (C, H, W)."""
+        """Return a file's pixels in stored units, and which have data, both (C, H, W)."""
         file = self._inputs[number]
         size = None if shape is None else (file.count, *shape)
         try:
-            # Opened for each read: handles do not survive a fork, and loaders fork.
+            # Opened for each read: handles do not survive a fork, and data loaders fork.
             with rasterio.open(file.path) as source:
                 values = source.read(window=window, out_shape=size, masked=self.nodata is None)
         except (rasterio.errors.RasterioError, OSError) as error:
             raise BlockError(
                 f"`{file.name}` cannot be read ({first_line(error.__cause__ or error)}). Run the "
-                "same command again; if the file is damaged, replace it and take another "
-                "output.dir, as what is in the files is part of the run."
+                "same command again. If the file is damaged, replace it and give another "
+                "output.dir: a run belongs to the content of its files."
             ) from error
         valid = ~np.ma.getmaskarray(values) if self.nodata is None else values != self.nodata
         values = np.ma.getdata(values)
@@ -269,7 +265,7 @@ class FolderDataset(RasterDataset):
         """Return bounds and shape of a query.
 
         Raises:
-            InputError: If it does not lie on the files' pixel grid.
+            InputError: If the query does not lie on the files' pixel grid.
         """
         first = self._inputs[0]
         res = first.resolution
@@ -282,8 +278,8 @@ class FolderDataset(RasterDataset):
         ):
             raise InputError(
                 f"the query {x}, {y} does not lie on the files' grid: EPSG:{first.epsg}, pixels of "
-                f"{res:g} m from ({first.left!r}, {first.top!r}). FolderDataset resamples nothing; "
-                "use torchgeo.datasets.RasterDataset for that."
+                f"{res:g} m from ({first.left!r}, {first.top!r}). FolderDataset does not resample; "
+                "torchgeo.datasets.RasterDataset does."
             )
         left, right, top, bottom = map(round, steps)
         return (x.start, y.start, x.stop, y.stop), (bottom - top, right - left)

@@ -1,4 +1,4 @@
-"""The ground that files cover, zone by zone, and the pixel grid they share."""
+"""The ground that files cover, zone by zone, and the pixel grid that they share."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import LONLAT, Area
 from thor_geo.ground.lattice import Lattice
 
-#: How far, in pixels, corners may lie beside a pixel grid and still count as on it: headers hold
-#: decimal fractions of metres as binary ones.
+#: How far, in pixels, corners may lie off a pixel grid and still count as on it: coordinates are
+#: binary floats, which round decimal fractions of metres and the sums of an odd anchor.
 ON_GRID = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZonedArea(Area):
-    """An area whose parts lie in the zones that data lies in, beyond those zones' strips too.
+    """An area with a part in each zone that has data, even beyond the zone's own strip.
 
     Attributes:
-        parts: What there is in each zone's metres, by EPSG code.
+        parts: The geometry in each zone, in metres, by EPSG code.
     """
 
     parts: Mapping[int, BaseGeometry]
@@ -39,7 +39,7 @@ def covered_area(files: Sequence[RasterFile], within: Area | None = None) -> Zon
 
     Args:
         files: The files.
-        within: Only this part of it; None for all.
+        within: Only the ground in this area; None for all of it.
 
     Raises:
         AreaError: If no file meets *within*, or the files lie where UTM tiles do not.
@@ -67,11 +67,11 @@ def covered_area(files: Sequence[RasterFile], within: Area | None = None) -> Zon
 
 
 def _shared(covered: Area, within: Area, epsg: int) -> BaseGeometry:
-    """Return the polygons that both have, in the zone's metres."""
+    """Return the polygons that two areas share, in the zone's metres."""
     if within.crs == covered.crs:
         asked = within.geometry
     else:
-        # Far from a zone its projection has no sensible values: only what is near is projected.
+        # A zone's projection has no sensible values far away, so only what is near is projected.
         near = _polygons(within.lonlat.intersection(shapely.box(*covered.lonlat.bounds)))
         if near.area == 0:
             return near
@@ -88,19 +88,20 @@ def _polygons(geometry: BaseGeometry) -> BaseGeometry:
 def grid_anchors(
     files: Sequence[RasterFile], lattice: Lattice
 ) -> dict[int, tuple[float, float] | None]:
-    """Return the anchors with which tiles lie on the files' own pixels, by EPSG code.
+    """Return the anchors that put tiles on the files' own pixels, by EPSG code.
 
     Args:
         files: The files.
-        lattice: Resolution, and the anchor that was asked for or None; of its zone nothing is used.
+        lattice: Resolution, and the user's anchor or None; its zone is not used.
 
     Returns:
-        The anchor asked for. Else None where a zone's files lie on the usual grid, and where they
-        share an odd one, its pixel corner nearest to the coordinates' origin: which files there
-        are makes no difference to it.
+        The user's anchor, if there is one. Otherwise None for a zone whose files lie on the usual
+        grid, and for an odd grid its pixel corner nearest to the origin of the coordinates, which
+        does not depend on which files there are.
 
     Raises:
-        ConfigError: If the files have another resolution, or a zone's do not lie on one grid.
+        ConfigError: If the files have another resolution, or the files of a zone have no common
+            grid.
     """
     anchors: dict[int, tuple[float, float] | None] = {}
     res = lattice.resolution
@@ -115,17 +116,17 @@ def grid_anchors(
             )
         if file.epsg not in anchors:
             usual = Lattice(epsg=file.epsg, resolution=res).origin
-            own = file.left % res, file.top % res
-            anchors[file.epsg] = lattice.anchor or (own if _beside(file, usual) else None)
+            shared = file.left % res, file.top % res
+            anchors[file.epsg] = lattice.anchor or (shared if _is_off_grid(file, usual) else None)
         lies_on = Lattice(epsg=file.epsg, resolution=res, anchor=anchors[file.epsg]).origin
-        if _beside(file, lies_on):
+        if _is_off_grid(file, lies_on):
             corner = f"{file.name} begins at ({file.left!r}, {file.top!r})"
             if lattice.anchor is not None:
                 raise ConfigError(
                     "anchor",
                     lattice.anchor,
-                    f"{corner}, no whole number of pixels from it",
-                    "Leave it out: the files' own grid is taken then.",
+                    f"{corner}, not a whole number of pixels from it",
+                    "Leave it out: then the files' own grid is used.",
                 )
             raise ConfigError(
                 "paths",
@@ -136,7 +137,7 @@ def grid_anchors(
     return anchors
 
 
-def _beside(file: RasterFile, origin: tuple[float, float]) -> bool:
-    """Return whether a file's pixels lie beside a grid."""
+def _is_off_grid(file: RasterFile, origin: tuple[float, float]) -> bool:
+    """Return whether a file's pixels lie off a grid."""
     steps = [(file.left - origin[0]) / file.resolution, (file.top - origin[1]) / file.resolution]
     return any(abs(step - round(step)) > ON_GRID for step in steps)

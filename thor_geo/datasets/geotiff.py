@@ -1,4 +1,4 @@
-"""GeoTIFFs that users bring: which files, what their headers say, and what tells them apart."""
+"""A user's GeoTIFFs: finding them, reading their headers, and a fingerprint of their content."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.lattice import Bounds, zone_of
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
-#: What counts as a GeoTIFF in a folder; a glob or a file's own path may name anything GDAL reads.
+#: Suffixes of GeoTIFFs in a folder; a glob or a file's path may name anything that GDAL reads.
 SUFFIXES = (".tif", ".tiff")
 
-# Of a larger file, so many pieces of this size are looked at, evenly spaced from its first byte to
-# its last. A header and its tables of offsets are at one end or the other, and lossless compression
-# moves what follows a changed pixel; but a pixel changed in place in an uncompressed file between
-# two pieces is not noticed.
+# From larger files, so many pieces of this size are read, evenly spaced from the first byte to the
+# last. Headers and tables of offsets are at one end or the other, and in a compressed file a
+# changed pixel moves all that follows. A pixel changed in place between two pieces, in an
+# uncompressed file, goes unnoticed.
 _PIECES, _PIECE_BYTES = 64, 256 * 1024
 
 
@@ -31,8 +31,8 @@ class RasterFile:
     """The header of a raster file that lies north-up in one UTM zone.
 
     Attributes:
-        path: Where it is.
-        name: Its path below the folder that all files share; outputs carry this.
+        path: The file.
+        name: Its path below the folder that all files share, which outputs record.
         epsg: EPSG code of its UTM zone.
         left: Western edge in metres.
         top: Northern edge in metres.
@@ -41,8 +41,8 @@ class RasterFile:
         height: Rows.
         count: Bands.
         dtype: NumPy's name of the type of all bands.
-        scales: Scale of each band as GDAL has it: value x scale + offset is in a physical unit.
-        offsets: Offset of each band, likewise.
+        scales: GDAL's scale of each band: value x scale + offset is in a physical unit.
+        offsets: GDAL's offset of each band.
     """
 
     path: Path
@@ -70,50 +70,50 @@ class RasterFile:
 
 
 def find_files(paths: str | Sequence[str]) -> list[Path]:
-    """Return the files of folders, globs and paths, each once, in the order of their names.
+    """Return the files of folders, globs and paths, each once, sorted by name.
 
     Args:
         paths: Folders (all GeoTIFFs in them and below), globs (``**`` goes into folders) or files.
 
     Raises:
-        ConfigError: If one of them leads to no file.
+        ConfigError: If one of them matches no file.
     """
-    found: set[str] = set()
-    for given in [paths] if isinstance(paths, str) else paths:
-        path = Path(given).expanduser()
+    names: set[str] = set()
+    for entry in [paths] if isinstance(paths, str) else paths:
+        path = Path(entry).expanduser()
         if path.is_dir():
-            files = [str(one) for one in path.rglob("*") if one.suffix.lower() in SUFFIXES]
+            files = [str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
         else:
             files = [str(path)] if path.is_file() else _matches(path)
-        files = [one for one in files if Path(one).is_file()]
+        files = [file for file in files if Path(file).is_file()]
         if not files:
             raise ConfigError(
                 "paths",
-                str(given),
+                str(entry),
                 "no GeoTIFF in this folder" if path.is_dir() else "no such file, folder or match",
                 "Give a folder of .tif files, a glob such as 'data/*.tif', or a list of them.",
             )
-        found.update(map(os.path.abspath, files))
-    return [Path(one) for one in sorted(found)]
+        names.update(map(os.path.abspath, files))
+    return [Path(file) for file in sorted(names)]
 
 
 def _matches(pattern: Path) -> list[str]:
-    # `Path.glob` begins at a folder: that before the first wildcard.
+    # `Path.glob` starts at a folder: the one before the first wildcard.
     parts = pattern.parts
     first = next((k for k, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
     if first == len(parts):
         return []
-    return [str(one) for one in Path(*parts[:first]).glob(str(Path(*parts[first:])))]
+    return [str(match) for match in Path(*parts[:first]).glob(str(Path(*parts[first:])))]
 
 
 def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
     """Read the headers of files.
 
     Args:
-        paths: The files, absolute, in the order of their names.
+        paths: The files, absolute, sorted by name.
 
     Raises:
-        ConfigError: If a file cannot be read, or does not lie north-up in a UTM zone with square
+        ConfigError: If a file cannot be read, or is not north-up in a UTM zone with square
             pixels.
     """
     files = list(paths)
@@ -137,18 +137,16 @@ def _read_header(path: Path, name: str) -> RasterFile:
             "paths",
             str(path),
             f"it cannot be read ({first_line(error)})",
-            "Repair it, or take it out of the folder.",
+            "Repair it, or remove it from the folder.",
         ) from error
     if crs is None:
-        raise ConfigError(
-            "paths", str(path), "it names no CRS", "Set the one it is in: gdal_edit.py -a_srs."
-        )
+        raise ConfigError("paths", str(path), "it has no CRS", "Set its CRS: gdal_edit.py -a_srs.")
     if len(set(dtypes)) > 1 or np.dtype(dtypes[0]).kind not in "iuf":
         raise ConfigError(
             "paths",
             str(path),
             f"its bands are {', '.join(sorted(set(dtypes)))}",
-            "Give one type of integers or floats: gdal_translate -ot Float32.",
+            "Give all bands one type, integers or floats: gdal_translate -ot Float32.",
         )
     a, b, _, d, e, _ = tuple(transform)[:6]
     epsg = crs.to_epsg()
@@ -192,13 +190,13 @@ def _zone_around(crs: rasterio.crs.CRS, bounds: Iterable[float]) -> str:
 
 
 def content_sha256(files: Sequence[RasterFile]) -> str:
-    """Return a sha256 that tells inputs apart by content; names and dates do not count.
+    """Return a sha256 of the content of files; names and dates do not matter.
 
-    Of files up to 16 MiB all bytes count, of larger ones their size and 64 pieces of 256 KiB. Files
-    beside a GeoTIFF that belong to it (masks, metadata), and those behind a VRT, count too.
+    It covers all bytes of files up to 16 MiB, and the size and 64 pieces of 256 KiB of larger ones.
+    Files that belong to a GeoTIFF (masks, metadata), and those behind a VRT, are included.
 
     Args:
-        files: The files, in the order in which they lie on top of each other.
+        files: The files, in the order in which they overlay each other.
 
     Returns:
         64 hexadecimal digits.
@@ -220,7 +218,7 @@ def content_sha256(files: Sequence[RasterFile]) -> str:
                 "paths",
                 str(file.path),
                 f"it cannot be read ({first_line(error)})",
-                "Repair it, or take it out of the folder.",
+                "Repair it, or remove it from the folder.",
             ) from error
     return digest.hexdigest()
 

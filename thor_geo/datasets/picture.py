@@ -1,4 +1,4 @@
-"""Small pictures of large composites, in colours of `colour`."""
+"""Small pictures of large composites, in the colours of `thor_geo.datasets.colour`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites import StoredBlock
-from thor_geo.datasets.colour import RGB_BANDS, colours, picture_bands, picture_title
+from thor_geo.datasets.colour import RGB_BANDS, colour_bands, picture_bands, picture_title
 from thor_geo.ground.lattice import Block, Rect, blocks_meeting
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Most blocks read for one picture: 400 of 576 px cover 115 km x 115 km.
+#: Most blocks that are read for one picture: 400 blocks of 576 px cover 115 km x 115 km.
 MAX_BLOCKS = 400
 
 
@@ -28,10 +28,10 @@ def composite_picture(
     *,
     block_size: int,
 ) -> npt.NDArray[np.uint8] | None:
-    """Sample cached composites down to a picture, nearest pixel.
+    """Return a picture of cached composites, made of the nearest pixels.
 
     Args:
-        find: Returns a cached block, or None.
+        find: Returns a block from the cache, or None.
         sensor: Bands of the blocks.
         rect: The ground to show.
         shape: Height and width of the picture in pixels.
@@ -39,7 +39,7 @@ def composite_picture(
 
     Returns:
         (height, width, 3) uint8, light grey where there is no data; None if the bands make no
-        picture (see `picture_bands`), or the ground takes more than `MAX_BLOCKS` blocks.
+        picture (see `picture_bands`), or the ground needs more than `MAX_BLOCKS` blocks.
     """
     bands = picture_bands(sensor.bands)
     blocks = list(blocks_meeting(rect, block_size))
@@ -58,12 +58,12 @@ def composite_picture(
         pixels, clear = stored.read(*window)
         to_rows = np.flatnonzero((rows >= in_rows.start) & (rows < in_rows.stop))
         to_cols = np.flatnonzero((cols >= in_cols.start) & (cols < in_cols.stop))
-        to = np.ix_(to_rows, to_cols)
-        at = np.ix_(rows[to_rows] - in_rows.start, cols[to_cols] - in_cols.start)
-        observations[to] = clear[at]
+        target = np.ix_(to_rows, to_cols)
+        source = np.ix_(rows[to_rows] - in_rows.start, cols[to_cols] - in_cols.start)
+        observations[target] = clear[source]
         for k, plane in enumerate(planes):
-            image[k][to] = pixels[plane][at]
-    return colours(image, bands, observations)
+            image[k][target] = pixels[plane][source]
+    return colour_bands(image, bands, observations)
 
 
 def plot_sample(
@@ -76,7 +76,7 @@ def plot_sample(
     """Plot a sample in colours, with the number of clear observations beside it.
 
     Args:
-        sample: A sample of a dataset; planes and observations of the first sensor are shown.
+        sample: A sample of a dataset; the planes and observations of its first sensor are shown.
         bands: Names of that sensor's planes.
         show_titles: Whether to title each panel.
         suptitle: Title of the figure.
@@ -99,7 +99,7 @@ def plot_sample(
     figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    left.imshow(colours(sample["image"][planes].numpy(), names, observations))
+    left.imshow(colour_bands(sample["image"][planes].numpy(), names, observations))
     shown = right.imshow(observations, cmap="viridis", vmin=0)
     figure.colorbar(shown, ax=right, fraction=0.046)
     image = "Image" if names == RGB_BANDS else picture_title(names)

@@ -1,4 +1,4 @@
-"""PlanDataset: the tiles of a plan, whatever their UTM zone, as one indexable dataset."""
+"""PlanDataset: the tiles of a plan, from all UTM zones, as one indexable dataset."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class PlanDataset(Dataset[dict[str, Any]]):
     * ``tile``: int64 scalar, index in the plan
     * ``epsg``: int64 scalar
     * ``transform``: float64 (6,), affine coefficients (a, b, c, d, e, f) in metres
-    * ``error``: None, or why the tile could not be produced; its tensors are zeros then, so that
+    * ``error``: None, or why the tile could not be produced; its tensors are then zeros, so that
       batches keep their shape and the other tiles their numbers
 
-    What must stop the run is returned as ``{"fatal": error}``: raised in a DataLoader worker, it
-    would reach the main process as another class, with the worker's traceback for a message.
+    An error that must stop the run is returned as ``{"fatal": error}``: raised in a DataLoader
+    worker, it would reach the main process as another class, with a traceback for a message.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class PlanDataset(Dataset[dict[str, Any]]):
             plan: The tiles.
             zones: Dataset of each UTM zone, by EPSG code.
             channels: Planes of a tile's image.
-            sensors: Planes of its observations.
-            dtype: Of its image.
-            strict: Stop at a tile that cannot be produced, as training wants it.
+            sensors: Planes of a tile's observations.
+            dtype: Type of a tile's image.
+            strict: Stop at a tile that cannot be produced, as training needs it.
         """
         self.plan = plan
         self.zones = zones
@@ -70,17 +70,17 @@ class PlanDataset(Dataset[dict[str, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the samples of a batch; DataLoaders ask so.
+        """Return the samples of a batch, as DataLoaders ask for them.
 
-        Composites are read to where `collate` leaves them: side by side, and in memory that the
-        main process sees, too. Copying them there takes longer than reading them.
+        Composites are read directly into the batch that `collate` returns, in memory that the main
+        process shares: copying them would take longer than reading them.
 
         Args:
             indices: Indices in the plan.
         """
         side = self.plan.lattices[0].tile_size
-        images = _empty((len(indices), self.channels, side, side), self.dtype)
-        observations = _empty((len(indices), self.sensors, side, side), torch.uint8)
+        images = _batch_tensor((len(indices), self.channels, side, side), self.dtype)
+        observations = _batch_tensor((len(indices), self.sensors, side, side), torch.uint8)
         slots = zip(images, observations, strict=True)
         return [self._sample(index, slot) for index, slot in zip(indices, slots, strict=True)]
 
@@ -91,10 +91,10 @@ class PlanDataset(Dataset[dict[str, Any]]):
         zone = self.zones[tile.epsg]
         try:
             if isinstance(zone, CompositeDataset | FolderDataset | SensorStack):
-                found = zone.tile(tile, slot)
+                pixels = zone.tile(tile, slot)
             else:
-                found = zone[query]
-            sample = {**found, "error": None}
+                pixels = zone[query]
+            sample = {**pixels, "error": None}
         except ThorGeoError as error:
             if self.strict or not isinstance(error, BlockError):
                 return {"fatal": error}
@@ -106,7 +106,7 @@ class PlanDataset(Dataset[dict[str, Any]]):
                 "bounds": query,
                 "error": str(error),
             }
-        sample.pop("crs", None)  # `epsg` says it, and a CRS object does not travel between workers
+        sample.pop("crs", None)  # `epsg` says the same, and processes cannot exchange a CRS
         sample["tile"] = torch.tensor(index)
         sample["epsg"] = torch.tensor(tile.epsg)
         sample["transform"] = torch.tensor(tile.transform, dtype=torch.float64)
@@ -114,9 +114,9 @@ class PlanDataset(Dataset[dict[str, Any]]):
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Collate samples: tensors are stacked, everything else becomes a list.
+    """Collate samples: stack tensors, and put everything else in lists.
 
-    Where a sample is fatal, the batch holds nothing but ``fatal``, the list of errors.
+    If a sample is fatal, the batch holds only ``fatal``, the list of errors.
     """
     fatal = [sample["fatal"] for sample in samples if "fatal" in sample]
     if fatal:
@@ -128,19 +128,19 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return a tensor for a batch: in a DataLoader worker, in memory shared with its parent."""
+def _batch_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a tensor for a batch; a DataLoader worker's is in memory shared with its parent."""
     count = math.prod(shape)
     if get_worker_info() is None:
-        # NumPy asks for huge pages, which come five times as fast; PyTorch does not.
+        # NumPy requests huge pages, which are allocated five times as fast; PyTorch does not.
         return torch.from_numpy(np.empty(count * dtype.itemsize, np.uint8)).view(dtype).view(shape)
-    # As PyTorch's own collate function does.
+    # As in PyTorch's own collate function.
     memory: torch.UntypedStorage = torch.UntypedStorage._new_shared(count * dtype.itemsize)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=dtype).set_(memory).view(shape)
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:
-    """Stack tensors; where they lie side by side in memory of their own, without copying."""
+    """Stack tensors, without copying if together they are all of one piece of memory."""
     first = values[0]
     memory, size = first.untyped_storage(), first.numel()
     together = memory.nbytes() == len(values) * first.nbytes and all(

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class SensorStack(GeoDataset):
     """Composites of several sensors, cut to the same pixels and stacked.
 
-    Unlike TorchGeo's intersection (``a & b``) it overlays no footprints, which takes long where an
-    outline has many corners, and it keeps the scenes of all sensors. Queries, CRS and resolution
+    Unlike TorchGeo's intersection (``a & b``) it does not overlay footprints, which is slow for an
+    outline with many corners, and it keeps the scenes of all sensors. Queries, CRS and resolution
     are those of its datasets.
 
     A sample holds:
 
     * ``image``: int16 (C, H, W), the planes of the first sensor, then those of the next
-    * ``observations``: uint8 (S, H, W), one plane for each sensor; 0 = no data of that sensor
+    * ``observations``: uint8 (S, H, W), one plane for each sensor; 0 = no data from that sensor
     * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
     * ``scenes``: tuple of the ids of the distinct scenes of all sensors, sorted
     """
@@ -49,7 +49,7 @@ class SensorStack(GeoDataset):
             ConfigError: If there are none, or their pixel grids differ.
         """
         if not datasets:
-            raise ConfigError("datasets", datasets, "no sensor", "Give one or more.")
+            raise ConfigError("datasets", datasets, "no dataset", "Give one or more.")
         first = datasets[0]
         for dataset in datasets:
             if dataset.lattice != first.lattice:
@@ -101,7 +101,7 @@ class SensorStack(GeoDataset):
 
         Args:
             rect: The rectangle; zone, resolution and anchor are the lattice's.
-            into: Where to put image and observations; None for new tensors.
+            into: Image and observations to write to; None for new tensors.
 
         Raises:
             BlockError: If a block under the rectangle could not be produced.
@@ -113,7 +113,7 @@ class SensorStack(GeoDataset):
         planes = torch.split(image, [len(dataset.bands) for dataset in self.datasets])
         slots = list(zip(self.datasets, planes, torch.split(observations, 1), strict=True))
         samples = [dataset.tile(rect, (part, seen)) for dataset, part, seen in slots]
-        # A dataset that warps, or has transforms, may not have filled what it was given.
+        # A dataset that warps, or has transforms, may have made new tensors.
         filled = all(
             sample["image"] is part and sample["observations"] is seen
             for sample, (_, part, seen) in zip(samples, slots, strict=True)
@@ -123,7 +123,7 @@ class SensorStack(GeoDataset):
     def _stacked(
         self, samples: Sequence[dict[str, Any]], whole: tuple[Tensor, Tensor] | None
     ) -> dict[str, Any]:
-        """Stack samples; *whole* holds their tensors already, where they lie side by side."""
+        """Stack samples; *whole* is their tensors side by side, or None if they are not."""
         image, observations = whole or (
             torch.cat([sample["image"] for sample in samples]),
             torch.cat([sample["observations"] for sample in samples]),
@@ -132,7 +132,7 @@ class SensorStack(GeoDataset):
             **samples[0],
             "image": image,
             "observations": observations,
-            "scenes": tuple(sorted({name for one in samples for name in one["scenes"]})),
+            "scenes": tuple(sorted({name for part in samples for name in part["scenes"]})),
         }
         return sample if self.transforms is None else self.transforms(sample)
 

@@ -1,4 +1,4 @@
-"""From the numbers in a user's files to those that composites are stored as."""
+"""From the values in a user's files to the units that composites are stored in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.errors import ConfigError
 from thor_geo.specs.bands import STORAGE, Band, Sensor
 
-#: What each sensor's physical unit is called.
+#: Name of each sensor's physical unit.
 UNITS: dict[Sensor, str] = {
     "S1": "decibel (10 log10 of sigma0)",
     "S2": "reflectance 0..1",
@@ -22,7 +22,7 @@ UNITS: dict[Sensor, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """What the values of a file's bands are multiplied by, and what is added then.
+    """Factors and shifts that convert the values of a file's bands to stored units.
 
     Attributes:
         factor: One for each band.
@@ -33,7 +33,7 @@ class Units:
     shift: tuple[float, ...]
 
     def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Return values (C, H, W) of a file in stored units; those that need no change keep it."""
+        """Return a file's values (C, H, W) in stored units (`thor_geo.specs.bands.STORAGE`)."""
         out = values.astype(np.float32)
         for band, (factor, shift) in enumerate(zip(self.factor, self.shift, strict=True)):
             if (factor, shift) != (1.0, 0.0):
@@ -41,30 +41,32 @@ class Units:
         return out
 
 
-def units_of(
+def file_units(
     file: RasterFile,
     bands: Sequence[Band],
     scale: Sequence[float] | None = None,
     offset: Sequence[float] | None = None,
 ) -> Units:
-    """Return how a file's values become stored units.
+    """Return how a file's values are converted to stored units.
 
-    A value x scale + offset is in the band's physical unit. What is not given is the file's own
-    (GDAL's scale and offset of each band). Where that says nothing, integers of Sentinel-2 are
-    reflectance x 10,000, as in its products, and floats of other sensors are in physical units;
-    anything else is refused, as no rule would be right for all such files.
+    A value x scale + offset is in the band's physical unit. The defaults are the file's own (GDAL's
+    scale and offset of each band). If the file has none, integers of Sentinel-2 are taken for
+    reflectance x 10,000, as in its products, and floats of other sensors for physical units;
+    everything else is refused, because no rule would be right for all such files.
 
     Args:
         file: The file.
         bands: Its bands.
-        scale: One for each band; None for the above.
-        offset: One for each band; None for the above.
+        scale: One for each band; None for the default.
+        offset: One for each band; None for the default.
 
     Raises:
-        ConfigError: If neither *scale* nor the file says in which unit its values are.
+        ConfigError: If neither *scale* nor the file tells the unit of its values.
     """
-    told = any(one != 1.0 for one in file.scales) or any(one != 0.0 for one in file.offsets)
-    scales = file.scales if told else None
+    declared = any(value != 1.0 for value in file.scales) or any(
+        value != 0.0 for value in file.offsets
+    )
+    scales = file.scales if declared else None
     if scale is not None:
         scales = tuple(scale)
     if scales is None:
@@ -72,8 +74,8 @@ def units_of(
     offsets = file.offsets if offset is None else tuple(offset)
     stored = [STORAGE[band.sensor].scale for band in bands]
     return Units(
-        factor=tuple(one / unit for one, unit in zip(scales, stored, strict=True)),
-        shift=tuple(one / unit for one, unit in zip(offsets, stored, strict=True)),
+        factor=tuple(value / unit for value, unit in zip(scales, stored, strict=True)),
+        shift=tuple(value / unit for value, unit in zip(offsets, stored, strict=True)),
     )
 
 
@@ -90,6 +92,6 @@ def _usual(file: RasterFile, band: Band) -> float:
     raise ConfigError(
         "scale",
         None,
-        f"{file.name} has {band.channel} as {file.dtype}, and does not say in which unit",
+        f"{file.name} has {band.channel} as {file.dtype}, without a scale that tells its unit",
         f"Set data.scale: {remedy}.",
     )

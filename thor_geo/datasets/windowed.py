@@ -13,7 +13,7 @@ from thor_geo.datasets.planned import PlanDataset
 class WindowDataset(Dataset[dict[str, Any]]):
     """Samples by tile and window: index ``tile * number of windows + window``.
 
-    A sample is that of a dataset of its window alone, and has besides:
+    A sample is that of a dataset of its window, with one more entry:
 
     * ``window``: int, index of the window
     """
@@ -22,12 +22,12 @@ class WindowDataset(Dataset[dict[str, Any]]):
         """Initialize a new WindowDataset instance.
 
         Args:
-            windows: The tiles in each window; all of one plan.
+            windows: The dataset of each window, all over the same plan.
         """
         self.windows = tuple(windows)
 
     def __len__(self) -> int:
-        """Return the number of tiles times that of windows."""
+        """Return the number of tiles times the number of windows."""
         return len(self.windows[0]) * len(self.windows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the samples of a batch, which are read side by side where it is of one window.
+        """Return the samples of a batch, read together if they are of one window.
 
         Args:
             indices: Indices as above.

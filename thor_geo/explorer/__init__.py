@@ -1,4 +1,4 @@
-"""A run in the browser: its map, the places most like one, and a probe of a few examples."""
+"""A run in the browser: its map, the places most similar to one, and a probe of a few examples."""
 
 from thor_geo.explorer.serve import serve
 

@@ -1,4 +1,4 @@
-"""The two questions to a set of vectors: what is like this one, and what is like these examples."""
+"""The two searches among vectors: what is similar to one, and what is like some examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEPS = 1000
 
 
 class Similar(NamedTuple):
-    """Cosine to every place (N,), and the places most similar, the most similar first."""
+    """Cosine to each place (N,), and the most similar places, the most similar first."""
 
     cosine: Float32Array
     nearest: Int64Array
@@ -33,13 +33,13 @@ class _Scale(NamedTuple):
 
 
 class Comparison:
-    """Compares the vectors of places. Several threads may ask at once."""
+    """Compares the vectors of places; safe to use from several threads."""
 
     def __init__(self, places: Places) -> None:
         """Initialize a new Comparison instance.
 
         Args:
-            places: At least one.
+            places: The places, at least one.
         """
         self.places = places
         self._lock = threading.Lock()
@@ -48,11 +48,11 @@ class Comparison:
         """Return how similar all places are to one of them.
 
         Args:
-            place: Its index.
-            k: How many of the most similar places to name, itself left out; all if there are
-                not so many.
+            place: Index of that place.
+            k: How many of the most similar places to return, without the place itself; at most
+                all.
         """
-        with self._lock:  # the first to ask makes the unit vectors
+        with self._lock:  # the first thread computes the unit vectors
             cosine = self._cosine
         values = cosine.to(self.places.vectors[place])
         others = np.flatnonzero(self.places.searched)
@@ -61,15 +61,15 @@ class Comparison:
         if k == 0:
             return Similar(values, others)
         among = values[others]
-        # All that are as similar as the k-th: among equals, rows decide, not the partition.
+        # All that are as similar as the k-th: among equals, the row decides, not the partition.
         others = others[among >= np.partition(among, -k)[-k]]
         return Similar(values, others[np.argsort(-values[others], kind="stable")][:k])
 
     def probe(self, positive: Int64Array, negative: Int64Array) -> Float32Array:
-        """Fit a logistic regression to examples; return its probability of "positive" anywhere.
+        """Fit a logistic regression to examples; return each place's probability of "positive".
 
-        Embeddings are standardised with mean and deviation of all places, and both classes weigh
-        the same, however many examples each has.
+        Embeddings are standardised by the mean and deviation of all places, and both classes have
+        the same weight, however many examples they have.
 
         Args:
             positive: Indices of places.
@@ -87,10 +87,12 @@ class Comparison:
         if not len(positive) or not len(negative):
             raise InputError(
                 f"`examples`: {len(positive)} positive and {len(negative)} negative ones. "
-                "A probe needs one of each at least."
+                "A probe needs at least one of each."
             )
         if len(np.intersect1d(positive, negative)):
-            raise InputError("`examples`: a place is both positive and negative. Take one away.")
+            raise InputError(
+                "`examples`: a place is both positive and negative. Erase one of the two."
+            )
         with self._lock:
             scale = self._scale
         vectors = self.places.vectors
@@ -98,7 +100,7 @@ class Comparison:
         labels = np.repeat([1, 0], [len(positive), len(negative)])
         model = LogisticRegression(C=_C, class_weight="balanced", max_iter=_STEPS)
         model.fit((vectors[chosen] - scale.mean) / scale.deviation, labels)
-        # The same as to standardise all vectors, without a second copy of them.
+        # The same as standardising all vectors, without a second copy of them.
         weights = model.coef_[0] / scale.deviation
         offset = model.intercept_[0] - scale.mean @ weights
         logits = vectors @ weights.astype(np.float32) + np.float32(offset)
@@ -106,7 +108,7 @@ class Comparison:
         return scores
 
     def prepare(self) -> None:
-        """Do now what the first question would wait for."""
+        """Do the work now that the first request would have to wait for."""
         from sklearn.linear_model import LogisticRegression
 
         assert LogisticRegression
@@ -122,5 +124,5 @@ class Comparison:
     def _scale(self) -> _Scale:
         mean = self.places.vectors.mean(axis=0, dtype=np.float64)
         deviation = self.places.vectors.std(axis=0, dtype=np.float64)
-        # A dimension that does not vary tells nothing: as scikit-learn's StandardScaler.
+        # A dimension that does not vary stays as it is, as in scikit-learn's StandardScaler.
         return _Scale(mean, np.where(deviation > 0, deviation, 1.0))

@@ -1,4 +1,4 @@
-"""Pictures of the composites behind a run, for as long as the page is open."""
+"""Pictures of a run's composites, which stay open as long as the page does."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)
 
-# What `truecolour` paints where nothing is in the cache or no observation is clear.
-_NOTHING = 224
-#: Ground that a thumbnail shows at least, metres: a cell of 160 m alone says little.
+# Grey that `truecolour` paints where the cache has no pixel, or no clear observation.
+_NO_DATA_GREY = 224
+#: Least side of a thumbnail, metres: a cell of 160 m alone shows little.
 THUMBNAIL_M = 1440.0
 
 RGBImage = npt.NDArray[np.uint8]
@@ -33,8 +33,8 @@ class Composite:
     """The composites of a run, opened in the background when a page first asks for them.
 
     Attributes:
-        state: How far that is.
-        why: What to tell the user where it is ``missing``.
+        state: State of the opening.
+        why: Message for the user if the state is ``missing``.
     """
 
     def __init__(self, opened: OpenedRun, window: int | None = None) -> None:
@@ -49,23 +49,23 @@ class Composite:
         self.why = ""
         self._opened = opened
         self._picture: Picture | None = None
-        # The datamodule reads for one at a time.
+        # The datamodule reads for one caller at a time.
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Begin to open the composites, unless that was done."""
+        """Start to open the composites, unless that has been done."""
         with self._starting:
             if self.state == "closed" and not self._closing.is_set():
                 self.state = "opening"
-                # It ends with the process where a library hangs.
+                # A daemon, which ends with the process even if a library hangs.
                 self._thread = threading.Thread(target=self._hold, daemon=True)
                 self._thread.start()
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close the composites."""
         with self._starting:
             self._closing.set()
         if self._thread is not None:
@@ -79,14 +79,16 @@ class Composite:
             side: Pixels a side.
 
         Returns:
-            Transparent outside the plan's tiles; None where there is no pixel.
+            The picture, transparent outside the plan's tiles; None if it has no pixels.
         """
-        plan, one = self._opened.plan, self._opened.plan.shards[shard]
-        pixels = self._of(one.epsg, one.square.bounds, (side, side))
+        plan, ground = self._opened.plan, self._opened.plan.shards[shard]
+        pixels = self._pixels(ground.epsg, ground.square.bounds, (side, side))
         if pixels is None:
             return None
         k = plan.lattices[0].shard_tiles
-        col, row = (part[one.start : one.stop].astype(np.int64) for part in (plan.col, plan.row))
+        col, row = (
+            part[ground.start : ground.stop].astype(np.int64) for part in (plan.col, plan.row)
+        )
         planned = np.zeros((k, k), dtype=np.uint8)
         planned[-(-row // k) * k - row, col % k] = 255
         tile_of = np.arange(side) * k // side
@@ -101,27 +103,27 @@ class Composite:
             side: Pixels a side.
 
         Returns:
-            (side, side, 4) uint8 RGBA, or None where there is no pixel.
+            (side, side, 4) uint8 RGBA; None if it has no pixels.
         """
         left, bottom, right, top = places.bounds(place)
-        # Whole pixels, or the picture would lie beside the pixel grid.
+        # Whole pixels, or the picture would lie off the pixel grid.
         unit = self._opened.plan.lattices[0].resolution
         more = max(0, round((THUMBNAIL_M - (right - left)) / 2 / unit)) * unit
         bounds = (left - more, bottom - more, right + more, top + more)
-        pixels = self._of(places.epsg(place), bounds, (side, side))
+        pixels = self._pixels(places.epsg(place), bounds, (side, side))
         if pixels is None:
             return None
         return np.dstack([pixels, np.full((side, side), 255, dtype=np.uint8)])
 
-    def _of(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> RGBImage | None:
+    def _pixels(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> RGBImage | None:
         if self._picture is None:
             return None
         with self._lock:
             pixels = self._picture(epsg, bounds, shape)
-        return None if pixels is None or bool((pixels == _NOTHING).all()) else pixels
+        return None if pixels is None or bool((pixels == _NO_DATA_GREY).all()) else pixels
 
     def _hold(self) -> None:
-        """Open the pixels, and close them, in the same thread."""
+        """Open the pixels, and close them in the same thread."""
         # Loads Lightning, which the page need not wait for.
         from thor_geo.datamodules.reopened import pixels_of
 
@@ -130,8 +132,8 @@ class Composite:
                 pixels = stack.enter_context(
                     pixels_of(self._opened, window=self._window, num_workers=0)
                 )
-                one = self._opened.plan.shards[0]
-                if pixels.truecolour(one.epsg, one.square.bounds, (1, 1)) is None:
+                ground = self._opened.plan.shards[0]
+                if pixels.truecolour(ground.epsg, ground.square.bounds, (1, 1)) is None:
                     self.why = "the bands of this run make no picture"
                     self.state = "missing"
                     return
@@ -139,7 +141,7 @@ class Composite:
                 self.why, self.state = redact(error), "missing"
                 return
             except Exception as error:
-                # Of a library, in a thread where nobody would hear of it.
+                # An error of a library, which in a thread nobody would notice.
                 _log.exception("The composites cannot be opened.")
                 self.why, self.state = redact(f"{type(error).__name__}: {error}"), "missing"
                 return

@@ -1,4 +1,4 @@
-"""What a user takes away: tiles as a GeoPackage, cells as GeoTIFF."""
+"""Findings as files to download: tiles as a GeoPackage, cells as GeoTIFF."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from thor_geo.support.arrays import Float32Array, Int64Array
 if TYPE_CHECKING:
     import geopandas
 
-# Footprints are written in longitude and latitude, as a run's own vectors are.
+# Footprints are in longitude and latitude, like a run's own vectors.
 _CRS = "OGC:CRS84"
-# GDAL's: readers of the rasters need no other software.
+# Plain GDAL options, so that any software can read the rasters.
 _PROFILE = {"driver": "GTiff", "dtype": "float32", "nodata": np.nan, "compress": "deflate"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExplorerFindings:
-    """What is found at the moment.
+    """The state of the page: a query and examples.
 
     Attributes:
         query: Place that others were compared with, or None.
-        k: How many neighbours of it.
+        k: Number of its neighbours.
         positive: Positive examples.
-        negative: Negative ones.
+        negative: Negative examples.
         threshold: Score from which a place counts as positive.
     """
 
@@ -59,23 +59,23 @@ class Download:
     content: bytes
 
 
-def file_of(plan: Plan, comparison: Comparison, found: ExplorerFindings) -> Download:
+def findings_file(plan: Plan, comparison: Comparison, findings: ExplorerFindings) -> Download:
     """Return the findings as a file.
 
     Args:
         plan: The run's plan.
         comparison: The places.
-        found: What is found.
+        findings: The query and the examples.
 
     Returns:
-        Of tiles a GeoPackage; of cells a GeoTIFF, or a zip of one for each zone.
+        A GeoPackage of tiles; a GeoTIFF of cells, or a zip file with one for each zone.
     """
     if comparison.places.tile is not None:
-        content = _geopackage(_layers(plan, comparison, found))
+        content = _geopackage(_layers(plan, comparison, findings))
         return Download(
             name="findings.gpkg", media_type="application/geopackage+sqlite3", content=content
         )
-    rasters = _rasters(comparison, found)
+    rasters = _rasters(comparison, findings)
     if len(rasters) == 1:
         return Download(
             name="findings.tif", media_type="image/tiff", content=next(iter(rasters.values()))
@@ -88,9 +88,9 @@ def file_of(plan: Plan, comparison: Comparison, found: ExplorerFindings) -> Down
 
 
 def _layers(
-    plan: Plan, comparison: Comparison, found: ExplorerFindings
+    plan: Plan, comparison: Comparison, findings: ExplorerFindings
 ) -> dict[str, geopandas.GeoDataFrame]:
-    """Return the layers `neighbours`, `examples` and `probe`, as far as there are any."""
+    """Return the layers `neighbours`, `examples` and `probe`, as far as they exist."""
     places, layers = comparison.places, {}
     assert places.tile is not None
     tile = places.tile
@@ -99,26 +99,30 @@ def _layers(
     def layer(chosen: Int64Array, **columns: Any) -> geopandas.GeoDataFrame:
         import geopandas
 
-        ids = [one.id for one in plan.tiles(tile[chosen].tolist())]
+        ids = [tile_row.id for tile_row in plan.tiles(tile[chosen].tolist())]
         return geopandas.GeoDataFrame(
             {"tile_id": ids, **columns}, geometry=footprints[chosen], crs=_CRS
         )
 
-    if found.query is not None:
-        similar = comparison.similar(found.query, found.k)
+    if findings.query is not None:
+        similar = comparison.similar(findings.query, findings.k)
         # Rank 0 is the place itself.
-        chosen = np.concatenate([[found.query], similar.nearest])
+        chosen = np.concatenate([[findings.query], similar.nearest])
         layers["neighbours"] = layer(
             chosen, rank=np.arange(len(chosen)), cosine=similar.cosine[chosen]
         )
-    examples = np.concatenate([found.positive, found.negative])
+    examples = np.concatenate([findings.positive, findings.negative])
     if len(examples):
-        label = np.repeat(["positive", "negative"], [len(found.positive), len(found.negative)])
+        label = np.repeat(
+            ["positive", "negative"], [len(findings.positive), len(findings.negative)]
+        )
         layers["examples"] = layer(examples, label=label)
-    if found.probed:
-        scores = comparison.probe(found.positive, found.negative)
+    if findings.probed:
+        scores = comparison.probe(findings.positive, findings.negative)
         once = np.flatnonzero(places.searched)
-        layers["probe"] = layer(once, score=scores[once], positive=scores[once] >= found.threshold)
+        layers["probe"] = layer(
+            once, score=scores[once], positive=scores[once] >= findings.threshold
+        )
     return layers
 
 
@@ -130,16 +134,16 @@ def _geopackage(layers: dict[str, geopandas.GeoDataFrame]) -> bytes:
         return path.read_bytes()
 
 
-def _rasters(comparison: Comparison, found: ExplorerFindings) -> dict[str, bytes]:
-    """Return a GeoTIFF for each zone, by its name: bands ``cosine``, ``probe``, ``examples``."""
+def _rasters(comparison: Comparison, findings: ExplorerFindings) -> dict[str, bytes]:
+    """Return a GeoTIFF by name of the zone, with bands ``cosine``, ``probe``, ``examples``."""
     places, bands = comparison.places, {}
-    if found.query is not None:
-        bands["cosine"] = comparison.similar(found.query, 0).cosine
-    if found.probed:
-        bands["probe"] = comparison.probe(found.positive, found.negative)
-    if len(found.positive) or len(found.negative):
+    if findings.query is not None:
+        bands["cosine"] = comparison.similar(findings.query, 0).cosine
+    if findings.probed:
+        bands["probe"] = comparison.probe(findings.positive, findings.negative)
+    if len(findings.positive) or len(findings.negative):
         examples = np.full(len(places), np.nan, dtype=np.float32)
-        examples[found.positive], examples[found.negative] = 1, 0
+        examples[findings.positive], examples[findings.negative] = 1, 0
         bands["examples"] = examples
     lattice_of = np.array([places.shards.lattices[k].epsg for k in places.shards.zone])
     epsg = lattice_of[places.shard]
@@ -150,22 +154,22 @@ def _rasters(comparison: Comparison, found: ExplorerFindings) -> dict[str, bytes
 
 
 def _geotiff(
-    comparison: Comparison, of: Int64Array, epsg: int, bands: dict[str, Float32Array]
+    comparison: Comparison, chosen: Int64Array, epsg: int, bands: dict[str, Float32Array]
 ) -> bytes:
     import rasterio
     from rasterio.io import MemoryFile
 
     places, side = comparison.places, comparison.places.side
     corner_col, corner_row = (
-        places.shards.col[places.shard[of]],
-        places.shards.row[places.shard[of]],
+        places.shards.col[places.shard[chosen]],
+        places.shards.row[places.shard[chosen]],
     )
-    # Rows of shards count north, those of a raster south.
+    # Rows of shards count northwards, rows of a raster southwards.
     west, north = int(corner_col.min()), int(corner_row.max())
-    col: npt.NDArray[np.int64] = (corner_col - west) * side + places.col[of]
-    row: npt.NDArray[np.int64] = (north - corner_row) * side + places.row[of]
+    col: npt.NDArray[np.int64] = (corner_col - west) * side + places.col[chosen]
+    row: npt.NDArray[np.int64] = (north - corner_row) * side + places.row[chosen]
     shape = ((north - int(corner_row.min()) + 1) * side, int(corner_col.max() - west + 1) * side)
-    first = int(of[0])
+    first = int(chosen[0])
     left, _, right, top = places.bounds(first)
     size = right - left
     transform = rasterio.Affine(
@@ -182,7 +186,7 @@ def _geotiff(
         ) as out:
             for k, (name, values) in enumerate(bands.items(), start=1):
                 raster = np.full(shape, np.nan, dtype=np.float32)
-                raster[row, col] = values[of]
+                raster[row, col] = values[chosen]
                 out.write(raster, k)
                 out.set_band_description(k, name)
         content: bytes = memory.read()

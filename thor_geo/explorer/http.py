@@ -1,8 +1,8 @@
-"""The web server: on this machine alone, for who has its address.
+"""The web server, on this machine only and for users who know its address.
 
-The path of every page begins with a secret made at the start. Other users of the machine, and pages
-of other sites in the same browser, do not know it. No path reaches the file system: pages are read
-once, at the start, and everything else is a name in a table.
+Every path starts with a secret that is made at the start. Other users of the machine, and pages of
+other sites in the same browser, do not know it. No path reaches the file system: pages are read
+once, at the start, and everything else is looked up by name in a table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 MORE_PORTS = 20
 # Longest body, bytes: a million examples.
 _LONGEST = 8 * 1024**2
-# A connection that says nothing for so long is closed, seconds.
+# A connection that is silent for so long is closed, seconds.
 _PATIENCE = 30
 
 _TYPES = {
@@ -39,7 +39,7 @@ _TYPES = {
 }
 _HEADERS = {
     "Cache-Control": "no-store",
-    # Nothing from elsewhere, nothing written into the page, and no other site may frame it.
+    # No content from elsewhere, no inline scripts or styles, and no framing by other sites.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -59,7 +59,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    # There, it would share a port that another program listens on.
+    # On Windows, it would share a port that another program listens on.
     allow_reuse_address = sys.platform != "win32"
 
     def __init__(self, session: ExplorerSession, port: int) -> None:
@@ -67,7 +67,7 @@ class Server(ThreadingHTTPServer):
 
         Args:
             session: The run.
-            port: Port to listen on; 0 for any that is free.
+            port: Port to listen on; 0 for any free port.
 
         Raises:
             OSError: If the port is taken.
@@ -84,8 +84,8 @@ class Server(ThreadingHTTPServer):
         }
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what broke off; a browser that closes a connection is no error."""
-        _log.debug("A request broke off.", exc_info=True)
+        """Log the error for debugging only: a browser may close a connection at any time."""
+        _log.debug("A request was broken off.", exc_info=True)
 
 
 def listen(session: ExplorerSession, port: int) -> Server:
@@ -93,24 +93,26 @@ def listen(session: ExplorerSession, port: int) -> Server:
 
     Args:
         session: The run.
-        port: The port; 0 for any.
+        port: The port; 0 for any free port.
 
     Raises:
-        ConfigError: If it is no port, or none of the next `MORE_PORTS` is free.
+        ConfigError: If it is out of range, or neither it nor one of the next `MORE_PORTS` is free.
     """
     if not 0 <= port <= 65535:
-        raise ConfigError("port", port, "not from 0 to 65535", "Leave it out for the usual one.")
+        raise ConfigError(
+            "port", port, "not a port from 0 to 65535", "Leave it out to use the default."
+        )
     last = min(port + MORE_PORTS, 65535) if port else 0
-    for one in range(port, last + 1):
+    for number in range(port, last + 1):
         try:
-            return Server(session, one)
+            return Server(session, number)
         except OSError as error:
             problem = error
     raise ConfigError(
         "port",
         port,
-        f"neither it nor one of the next to {last} can be listened on ({problem.strerror})",
-        "Give another one, or 0 for any that is free.",
+        f"cannot listen on any port from {port} to {last} ({problem.strerror})",
+        "Give another port, or 0 for any free one.",
     )
 
 
@@ -119,50 +121,50 @@ class _ExplorerHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "thor-geo", ""
     timeout = _PATIENCE
-    # The kernel would hold back the end of an answer until the page has said it got the rest.
+    # Otherwise the kernel delays the end of a response until the page has acknowledged the rest.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        name = self._asked()
+        name = self._checked_path()
         if name is None:
             return
         name = name or "index.html"
         page = self.server.pages.get(name)
         if page is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
+            self._refuse(HTTPStatus.NOT_FOUND, "No such page.")
         else:
             self._send(HTTPStatus.OK, _TYPES[name.rpartition(".")[2]], page)
 
     def do_POST(self) -> None:
-        name = self._asked()
+        name = self._checked_path()
         if name is None:
             return
         body = self._body()
         if body is None:
             return
         try:
-            found = answer(self.server.session, name.removeprefix("api/"), body)
+            reply = answer(self.server.session, name.removeprefix("api/"), body)
         except InputError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except ThorGeoError as error:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
         except Exception as error:
-            # Told here and in the page: the next request may well be answered.
+            # Logged here and shown in the page: the next request may succeed.
             _log.exception("`%s` failed.", name)
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
         else:
-            if found is None or not name.startswith("api/"):
-                self._refuse(HTTPStatus.NOT_FOUND, "There is no such question.")
+            if reply is None or not name.startswith("api/"):
+                self._refuse(HTTPStatus.NOT_FOUND, "No such request.")
                 return
-            body = found.body if isinstance(found.body, bytes) else _json(found.body)
-            self._send(HTTPStatus.OK, found.media_type, body, name=found.name)
+            body = reply.body if isinstance(reply.body, bytes) else _json(reply.body)
+            self._send(HTTPStatus.OK, reply.media_type, body, name=reply.name)
 
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)
 
-    def _asked(self) -> str | None:
-        """Return the path after the secret, or refuse the request."""
-        # A site whose name is made to point here ("DNS rebinding") is still asked by its own name.
+    def _checked_path(self) -> str | None:
+        """Return the path after the secret; None if the request was refused."""
+        # A site whose name is made to point here ("DNS rebinding") still sends its own name.
         if self.headers.get("Host") not in self.server.hosts:
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "This is not the host you asked for.")
             return None
@@ -170,7 +172,7 @@ class _ExplorerHandler(BaseHTTPRequestHandler):
         first, _, name = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(first.encode(), self.server.secret.encode()):
             self._refuse(
-                HTTPStatus.FORBIDDEN, "Open the whole address that `thor-geo view` has printed."
+                HTTPStatus.FORBIDDEN, "Open the full address that `thor-geo view` printed."
             )
             return None
         return name
@@ -178,7 +180,7 @@ class _ExplorerHandler(BaseHTTPRequestHandler):
     def _body(self) -> bytes | None:
         origin = self.headers.get("Origin")
         if origin is not None and origin.removeprefix("http://") not in self.server.hosts:
-            self._refuse(HTTPStatus.FORBIDDEN, "Another site may not ask.")
+            self._refuse(HTTPStatus.FORBIDDEN, "Requests from other sites are refused.")
             return None
         if self.headers.get_content_type() != "application/json":
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON.")
@@ -190,7 +192,7 @@ class _ExplorerHandler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
-        # What is left of the request is not read.
+        # The rest of the request is not read.
         self.close_connection = True
         self._send(status, "application/json", _json({"error": redact(why)}))
 

@@ -1,4 +1,4 @@
-"""What the explorer compares: a run's tiles, or the cells of its maps, each with its place."""
+"""The places that the explorer compares: a run's tiles, or the cells of its maps."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from thor_geo.ground.plan import Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
 
-#: Bytes of the vectors of all cells that are compared: of 192 dimensions 699,050 cells. Of a larger
-#: run every second, third, ... cell is.
+#: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
+#: every second, third, ... cell is taken.
 MOST_BYTES = 512 * 1024**2
 # Radius of the sphere of web maps (EPSG:3857), metres.
 _RADIUS = 6378137.0
 
 Unit = Literal["tiles", "cells"]
-#: Told how many of how many shards have been read.
+#: Called with the number of shards that have been read, and of all shards.
 ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Places:
-    """Places with a vector. Those of a shard are pixels of a square raster.
+    """Places with a vector. The places of a shard are pixels of a square raster.
 
     Attributes:
         unit: Whether they are tiles or cells.
@@ -42,11 +42,11 @@ class Places:
         side: Rows and columns of a shard's raster.
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
             is in both zones. These are drawn on top.
-        searched: Whether the place can be found, (N,) bool. Of cells these are the main ones, of
-            tiles also others whose ground is in no main tile.
+        searched: Whether searches consider the place, (N,) bool: main places, and tiles whose
+            ground is in no main tile.
         lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
-        tile: Index in the plan of each tile, (N,) int64; None of cells.
-        step: Every how many-th cell of a row is compared; 1 of tiles.
+        tile: Index in the plan of each tile, (N,) int64; None for cells.
+        step: Distance in cells between the cells that are compared; 1 for tiles.
         missing: Shards that are not done yet.
     """
 
@@ -71,7 +71,7 @@ class Places:
     def bounds(self, place: int) -> Bounds:
         """Return left, bottom, right, top of a place, metres in its zone.
 
-        Of overlapping tiles it is the centre, which is the tile's alone.
+        For overlapping tiles it is the centre, which belongs to one tile.
         """
         left, _, right, top = self.shards[int(self.shard[place])].square.bounds
         size = (right - left) / self.side
@@ -84,20 +84,20 @@ class Places:
 
     @property
     def km2(self) -> float:
-        """Ground that a place stands for, km²."""
+        """Area of a place, km²."""
         left, _, right, _ = self.shards[0].square.bounds
         return ((right - left) / self.side / 1000) ** 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patches:
-    """The rasters that a page draws: of every shard one of its main places, one of the others.
+    """The rasters that a page draws: for each shard one of its main places, and one of the others.
 
     Attributes:
         patch: Patch of each place, (N,) uint32.
         shard: Index of each patch's shard, (P,) int32.
-        mesh: Corners, middles of the edges and centre of each patch, from north to south and west
-            to east, as x and y of web Mercator in metres, (P, 3, 3, 2) float64.
+        mesh: Corners, edge midpoints and centre of each patch, from north to south and west to
+            east, as x and y of web Mercator in metres, (P, 3, 3, 2) float64.
     """
 
     patch: npt.NDArray[np.uint32]
@@ -129,7 +129,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
         vectors=tiles.vectors,
         shards=plan.shards,
         shard=shard,
-        # A shard hangs from its upper edge (`Lattice.shard_of`).
+        # Rows of a shard count from its upper edge.
         row=-(-row // k) * k - row,
         col=col % k,
         side=k,
@@ -143,14 +143,14 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
 
 
 def cell_places(
-    opened: OpenedRun, *, window: int | None = None, told: ProgressCallback | None = None
+    opened: OpenedRun, *, window: int | None = None, report: ProgressCallback | None = None
 ) -> Places:
     """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
 
     Args:
         opened: A run with maps; it may be unfinished.
         window: Which time window; may be left out where there is but one.
-        told: Told after every shard.
+        report: Called after each shard.
 
     Raises:
         ConfigError: If there are several windows and none is named, or there is no such window.
@@ -164,30 +164,30 @@ def cell_places(
     vectors, shard, row, col, main, lonlat, missing, k = [], [], [], [], [], [], 0, 0
     for epsg, zone in zones.items():
         to_lonlat = transformer(f"EPSG:{epsg}", LONLAT).transform
-        for one in zone.shards:
+        for ground in zone.shards:
             rows, cols = (
-                slice(part.start + step // 2, part.stop, step) for part in zone.place(one)
+                slice(part.start + step // 2, part.stop, step) for part in zone.place(ground)
             )
-            values = zone.read(one, rows, cols)
-            there = np.isfinite(values).all(axis=-1)
-            r, c = np.nonzero(there)
+            values = zone.read(ground, rows, cols)
+            embedded = np.isfinite(values).all(axis=-1)
+            r, c = np.nonzero(embedded)
             x, y = zone.centres(rows, cols)
-            vectors.append(values[there])
+            vectors.append(values[embedded])
             shard.append(np.full(len(r), k))
             row.append(r)
             col.append(c)
-            main.append(zone.own(rows, cols)[there])
-            lonlat.append(np.stack(to_lonlat(x[there], y[there]), axis=1))
+            main.append(zone.own(rows, cols)[embedded])
+            lonlat.append(np.stack(to_lonlat(x[embedded], y[embedded]), axis=1))
             missing += not len(r)
             k += 1
-            if told is not None:
-                told(k, len(shards))
+            if report is not None:
+                report(k, len(shards))
     if missing == k:
         raise RunDirectoryError(
             f"`{opened.run.path}` has no cell with an embedding yet. "
             f"`thor-geo status {opened.run.path}` says more."
         )
-    own = np.concatenate(main)
+    in_strip = np.concatenate(main)
     return Places(
         unit="cells",
         vectors=np.concatenate(vectors),
@@ -196,8 +196,8 @@ def cell_places(
         row=np.concatenate(row),
         col=np.concatenate(col),
         side=side // step,
-        main=own,
-        searched=own,
+        main=in_strip,
+        searched=in_strip,
         lonlat=np.concatenate(lonlat),
         tile=None,
         step=step,
@@ -205,22 +205,24 @@ def cell_places(
     )
 
 
-def patches_of(places: Places) -> Patches:
-    """Return the rasters of places; those of main places come last, to be drawn on top."""
+def shard_patches(places: Places) -> Patches:
+    """Return the rasters of places; those of main places come last and are drawn on top."""
     count = len(places.shards)
     keys, patch = np.unique(places.shard + count * places.main, return_inverse=True)
     shard = keys % count
     squares = [places.shards[k].square for k in shard.tolist()]
     left, bottom, right, top = np.array([square.bounds for square in squares]).T[..., None, None]
-    at = np.array([0.0, 0.5, 1.0])
-    x = np.broadcast_to(left + (right - left) * at[None, None, :], (len(keys), 3, 3))
-    y = np.broadcast_to(top - (top - bottom) * at[None, :, None], (len(keys), 3, 3))
+    edge = np.array([0.0, 0.5, 1.0])
+    x = np.broadcast_to(left + (right - left) * edge[None, None, :], (len(keys), 3, 3))
+    y = np.broadcast_to(top - (top - bottom) * edge[None, :, None], (len(keys), 3, 3))
     lon, lat = np.empty(x.shape), np.empty(x.shape)
     epsg = np.array([square.epsg for square in squares])
     for zone in np.unique(epsg).tolist():
-        of = epsg == zone
-        lon[of], lat[of] = transformer(f"EPSG:{zone}", LONLAT).transform(x[of], y[of])
-    # One sheet where a run lies on both sides of the antimeridian.
+        in_zone = epsg == zone
+        lon[in_zone], lat[in_zone] = transformer(f"EPSG:{zone}", LONLAT).transform(
+            x[in_zone], y[in_zone]
+        )
+    # Keeps a run together that lies on both sides of the antimeridian.
     turned = np.exp(1j * np.radians(lon))
     middle = np.degrees(np.angle(turned.mean()))
     lon = middle + np.degrees(np.angle(turned * np.exp(-1j * np.radians(middle))))
@@ -236,7 +238,7 @@ def patches_of(places: Places) -> Patches:
 
 
 def _step(side: int, shards: int, dimension: int) -> int:
-    """Return the smallest divisor of a shard's side with which all cells fit in `MOST_BYTES`."""
+    """Return the smallest divisor of a shard's side for which the cells fit in `MOST_BYTES`."""
     most = MOST_BYTES / (4 * dimension * shards)
     return next(
         d for d in range(1, side + 1) if (side % d == 0 and (side // d) ** 2 <= most) or d == side

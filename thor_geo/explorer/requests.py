@@ -1,4 +1,4 @@
-"""From a path and a body to a call of the session: every value from outside is checked here."""
+"""Turns a path and a body into a call of the session; checks every value from outside."""
 
 from __future__ import annotations
 
@@ -30,99 +30,103 @@ def answer(session: ExplorerSession, path: str, body: bytes) -> Answer | None:
 
     Args:
         session: The run.
-        path: What stands after ``api/``.
+        path: The path after ``api/``.
         body: JSON object with the arguments.
 
     Returns:
-        The answer; None if there is no such question.
+        The answer; None if there is no such request.
 
     Raises:
         InputError: If an argument is missing or wrong.
         ThorGeoError: If the run cannot be read.
     """
-    ask = _QUESTIONS.get(path)
+    ask = _HANDLERS.get(path)
     if ask is None:
         return None
     try:
-        given = parse_json(body) if body else {}
+        arguments = parse_json(body) if body else {}
     except ValueError as error:
-        raise InputError(f"`body` is no JSON ({error}). Send a JSON object.") from error
-    if not isinstance(given, dict):
-        raise InputError("`body` is no JSON object. Send one.")
-    return ask(session, given)
+        raise InputError(f"`body` is not JSON ({error}). Send a JSON object.") from error
+    if not isinstance(arguments, dict):
+        raise InputError("`body` is not a JSON object. Send one.")
+    return ask(session, arguments)
 
 
-def _run(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
+def _run(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
     return Answer(_JSON, session.run())
 
 
-def _progress(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
+def _progress(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
     return Answer(_JSON, session.progress())
 
 
-def _places(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    return Answer(_BINARY, session.places(_unit(session, given)))
+def _places(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    return Answer(_BINARY, session.places(_unit(session, arguments)))
 
 
-def _observations(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    return Answer(_BINARY, session.observations(_unit(session, given)))
+def _observations(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    return Answer(_BINARY, session.observations(_unit(session, arguments)))
 
 
-def _similar(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    unit = _unit(session, given)
-    place = _whole(given, "place", _count(session, unit))
-    return Answer(_BINARY, session.similar(unit, place, _whole(given, "k", MOST_NEIGHBOURS + 1)))
+def _similar(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    unit = _unit(session, arguments)
+    place = _whole(arguments, "place", _count(session, unit))
+    return Answer(
+        _BINARY, session.similar(unit, place, _whole(arguments, "k", MOST_NEIGHBOURS + 1))
+    )
 
 
-def _probe(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    unit = _unit(session, given)
+def _probe(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    unit = _unit(session, arguments)
     return Answer(
         _BINARY,
         session.probe(
             unit,
-            _indices(session, unit, given, "positive"),
-            _indices(session, unit, given, "negative"),
+            _indices(session, unit, arguments, "positive"),
+            _indices(session, unit, arguments, "negative"),
         ),
     )
 
 
-def _composite(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
+def _composite(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
     session.composite.open()
     return Answer(_JSON, {"state": session.composite.state, "why": session.composite.why})
 
 
-def _picture(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    return Answer(_BINARY, session.picture(_whole(given, "shard", session.shards), _side(given)))
+def _picture(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    return Answer(
+        _BINARY, session.picture(_whole(arguments, "shard", session.shards), _side(arguments))
+    )
 
 
-def _thumbnail(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    unit = _unit(session, given)
-    place = _whole(given, "place", _count(session, unit))
-    return Answer(_BINARY, session.thumbnail(unit, place, _side(given)))
+def _thumbnail(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    unit = _unit(session, arguments)
+    place = _whole(arguments, "place", _count(session, unit))
+    return Answer(_BINARY, session.thumbnail(unit, place, _side(arguments)))
 
 
-def _download(session: ExplorerSession, given: Mapping[str, Any]) -> Answer:
-    unit = _unit(session, given)
-    query = given.get("place")
-    threshold = given.get("threshold", 0.5)
+def _download(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    unit = _unit(session, arguments)
+    query = arguments.get("place")
+    threshold = arguments.get("threshold", 0.5)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise InputError(f"`threshold={threshold!r}` is no number. Give one from 0 to 1.")
-    found = ExplorerFindings(
-        query=None if query is None else _whole(given, "place", _count(session, unit)),
-        k=_whole(given, "k", MOST_NEIGHBOURS + 1),
-        positive=_indices(session, unit, given, "positive"),
-        negative=_indices(session, unit, given, "negative"),
+        raise InputError(f"`threshold={threshold!r}` is not a number. Give one from 0 to 1.")
+    findings = ExplorerFindings(
+        query=None if query is None else _whole(arguments, "place", _count(session, unit)),
+        k=_whole(arguments, "k", MOST_NEIGHBOURS + 1),
+        positive=_indices(session, unit, arguments, "positive"),
+        negative=_indices(session, unit, arguments, "negative"),
         threshold=float(threshold),
     )
-    if found.query is None and not len(found.positive) and not len(found.negative):
+    if findings.query is None and not len(findings.positive) and not len(findings.negative):
         raise InputError(
-            "`place`: nothing is found yet. Click a place or paint examples, then download."
+            "`place`: there is nothing to download yet. Click a place or paint examples first."
         )
-    file = session.download(unit, found)
+    file = session.download(unit, findings)
     return Answer(file.media_type, file.content, file.name)
 
 
-_QUESTIONS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {
+_HANDLERS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {
     "run": _run,
     "progress": _progress,
     "places": _places,
@@ -136,8 +140,8 @@ _QUESTIONS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = 
 }
 
 
-def _unit(session: ExplorerSession, given: Mapping[str, Any]) -> Unit:
-    unit = given.get("unit")
+def _unit(session: ExplorerSession, arguments: Mapping[str, Any]) -> Unit:
+    unit = arguments.get("unit")
     if unit not in session.units:
         known = " or ".join(session.units)
         raise InputError(f"`unit={unit!r}`: this run has {known}. Choose one of {get_args(Unit)}.")
@@ -148,26 +152,26 @@ def _count(session: ExplorerSession, unit: Unit) -> int:
     return len(session.comparison(unit).places)
 
 
-def _whole(given: Mapping[str, Any], name: str, end: int) -> int:
-    value = given.get(name)
+def _whole(arguments: Mapping[str, Any], name: str, end: int) -> int:
+    value = arguments.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < end:
-        raise InputError(f"`{name}={value!r}` is no whole number from 0 to {end - 1}. Give one.")
+        raise InputError(f"`{name}={value!r}` is not a whole number from 0 to {end - 1}. Give one.")
     return value
 
 
-def _side(given: Mapping[str, Any]) -> int:
-    side = given.get("side")
+def _side(arguments: Mapping[str, Any]) -> int:
+    side = arguments.get("side")
     if side not in SIDES:
         raise InputError(f"`side={side!r}` is not one of {SIDES}. Give one of these.")
     return cast(int, side)
 
 
 def _indices(
-    session: ExplorerSession, unit: Unit, given: Mapping[str, Any], name: str
+    session: ExplorerSession, unit: Unit, arguments: Mapping[str, Any], name: str
 ) -> Int64Array:
-    values, end = given.get(name, []), _count(session, unit)
+    values, end = arguments.get(name, []), _count(session, unit)
     if not isinstance(values, list) or not all(
         isinstance(v, int) and not isinstance(v, bool) and 0 <= v < end for v in values
     ):
-        raise InputError(f"`{name}` is no list of whole numbers from 0 to {end - 1}. Give one.")
+        raise InputError(f"`{name}` is not a list of whole numbers from 0 to {end - 1}. Give one.")
     return np.unique(np.array(values, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""`thor-geo view OUT`: the page, until Ctrl-C."""
+"""`thor-geo view OUT`: serves the page until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | Non
 
     Args:
         opened: The run; it may be unfinished.
-        port: Port to listen on. If it is taken, the next free one is; 0 for any.
+        port: Port to listen on, or the next free one if it is taken; 0 for any free port.
         open_browser: Whether to open the page in the user's browser.
         window: Which time window; may be left out where there is but one.
 
@@ -30,12 +30,12 @@ def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | Non
     server = listen(session, port)
     try:
         if port not in (0, server.server_port):
-            print(f"port {port} is taken")
-        print(f"{server.url}\nCtrl-C ends it.", flush=True)
-        # While the page is being looked at for the first time.
+            print(f"port {port} is in use")
+        print(f"{server.url}\nPress Ctrl-C to stop.", flush=True)
+        # In the background, while the user looks at the page for the first time.
         threading.Thread(target=session.prepare, daemon=True).start()
         if open_browser:
-            # Some browsers keep who started them waiting.
+            # In a thread, as starting a browser may block.
             threading.Thread(target=webbrowser.open, args=[server.url], daemon=True).start()
         server.serve_forever()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What the page asks about a run, and what it is answered."""
+"""The answers to the page's requests about a run."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import Composite
-from thor_geo.explorer.download import Download, ExplorerFindings, file_of
-from thor_geo.explorer.frames import packed
-from thor_geo.explorer.places import Places, Unit, cell_places, patches_of, tile_places
+from thor_geo.explorer.download import Download, ExplorerFindings, findings_file
+from thor_geo.explorer.frames import pack_arrays
+from thor_geo.explorer.places import Places, Unit, cell_places, shard_patches, tile_places
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Int64Array
 
-#: Neighbours that a page may ask for.
+#: Most neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
-#: Pixels a side of the pictures that a page may ask for.
+#: Sides, in pixels, of the pictures that a page may ask for.
 SIDES = (32, 64, 128, 256, 512, 1024)
 
 
 class ExplorerSession:
-    """A run that is open in the browser. Several requests may come at once."""
+    """A run that is open in the browser; safe to use from several threads."""
 
     def __init__(
         self, opened: OpenedRun, *, window: int | None = None, progress: bool = False
     ) -> None:
-        """Initialize a new Session instance.
+        """Initialize a new ExplorerSession instance.
 
         Args:
             opened: The run; it may be unfinished.
             window: Which time window; may be left out where there is but one.
-            progress: Whether to show on a terminal how far reading is.
+            progress: Whether to show a progress bar while reading, on a terminal.
 
         Raises:
             ConfigError: If there are several windows and none is named, or there is no such window.
-            RunDirectoryError: If it has no embedding yet, or cannot be read.
+            RunDirectoryError: If the run has no embedding yet, or cannot be read.
         """
         self._opened, self._window = opened, window
         self._time = opened.time(window)
         self.composite = Composite(opened, window)
-        there: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
-        self.units = tuple(unit for unit, has in there.items() if has)
+        written: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
+        self.units = tuple(unit for unit, present in written.items() if present)
         if not self.units:
             raise RunDirectoryError(
                 f"`{opened.run.path}` has neither pooled vectors nor maps to look at. Use a run "
@@ -61,7 +61,7 @@ class ExplorerSession:
             self._comparisons["tiles"] = Comparison(
                 tile_places(opened, window=window, progress=progress)
             )
-        # Now, so that the page is there as soon as it is opened.
+        # Now, so that the page is ready when it is opened.
         self.places(self.units[0])
 
     def comparison(self, unit: Unit) -> Comparison:
@@ -69,12 +69,12 @@ class ExplorerSession:
         with self._reading:
             if unit not in self._comparisons:
                 self._comparisons[unit] = Comparison(
-                    cell_places(self._opened, window=self._window, told=self._told)
+                    cell_places(self._opened, window=self._window, report=self._count_shards)
                 )
             return self._comparisons[unit]
 
     def prepare(self) -> None:
-        """Do now what the first question would wait for."""
+        """Do the work now that the first request would have to wait for."""
         self.comparison(self.units[0]).prepare()
 
     @property
@@ -83,7 +83,7 @@ class ExplorerSession:
         return len(self._opened.plan.shards)
 
     def run(self) -> dict[str, Any]:
-        """Return what the page says of the run."""
+        """Return the page's texts about the run."""
         caption, plan = run_caption(self._opened.run, self._opened.plan), self._opened.plan
         return {
             "title": caption.title,
@@ -97,19 +97,19 @@ class ExplorerSession:
         }
 
     def progress(self) -> dict[str, Any]:
-        """Return how many shards of cells have been read, of how many."""
-        return {"read": self._read[0], "of": self._read[1]}
+        """Return how many of the shards of cells have been read."""
+        return {"read": self._read[0], "total": self._read[1]}
 
     def places(self, unit: Unit) -> bytes:
-        """Return where the places of a unit are, and their colours."""
+        """Return the positions of a unit's places, and their colours."""
         places = self.comparison(unit).places
         with self._reading:
             if unit not in self._drawn:
-                self._drawn[unit] = self._draw(places)
+                self._drawn[unit] = self._pack_places(places)
             return self._drawn[unit]
 
-    def _draw(self, places: Places) -> bytes:
-        patches = patches_of(places)
+    def _pack_places(self, places: Places) -> bytes:
+        patches = shard_patches(places)
         colours = self._colours[places.vectors.shape[1]]
         header = {
             "unit": places.unit,
@@ -123,7 +123,7 @@ class ExplorerSession:
             "km2": places.km2,
             "share": list(colours.share),
         }
-        return packed(
+        return pack_arrays(
             header,
             mesh=patches.mesh,
             patch=patches.patch,
@@ -134,33 +134,36 @@ class ExplorerSession:
         )
 
     def similar(self, unit: Unit, place: int, k: int) -> bytes:
-        """Return the cosines of all places to one, and the most similar ones."""
+        """Return the cosine of each place to one of them, and the most similar places."""
         comparison = self.comparison(unit)
-        found = comparison.similar(place, k)
+        answer = comparison.similar(place, k)
         header = {
-            "query": self._told_of(comparison.places, place),
+            "query": self._place_json(comparison.places, place),
             "neighbours": [
-                {**self._told_of(comparison.places, one), "cosine": float(found.cosine[one])}
-                for one in found.nearest.tolist()
+                {
+                    **self._place_json(comparison.places, neighbour),
+                    "cosine": float(answer.cosine[neighbour]),
+                }
+                for neighbour in answer.nearest.tolist()
             ],
         }
-        return packed(header, values=found.cosine)
+        return pack_arrays(header, values=answer.cosine)
 
     def probe(self, unit: Unit, positive: Int64Array, negative: Int64Array) -> bytes:
-        """Return the score of every place."""
-        return packed({}, values=self.comparison(unit).probe(positive, negative))
+        """Return the score of each place."""
+        return pack_arrays({}, values=self.comparison(unit).probe(positive, negative))
 
     def observations(self, unit: Unit) -> bytes:
-        """Return the mean clear observations of every place's tile, NaN where not known."""
+        """Return the mean number of clear observations of each place's tile; NaN if unknown."""
         places, plan = self.comparison(unit).places, self._opened.plan
         k = plan.lattices[0].shard_tiles
-        # A tile's windows are told one after the other.
+        # A marker lists the windows of each tile one after the other.
         of_window = slice(self._time or 0, None, len(self._opened.windows))
         values = np.full(len(places), np.nan, dtype=np.float32)
         order = np.argsort(places.shard, kind="stable")
         starts = np.flatnonzero(np.diff(places.shard[order], prepend=-1))
-        for of in np.split(order, starts[1:]):
-            shard = plan.shards[int(places.shard[of[0]])]
+        for members in np.split(order, starts[1:]):
+            shard = plan.shards[int(places.shard[members[0]])]
             marker = self._opened.marker(shard)
             if marker is None:
                 continue
@@ -169,27 +172,27 @@ class ExplorerSession:
             raster[-(-row // k) * k - row, col % k] = [
                 np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
             ]
-            values[of] = raster[
-                places.row[of] * k // places.side, places.col[of] * k // places.side
+            values[members] = raster[
+                places.row[members] * k // places.side, places.col[members] * k // places.side
             ]
-        return packed({}, values=values)
+        return pack_arrays({}, values=values)
 
     def picture(self, shard: int, side: int) -> bytes:
-        """Return a picture of a shard's composite; without pixels where there are none."""
-        return _framed(self.composite.picture(shard, side))
+        """Return a picture of a shard's composite, empty if there are no pixels."""
+        return _pack_picture(self.composite.picture(shard, side))
 
     def thumbnail(self, unit: Unit, place: int, side: int) -> bytes:
-        """Return a picture of a place's composite; without pixels where there are none."""
-        return _framed(self.composite.thumbnail(self.comparison(unit).places, place, side))
+        """Return a picture of a place's composite, empty if there are no pixels."""
+        return _pack_picture(self.composite.thumbnail(self.comparison(unit).places, place, side))
 
-    def download(self, unit: Unit, found: ExplorerFindings) -> Download:
+    def download(self, unit: Unit, findings: ExplorerFindings) -> Download:
         """Return the findings as a file."""
-        return file_of(self._opened.plan, self.comparison(unit), found)
+        return findings_file(self._opened.plan, self.comparison(unit), findings)
 
-    def _told(self, read: int, of: int) -> None:
-        self._read = (read, of)
+    def _count_shards(self, read: int, total: int) -> None:
+        self._read = (read, total)
 
-    def _told_of(self, places: Places, place: int) -> dict[str, Any]:
+    def _place_json(self, places: Places, place: int) -> dict[str, Any]:
         lon, lat = places.lonlat[place].tolist()
         name = None
         if places.tile is not None:
@@ -197,7 +200,7 @@ class ExplorerSession:
         return {"place": place, "lon": lon, "lat": lat, "id": name}
 
 
-def _framed(picture: npt.NDArray[np.uint8] | None) -> bytes:
+def _pack_picture(picture: npt.NDArray[np.uint8] | None) -> bytes:
     if picture is None:
-        return packed({"width": 0, "height": 0})
-    return packed({"width": picture.shape[1], "height": picture.shape[0]}, rgba=picture)
+        return pack_arrays({"width": 0, "height": 0})
+    return pack_arrays({"width": picture.shape[1], "height": picture.shape[0]}, rgba=picture)

@@ -1,4 +1,4 @@
-"""The THOR v1 encoder: variants, token layout, checkpoints, and what to do with its tokens."""
+"""The THOR v1 encoder: variants, token layout, checkpoints, and pooling and merging of tokens."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Two-dimensional ALiBi in metres: the only notion of position that THOR has.
 
 Patch centres are metres from the tile's top-left corner, so groups of different GSD are
-co-registered by their corner. Everything here is float32 whatever the model's dtype: in bfloat16
-neighbouring patches would fall onto each other.
+co-registered by their corner. Everything here is float32, whatever the model's dtype: in bfloat16
+neighbouring patches would have the same coordinates.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from thor_geo.models.layout import TokenLayout
 
-#: Attention biases are allocated with rows a multiple of this, so that CUDA's memory-efficient
-#: attention takes them as they are; it copies a bias with unaligned rows on every call.
+#: Rows of attention biases are padded in memory to a multiple of this: CUDA's memory-efficient
+#: attention uses such a bias as it is, and copies one with unaligned rows on every call.
 _ROW_ALIGNMENT = 16
 
 
@@ -26,8 +26,9 @@ def alibi_slopes(num_heads: int) -> Tensor:
         num_heads: Number of heads H.
 
     Returns:
-        float32 (H,) on the CPU. For H a power of two the geometric series from 2^(-8/H); otherwise
-        the series of the next lower power of two, then every other one of the next higher.
+        float32 (H,) on the CPU. If H is a power of two, the geometric series from 2^(-8/H);
+        otherwise the series of the next lower power of two, then every second slope of the next
+        higher.
     """
 
     def series(count: int) -> list[float]:
@@ -65,25 +66,25 @@ def alibi_bias(
     cls_token: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Return what is added to the attention logits, the same in every block and sample.
+    """Return the bias that is added to the attention logits, the same in every block and sample.
 
     Args:
         layout: The token layout.
         slopes: Slopes (H,), float32; the result is on their device.
-        cls_token: Whether a CLS token precedes the patches. It is at no distance from anything,
-            and all others move away from each other by one.
-        dtype: What the finished bias is rounded to, once; all before is float32.
+        cls_token: Whether a CLS token precedes the patches. Its distance to every token is 0, and
+            the distances between all other tokens grow by 1.
+        dtype: Dtype of the result; everything before is computed in float32.
 
     Returns:
         (H, N, N), or (H, N + 1, N + 1), of *dtype*: minus slope times the distance between patch
-        centres in units of the coarsest patch in use. Its rows are aligned in memory, which a later
-        ``.to(dtype)`` would undo.
+        centres, in units of the coarsest patch in use. Its rows are aligned in memory; a later
+        ``.to(dtype)`` would undo that.
     """
     prefix = int(cls_token)
     size = layout.n_tokens + prefix
     padded = math.ceil(size / _ROW_ALIGNMENT) * _ROW_ALIGNMENT
     centres = patch_centres(layout, slopes.device)
-    # The direct form: |a|^2 + |b|^2 - 2ab, torch.cdist's choice for many points, cancels.
+    # Not torch.cdist: for many points it computes |a|^2 + |b|^2 - 2ab, which loses digits.
     dy = centres[:, None, 0] - centres[None, :, 0]
     dx = centres[:, None, 1] - centres[None, :, 1]
     distance = torch.sqrt(dy * dy + dx * dx) / layout.max_footprint

@@ -1,4 +1,4 @@
-"""THORBackbone: the encoder with what comes after it, for runs and for TerraTorch."""
+"""THORBackbone: the encoder as runs and TerraTorch use it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from thor_geo.specs import Merge
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOutput:
-    """What one pass through the encoder gives.
+    """The result of one pass through the encoder.
 
     Attributes:
         tokens: Patch tokens (B, N, D) after the last block, without the final LayerNorm.
-        cls_token: CLS token (B, D) after the last block, or None; THOR v1 as published has none.
+        cls_token: CLS token (B, D) after the last block, or None; the published models have none.
     """
 
     tokens: Tensor
@@ -73,11 +73,11 @@ class THORBackbone(nn.Module):
             encoder: The THOR encoder.
             out_indices: Block indices, negative ones from the end; all blocks by default.
             merge: ``mean``, ``sum`` or ``concat`` the groups' maps in `forward`.
-            return_channel_params: Have `forward` return the channel parameters, too.
+            return_channel_params: Also return the channel parameters from `forward`.
             weights: Where the weights came from.
 
         Raises:
-            ConfigError: If an index is out of range, none is given, or *merge* is unknown.
+            ConfigError: If an index is out of range, the list is empty, or *merge* is unknown.
         """
         super().__init__()
         check_merge(merge)
@@ -112,7 +112,7 @@ class THORBackbone(nn.Module):
         return self.layout.merged_dim(self.embed_dim, merge)
 
     def embed(self, x: Tensor) -> EncoderOutput:
-        """Encode once, for everything a run writes.
+        """Encode once, for all outputs of a run.
 
         Args:
             x: Normalised input (B, C, side, side), floating point.
@@ -149,14 +149,14 @@ class THORBackbone(nn.Module):
         """
         tokens = self.encoder.forward_features(x, indices, norm=norm)
         prefix = self.encoder.n_prefix
-        return [one[:, prefix:] for one in tokens] if prefix else tokens
+        return [block_tokens[:, prefix:] for block_tokens in tokens] if prefix else tokens
 
     def forward(self, x: Tensor, **unused: object) -> Features | tuple[Features, ChannelParams]:
         """Return features after the blocks `out_indices`, without the final norm.
 
         Args:
             x: Normalised input (B, C, side, side), floating point.
-            unused: Whatever else a batch holds: TerraTorch's tasks hand it on by name.
+            unused: Everything else in a batch, which TerraTorch's tasks pass on by name.
 
         Returns:
             One tensor per index: patch tokens (B, N, D), or with `merge` maps

@@ -9,7 +9,7 @@ from thor_geo.models.variants import MLP_RATIO, NORM_EPS
 
 
 class UninitialisedLinear(nn.Linear):
-    """A linear layer that the encoder fills: torch's own, slower initialisation is left out."""
+    """A linear layer without torch's own, slower initialisation: the encoder fills it."""
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         batch, length, dim = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, dim // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        # The bias is broadcast over the batch, never expanded to it.
+        # The bias is broadcast over the batch; expanding it would cost its size for each sample.
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
         return out
@@ -73,7 +73,7 @@ class TransformerBlock(nn.Module):
     """A pre-norm transformer block."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
-        """Initialize a new Block instance.
+        """Initialize a new TransformerBlock instance.
 
         Args:
             dim: Token width D.

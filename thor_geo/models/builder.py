@@ -1,4 +1,4 @@
-"""Building THOR: settings are checked first, then weights are found, then memory is used."""
+"""Building THOR: settings are checked first, then weights located, then memory allocated."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def build_from_layout(
         pretrained: Download the published weights.
         ckpt: Checkpoint file to load instead; wins over *pretrained*.
         model_ckpt_type: Prefix of the encoder's keys in the checkpoint.
-        ckpt_ignore: Regular expressions (anchored at the start, after the prefix) of keys in the
-            checkpoint to drop, besides the pre-training heads that are always dropped.
+        ckpt_ignore: Regular expressions (anchored at the start, after the prefix) of keys to drop
+            from the checkpoint; the pre-training heads are always dropped.
         seed: Seed of the random weights that are used without *pretrained* and *ckpt*.
         out_indices: Blocks whose features `THORBackbone.forward` returns; all by default.
         merge: How `THORBackbone.forward` merges groups; None returns token sequences.
-        return_channel_params: Have `THORBackbone.forward` return channel parameters, too.
+        return_channel_params: Also return channel parameters from `THORBackbone.forward`.
         allow_resize: Accept inputs of any size and squash them to the tile.
 
     Returns:
@@ -62,7 +62,7 @@ def build_from_layout(
     Raises:
         ConfigError: If a setting is unknown or out of range.
         CheckpointError: If weights cannot be found, read or matched.
-        DependencyError: If a package is missing that reading the weights needs.
+        DependencyError: If reading the weights needs a package that is missing.
     """
     row = variant(model_key)
     check_merge(merge)
@@ -81,8 +81,8 @@ def build_from_layout(
     )
     if path is None:
         logger.warning(
-            "%s has RANDOM weights (seed %d): its embeddings mean nothing beyond a test of the "
-            "machinery. Use pretrained=True or ckpt= for real ones.",
+            "%s has RANDOM weights (seed %d): its embeddings are meaningless and only good for "
+            "testing the pipeline. Use pretrained=True or ckpt= for real ones.",
             row.model_key,
             seed,
         )
@@ -152,9 +152,9 @@ def build_thor(
     Raises:
         BandError: If a band is unknown or asked for twice.
         ConfigError: If a setting is unknown or out of range.
-        LayoutError: If the image does not divide into patches; the message says what would.
+        LayoutError: If the image does not divide into patches; the message names sizes that do.
         CheckpointError: If weights cannot be found, read or matched.
-        DependencyError: If a package is missing that reading the weights needs.
+        DependencyError: If reading the weights needs a package that is missing.
     """
     layout = token_layout(
         bands=bands,

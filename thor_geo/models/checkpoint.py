@@ -1,7 +1,7 @@
 """Reading THOR checkpoints, and refusing those that do not fit.
 
-The official loader accepts any file and keeps whatever keys happen to match, so that a wrong file
-gives a random model without a word. Here every key must be present with the right shape.
+The official loader accepts any file and takes whatever keys happen to match, so a wrong file
+silently gives a random model. Here every key must be present and have the right shape.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from torch import Tensor, nn
 from thor_geo.errors import CheckpointError, DependencyError, first_line
 from thor_geo.models.variants import VARIANTS, Variant
 
-#: Prefix of the encoder's keys in the published files (pre-training heads have others).
+#: Prefix of the encoder's keys in the published files; the pre-training heads have others.
 DEFAULT_PREFIX = "encoder"
 
-#: Keys that are dropped after the prefix: parts of the pre-training model (official loader).
+#: Keys to drop, matched after the prefix: parts of the pre-training model (official loader).
 IGNORED_KEYS: tuple[str, ...] = (r"decoder_.*", r"decode_.*", r"ref_pos_embed.*", r"pos_embed.*")
 
-_SHOWN = 10
+_MOST_LISTED = 10
 
 
 def _shorten(names: Iterable[object]) -> str:
     listed = [str(name) for name in names]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
+    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    return ", ".join(listed[:_MOST_LISTED]) + more
 
 
 def _guess_variant(state: Mapping[str, Tensor]) -> str:
@@ -41,14 +41,12 @@ def _guess_variant(state: Mapping[str, Tensor]) -> str:
     blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
     for row in VARIANTS.values():
         if (row.embed_dim, row.depth) == (norm.numel(), len(blocks)):
-            return (
-                f" By width {norm.numel()} and {len(blocks)} blocks it looks like {row.model_key}."
-            )
+            return f" Width {norm.numel()} and {len(blocks)} blocks look like {row.model_key}."
     return f" Width {norm.numel()} and {len(blocks)} blocks fit no THOR v1 variant."
 
 
 def checkpoint_path(ckpt: str | Path) -> Path:
-    """Return the path of a checkpoint file, the home folder spelled out.
+    """Return the path of a checkpoint file, with ``~`` expanded.
 
     Args:
         ckpt: The path as the user gave it.
@@ -59,20 +57,20 @@ def checkpoint_path(ckpt: str | Path) -> Path:
     path = Path(ckpt).expanduser()
     if not path.is_file():
         raise CheckpointError(
-            f"`ckpt={str(ckpt)!r}`: there is no such file. Give the path of a .pt or .safetensors "
-            "file, or leave it out for the published weights."
+            f"`ckpt={str(ckpt)!r}`: no such file. Give the path of a .pt or "
+            ".safetensors file, or leave it out for the published weights."
         )
     return path
 
 
 def download(variant: Variant) -> Path:
-    """Fetch the published weights of a variant, or find them in the Hugging Face cache.
+    """Return the published weights of a variant, downloaded unless the cache has them.
 
     Args:
         variant: The size.
 
     Returns:
-        Path of the file in the cache.
+        Path of the file in the Hugging Face cache.
 
     Raises:
         DependencyError: If huggingface_hub is not installed.
@@ -89,17 +87,17 @@ def download(variant: Variant) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(variant.hub_repo, variant.hub_file))
     except Exception as error:
-        # The errors of the hub, of its HTTP client and of the disk share no narrower base.
+        # Errors of the hub, of its HTTP client and of the disk have no narrower base in common.
         raise CheckpointError(
             f"`pretrained=True`: could not get {variant.hub_file} from the Hugging Face repository "
-            f"{variant.hub_repo} ({type(error).__name__}: {error}). On a machine without internet "
-            "fetch the file elsewhere and pass its path as `ckpt=`, or point HF_HOME to a cache "
-            "that holds it."
+            f"{variant.hub_repo} ({type(error).__name__}: {error}). Without internet access, "
+            "download the file on another machine and pass its path as `ckpt=`, or set HF_HOME to "
+            "a cache that holds it."
         ) from error
 
 
 def read_file(path: str | Path) -> dict[str, object]:
-    """Read a checkpoint file without running code from it.
+    """Read a checkpoint file without running any code that it holds.
 
     Args:
         path: A ``.safetensors`` file, or one that torch.save wrote (``.pt``, ``.pth``, ``.ckpt``).
@@ -119,14 +117,14 @@ def read_file(path: str | Path) -> dict[str, object]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"`ckpt={str(path)!r}`: the file holds more than plain tensors, or is no checkpoint, "
-            f"and is not loaded because that could run code ({first_line(error)}). Save "
-            "its state dict alone with torch.save, or as safetensors."
+            f"`ckpt={str(path)!r}`: the file is not a checkpoint, or holds more than plain "
+            f"tensors; loading it could run code ({first_line(error)}). Save only its state dict, "
+            "with torch.save or as safetensors."
         ) from error
     except DependencyError:
         raise
     except Exception as error:
-        # What torch's unpickler meets in a damaged file comes as whatever Python makes of it.
+        # In a damaged file, torch's unpickler may raise anything.
         raise CheckpointError(
             f"`ckpt={str(path)!r}`: the file cannot be read ({type(error).__name__}: "
             f"{first_line(error)}). It may be incomplete: download it again."
@@ -150,7 +148,7 @@ def _read_safetensors(path: Path) -> object:
             f"`ckpt={str(path)!r}` needs the package safetensors: pip install safetensors."
         ) from error
     try:
-        # Copies: what it returns is mapped from the file, and would change with it.
+        # Copies: the loaded tensors are mapped from the file, and would change with it.
         return {key: tensor.clone() for key, tensor in load_file(path).items()}
     except SafetensorError as error:
         raise ValueError(str(error)) from error
@@ -164,14 +162,14 @@ def select_encoder(
     ignore: Sequence[str] = (),
     source: str = "checkpoint",
 ) -> dict[str, Tensor]:
-    """Take the encoder's tensors out of a checkpoint.
+    """Return the encoder's tensors from a checkpoint.
 
     Args:
         loaded: Names and tensors, as `read_file` returns them.
-        expected: The names that the encoder wants.
+        expected: The names that the encoder needs.
         model_ckpt_type: Prefix, up to the first dot, of the part to take.
         ignore: More regular expressions (anchored at the start) of keys to drop.
-        source: Where it came from, for messages.
+        source: Where the checkpoint came from, for messages.
 
     Returns:
         Tensors by name, without the prefix. A file without any prefix is taken only if its keys
@@ -188,8 +186,8 @@ def select_encoder(
         if set(loaded) != set(expected):
             prefixes = sorted({key.split(".")[0] for key in loaded})
             raise CheckpointError(
-                f"{source}: no key starts with {start!r}, and the keys are not exactly the "
-                f"encoder's either. Prefixes found: {_shorten(prefixes)}; first keys: "
+                f"{source}: no key starts with {start!r}, nor are the keys exactly those of "
+                f"the encoder. Prefixes in the file: {_shorten(prefixes)}; first keys: "
                 f"{_shorten(sorted(loaded))}. Pass a THOR v1 checkpoint, or name the part to take "
                 "with `model_ckpt_type=`."
             )
@@ -198,8 +196,8 @@ def select_encoder(
     for key, value in picked.items():
         if not isinstance(value, Tensor):
             raise CheckpointError(
-                f"{source}: {key!r} is a {type(value).__name__}, not a tensor. If it is no weight, "
-                "drop it with `ckpt_ignore=`."
+                f"{source}: {key!r} is a {type(value).__name__}, not a tensor. If it is not a "
+                "weight, drop it with `ckpt_ignore=`."
             )
         state[key] = value
     return state
@@ -210,13 +208,13 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
     Args:
         encoder: The encoder.
-        state: Tensors by name, without prefix. They become the encoder's own, without a copy where
-            none is needed: do not write to them afterwards.
+        state: Tensors by name, without prefix. The encoder takes them over, without a copy where
+            possible: do not write to them afterwards.
         source: Where they came from, for messages.
 
     Raises:
         CheckpointError: If a key is missing or unexpected, or a tensor has another shape or is not
-            floating point. The encoder is unchanged then.
+            floating point. The encoder is then unchanged.
     """
     wanted = encoder.state_dict()
     missing = sorted(wanted.keys() - state.keys())
@@ -231,8 +229,8 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         f"{key} ({state[key].dtype})" for key in common if not state[key].is_floating_point()
     ]
     faults = [
-        f"{what} ({len(names)}): {_shorten(names)}."
-        for what, names in (
+        f"{problem} ({len(names)}): {_shorten(names)}."
+        for problem, names in (
             ("Missing keys", missing),
             ("Unexpected keys", unexpected),
             ("Tensors of the wrong shape", misshaped),
@@ -249,11 +247,11 @@ def load_state(encoder: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 
 
 def _owned(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors as *wanted* has them (dtype, device), each alone in its memory."""
+    """Return the tensors in the dtype and on the device of *wanted*, each in memory of its own."""
     users = Counter(_storage(tensor) for tensor in state.values())
     owned = {}
     for key, tensor in state.items():
-        # A view would keep all it is a view of; two in one place would be trained as one.
+        # A view would keep its whole base alive; tensors that share memory would train as one.
         alone = users[_storage(tensor)] == 1 and _storage(tensor)[1] == tensor.nbytes
         owned[key] = tensor.detach().to(wanted[key], copy=not alone).contiguous()
     return owned
@@ -261,7 +259,7 @@ def _owned(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[st
 
 def _storage(tensor: Tensor) -> tuple[int, int]:
     if tensor.layout != torch.strided:
-        return 0, -1  # no single one
+        return 0, -1  # such a tensor has several storages
     storage = tensor.untyped_storage()
     return storage.data_ptr(), storage.nbytes()
 
@@ -273,8 +271,8 @@ def weights_sha256(module: nn.Module) -> str:
         module: A THOREncoder, or a module that holds one as ``encoder``.
 
     Returns:
-        Hexadecimal sha256 over the state dict's keys, sorted: for each the key in UTF-8, then the
-        tensor's float32 bytes, row by row, little-endian.
+        Hexadecimal sha256 over the state dict, sorted by key: each key in UTF-8, then its tensor's
+        float32 bytes, row by row, little-endian.
     """
     inner = getattr(module, "encoder", module)
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What a run records of a model that says nothing of itself."""
+"""What a run records about a model that does not describe itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from thor_geo.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-# Attributes that Lightning and PyTorch set while running, and that say nothing of the numbers.
-_PASSING = frozenset({"training", "prepare_data_per_node", "allow_zero_length_dataloader"})
+# Attributes that Lightning and PyTorch set while running, and that do not change the numbers.
+_RUNTIME_ATTRIBUTES = frozenset(
+    {"training", "prepare_data_per_node", "allow_zero_length_dataloader"}
+)
 
 
 def describe_module(module: nn.Module) -> dict[str, str]:
-    """Return what tells two modules apart: class, weights, and plain attributes.
+    """Return fingerprints that differ if two modules do: class, weights and plain attributes.
 
     Args:
         module: Any module.
@@ -24,8 +26,8 @@ def describe_module(module: nn.Module) -> dict[str, str]:
     Returns:
         ``class``: qualified name; ``weights_sha256``: over the state dict's keys and bytes;
         ``attributes_sha256``: over class and plain public attributes (numbers, text, and
-        sequences of them) of the module and all its parts, which is where constructor arguments
-        such as a layer's number end up.
+        sequences of them) of the module and all its parts, where constructor arguments such as the
+        number of a layer are kept.
     """
     parts = {
         name: [_name(part), str(part.extra_repr()), _plain_attributes(part)]
@@ -40,7 +42,7 @@ def describe_module(module: nn.Module) -> dict[str, str]:
 
 
 def probe_shapes(module: Any, channels: int, size: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of one tile's outputs, by asking the model once with an empty tile.
+    """Return the shapes of the outputs for one tile, by running the model on an empty tile.
 
     Args:
         module: A LightningModule.
@@ -48,7 +50,7 @@ def probe_shapes(module: Any, channels: int, size: int) -> dict[str, tuple[int, 
         size: Side of the image in pixels.
 
     Raises:
-        ConfigError: If `predict_step` returns no dict with ``pooled`` or ``grid``.
+        ConfigError: If `predict_step` does not return a dict with ``pooled`` or ``grid``.
     """
     import torch
 
@@ -65,11 +67,11 @@ def probe_shapes(module: Any, channels: int, size: int) -> dict[str, tuple[int, 
         or not needed <= set(output)
         or not {"pooled", "grid"} & set(output)
     ):
-        found = sorted(output) if isinstance(output, dict) else type(output).__name__
+        returned = sorted(output) if isinstance(output, dict) else type(output).__name__
         raise ConfigError(
             "model",
             _name(module),
-            f"its predict_step returns {found}",
+            f"its predict_step returns {returned}",
             "It must return a dict with tile, valid_fraction, observations_mean, and pooled (B, D) "
             "or grid (B, D, h, w), as THOREmbeddingTask does.",
         )
@@ -84,7 +86,7 @@ def _plain_attributes(module: nn.Module) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith("_") and name not in _PASSING and _is_plain(value)
+        if not name.startswith("_") and name not in _RUNTIME_ATTRIBUTES and _is_plain(value)
     }
 
 
@@ -100,7 +102,7 @@ def _state_sha256(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         digest.update(key.encode())
-        # through bytes: NumPy has no bfloat16
+        # as bytes: NumPy has no bfloat16
         flat = value.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

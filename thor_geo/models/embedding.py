@@ -1,11 +1,10 @@
 """Patch embedding: one matrix product per spectral group.
 
 Every channel has a one-channel kernel of its own, the members of a group are averaged, and a vector
-that is constant over the group (footprint code, group code) is added. All of it is linear, so that
-per group one kernel over its members and one bias remain. Patches do not overlap: what is usually
-written as a strided convolution is a reshape and a matrix product, which follows torch's float32
-matmul precision (cuDNN's convolutions would use TF32 by default) and writes tokens in their final
-order.
+that is constant over the group (footprint code, group code) is added. All of this is linear, so
+each group needs only one kernel over its members and one bias. Patches do not overlap: the usual
+strided convolution is here a reshape and a matrix product, which follows torch's float32 matmul
+precision (cuDNN's convolutions would use TF32 by default) and writes tokens in their final order.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from thor_geo.specs.bands import BANDS
 
 @dataclass(frozen=True, kw_only=True)
 class GroupKernel:
-    """What turns a group's patches into tokens.
+    """The linear map from a group's patches to tokens.
 
     Attributes:
-        weight: (D, members * p * p): resampled kernels over the number of members.
+        weight: (D, members * p * p): resampled kernels divided by the number of members.
         bias: (D,): mean of the members' biases plus the group's codes.
     """
 
@@ -37,14 +36,14 @@ class GroupKernel:
 
 
 class _PatchKernel(nn.Conv2d):
-    """A stored kernel; the encoder fills it."""
+    """A stored kernel, without torch's own initialisation: the encoder fills it."""
 
     def reset_parameters(self) -> None:
         """Leave the weights as they are."""
 
 
 class IndividualPatchEmbed(nn.Module):
-    """The stored kernels of all channels, in use or not; IW and EW of Sentinel-1 share theirs."""
+    """The stored kernels of all channels, in use or not; Sentinel-1's IW and EW share theirs."""
 
     def __init__(self, embed_dim: int) -> None:
         """Initialize a new IndividualPatchEmbed instance.
@@ -74,7 +73,7 @@ def group_kernel(
     group: GroupLayout,
     layout: TokenLayout,
 ) -> GroupKernel:
-    """Fuse a group's members, and its codes, into one kernel; differentiable, in float32.
+    """Fuse the kernels of a group's members and the group's codes into one; differentiable.
 
     Args:
         kernels: Stored kernels (D, 1, 16, 16) of the members.
@@ -109,8 +108,8 @@ def embed_group(x: Tensor, group: GroupLayout, kernel: GroupKernel) -> Tensor:
     """
     images = x
     if group.planes != tuple(range(x.shape[1])):
-        # Not x[:, [...]]: on a GPU that copies the indices from the host in every forward, which
-        # a CUDA graph cannot record.
+        # Not x[:, [...]]: on a GPU that copies the indices from the host in every forward pass,
+        # which a CUDA graph cannot record.
         images = torch.stack([x[:, plane] for plane in group.planes], dim=1)
     images = resample_images(images, group.side)
     n, p = group.n, group.patch_size

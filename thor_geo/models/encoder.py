@@ -1,8 +1,8 @@
 """The THOR v1 encoder, with the official state-dict keys.
 
-What does not change while the encoder is frozen (fused group kernels, attention bias) is computed
-once and kept outside the state dict. It is computed anew when a tensor it depends on is replaced,
-written to or moved, and on every call while such a tensor is being trained.
+The fused group kernels and the attention bias do not change while the encoder is frozen: they are
+computed once and kept outside the state dict. They are computed again when a tensor they depend on
+is replaced, written to or moved, and on every call while such a tensor is being trained.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from thor_geo.models.inputs import check_image
 from thor_geo.models.layout import TokenLayout
 from thor_geo.models.variants import MLP_RATIO, N_GROUPS, NORM_EPS, Variant
 
-#: Standard deviation of random linear weights, as usual for vision transformers.
+#: Standard deviation of random linear weights, the usual one for vision transformers.
 _INIT_STD = 0.02
 
-#: On a CPU a large batch is worked off in parts whose hidden layer is at most this large (but one
-#: sample at least): a batch of any size then takes the memory of one part, and tensors of less than
-#: 32 MB are used again by the allocator, where larger ones are asked from the system every time.
+#: On a CPU, a large batch is processed in parts whose hidden layer has at most this size (but at
+#: least one sample). A batch of any size then needs the memory of one part, and the allocator
+#: reuses tensors below 32 MB, while it requests larger ones from the system every time.
 _CPU_PART_BYTES = 24 * 2**20
 
 _Fingerprint = tuple[tuple[int, int, int], ...]
@@ -38,7 +38,7 @@ _Fingerprint = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Constants:
-    """What a forward pass needs besides the blocks' weights.
+    """The tensors that a forward pass needs besides the blocks' weights.
 
     Attributes:
         kernels: The fused kernel of every group in use.
@@ -50,14 +50,14 @@ class Constants:
 
 
 def _fingerprint(tensors: Sequence[Tensor]) -> _Fingerprint:
-    # Tensors made in inference mode carry no version counter, and cannot be trained either.
+    # Tensors made in inference mode have no version counter, and cannot be trained.
     return tuple((id(t), t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors)
 
 
 class THOREncoder(nn.Module):
     """THOR v1: a ViT over the tokens of several spectral groups, with 2-D ALiBi.
 
-    One instance is bound to one layout. All 46 patch kernels exist whatever bands are used, so that
+    An instance belongs to one layout. All 46 patch kernels exist, whatever bands are used, so that
     every official checkpoint of the variant fits.
     """
 
@@ -115,10 +115,10 @@ class THOREncoder(nn.Module):
     # -- weights -----------------------------------------------------------------------------------
 
     def reset_parameters(self, seed: int) -> None:
-        """Draw random weights: the same for the same seed, on any state of torch's generators.
+        """Draw random weights, which depend on the seed alone and not on torch's global generator.
 
-        Linear weights and kernels are normal, biases zero, norms one; slopes and group codes are no
-        random weights and stay.
+        Linear weights and kernels are normal, biases zero, norms one; slopes and group codes are
+        not random and stay.
 
         Args:
             seed: Any integer that torch's generator takes.
@@ -131,9 +131,9 @@ class THOREncoder(nn.Module):
                 if tensor.ndim == 1:
                     tensor.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
                     continue
-                # Patch kernels: variance one per pixel sum, so that content outweighs the codes.
+                # Patch kernels: sums over pixels have variance one, so content outweighs codes.
                 std = 1 / math.sqrt(tensor[0].numel()) if tensor.ndim == 4 else _INIT_STD
-                # What nn.init.trunc_normal_ with its default bounds (-2, 2, not in std) comes to.
+                # As nn.init.trunc_normal_ with its default bounds (-2 and 2, not in units of std).
                 if tensor.is_cpu and tensor.dtype == torch.float32:
                     tensor.normal_(0.0, std, generator=generator)
                 else:
@@ -157,7 +157,7 @@ class THOREncoder(nn.Module):
         return twin
 
     def forget_constants(self) -> None:
-        """Have constants computed anew; needed only after writing to a weight's ``.data``."""
+        """Drop the constants; needed only after writing to a weight's ``.data``."""
         self._kernels = None
         self._bias = None
 
@@ -166,7 +166,7 @@ class THOREncoder(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved = self._buffers.get("encoder_slopes")
         if slopes is not None and moved is not None and moved.dtype != slopes.dtype:
-            # Geometry stays float32 in a half-precision model.
+            # The geometry of a half-precision model stays float32.
             self._buffers["encoder_slopes"] = slopes.to(moved.device)
         self.forget_constants()
         return self
@@ -305,8 +305,8 @@ class THOREncoder(nn.Module):
         for start in range(0, len(x), size):
             part = self._features(x[start : start + size], wanted, constants, norm=norm)
             whole = whole or [tokens.new_empty(len(x), *tokens.shape[1:]) for tokens in part]
-            for tokens, found in zip(whole, part, strict=True):
-                tokens[start : start + size] = found
+            for tokens, features in zip(whole, part, strict=True):
+                tokens[start : start + size] = features
         return whole
 
     def _part(self, x: Tensor) -> int:
@@ -320,12 +320,12 @@ class THOREncoder(nn.Module):
         self, x: Tensor, wanted: Sequence[int], constants: Constants, *, norm: bool
     ) -> list[Tensor]:
         tokens = self.embed_tokens(x, constants)
-        found: dict[int, Tensor] = {}
+        features: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks[: max(wanted) + 1]):
             tokens = block(tokens, constants.bias)
             if number in wanted:
-                found[number] = self.norm(tokens) if norm else tokens
-        return [found[number] for number in wanted]
+                features[number] = self.norm(tokens) if norm else tokens
+        return [features[number] for number in wanted]
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode.

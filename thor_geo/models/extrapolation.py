@@ -1,4 +1,4 @@
-"""Telling, once, that a configuration lies outside of THOR's pre-training, and what lies inside."""
+"""Warning, once, of a configuration outside THOR's pre-training, with the nearest one inside."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from thor_geo.models.ranges import (
 
 logger = logging.getLogger(__name__)
 
-# What this process was told already.
-_told: set[str] = set()
+# Warnings that this process has logged.
+_warned: set[str] = set()
 
 
 def pixel_size(layout: TokenLayout) -> int | None:
@@ -29,30 +29,30 @@ def pixel_size(layout: TokenLayout) -> int | None:
         layout: The layout.
 
     Returns:
-        Whole metres; None for an input of other pixels, which was resampled to its size.
+        Whole metres; None if the input was resampled, so that its pixels are not whole metres.
     """
     metres, rest = divmod(layout.ground_cover, max(layout.input_sides))
     return metres if rest == 0 else None
 
 
 def nearest_inside(layout: TokenLayout) -> tuple[int, int] | None:
-    """Return the configuration of the same bands, inside the ranges, that is nearest.
+    """Return the nearest configuration of the same bands that lies inside the ranges.
 
-    Nearest is the smallest sum of the factors (in logarithms) by which ground cover and patch size
-    change; of equals, the one that changes the ground cover less, then the larger patch (fewer
-    tokens).
+    Distance is the sum of the logarithms of the factors by which ground cover and patch size
+    change. Among equals, the one that changes the ground cover less wins, then the larger patch
+    (fewer tokens).
 
     Args:
         layout: A layout.
 
     Returns:
-        Ground cover in metres, of whole pixels of the same size unless the input is resampled, and
-        patch size in pixels; None if these bands have none.
+        Ground cover in metres (whole pixels of the same size, unless the input is resampled) and
+        patch size in pixels; None if no configuration of these bands lies inside.
     """
     scale = pixel_size(layout)
     patch = min(group.patch_size for group in layout.groups)
     best: tuple[float, float, int] | None = None
-    found: tuple[int, int] | None = None
+    nearest: tuple[int, int] | None = None
     for cover in sorted({layout.ground_cover, *PRETRAINING_GROUND_COVERS}):
         if scale is not None and cover % scale:
             continue
@@ -64,15 +64,15 @@ def nearest_inside(layout: TokenLayout) -> tuple[int, int] | None:
             if extrapolations(other):
                 continue
             moved = abs(math.log(cover / layout.ground_cover))
-            # Rounded, so that equals are equal whatever the order of the sum.
+            # Rounded, so that the order of summing does not decide between equals.
             cost = (round(moved + abs(math.log(size / patch)), 9), round(moved, 9), -size)
             if best is None or cost < best:
-                best, found = cost, (cover, size)
-    return found
+                best, nearest = cost, (cover, size)
+    return nearest
 
 
 def extrapolation_text(layout: TokenLayout) -> str | None:
-    """Return what there is to say of a layout outside of the ranges, or None inside.
+    """Return the warning about a layout outside the ranges; None for a layout inside.
 
     Args:
         layout: The layout.
@@ -82,7 +82,7 @@ def extrapolation_text(layout: TokenLayout) -> str | None:
         return None
     inside = nearest_inside(layout)
     if inside is None:
-        advice = "No configuration of these bands lies inside: take fewer sensors at once"
+        advice = "No configuration of these bands lies inside: use fewer sensors at once"
     else:
         cover, size = inside
         scale = pixel_size(layout)
@@ -96,23 +96,22 @@ def extrapolation_text(layout: TokenLayout) -> str | None:
 
 
 def warn_extrapolation(layout: TokenLayout, *, aloud: bool = True) -> None:
-    """Warn of a layout outside of the ranges, once in a process for each configuration.
+    """Warn about a layout outside the ranges, once per process for each configuration.
 
     Args:
         layout: The layout.
-        aloud: False notes it as told without telling: for the processes of a run that are not the
-            first.
+        aloud: False only marks the warning as given, for all processes of a run but the first.
     """
     text = extrapolation_text(layout)
-    if text is None or text in _told:
+    if text is None or text in _warned:
         return
-    _told.add(text)
+    _warned.add(text)
     if aloud:
         logger.warning(text)
 
 
 def largest_side(group: GroupLayout) -> int:
-    """Return the largest side in pixels that a group's images had.
+    """Return the largest side, in pixels, of a group's images in pre-training.
 
     Args:
         group: The group.
@@ -123,32 +122,32 @@ def largest_side(group: GroupLayout) -> int:
 
 
 def extrapolations(layout: TokenLayout) -> tuple[str, ...]:
-    """Return in which respects a layout lies outside of what THOR saw; empty if in none.
+    """Return in which respects a layout lies outside the pre-training; empty if it lies inside.
 
-    Between two ground covers that were drawn a layout counts as inside: the ground cover enters the
-    model through distances, which vary without steps.
+    A ground cover between two of the pre-training counts as inside: it enters the model through
+    distances, which vary continuously.
 
     Args:
         layout: The layout.
     """
-    found = []
+    outside = []
     low, high = PRETRAINING_GROUND_COVERS[0], PRETRAINING_GROUND_COVERS[-1]
     if not low <= layout.ground_cover <= high:
-        found.append(f"ground cover {layout.ground_cover} m (seen: {low} to {high} m)")
+        outside.append(f"ground cover {layout.ground_cover} m (seen: {low} to {high} m)")
     if layout.n_tokens > PRETRAINING_MAX_TOKENS:
-        found.append(f"{layout.n_tokens} tokens (seen: up to {PRETRAINING_MAX_TOKENS})")
+        outside.append(f"{layout.n_tokens} tokens (seen: up to {PRETRAINING_MAX_TOKENS})")
     low, high = PRETRAINING_GRID_SIDES
     for group in layout.groups:
         name = f"group{group.group}"
         if group.patch_size not in PRETRAINING_PATCH_SIZES:
             sizes = ", ".join(map(str, PRETRAINING_PATCH_SIZES))
-            found.append(f"patch size {group.patch_size} px of {name} (seen: {sizes})")
+            outside.append(f"patch size {group.patch_size} px of {name} (seen: {sizes})")
         if not low <= group.n <= high:
-            found.append(f"{group.n} x {group.n} patches of {name} (seen: {low} to {high})")
+            outside.append(f"{group.n} x {group.n} patches of {name} (seen: {low} to {high})")
         least, most = PRETRAINING_IMAGE_SIDES[0], largest_side(group)
         if not least <= group.side <= most:
-            found.append(
+            outside.append(
                 f"{group.side} x {group.side} pixels of {name} at {group.gsd} m (seen: {least} to "
                 f"{most})"
             )
-    return tuple(found)
+    return tuple(outside)

@@ -1,4 +1,4 @@
-"""Whether an image is what a layout was made for."""
+"""Whether an image fits a layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thor_geo.models.layout import TokenLayout
 
 
 def check_image(x: Tensor, layout: TokenLayout, *, allow_resize: bool = False) -> None:
-    """Refuse an image that is not what the layout was made for.
+    """Refuse an image that does not fit a layout.
 
     Args:
         x: Normalised input (B, C, side, side), floating point.
@@ -37,6 +37,6 @@ def check_image(x: Tensor, layout: TokenLayout, *, allow_resize: bool = False) -
         sides = " or ".join(f"{side} x {side}" for side in layout.input_sides)
         raise InputError(
             f"`x` is {height} x {width} pixels, but a ground cover of {layout.ground_cover} m "
-            f"needs {sides}. Cut tiles of that size, build the model for yours, or allow "
-            "squashing with allow_resize=True."
+            f"needs {sides}. Cut tiles of that size, build the model for this "
+            "size, or allow squashing with allow_resize=True."
         )

@@ -1,7 +1,7 @@
-"""Token layout: which patches, of which size on the ground, stand where in the sequence.
+"""Token layout: the order of the patches in the sequence, and their sizes on the ground.
 
-Everything geometric is decided and validated here, once, before a model is built or a weight is
-downloaded. Nothing here needs torch.
+All geometry is decided and validated here, once, before a model is built or weights are downloaded.
+Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class TokenLayout:
         ground_cover: Side of a tile on the ground in metres.
         groups: The groups in use, ascending; tokens stand in this order.
         ref_patch_size: Reference patch size of the footprint code in pixels.
-        input_sides: Sides in pixels of the (square) inputs that are accepted.
+        input_sides: Accepted sides of the (square) input in pixels.
     """
 
     selection: BandSelection
@@ -88,7 +88,7 @@ class TokenLayout:
 
     @property
     def n_max(self) -> int:
-        """Side of the finest group's grid, which is that of merged maps."""
+        """Side of the finest group's grid, and of merged maps."""
         return max(group.n for group in self.groups)
 
     @property
@@ -143,7 +143,7 @@ def _candidates(patch_size: int | Sequence[int]) -> tuple[int, ...]:
         raise LayoutError(
             "patch_size",
             patch_size,
-            "neither a number of pixels nor a list of such",
+            "not a number of pixels or a list of them",
             "Give e.g. 16, or [8, 16] to choose from.",
         )
     return tuple(sorted({_whole("patch_size", size, "pixels") for size in patch_size}))
@@ -156,7 +156,7 @@ def _refuse_indivisible(
     candidates: tuple[int, ...],
     bad_gsd: int,
 ) -> LayoutError:
-    """Return the error for a ground cover that no candidate divides, with what would do."""
+    """Return the error for a ground cover that no candidate divides, with sizes that do."""
     gsds = sorted(set(gsds))
     products = ", ".join(f"{size} x {bad_gsd} = {size * bad_gsd}" for size in candidates)
     unit = math.lcm(*(candidates[0] * gsd for gsd in gsds))
@@ -182,7 +182,7 @@ def _refuse_indivisible(
     return LayoutError(
         argument,
         value,
-        f"{extent} is no multiple of patch size x GSD ({products} m) for the bands at {bad_gsd} m",
+        f"{extent} is not a multiple of patch size x GSD ({products} m) for bands at {bad_gsd} m",
         f"{remedy}.",
     )
 
@@ -218,7 +218,7 @@ def _choose(
             strategy,
             f"no grid side is common to all groups for a ground cover of {ground_cover} m and "
             f"patch sizes {list(candidates)} ({options})",
-            "Offer patch sizes in the ratio of the GSDs, e.g. [8, 16] for 10 m and 20 m, or use "
+            "Give patch sizes in the ratio of the GSDs, e.g. [8, 16] for 10 m and 20 m, or use "
             "strategy 'min'.",
         )
     side = max(common) if strategy == "equal-min" else min(common)
@@ -244,16 +244,16 @@ def make_layout(
             ``equal-min`` or ``equal-max``: sizes that give all groups the same grid, with the most
             or fewest patches.
         ref_patch_size: Reference patch size of the footprint code. Leave it at 4.
-        image_size: Side of the input in pixels. By default every side is accepted at which the
-            input's pixels have a GSD in use, or the finest GSD of THOR's groups.
+        image_size: Side of the input in pixels. By default every side is accepted whose pixels have
+            a GSD in use, or the finest GSD of THOR's groups.
 
     Returns:
         The layout.
 
     Raises:
         ConfigError: If *strategy* is unknown.
-        LayoutError: If a number is not a positive whole one, or for some group no patch size
-            satisfies ``ground_cover % (patch_size * GSD) == 0``, or no grid is common to all.
+        LayoutError: If a size is not a positive whole number, no patch size satisfies
+            ``ground_cover % (patch_size * GSD) == 0`` for some group, or no grid is common to all.
     """
     check_choice("strategy", strategy, Strategy)
     cover = _whole("ground_cover", ground_cover, "metres")

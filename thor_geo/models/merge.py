@@ -23,12 +23,12 @@ def pool_tokens(
 
     Args:
         tokens: Tokens (B, N, D), or (B, N + 1, D) with a CLS token first.
-        mode: ``mean`` or ``max`` over all N patch tokens of all groups: the mean weights a group by
-            its token count (10 m four times 20 m). ``grid_mean``: mean over the cells of the merged
-            grid, in which every group weighs the same (for the merge ``mean``). ``group_mean``: the
-            mean of each group's tokens, one after the other, groups ascending.
-        cls_token: Whether the first token is a CLS token; it is left out.
-        layout: The token layout they were made with; needed for the last two.
+        mode: ``mean`` or ``max`` over all N patch tokens of all groups; the mean weights a group by
+            its number of tokens (10 m four times 20 m). ``grid_mean``: mean over the cells of the
+            merged grid, where every group has the same weight (for the merge ``mean``).
+            ``group_mean``: the mean of each group's tokens, one after the other, groups ascending.
+        cls_token: Whether the first token is a CLS token, which is left out.
+        layout: The token layout of the tokens; needed for the last two modes.
         merge: How groups become one grid, for ``grid_mean``.
 
     Returns:
@@ -55,7 +55,7 @@ def pool_tokens(
 
 
 def pooled_dim(embed_dim: int, layout: TokenLayout, mode: Pooling, merge: Merge = "mean") -> int:
-    """Return the width of what `pool_tokens` gives.
+    """Return the width of the vectors that `pool_tokens` returns.
 
     Args:
         embed_dim: Token width D.
@@ -89,7 +89,7 @@ def split_groups(tokens: Tensor, layout: TokenLayout) -> list[Tensor]:
 
     Args:
         tokens: Patch tokens (B, N, D), without a CLS token.
-        layout: The token layout they were made with.
+        layout: The token layout of the tokens.
 
     Returns:
         For each group in use, ascending, its map (B, D, n, n).
@@ -100,7 +100,7 @@ def split_groups(tokens: Tensor, layout: TokenLayout) -> list[Tensor]:
     if tokens.ndim != 3 or tokens.shape[1] != layout.n_tokens:
         raise InputError(
             f"`tokens` has shape {tuple(tokens.shape)}, but the layout needs "
-            f"(B, {layout.n_tokens}, D) patch tokens: pass this model's, without a CLS token."
+            f"(B, {layout.n_tokens}, D). Pass this model's patch tokens, without a CLS token."
         )
     maps = []
     start = 0
@@ -118,7 +118,7 @@ def merge_groups(tokens: Tensor, layout: TokenLayout, mode: Merge = "mean") -> T
 
     Args:
         tokens: Patch tokens (B, N, D), without a CLS token.
-        layout: The token layout they were made with.
+        layout: The token layout of the tokens.
         mode: ``mean`` or ``sum`` over the groups, or ``concat`` (channels group by group).
 
     Returns:

@@ -1,4 +1,4 @@
-"""The authors' own encoder, behind the interface of this project's."""
+"""The authors' own encoder, with the interface of this project's."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from thor_geo.models.inputs import check_image
 from thor_geo.models.layout import TokenLayout
 from thor_geo.models.variants import Variant
 
-#: The module of the official extension for TerraTorch, and how to install it.
+#: Module of the official extension for TerraTorch, and the command that installs it.
 MODULE = "thor_terratorch_ext"
 INSTALL = "pip install 'thor-terratorch-ext @ git+https://github.com/FM4CS/thor_terratorch_ext'"
 
 
 def require_official() -> None:
-    """Refuse if the official extension is not installed; it is looked for, not imported.
+    """Refuse if the official extension is not installed, without importing it.
 
     Raises:
-        DependencyError: If it is not; names how to install it.
+        DependencyError: If it is not installed; says how to install it.
     """
     for name in ("terratorch", MODULE):
         try:
-            found = find_spec(name) is not None
-        except ValueError:  # a module without a spec was put in its place
-            found = True
-        if not found:
+            installed = find_spec(name) is not None
+        except ValueError:  # a stand-in module without a spec
+            installed = True
+        if not installed:
             raise DependencyError(
-                f"`implementation='official'` needs the module {name}: {INSTALL}, or take "
+                f"`implementation='official'` needs the module {name}: {INSTALL}, or use "
                 "implementation='thorgeo', which gives the same numbers."
             )
 
 
 def official_version() -> str | None:
-    """Return the version of the official extension, or None where its metadata are missing."""
+    """Return the version of the official extension, or None if it has no metadata."""
     try:
         return version("thor-terratorch-ext")
     except PackageNotFoundError:
@@ -49,7 +49,7 @@ class OfficialTHOR(nn.Module):
     """The official extension's model; build it with `thor_geo.terratorch.official_twin`.
 
     Attributes:
-        wrapper: What the extension built: takes (B, C, side, side), returns a list of tokens.
+        wrapper: The extension's model: takes (B, C, side, side), returns a list of tokens.
         layout: The token layout.
         blocks: The blocks whose tokens `wrapper` returns, ascending.
     """
@@ -86,7 +86,7 @@ class OfficialTHOR(nn.Module):
     def features(
         self, x: Tensor, indices: Sequence[int] | None = None, *, norm: bool = False
     ) -> list[Tensor]:
-        """Return the patch tokens after some blocks; all blocks are run, as the extension does.
+        """Return the patch tokens after some blocks; like the extension, run all of them.
 
         Args:
             x: Normalised input (B, C, side, side), floating point.
@@ -103,13 +103,16 @@ class OfficialTHOR(nn.Module):
         wanted = self.blocks if indices is None else check_indices(indices, self.variant.depth)
         if missing := sorted(set(wanted) - set(self.blocks)):
             raise ConfigError(
-                "indices", missing, f"the model was built for {list(self.blocks)}", "Build it anew."
+                "indices",
+                missing,
+                f"the model was built for {list(self.blocks)}",
+                "Build it again.",
             )
         check_image(x, self.layout)
-        found = dict(zip(self.blocks, self.wrapper(x), strict=True))
-        tokens = [found[index] for index in wanted]
+        tokens_by_block = dict(zip(self.blocks, self.wrapper(x), strict=True))
+        tokens = [tokens_by_block[index] for index in wanted]
         if not norm:
             return tokens
         final = self.encoder.norm
         assert isinstance(final, nn.Module)
-        return [final(one) for one in tokens]
+        return [final(block_tokens) for block_tokens in tokens]

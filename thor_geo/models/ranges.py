@@ -1,9 +1,9 @@
-"""What THOR saw in pre-training: the ranges of its geometry (source: THOR 1.0 as published).
+"""The ranges of THOR's geometry in pre-training (source: THOR 1.0 as published).
 
-Inside of them an embedding is what was trained; outside the model extrapolates, silently.
+Inside them an embedding is what was trained; outside them the model extrapolates, silently.
 """
 
-#: Ground covers in metres that were drawn.
+#: Ground covers in metres.
 PRETRAINING_GROUND_COVERS = (
     960,
     1440,
@@ -23,11 +23,11 @@ PRETRAINING_GROUND_COVERS = (
     46080,
 )
 
-#: Patch sizes in pixels of a group's own grid that were drawn.
+#: Patch sizes in pixels of a group's own grid.
 PRETRAINING_PATCH_SIZES = (4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 18, 20, 24, 30, 32)
 
-#: Smallest and largest side in pixels of a group's images; the larger one is that of Sentinel-2's
-#: bands at 10 m and of Sentinel-1 at 60 m.
+#: Smallest and largest side in pixels of a group's images; the large side is for Sentinel-2's bands
+#: at 10 m and Sentinel-1 at 60 m.
 PRETRAINING_IMAGE_SIDES = (24, 288)
 PRETRAINING_LARGE_SIDE = 576
 

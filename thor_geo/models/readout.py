@@ -1,4 +1,4 @@
-"""From the tokens of some blocks to one vector and one map, whichever model they are of."""
+"""From the tokens of some blocks to one vector and one map, for any model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from thor_geo.specs import Merge, Pooling
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """What is read off the tokens, and in which order it stands.
+    """How tokens become vectors and maps, and the order of their channels.
 
-    What several blocks or groups give stands side by side along the channels: block by block in the
-    order of `layers`, within a block group by group, ascending.
+    The results of several blocks or groups are concatenated along the channels: block by block in
+    the order of `layers`, and within a block group by group, ascending.
 
     Attributes:
         layout: The token layout.
         layers: Blocks, from 0, in the order in which they are read.
         pooling: How a block's tokens become one vector; see `thor_geo.models.pool_tokens`.
-        merge: How the groups' maps become one.
+        merge: How the groups' maps become one map.
     """
 
     layout: TokenLayout
@@ -41,8 +41,11 @@ class Readout:
         Raises:
             InputError: If they do not fit the layout.
         """
-        return _side_by_side(
-            [pool_tokens(one, self.pooling, layout=self.layout, merge=self.merge) for one in tokens]
+        return _concatenate(
+            [
+                pool_tokens(block_tokens, self.pooling, layout=self.layout, merge=self.merge)
+                for block_tokens in tokens
+            ]
         )
 
     def grid(self, tokens: Sequence[Tensor]) -> Tensor:
@@ -54,7 +57,9 @@ class Readout:
         Raises:
             InputError: If they do not fit the layout.
         """
-        return _side_by_side([merge_groups(one, self.layout, self.merge).float() for one in tokens])
+        return _concatenate(
+            [merge_groups(block_tokens, self.layout, self.merge).float() for block_tokens in tokens]
+        )
 
     def pooled_shape(self, embed_dim: int) -> tuple[int]:
         """Return the shape of one sample's vector.
@@ -75,13 +80,13 @@ class Readout:
 
     @property
     def pooled_parts(self) -> list[str]:
-        """What the vector consists of, in order, each D wide: ``layer11`` or ``layer11.group0``."""
+        """Names of the vector's parts, in order, each D wide: ``layer11`` or ``layer11.group0``."""
         # Widths in units of D.
         return self._parts(pooled_dim(1, self.layout, self.pooling, self.merge) > 1)
 
     @property
     def grid_parts(self) -> list[str]:
-        """What the map's channels consist of, likewise."""
+        """Names of the parts of the map's channels, likewise."""
         return self._parts(self.layout.merged_dim(1, self.merge) > 1)
 
     def _parts(self, by_group: bool) -> list[str]:
@@ -89,5 +94,5 @@ class Readout:
         return [f"layer{layer}{group}" for layer in self.layers for group in groups]
 
 
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+def _concatenate(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)

@@ -1,8 +1,8 @@
 """FlexiViT's pseudo-inverse resampling of patch kernels, and the resampling of images.
 
-A kernel K for 16 x 16 patches becomes one for p x p patches such that a p x p image upsampled to
-16 x 16 would give (least squares) the same embedding: vec(K_p) = pinv(R) vec(K_16), R being the
-linear map of the resize 16 -> p (Beyer et al., FlexiViT, 2023, section 3.3). The resize is
+A kernel for 16 x 16 patches becomes a kernel for p x p patches such that a p x p image, upsampled
+to 16 x 16, gives the same embedding in the least-squares sense: vec(K_p) = pinv(R) vec(K_16), where
+R is the linear map of the resize 16 -> p (Beyer et al., FlexiViT, 2023, section 3.3). The resize is
 separable, so two small products replace the 256 x p^2 one.
 """
 
@@ -22,13 +22,13 @@ def resize_pinv(patch_size: int, kernel_size: int = KERNEL_SIZE) -> Tensor:
     """Return the pseudo-inverse of the one-dimensional kernel resize.
 
     Args:
-        patch_size: Side p of the kernel wanted.
+        patch_size: Side p of the resampled kernel.
         kernel_size: Side of the stored kernel.
 
     Returns:
         float64 (p, kernel_size) on the CPU. Shared by all callers: do not write to it.
     """
-    # Made outside inference mode: a constant made inside could never be used in training.
+    # Outside inference mode: a constant made inside could never be used in training.
     with torch.inference_mode(False), torch.no_grad():
         unit = torch.eye(kernel_size, dtype=torch.float64, device="cpu")
         # Only the width changes, so row i is the resized i-th unit vector: R_1, (kernel_size, p).
@@ -48,7 +48,7 @@ def resample_kernels(kernels: Tensor, patch_size: int) -> Tensor:
 
     Args:
         kernels: Kernels (..., k, k), floating point.
-        patch_size: Side p wanted.
+        patch_size: Side p of the results.
 
     Returns:
         Kernels (..., p, p), dtype and device as *kernels*; *kernels* itself if p = k.
@@ -57,7 +57,7 @@ def resample_kernels(kernels: Tensor, patch_size: int) -> Tensor:
     kernel_size = kernels.shape[-1]
     if patch_size == kernel_size:
         return kernels
-    # First the dtype: MPS has no float64.
+    # The dtype first: MPS has no float64.
     pinv = resize_pinv(patch_size, kernel_size).to(kernels.dtype).to(kernels.device)
     return pinv @ kernels @ pinv.mT
 
@@ -71,7 +71,7 @@ def resample_images(images: Tensor, side: int) -> Tensor:
 
     Returns:
         Images (B, C, side, side): bilinear, half-pixel centres, no antialiasing, as THOR was
-        trained. *images* itself where the size is right already.
+        trained. *images* itself if it has the right size already.
     """
     if images.shape[-2:] == (side, side):
         return images

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from thor_geo.errors import ConfigError
 
-#: Side in pixels of every stored patch kernel. It has nothing to do with the patch size in use:
-#: kernels are resampled to that.
+#: Side in pixels of every stored patch kernel. Kernels are resampled to the patch size in use.
 KERNEL_SIZE = 16
 
-#: Width of the MLP's hidden layer over the embedding's, in all variants.
+#: Ratio of the MLP's hidden width to the token width, in all variants.
 MLP_RATIO = 4
 
 #: Epsilon of every LayerNorm.
@@ -100,9 +99,9 @@ def variant(model_key: str) -> Variant:
     Raises:
         ConfigError: If no variant has that name.
     """
-    found = _BY_NAME.get(model_key) if isinstance(model_key, str) else None
-    if found is None:
+    row = _BY_NAME.get(model_key) if isinstance(model_key, str) else None
+    if row is None:
         raise ConfigError(
             "model_key", model_key, "unknown model", f"Choose from: {', '.join(VARIANTS)}."
         )
-    return found
+    return row

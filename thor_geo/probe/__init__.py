@@ -1,4 +1,4 @@
-"""Probes: how much of some labels a run's embeddings know, and maps of what they know.
+"""Probes: how well a run's embeddings predict labels, and maps of the predictions.
 
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.runs.opened_run import open_run

@@ -1,4 +1,4 @@
-"""What raw bands alone are worth: mean and standard deviation of every band under each sample."""
+"""The baseline of a probe: mean and standard deviation of each band over each sample."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from thor_geo.support.progress import Progress
 def band_features(
     opened: OpenedRun, samples: Samples, *, window: int | None = None, progress: bool = False
 ) -> Float64Array:
-    """Return mean and standard deviation of each band of the composite, over every sample's pixels.
+    """Return mean and standard deviation of the composite's bands over each sample's pixels.
 
-    Only pixels with an observation count, in stored units.
+    Values are in stored units; pixels without an observation do not count.
 
     Args:
         opened: The run; its composites are read from the cache, or fetched again.
-        samples: Tiles or cells of it.
+        samples: Tiles or cells of the run.
         window: Which time window; may be left out where there is but one.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
@@ -33,13 +33,13 @@ def band_features(
         (N, 2 C): all means, then all standard deviations; NaN where a band has no observation.
 
     Raises:
-        ThorGeoError: If the pixels cannot be had any more.
+        ThorGeoError: If the pixels are gone.
     """
     wanted = np.unique(samples.tile)
     features: Float64Array | None = None
     try:
         with pixels_of(opened, window=window) as pixels:
-            # As the datamodule stacks them: one plane of observations per sensor.
+            # The datamodule stacks one plane of observations for each sensor.
             sensors = [name.partition(":")[0] for name in pixels.bands]
             order = list(dict.fromkeys(sensors))
             planes = [order.index(sensor) for sensor in sensors]
@@ -52,7 +52,7 @@ def band_features(
                         _add(features, opened.plan, samples, tile, image, seen[planes] > 0)
                         bar.advance()
     except ThorGeoError as error:
-        error.add_note("--no-baseline probes the embeddings alone.")
+        error.add_note("Use --no-baseline to probe the embeddings alone.")
         raise
     return features
 
@@ -66,12 +66,12 @@ def _add(
     seen: npt.NDArray[np.bool_],
 ) -> None:
     for k, rows, cols in _windows(plan, samples, tile):
-        values, there = image[:, rows, cols].astype(np.float64), seen[:, rows, cols]
-        count = there.sum(axis=(1, 2))
-        some = count > 0
-        for c in np.flatnonzero(some).tolist():
-            of = values[c][there[c]]
-            features[k, c], features[k, len(image) + c] = of.mean(), of.std()
+        values, observed = image[:, rows, cols].astype(np.float64), seen[:, rows, cols]
+        count = observed.sum(axis=(1, 2))
+        measured = count > 0
+        for c in np.flatnonzero(measured).tolist():
+            known = values[c][observed[c]]
+            features[k, c], features[k, len(image) + c] = known.mean(), known.std()
 
 
 def _windows(plan: Plan, samples: Samples, tile: int) -> Iterator[tuple[int, slice, slice]]:

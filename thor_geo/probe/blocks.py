@@ -1,4 +1,4 @@
-"""Squares of ground that stay together in cross-validation, and its folds."""
+"""Folds of a cross-validation, whose samples in one block of ground stay together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from thor_geo.probe.spec import ProbeSpec
 from thor_geo.support.arrays import Float64Array, Int64Array
 from thor_geo.support.words import counted
 
-# Blocks of cells are one tile, whose cells share what the model saw; blocks of tiles two a side.
+# A block of cells is one tile, as the model saw its cells together; a block of tiles is 2 x 2.
 _TILES_PER_BLOCK = {"cells": 1, "tiles": 2}
 
 
@@ -29,12 +29,12 @@ class Folds:
     Attributes:
         block: Block of each sample, (N,) int64, 0 to `blocks` - 1.
         blocks: Number of blocks that hold samples.
-        block_m: Their side, metres.
-        buffer_m: Training samples so near to a test sample were left out, metres.
-        across_m: The same of samples of different UTM zones, metres on the ground in any direction;
-            0 where all lie in one zone.
+        block_m: Side of a block, metres.
+        buffer_m: Training samples nearer to a test sample than this were left out, metres.
+        across_m: The same for samples of different UTM zones, metres on the ground in any
+            direction; 0 if all lie in one zone.
         splits: Training and test indices of every fold; each sample is in one test part.
-        buffered: Training samples that were left out in all folds together.
+        buffered: Number of training samples that were left out, summed over the folds.
     """
 
     block: Int64Array
@@ -46,8 +46,8 @@ class Folds:
     buffered: int
 
 
-def blocks_of(samples: Samples, plan: Plan, side: float) -> Int64Array:
-    """Return the block of each sample, numbered from 0 over those that hold any.
+def block_numbers(samples: Samples, plan: Plan, side: float) -> Int64Array:
+    """Return the block of each sample; blocks with samples are numbered from 0.
 
     Blocks are squares on the lattice of the run's tiles, so they do not depend on the area.
 
@@ -58,7 +58,7 @@ def blocks_of(samples: Samples, plan: Plan, side: float) -> Int64Array:
     """
     origins = {lattice.epsg: lattice.origin for lattice in plan.lattices}
     x0, y0 = (np.array([origins[e][k] for e in samples.epsg.tolist()]) for k in (0, 1))
-    # Tiles hang from their lattice, so rows are counted from the upper edge.
+    # A tile's row counts from its upper edge.
     col, row = np.floor((samples.x - x0) / side), np.ceil((samples.y - y0) / side)
     keys = np.stack([samples.epsg, col.astype(np.int64), row.astype(np.int64)], axis=1)
     _, block = np.unique(keys, axis=0, return_inverse=True)
@@ -78,8 +78,8 @@ def make_folds(samples: Samples, labels: JoinableLabels, plan: Plan, spec: Probe
         spec: Settings.
 
     Raises:
-        ConfigError: If there is one class or value only, or too few blocks, or a class lies in a
-            single one.
+        ConfigError: If there is only one class or value, there are too few blocks, or a class lies
+            in a single block.
     """
     lattice = plan.lattices[0]
     tile_m = lattice.tile_size * lattice.resolution
@@ -91,7 +91,7 @@ def make_folds(samples: Samples, labels: JoinableLabels, plan: Plan, spec: Probe
             f"smaller than the {samples.side:g} m of a {samples.unit[:-1]}",
             "Give a larger one.",
         )
-    block = blocks_of(samples, plan, side)
+    block = block_numbers(samples, plan, side)
     count = int(block.max()) + 1
     _check(samples, labels, block, count, side, spec)
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -104,17 +104,17 @@ def make_folds(samples: Samples, labels: JoinableLabels, plan: Plan, spec: Probe
         divide = StratifiedGroupKFold(**options) if stratified else GroupKFold(**options)
     overlap = lattice.step < lattice.tile_size and samples.unit == "tiles"
     buffer = spec.buffer_m if spec.buffer_m is not None else float(tile_m if overlap else 0)
-    # Grids of two zones are turned to each other: squares share no ground in any direction from
-    # their diagonal on, and no ground of a test sample may be trained on.
+    # The grids of two zones are rotated against each other: squares that are at least their
+    # diagonal apart share no ground, and no ground of a test sample may be trained on.
     zones = len(np.unique(samples.epsg))
     across = math.sqrt(2) * max(buffer, samples.side) if zones > 1 else 0.0
     splits, buffered = [], 0
     groups = None if spec.split == "random" else block
     with warnings.catch_warnings():
-        # A class with fewer samples than folds is spread as far as it goes, and its number told.
+        # A class with fewer samples than folds is spread as far as possible; its size is reported.
         warnings.filterwarnings("ignore", message="The least populated class")
-        found = list(divide.split(samples.vectors, samples.values, groups))
-    for train, test in found:
+        divided = list(divide.split(samples.vectors, samples.values, groups))
+    for train, test in divided:
         near = _near(samples, train, test, buffer, across)
         buffered += int(near.sum())
         splits.append((train[~near], test))
@@ -138,15 +138,15 @@ def _check(
     side: float,
     spec: ProbeSpec,
 ) -> None:
-    found = np.unique(samples.values)
-    if len(found) < 2:
-        code = float(found[0])
-        what = labels.class_of(code) if labels.task == "classification" else code
+    labelled = np.unique(samples.values)
+    if len(labelled) < 2:
+        code = float(labelled[0])
+        only = labels.class_of(code) if labels.task == "classification" else code
         raise ConfigError(
             "--target",
             labels.name,
-            f"{counted(len(samples), 'sample')} with no label but {what!r}",
-            "There is nothing to tell apart: use other labels or a larger run.",
+            f"{counted(len(samples), 'sample')} with no label other than {only!r}",
+            "Use other labels or a larger run: a probe needs two different labels.",
         )
     counts = np.unique(samples.values, return_counts=True)[1]
     most = int(counts.max()) if labels.task == "classification" else len(samples)
@@ -169,20 +169,20 @@ def _check(
         raise ConfigError(
             "--folds",
             spec.folds,
-            f"{counted(len(samples), 'sample')} in {counted(blocks, 'block')} only",
+            f"only {counted(blocks, 'block')} with {counted(len(samples), 'sample')}",
             remedy,
         )
     if labels.task == "regression":
         return
-    for code in found.tolist():
-        of = samples.values == code
-        if len(np.unique(block[of])) < 2:
+    for code in labelled.tolist():
+        in_class = samples.values == code
+        if len(np.unique(block[in_class])) < 2:
             name = labels.class_of(code)
             raise ConfigError(
                 "--block-m",
                 side,
-                f"class {name!r} has {counted(int(of.sum()), 'sample')} in one block only, so no "
-                "training part would have the class that is tested",
+                f"all samples of class {name!r} ({int(in_class.sum()):,}) lie in one block, so "
+                "training and test cannot both have it",
                 f"Give smaller blocks, or leave the class out: --ignore {name}.",
             )
 
@@ -194,7 +194,7 @@ def _check_training(
         raise ConfigError(
             "--folds",
             "a training part",
-            f"{counted(len(train), 'sample')} left to train on, all alike"
+            f"{counted(len(train), 'sample')} left to train on, all with the same label"
             + (f" ({buffer:g} m around test samples are left out)" if buffer else ""),
             "Give smaller blocks (--block-m), a smaller --buffer-m, or other --folds.",
         )
@@ -205,19 +205,19 @@ def _near(
 ) -> npt.NDArray[np.bool_]:
     """Return which training samples are too near to a test sample.
 
-    Those of its zone: nearer than *buffer* in x and in y. Those of other zones: nearer than
-    *across* on the ground.
+    In the same zone: nearer than *buffer* in x and in y. In other zones: nearer than *across* on
+    the ground.
     """
     from scipy.spatial import KDTree
 
     near = np.zeros(len(train), dtype=np.bool_)
-    at: Float64Array = np.stack([samples.x, samples.y], axis=1)
+    metres: Float64Array = np.stack([samples.x, samples.y], axis=1)
     zones = np.unique(samples.epsg).tolist()
     if buffer > 0:
         for epsg in zones:
             a, b = (np.flatnonzero(samples.epsg[part] == epsg) for part in (train, test))
             if len(a) and len(b):
-                distance, _ = KDTree(at[test[b]]).query(at[train[a]], p=np.inf)
+                distance, _ = KDTree(metres[test[b]]).query(metres[train[a]], p=np.inf)
                 near[a] = distance < buffer * (1 - 1e-9)
     if across > 0:
         place = _geocentric(samples)
@@ -231,14 +231,16 @@ def _near(
 
 
 def _geocentric(samples: Samples) -> Float64Array:
-    """Return geocentric places on the ellipsoid (EPSG:4978), (N, 3), metres.
+    """Return geocentric positions on the ellipsoid (EPSG:4978), (N, 3), metres.
 
-    Straight lines between them are shorter than the ground by d^3 / 24 R^2: 1 m at 100 km.
+    A straight line is shorter than the distance d on the ground by d^3 / 24 R^2: 1 m at 100 km.
     """
     place = np.empty((len(samples), 3))
     to_geocentric = transformer("EPSG:4979", "EPSG:4978")
     for epsg in np.unique(samples.epsg).tolist():
-        of = samples.epsg == epsg
-        lon, lat = transformer(f"EPSG:{epsg}", LONLAT).transform(samples.x[of], samples.y[of])
-        place[of] = np.stack(to_geocentric.transform(lon, lat, np.zeros(len(lon))), axis=1)
+        in_zone = samples.epsg == epsg
+        lon, lat = transformer(f"EPSG:{epsg}", LONLAT).transform(
+            samples.x[in_zone], samples.y[in_zone]
+        )
+        place[in_zone] = np.stack(to_geocentric.transform(lon, lat, np.zeros(len(lon))), axis=1)
     return place

@@ -7,7 +7,7 @@ Colour = tuple[float, float, float]
 
 
 def class_colours(count: int) -> list[Colour]:
-    """Return a colour for each class: matplotlib's ten, then its twenty, again and again.
+    """Return a colour for each class from matplotlib's ten or twenty, which repeat if necessary.
 
     Args:
         count: Number of classes.

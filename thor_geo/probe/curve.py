@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.blocks import Folds
-from thor_geo.probe.metrics import Score, score
+from thor_geo.probe.metrics import Score, block_scores
 from thor_geo.probe.models import ProbeKind, fit_predict
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.support.arrays import Float64Array, Int64Array
@@ -20,8 +20,8 @@ class Point:
     """One point of a learning curve.
 
     Attributes:
-        fraction: Share of the training labels; None where a number was asked for.
-        labels: Number of labels that were trained on, mean of all folds and repeats.
+        fraction: Share of the training labels; None if a number was asked for.
+        labels: Number of training labels, the mean over folds and repeats.
         repeats: Draws of labels whose scores are averaged.
         scores: By name.
     """
@@ -34,13 +34,13 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a model made of some features.
+    """The cross-validation of one model on some features.
 
     Attributes:
         features: ``embeddings``, ``bands`` or ``none``.
         model: Kind of the model.
         curve: In ascending number of labels; the last point has all of them.
-        predictions: Of every sample, by the fold that did not train on it, (N,).
+        predictions: One for each sample, from the fold that did not train on it, (N,).
     """
 
     features: str
@@ -56,12 +56,12 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """What is to be predicted.
+    """The task of a probe.
 
     Attributes:
         task: Classes or numbers.
         targets: Classes as integers from 0, or numbers, (N,).
-        classes: Number of classes; 0 of a regression.
+        classes: Number of classes; 0 for a regression.
         folds: The cross-validation.
         spec: Settings.
     """
@@ -73,15 +73,15 @@ class Problem:
     spec: ProbeSpec
 
 
-#: A size of training sets: a share, or a number.
+#: Size of a training set: a share, or a number of labels.
 Size = tuple[float | None, int | None]
 
 
-def sizes(problem: Problem) -> list[Size]:
-    """Return the points of the learning curve, in ascending order, the whole last.
+def curve_sizes(problem: Problem) -> list[Size]:
+    """Return the sizes of the learning curve in ascending order, the whole training set last.
 
-    Numbers as large as the smallest training part, or shares that give as many labels as the one
-    before, are left out.
+    Left out are numbers not below the smallest training part, and shares that give as many labels
+    as an earlier size.
 
     Args:
         problem: The task, with folds and settings.
@@ -91,23 +91,25 @@ def sizes(problem: Problem) -> list[Size]:
     asked: list[Size] = [(share, None) for share in spec.fractions if share < 1]
     asked += [(None, count) for count in spec.counts if count < least]
     train = problem.folds.splits[0][0]
-    found: dict[int, Size] = {}
+    by_number: dict[int, Size] = {}
     for size in asked:
-        number = len(draw(problem, train, size, np.random.default_rng(0)))
+        number = len(draw_labels(problem, train, size, np.random.default_rng(0)))
         if number < len(train):
-            found.setdefault(number, size)
-    return [found[number] for number in sorted(found)] + [(1.0, None)]
+            by_number.setdefault(number, size)
+    return [by_number[number] for number in sorted(by_number)] + [(1.0, None)]
 
 
-def draw(problem: Problem, train: Int64Array, size: Size, rng: np.random.Generator) -> Int64Array:
-    """Draw labels to train on: of every class its share, one at least; of numbers two at least.
+def draw_labels(
+    problem: Problem, train: Int64Array, size: Size, rng: np.random.Generator
+) -> Int64Array:
+    """Draw labels to train on: a share of each class, at least one; at least two numbers.
 
-    Larger shares of one generator's state contain the smaller ones.
+    From the same state of the generator, a larger share contains a smaller one.
 
     Args:
         problem: The task.
         train: Indices of the training part.
-        size: A share of it, or a number.
+        size: Share of the training part, or a number of labels.
         rng: Source of the draw.
     """
     share = size[0] if size[0] is not None else (size[1] or 0) / len(train)
@@ -117,9 +119,9 @@ def draw(problem: Problem, train: Int64Array, size: Size, rng: np.random.Generat
     if problem.task == "regression":
         return np.sort(shuffled[: max(2, round(share * len(train)))])
     kept = [
-        of[: max(1, round(share * len(of)))]
+        members[: max(1, round(share * len(members)))]
         for code in np.unique(problem.targets[train])
-        for of in [shuffled[problem.targets[shuffled] == code]]
+        for members in [shuffled[problem.targets[shuffled] == code]]
     ]
     return np.sort(np.concatenate(kept))
 
@@ -132,24 +134,26 @@ def evaluate(
     *,
     step: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Cross-validate a model at every point of the learning curve; test parts are always whole.
+    """Cross-validate a model at each point of the learning curve, always on whole test parts.
 
     Args:
         problem: The task, with folds and settings.
-        name: What the features are.
+        name: Name of the features.
         features: (N, D).
         kind: The model.
         step: Called after each fit.
     """
     spec, folds = problem.spec, problem.folds
     curve, predictions = [], np.empty_like(problem.targets)
-    for size in sizes(problem):
+    for size in curve_sizes(problem):
         repeats = 1 if size[0] == 1 else spec.repeats
         made = np.empty((repeats, len(problem.targets)), dtype=problem.targets.dtype)
         used = 0
         for repeat in range(repeats):
             for k, (train, test) in enumerate(folds.splits):
-                chosen = draw(problem, train, size, np.random.default_rng([spec.seed, k, repeat]))
+                chosen = draw_labels(
+                    problem, train, size, np.random.default_rng([spec.seed, k, repeat])
+                )
                 used += len(chosen)
                 made[repeat, test] = fit_predict(
                     kind,
@@ -160,7 +164,7 @@ def evaluate(
                     seed=spec.seed,
                 )
                 step()
-        scores = score(
+        scores = block_scores(
             problem.task,
             problem.targets,
             made,

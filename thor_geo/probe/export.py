@@ -1,4 +1,4 @@
-"""Embeddings as the CSV that NeuCo-Bench takes."""
+"""Embeddings as a CSV file for NeuCo-Bench."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def export_csv(
     overwrite: bool = False,
     progress: bool = False,
 ) -> int:
-    """Write ``id,1,...,D`` and a row for each tile with an embedding, as NeuCo-Bench reads them.
+    """Write the header ``id,1,...,D`` and a row for each tile with an embedding.
 
-    NeuCo-Bench (https://github.com/embed2scale/NeuCo-Bench) takes the columns whose names are whole
+    NeuCo-Bench (https://github.com/embed2scale/NeuCo-Bench) reads the columns whose names are whole
     numbers, in ascending order, and standardises all values together. Ids are tile ids. Values are
-    as they are in the run, not standardised; nine digits restore every float32.
+    those of the run, not standardised, with nine digits, which restore every float32.
 
     Args:
         opened: The run, with pooled vectors.
@@ -36,7 +36,7 @@ def export_csv(
         The number of rows.
 
     Raises:
-        ConfigError: If the file exists and must not be replaced.
+        ConfigError: If the file exists and *overwrite* is false.
         RunDirectoryError: If the run has no vectors, or they cannot be read.
     """
     path = Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""What the command does once its arguments are parsed."""
+"""The three jobs of ``thor-geo probe``: fit a probe, apply a saved one, export vectors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.labels import open_labels
 from thor_geo.probe.pictures import write_pictures
-from thor_geo.probe.predictions import TABLE, outputs_of, write_predictions
-from thor_geo.probe.report import as_json, as_text
+from thor_geo.probe.predictions import TABLE, prediction_files, write_predictions
+from thor_geo.probe.report import report_json, report_text
 from thor_geo.probe.run import probe_run
-from thor_geo.probe.samples import unit_of
+from thor_geo.probe.samples import sample_unit
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec
 from thor_geo.runs.opened_run import OpenedRun, open_run
@@ -22,9 +22,9 @@ from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted
 
-#: The outputs of `fit` besides predictions; `probe.json` is written last.
+# The outputs of `fit` besides predictions; probe.json is written last.
 _REPORT, _MODEL = "probe.json", "model.json"
-_OWN = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
+_OUTPUTS = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
 
 
 def fit(
@@ -47,16 +47,16 @@ def fit(
         target: Column, or band of a raster.
         spec: Settings.
         layer: Layer of a vector file.
-        nodata: Value of a raster that is no label.
-        names: JSON file of what classes are called.
+        nodata: A raster's value for no label.
+        names: JSON file with the names of classes.
         to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
         overwrite: Whether to replace earlier outputs.
 
     Raises:
-        ThorGeoError: If labels or run cannot be used.
+        ThorGeoError: If the labels or the run cannot be used.
     """
     opened = open_run(run)
-    given = open_labels(
+    opened_labels = open_labels(
         labels,
         target,
         layer=layer,
@@ -65,25 +65,25 @@ def fit(
         ignore=spec.ignore,
         names=names,
     )
-    unit_of(opened, given, spec)
-    folder = _folder(opened, given.name, to)
-    _refuse(folder, _OWN, overwrite=overwrite)
+    sample_unit(opened, opened_labels, spec)
+    folder = _folder(opened, opened_labels.name, to)
+    _check_folder(folder, _OUTPUTS, overwrite=overwrite)
     if spec.split == "random":
         print(
-            "thor-geo: --split random trains on the neighbours of test samples: its scores are too "
+            "thor-geo: --split random trains on the neighbours of test samples, so scores are too "
             "high wherever labels are smooth. Compare with --split blocks.",
             file=sys.stderr,
         )
-    probed = probe_run(opened, given, spec, progress=True)
-    # Of an earlier probe of other samples, none may stay beside the new ones.
-    for path in (*(folder / name for name in (*_OWN, TABLE)), *folder.glob("map_utm*.tif")):
+    probed = probe_run(opened, opened_labels, spec, progress=True)
+    # No output of an earlier probe, perhaps of other samples, may remain beside the new ones.
+    for path in (*(folder / name for name in (*_OUTPUTS, TABLE)), *folder.glob("map_utm*.tif")):
         path.unlink(missing_ok=True)
     probed.probe.write(folder / _MODEL)
     written = [*write_pictures(probed, folder), folder / _MODEL]
     written += write_predictions(opened, probed.probe, folder, window=spec.window, progress=True)
-    report = json.dumps(redact_json(as_json(opened, probed)), indent=1, allow_nan=False)
+    report = json.dumps(redact_json(report_json(opened, probed)), indent=1, allow_nan=False)
     write_bytes(folder / _REPORT, f"{report}\n".encode())
-    print(redact(as_text(opened, probed, folder, [folder / _REPORT, *written])))
+    print(redact(report_text(opened, probed, folder, [folder / _REPORT, *written])))
     return 0
 
 
@@ -100,14 +100,14 @@ def apply_probe(
     Args:
         run: The run directory.
         probe: The saved probe.
-        window: Which time window, of a run with several.
+        window: Which time window, for a run with several.
         to: Folder of the outputs; None for ``probe/<target>-applied`` in the run
             directory.
         overwrite: Whether to replace earlier predictions.
 
     Raises:
-        ThorGeoError: If the probe cannot be read or does not fit the run, or the folder holds a
-            probe's own outputs.
+        ThorGeoError: If the probe cannot be read or does not fit the run, or the folder holds the
+            outputs of a probe.
     """
     saved, opened = read_probe(probe), open_run(run)
     saved.check(opened)
@@ -116,15 +116,15 @@ def apply_probe(
         raise ConfigError(
             "--to",
             str(folder),
-            f"it holds a probe ({_REPORT}), whose maps would be replaced by another's",
+            f"it holds a probe ({_REPORT}), whose maps would be replaced",
             "Give another folder with --to.",
         )
-    _refuse(folder, outputs_of(opened, saved), overwrite=overwrite)
+    _check_folder(folder, prediction_files(opened, saved), overwrite=overwrite)
     written = write_predictions(opened, saved, folder, window=window, progress=True)
-    what = "classes" if saved.classes else "values"
+    predicted = "classes" if saved.classes else "values"
     lines = [
-        f"Predicted {what} of {saved.target} on the {saved.unit} of {opened.run.path}, with the "
-        f"probe of {saved.provenance.get('run')}",
+        f"Predicted {predicted} of {saved.target} on the {saved.unit} of {opened.run.path}, with "
+        f"the probe of {saved.provenance.get('run')}",
         *(f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)),
     ]
     print(redact("\n".join(lines)))
@@ -137,11 +137,11 @@ def export(run: Path, path: Path, *, window: int | None = None, overwrite: bool 
     Args:
         run: The run directory.
         path: The file.
-        window: Which time window, of a run with several.
+        window: Which time window, for a run with several.
         overwrite: Whether to replace an earlier file.
 
     Raises:
-        ThorGeoError: If the run has no vectors, or the file is there.
+        ThorGeoError: If the run has no vectors, or the file exists.
     """
     rows = export_csv(open_run(run), path, window=window, overwrite=overwrite, progress=True)
     print(redact(f"{path}: {counted(rows, 'row')}"))
@@ -151,18 +151,18 @@ def export(run: Path, path: Path, *, window: int | None = None, overwrite: bool 
 def _folder(opened: OpenedRun, target: str, to: Path | None) -> Path:
     if to is not None:
         return to.expanduser()
-    # A column may be called anything; a folder may not.
+    # A column's name may hold characters that a folder's may not.
     return opened.run.path / "probe" / (re.sub(r"[^\w.-]+", "_", target).strip(".") or "target")
 
 
-def _refuse(folder: Path, names: tuple[str, ...] | list[str], *, overwrite: bool) -> None:
+def _check_folder(folder: Path, names: tuple[str, ...] | list[str], *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
-        raise ConfigError("--to", str(folder), "it is no folder", "Give another.")
-    there = [name for name in names if (folder / name).exists()]
-    if there and not overwrite:
+        raise ConfigError("--to", str(folder), "it is not a folder", "Give a folder.")
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
         raise ConfigError(
             "--to",
             str(folder),
-            f"it holds {', '.join(there)} already",
+            f"it already holds {', '.join(existing)}",
             "Add --overwrite, or give another folder with --to.",
         )

@@ -1,4 +1,4 @@
-"""Squares of ground, and what labels make of them."""
+"""Squares of ground, and the labels that are joined to them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Joined(NamedTuple):
     Attributes:
         value: Code of the class, or number; NaN without a label, (rows, columns) float64.
         cover: Share of the square that is labelled, (rows, columns) float64; 1 where a point is.
-        tied: Whether two classes came first together, (rows, columns) bool.
+        tied: Whether several classes are equally frequent, (rows, columns) bool.
     """
 
     value: Float64Array
@@ -57,11 +57,11 @@ class JoinableLabels(Protocol):
     """Labels that can be joined to squares of ground.
 
     Attributes:
-        name: Of the target.
+        name: Name of the target.
         kind: ``points``, ``polygons`` or ``raster``.
         task: What is predicted.
         source: The file, for messages and the record.
-        names: What classes are called in tables and pictures, by their text; may be empty.
+        names: Names of classes for tables and pictures, by the class as text; may be empty.
     """
 
     name: str
@@ -80,28 +80,29 @@ class JoinableLabels(Protocol):
         """Return the class that a code stands for."""
 
     def record(self) -> Mapping[str, object]:
-        """Return what probe.json says of the labels."""
+        """Return the record of the labels for probe.json."""
 
 
-def decide(
+def heaviest_class(
     weights: Float64Array, codes: Float64Array
 ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-    """Return the class with the largest weight in every square; of equal ones the lowest code.
+    """Return the class with the largest weight in each square; among equals, the lowest code.
 
     Args:
         weights: Area or number of points of each class, (n, K), not negative.
         codes: Codes of the classes, (K,), ascending.
 
     Returns:
-        Codes (n,), NaN where no class has a weight, and whether another class weighs as much, (n,).
+        Codes (n,), NaN where no class has a weight, and whether another class has the same weight,
+        (n,).
     """
     value = np.full(len(weights), np.nan)
     tied = np.zeros(len(weights), dtype=np.bool_)
     if weights.shape[1]:
         most = weights.max(axis=1)
-        there = most > 0
-        # Areas of equal shares differ in their last bits.
+        labelled = most > 0
+        # Equal areas may differ in their last bits.
         first = weights >= most[:, None] * (1 - 1e-9)
-        value[there] = codes[first.argmax(axis=1)[there]]
-        tied = there & (first.sum(axis=1) > 1)
+        value[labelled] = codes[first.argmax(axis=1)[labelled]]
+        tied = labelled & (first.sum(axis=1) > 1)
     return value, tied

@@ -1,4 +1,4 @@
-"""Opening labels, whatever they are in."""
+"""Opening a file of labels, vector or raster."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def open_labels(
         target: Column of a vector file, or description of a raster's band.
         layer: Layer of a vector file, where it has several.
         task: What is predicted; None follows the labels.
-        nodata: Value of a raster that is no label, besides its own nodata.
-        ignore: Labels that count as none, as text.
-        names: JSON file of what classes are called, e.g. ``{"11": "crops"}``.
+        nodata: A raster's value for no label, besides its own nodata value.
+        ignore: Labels to leave out, as text.
+        names: JSON file with the names of classes, e.g. ``{"11": "crops"}``.
 
     Raises:
         ConfigError: If the labels cannot be used.
@@ -41,13 +41,15 @@ def open_labels(
         raise ConfigError("--labels", str(path), "no such file", "Give a vector file or a raster.")
     if path.suffix != ".parquet" and is_raster(path):
         if layer is not None:
-            raise ConfigError("--layer", layer, "a raster has none", "Use --target for its band.")
+            raise ConfigError(
+                "--layer", layer, "a raster has no layers", "Choose a band with --target."
+            )
         raster = RasterLabels(path, target, task=task, nodata=nodata, ignore=ignore)
         raster.names = _names(names)
         return raster
     if nodata is not None:
         raise ConfigError(
-            "--nodata", nodata, "for rasters only", "Use --ignore for labels of a vector file."
+            "--nodata", nodata, "only for rasters", "Use --ignore for labels of a vector file."
         )
     vectors = VectorLabels(path, target, layer=layer, task=task, ignore=ignore)
     vectors.names = _names(names)
@@ -58,11 +60,11 @@ def _names(path: str | Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        found = parse_json(Path(path).expanduser().read_bytes())
-        if not fits("Mapping[str, str]", found):
-            raise ValueError("it is no object of texts")
+        content = parse_json(Path(path).expanduser().read_bytes())
+        if not fits("Mapping[str, str]", content):
+            raise ValueError("it is not an object of strings")
     except (OSError, ValueError) as error:
         raise ConfigError(
             "--names", str(path), f"not usable ({error})", 'Give JSON such as {"11": "crops"}.'
         ) from error
-    return dict(found)
+    return dict(content)

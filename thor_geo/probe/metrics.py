@@ -1,10 +1,10 @@
 """Scores with confidence intervals: a bootstrap over blocks of ground.
 
-Neighbouring samples err together, so that drawing single ones would make every interval too
-narrow. Whole blocks are drawn with replacement instead, 1,000 times, and the 2.5th and 97.5th
-percentiles taken (Efron & Tibshirani 1993, chapter 13; blocks: Kuensch 1989). Scores of a draw are
-those of all its samples together, from sums kept for each block. Draws in which a class has no
-sample do not count for means over classes.
+Errors of neighbouring samples are correlated, so drawing single samples would make the intervals
+too narrow. Instead, whole blocks are drawn with replacement, 1,000 times, and the interval lies
+between the 2.5th and 97.5th percentiles (Efron & Tibshirani 1993, chapter 13; blocks: Kuensch
+1989). The scores of a draw are those of all its samples together, from sums for each block. For
+means over classes, draws without a sample of some class do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from thor_geo.support.arrays import Float64Array, Int64Array
 DRAWS = 1000
 _PERCENTILES = (2.5, 97.5)
 
-#: Scores of each task, the one that curves are drawn of first.
+#: Scores of each task; curves show the first.
 SCORES: dict[Task, tuple[str, ...]] = {
     "classification": ("macro_f1", "accuracy", "balanced_accuracy", "miou", "kappa"),
     "regression": ("r2", "rmse", "mae"),
@@ -35,7 +35,7 @@ class Score(NamedTuple):
     high: float
 
 
-def score(
+def block_scores(
     task: Task,
     truth: npt.NDArray[Any],
     predictions: npt.NDArray[Any],
@@ -49,10 +49,10 @@ def score(
     Args:
         task: What was predicted.
         truth: Classes as integers below *classes*, or numbers, (N,).
-        predictions: The same, (N,), or (R, N) of several repeats, whose scores are averaged.
+        predictions: Likewise, (N,), or (R, N) for several repeats, whose scores are averaged.
         block: Block of each sample, (N,).
         classes: Number of classes.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     names, several = SCORES[task], np.atleast_2d(predictions)
     rng = np.random.default_rng(seed)
@@ -60,14 +60,14 @@ def score(
     draws = rng.multinomial(blocks, np.full(blocks, 1 / blocks), DRAWS).astype(np.float64)
     weights = np.concatenate([np.ones((1, blocks)), draws])
     values = np.zeros((len(names), len(weights)))
-    for one in several:
+    for repeat in several:
         if task == "classification":
-            sums = confusions(truth, one, block, classes).reshape(blocks, -1)
+            sums = confusions(truth, repeat, block, classes).reshape(blocks, -1)
             totals = (weights @ sums).reshape(-1, classes, classes)
-            values += _of_confusions(totals) / len(several)
+            values += _class_scores(totals) / len(several)
         else:
-            sums = _moments(truth, one, block)
-            values += _of_moments(weights @ sums) / len(several)
+            sums = _moments(truth, repeat, block)
+            values += _number_scores(weights @ sums) / len(several)
     low, high = np.nanpercentile(values[:, 1:], _PERCENTILES, axis=1)
     return {
         name: Score(float(values[k, 0]), float(low[k]), float(high[k]))
@@ -78,7 +78,7 @@ def score(
 def confusions(
     truth: npt.NDArray[Any], predictions: npt.NDArray[Any], block: Int64Array, classes: int
 ) -> Float64Array:
-    """Return the confusion matrix of every block, (blocks, true class, predicted class)."""
+    """Return the confusion matrix of each block, (blocks, true class, predicted class)."""
     blocks = int(block.max()) + 1
     flat = (block * classes + truth.astype(np.int64)) * classes + predictions.astype(np.int64)
     counts = np.bincount(flat, minlength=blocks * classes * classes)
@@ -86,15 +86,15 @@ def confusions(
 
 
 def _ratio(above: Float64Array, below: Float64Array) -> Float64Array:
-    """Return quotients, NaN where there is nothing to divide by."""
+    """Return quotients, NaN where the divisor is 0."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def _of_confusions(matrices: Float64Array) -> Float64Array:
-    """Return macro F1, accuracy, balanced accuracy, mIoU and kappa of (n, K, K), (5, n).
+def _class_scores(matrices: Float64Array) -> Float64Array:
+    """Return macro F1, accuracy, balanced accuracy, mIoU and kappa, (5, n), of (n, K, K).
 
-    Means over classes are NaN where a class has no sample: a draw of blocks without a rare class
-    would be easier than the whole.
+    Means over classes are NaN if a class has no sample: a draw of blocks without a rare class would
+    be easier than the whole.
     """
     total = matrices.sum(axis=(1, 2))
     hits = np.einsum("nkk->nk", matrices)
@@ -108,7 +108,7 @@ def _of_confusions(matrices: Float64Array) -> Float64Array:
             accuracy,
             np.mean(_ratio(hits, true), axis=1),
             np.mean(_ratio(hits, true + taken - hits) + absent, axis=1),
-            # Cohen 1960; where all samples are of one class and taken for it, there is none.
+            # Cohen 1960; not defined if all samples have one class and are predicted as it.
             _ratio(accuracy - expected, 1 - expected),
         ]
     )
@@ -117,15 +117,15 @@ def _of_confusions(matrices: Float64Array) -> Float64Array:
 def _moments(truth: Float64Array, predictions: Float64Array, block: Int64Array) -> Float64Array:
     """Return count, sum, sum of squares, squared and absolute errors of each block, (blocks, 5).
 
-    Sums are of the truth less its mean, or large numbers would drown their variance.
+    The mean is subtracted from the truth first: sums of large numbers would lose the variance.
     """
     centred, error = truth - truth.mean(), predictions - truth
     columns = (np.ones(len(truth)), centred, centred**2, error**2, np.abs(error))
     return np.stack([np.bincount(block, column) for column in columns], axis=1)
 
 
-def _of_moments(sums: Float64Array) -> Float64Array:
-    """Return R2, RMSE and MAE of (n, 5), (3, n)."""
+def _number_scores(sums: Float64Array) -> Float64Array:
+    """Return R2, RMSE and MAE, (3, n), of the sums of `_moments`, (n, 5)."""
     count, total, squares, squared, absolute = sums.T
     return np.stack(
         [

@@ -13,13 +13,13 @@ from thor_geo.support.arrays import Float64Array, Int64Array
 
 ProbeKind = Literal["linear", "knn", "chance"]
 
-#: Inverse strengths of the penalty that logistic regression chooses from (scikit-learn's `C`).
+#: Inverse strengths of the penalty to choose from for logistic regression (scikit-learn's `C`).
 CS = (1e-3, 1e-1, 10.0)
-#: Strengths of the penalty that ridge regression chooses from (scikit-learn's `alpha`).
+#: Strengths of the penalty to choose from for ridge regression (scikit-learn's `alpha`).
 ALPHAS = tuple(float(10.0**k) for k in range(-2, 6))
-# Parts of the inner cross-validation that chooses.
+# Folds of the inner cross-validation that chooses the penalty.
 _INNER = 3
-# Of lbfgs: the best penalties converge far below it.
+# Iterations of lbfgs; the best penalties converge far earlier.
 _ITERATIONS = 300
 
 
@@ -28,11 +28,11 @@ class LinearProbe:
     """A fitted linear map on standardised features.
 
     Attributes:
-        mean: Of the features in training, (D,).
-        scale: Their standard deviation, 1 where they do not vary, (D,).
-        coef: (K, D): one row for each class, or one of a regression.
+        mean: Means of the training features, (D,).
+        scale: Their standard deviations, 1 where they do not vary, (D,).
+        coef: (K, D): one row for each class, or a single row for a regression.
         intercept: (K,).
-        penalty: The `C` or `alpha` that was chosen.
+        penalty: The chosen `C` or `alpha`.
     """
 
     mean: Float64Array
@@ -42,12 +42,12 @@ class LinearProbe:
     penalty: float
 
     def scores(self, features: npt.NDArray[Any]) -> Float64Array:
-        """Return what the map gives, (N, K) float64.
+        """Return the scores of the classes, or the predicted number, (N, K) float64.
 
         Args:
             features: (N, D).
         """
-        # Products in one order whatever the number of rows: equal samples get equal scores.
+        # The order of the sums does not depend on the number of rows: equal samples, equal scores.
         standard = (features.astype(np.float64) - self.mean) / self.scale
         scores: Float64Array = np.einsum("nd,kd->nk", standard, self.coef) + self.intercept
         return scores
@@ -58,15 +58,15 @@ def fit_linear(
 ) -> LinearProbe:
     """Fit multinomial logistic regression, or ridge regression, to standardised features.
 
-    The penalty is chosen by cross-validation inside these samples: over whole groups where there
-    are enough, so that what is chosen carries over to other ground.
+    The penalty is chosen by cross-validation inside these samples, over whole groups if there are
+    enough, so that the choice holds for other ground.
 
     Args:
         features: (N, D).
         targets: Classes as integers or numbers, (N,); at least two different ones.
         groups: Block of each sample, (N,).
         task: What is predicted.
-        seed: Of the inner folds.
+        seed: Seed of the inner folds.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
@@ -82,7 +82,7 @@ def fit_linear(
     _fit(model, x, targets)
     coef, intercept = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
     if task == "classification" and len(coef) == 1:
-        # Two classes have one score: the first's is 0.
+        # With two classes there is one score; the first class's is 0.
         coef = np.concatenate([np.zeros_like(coef), coef])
         intercept = np.concatenate([np.zeros(1), intercept])
     return LinearProbe(
@@ -111,8 +111,8 @@ def fit_predict(
         train: Features (N, D), targets (N,) and groups (N,).
         test: Features (M, D).
         task: What is predicted.
-        neighbours: k of kNN; N if there are not so many.
-        seed: Of inner folds.
+        neighbours: k of kNN, at most N.
+        seed: Seed of the inner folds.
     """
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -139,7 +139,7 @@ def _fit(model: Any, x: Float64Array, targets: npt.NDArray[Any]) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        # Weak penalties on few samples have no optimum to reach; choosing leaves them out.
+        # A weak penalty on few samples has no optimum; the cross-validation does not choose it.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, targets)
 
@@ -147,10 +147,10 @@ def _fit(model: Any, x: Float64Array, targets: npt.NDArray[Any]) -> None:
 def _choose(
     x: Float64Array, targets: npt.NDArray[Any], groups: Int64Array, task: Task, seed: int
 ) -> float:
-    """Return the penalty with the best score in an inner cross-validation; of equal ones the most.
+    """Return the penalty with the best score in an inner cross-validation; the strongest of equals.
 
-    Scores are the macro recall, or the squared error. Without samples for two folds the middle of
-    the range is taken.
+    The score is the macro recall, or the squared error. With too few samples for the folds, it is
+    the middle of the range.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -186,7 +186,7 @@ def _inner(
 
     options: dict[str, Any] = {"n_splits": _INNER, "shuffle": True, "random_state": seed}
     if len(np.unique(groups)) >= _INNER:
-        # With a sample or two of each class there is nothing to spread evenly.
+        # With one or two samples of each class there is nothing to stratify.
         even = classes and np.unique(targets, return_counts=True)[1].max() >= _INNER
         divide = StratifiedGroupKFold(**options) if even else GroupKFold(**options)
     elif len(targets) >= _INNER:
@@ -196,7 +196,7 @@ def _inner(
     import warnings
 
     with warnings.catch_warnings():
-        # A class with fewer members than folds is spread as far as it goes.
+        # A class with fewer members than folds is spread as far as possible.
         warnings.filterwarnings("ignore", message="The least populated class")
-        found = list(divide.split(targets, targets, groups))
-    return [(a, b) for a, b in found if len(np.unique(targets[a])) > 1 or not classes]
+        splits = list(divide.split(targets, targets, groups))
+    return [(a, b) for a, b in splits if len(np.unique(targets[a])) > 1 or not classes]

@@ -23,9 +23,9 @@ _GRID = "#dfe4e9"
 # Embeddings, raw bands, chance.
 _COLOURS = {"embeddings": "#1f6fb4", "bands": "#c2571a", "none": "#7b8691"}
 _LONGEST_NAME = 22
-# Numbers are written into matrices of so many classes at most.
+# Most classes for which numbers are written into the matrix.
 _NUMBERED = 20
-# Points of a scatter.
+# Most points of a scatter plot.
 _MOST_POINTS = 5000
 
 
@@ -33,8 +33,8 @@ def write_pictures(probed: Probed, folder: Path) -> list[Path]:
     """Draw ``confusion.png`` (classes) or ``scatter.png`` (numbers), and ``curve.png``.
 
     Args:
-        probed: What the probe found.
-        folder: Where they go.
+        probed: The results of the probe.
+        folder: Where the pictures go.
     """
     first = "confusion.png" if probed.classes else "scatter.png"
     figures = {first: draw_first(probed), "curve.png": draw_curve(probed)}
@@ -48,7 +48,7 @@ def draw_first(probed: Probed) -> Figure:
     """Draw the confusion matrix of the linear probe, or its predictions against the truth.
 
     Args:
-        probed: What the probe found.
+        probed: The results of the probe.
     """
     if not probed.classes:
         figure, axes = _figure(probed, 7.5, 7.6, "Predicted and true, test samples of all folds")
@@ -67,7 +67,7 @@ def draw_curve(probed: Probed) -> Figure:
     """Draw the score against the number of training labels, with 95 % intervals.
 
     Args:
-        probed: What the probe found.
+        probed: The results of the probe.
     """
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -82,10 +82,10 @@ def draw_curve(probed: Probed) -> Figure:
                 scores[-1].value, color=colour, ls=":", lw=1.6, label=model_name(probed, k)
             )
             continue
-        at = [point.labels for point in evaluation.curve]
+        labels = [point.labels for point in evaluation.curve]
         dashed = evaluation.model == "knn"
         axes.plot(
-            at,
+            labels,
             [s.value for s in scores],
             color=colour,
             ls="--" if dashed else "-",
@@ -96,7 +96,7 @@ def draw_curve(probed: Probed) -> Figure:
         )
         if not dashed:
             low, high = [s.low for s in scores], [s.high for s in scores]
-            axes.fill_between(at, low, high, color=colour, alpha=0.13, lw=0)
+            axes.fill_between(labels, low, high, color=colour, alpha=0.13, lw=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -180,7 +180,7 @@ def _matrix(axes: Axes, probed: Probed) -> None:
                 va="center",
             )
     widest = max(map(len, names))
-    # Room for the names, which stand left of the matrix and below it.
+    # Room for the names left of the matrix and below it.
     figure = axes.get_figure(root=True)
     assert figure is not None
     width, height = figure.get_size_inches()

@@ -1,4 +1,4 @@
-"""What a probe says of a whole run: a table of tiles, or a map of each zone."""
+"""Predictions of a probe for a whole run: a table of tiles, or a map of each zone."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from thor_geo.support.files import atomic_path
 TABLE = "predictions.parquet"
 
 
-class Codes(NamedTuple):
-    """How classes are written in a map.
+class ClassCodes(NamedTuple):
+    """The codes of classes in a map.
 
     Attributes:
-        of: Code of each class, in the probe's order.
+        values: Code of each class, in the probe's order.
         nodata: Code of cells without an embedding.
-        dtype: Of the map.
+        dtype: Type of the map.
     """
 
-    of: npt.NDArray[np.int64]
+    values: npt.NDArray[np.int64]
     nodata: int
     dtype: str
 
 
-def codes_of(classes: Sequence[str | int]) -> Codes:
-    """Return the codes of classes: integers stay what they are where 16 bits hold them.
+def class_codes(classes: Sequence[str | int]) -> ClassCodes:
+    """Return the codes of classes: the classes themselves if all are 16-bit integers.
 
-    Text, negative and larger ones become 1, 2, 3, ... in their order, with 0 for nodata.
+    Otherwise (text, negative or larger numbers) codes are 1, 2, 3, ... in order, and 0 is nodata.
 
     Args:
         classes: The classes.
     """
     if all(isinstance(c, int) and 0 <= c < 65535 for c in classes):
-        of = np.array(classes, dtype=np.int64)
+        values = np.array(classes, dtype=np.int64)
         if 0 not in classes:
-            return Codes(of, 0, "uint8" if of.max() < 256 else "uint16")
-        return Codes(of, *((255, "uint8") if of.max() < 255 else (65535, "uint16")))
-    of = np.arange(1, len(classes) + 1)
-    return Codes(of, 0, "uint8" if len(of) < 256 else "uint16")
+            return ClassCodes(values, 0, "uint8" if values.max() < 256 else "uint16")
+        return ClassCodes(values, *((255, "uint8") if values.max() < 255 else (65535, "uint16")))
+    values = np.arange(1, len(classes) + 1)
+    return ClassCodes(values, 0, "uint8" if len(values) < 256 else "uint16")
 
 
-def outputs_of(opened: OpenedRun, probe: SavedProbe) -> list[str]:
+def prediction_files(opened: OpenedRun, probe: SavedProbe) -> list[str]:
     """Return the names of the files that `write_predictions` writes.
 
     Args:
@@ -78,7 +78,7 @@ def write_predictions(
     """Predict on all tiles or cells of a run.
 
     Args:
-        opened: The run; checked to fit the probe.
+        opened: The run; refused if it does not fit the probe.
         probe: The probe.
         folder: Where the files go.
         window: Which time window, 0 for the first, where the run has several.
@@ -130,7 +130,7 @@ def _write_table(
 
 
 def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -> Path:
-    codes = codes_of(probe.classes) if probe.classes else None
+    codes = class_codes(probe.classes) if probe.classes else None
     left, _, _, top = zone.bounds
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -160,28 +160,28 @@ def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -
 
 
 def _predict(
-    probe: SavedProbe, codes: Codes | None, vectors: npt.NDArray[np.float32], profile: Any
+    probe: SavedProbe, codes: ClassCodes | None, vectors: npt.NDArray[np.float32], profile: Any
 ) -> npt.NDArray[Any]:
     out = np.full(vectors.shape[:2], profile["nodata"], dtype=profile["dtype"])
-    there = np.isfinite(vectors).all(axis=2)
-    if there.any():
-        predicted = probe.predict(vectors[there])
-        out[there] = codes.of[predicted] if codes else predicted
+    embedded = np.isfinite(vectors).all(axis=2)
+    if embedded.any():
+        predicted = probe.predict(vectors[embedded])
+        out[embedded] = codes.values[predicted] if codes else predicted
     return out
 
 
-def _describe(file: Any, probe: SavedProbe, codes: Codes) -> None:
-    """Give a map the names and colours of its classes."""
+def _describe(file: Any, probe: SavedProbe, codes: ClassCodes) -> None:
+    """Write the names and colours of the classes to a map."""
     table = {
-        str(code): str(name) for code, name in zip(codes.of.tolist(), probe.names, strict=True)
+        str(code): str(name) for code, name in zip(codes.values.tolist(), probe.names, strict=True)
     }
     file.update_tags(CLASSES=json.dumps(table))
     file.update_tags(1, **{f"CLASS_{code}": name for code, name in table.items()})
-    colours = class_colours(len(codes.of))
+    colours = class_colours(len(codes.values))
     file.write_colormap(
         1,
         {
             code: (*(round(255 * part) for part in colour), 255)
-            for code, colour in zip(codes.of.tolist(), colours, strict=True)
+            for code, colour in zip(codes.values.tolist(), colours, strict=True)
         },
     )

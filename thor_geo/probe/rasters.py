@@ -18,22 +18,22 @@ from rasterio.warp import calculate_default_transform, transform_bounds
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import Bounds
-from thor_geo.probe.joining import Joined, Squares, decide
+from thor_geo.probe.joining import Joined, Squares, heaviest_class
 from thor_geo.probe.spec import Task
 from thor_geo.support.arrays import Float64Array
 
-# Places a side at which a square is looked up, at most: every 10 m of a tile of 288 px.
+# Most points along a side at which a square is sampled: every 10 m of a tile of 288 px.
 _MOST_PLACES = 288
-# Places looked up at once.
+# Points that are sampled at once.
 _PLACES = 8_000_000
 
 
 class RasterLabels:
     """A raster of labels.
 
-    A square is looked up at the centres of k x k equal parts, where k is its side over the raster's
-    pixel size, rounded up: pixels of the square itself where the grids fit, 16 for cells of 4 x 4
-    pixels. The most frequent class counts (of equal ones the lowest), or the mean.
+    A square is sampled at the centres of k x k equal parts, where k is its side divided by the
+    raster's pixel size, rounded up. If the grids fit, these are the square's own pixels: 16 for a
+    cell of 4 x 4 pixels. The most frequent class counts (among equals, the lowest), or the mean.
     """
 
     kind = "raster"
@@ -55,8 +55,8 @@ class RasterLabels:
             path: A raster that GDAL reads, in any CRS.
             target: Description of the band, or a name for the only one; None for the file's name.
             task: What is predicted; None: integers are classes, floats are regressed.
-            nodata: Value without a label, besides the raster's own.
-            ignore: Further ones, as text.
+            nodata: Value for no label, besides the raster's own nodata value.
+            ignore: Further values to leave out, as text.
 
         Raises:
             ConfigError: If the raster cannot be used.
@@ -67,11 +67,11 @@ class RasterLabels:
         integers = np.issubdtype(np.dtype(self._file.dtypes[self._band - 1]), np.integer)
         self.task: Task = task or ("classification" if integers else "regression")
         self._without = _numbers("--ignore", ignore)
-        own = self._file.nodatavals[self._band - 1]
-        self._without += [v for v in (own, nodata) if v is not None]
+        nodata_value = self._file.nodatavals[self._band - 1]
+        self._without += [v for v in (nodata_value, nodata) if v is not None]
 
     def record(self) -> Mapping[str, object]:
-        """Return what probe.json says of the labels."""
+        """Return the record of the labels for probe.json."""
         without = [repr(v) for v in self._without]
         return {"file": self.source, "kind": "raster", "band": self._band, "no_label": without}
 
@@ -84,13 +84,13 @@ class RasterLabels:
         """Return the class that a value stands for.
 
         Raises:
-            ConfigError: If it is no whole number.
+            ConfigError: If it is not a whole number.
         """
         if code != round(code):
             raise ConfigError(
                 "--labels",
                 self.source,
-                f"{code} is no class",
+                f"{code} is not a class",
                 "Use --task regression, or a raster of integers.",
             )
         return int(code)
@@ -111,12 +111,12 @@ class RasterLabels:
         return Joined(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _join(self, squares: Squares, k: int) -> Joined:
-        values, there = self._look_up(squares, k)
+        values, labelled = self._look_up(squares, k)
         shape = (squares.rows, squares.cols)
-        # (squares, places): the places of each square side by side.
+        # (squares, points): the points of each square side by side.
         parts, valid = (
             a.reshape(squares.rows, k, squares.cols, k).swapaxes(1, 2).reshape(-1, k * k)
-            for a in (values, there)
+            for a in (values, labelled)
         )
         cover = valid.mean(axis=1)
         tied = np.zeros(len(cover), dtype=np.bool_)
@@ -129,7 +129,7 @@ class RasterLabels:
                 if len(codes)
                 else np.empty((len(cover), 0))
             )
-            value, tied = decide(weights, codes)
+            value, tied = heaviest_class(weights, codes)
         else:
             count = valid.sum(axis=1)
             sums = np.where(valid, parts, 0).sum(axis=1)
@@ -150,7 +150,7 @@ class RasterLabels:
         return min(max(1, places), _MOST_PLACES)
 
     def _look_up(self, squares: Squares, k: int) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-        """Return values at places (rows * k, columns * k), and which have a label."""
+        """Return values at points (rows * k, columns * k), and which have a label."""
         step = squares.side / k
         with WarpedVRT(
             self._file,
@@ -159,21 +159,21 @@ class RasterLabels:
             width=squares.cols * k,
             height=squares.rows * k,
             resampling=Resampling.nearest,
-            # A mask of its own: places outside the raster, whatever value stands there.
+            # An alpha band marks points outside the raster, whatever their value.
             add_alpha=True,
             src_nodata=None,
             nodata=None,
         ) as warped:
             values = warped.read(self._band).astype(np.float64)
-            there = warped.read(warped.count) > 0
-        there &= np.isfinite(values)
+            labelled = warped.read(warped.count) > 0
+        labelled &= np.isfinite(values)
         for value in self._without:
-            there &= values != value
-        return values, there
+            labelled &= values != value
+        return values, labelled
 
 
 def is_raster(path: Path) -> bool:
-    """Return whether a file is a raster; a GeoPackage of vectors is none."""
+    """Return whether a file is a raster; a GeoPackage with vectors only is not."""
     try:
         with rasterio.open(path) as file:
             return bool(file.count > 0)
@@ -190,7 +190,7 @@ def _open(path: Path) -> DatasetReader:
         ) from error
     if file.crs is None:
         raise ConfigError(
-            "--labels", str(path), "it names no CRS", "Set one, e.g. with gdal_edit -a_srs."
+            "--labels", str(path), "it has no CRS", "Set one, e.g. with gdal_edit -a_srs."
         )
     return file
 
@@ -214,5 +214,5 @@ def _numbers(argument: str, values: tuple[str, ...]) -> list[float]:
         return [float(value) for value in values]
     except ValueError as error:
         raise ConfigError(
-            argument, values, "not numbers, as the values of a raster are", "Give e.g. 0,255."
+            argument, values, "not numbers, which the values of a raster are", "Give e.g. 0,255."
         ) from error

@@ -1,4 +1,4 @@
-"""What a probe found, as JSON and as words."""
+"""The results of a probe as JSON and as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thor_geo.probe.run import Probed
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.words import counted
 
-#: What scores are called in tables and pictures.
+#: Names of scores in tables and pictures.
 SCORE_NAMES = {
     "macro_f1": "macro F1",
     "accuracy": "accuracy",
@@ -34,10 +34,10 @@ _CHANCE = {"classification": "chance (largest class)", "regression": "chance (me
 
 
 def model_name(probed: Probed, index: int) -> str:
-    """Return what an evaluation is called, e.g. ``THOR, logistic regression``.
+    """Return the name of an evaluation, e.g. ``THOR, logistic regression``.
 
     Args:
-        probed: What the probe found.
+        probed: The results of the probe.
         index: Which of its evaluations.
     """
     evaluation = probed.evaluations[index]
@@ -51,15 +51,15 @@ def model_name(probed: Probed, index: int) -> str:
     return f"{_FEATURES[evaluation.features]}, {model}"
 
 
-def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
-    """Return everything the probe found, as JSON; scores are [value, low, high] or null.
+def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
+    """Return all results of a probe as JSON; scores are [value, low, high], or null.
 
     Args:
         opened: The run.
-        probed: What the probe found.
+        probed: The results of the probe.
     """
     folds, samples = probed.folds, probed.samples
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "format": "thor-geo-probe-report/1",
         "run": str(opened.run.path),
         "fingerprint": opened.fingerprint,
@@ -76,11 +76,11 @@ def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         },
         "classes": [
             {
-                "class": one,
+                "class": name,
                 "name": probed.probe.names[k],
                 "samples": int((probed.targets == k).sum()),
             }
-            for k, one in enumerate(probed.classes)
+            for k, name in enumerate(probed.classes)
         ],
         "folds": {
             "split": probed.spec.split,
@@ -99,8 +99,8 @@ def as_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         "packages": {name: version(name) for name in ("thor-geo", "scikit-learn", "numpy")},
     }
     if probed.classes:
-        found["confusion"] = probed.confusion.astype(int).tolist()
-    return found
+        report["confusion"] = probed.confusion.astype(int).tolist()
+    return report
 
 
 def _result(probed: Probed, index: int, evaluation: Evaluation) -> dict[str, Any]:
@@ -128,24 +128,24 @@ def _scores(point: Point) -> dict[str, list[float | None]]:
     }
 
 
-def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[Path]) -> str:
-    """Return what the probe found, for reading.
+def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[Path]) -> str:
+    """Return the results of a probe as text.
 
     Args:
         opened: The run.
-        probed: What the probe found.
+        probed: The results of the probe.
         folder: Where the outputs are.
         written: The outputs.
     """
     samples, folds, counts = probed.samples, probed.folds, probed.samples.counts
-    what = f"{len(probed.classes)} classes" if probed.classes else "regression"
+    kind = f"{len(probed.classes)} classes" if probed.classes else "regression"
     split = (
         f"{len(folds.splits)} folds of {folds.blocks} blocks of {folds.block_m:g} m"
         if probed.spec.split == "blocks"
         else f"{len(folds.splits)} random folds"
     )
     lines = [
-        f"Probed {probed.probe.target} ({what}) on {len(samples):,} {samples.unit} of "
+        f"Probed {probed.probe.target} ({kind}) on {len(samples):,} {samples.unit} of "
         f"{samples.side:g} m, {split}",
         "",
         *_table(probed),
@@ -154,15 +154,17 @@ def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[P
     ]
     left_out = [
         (counts.unlabelled, "without a label"),
-        (counts.thin, f"labelled over less than {probed.spec.min_cover:g} of their ground"),
+        (counts.thin, f"labelled on less than {probed.spec.min_cover:g} of their ground"),
         (counts.without_embedding, "without an embedding"),
-        (probed.without_pixels, "without a pixel in some band"),
+        (probed.without_pixels, "without pixels in some band"),
         (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
     ]
-    told = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
-    lines += ["", f"  left out  {told or 'none'}"]
+    reasons = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
+    lines += ["", f"  left out  {reasons or 'none'}"]
     if counts.tied:
-        lines.append(f"  ties      {counts.tied:,} samples, of which the first class was taken")
+        lines.append(
+            f"  ties      {counts.tied:,} samples with equally frequent classes: the first counts"
+        )
     if folds.buffered:
         lines.append(
             f"  buffer    {folds.buffer_m:g} m"
@@ -178,7 +180,7 @@ def as_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequence[P
 
 def _table(probed: Probed) -> list[str]:
     names = SCORES[probed.task]
-    # Without a map, IoU says nothing that F1 does not.
+    # IoU is a score of maps; for tiles it says the same as F1.
     if probed.samples.unit == "tiles":
         names = tuple(name for name in names if name != "miou")
     rows = [[""] + [SCORE_NAMES[name] for name in names]]

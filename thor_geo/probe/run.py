@@ -1,4 +1,4 @@
-"""The probe of a run, from labels to scores and a fitted map."""
+"""Probing a run, from labels to scores and a fitted linear map."""
 
 from __future__ import annotations
 
@@ -11,38 +11,37 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.probe.blocks import Folds, make_folds
-from thor_geo.probe.curve import Evaluation, Problem, evaluate, sizes
+from thor_geo.probe.curve import Evaluation, Problem, curve_sizes, evaluate
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.metrics import confusions
 from thor_geo.probe.models import ProbeKind, fit_linear
-from thor_geo.probe.samples import Samples, collect
-from thor_geo.probe.saved import SavedProbe, model_of
+from thor_geo.probe.samples import Samples, collect_samples
+from thor_geo.probe.saved import SavedProbe, embedding_settings
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
 
-# More classes than this are numbers taken for classes.
+# With more classes than this, the labels are numbers that were taken for classes.
 _MOST_CLASSES = 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probed:
-    """What a probe found.
+    """The results of a probe.
 
     Attributes:
         spec: Its settings.
-        labels: What probe.json says of the labels.
-        samples: The samples; those without a pixel of a band are left out where there is a
-            baseline.
-        without_pixels: How many these are.
+        labels: Record of the labels, for probe.json.
+        samples: The samples; with a baseline, only those with pixels in every band.
+        without_pixels: Number of samples left out for that reason.
         task: Classes or numbers.
-        classes: In ascending order; empty of a regression.
-        targets: Index of each sample's class, or the number, (N,).
+        classes: In ascending order; empty for a regression.
+        targets: Index of each sample's class, or its number, (N,).
         folds: The cross-validation.
         evaluations: Models by features; the first is the linear probe of the embeddings.
         probe: The linear probe of the embeddings, fitted to all samples.
-        notice: What a reader must know: random weights, a leaking split; empty if nothing.
+        notice: What a reader must know (random weights, a split that leaks); may be empty.
     """
 
     spec: ProbeSpec
@@ -59,7 +58,7 @@ class Probed:
 
     @property
     def confusion(self) -> Float64Array:
-        """Samples by true and predicted class of the first evaluation, (K, K)."""
+        """Number of samples by true and predicted class in the first evaluation, (K, K)."""
         k = len(self.classes)
         made = self.evaluations[0].predictions
         total: Float64Array = confusions(self.targets, made, self.folds.block, k).sum(axis=0)
@@ -73,7 +72,7 @@ def probe_run(
     *,
     progress: bool = False,
 ) -> Probed:
-    """Measure how well a run's embeddings tell labels, beside raw bands and chance.
+    """Measure how well a run's embeddings predict labels, compared with raw bands and chance.
 
     Args:
         opened: The run; it may be unfinished.
@@ -82,32 +81,20 @@ def probe_run(
         progress: Whether to draw progress bars on standard error, where that is a terminal.
 
     Raises:
-        ConfigError: If the labels do not meet the run, are of one class only, or lie in too few
+        ConfigError: If the labels do not meet the run, have a single class, or lie in too few
             blocks.
-        RunDirectoryError: If a file of the run cannot be read, or its pixels cannot be had again.
+        RunDirectoryError: If a file of the run cannot be read, or its pixels are gone.
     """
     spec = spec or ProbeSpec()
-    samples = collect(opened, labels, spec, progress=progress)
-    # Before pixels are fetched: what is wrong with the labels is said at once.
+    samples = collect_samples(opened, labels, spec, progress=progress)
+    # Before pixels are fetched, so that problems with the labels are reported at once.
     _classes(samples, labels)
     make_folds(samples, labels, opened.plan, spec)
-    features: dict[str, npt.NDArray[Any]] = {"embeddings": samples.vectors}
-    gone = 0
+    features: dict[str, npt.NDArray[Any]] = {}
+    collected = len(samples)
     if spec.baseline:
-        from thor_geo.probe.baseline import band_features
-
-        bands = band_features(opened, samples, window=spec.window, progress=progress)
-        seen = np.asarray(np.isfinite(bands).all(axis=1))
-        gone = int((~seen).sum())
-        if not seen.any():
-            raise ConfigError(
-                "--labels",
-                labels.source,
-                f"none of the {len(samples):,} samples has an observation in every band",
-                "Use --no-baseline to probe the embeddings alone.",
-            )
-        samples, features["bands"] = samples.take(seen), bands[seen]
-        features["embeddings"] = samples.vectors
+        samples, features["bands"] = _with_bands(opened, samples, labels, spec, progress)
+    features = {"embeddings": samples.vectors, **features}
     classes, targets = _classes(samples, labels)
     folds = make_folds(samples, labels, opened.plan, spec)
     problem = Problem(
@@ -123,7 +110,7 @@ def probe_run(
         classes=classes,
         names=tuple(labels.names.get(str(c), str(c)) for c in classes),
         linear=linear,
-        model=model_of(opened),
+        model=embedding_settings(opened),
         provenance={
             "run": str(opened.run.path),
             "fingerprint": opened.fingerprint,
@@ -137,7 +124,7 @@ def probe_run(
         spec=spec,
         labels=dict(labels.record()),
         samples=samples,
-        without_pixels=gone,
+        without_pixels=collected - len(samples),
         task=labels.task,
         classes=classes,
         targets=targets,
@@ -148,10 +135,28 @@ def probe_run(
     )
 
 
+def _with_bands(
+    opened: OpenedRun, samples: Samples, labels: JoinableLabels, spec: ProbeSpec, progress: bool
+) -> tuple[Samples, Float64Array]:
+    """Return the samples with an observation in every band, and the features of their bands."""
+    from thor_geo.probe.baseline import band_features
+
+    bands = band_features(opened, samples, window=spec.window, progress=progress)
+    seen = np.asarray(np.isfinite(bands).all(axis=1))
+    if not seen.any():
+        raise ConfigError(
+            "--labels",
+            labels.source,
+            f"none of the {len(samples):,} samples has an observation in every band",
+            "Use --no-baseline to probe the embeddings alone.",
+        )
+    return samples.take(seen), bands[seen]
+
+
 def _classes(
     samples: Samples, labels: JoinableLabels
 ) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
-    """Return the classes that samples have and the index of each sample's, or its number."""
+    """Return the classes of samples, and the index of each sample's class, or its number."""
     if labels.task == "regression":
         return (), samples.values
     codes, targets = np.unique(samples.values, return_inverse=True)
@@ -168,14 +173,14 @@ def _classes(
 def _evaluations(
     problem: Problem, features: dict[str, npt.NDArray[Any]], progress: bool
 ) -> tuple[Evaluation, ...]:
-    """Cross-validate all models on all features, and chance on none."""
+    """Cross-validate all models on all features, and chance without features."""
     jobs: list[tuple[str, npt.NDArray[Any], ProbeKind]] = [
         (name, values, kind) for name, values in features.items() for kind in _KINDS
     ]
     whole = replace(problem, spec=replace(problem.spec, fractions=(1.0,), counts=()))
     jobs.append(("none", np.zeros((len(problem.targets), 1)), "chance"))
     fits = len(problem.folds.splits)
-    points = sizes(problem)
+    points = curve_sizes(problem)
     each = fits * (problem.spec.repeats * (len(points) - 1) + 1)
     total = each * (len(jobs) - 1) + fits
     with Progress(total, "fits", label="cross-validation", shown=progress) as bar:
@@ -190,7 +195,7 @@ _KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
 
 
 def _finite(evaluation: Evaluation) -> dict[str, tuple[float | None, ...]]:
-    """Return scores as JSON takes them: what is not defined is null."""
+    """Return scores for JSON, with None for those that are not defined."""
     return {
         name: tuple(v if np.isfinite(v) else None for v in value)
         for name, value in evaluation.scores.items()
@@ -203,6 +208,6 @@ def _notice(info: dict[str, Any], spec: ProbeSpec) -> str:
         parts.append(f"{info.get('weights') or 'random weights'}")
     if spec.split == "random":
         parts.append(
-            "random split: neighbours of test samples were trained on, scores are too high"
+            "random split: scores are too high, as training samples lie beside test samples"
         )
     return "; ".join(parts)

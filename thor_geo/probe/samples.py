@@ -21,15 +21,15 @@ from thor_geo.support.progress import track
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What became of the tiles or cells of a run.
+    """Numbers of tiles or cells of a run that became samples, or why they did not.
 
     Attributes:
         labelled: With a label and an embedding.
         unlabelled: Without a label.
-        thin: Of which too little is labelled (`ProbeSpec.min_cover`).
+        thin: Labelled on too little of their ground (`ProbeSpec.min_cover`).
         without_embedding: With a label, but failed, empty, outside the area or not done yet.
-        tied: Labelled ones where two classes came first together.
-        thinned: Labelled ones that were left out at random (`ProbeSpec.max_samples`).
+        tied: Labelled, with several classes that are equally frequent.
+        thinned: Labelled, but left out at random (`ProbeSpec.max_samples`).
     """
 
     labelled: int
@@ -45,15 +45,15 @@ class Samples:
     """Tiles or cells with an embedding and a label.
 
     Attributes:
-        unit: What they are.
-        side: Side of one, metres.
+        unit: Whether they are tiles or cells.
+        side: Side of a sample, metres.
         vectors: Embeddings, (N, D) float32.
         values: Codes of classes, or numbers, (N,) float64.
         tile: Index of the tile in the plan, (N,) int64.
         epsg: UTM zone, (N,) int64.
         x: Easting of the centre, metres, (N,).
         y: Northing of the centre, metres, (N,).
-        counts: What became of the others.
+        counts: What became of all tiles or cells.
     """
 
     unit: Unit
@@ -71,7 +71,7 @@ class Samples:
         return len(self.values)
 
     def take(self, chosen: npt.NDArray[Any]) -> Samples:
-        """Return some of them.
+        """Return some of the samples.
 
         Args:
             chosen: Indices or a mask.
@@ -84,16 +84,16 @@ class Samples:
         )
 
 
-def unit_of(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec) -> Unit:
-    """Return what the samples of a probe are.
+def sample_unit(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec) -> Unit:
+    """Return whether the samples of a probe are tiles or cells.
 
     Args:
         opened: The run.
         labels: The labels.
-        spec: Settings; `on` decides where it is given.
+        spec: Settings; `on` decides if it is set.
 
     Raises:
-        ConfigError: If the run has none of what is asked for.
+        ConfigError: If the run has no such embeddings.
     """
     unit: Unit = spec.on or ("cells" if labels.kind == "raster" and opened.grid else "tiles")
     if spec.on is None and not opened.pooled:
@@ -106,7 +106,7 @@ def unit_of(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec) -> Unit:
     return unit
 
 
-def collect(
+def collect_samples(
     opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, *, progress: bool = False
 ) -> Samples:
     """Join labels to the tiles or cells of a run.
@@ -121,10 +121,10 @@ def collect(
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
-        ConfigError: If the run has none of what is asked for, or no label meets it.
+        ConfigError: If the run has no such embeddings, or no label meets it.
         RunDirectoryError: If a file of the run cannot be read.
     """
-    unit = unit_of(opened, labels, spec)
+    unit = sample_unit(opened, labels, spec)
     gather = _tiles if unit == "tiles" else _cells
     samples = gather(opened, labels, spec, progress)
     if not len(samples):
@@ -134,26 +134,28 @@ def collect(
         raise ConfigError(
             "--labels",
             labels.source,
-            f"no {unit[:-1]} of {opened.run.path} has a label that counts ({counts.unlabelled:,} "
-            f"have none, of {counts.thin:,} less than {spec.min_cover:g} is labelled, "
+            f"no {unit[:-1]} of {opened.run.path} has a usable label ({counts.unlabelled:,} have "
+            f"none, {counts.thin:,} are labelled on less than {spec.min_cover:g} of their ground, "
             f"{counts.without_embedding:,} have no embedding)",
-            "--min-cover lowers the share; a run that goes on has more embeddings.",
+            "Lower the share with --min-cover, or finish the run.",
         )
     return samples
 
 
 def _apart(opened: OpenedRun, labels: JoinableLabels, unit: Unit) -> ConfigError:
-    """Return the error that no label meets the run, with both extents."""
+    """Return the error for labels that do not meet the run, with both extents."""
     ours = opened.plan.rings().reshape(-1, 2)
     run = (*ours.min(axis=0).tolist(), *ours.max(axis=0).tolist())
-    given = labels.extent()
-    (west, south, east, north), (left, bottom, right, top) = run, given
+    labels_extent = labels.extent()
+    (west, south, east, north), (left, bottom, right, top) = run, labels_extent
     meet = left <= east and right >= west and bottom <= north and top >= south
     swapped = bottom <= east and top >= west and left <= north and right >= south
-    extents = [f"{b[0]:.4f} to {b[2]:.4f} E, {b[1]:.4f} to {b[3]:.4f} N" for b in (given, run)]
-    remedy = "Check that the labels lie in the run's area and name the right CRS."
+    extents = [
+        f"{b[0]:.4f} to {b[2]:.4f} E, {b[1]:.4f} to {b[3]:.4f} N" for b in (labels_extent, run)
+    ]
+    remedy = "Check that the labels lie in the run's area and have the right CRS."
     if swapped and not meet:
-        remedy = "With latitude and longitude exchanged they would meet: write longitude first."
+        remedy = "They would meet with latitude and longitude exchanged: write longitude first."
     return ConfigError(
         "--labels",
         labels.source,
@@ -164,23 +166,23 @@ def _apart(opened: OpenedRun, labels: JoinableLabels, unit: Unit) -> ConfigError
 
 
 class _Tally:
-    """Counts what labels make of squares."""
+    """Counts the squares without a usable label."""
 
     def __init__(self, least: float) -> None:
         self._least = least
         self.unlabelled = self.thin = 0
 
     def accept(self, joined: Joined, eligible: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return which squares have a label that counts, among those that are eligible."""
-        there = np.isfinite(joined.value)
-        thick = there & (joined.cover >= self._least)
-        self.unlabelled += int((eligible & ~there).sum())
-        self.thin += int((eligible & there & ~thick).sum())
+        """Return which of the eligible squares have a usable label."""
+        labelled = np.isfinite(joined.value)
+        thick = labelled & (joined.cover >= self._least)
+        self.unlabelled += int((eligible & ~labelled).sum())
+        self.thin += int((eligible & labelled & ~thick).sum())
         return eligible & thick
 
 
 def _thinned(count: int, spec: ProbeSpec) -> Int64Array:
-    """Return which of so many samples are used, ascending."""
+    """Return the indices of the samples to use, ascending."""
     if count <= spec.max_samples:
         return np.arange(count)
     chosen = np.random.default_rng(spec.seed).choice(count, spec.max_samples, replace=False)
@@ -189,15 +191,15 @@ def _thinned(count: int, spec: ProbeSpec) -> Int64Array:
 
 def _tiles(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress: bool) -> Samples:
     tiles = read_tiles(opened, window=spec.window, progress=progress)
-    own = np.flatnonzero(tiles.primary)
+    primary = np.flatnonzero(tiles.primary)
     lattice = opened.plan.lattices[0]
     side = lattice.tile_size * lattice.resolution
     tally, chosen, values, tied = _Tally(spec.min_cover), [], [], []
     yes = np.ones((1, 1), dtype=np.bool_)
-    for k in track(own.tolist(), "tiles", label="labels", shown=progress):
+    for k in track(primary.tolist(), "tiles", label="labels", shown=progress):
         left, _, _, top = tiles.bounds[k].tolist()
         edge = float(side)
-        if labels.kind == "points":  # of overlapping tiles, the one in whose middle it lies
+        if labels.kind == "points":  # only the tile whose middle holds the point
             centre = opened.plan.tile(int(tiles.index[k])).centre
             left, top, edge = (
                 centre.bounds[0],
@@ -210,15 +212,15 @@ def _tiles(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress:
             values.append(float(joined.value[0, 0]))
             tied.append(bool(joined.tied[0, 0]))
     kept = _thinned(len(chosen), spec)
-    at = np.array(chosen, dtype=np.int64)[kept]
-    bounds = tiles.bounds[at]
+    used = np.array(chosen, dtype=np.int64)[kept]
+    bounds = tiles.bounds[used]
     return Samples(
         unit="tiles",
         side=side,
-        vectors=tiles.vectors[at],
+        vectors=tiles.vectors[used],
         values=np.array(values)[kept],
-        tile=tiles.index[at],
-        epsg=tiles.epsg[at].astype(np.int64),
+        tile=tiles.index[used],
+        epsg=tiles.epsg[used].astype(np.int64),
         x=(bounds[:, 0] + bounds[:, 2]) / 2,
         y=(bounds[:, 1] + bounds[:, 3]) / 2,
         counts=Counts(
@@ -227,7 +229,7 @@ def _tiles(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress:
             thin=tally.thin,
             without_embedding=tiles.without + tiles.missing,
             tied=sum(tied),
-            thinned=len(chosen) - len(at),
+            thinned=len(chosen) - len(used),
         ),
     )
 
@@ -258,25 +260,27 @@ def _cells(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress:
     without = first = 0
     for part in track(parts, "shards", label="embeddings", shown=progress):
         a, b = np.searchsorted(chosen, (first, first + len(part.values)))
-        at = chosen[a:b] - first
+        used = chosen[a:b] - first
         first += len(part.values)
-        if not len(at):
+        if not len(used):
             continue
         rows, cols = part.zone.place(part.shard)
-        vectors = part.zone.read(part.shard)[part.row[at] - rows.start, part.col[at] - cols.start]
-        there = np.isfinite(vectors).all(axis=1)
-        without += int((~there).sum())
-        at = at[there]
+        vectors = part.zone.read(part.shard)[
+            part.row[used] - rows.start, part.col[used] - cols.start
+        ]
+        embedded = np.isfinite(vectors).all(axis=1)
+        without += int((~embedded).sum())
+        used = used[embedded]
         zone = part.zone
         columns.append(
             (
-                vectors[there],
-                part.values[at],
-                part.tile[at],
-                np.full(len(at), zone.epsg, dtype=np.int64),
-                zone.bounds[0] + (part.col[at] + 0.5) * zone.cell,
-                zone.bounds[3] - (part.row[at] + 0.5) * zone.cell,
-                part.tied[at],
+                vectors[embedded],
+                part.values[used],
+                part.tile[used],
+                np.full(len(used), zone.epsg, dtype=np.int64),
+                zone.bounds[0] + (part.col[used] + 0.5) * zone.cell,
+                zone.bounds[3] - (part.row[used] + 0.5) * zone.cell,
+                part.tied[used],
             )
         )
     zone = next(iter(zones.values()))

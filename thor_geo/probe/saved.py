@@ -1,4 +1,4 @@
-"""A fitted probe as a file: JSON, so that reading one runs no code."""
+"""A fitted probe as a JSON file, so that reading it cannot run code."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from thor_geo.support.jsontext import parse_json
 
 FORMAT = "thor-geo-probe/1"
 
-# Where and in how many parts a run was computed: embeddings then agree to 1e-5, as everywhere.
+# How a run was computed: embeddings that differ in these alone agree to 1e-5.
 _MACHINE = ("device", "threads", "float32_matmul", "precision")
-# What of the data the model sees besides place and time; its bands are among the model's settings.
+# Settings of the data that change the model's input; the bands are among the model's settings.
 _SEEN = ("clamp_z", "mean", "nodata_fill", "normalize", "resolution", "std")
 
 
@@ -34,12 +34,12 @@ class SavedProbe:
     Attributes:
         target: Name of what it predicts.
         task: Classes or numbers.
-        unit: What it was fitted on.
-        classes: In the order of the map's rows; empty of a regression.
-        names: What they are called, in the same order.
+        unit: Whether it was fitted on tiles or cells.
+        classes: In the order of the map's rows; empty for a regression.
+        names: Names of the classes, in the same order.
         linear: The fitted map.
-        model: Settings of model and data that embeddings depend on, of the run it was fitted on.
-        provenance: Where it comes from: run, labels, number of samples, scores.
+        model: Settings of model and data that embeddings depend on, from the run it was fitted on.
+        provenance: Run, labels, number of samples, scores.
     """
 
     target: str
@@ -63,7 +63,7 @@ class SavedProbe:
         return result
 
     def predict(self, vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the index of each one's class (N,) int64, or the number (N,) float64.
+        """Return the index of each sample's class (N,) int64, or its number (N,) float64.
 
         Args:
             vectors: Embeddings, (N, D), finite.
@@ -75,24 +75,24 @@ class SavedProbe:
         """Refuse a run whose embeddings mean something else.
 
         Args:
-            opened: The run to predict on. Area and time may be others.
+            opened: The run to predict on. Area and time may differ.
 
         Raises:
-            RunDirectoryError: If its model or its input is another; the message names what differs.
+            RunDirectoryError: If its model or input differ; the message says how.
         """
-        found = [
+        differing = [
             f"{key} is {now} and was {then}"
-            for key, now, then in json_differences(model_of(opened), dict(self.model))
+            for key, now, then in json_differences(embedding_settings(opened), dict(self.model))
         ]
-        if found:
+        if differing:
             raise RunDirectoryError(
-                f"The probe of `{self.target}` does not fit `{opened.run.path}`: {'; '.join(found)}"
-                f". Embed the area with the settings of `{self.provenance.get('run')}`, or fit a "
-                "probe on this run."
+                f"The probe of `{self.target}` does not fit `{opened.run.path}`: "
+                f"{'; '.join(differing)}. Embed the area with the settings of "
+                f"`{self.provenance.get('run')}`, or fit a probe on this run."
             )
 
     def write(self, path: Path) -> None:
-        """Write the probe as JSON; numbers are restored exactly.
+        """Write the probe as JSON, which restores numbers exactly.
 
         Args:
             path: The file.
@@ -115,8 +115,8 @@ class SavedProbe:
         write_bytes(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
-def model_of(opened: OpenedRun) -> dict[str, Any]:
-    """Return the settings that the meaning of a run's embeddings depends on.
+def embedding_settings(opened: OpenedRun) -> dict[str, Any]:
+    """Return the settings that decide what a run's embeddings mean.
 
     Args:
         opened: The run.
@@ -133,7 +133,7 @@ def read_probe(path: str | Path) -> SavedProbe:
         path: ``model.json``, or the folder that holds it.
 
     Raises:
-        ConfigError: If it is no such file, or was damaged.
+        ConfigError: If it is not such a file, or is damaged.
     """
     path = Path(path).expanduser()
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""What a probe is asked to do."""
+"""The settings of a probe."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ class ProbeSpec:
     Attributes:
         task: What is predicted; None follows the labels: text and integers are classes, other
             numbers are regressed.
-        on: Samples: the run's tiles (pooled vectors) or the cells of its maps; None takes cells for
-            label rasters where the run has maps, tiles otherwise.
+        on: What is a sample: the run's tiles (pooled vectors) or the cells of its maps. None takes
+            cells for label rasters if the run has maps, and tiles otherwise.
         split: ``blocks``: test samples lie in other squares of ground than training samples;
-            ``random``: they lie between them, which flatters every probe of smooth labels.
+            ``random``: they lie among them, which flatters every probe of smooth labels.
         block_m: Side of the squares in metres; None for one tile (cells) or two (tiles).
-        folds: Parts of the cross-validation.
-        buffer_m: Training samples nearer to a test sample than this, in x and in y, are left out;
-            None for 0, or for the tile's side where tiles overlap: no pixel is then in both. Of
-            samples of different UTM zones, it is the square's diagonal on the ground, and never
-            less than a sample's.
-        seed: Of folds, draws of labels and the bootstrap.
+        folds: Number of folds of the cross-validation.
+        buffer_m: Training samples nearer to a test sample than this, in x and in y, are left out.
+            None is 0, or the side of a tile if tiles overlap, so that no pixel is in both. Across
+            UTM zones the distance is the square's diagonal on the ground, at least a sample's.
+        seed: Seed of folds, draws of labels and the bootstrap.
         fractions: Shares of the training labels at which the learning curve is measured.
-        counts: Numbers of training labels at which it is measured besides.
-        repeats: Draws of labels for each point of the curve but the last, which takes all.
+        counts: Numbers of training labels at which it is measured as well.
+        repeats: Draws of labels for each point of the curve except the last, which has all labels.
         neighbours: k of kNN.
-        max_samples: Most samples that are used; more are thinned at random.
+        max_samples: Most samples to use; of more, so many are picked at random.
         min_cover: Least share of a tile or cell that polygons or a raster must label.
-        ignore: Labels that count as none, as text.
-        baseline: Whether raw bands are probed too.
-        window: Which time window, 0 for the first, where a run has several.
+        ignore: Labels to leave out, as text.
+        baseline: Whether to probe raw bands, too.
+        window: Which time window, counted from 0, for a run with several.
 
     Raises:
         ConfigError: If a value is out of range.

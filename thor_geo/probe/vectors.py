@@ -14,13 +14,13 @@ import shapely
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import Bounds, zone_strip
-from thor_geo.probe.joining import Joined, Squares, decide
+from thor_geo.probe.joining import Joined, Squares, heaviest_class
 from thor_geo.probe.spec import Task
 from thor_geo.support.arrays import Float64Array
 
-# Tiles of a zone overhang its strip by their size, less than this at 84 degrees, in degrees.
+# Degrees by which a zone's tiles may extend beyond its strip, even at a latitude of 84 degrees.
 _STRIP_MARGIN = 3.0
-# Edges of polygons are cut to this before the CRS changes, degrees and metres (see ground.area).
+# Longest edge of a polygon when the CRS changes, degrees and metres (see ground.area).
 _EDGE_DEGREES, _EDGE_METRES = 0.01, 500.0
 _POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
 
@@ -28,9 +28,9 @@ _POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
 class VectorLabels:
     """Points or polygons with a label each.
 
-    A point labels the square that holds it; of several points the most frequent class counts, or
-    their mean. Of polygons the class that covers most of a square counts, or the mean weighted by
-    area. Of equal classes the first counts, in ascending or alphabetical order.
+    A point labels the square that holds it. A square with several points has their most frequent
+    class, or their mean. A square under polygons has the class that covers most of it, or the mean
+    weighted by area. Among equals, the first class in ascending or alphabetical order counts.
     """
 
     names: Mapping[str, str] = MappingProxyType({})
@@ -47,11 +47,11 @@ class VectorLabels:
         """Initialize a new VectorLabels instance.
 
         Args:
-            path: Whatever geopandas reads: GeoPackage, GeoJSON, GeoParquet, Shapefile.
+            path: A file that geopandas reads: GeoPackage, GeoJSON, GeoParquet, Shapefile.
             target: Column with the labels.
             layer: Layer of the file, where it has several.
             task: What is predicted; None follows the column.
-            ignore: Labels that count as none.
+            ignore: Labels to leave out.
 
         Raises:
             ConfigError: If the file or the column cannot be used.
@@ -68,11 +68,11 @@ class VectorLabels:
         self.name, self.source = target, str(path)
         self.kind = _kind(path, frame)
         column = frame[target]
-        there = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
-        there &= ~_ignored(column, ignore)
-        self.features, self.unlabelled = len(frame), int((~there).sum())
+        labelled = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
+        labelled &= ~_ignored(column, ignore)
+        self.features, self.unlabelled = len(frame), int((~labelled).sum())
         gaps = bool(column.isna().any())
-        frame, column = frame[there], column[there]
+        frame, column = frame[labelled], column[labelled]
         if frame.empty:
             raise ConfigError(
                 "--target", target, f"no feature of {path} has a label", "Choose another column."
@@ -90,7 +90,7 @@ class VectorLabels:
         self._frame, self._trees = frame, dict[int, tuple[Any, Float64Array]]()
 
     def record(self) -> Mapping[str, object]:
-        """Return what probe.json says of the labels."""
+        """Return the record of the labels for probe.json."""
         return {
             "file": self.source,
             "kind": self.kind,
@@ -132,7 +132,7 @@ class VectorLabels:
             )
             if pieces is not None:
                 weights = _less_overlaps(weights, flat, pieces)
-            value, tied = decide(weights.reshape(count, -1), self._codes)
+            value, tied = heaviest_class(weights.reshape(count, -1), self._codes)
         else:
             sums = np.bincount(square, weight * values[feature], count)
             value = np.divide(sums, total, out=np.full(count, np.nan), where=total > 0)
@@ -141,7 +141,7 @@ class VectorLabels:
         return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
 
     def _zone(self, epsg: int) -> tuple[Any, Float64Array]:
-        """Return the features near a zone in its metres, as a tree, and their values."""
+        """Return a tree of the features near a zone, in its metres, and their values."""
         if epsg not in self._trees:
             west, south, east, north = zone_strip(epsg)
             lonlat = self._frame.geometry.to_crs(LONLAT)
@@ -158,34 +158,34 @@ class VectorLabels:
     def _points(
         squares: Squares, tree: Any
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64Array]:
-        """Return square, point and 1 for every point that a square holds."""
+        """Return square, point and a weight of 1 for each point that lies in a square."""
         right = squares.left + squares.cols * squares.side
         bottom = squares.top - squares.rows * squares.side
-        found = tree.query(shapely.box(squares.left, bottom, right, squares.top))
-        at = shapely.get_coordinates(tree.geometries[found])
+        near = tree.query(shapely.box(squares.left, bottom, right, squares.top))
+        coordinates = shapely.get_coordinates(tree.geometries[near])
         # Western and northern edges belong to a square, as in rasters.
-        col = np.floor((at[:, 0] - squares.left) / squares.side).astype(np.int64)
-        row = np.floor((squares.top - at[:, 1]) / squares.side).astype(np.int64)
+        col = np.floor((coordinates[:, 0] - squares.left) / squares.side).astype(np.int64)
+        row = np.floor((squares.top - coordinates[:, 1]) / squares.side).astype(np.int64)
         inside = (col >= 0) & (col < squares.cols) & (row >= 0) & (row < squares.rows)
         square = row[inside] * squares.cols + col[inside]
-        return square, found[inside], np.ones(len(square))
+        return square, near[inside], np.ones(len(square))
 
 
 def _pieces(
     squares: Squares, tree: Any
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return square, polygon and their common ground for all that share some."""
+    """Return square, polygon and common ground for each pair that shares ground."""
     boxes = shapely.box(*squares.boxes())
     square, feature = tree.query(boxes, predicate="intersects")
     pieces = shapely.intersection(boxes[square], tree.geometries[feature])
-    there = shapely.area(pieces) > 0
-    return square[there], feature[there], pieces[there]
+    shared = shapely.area(pieces) > 0
+    return square[shared], feature[shared], pieces[shared]
 
 
 def _less_overlaps(
     areas: Float64Array, group: npt.NDArray[np.int64], pieces: npt.NDArray[Any]
 ) -> Float64Array:
-    """Return the area of each group's pieces where ground under several counts once.
+    """Return the area that each group's pieces cover, counting overlaps once.
 
     Args:
         areas: Sum of the areas of each group's pieces, (n,).
@@ -198,7 +198,7 @@ def _less_overlaps(
     several = count > 1
     for k, start, n in zip(numbers[several], first[several], count[several], strict=True):
         union = shapely.area(shapely.union_all(pieces[order[start : start + n]]))
-        # Without an overlap the two differ in their last bits only.
+        # Without an overlap the two differ only in their last bits.
         if union < areas[k] * (1 - 1e-9):
             once[k] = union
     return once
@@ -223,9 +223,9 @@ def _read(path: Path, layer: str | None) -> Any:
             "Open it in QGIS to see what it holds.",
         ) from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise ConfigError("--labels", str(path), "it holds no geometry", "Give points or polygons.")
+        raise ConfigError("--labels", str(path), "it has no geometry", "Give points or polygons.")
     if frame.crs is None:
-        raise ConfigError("--labels", str(path), "it names no CRS", "Set one, e.g. with set_crs.")
+        raise ConfigError("--labels", str(path), "it has no CRS", "Set one, e.g. with set_crs.")
     return frame
 
 
@@ -236,7 +236,7 @@ def _kind(path: Path, frame: Any) -> str:
             "--labels",
             str(path),
             f"it holds {', '.join(sorted(kinds)) or 'no geometry'}",
-            "Give points alone, or polygons alone.",
+            "Give only points, or only polygons.",
         )
     broken = frame.geometry[~(frame.geometry.is_valid | frame.geometry.isna())]
     if len(broken):
@@ -244,32 +244,32 @@ def _kind(path: Path, frame: Any) -> str:
             "--labels",
             str(path),
             f"feature {broken.index[0]} is invalid: {shapely.is_valid_reason(broken.iloc[0])}",
-            "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+            "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
         )
     return "points" if kinds <= _POINTS else "polygons"
 
 
 def _dense(frame: Any) -> Any:
-    """Return polygons whose edges stay where they are when the CRS changes."""
+    """Return polygons with short edges, which stay in place when the CRS changes."""
     return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
 
 
 def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
-    """Return which values are to be ignored: as text or, of numbers, as numbers.
+    """Return which values are to be ignored, compared as text, and numbers as numbers, too.
 
-    Readers turn integers with gaps into floats, whose text is 255.0 where 255 was meant.
+    Readers turn integers with gaps into floats, so 255 becomes 255.0.
     """
     import pandas as pd
 
-    found = column.astype(str).isin(ignore)
+    ignored = column.astype(str).isin(ignore)
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         numbers = pd.to_numeric(pd.Series(ignore, dtype=object), errors="coerce").dropna()
-        found |= column.isin(numbers.astype(np.float64).tolist())
-    return found
+        ignored |= column.isin(numbers.astype(np.float64).tolist())
+    return ignored
 
 
 def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:
-    """Return what is predicted and the column's values."""
+    """Return the task and the column's values."""
     import pandas as pd
 
     numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
@@ -285,7 +285,7 @@ def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple
             "--target", target, "it holds infinite values", "Remove them, or make them null."
         )
     whole = bool((values == np.rint(values)).all())
-    # Readers turn integers with gaps into floats; these are still classes.
+    # Readers turn integers with gaps into floats, which are still classes.
     integers = pd.api.types.is_integer_dtype(column) or (whole and gaps)
     chosen: Task = task or ("classification" if integers else "regression")
     if chosen == "classification" and not whole:
@@ -299,7 +299,7 @@ def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple
 
 
 def _codes(values: Any) -> tuple[list[str | int], Float64Array]:
-    """Return the classes in ascending order, and the index of each value's."""
+    """Return the classes in ascending order, and the index of each value's class."""
     classes, codes = np.unique(values, return_inverse=True)
     named: list[str | int] = [c if isinstance(c, str) else int(c) for c in classes.tolist()]
     return named, codes.reshape(-1).astype(np.float64)

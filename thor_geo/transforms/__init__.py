@@ -1,4 +1,4 @@
-"""Normalisation of stored pixels, and a look at what is about to be normalised."""
+"""Normalisation of stored pixels, and their inspection beforehand."""
 
 from thor_geo.transforms.inspection import InputReport, inspect_input
 from thor_geo.transforms.normalize import (

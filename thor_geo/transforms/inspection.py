@@ -1,4 +1,4 @@
-"""A look at stored pixels that are about to be normalised."""
+"""Inspection of stored pixels before they are normalised."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_ran
 
 @dataclass(frozen=True, kw_only=True)
 class InputReport:
-    """What `inspect_input` found; statistics are over finite values.
+    """The findings of `inspect_input`; statistics are over finite values.
 
     Attributes:
         channels: Names of the channels expected, in order.
-        actual_channels: Number of planes there are.
+        actual_channels: Number of planes of the input.
         shape: Shape (C, H, W).
         dtype: Torch's name of the dtype, e.g. ``int16``.
-        minimum: Smallest value of every plane; NaN where a plane has no finite value.
-        maximum: Largest value of every plane; NaN where a plane has no finite value.
-        fill_share: Share of pixels at which all planes hold the fill value, 0..1.
+        minimum: Smallest value of each plane; NaN for a plane without finite values.
+        maximum: Largest value of each plane; NaN for a plane without finite values.
+        fill_share: Share of pixels where all planes have the fill value, 0..1.
         nan_count: Number of NaN values.
         inf_count: Number of infinite values.
         below_count: Number of values below the valid range, which are clamped.
         above_count: Number of values above the valid range, which are clamped.
-        saturated_count: Number of values at the upper end of the valid range or above it.
-        constant_bands: Planes with one single value.
+        saturated_count: Number of values at or above the upper end of the valid range.
+        constant_bands: Planes with a single value.
     """
 
     channels: tuple[str, ...]
@@ -54,30 +54,30 @@ class InputReport:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, one sentence each; empty if nothing is."""
-        found = []
+        """Problems with the input, one phrase each; empty if there are none."""
+        sentences = []
         if self.actual_channels != self.expected_channels:
-            found.append(
+            sentences.append(
                 f"{self.actual_channels} channels instead of {self.expected_channels} "
                 f"({', '.join(self.channels)})"
             )
         allowed = [str(dtype).removeprefix("torch.") for dtype in PIXEL_DTYPES]
         if self.dtype not in allowed:
-            found.append(f"dtype {self.dtype} instead of one of {', '.join(allowed)}")
-        for count, what in (
+            sentences.append(f"dtype {self.dtype} instead of one of {', '.join(allowed)}")
+        for count, kind in (
             (self.nan_count, "NaN"),
             (self.inf_count, "infinite"),
             (self.below_count, "below the valid range"),
             (self.above_count, "above the valid range"),
         ):
             if count:
-                found.append(f"{count} values are {what}")
+                sentences.append(f"{count} values are {kind}")
         if self.constant_bands:
-            found.append(f"constant: {', '.join(self.constant_bands)}")
-        return tuple(found)
+            sentences.append(f"constant: {', '.join(self.constant_bands)}")
+        return tuple(sentences)
 
     def raise_if_bad(self) -> None:
-        """Refuse the input if anything is wrong with it (strict inspection).
+        """Refuse the input if it has any problem (strict inspection).
 
         Raises:
             InputError: With all problems in one message.
@@ -85,7 +85,7 @@ class InputReport:
         if self.problems:
             raise InputError(
                 f"input of shape {self.shape} fails inspection: {'; '.join(self.problems)}. "
-                "Correct the source, or leave strict inspection off: values that are not finite or "
+                "Correct the source, or turn strict inspection off: values that are not finite or "
                 "out of range are then replaced or clamped."
             )
 
@@ -96,18 +96,18 @@ def inspect_input(
     *,
     fill_value: float | Sequence[float] = 0.0,
 ) -> InputReport:
-    """Look at the stored pixels of one tile, before they are normalised.
+    """Inspect the stored pixels of one tile before they are normalised.
 
     Args:
         chw: Pixels (C, H, W), as stored; any dtype.
         bands: The planes expected: a selection, or TerraTorch names or THOR channels.
-        fill_value: Stored value of pixels without observation, of all planes or of each.
+        fill_value: Stored value of pixels without observation, one for all planes or one for each.
 
     Returns:
-        The findings; nothing is raised for bad pixels or a wrong number of planes.
+        The findings; bad pixels and a wrong number of planes raise nothing.
 
     Raises:
-        InputError: If *chw* has not three dimensions, or has no pixel.
+        InputError: If *chw* does not have three dimensions, or has no pixels.
     """
     selection = as_selection(bands)
     if chw.ndim != 3 or chw.numel() == 0:

@@ -1,7 +1,6 @@
 """Normalisation of stored pixels.
 
-Needs torch alone, so that pixels can be normalised on the device they are used on, from the
-integers they are stored as.
+Needs only torch, so that stored integers can be normalised on the device where they are used.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from thor_geo.specs import NodataFill, Normalize, check_choice
 from thor_geo.specs.bands import STORAGE, BandSelection, select_bands
 from thor_geo.transforms.statistics import Statistics
 
-#: Dtypes that hold stored pixels without loss. Half precision does not: float16 has no integers
-#: between 2048 and 2050.
+#: Dtypes that hold stored pixels without loss; float16 does not, as it has no integer between 2048
+#: and 2050.
 PIXEL_DTYPES: tuple[torch.dtype, ...] = (
     torch.int16,
     torch.uint16,
@@ -29,20 +28,20 @@ PIXEL_DTYPES: tuple[torch.dtype, ...] = (
 )
 
 
-#: Elements for which PyTorch takes one thread: fewer than at::internal::GRAIN_SIZE.
+#: Most elements that PyTorch processes on one thread: less than at::internal::GRAIN_SIZE (32,768).
 ONE_THREAD = 32_767
 
-#: Largest z-score, of either sign, in THOR's pre-training.
+#: Largest absolute z-score in THOR's pre-training, where z-scores were clamped.
 Z_LIMIT = 5.0
 
 
 def as_selection(bands: BandSelection | Sequence[str]) -> BandSelection:
-    """Return a selection of bands, whichever way they were named."""
+    """Return a selection of bands from names, or the selection itself."""
     return bands if isinstance(bands, BandSelection) else select_bands(bands)
 
 
 def stored_range(selection: BandSelection) -> tuple[list[float], list[float]]:
-    """Return the smallest and the largest valid stored value of every plane."""
+    """Return the smallest and the largest valid stored value of each plane."""
     ranges = [STORAGE[band.sensor].valid_range for band in selection.bands]
     low = [float("-inf") if r is None else float(r[0]) for r in ranges]
     high = [float("inf") if r is None else float(r[1]) for r in ranges]
@@ -62,7 +61,7 @@ def check_input(tensor: Tensor, n_channels: int) -> None:
     if tensor.ndim not in (3, 4):
         raise InputError(
             f"pixels of shape {tuple(tensor.shape)}: expected (channel, height, width), with or "
-            "without a batch dimension before."
+            "without a batch dimension in front."
         )
     if tensor.shape[-3] != n_channels:
         raise InputError(
@@ -78,7 +77,7 @@ def check_input(tensor: Tensor, n_channels: int) -> None:
 
 
 def observation_planes(selection: BandSelection) -> tuple[int, ...]:
-    """Return for each band the plane of its sensor in ``observations``: sensors as they first come.
+    """Return the plane of each band's sensor in ``observations``, in the order of the sensors.
 
     Args:
         selection: The bands.
@@ -90,10 +89,10 @@ def observation_planes(selection: BandSelection) -> tuple[int, ...]:
 def log1p_p99(pixels: Tensor, *, nodata: float) -> Tensor:
     """Scale backscatter as rs-embed does, tile by tile (its `normalize_s1_vvvh_chw`).
 
-    ln(1 + linear power), over the 99th percentile (NumPy's, linear between ranks) of all planes of
-    the tile together, clipped to 0..1; pixels without data count as 0. rs-embed takes the median
-    of linear power (S1_GRD_FLOAT), where these pixels are a median of decibels: the same for an odd
-    number of scenes, between the same two values for an even one.
+    ln(1 + linear power), divided by the 99th percentile of all planes of the tile together (as
+    NumPy's, linear between ranks) and clipped to 0..1; pixels without data count as 0. rs-embed's
+    pixels are the median of linear power (S1_GRD_FLOAT), these are the median of decibels: the same
+    for an odd number of scenes, and between the same two values for an even number.
 
     Args:
         pixels: (..., C, H, W) hundredths of a dB, all planes of Sentinel-1. Not written to.
@@ -114,28 +113,29 @@ def log1p_p99(pixels: Tensor, *, nodata: float) -> Tensor:
 
 
 class THORNormalize(nn.Module):
-    """Turn stored pixels into what the encoder was trained on.
+    """Turn stored pixels into values like those that the encoder was trained on.
 
-    Per plane, in float32: values that are not finite become the fill value's; values are clamped to
-    the sensor's valid range; then, by mode,
+    For each plane, in float32: values that are not finite become the fill value, and values are
+    clamped to the sensor's valid range. Then the mode decides:
 
-    - ``thor_stats``: physical units (Sentinel-2 DN / 10000), minus mean, over standard deviation of
-      THOR's pre-training data (at 60 m and coarser the Sentinel-1 statistics for 60 m);
-    - ``dataset``: the same with measured statistics, see `thor_geo.transforms.statistics`;
+    - ``thor_stats``: physical units (Sentinel-2 DN / 10000), minus the mean and divided by the
+      standard deviation of THOR's pre-training data (Sentinel-1 at 60 m and coarser: the statistics
+      for 60 m);
+    - ``dataset``: the same with measured statistics; see `thor_geo.transforms.statistics`;
     - ``unit_scale``: reflectance 0..1 (Sentinel-2 only: other sensors have no valid range);
     - ``none``: the stored units, clamped;
-    - ``log1p_p99``: of Sentinel-1, what rs-embed feeds to its models (`log1p_p99`), for comparison
-      only: values in 0..1 that depend on the rest of the tile, where THOR was trained on z-scores.
-      Other sensors as by ``thor_stats``, as rs-embed does.
+    - ``log1p_p99``: for Sentinel-1 the scaling of rs-embed (`log1p_p99`), only for comparison: its
+      values in 0..1 depend on the rest of the tile, but THOR was trained on z-scores. Other sensors
+      as with ``thor_stats``, which is what rs-embed does.
 
-    Sentinel-2's NaN and Inf become 0, which is its fill. Elsewhere 0 would be an extreme value
-    (0 dB, 0 K), so they become the channel's mean there, as does Sentinel-1's stored "no data".
-    Sentinel-1 (hundredths of a dB) and Sentinel-3 are not clamped.
+    The fill value of Sentinel-2 is 0. For other sensors 0 would be an extreme value (0 dB, 0 K), so
+    theirs is the channel's mean, also in place of Sentinel-1's stored "no data". Sentinel-1
+    (hundredths of a dB) and Sentinel-3 are not clamped.
 
-    Two steps of THOR's own pre-training are left out unless asked for: z-scores were clamped to
-    -5..5 (`clamp_z`), and pixels without data became the mean of the tile's others, channel by
-    channel (`nodata_fill` ``mean``; a channel of a tile without any becomes 0, which in z-scores is
-    the mean of the statistics). Both come after the scaling, in this order.
+    Two steps of THOR's own pre-training are optional here: z-scores were clamped to -5..5
+    (`clamp_z`), and pixels without data became the mean of the tile's other pixels, channel by
+    channel (`nodata_fill` ``mean``; where a tile has no data in a channel, the channel becomes 0,
+    as a z-score the mean of the statistics). Both follow the scaling, in this order.
     """
 
     def __init__(
@@ -152,16 +152,16 @@ class THORNormalize(nn.Module):
         Args:
             bands: The planes, in order: a selection, or TerraTorch names or THOR channels.
             mode: ``thor_stats``, ``dataset``, ``unit_scale``, ``none`` or ``log1p_p99``.
-            statistics: What was measured, for ``dataset``.
+            statistics: Measured statistics, for ``dataset``.
             clamp_z: Clamp z-scores to -5..5.
-            nodata_fill: What pixels without observation become: ``value``, the stored fill value as
-                if it were measured, or ``mean``, the mean of the tile's observed pixels.
+            nodata_fill: What pixels without observation become: ``value`` treats the stored fill
+                value as if it were measured, ``mean`` gives the mean of the tile's observed pixels.
 
         Raises:
             BandError: If a band is unknown or asked for twice.
-            ConfigError: If *mode* is unknown, ``unit_scale`` for a sensor that has no range,
-                ``dataset`` without statistics of all bands, ``log1p_p99`` without Sentinel-1, or
-                *clamp_z* without z-scores.
+            ConfigError: If *mode* is unknown, or it is ``unit_scale`` for a sensor without a valid
+                range, ``dataset`` without statistics of all bands, or ``log1p_p99`` without
+                Sentinel-1; or *clamp_z* is set and there are no z-scores.
         """
         super().__init__()
         check_choice("normalize", mode, Normalize)
@@ -175,11 +175,16 @@ class THORNormalize(nn.Module):
         self._radar = [k for k, band in enumerate(self.selection.bands) if band.sensor == "S1"]
         if mode == "log1p_p99" and not self._radar:
             raise ConfigError(
-                "normalize", mode, "it scales Sentinel-1, and no plane is", "Use thor_stats."
+                "normalize",
+                mode,
+                "it scales Sentinel-1, but no band is Sentinel-1's",
+                "Use thor_stats.",
             )
         #: Means and standard deviations in physical units, plane by plane.
         self.statistics = (
-            self.selection.statistics if statistics is None else statistics.of(self.selection)
+            self.selection.statistics
+            if statistics is None
+            else statistics.for_bands(self.selection)
         )
         low, high = stored_range(self.selection)
         means, stds = self.statistics
@@ -189,7 +194,7 @@ class THORNormalize(nn.Module):
             0.0 if row.valid_range is not None else mean * divisor
             for row, mean, divisor in zip(rows, means, divisors, strict=True)
         ]
-        # NaN equals nothing.
+        # NaN, which equals nothing, where a sensor has no such value.
         nodata = [math.nan if row.nodata is None else float(row.nodata) for row in rows]
         self._rows = (low, high, fills, divisors, list(means), list(stds), nodata)
         # Plain tensors by device, not buffers: a half-precision model must not round them.
@@ -202,7 +207,7 @@ class THORNormalize(nn.Module):
                 problem = f"{band.channel} has no fixed range to scale to 0..1"
                 raise ConfigError("normalize", self.mode, problem, "Use thor_stats.")
         if (self.mode == "dataset") != (statistics is not None):
-            verb = "needs" if statistics is None else "takes no"
+            verb = "needs" if statistics is None else "does not take"
             raise ConfigError(
                 "normalize",
                 self.mode,
@@ -210,7 +215,7 @@ class THORNormalize(nn.Module):
                 "Set normalize: dataset and statistics: a file of `thor-geo stats`, or neither.",
             )
         if self.clamp_z and self.mode not in ("thor_stats", "dataset"):
-            problem = f"normalize={self.mode!r} gives no z-scores"
+            problem = f"normalize={self.mode!r} does not give z-scores"
             raise ConfigError("clamp_z", True, problem, "Use thor_stats or dataset.")
 
     def settings(self) -> dict[str, Any]:
@@ -242,14 +247,14 @@ class THORNormalize(nn.Module):
         Args:
             pixels: (C, H, W) or (B, C, H, W), int16, uint16, int32, float32 or float64, in stored
                 units. Not written to.
-            observations: (S, H, W) or (B, S, H, W), clear observations behind each pixel by sensor;
-                0 is no data. Needed for `nodata_fill` ``mean``, else not used.
+            observations: (S, H, W) or (B, S, H, W), clear observations of each pixel by sensor; 0
+                is no data. Only used, and needed, for `nodata_fill` ``mean``.
 
         Returns:
             A new float32 tensor of the same shape, on the same device.
 
         Raises:
-            InputError: If channels or dtype are wrong, or needed observations are.
+            InputError: If channels or dtype are wrong, or observations are needed and wrong.
         """
         check_input(pixels, self.n_channels)
         if self.nodata_fill == "value":
@@ -262,10 +267,10 @@ class THORNormalize(nn.Module):
         planes = max(self._observed_in) + 1
         needed = (*pixels.shape[:-3], planes, *pixels.shape[-2:])
         if observations is None or tuple(observations.shape) != needed:
-            found = None if observations is None else tuple(observations.shape)
+            shape = None if observations is None else tuple(observations.shape)
             raise InputError(
-                f"`observations` has shape {found}, expected {needed} for nodata_fill='mean': the "
-                "clear observations behind each pixel, a plane for each sensor."
+                f"`observations` has shape {shape}, expected {needed} for nodata_fill='mean'. "
+                "Give the number of clear observations of each pixel, one plane for each sensor."
             )
         index = torch.tensor(self._observed_in, device=observations.device)
         observed = (observations > 0).index_select(-3, index)
@@ -295,8 +300,9 @@ class THORNormalize(nn.Module):
     def _in_parts(self, pixels: Tensor) -> Tensor:
         """Normalise integers on the CPU.
 
-        In parts that stay in a core's own cache from the first step to the last, and for which
-        PyTorch wakes no other thread: while others use the cores, those come late.
+        In parts that stay in a core's cache from the first step to the last, and that are too small
+        for PyTorch to wake other threads, which are slow to start while other processes use the
+        cores.
         """
         x = torch.empty(pixels.shape, dtype=torch.float32)
         planes = zip(pixels.flatten(0, -3).flatten(1), x.flatten(0, -3).flatten(1), strict=True)
@@ -327,7 +333,7 @@ class THORNormalize(nn.Module):
 
 
 def _mean_filled(x: Tensor, observed: Tensor) -> Tensor:
-    """Replace what was not observed by the mean of what was in its plane; 0 if nothing was."""
+    """Replace unobserved pixels by the mean of the plane's observed ones; 0 if there are none."""
     total = x.where(observed, 0.0).sum(dim=(-2, -1), keepdim=True)
     count = observed.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     return x.where(observed, total / count)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of channels, measured over composites, and the file they are in."""
+"""Mean and standard deviation of channels, measured over composites, and the file for them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FORMAT = "thor-geo statistics 1"
 class Moments:
     """Count, mean and standard deviation of one channel, in one pass.
 
-    Chan, Golub and LeVeque (1983): the moments of a part about its own mean are added to those of
-    all before, so that nothing is lost where the mean is large against the deviation.
+    Chan, Golub and LeVeque (1983): the moments of each part about its own mean are added to those
+    of all parts before, which loses no digits where the mean is large compared to the deviation.
 
     Attributes:
         count: Values so far.
@@ -32,7 +32,7 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        """Initialize a new Moments instance, of no values."""
+        """Initialize a new Moments instance, without values."""
         self.count = 0
         self.mean = 0.0
         self._squares = 0.0
@@ -55,18 +55,18 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the population; 0 of no values."""
+        """Standard deviation of the population; 0 without values."""
         return math.sqrt(self._squares / self.count) if self.count else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelStatistics:
-    """What was measured of one channel.
+    """The measured statistics of one channel.
 
     Attributes:
         mean: Mean in the sensor's physical unit (reflectance 0..1, decibel).
         std: Standard deviation of the population, in the same unit.
-        pixels: Pixels that were counted.
+        pixels: Number of pixels measured.
     """
 
     mean: float
@@ -76,7 +76,7 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Statistics by THOR channel, and where they come from.
+    """Statistics by THOR channel, and their provenance.
 
     Attributes:
         channels: By channel, e.g. ``S2:Red``.
@@ -86,14 +86,14 @@ class Statistics:
     channels: Mapping[str, ChannelStatistics]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def of(self, selection: BandSelection) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def for_bands(self, selection: BandSelection) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return means and standard deviations of some bands, in their order.
 
         Args:
             selection: The bands.
 
         Raises:
-            ConfigError: If a channel was not measured, or has one single value.
+            ConfigError: If a channel was not measured, or has a single value.
         """
         rows = []
         for band in selection.bands:
@@ -109,7 +109,7 @@ class Statistics:
                 raise ConfigError(
                     "statistics",
                     band.channel,
-                    f"its standard deviation is {row.std:g}, by which one cannot divide",
+                    f"standard deviation is {row.std:g}; cannot normalise",
                     "Measure a larger area, or leave the band out.",
                 )
             rows.append(row)
@@ -119,7 +119,7 @@ class Statistics:
         """Write the file, whole or not at all.
 
         Args:
-            path: Where; the folder is made.
+            path: The file; missing folders are created.
 
         Raises:
             ConfigError: If it cannot be written.
@@ -148,7 +148,7 @@ class Statistics:
             path: The file.
 
         Raises:
-            ConfigError: If there is none, or it is something else.
+            ConfigError: If the file is missing, or holds something else.
         """
         try:
             content = parse_json(path.read_bytes())
@@ -160,12 +160,12 @@ class Statistics:
                 "Make it with `thor-geo stats -c CONFIG --to FILE`.",
             ) from error
         except ValueError as error:
-            raise _no_statistics(path, f"no JSON ({first_line(error)})") from error
+            raise _bad_file(path, f"not JSON ({first_line(error)})") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise _no_statistics(path, f"its `format` is not {_FORMAT!r}")
+            raise _bad_file(path, f"its `format` is not {_FORMAT!r}")
         rows, provenance = content.get("channels"), content.get("provenance", {})
         if not isinstance(rows, dict) or not rows or not isinstance(provenance, dict):
-            raise _no_statistics(path, "it has no channels")
+            raise _bad_file(path, "it has no channels")
         return cls(
             channels={name: _channel(path, name, row) for name, row in rows.items()},
             provenance=provenance,
@@ -184,16 +184,16 @@ def _channel(path: Path, name: str, row: object) -> ChannelStatistics:
         and 0 <= row["std"] < math.inf
     )
     if not whole or not isinstance(row, dict):
-        raise _no_statistics(path, f"{name} has no mean, std and pixels")
+        raise _bad_file(path, f"{name} has no mean, std and pixels")
     try:
         return ChannelStatistics(
             mean=float(row["mean"]), std=float(row["std"]), pixels=row["pixels"]
         )
     except OverflowError as error:
-        raise _no_statistics(path, f"a number of {name} is too large") from error
+        raise _bad_file(path, f"a number of {name} is too large") from error
 
 
-def _no_statistics(path: Path, problem: str) -> ConfigError:
+def _bad_file(path: Path, problem: str) -> ConfigError:
     return ConfigError(
-        "statistics", str(path), problem, "Make it anew with `thor-geo stats -c CONFIG --to FILE`."
+        "statistics", str(path), problem, "Make it again with `thor-geo stats -c CONFIG --to FILE`."
     )

@@ -110,7 +110,7 @@ def test_an_area_chooses_tiles(tmp_path: Path, write_tif: Any) -> None:
     [
         ((LEFT + 640, TOP), 20, {}, r"resolution=10.*b\.tif has pixels of 20 m"),
         ((LEFT + 643, TOP), 10, {}, r"b\.tif begins at.*fraction of a pixel"),
-        ((LEFT + 640, TOP), 10, {"anchor": (LEFT + 1.0, TOP)}, "no whole number of pixels"),
+        ((LEFT + 640, TOP), 10, {"anchor": (LEFT + 1.0, TOP)}, "not a whole number of pixels"),
         ((LEFT + 640, TOP), 10, {"bands": ["RED", "GREEN"]}, r"2 names, but a\.tif has 3"),
     ],
 )

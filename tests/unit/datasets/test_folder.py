@@ -220,7 +220,7 @@ def test_of_large_files_both_ends_count(tmp_path: Path, write_tif: Any) -> None:
     [
         ({"crs": "EPSG:4326", "transform": from_origin(10, 60, 1e-4, 1e-4)}, "EPSG:32632 -tr"),
         ({"crs": "EPSG:3035", "transform": from_origin(4_300_000, 4e6, 10, 10)}, "-t_srs EPSG:326"),
-        ({"crs": None}, "names no CRS"),
+        ({"crs": None}, "has no CRS"),
         ({"transform": from_origin(LEFT, TOP, 10, 20)}, "10 x 20"),
         (
             {"transform": rasterio.Affine(7, 7, LEFT, 7, -7, TOP)},

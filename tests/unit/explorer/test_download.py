@@ -13,7 +13,7 @@ import rasterio
 
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
-from thor_geo.explorer.download import ExplorerFindings, file_of
+from thor_geo.explorer.download import ExplorerFindings, findings_file
 from thor_geo.explorer.places import Places, cell_places
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
@@ -35,7 +35,7 @@ def test_tiles_come_as_layers_with_their_footprints(
     opened: OpenedRun, tiles: Places, tmp_path: Path
 ) -> None:
     comparison = Comparison(tiles)
-    file = file_of(opened.plan, comparison, found(2))
+    file = findings_file(opened.plan, comparison, found(2))
     (path := tmp_path / file.name).write_bytes(file.content)
     assert set(geopandas.list_layers(path)["name"]) == {"neighbours", "examples", "probe"}
     assert tiles.tile is not None
@@ -60,14 +60,14 @@ def test_tiles_come_as_layers_with_their_footprints(
 def test_layers_of_what_was_not_asked_are_left_out(
     opened: OpenedRun, tiles: Places, tmp_path: Path
 ) -> None:
-    file = file_of(opened.plan, Comparison(tiles), found(2, examples=False))
+    file = findings_file(opened.plan, Comparison(tiles), found(2, examples=False))
     (path := tmp_path / file.name).write_bytes(file.content)
     assert geopandas.list_layers(path)["name"].tolist() == ["neighbours"]
 
 
 def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places) -> None:
     comparison = Comparison(cells)
-    file = file_of(opened.plan, comparison, found(7))
+    file = findings_file(opened.plan, comparison, found(7))
     scores, cosine = comparison.probe(POSITIVE, NEGATIVE), comparison.similar(7, 0).cosine
     seen = 0
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
@@ -93,7 +93,7 @@ def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places
 def test_cells_of_one_zone_come_as_one_raster(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), grid=True, pooled=False, only=2)
     opened = open_run(tmp_path / "run")
-    file = file_of(opened.plan, Comparison(cell_places(opened)), found(0, examples=False))
+    file = findings_file(opened.plan, Comparison(cell_places(opened)), found(0, examples=False))
     assert file.name == "findings.tif"
     with rasterio.MemoryFile(file.content) as memory, memory.open() as raster:
         assert (raster.count, raster.crs.to_epsg()) == (1, 32632)

@@ -104,7 +104,7 @@ def test_a_body_without_end_is_refused(server: Server) -> None:
         ("probe", {"unit": "tiles", "positive": [1], "negative": "2"}, "negative"),
         ("probe", {"unit": "tiles", "positive": [1], "negative": []}, "0 negative"),
         ("picture", {"shard": 0, "side": 10**6}, "side=1000000"),
-        ("download", {"unit": "tiles", "k": 3}, "nothing is found yet"),
+        ("download", {"unit": "tiles", "k": 3}, "nothing to download yet"),
         ("download", {"unit": "tiles", "place": 1, "k": 3, "threshold": "x"}, "threshold='x'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.synthetic_run import CELLS, embed
 from thor_geo.explorer import places as module
-from thor_geo.explorer.places import Places, cell_places, patches_of
+from thor_geo.explorer.places import Places, cell_places, shard_patches
 from thor_geo.runs.opened_run import OpenedRun
 
 
@@ -44,7 +44,7 @@ def test_cells_hold_the_embedding_of_their_place(
 
 
 def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: Places) -> None:
-    patches = patches_of(tiles)
+    patches = shard_patches(tiles)
     for p, shard in enumerate(patches.shard.tolist()):
         square = tiles.shards[shard].square
         left, bottom, right, top = square.bounds
@@ -54,7 +54,7 @@ def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: Places) -> None:
 
 
 def test_main_places_are_drawn_last(tiles: Places) -> None:
-    patches = patches_of(tiles)
+    patches = shard_patches(tiles)
     of_main = np.unique(patches.patch[tiles.main])
     of_others = np.unique(patches.patch[~tiles.main])
     assert len(of_others)
@@ -70,5 +70,5 @@ def test_a_run_across_the_antimeridian_is_one_sheet(tiles: Places) -> None:
         lattices,
         **{name: getattr(tiles.shards, name) for name in ("starts", "stops", "zone", "col", "row")},
     )
-    mesh = patches_of(dataclasses.replace(tiles, shards=shards)).mesh
+    mesh = shard_patches(dataclasses.replace(tiles, shards=shards)).mesh
     assert np.ptp(mesh[..., 0]) < 100_000

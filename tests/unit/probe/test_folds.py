@@ -15,8 +15,8 @@ from tests.support.synthetic_run import TWO_ZONES, plan_of
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe import ProbeSpec
-from thor_geo.probe.blocks import Folds, blocks_of, make_folds
-from thor_geo.probe.curve import Problem, draw, evaluate, sizes
+from thor_geo.probe.blocks import Folds, block_numbers, make_folds
+from thor_geo.probe.curve import Problem, curve_sizes, draw_labels, evaluate
 from thor_geo.probe.samples import Counts, Samples
 from thor_geo.probe.spec import Task
 
@@ -61,7 +61,7 @@ def problem(samples: Samples, folds: Folds, spec: ProbeSpec) -> Problem:
 
 def test_blocks_are_squares_on_the_lattice_of_the_tiles(plan: Plan) -> None:
     samples = field()
-    block = blocks_of(samples, plan, 800)
+    block = block_numbers(samples, plan, 800)
     key = np.floor(samples.x / 800) * 1e6 + np.ceil(samples.y / 800)
     assert len(np.unique(block)) == block.max() + 1 == len(np.unique(key))
     for number in range(int(block.max()) + 1):
@@ -181,14 +181,16 @@ def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) 
     spec = ProbeSpec(block_m=800, fractions=(0.05, 0.5, 1.0), counts=(100, 10**6))
     folds = make_folds(samples, labels(), plan, spec)
     asked = problem(samples, folds, spec)
-    assert sizes(asked) == [(0.05, None), (None, 100), (0.5, None), (1.0, None)]
+    assert curve_sizes(asked) == [(0.05, None), (None, 100), (0.5, None), (1.0, None)]
     train = folds.splits[0][0]
-    parts = [draw(asked, train, size, np.random.default_rng(4)) for size in sizes(asked)]
+    parts = [
+        draw_labels(asked, train, size, np.random.default_rng(4)) for size in curve_sizes(asked)
+    ]
     for small, large in pairwise(parts):
         assert set(small.tolist()) < set(large.tolist()) <= set(train.tolist())
     whole = np.bincount(asked.targets[train])
     np.testing.assert_allclose(np.bincount(asked.targets[parts[2]]), whole / 2, atol=0.5)
-    tiny = draw(asked, train, (0.001, None), np.random.default_rng(4))
+    tiny = draw_labels(asked, train, (0.001, None), np.random.default_rng(4))
     assert np.bincount(asked.targets[tiny], minlength=3).min() >= 1
     made = evaluate(asked, "embeddings", samples.vectors, "knn")
     assert [point.repeats for point in made.curve] == [3, 3, 3, 1]
@@ -198,9 +200,13 @@ def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) 
 @pytest.mark.parametrize(
     ("values", "spec", "match"),
     [
-        (np.zeros(1600), ProbeSpec(), "nothing to tell apart"),
-        (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"1,600 samples in \d blocks? only"),
-        (np.arange(1600) == 0, ProbeSpec(block_m=800), "has 1 sample in one block only"),
+        (np.zeros(1600), ProbeSpec(), "no label other than"),
+        (np.arange(1600) % 2, ProbeSpec(block_m=1e6), r"only \d blocks? with 1,600 samples"),
+        (
+            np.arange(1600) == 0,
+            ProbeSpec(block_m=800),
+            r"class '?1'? \(1\) lie in one block",
+        ),
         (np.arange(1600) % 2, ProbeSpec(block_m=100), "smaller than the 160 m"),
         (np.arange(1600), ProbeSpec(split="random"), r"no class has more than 1 sample \(of 1,600"),
     ],

@@ -200,7 +200,7 @@ def test_unusable_labels_are_refused_with_the_reason(
         (good, "class", "Choose one of kind"),
         (good, None, "Choose one of kind"),
         (vector(tmp_path / "l.gpkg", [line], kind=["a"]), "kind", "LineString"),
-        (vector(tmp_path / "m.gpkg", [point, line], kind=["a", "b"]), "kind", "points alone"),
+        (vector(tmp_path / "m.gpkg", [point, line], kind=["a", "b"]), "kind", "only points"),
         (vector(tmp_path / "b.gpkg", [bow], kind=["a"]), "kind", "invalid"),
         (vector(tmp_path / "e.gpkg", [point], kind=[None]), "kind", "no feature"),
         (vector(tmp_path / "i.gpkg", [point], kind=[np.inf]), "kind", "infinite"),
@@ -210,7 +210,7 @@ def test_unusable_labels_are_refused_with_the_reason(
             open_labels(path, target)
     frame = gpd.GeoDataFrame({"kind": ["a"]}, geometry=[point])
     frame.to_parquet(tmp_path / "c.parquet")
-    with pytest.raises(ConfigError, match="names no CRS"):
+    with pytest.raises(ConfigError, match="has no CRS"):
         open_labels(tmp_path / "c.parquet", "kind")
     (tmp_path / "junk.gpkg").write_bytes(b"junk")
     with pytest.raises(ConfigError, match="not readable"):
@@ -222,7 +222,7 @@ def test_unusable_labels_are_refused_with_the_reason(
     bare = write_tif(
         tmp_path / "bare.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP), crs=None
     )
-    with pytest.raises(ConfigError, match="names no CRS"):
+    with pytest.raises(ConfigError, match="has no CRS"):
         open_labels(bare)
     with pytest.raises(ConfigError, match="not numbers"):
         open_labels(one, ignore=("wood",))

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from thor_geo.probe.metrics import score
+from thor_geo.probe.metrics import block_scores
 from thor_geo.probe.models import ALPHAS, CS, fit_linear, fit_predict
 
 
@@ -93,7 +93,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     truth = rng.integers(0, 4, 500)
     made = np.where(rng.random(500) < 0.6, truth, rng.integers(0, 4, 500))
     block = rng.integers(0, 20, 500)
-    found = score("classification", truth, made, block, classes=4)
+    found = block_scores("classification", truth, made, block, classes=4)
     expected = {
         "accuracy": metrics.accuracy_score(truth, made),
         "balanced_accuracy": metrics.balanced_accuracy_score(truth, made),
@@ -104,7 +104,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert {name: one.value for name, one in found.items()} == pytest.approx(expected)
     number = rng.normal(size=500) + 1e6
     guess = number + rng.normal(size=500) * 0.5
-    found = score("regression", number, guess, block)
+    found = block_scores("regression", number, guess, block)
     assert found["r2"].value == pytest.approx(metrics.r2_score(number, guess))
     assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(number, guess))
     assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(number, guess))
@@ -115,7 +115,7 @@ def test_intervals_are_of_blocks_not_of_samples() -> None:
     block = np.repeat(np.arange(10), 100)
     truth = np.tile([0, 1], 500)
     made = np.where(block < 7, truth, 1 - truth)
-    found = score("classification", truth, made, block, classes=2)["accuracy"]
+    found = block_scores("classification", truth, made, block, classes=2)["accuracy"]
     assert found.value == 0.7
     # Binomial with n = 10: a standard error of 0.145; with n = 1000: 0.0145.
     assert found.high - found.low > 0.4
@@ -130,11 +130,11 @@ def test_draws_without_a_class_do_not_make_the_task_easier() -> None:
     truth = np.tile([0, 1], 50)
     truth[:5] = 2  # in the first block only, and never found
     made = np.where(truth == 2, 0, truth)
-    found = score("classification", truth, made, block, classes=3)
+    found = block_scores("classification", truth, made, block, classes=3)
     assert found["balanced_accuracy"].high == pytest.approx(2 / 3)
 
 
 def test_repeats_are_averaged() -> None:
     truth, block = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     both = np.array([[0, 1, 0, 1], [1, 1, 1, 1]])
-    assert score("classification", truth, both, block, classes=2)["accuracy"].value == 0.75
+    assert block_scores("classification", truth, both, block, classes=2)["accuracy"].value == 0.75

@@ -15,7 +15,7 @@ from tests.support.synthetic_run import CELLS, DIMENSION, embed, plan_of, write_
 from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
 from thor_geo.probe.joining import JoinableLabels
-from thor_geo.probe.samples import collect
+from thor_geo.probe.samples import collect_samples
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
 
@@ -41,7 +41,7 @@ def everywhere(
 
 def test_cells_carry_the_embedding_of_their_place(opened: OpenedRun, tmp_path: Path) -> None:
     labels = everywhere(tmp_path / "a.gpkg")
-    samples = collect(opened, labels, ProbeSpec(on="cells"))
+    samples = collect_samples(opened, labels, ProbeSpec(on="cells"))
     assert len(samples) == len(opened.plan) * CELLS**2
     assert samples.side == 480
     # The first two values of a synthetic embedding are easting and northing in km.
@@ -58,7 +58,7 @@ def test_cells_carry_the_embedding_of_their_place(opened: OpenedRun, tmp_path: P
 
 
 def test_tiles_carry_their_own_vector(opened: OpenedRun, tmp_path: Path) -> None:
-    samples = collect(opened, everywhere(tmp_path / "a.gpkg"), ProbeSpec())
+    samples = collect_samples(opened, everywhere(tmp_path / "a.gpkg"), ProbeSpec())
     assert samples.unit == "tiles"
     for k, index in enumerate(samples.tile.tolist()):
         np.testing.assert_array_equal(samples.vectors[k], embed(opened.plan.tile(index))[0])
@@ -67,14 +67,14 @@ def test_tiles_carry_their_own_vector(opened: OpenedRun, tmp_path: Path) -> None
 def test_ground_in_two_zones_counts_once(two_zones: OpenedRun, tmp_path: Path) -> None:
     """A place in training and in testing at once would be a leak."""
     labels = open_labels(_whole(tmp_path / "w.gpkg"), "kind")
-    cells = collect(two_zones, labels, ProbeSpec(on="cells"))
+    cells = collect_samples(two_zones, labels, ProbeSpec(on="cells"))
     for epsg in (32632, 32633):
         of = cells.epsg == epsg
         change = Transformer.from_crs(epsg, 4326, always_xy=True)
         lon, _ = change.transform(cells.x[of], cells.y[of])
         assert ((lon < 12) if epsg == 32632 else (lon >= 12)).all()
         assert of.any()
-    tiles = collect(two_zones, labels, ProbeSpec(on="tiles"))
+    tiles = collect_samples(two_zones, labels, ProbeSpec(on="tiles"))
     assert len(tiles) == int(two_zones.plan.primary.sum()) < len(two_zones.plan)
 
 
@@ -94,7 +94,7 @@ def test_a_point_labels_the_one_tile_in_whose_middle_it_lies(tmp_path: Path) -> 
         tmp_path / "p.gpkg"
     )
     labels = open_labels(tmp_path / "p.gpkg", "kind")
-    assert collect(open_run(tmp_path / "run"), labels, ProbeSpec()).tile.tolist() == [
+    assert collect_samples(open_run(tmp_path / "run"), labels, ProbeSpec()).tile.tolist() == [
         len(plan) // 2
     ]
 
@@ -109,7 +109,7 @@ def test_what_is_left_out_is_counted(
     pixels[:, :30] = 0  # most of the first row of cells
     path = write_tif(tmp_path / "labels.tif", pixels, (left, top), nodata=0)
     run = open_run(tmp_path / "run")
-    samples = collect(run, open_labels(path), ProbeSpec())
+    samples = collect_samples(run, open_labels(path), ProbeSpec())
     assert samples.unit == "cells"
     counts = samples.counts
     neighbour = [k for k in range(len(plan)) if plan.tile(k).bounds[0::3] == (left + 2880, top)]
@@ -119,9 +119,9 @@ def test_what_is_left_out_is_counted(
     assert counts.labelled == (held - 1) * CELLS * (CELLS - 1) == len(samples)
     total = counts.labelled + counts.thin + counts.without_embedding + counts.unlabelled
     assert total == len(plan) * CELLS**2
-    more = collect(run, open_labels(path), ProbeSpec(min_cover=0.3))
+    more = collect_samples(run, open_labels(path), ProbeSpec(min_cover=0.3))
     assert more.counts.thin == 0
-    few = collect(opened, open_labels(path), ProbeSpec(max_samples=10))
+    few = collect_samples(opened, open_labels(path), ProbeSpec(max_samples=10))
     assert (len(few), few.counts.thinned) == (10, few.counts.labelled - 10)
     assert few.vectors.shape == (10, DIMENSION)
 
@@ -129,7 +129,7 @@ def test_what_is_left_out_is_counted(
 def test_labels_elsewhere_are_refused(opened: OpenedRun, tmp_path: Path) -> None:
     labels = everywhere(tmp_path / "a.gpkg", bounds=(100_000, 100_000, 102_000, 102_000))
     with pytest.raises(ConfigError, match=r"no tile of .* the right CRS"):
-        collect(opened, labels, ProbeSpec())
+        collect_samples(opened, labels, ProbeSpec())
 
 
 @pytest.mark.parametrize("raster", [False, True])
@@ -146,7 +146,7 @@ def test_exchanged_coordinates_are_recognised(
         gpd.GeoDataFrame({"kind": [1, 2]}, geometry=points, crs=4326).to_file(path)
     labels = open_labels(path, None if raster else "kind")
     with pytest.raises(ConfigError, match="longitude first") as told:
-        collect(opened, labels, ProbeSpec(on="cells"))
+        collect_samples(opened, labels, ProbeSpec(on="cells"))
     assert f"labels lie at {59.86 if raster else 59.87:.4f} to" in str(told.value)
     west, south = opened.plan.rings().reshape(-1, 2).min(axis=0)
     assert f"the run at {west:.4f} to" in str(told.value)
@@ -159,4 +159,4 @@ def test_a_run_without_maps_or_vectors_says_which_setting(
     write_run(tmp_path / "run", opened.plan, grid=False)
     labels = everywhere(tmp_path / "a.gpkg")
     with pytest.raises(ConfigError, match=r"output\.grid=true"):
-        collect(open_run(tmp_path / "run"), labels, ProbeSpec(on="cells"))
+        collect_samples(open_run(tmp_path / "run"), labels, ProbeSpec(on="cells"))

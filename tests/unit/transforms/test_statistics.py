@@ -56,7 +56,7 @@ def test_bands_are_found_by_name_whatever_their_order() -> None:
     ):
         MEASURED.of(select_bands(["RED", "BLUE"]))
     flat = Statistics(channels={"S2:Red": ChannelStatistics(mean=0.1, std=0.0, pixels=5)})
-    with pytest.raises(ConfigError, match=r"S2:Red.*cannot divide"):
+    with pytest.raises(ConfigError, match=r"S2:Red.*cannot normalise"):
         flat.of(select_bands(["RED"]))
 
 
@@ -83,7 +83,7 @@ def with_row(row: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ("[]", "format"),
         ({"format": "thor-geo statistics 2"}, "format"),
         ({"format": "thor-geo statistics 1", "channels": {}}, "no channels"),

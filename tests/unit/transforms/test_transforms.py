@@ -161,7 +161,7 @@ def test_dataset_and_statistics_go_together() -> None:
         THORNormalize(BANDS, "dataset")
     row = ChannelStatistics(mean=0.1, std=0.1, pixels=1)
     measured = Statistics(channels={"S2:Red": row, "S2:SWIR1": row})
-    with pytest.raises(ConfigError, match=r"normalize='thor_stats'.*takes no measured"):
+    with pytest.raises(ConfigError, match=r"normalize='thor_stats'.*does not take measured"):
         THORNormalize(BANDS, statistics=measured)
     bad: Any = "zero"
     with pytest.raises(ConfigError, match=r"nodata_fill='zero'.*value, mean"):

@@ -1,4 +1,4 @@
-// Questions to the server, and the arrays that it answers with (thor_geo/explorer/frames.py).
+// Requests to the server, and the arrays in its answers (thor_geo/explorer/frames.py).
 
 const TYPES = {
   float32: Float32Array,
@@ -8,16 +8,16 @@ const TYPES = {
   uint32: Uint32Array,
 };
 
-async function post(question, given, signal) {
+async function post(question, values, signal) {
   const answer = await fetch(`api/${question}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(given),
+    body: JSON.stringify(values),
     signal,
   });
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error ?? `The server answered ${answer.status}.`);
+    const problem = await answer.json().catch(() => ({}));
+    throw new Error(problem.error ?? `The server answered ${answer.status}.`);
   }
   return answer;
 }
@@ -29,7 +29,7 @@ export async function ask(question, given = {}) {
 
 /** Ask for arrays: an object of the header's values and one typed array for each name. */
 export async function askArrays(question, given = {}, signal = undefined) {
-  const buffer = await (await post(question, given, signal)).arrayBuffer();
+  const buffer = await (await post(question, values, signal)).arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);
   const start = 4 + length;
   const { arrays, ...header } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));

@@ -1,8 +1,8 @@
 // Clicks and strokes on the map.
 
-// A pointer that moved less was held still, pixels.
+// A pointer that moves less than this, in pixels, clicks.
 const STILL = 4;
-// Points of a brush that are looked at, at most.
+// Most points of a brush that are looked up.
 const MOST = 400;
 
 /**
@@ -10,9 +10,9 @@ const MOST = 400;
  * @param {import("./map.js").MapView} view
  * @param {{painting: () => boolean, click: (x: number, y: number) => void,
  *   begin: () => void, stroke: (points: number[][]) => void, end: () => void,
- *   hover: (x: number | null, y?: number) => void}} told
+ *   hover: (x: number | null, y?: number) => void}} handlers
  */
-export function listen(view, told) {
+export function listen(view, handlers) {
   const element = view.leaflet.getContainer();
   const at = (event) => {
     const box = element.getBoundingClientRect();
@@ -25,43 +25,43 @@ export function listen(view, told) {
   element.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || onControl(event)) return;
     down = at(event);
-    painting = told.painting();
+    painting = handlers.painting();
     if (!painting) return;
     element.setPointerCapture(event.pointerId);
-    told.begin();
-    told.stroke([down]);
+    handlers.begin();
+    handlers.stroke([down]);
   });
   element.addEventListener("pointermove", (event) => {
     element.classList.remove("keys");
     const point = at(event);
-    told.hover(...(onControl(event) ? [null] : point));
+    handlers.hover(...(onControl(event) ? [null] : point));
     if (!painting || !down) return;
-    // A fast pointer leaves gaps.
+    // Fills the gaps that a fast pointer leaves.
     const steps = Math.max(1, Math.ceil(Math.hypot(point[0] - down[0], point[1] - down[1]) / 3));
     const between = (k) => [0, 1].map((i) => down[i] + ((point[i] - down[i]) * k) / steps);
-    told.stroke(Array.from({ length: steps }, (_, k) => between(k + 1)));
+    handlers.stroke(Array.from({ length: steps }, (_, k) => between(k + 1)));
     down = point;
   });
   element.addEventListener("pointerup", (event) => {
-    if (painting) told.end();
-    else if (down && Math.hypot(at(event)[0] - down[0], at(event)[1] - down[1]) < STILL) told.click(...down);
+    if (painting) handlers.end();
+    else if (down && Math.hypot(at(event)[0] - down[0], at(event)[1] - down[1]) < STILL) handlers.click(...down);
     [down, painting] = [null, false];
   });
   element.addEventListener("pointercancel", () => {
-    if (painting) told.end();
+    if (painting) handlers.end();
     [down, painting] = [null, false];
   });
-  element.addEventListener("pointerleave", () => told.hover(null));
+  element.addEventListener("pointerleave", () => handlers.hover(null));
   element.addEventListener("keydown", (event) => {
-    // Where Enter clicks is shown to who moves the map by keys.
+    // Shows where Enter clicks when the map is moved by keys.
     if (event.key.startsWith("Arrow") || event.key === "Enter") element.classList.add("keys");
     if (event.key !== "Enter" || event.target !== element) return;
     event.preventDefault();
     const middle = [view.width / 2, view.height / 2];
-    if (!told.painting()) return told.click(...middle);
-    told.begin();
-    told.stroke([middle]);
-    told.end();
+    if (!handlers.painting()) return handlers.click(...middle);
+    handlers.begin();
+    handlers.stroke([middle]);
+    handlers.end();
   });
 }
 

@@ -1,4 +1,4 @@
-// Colours of values. Both scales keep their order for colour-blind eyes and in grey.
+// Colours of values. Both scales keep their order in grey and for colour-blind readers.
 
 // matplotlib's viridis and PuOr (from ColorBrewer, Cynthia Brewer), at even steps.
 const SCALES = {

@@ -1,12 +1,12 @@
-// The composite: pictures of shards, asked for where the map is looked at, as fine as it is.
+// The composite: pictures of the visible shards, at the resolution of the screen.
 
 import { ask, askPicture } from "./api.js";
 
 const SIDES = [32, 64, 128, 256, 512, 1024];
-// A shard is drawn once it is so wide on the screen, pixels: else hundreds would be read at once.
+// Least width of a shard on the screen, in pixels, to be drawn: or hundreds would be read at once.
 const LEAST = 24;
 const AT_ONCE = 3;
-// Pixels that are kept, beyond those in sight.
+// Pixels to keep of shards that are out of sight.
 const KEPT = 32e6;
 
 export class Composite {

@@ -1,4 +1,4 @@
-// The page: what is chosen, what is found, and what is drawn of it.
+// The page: its controls, the findings, and drawing them on the map.
 
 import { ask, askArrays, download } from "./api.js";
 import { listen, under } from "./brush.js";
@@ -41,8 +41,8 @@ const count = (n) => `${number(n)} ${n === 1 ? now.places.unit.slice(0, -1) : no
 async function load(unit) {
   if (units.has(unit)) return units.get(unit);
   const waiting = setInterval(async () => {
-    const { read, of } = await ask("progress");
-    if (of) say(`Reading cells: ${number(read)} of ${number(of)} shards …`, { stays: true });
+    const { read, total } = await ask("progress");
+    if (total) say(`Reading cells: ${number(read)} of ${number(total)} shards …`, { stays: true });
   }, 500);
   try {
     const places = new Places(await askArrays("places", { unit }));
@@ -65,7 +65,7 @@ function drawBase(context) {
   $("composite-why").hidden = !(base === "composite" ? composite.tooSmall : composite.why);
   $("composite-why").textContent = composite.why
     ? `No composite: ${composite.why}`
-    : "The composite is drawn from nearer: zoom in.";
+    : "Zoom in to see the composite.";
 }
 
 function drawOverlay(context) {
@@ -98,13 +98,13 @@ function legend() {
   const overlay = chosen("overlay");
   const base = chosen("base");
   const found = { similarity: now.similarity, probe: now.scores }[overlay];
-  const told = found ?? (base === "observations" ? now.observations : null);
-  $("legend").hidden = !told;
-  if (!told) return;
-  $("legend-title").textContent = told.title;
-  drawScale($("legend-scale"), told.scale);
-  const ends = [told.low, (told.low + told.high) / 2, told.high];
-  [...$("legend-ends").children].forEach((span, k) => (span.textContent = ends[k].toFixed(told.digits)));
+  const scale = found ?? (base === "observations" ? now.observations : null);
+  $("legend").hidden = !scale;
+  if (!scale) return;
+  $("legend-title").textContent = scale.title;
+  drawScale($("legend-scale"), scale.scale);
+  const ends = [scale.low, (scale.low + scale.high) / 2, scale.high];
+  [...$("legend-ends").children].forEach((span, k) => (span.textContent = ends[k].toFixed(scale.digits)));
 }
 
 /** Colour values and keep how. */
@@ -180,8 +180,8 @@ async function probe() {
     return update();
   }
   try {
-    const given = { unit: at.places.unit, positive, negative };
-    const { values } = await askArrays("probe", given, probing.signal);
+    const examples = { unit: at.places.unit, positive, negative };
+    const { values } = await askArrays("probe", examples, probing.signal);
     if (at !== now) return;
     at.scores = { values };
     colourScores();
@@ -208,14 +208,14 @@ function colourScores() {
 function examplesTold() {
   const [p, n] = [now.examples.positive.length, now.examples.negative.length];
   $("examples").innerHTML = "";
-  if (!p && !n) return $("examples").append("No examples yet: paint a few of each kind.");
+  if (!p && !n) return $("examples").append("No examples yet. Paint a few of each kind.");
   const part = (name, text) => {
     const bold = document.createElement("b");
     [bold.className, bold.textContent] = [name, text];
     return bold;
   };
   $("examples").append(part("positive", `${number(p)} positive`), ", ", part("negative", `${number(n)} negative`));
-  if (!p || !n) $("examples").append(`: paint a ${p ? "negative" : "positive"} one too.`);
+  if (!p || !n) $("examples").append(`; paint a ${p ? "negative" : "positive"} one, too.`);
 }
 
 function aboveTold() {
@@ -229,7 +229,7 @@ function aboveTold() {
   $("above").textContent = `${count(n)} at or above ${least.toFixed(2)}: ${area} km²`;
 }
 
-// What is on the page -----------------------------------------------------------------------------
+// The controls of the page -----------------------------------------------------------------------------
 
 function update() {
   const { examples, query, scores } = now;
@@ -269,7 +269,7 @@ async function observations() {
   const { values } = await askArrays("observations", { unit: at.places.unit });
   if (at !== now) return;
   const high = Math.max(1, Math.ceil(quantile(values, 1)));
-  const title = "Clear observations, mean of a tile";
+  const title = "Clear observations, mean of each tile";
   at.observations = picture(values, { scale: "sequential", low: 0, high, digits: 1, title });
 }
 
@@ -281,7 +281,7 @@ async function show(unit) {
   await observations();
   showFound();
   const { n, step, shards, missing } = now.places;
-  const every = step > 1 ? `, every ${step}th a side` : "";
+  const every = step > 1 ? `, every ${step}th along each side` : "";
   const left = missing ? `; ${number(missing)} of ${number(shards)} shards are not done` : "";
   $("map").setAttribute("aria-description", `${number(n)} ${unit}${every}${left}`);
   if (every || left) say(`${count(n)}${every}${left}`, { stays: false });
@@ -316,11 +316,11 @@ function wire() {
   });
   $("download").addEventListener("click", async () => {
     const { positive, negative } = now.examples;
-    const given = { unit: now.places.unit, place: now.query?.place ?? null, k: Number($("count").value) };
+    const query = { unit: now.places.unit, place: now.query?.place ?? null, k: Number($("count").value) };
     say("Writing the file …", { stays: true });
     try {
       const threshold = Number($("threshold").value);
-      say(`${await download({ ...given, positive, negative, threshold })} is in your downloads.`);
+      say(`${await download({ ...query, positive, negative, threshold })} is in your downloads.`);
     } catch (error) {
       failed(error);
     }
@@ -367,7 +367,7 @@ async function start() {
   view.fit(now.places.box);
   wire();
   await show(run.units[0]);
-  // For tests, and for whoever looks at the page from the console.
+  // For tests, and for use from the console.
   window.explorer = { view, composite, get now() { return now; } };
   view.onDrawn = () => {
     view.onDrawn = () => {};

@@ -1,10 +1,10 @@
-// The map: Leaflet moves it, one canvas over it is painted anew for every movement.
+// The map: Leaflet moves it, and one canvas over it is repainted at every movement.
 
 const L = window.L;
 const { SphericalMercator } = L.Projection;
-// Places narrower than this on the screen are marked with a dot, pixels.
+// Places narrower than this on the screen, in pixels, are marked with a dot.
 const SMALL = 9;
-// A patch wider than this is drawn in parts, as it is bent, pixels.
+// A patch wider than this, in pixels, is drawn in parts, because it is bent.
 const PART = 200;
 
 export class MapView {
@@ -147,7 +147,7 @@ export class MapView {
   /** Draw an atlas. */
   drawAtlas(context, atlas, alpha = 1) {
     if (alpha < 1) {
-      // As a whole: where patches lie on each other, twice a little would be more.
+      // As a whole: drawn one by one, overlapping patches would be less transparent.
       const { scratch, canvas } = this;
       [scratch.width, scratch.height] = [canvas.width, canvas.height];
       this.drawAtlas(scratch.getContext("2d"), atlas);

@@ -47,7 +47,7 @@ export async function fill(list, neighbours, { unit, places, pictures, signal, g
       canvases[k].getContext("2d").drawImage(picture, 0, 0);
     }
   } catch (error) {
-    // Another place was clicked meanwhile.
+    // Another place has been clicked meanwhile.
     if (error.name !== "AbortError") failed(error);
   }
 }

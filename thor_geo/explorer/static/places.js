@@ -1,5 +1,5 @@
-// Where places are. A shard is a square in its UTM zone and a slightly bent one on the map: nine
-// points of it are known in web Mercator, and a biquadratic through them is exact to millimetres.
+// Positions of places. A shard is a square in its UTM zone and slightly bent on the map: nine of its
+// points are known in web Mercator, and a biquadratic through them is exact to millimetres.
 
 /** Weights of the three points of an edge at 0, 1/2 and 1. */
 const weights = (t) => [(2 * t - 1) * (t - 1), 4 * t * (1 - t), t * (2 * t - 1)];
@@ -35,7 +35,7 @@ export class Places {
     const box = [Infinity, Infinity, -Infinity, -Infinity];
     const { side } = this;
     for (let p = 0; p < this.patches; p++) {
-      // Columns and rows of the patch that have a place: first and end.
+      // First and end of the columns and rows of the patch that have a place.
       const used = [side, side, 0, 0];
       for (let k = 0; k < side * side; k++) {
         if (this.at[p * side * side + k] < 0) continue;
@@ -102,7 +102,7 @@ export class Places {
     const b = 4 * patch;
     const { boxes, side } = this;
     if (x < boxes[b] || y < boxes[b + 1] || x > boxes[b + 2] || y > boxes[b + 3]) return -1;
-    // Newton's steps from the middle; a shard is nearly a parallelogram.
+    // Newton's method from the middle; a shard is nearly a parallelogram.
     let [u, v] = [0.5, 0.5];
     for (let turn = 0; turn < 3; turn++) {
       const [px, py] = this.point(patch, u, v);
