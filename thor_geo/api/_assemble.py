@@ -1,4 +1,4 @@
-"""From the outputs of an image's inputs to its vector or map."""
+"""The vector or map of an image from the outputs of its inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from thor_geo.support.arrays import Float32Array
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """A map and where it lies.
+    """A map and its position.
 
     Attributes:
         values: (D', h, w), row 0 is north.
@@ -33,16 +33,18 @@ class Map:
     bounds: Bounds
 
 
-def one_vector(parts: Sequence[Float32Array], weights: Sequence[int], pooling: str) -> Float32Array:
+def merge_vectors(
+    parts: Sequence[Float32Array], weights: Sequence[int], pooling: str
+) -> Float32Array:
     """Return the vector of an image from those of its tiles: their weighted mean, or maximum.
 
     Args:
-        parts: (D,) each.
-        weights: What each counts for: the pixels of the image that are its own; 0 leaves it out.
-        pooling: How each came about.
+        parts: Vectors of the tiles, (D,) each.
+        weights: For each tile, its number of pixels of the image; 0 leaves the tile out.
+        pooling: How each vector was pooled.
 
     Returns:
-        (D,), NaN where nothing counts.
+        (D,), NaN if all weights are 0.
     """
     counted = np.array(weights) > 0
     if not counted.any():
@@ -56,7 +58,7 @@ def one_vector(parts: Sequence[Float32Array], weights: Sequence[int], pooling: s
     return np.asarray(mean, dtype=np.float32)
 
 
-def one_map(
+def merge_maps(
     parts: Sequence[Float32Array],
     cut: Cut,
     clear: npt.NDArray[np.bool_],
@@ -65,13 +67,13 @@ def one_map(
     resolution: int,
     cell: int,
 ) -> Map:
-    """Put the maps of an image's inputs together.
+    """Return the map of an image from those of its inputs.
 
     Args:
-        parts: (D', n, n) each, in the order of the cut's windows.
+        parts: Maps of the inputs, (D', n, n) each, in the order of the cut's windows.
         cut: How the image was cut.
-        clear: (h, w) of what was taken: whether a pixel has an observation.
-        corner: Easting and northing of the upper left corner of what was taken, metres.
+        clear: Whether each pixel of the cut has an observation, (h, w).
+        corner: Easting and northing of the cut's upper left corner, metres.
         resolution: Pixel size in metres.
         cell: Side of a tile's cells in pixels.
     """
@@ -82,8 +84,8 @@ def one_map(
     else:
         values = parts[0]
     shown = np.zeros((bottom - top, right - left), np.float32)
-    there = clear[top:bottom, left:right]
-    shown[: there.shape[0], : there.shape[1]] = there
+    observed = clear[top:bottom, left:right]
+    shown[: observed.shape[0], : observed.shape[1]] = observed
     pooled = F.adaptive_avg_pool2d(torch.from_numpy(shown)[None], values.shape[1:])
     x, y = corner
     bounds = (
@@ -95,19 +97,19 @@ def one_map(
     return Map(values=np.ascontiguousarray(values), valid=pooled[0].numpy(), bounds=bounds)
 
 
-def cropped(found: Map, area: BaseGeometry) -> Map:
-    """Cut a map back to an area.
+def crop_map(whole: Map, area: BaseGeometry) -> Map:
+    """Crop a map to an area.
 
     Args:
-        found: The map.
+        whole: The map.
         area: The area, in the map's coordinates.
 
     Returns:
-        The rows and columns with a cell whose centre lies in the area, NaN where one does not. Of
-        an area that holds no centre, the cell nearest to its middle.
+        The rows and columns with a cell whose centre lies in the area; other cells in them are NaN.
+        If the area holds no centre, the cell nearest to its middle.
     """
-    _, height, width = found.values.shape
-    left, bottom, right, top = found.bounds
+    _, height, width = whole.values.shape
+    left, bottom, right, top = whole.bounds
     x_cell, y_cell = (right - left) / width, (top - bottom) / height
     x = left + (np.arange(width) + 0.5) * x_cell
     y = top - (np.arange(height) + 0.5) * y_cell
@@ -117,10 +119,10 @@ def cropped(found: Map, area: BaseGeometry) -> Map:
         inside[np.abs(y - middle.y).argmin(), np.abs(x - middle.x).argmin()] = True
     rows, cols = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    values = np.where(inside[window], found.values[:, *window], np.float32(np.nan))
+    values = np.where(inside[window], whole.values[:, *window], np.float32(np.nan))
     return Map(
         values=values,
-        valid=found.valid[window],
+        valid=whole.valid[window],
         bounds=(
             float(left + cols[0] * x_cell),
             float(top - (rows[-1] + 1) * y_cell),

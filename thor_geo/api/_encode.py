@@ -1,4 +1,4 @@
-"""One model for many inputs, whatever their size: batches, and the runs' own task."""
+"""One model for inputs of all sizes, in batches, with the same task as in runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from thor_geo.transforms import THORNormalize
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
-#: Which input an output belongs to: number of the place, number of its window.
+#: The input that an output belongs to: number of the place, and of its window.
 Key = tuple[int, int]
 
 
@@ -32,9 +32,9 @@ class Input:
     Attributes:
         key: Place and window.
         pixels: (C, h, w) as stored.
-        observations: (S, h, w) uint8: observations behind each pixel of each sensor.
-        image_size: Side that they are brought to, pixels.
-        ground_cover: Side on the ground that THOR is told, metres.
+        observations: (S, h, w) uint8, number of observations of each pixel by sensor.
+        image_size: Side to which the pixels are resized, pixels.
+        ground_cover: Side on the ground that the model assumes, metres.
     """
 
     key: Key
@@ -51,7 +51,7 @@ class Encoder:
     Attributes:
         request: The settings.
         device: Where the model is.
-        weights_sha256: Checksum of the weights, once they are loaded.
+        weights_sha256: Checksum of the weights, set once they are loaded.
     """
 
     request: EmbeddingRequest
@@ -75,7 +75,7 @@ class Encoder:
         )
 
     def normalization(self) -> dict[str, Any]:
-        """Return everything of the normalisation that changes the numbers, plane by plane."""
+        """Return all settings of the normalisation that change the numbers, plane by plane."""
         return self._normalize.settings()
 
     @property
@@ -84,7 +84,7 @@ class Encoder:
         return variant(self.request.model_key).embed_dim
 
     def task(self, image_size: int, ground_cover: int) -> THOREmbeddingTask:
-        """Return the task for inputs of one size; its first call loads the weights.
+        """Return the task for inputs of one size; the first call loads the weights.
 
         Args:
             image_size: Side of the input, pixels.
@@ -123,19 +123,19 @@ class Encoder:
         return self._tasks[key]
 
     def __call__(self, inputs: Iterable[Input]) -> Iterator[tuple[Key, Outputs]]:
-        """Yield the outputs of inputs, batch by batch, those of one size together.
+        """Yield the outputs of inputs, in batches of inputs of the same size.
 
         Args:
-            inputs: The inputs; they are taken as batches need them.
+            inputs: The inputs, consumed as batches need them.
 
         Yields:
             Key, and ``pooled`` (D,) or ``grid`` (D', h, w), float32.
         """
         waiting: dict[tuple[Any, ...], list[Input]] = {}
-        for one in inputs:
-            kind = (one.pixels.shape, one.pixels.dtype, one.image_size, one.ground_cover)
+        for item in inputs:
+            kind = (item.pixels.shape, item.pixels.dtype, item.image_size, item.ground_cover)
             batch = waiting.setdefault(kind, [])
-            batch.append(one)
+            batch.append(item)
             if len(batch) == self.request.batch_size:
                 yield from self._embedded(waiting.pop(kind))
         for batch in waiting.values():
@@ -144,23 +144,23 @@ class Encoder:
     def _embedded(self, batch: list[Input]) -> Iterator[tuple[Key, Outputs]]:
         first = batch[0]
         task = self.task(first.image_size, first.ground_cover)
-        pixels = torch.from_numpy(np.stack([one.pixels for one in batch]))
-        observations = torch.from_numpy(np.stack([one.observations for one in batch]))
+        pixels = torch.from_numpy(np.stack([item.pixels for item in batch]))
+        observations = torch.from_numpy(np.stack([item.observations for item in batch]))
         with torch.inference_mode():
-            image = normalised(self._normalize, pixels, observations, self.device)
+            image = normalise_on_device(self._normalize, pixels, observations, self.device)
             outputs = task.embed(_resized(image, first.image_size))
-            found = {name: value.cpu().numpy() for name, value in outputs.items()}
-        for number, one in enumerate(batch):
-            yield one.key, {name: value[number] for name, value in found.items()}
+            arrays = {name: value.cpu().numpy() for name, value in outputs.items()}
+        for number, item in enumerate(batch):
+            yield item.key, {name: value[number] for name, value in arrays.items()}
 
 
-def normalised(
+def normalise_on_device(
     normalize: THORNormalize, pixels: Tensor, observations: Tensor, device: torch.device
 ) -> Tensor:
     """Return normalised pixels on a device.
 
-    They are normalised there by CUDA and on the CPU otherwise: MPS has no float64, nor, before
-    PyTorch 2.9, uint16 (pytorch/pytorch#159076), and both come in here.
+    CUDA normalises on the device, everything else on the CPU: MPS has no float64 and, before
+    PyTorch 2.9, no uint16 (pytorch/pytorch#159076), and pixels may have either type.
 
     Args:
         normalize: The normalisation.
@@ -171,13 +171,13 @@ def normalised(
     Returns:
         float32 (B, C, h, w) on *device*.
     """
-    at = device if device.type == "cuda" else torch.device("cpu")
-    image: Tensor = normalize(pixels.to(at), observations.to(at))
+    compute_on = device if device.type == "cuda" else torch.device("cpu")
+    image: Tensor = normalize(pixels.to(compute_on), observations.to(compute_on))
     return image.to(device)
 
 
 def _resized(image: Tensor, side: int) -> Tensor:
-    """Return normalised images at another size; bilinear, half-pixel centres, no antialiasing."""
+    """Resize normalised images: bilinear, half-pixel centres, no antialiasing."""
     if image.shape[-2:] == (side, side):
         return image
     return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
@@ -196,12 +196,12 @@ class _Weights:
     sha256: str
 
 
-# The last call's alone: a large model takes 1.3 GB.
+# Only those of the last call: a large model takes 1.3 GB.
 _kept: dict[tuple[object, ...], _Weights] = {}
 
 
 def _weights(task: THOREmbeddingTask, device: torch.device) -> _Weights:
-    """Return the weights that a task asks for; load them if they are not those kept."""
+    """Return the weights for a task, from the last call if they are the same."""
     path = task.ckpt
     stamp = None if path is None else (path, path.stat().st_mtime_ns, path.stat().st_size)
     key = (task.model_key, task.pretrained, stamp, task.seed, device)

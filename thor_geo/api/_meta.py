@@ -1,4 +1,4 @@
-"""What is recorded of an embedding."""
+"""The metadata of an embedding."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def metadata(
     window: TemporalSpec | None,
     source: SourceSpec | None,
 ) -> dict[str, Any]:
-    """Return the metadata of one embedding, of plain values.
+    """Return the metadata of one embedding, as plain values.
 
     Args:
-        item: What was embedded.
+        item: The place or image that was embedded.
         encoder: The model.
-        inputs: How many inputs it took.
-        clear: (h, w) of what was taken: whether a pixel has an observation.
+        inputs: Number of its inputs.
+        clear: Whether each pixel of the cut has an observation, (h, w).
         scenes: Ids of the scenes.
-        catalogues: Where the scenes of each sensor are from.
-        report: What the inspection found.
+        catalogues: Catalogue of the scenes of each sensor.
+        report: Findings of the inspection.
         window: Time window of fetched pixels.
-        source: Where they were from.
+        source: Source of fetched pixels.
     """
     request, cut = encoder.request, item.cut
     task = encoder.task(cut.image_size, cut.ground_cover)

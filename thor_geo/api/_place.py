@@ -1,4 +1,4 @@
-"""Where: from a point, a box or a polygon to a rectangle of a pixel grid."""
+"""From a point, a box or polygons to a rectangle of the pixel grid."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from thor_geo.specs import BBox, PointBuffer
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
 Spatial: TypeAlias = PointBuffer | BBox | AreaSpec | Area | BaseGeometry
 
-# Edges this near to a pixel's, in pixels, are that pixel's: coordinates are float64 metres, and a
-# tile's own bounds must give the tile.
+# An edge this near to a pixel's edge, in pixels, is on it: a tile's bounds, in float64 metres, must
+# give the tile itself.
 _ON_GRID = 1e-3
 
 
@@ -37,7 +37,7 @@ class Place:
 
     @classmethod
     def of(cls, spatial: Spatial, resolution: int) -> Place:
-        """Bring a place to the zone of its centre, or leave it in the zone it is given in.
+        """Return a place in the zone of its centre, or in its own zone if it has UTM coordinates.
 
         The pixel grid is that of runs.
 
@@ -46,7 +46,7 @@ class Place:
             resolution: Pixel size in metres.
 
         Raises:
-            AreaError: If it is no place, or an invalid one.
+            AreaError: If it is not a place, or is invalid.
         """
         area = _area(spatial)
         epsg = _utm(area.crs)
@@ -59,8 +59,8 @@ class Place:
             raise AreaError(
                 area.source,
                 area.geometry.bounds,
-                f"it reaches too far from the middle of EPSG:{epsg}",
-                "Split it, or use `thor-geo predict`, which takes each UTM zone by itself.",
+                f"it extends too far from the middle of EPSG:{epsg}",
+                "Split it, or use `thor-geo predict`, which treats each UTM zone by itself.",
             )
         x, y = Lattice(epsg=epsg).origin
         west, south = (math.floor(v / resolution + _ON_GRID) for v in (left - x, bottom - y))
@@ -77,7 +77,7 @@ class Place:
 
 
 def is_place(value: object) -> TypeGuard[Spatial]:
-    """Return whether a value is one place, whatever it is worth."""
+    """Return whether a value is a single place, valid or not."""
     return isinstance(value, PointBuffer | BBox | AreaSpec | Area | BaseGeometry)
 
 
@@ -102,6 +102,6 @@ def _area(spatial: Spatial) -> Area:
     raise AreaError(
         "spatial",
         spatial,
-        f"a {type(spatial).__name__} is no place",
+        f"a {type(spatial).__name__} is not a place",
         "Give a PointBuffer, a BBox, an AreaSpec, or a shapely polygon in longitude and latitude.",
     )

@@ -1,4 +1,4 @@
-"""From items and their pixels to embeddings."""
+"""Embeddings of items from their pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.api._assemble import cropped, one_map, one_vector
+from thor_geo.api._assemble import crop_map, merge_maps, merge_vectors
 from thor_geo.api._encode import Encoder, Input, Outputs
 from thor_geo.api._items import Canvas, EmbeddingItem, inspected, padded
 from thor_geo.api._meta import metadata
@@ -31,13 +31,13 @@ class _Open:
     """An item some of whose inputs have been embedded.
 
     Attributes:
-        clear: (h, w) of what the cut takes: whether a pixel has an observation.
-        scenes: Ids of the scenes behind it; None for given pixels.
-        catalogues: Where the scenes of each sensor are from.
-        report: What the inspection found.
-        left: How many inputs are still to come.
-        empty: Windows of fetched pixels that no scene shows.
-        outputs: What there is, by window.
+        clear: Whether each pixel of the cut has an observation, (h, w).
+        scenes: Ids of the scenes behind it; None for the user's own pixels.
+        catalogues: Catalogue of the scenes of each sensor.
+        report: Findings of the inspection.
+        left: Number of inputs that are still to come.
+        empty: Windows of fetched pixels without an observation.
+        outputs: Outputs by window.
     """
 
     clear: npt.NDArray[np.bool_]
@@ -57,14 +57,14 @@ def embeddings(
     window: TemporalSpec | None = None,
     source: SourceSpec | None = None,
 ) -> list[Embedding]:
-    """Embed items; pixels are held only until their last input has gone through.
+    """Embed items; an item's pixels are held until its last input is embedded.
 
     Args:
         items: The items.
         canvases: The pixels of each, in the same order.
         encoder: The model.
         window: Time window, where pixels were fetched.
-        source: Where from.
+        source: Source of fetched pixels.
 
     Raises:
         InputError: If strict inspection finds bad pixels.
@@ -88,7 +88,7 @@ def embeddings(
             for place, tile in enumerate(windows):
                 pixels, observations = canvas.pixels, canvas.observations
                 if tile is not None:
-                    rows, cols = (slice(at, at + tile.size) for at in (tile.top, tile.left))
+                    rows, cols = (slice(edge, edge + tile.size) for edge in (tile.top, tile.left))
                     part = pixels[:, rows, cols]
                     pixels, _ = padded(part, tile.size, tile.size, request.fill_values)
                     observations, _ = tile.cut(observations)
@@ -103,60 +103,60 @@ def embeddings(
                 )
 
     for (number, place), outputs in encoder(inputs()):
-        one = under_way[number]
-        # As in a run, what no scene shows has no embedding, though it went through the model.
-        nothing = place in one.empty
-        one.outputs[place] = {
+        state = under_way[number]
+        # As in a run, an input without an observation has no embedding.
+        nothing = place in state.empty
+        state.outputs[place] = {
             name: np.full_like(value, np.nan) if nothing else value.copy()
             for name, value in outputs.items()
         }
-        one.left -= 1
-        if one.left == 0:
+        state.left -= 1
+        if state.left == 0:
             done[number] = _finished(items[number], under_way.pop(number), encoder, window, source)
     return [done[number] for number in range(len(items))]
 
 
 def _finished(
     item: EmbeddingItem,
-    one: _Open,
+    state: _Open,
     encoder: Encoder,
     window: TemporalSpec | None,
     source: SourceSpec | None,
 ) -> Embedding:
     request = encoder.request
     resolution = request.resolution
-    if one.scenes == ():
+    if state.scenes == ():
         _log.warning(
             "No scene passes at %s in EPSG:%s: the embedding is NaN. Try a longer window, a higher "
             "cloudy_pct, or another place (longitude comes first).",
             None if item.place is None else item.place.rect.bounds,
             None if item.place is None else item.place.epsg,
         )
-    parts = [one.outputs[number] for number in sorted(one.outputs)]
+    parts = [state.outputs[number] for number in sorted(state.outputs)]
     data: Float32Array | DataArray
     if request.output.kind == "pooled":
-        weights = [0 if k in one.empty else own for k, own in enumerate(item.cut.weights)]
-        data = one_vector([part["pooled"] for part in parts], weights, request.output.pooling)
+        weights = [0 if k in state.empty else weight for k, weight in enumerate(item.cut.weights)]
+        data = merge_vectors([part["pooled"] for part in parts], weights, request.output.pooling)
     else:
-        found = one_map(
+        embedding_map = merge_maps(
             [part["grid"] for part in parts],
             item.cut,
-            one.clear,
+            state.clear,
             corner=item.corner(resolution),
             resolution=resolution,
             cell=request.cutter.cell,
         )
         if request.crop:
-            found = cropped(found, item.area(resolution))
-        data = map_array(found, None if item.place is None else item.place.epsg)
+            embedding_map = crop_map(embedding_map, item.area(resolution))
+        data = map_array(embedding_map, None if item.place is None else item.place.epsg)
     meta = metadata(
         item,
         encoder,
         inputs=len(parts),
-        clear=one.clear,
-        scenes=one.scenes,
-        catalogues=one.catalogues,
-        report=one.report,
+        clear=state.clear,
+        scenes=state.scenes,
+        catalogues=state.catalogues,
+        report=state.report,
         window=window,
         source=source,
     )

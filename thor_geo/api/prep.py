@@ -14,7 +14,7 @@ from thor_geo.specs.bands import BandSelection
 Mode = Literal["auto", "native", "resize", "tile"]
 GroundCover = Literal["true", "nominal"]
 
-# Pixels of one place are held at once, with their tiles: 1,024 tiles of ten bands take 1.7 GB.
+# All pixels of a place, and its tiles, are in memory at once: 1.7 GB for 1,024 tiles of ten bands.
 _MOST_TILES = 1024
 _MOST_PIXELS = _MOST_TILES * 288 * 288
 
@@ -25,23 +25,23 @@ class InputPrep:
 
     * ``native``: one square of the sensor's own pixels, snapped to the nearest side that patches
       divide (`thor_geo.ground.images.native_side`).
-    * ``resize``: the same square, brought to image_size x image_size pixels, bilinearly. The number
+    * ``resize``: the same square, resized to image_size x image_size pixels, bilinearly. The number
       of tokens follows the ground, not image_size, unless `ground_cover` is ``nominal``.
-    * ``tile``: tiles of image_size pixels, those of a run, stitched. The vector is the mean of the
-      tiles', each counted by the pixels asked for that are its own; a tile sees more ground.
-    * ``auto``: ``native`` where it neither cuts off more than half a snapping unit nor exceeds
-      `max_side` and `max_tokens`, else ``tile``.
+    * ``tile``: the tiles of a run, image_size pixels each, stitched. The vector is the mean of the
+      tiles' vectors, weighted by their pixels in the place; a tile also sees ground around it.
+    * ``auto``: ``native`` if it cuts off at most half a snapping unit and is within `max_side` and
+      `max_tokens`, otherwise ``tile``.
 
     The result's metadata says what was done.
 
     Attributes:
         mode: See above.
-        halo: Pixels around each tile that the encoder sees and the map leaves out (``tile``).
+        halo: Pixels at each tile's edge that the encoder sees and the map leaves out (``tile``).
         max_side: Largest side of a ``native`` input, pixels.
         max_tokens: Most tokens of a ``native`` input.
-        ground_cover: What THOR is told of a ``resize`` input: its ``true`` side on the ground, or
-            ``nominal``, image_size times the pixel size, with all of the pixels, square or not,
-            squeezed into it (as rs-embed does: patches are then not where THOR believes them).
+        ground_cover: Side on the ground that the model assumes for a ``resize`` input: ``true``, or
+            ``nominal``: image_size times the pixel size, with all pixels, square or not, squeezed
+            into it. rs-embed does the latter; the model is then wrong about where patches are.
 
     Raises:
         ConfigError: If a value is out of range, or does not go with the mode.
@@ -66,40 +66,40 @@ class InputPrep:
                 "ground_cover",
                 self.ground_cover,
                 f"input_prep={self.mode} keeps pixels as they are",
-                "It goes with input_prep=resize only.",
+                "Use it with input_prep=resize.",
             )
 
     @classmethod
     def tile(cls, *, halo: int = 0) -> Self:
-        """Return tiles, with *halo* pixels of context that is dropped."""
+        """Prepare tiles, with *halo* pixels of context that the map leaves out."""
         return cls(mode="tile", halo=halo)
 
     @classmethod
     def native(cls, *, max_side: int = 384, max_tokens: int = 3000) -> Self:
-        """Return one square of the sensor's own pixels."""
+        """Prepare one square of the sensor's own pixels."""
         return cls(mode="native", max_side=max_side, max_tokens=max_tokens)
 
     @classmethod
     def resize(cls, *, ground_cover: GroundCover = "true") -> Self:
-        """Return one square brought to image_size."""
+        """Prepare one square, resized to image_size."""
         return cls(mode="resize", ground_cover=ground_cover)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """What is taken of an image, and how it goes through the encoder.
+    """The part of an image that is used, and its inputs for the encoder.
 
     Attributes:
-        mode: What `InputPrep` came to.
-        top: First row that is taken; negative above the image.
-        left: First column that is taken; negative to the left of the image.
-        height: Rows that are taken; beyond the image there is more ground, or padding.
-        width: Columns that are taken.
-        windows: Tiles, in pixels of what is taken; empty where all of it is one input.
-        image_size: Side that inputs are brought to, pixels.
-        ground_cover: Side on the ground that THOR is told, metres.
-        result: Rows and columns of what is taken that the map shows; pixels, from the first to the
-            one after the last.
+        mode: The mode in use, where `InputPrep` is ``auto`` the one it chose.
+        top: First row; negative above the image.
+        left: First column; negative to the left of the image.
+        height: Number of rows; beyond the image there is more ground, or padding.
+        width: Number of columns.
+        windows: Tiles, in pixels of the cut; empty if all of it is one input.
+        image_size: Side to which inputs are resized, pixels.
+        ground_cover: Side on the ground that the model assumes, metres.
+        result: Rows and columns of the cut that the map shows: the first pixel, and the one after
+            the last.
     """
 
     mode: Literal["native", "resize", "tile"]
@@ -114,7 +114,7 @@ class Cut:
 
     @property
     def weights(self) -> tuple[int, ...]:
-        """How many pixels of the result are each window's own; of one input 1."""
+        """Number of each window's own pixels in the result; 1 for a single input."""
         if not self.windows:
             return (1,)
         rows, cols = self.result
@@ -124,7 +124,7 @@ class Cut:
         )
 
     def rect(self, asked: Rect) -> Rect:
-        """Return what is taken of a place's rectangle."""
+        """Return the rectangle of the cut for a place's rectangle."""
         return replace(
             asked,
             left=asked.left + self.left,
@@ -139,7 +139,7 @@ class Cutter:
     """Cuts images for one model configuration.
 
     Attributes:
-        prep: How.
+        prep: How to prepare inputs.
         selection: The bands.
         patch_size: Side of a patch in pixels of each group's own grid.
         resolution: Pixel size in metres.
@@ -156,7 +156,7 @@ class Cutter:
         """Validate the image size and the halo.
 
         Raises:
-            ConfigError: If image_size is no valid side, or the halo leaves nothing of a tile.
+            ConfigError: If image_size is not a valid side, or the halo leaves nothing of a tile.
         """
         if self.prep.mode in ("tile", "auto"):
             tile_windows(1, 1, size=self.image_size, halo=self.prep.halo, cell=self.cell)
@@ -171,17 +171,17 @@ class Cutter:
         return self.patch_size * min(self._gsds) // self.resolution
 
     def cut(self, height: int, width: int, *, origin: tuple[int, int] | None = None) -> Cut:
-        """Return how an image is cut.
+        """Return the cut of an image.
 
         Args:
-            height: Its rows.
-            width: Its columns.
+            height: Rows of the image.
+            width: Columns of the image.
             origin: Row (north of the anchor) and column of its upper-left pixel in the grid of
-                runs, where it is a place: more ground can then be had on all sides. None for an
-                array, which can only be padded.
+                runs if it is a place, which has more ground on all sides. None for an array, which
+                can only be padded.
 
         Raises:
-            ConfigError: If there are more tiles than one call should hold.
+            ConfigError: If there are more pixels or tiles than a call can hold.
         """
         if height * width > _MOST_PIXELS:
             raise _too_large(height, width, f"{height * width:,} pixels", f"{_MOST_PIXELS:,}")
@@ -215,7 +215,7 @@ class Cutter:
 
     def _square(self, fit: NativeFit, height: int, width: int, *, is_place: bool) -> Cut:
         side = fit.side
-        # Of a place, what is missing is ground on both sides; an array is padded by its end.
+        # A place is extended by ground on both sides; an array is padded at its end.
         top, left = ((height - side) // 2, (width - side) // 2) if is_place else (fit.top, fit.left)
         resize = self.prep.mode == "resize"
         return Cut(
@@ -251,7 +251,7 @@ class Cutter:
             rows, cols = height, width
             result = ((0, -(-height // cell) * cell), (0, -(-width // cell) * cell))
         else:
-            # The tiles of a run whose middles meet the place: so the map's cells are a run's.
+            # The tiles of a run whose middles meet the place, so that the map has a run's cells.
             row, col = origin
             above, before = (-row - halo) % step + halo, (col - halo) % step + halo
             top, left = -above, -before
@@ -285,10 +285,10 @@ def _shared(start: int, kept: tuple[int, int], result: tuple[int, int]) -> int:
     return max(0, min(start + kept[1], result[1]) - max(start + kept[0], result[0]))
 
 
-def _too_large(height: int, width: int, found: str, most: str) -> ConfigError:
+def _too_large(height: int, width: int, size: str, most: str) -> ConfigError:
     return ConfigError(
         "spatial",
         f"{height} x {width} px",
-        f"{found} in one call (at most {most})",
-        "Use `thor-geo predict`, which writes tiles as they come.",
+        f"{size} in one call (at most {most})",
+        "Use `thor-geo predict`, which writes tiles one after the other.",
     )

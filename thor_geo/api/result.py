@@ -1,4 +1,4 @@
-"""What the Python call returns."""
+"""The result of the Python call."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ class Embedding:
 
     Attributes:
         data: A vector (D,), float32; or a map as an `xarray.DataArray` (band, y, x), float32, with
-            the coordinates of the cells' centres and, of a place, its CRS as CF and rioxarray have
-            it.
-        meta: Everything the numbers depend on: model, weights, normalisation, geometry, sensor,
+            the coordinates of the cells' centres and, for a place, its CRS as in CF and rioxarray.
+        meta: All that the numbers depend on: model, weights, normalisation, geometry, sensor,
             window, scenes, versions; see the table in docs/python.md.
     """
 
@@ -31,11 +30,11 @@ class Embedding:
     meta: dict[str, Any]
 
 
-def map_array(found: Map, epsg: int | None) -> xarray.DataArray:
-    """Return a map with coordinates.
+def map_array(embedding_map: Map, epsg: int | None) -> xarray.DataArray:
+    """Return a map as an array with coordinates.
 
     Args:
-        found: The map.
+        embedding_map: The map.
         epsg: EPSG code; None for an image without a place.
 
     Returns:
@@ -43,8 +42,8 @@ def map_array(found: Map, epsg: int | None) -> xarray.DataArray:
     """
     import xarray
 
-    bands, height, width = found.values.shape
-    left, bottom, right, top = found.bounds
+    bands, height, width = embedding_map.values.shape
+    left, bottom, right, top = embedding_map.bounds
     x_cell, y_cell = (right - left) / width, (top - bottom) / height
     coordinates: dict[str, Any] = {
         "band": ("band", np.arange(bands), coordinate_attributes("band")),
@@ -52,19 +51,19 @@ def map_array(found: Map, epsg: int | None) -> xarray.DataArray:
         "x": ("x", left + (np.arange(width) + 0.5) * x_cell, coordinate_attributes("x")),
         "valid_fraction": (
             ("y", "x"),
-            found.valid,
+            embedding_map.valid,
             {"long_name": "share of the cell's pixels with an observation", "units": "1"},
         ),
     }
     attributes: dict[str, Any] = {}
     if epsg is not None:
-        mapping = grid_mapping(epsg, found.bounds, x_cell)
-        # Cells of a squeezed image are no squares.
+        mapping = grid_mapping(epsg, embedding_map.bounds, x_cell)
+        # The cells of a squeezed image are not square.
         mapping["GeoTransform"] = f"{left!r} {x_cell!r} 0.0 {top!r} 0.0 {-y_cell!r}"
         coordinates["spatial_ref"] = ((), 0, mapping)
         attributes = {"grid_mapping": "spatial_ref", "crs": f"EPSG:{epsg}"}
     return xarray.DataArray(
-        found.values,
+        embedding_map.values,
         dims=("band", "y", "x"),
         coords=coordinates,
         name="embeddings",

@@ -146,5 +146,5 @@ def test_points_boxes_and_polygons_are_places() -> None:
 
 
 def test_what_is_no_place_is_refused() -> None:
-    with pytest.raises(AreaError, match="is no place"):
+    with pytest.raises(AreaError, match="is not a place"):
         Place.of((10.7, 59.9), 10)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from thor_geo.api._encode import normalised
+from thor_geo.api._encode import normalise_on_device
 from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.models.resample import resample_kernels
 from thor_geo.transforms import THORNormalize
@@ -42,10 +42,12 @@ def test_the_python_call_moves_normalised_float32(dtype: str, fill: Any) -> None
     observations = torch.ones(2, 1, 8, 8, dtype=torch.uint8)
     normalize = THORNormalize(["RED", "NIR_BROAD"], nodata_fill=fill)
     with Moved() as moved:
-        image = normalised(normalize, torch.from_numpy(pixels), observations, META)
+        image = normalise_on_device(normalize, torch.from_numpy(pixels), observations, META)
     assert image.device == META
     assert moved.dtypes == {torch.float32}
-    there = normalised(normalize, torch.from_numpy(pixels), observations, torch.device("cpu"))
+    there = normalise_on_device(
+        normalize, torch.from_numpy(pixels), observations, torch.device("cpu")
+    )
     assert torch.equal(there, normalize(torch.from_numpy(pixels), observations))
 
 

@@ -50,14 +50,14 @@ def test_the_file_gives_back_every_bit(tmp_path: Path) -> None:
 
 
 def test_bands_are_found_by_name_whatever_their_order() -> None:
-    assert MEASURED.of(select_bands(["RED", "SWIR_1"])) == ((0.1, 0.2), (0.05, 0.25))
+    assert MEASURED.for_bands(select_bands(["RED", "SWIR_1"])) == ((0.1, 0.2), (0.05, 0.25))
     with pytest.raises(
         ConfigError, match=r"S2:Blue.*the file has S2:SWIR1, S2:Red.*thor-geo stats"
     ):
-        MEASURED.of(select_bands(["RED", "BLUE"]))
+        MEASURED.for_bands(select_bands(["RED", "BLUE"]))
     flat = Statistics(channels={"S2:Red": ChannelStatistics(mean=0.1, std=0.0, pixels=5)})
     with pytest.raises(ConfigError, match=r"S2:Red.*cannot normalise"):
-        flat.of(select_bands(["RED"]))
+        flat.for_bands(select_bands(["RED"]))
 
 
 def test_z_scores_are_by_what_was_measured() -> None:
