@@ -12,6 +12,7 @@ import numpy.typing as npt
 from thor_geo.errors import InputError
 from thor_geo.explorer.places import Places
 from thor_geo.results import Cosine
+from thor_geo.results.cosine import largest
 from thor_geo.support.arrays import Float32Array, Int64Array
 
 # Inverse strength of the probe's L2 penalty: scikit-learn's default, on standardised embeddings.
@@ -56,14 +57,7 @@ class Comparison:
             cosine = self._cosine
         values = cosine.to(self.places.vectors[place])
         others = np.flatnonzero(self.places.searched)
-        others = others[others != place]
-        k = min(k, len(others))
-        if k == 0:
-            return Similar(values, others)
-        among = values[others]
-        # All that are as similar as the k-th: among equals, the row decides, not the partition.
-        others = others[among >= np.partition(among, -k)[-k]]
-        return Similar(values, others[np.argsort(-values[others], kind="stable")][:k])
+        return Similar(values, largest(values, others[others != place], k))
 
     def probe(self, positive: Int64Array, negative: Int64Array) -> Float32Array:
         """Fit a logistic regression to examples; return each place's probability of "positive".

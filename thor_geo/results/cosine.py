@@ -57,12 +57,29 @@ class Cosine:
             InputError: If *query* is of another length.
         """
         similarity = self.to(query)
-        k = min(k, len(similarity))
-        # All that are as similar as the k-th: among equals, rows decide, not the partition.
-        least = np.partition(similarity, -k)[-k] if k else np.inf
-        among = np.flatnonzero(similarity >= least)
-        order = among[np.argsort(-similarity[among], kind="stable")][:k]
-        return order, similarity[order]
+        rows = largest(similarity, np.arange(len(similarity)), k)
+        return rows, similarity[rows]
+
+
+def largest(
+    values: npt.NDArray[np.float32], candidates: npt.NDArray[np.int64], k: int
+) -> npt.NDArray[np.int64]:
+    """Return the candidates with the *k* largest values, the largest first.
+
+    Equal ones come in the order of the candidates.
+
+    Args:
+        values: (N,), finite.
+        candidates: Indices into *values*.
+        k: How many to return; at most all.
+    """
+    k = min(k, len(candidates))
+    if k == 0:
+        return candidates[:0]
+    among = values[candidates]
+    # All that are as large as the k-th: a partition alone would choose among equals.
+    candidates = candidates[among >= np.partition(among, -k)[-k]]
+    return candidates[np.argsort(-values[candidates], kind="stable")][:k]
 
 
 def unit_vectors(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

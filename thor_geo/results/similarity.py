@@ -15,7 +15,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import zone_name
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import RasterExtent
-from thor_geo.results.cosine import Cosine, unit_vectors
+from thor_geo.results.cosine import Cosine, largest, unit_vectors
 from thor_geo.results.map_cut import MapCut, Thumbnail
 from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
@@ -124,7 +124,7 @@ def similar_tiles(
     candidate = ~redundant_tiles(plan, produced)[tiles.index]
     candidate[asked] = False
     among = np.flatnonzero(candidate)
-    order = among[np.argsort(-similarity[among], kind="stable")][:k]
+    order = largest(similarity, among, k)
     return SimilarPlaces(
         ids=tuple(plan.tile(one).id for one in tiles.index[order].tolist()),
         cosine=similarity[order],
