@@ -232,4 +232,4 @@ def test_missing_terratorch_is_told() -> None:
         text=True,
         check=True,
     )
-    assert "pip install terratorch" in done.stdout
+    assert "pip install 'thor-geo[terratorch]'" in done.stdout

@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import Area, AreaSpec
-from thor_geo.ground.lattice import Lattice, Rect, zone_of
+from thor_geo.ground.lattice import Lattice, Rect, is_utm, zone_of
 from thor_geo.specs import BBox, PointBuffer
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
@@ -83,8 +83,7 @@ def is_place(value: object) -> TypeGuard[Spatial]:
 
 def _utm(crs: str) -> int | None:
     code = crs.removeprefix("EPSG:")
-    is_utm = code.isdigit() and int(code) // 100 in (326, 327) and 1 <= int(code) % 100 <= 60
-    return int(code) if is_utm else None
+    return int(code) if code.isdigit() and is_utm(int(code)) else None
 
 
 def _area(spatial: Spatial) -> Area:

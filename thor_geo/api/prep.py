@@ -66,7 +66,7 @@ class InputPrep:
                 "ground_cover",
                 self.ground_cover,
                 f"input_prep={self.mode} keeps pixels as they are",
-                "Use it with input_prep=resize.",
+                "Use it only with input_prep=resize.",
             )
 
     @classmethod

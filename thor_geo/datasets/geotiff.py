@@ -13,7 +13,7 @@ import rasterio
 import rasterio.warp
 
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.ground.lattice import Bounds, zone_of
+from thor_geo.ground.lattice import Bounds, is_utm, zone_of
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 #: Suffixes of GeoTIFFs in a folder; a glob or a file's path may name anything that GDAL reads.
@@ -150,7 +150,7 @@ def _read_header(path: Path, name: str) -> RasterFile:
         )
     a, b, _, d, e, _ = tuple(transform)[:6]
     epsg = crs.to_epsg()
-    if not _is_utm(epsg) or b or d or a <= 0 or abs(a + e) > 1e-6 * a:
+    if epsg is None or not is_utm(epsg) or b or d or a <= 0 or abs(a + e) > 1e-6 * a:
         problem = f"its CRS is {crs.to_string()[:60]}" if not b and not d else "it is rotated"
         raise ConfigError(
             "paths",
@@ -174,10 +174,6 @@ def _read_header(path: Path, name: str) -> RasterFile:
         scales=tuple(map(float, scales)),
         offsets=tuple(map(float, offsets)),
     )
-
-
-def _is_utm(epsg: int | None) -> bool:
-    return epsg is not None and epsg // 100 in (326, 327) and 1 <= epsg % 100 <= 60
 
 
 def _zone_around(crs: rasterio.crs.CRS, bounds: Iterable[float]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
-from thor_geo.explorer.places import Places
+from thor_geo.explorer.places import Places, tile_pixels
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.redact import redact
@@ -86,11 +86,8 @@ class Composite:
         if pixels is None:
             return None
         k = plan.lattices[0].shard_tiles
-        col, row = (
-            part[ground.start : ground.stop].astype(np.int64) for part in (plan.col, plan.row)
-        )
         planned = np.zeros((k, k), dtype=np.uint8)
-        planned[-(-row // k) * k - row, col % k] = 255
+        planned[tile_pixels(plan, slice(ground.start, ground.stop))] = 255
         tile_of = np.arange(side) * k // side
         return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
 

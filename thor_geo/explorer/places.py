@@ -13,9 +13,10 @@ from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds
-from thor_geo.ground.plan import Shards
+from thor_geo.ground.plan import Plan, Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.support.arrays import Int64Array
 
 #: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
 #: every second, third, ... cell is taken.
@@ -105,6 +106,19 @@ class Patches:
     mesh: npt.NDArray[np.float64]
 
 
+def tile_pixels(plan: Plan, tiles: slice | Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return row and column of tiles in the rasters of their shards, which have a pixel per tile.
+
+    Args:
+        plan: The plan.
+        tiles: Tiles of it.
+    """
+    k = plan.lattices[0].shard_tiles
+    col, row = plan.col[tiles].astype(np.int64), plan.row[tiles].astype(np.int64)
+    # A shard hangs from its upper edge (`Lattice.shard_of`).
+    return -(-row // k) * k - row, col % k
+
+
 def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Places:
     """Read the vectors of a run's tiles.
 
@@ -118,8 +132,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
         RunDirectoryError: If no tile has an embedding yet, or a file cannot be read.
     """
     tiles, plan = read_tiles(opened, window=window, progress=progress), opened.plan
-    k = plan.lattices[0].shard_tiles
-    col, row = plan.col[tiles.index].astype(np.int64), plan.row[tiles.index].astype(np.int64)
+    row, col = tile_pixels(plan, tiles.index)
     shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
     done = len(np.unique(shard))
     produced = np.zeros(len(plan), dtype=np.bool_)
@@ -129,10 +142,9 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
         vectors=tiles.vectors,
         shards=plan.shards,
         shard=shard,
-        # Rows of a shard count from its upper edge.
-        row=-(-row // k) * k - row,
-        col=col % k,
-        side=k,
+        row=row,
+        col=col,
+        side=plan.lattices[0].shard_tiles,
         main=tiles.primary,
         searched=~redundant_tiles(plan, produced)[tiles.index],
         lonlat=tiles.lonlat,

@@ -13,7 +13,14 @@ from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import Composite
 from thor_geo.explorer.download import Download, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
-from thor_geo.explorer.places import Places, Unit, cell_places, shard_patches, tile_places
+from thor_geo.explorer.places import (
+    Places,
+    Unit,
+    cell_places,
+    shard_patches,
+    tile_pixels,
+    tile_places,
+)
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun
@@ -167,9 +174,8 @@ class ExplorerSession:
             marker = self._opened.marker(shard)
             if marker is None:
                 continue
-            col, row = (part[shard.start : shard.stop] for part in (plan.col, plan.row))
             raster = np.full((k, k), np.nan, dtype=np.float32)
-            raster[-(-row // k) * k - row, col % k] = [
+            raster[tile_pixels(plan, slice(shard.start, shard.stop))] = [
                 np.nan if mean is None else mean for mean in marker.observations_mean[of_window]
             ]
             values[members] = raster[

@@ -25,6 +25,11 @@ Transform = tuple[float, float, float, float, float, float]
 Bounds = tuple[float, float, float, float]
 
 
+def is_utm(epsg: int) -> bool:
+    """Return whether an EPSG code is a WGS 84 / UTM zone: 32601 to 32660, or 32701 to 32760."""
+    return epsg // 100 in (326, 327) and 1 <= epsg % 100 <= 60
+
+
 def zone_name(epsg: int) -> str:
     """Return the name of a UTM zone, e.g. ``utm32n`` for EPSG:32632.
 
@@ -32,14 +37,13 @@ def zone_name(epsg: int) -> str:
         epsg: EPSG code, 32601 to 32660 or 32701 to 32760.
 
     Raises:
-        ConfigError: If *epsg* is no WGS 84 / UTM zone.
+        ConfigError: If *epsg* is not a WGS 84 / UTM zone.
     """
-    hemisphere = {326: "n", 327: "s"}.get(epsg // 100)
-    if hemisphere is None or not 1 <= epsg % 100 <= 60:
+    if not is_utm(epsg):
         raise ConfigError(
             "epsg", epsg, "not a WGS 84 / UTM zone", "Use 32601..32660 or 32701..32760."
         )
-    return f"utm{epsg % 100:02d}{hemisphere}"
+    return f"utm{epsg % 100:02d}{'n' if epsg // 100 == 326 else 's'}"
 
 
 def zone_strip(epsg: int) -> Bounds:

@@ -13,7 +13,6 @@ import rasterio
 
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import zone_name
-from thor_geo.probe.colours import class_colours
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
@@ -177,11 +176,15 @@ def _describe(file: Any, probe: SavedProbe, codes: ClassCodes) -> None:
     }
     file.update_tags(CLASSES=json.dumps(table))
     file.update_tags(1, **{f"CLASS_{code}": name for code, name in table.items()})
-    colours = class_colours(len(codes.values))
+    from matplotlib import colormaps
+
+    # Ten or twenty colours, which repeat for more classes.
+    size = 10 if len(codes.values) <= 10 else 20
+    palette = colormaps[f"tab{size}"]
     file.write_colormap(
         1,
         {
-            code: (*(round(255 * part) for part in colour), 255)
-            for code, colour in zip(codes.values.tolist(), colours, strict=True)
+            code: tuple(round(255 * part) for part in palette(k % size))
+            for k, code in enumerate(codes.values.tolist())
         },
     )

@@ -106,7 +106,7 @@ def test_an_array_is_padded_where_a_tile_reaches_beyond_it() -> None:
     ("make", "words"),
     [
         (lambda: InputPrep(mode="native", halo=16), "no tiles"),
-        (lambda: InputPrep(mode="tile", ground_cover="nominal"), "resize only"),
+        (lambda: InputPrep(mode="tile", ground_cover="nominal"), "only with input_prep=resize"),
         (lambda: cutter(InputPrep.tile(halo=10)), "halo"),
         (lambda: cutter(InputPrep.tile(halo=144)), "halo"),
         (lambda: cutter("tile", image_size=290), "290"),
