@@ -28,7 +28,7 @@ TEN = [
 @pytest.fixture(autouse=True)
 def _untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this test be a process that was told nothing."""
-    monkeypatch.setattr(extrapolation, "_told", set())
+    monkeypatch.setattr(extrapolation, "_warned", set())
 
 
 @pytest.mark.parametrize(
