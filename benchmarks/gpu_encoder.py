@@ -1,24 +1,23 @@
 """The encoder on a GPU, in bf16: every way to run it checked, timed and held against the card.
 
-Needs torch and this checkout, nothing else of what thor-geo needs:
+Claim (docs/performance.md, "Not measured": no GPU has been available yet): base and large reach
+60 % of the card's bf16 matmul rate at patch 16, and 50 % at patch 8. Needs only torch and this
+checkout:
 
     python -m benchmarks.gpu_encoder                       # about 8 minutes on one H100 or H200
-    python -m benchmarks.gpu_encoder --quick               # tiny shapes, writes nothing
+    python -m benchmarks.gpu_encoder --quick               # tiny shapes
     python -m benchmarks.gpu_encoder --device cpu --quick  # the same code without a GPU
 
-For base and large at patch 16 and 8: SDPA with the broadcast bias (torch's choice, and each kernel
-that takes a bias) and FlexAttention (distances computed inside the kernel, or looked up in one
-float32 table for all heads), each eager, compiled, and as a CUDA graph; then batches from 1 to 512
-for the fastest. An alternative is timed only if the distances that its kernel applies are exact up
-to rounding, and its tokens are within 2 % of the float32 encoder's (L2). The rate it is held
-against is that of a large bf16 matrix product on the same card in the same run.
-
-Not yet run on a GPU: so far only its CPU form has been.
+Tried are SDPA with the broadcast bias (torch's choice, and each kernel that takes a bias) and
+FlexAttention (distances computed inside the kernel, or looked up in one float32 table for all
+heads), each eager, compiled, and as a CUDA graph; then batches from 1 to 512 for the fastest. An
+alternative is timed only if the distances that its kernel applies are exact up to rounding, and its
+tokens are within 2 % of the float32 encoder's (L2). The rate that it is compared with is that of a
+large bf16 matrix product on the same card in the same run.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
@@ -28,8 +27,8 @@ from typing import Any
 import torch
 
 from benchmarks.support.gpu import Execution, card, matmul_rate, set_up
-from benchmarks.support.gpu_search import Limits, Search, Shape, Trial, said
-from benchmarks.support.report import EXIT_NO_GPU, Report
+from benchmarks.support.gpu_search import Limits, Search, Shape, Trial, brief
+from benchmarks.support.report import EXIT_NO_GPU, Report, parser
 from thor_geo.models import token_layout, variant
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee
 
@@ -49,13 +48,7 @@ _EXECUTIONS: tuple[Execution, ...] = (
 
 
 def shapes(models: Sequence[str], side: int, probe: dict[int, int]) -> list[Shape]:
-    """Return the shapes: models at all patch sizes, with the ten default bands.
-
-    Args:
-        models: Model keys.
-        side: Side of a tile in pixels.
-        probe: Batch at which alternatives are compared, by patch size.
-    """
+    """Return the shapes: models at all patch sizes, with the ten default bands."""
     channels = [band.channel for band in bands_from_ee(list(S2_DEFAULT_BANDS))]
     return [
         Shape(
@@ -71,13 +64,7 @@ def shapes(models: Sequence[str], side: int, probe: dict[int, int]) -> list[Shap
 
 
 def row(shape: Shape, trial: Trial, rate: float) -> dict[str, Any]:
-    """Return a trial as a row of the table.
-
-    Args:
-        shape: What was encoded.
-        trial: The trial.
-        rate: Measured matmul rate, operations a second.
-    """
+    """Return a trial as a row of the table."""
     timing = trial.timing
     return {
         "model": shape.variant.model_key,
@@ -105,12 +92,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def choice(search: Search, rate: float) -> dict[str, Any]:
-    """Return what was found fastest for a shape, and where its time goes, as a row.
-
-    Args:
-        search: A search that found something.
-        rate: Measured matmul rate, operations a second.
-    """
+    """Return the fastest way to run a shape, and where its time goes, as a row."""
     best = search.best
     assert best is not None
     assert best.timing is not None
@@ -125,7 +107,7 @@ def choice(search: Search, rate: float) -> dict[str, Any]:
         "TFLOP/s": best.rate * search.shape.flops / 1e12,
         "share of matmul": best.rate * search.shape.flops / rate,
         "x package": None if best.ratio is None else 1 / best.ratio,
-        # Of its time: the linear layers alone, attention alone, and what is left.
+        # Shares of its time: the linear layers alone, attention alone, and what is left.
         "linears": alone.get("linears"),
         "attention alone": alone.get("attention"),
         "rest": 1 - sum(alone.values()) if alone else None,
@@ -133,14 +115,7 @@ def choice(search: Search, rate: float) -> dict[str, Any]:
 
 
 def judge(report: Report, searches: Sequence[Search], rate: float, *, quick: bool) -> None:
-    """Enter rows, choices and faults.
-
-    Args:
-        report: The report.
-        searches: What was searched.
-        rate: Measured matmul rate, operations a second.
-        quick: Whether the shapes are tiny, so that no target applies.
-    """
+    """Enter rows, choices and faults."""
     chosen: list[dict[str, Any]] = []
     for search in searches:
         name, best = search.shape.name, search.best
@@ -168,12 +143,6 @@ def judge(report: Report, searches: Sequence[Search], rate: float, *, quick: boo
 def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limits) -> Report:
     """Measure all shapes.
 
-    Args:
-        device: Where.
-        quick: Tiny shapes.
-        seconds: What the whole may take; what it leaves out is noted.
-        limits: How much is tried.
-
     Returns:
         The report, not yet finished.
     """
@@ -186,7 +155,6 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
             "288 px with ten bands reach at least 60 % of the card's bf16 matmul rate, measured in "
             "the same run, at patch 16, and 50 % at patch 8"
         ),
-        command="python -m benchmarks.gpu_encoder",
         quick=quick,
     )
     report.figures["device"] = card(device)
@@ -207,14 +175,14 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
         try:
             search.run()
         except Exception as failure:  # the other shapes are worth having
-            report.faults.append(f"{shape.name}: the search broke off: {said(failure)}")
+            report.faults.append(f"{shape.name}: the search broke off: {brief(failure)}")
         # Warm, as the encoder was: the faster of all is what shares are taken of.
         side = max(rates, key=lambda k: rates[k])
         again = matmul_rate(side, torch.bfloat16, device, limits.window)
         rates[side] = max(rates[side], again)
     rate = max(rates.values())
     report.figures["matrix products, bf16"] = [
-        {"side": side, "TFLOP/s": found / 1e12} for side, found in rates.items()
+        {"side": side, "TFLOP/s": speed / 1e12} for side, speed in rates.items()
     ]
     judge(report, searches, rate, quick=quick)
     report.notes += [
@@ -234,12 +202,7 @@ def benchmark(device: torch.device, *, quick: bool, seconds: float, limits: Limi
 
 
 def limits_for(device: torch.device, *, quick: bool) -> Limits:
-    """Return how much is tried.
-
-    Args:
-        device: Where.
-        quick: Tiny shapes.
-    """
+    """Return how much is tried."""
     executions = _EXECUTIONS if device.type == "cuda" else ("eager", "compiled")
     if quick:
         return Limits(executions=executions, batches=(1, 2), window=0.02, repeats=3, leaders=9)
@@ -248,18 +211,16 @@ def limits_for(device: torch.device, *, quick: bool) -> Limits:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--quick", action="store_true", help="tiny shapes; writes nothing")
-    parser.add_argument(
-        "--seconds", type=float, default=420, help="what it may take, about (default: 420)"
-    )
-    args = parser.parse_args(argv)
+    """Run the benchmark; return the exit code."""
+    arguments = parser(__doc__, "tiny shapes")
+    arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    arguments.add_argument("--seconds", type=float, default=420, help="about (default: 420)")
+    args = arguments.parse_args(argv)
     if args.device == "cpu" and not args.quick:
-        parser.error("--device cpu takes hours at full size: add --quick.")
+        arguments.error("--device cpu takes hours at full size: add --quick.")
     if args.device == "cuda" and not torch.cuda.is_available():
         message = "torch finds no CUDA device: give --device cpu --quick for the short form.\n"
-        parser.exit(EXIT_NO_GPU, message)
+        arguments.exit(EXIT_NO_GPU, message)
     device = torch.device(args.device)
     limits = limits_for(device, quick=args.quick)
     report = benchmark(device, quick=args.quick, seconds=args.seconds, limits=limits)

@@ -113,24 +113,20 @@ def _flex(layout: TokenLayout, slopes: Tensor, attend: Callable[..., Tensor], ta
 
 
 def ways(encoder: THOREncoder) -> list[Way]:
-    """Return what can be tried for an encoder on the device it is on.
-
-    Args:
-        encoder: The encoder. FlexAttention needs a model without CLS token, as published.
-    """
+    """Return what can be tried for an encoder on the device it is on."""
     device = encoder.norm.weight.device.type
     attend: Callable[..., Tensor] = flex_attention
     if device == "cuda":
         # Without a compiler it would write all scores to memory: nothing anyone would run.
         attend = torch.compile(flex_attention, fullgraph=True, dynamic=False)
-    found = [
+    ways = [
         Way(name=name, mix=None if kernel is None else _sdpa(kernel), rounds_bias=True)
         for name, kernel in _KERNELS[device].items()
     ]
     for name, table in (("flex", False), ("flex table", True)):
         mix = _flex(encoder.layout, encoder.encoder_slopes, attend, table)
-        found.append(Way(name=name, mix=mix, rounds_bias=False))
-    return found
+        ways.append(Way(name=name, mix=mix, rounds_bias=False))
+    return ways
 
 
 def use(encoder: THOREncoder, way: Way) -> None:
@@ -142,12 +138,7 @@ def use(encoder: THOREncoder, way: Way) -> None:
 
 
 def exact_bias(layout: TokenLayout, slopes: Tensor) -> Tensor:
-    """Return the bias of SPEC section 7, float64 (H, N, N), written down a second time.
-
-    Args:
-        layout: The token layout.
-        slopes: Slopes (H,); the result is on their device.
-    """
+    """Return the bias of SPEC section 7, float64 (H, N, N), written down a second time."""
     centres = torch.tensor(
         [
             ((row + 0.5) * group.footprint, (column + 0.5) * group.footprint)
@@ -200,11 +191,6 @@ def geometry_error(way: Way, encoder: THOREncoder, batch: int) -> tuple[float, f
     half units of the last place), and a rounded bias is off by half a unit of its own. Patch
     centres in bf16 give seven times that for base at patch 8 and 288 px; at patch 16 those are
     exact.
-
-    Args:
-        way: The way.
-        encoder: The encoder.
-        batch: See `seen_bias`.
 
     Returns:
         The largest error in units of the logits, and the largest share of what rounding explains:

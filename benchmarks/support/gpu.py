@@ -149,22 +149,15 @@ def timed(
         turn(call, 2)
         counts[name] = max(1, round(2 * window / (time.perf_counter() - began)))
     turns = {name: partial(turn, calls[name], counts[name]) for name in calls}
-    found = compare(turns, repeats=repeats, warm_up=0)
+    timings = compare(turns, repeats=repeats, warm_up=0)
     return {
         name: Timing(seconds=tuple(second / counts[name] for second in timing.seconds))
-        for name, timing in found.items()
+        for name, timing in timings.items()
     }
 
 
 def matmul_rate(side: int, dtype: torch.dtype, device: torch.device, window: float) -> float:
-    """Return the median rate of a square matrix product of random numbers, operations a second.
-
-    Args:
-        side: Side of the matrices.
-        dtype: Their dtype.
-        device: Where.
-        window: See `timed`.
-    """
+    """Return the median rate of a square matrix product of random numbers, operations a second."""
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
     name = f"{side}"
@@ -179,13 +172,6 @@ def parts(
 
     What the encoder takes beyond these is patch embedding, norms, GELU and residuals, which move
     memory only.
-
-    Args:
-        model: The encoder.
-        way: How it computes attention.
-        batch: Tiles at once.
-        device: Where.
-        window: See `timed`.
 
     Returns:
         Median seconds for a batch: ``linears`` and ``attention``.

@@ -122,7 +122,7 @@ class Search:
         seconds: What the search may take; what is left out for that is noted.
         trials: What was tried.
         best: The fastest of the last race, or None if nothing ran.
-        parts: What `parts` found for the best.
+        parts: Times of the parts of the best, from `parts`.
         left_out: What was not tried for lack of time.
     """
 
@@ -169,7 +169,7 @@ class Search:
             try:
                 error, share = geometry_error(way, self._model, self.shape.probe)
             except Exception as failure:  # whatever it is, it is this row's outcome
-                trial.note = said(failure)
+                trial.note = brief(failure)
             else:
                 trial.geometry = self._geometry[name] = share
                 if share <= 1:
@@ -207,14 +207,14 @@ class Search:
                 torch.cuda.reset_peak_memory_stats(self.device)
                 before = torch.cuda.memory_allocated(self.device)
             call = prepared(self._model, way, execution, torch.zeros_like(x))
-            found = call(x)[some].float()
+            tokens = call(x)[some].float()
             if cuda:
                 peak = torch.cuda.max_memory_allocated(self.device)
                 trial.gigabytes = (peak - before) / 1e9
-            trial.l2 = float((found - wanted).norm() / wanted.norm())
-            trial.worst = float((found - wanted).abs().max() / wanted.abs().max())
+            trial.l2 = float((tokens - wanted).norm() / wanted.norm())
+            trial.worst = float((tokens - wanted).abs().max() / wanted.abs().max())
         except Exception as failure:  # out of memory, no such kernel, does not compile
-            trial.note = said(failure)
+            trial.note = brief(failure)
             return None
         if not trial.l2 <= MAX_L2:  # NaN, too
             trial.note = f"WRONG: tokens, L2 error above {MAX_L2}"
@@ -269,13 +269,13 @@ class Search:
     def _entrants(
         self, alternatives: list[tuple[str, Execution]], batch: int
     ) -> list[tuple[Trial, Call]]:
-        found = []
+        entrants = []
         for name, execution in dict.fromkeys(alternatives):
             if name in self._ways and (
                 entrant := self._attempt(self._ways[name], execution, batch)
             ):
-                found.append(entrant)
-        return found
+                entrants.append(entrant)
+        return entrants
 
     def _sweep(self, first: Trial) -> None:
         """Run the fastest, and the package as it is beside it, in other batches."""
@@ -316,9 +316,9 @@ class Search:
         try:
             self.parts = parts(self._model, way, best.batch, self.device, self.limits.window)
         except Exception as failure:  # the rest of the search is worth keeping
-            self.left_out.append(f"{self.shape.name}: the parts alone ({said(failure)})")
+            self.left_out.append(f"{self.shape.name}: the parts alone ({brief(failure)})")
 
 
-def said(failure: Exception) -> str:
+def brief(failure: Exception) -> str:
     """Return an exception's type and the first line of its text."""
     return f"{type(failure).__name__}: {first_line(failure)}"

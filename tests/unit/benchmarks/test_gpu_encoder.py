@@ -38,9 +38,9 @@ def encoder(shape: Shape) -> THOREncoder:
 
 
 def search(shape: Shape) -> Search:
-    found = Search(shape=shape, device=CPU, limits=EAGER, seconds=600)
-    found.run()
-    return found
+    searched = Search(shape=shape, device=CPU, limits=EAGER, seconds=600)
+    searched.run()
+    return searched
 
 
 @pytest.mark.parametrize(
@@ -55,34 +55,34 @@ def test_operations_of_a_tile(size: str, patch: int, gflop: float) -> None:
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_every_way_is_right_and_the_fastest_is_chosen(shape: Shape, tmp_path: Path) -> None:
-    found = search(shape)
-    tried = {trial.way for trial in found.trials}
+    searched = search(shape)
+    tried = {trial.way for trial in searched.trials}
     assert tried == {"sdpa", "sdpa flash", "sdpa math", "flex", "flex table"}
-    for trial in found.trials:
+    for trial in searched.trials:
         assert not trial.note
         assert trial.rate > 0
         assert trial.geometry is not None
         assert trial.geometry < 0.8
         assert trial.l2 is not None
         assert 0.002 < trial.l2 < 0.015, "bf16, and no worse than bf16"
-    assert {trial.batch for trial in found.trials} == {1, 2}
-    assert found.best is not None
-    assert set(found.parts) == {"linears", "attention"}
+    assert {trial.batch for trial in searched.trials} == {1, 2}
+    assert searched.best is not None
+    assert set(searched.parts) == {"linears", "attention"}
 
-    rate = found.best.rate * shape.flops / 0.25
+    rate = searched.best.rate * shape.flops / 0.25
     report = Report(name="gpu_encoder", claim="", command="", quick=True)
-    gpu_encoder.judge(report, [found], rate, quick=False)
+    gpu_encoder.judge(report, [searched], rate, quick=False)
     assert report.faults == ["thor_v1_tiny, patch 16: 25.0% of the measured matmul rate, not 60%"]
     (chosen,) = report.figures["fastest"]
     assert chosen["shape"] == "thor_v1_tiny, patch 16"
     assert chosen["share of matmul"] == pytest.approx(0.25)
-    assert found.best.timing is not None
-    linears = found.parts["linears"] / found.best.timing.median
+    assert searched.best.timing is not None
+    linears = searched.parts["linears"] / searched.best.timing.median
     assert chosen["linears"] == pytest.approx(linears)
     nested = {name: v for name, v in report.figures.items() if isinstance(v, (list, dict))}
     assert set(nested) == {"fastest"}
     assert isinstance(nested["fastest"], list), "a table, not a raw dict"
-    assert chosen["attention"] == found.best.way
+    assert chosen["attention"] == searched.best.way
     assert len({tuple(row) for row in report.rows}) == 1
     json.dumps(report.rows)
     assert report.finish(tmp_path) == EXIT_FAULTS
@@ -141,22 +141,22 @@ def test_what_is_wrong_or_fails_is_told_and_not_timed(
         return [Way(name="bad", mix=mix, rounds_bias=True), ways(encoder)[0]]
 
     monkeypatch.setattr(gpu_search, "ways", two)
-    found = search(shape)
-    bad = [trial for trial in found.trials if trial.way == "bad"]
+    searched = search(shape)
+    bad = [trial for trial in searched.trials if trial.way == "bad"]
     assert [trial.note.startswith(note) for trial in bad] == [True]
     assert [trial.timing for trial in bad] == [None]
-    assert found.best is not None
-    assert found.best.way == "sdpa"
+    assert searched.best is not None
+    assert searched.best.way == "sdpa"
     report = Report(name="gpu_encoder", claim="", command="", quick=True)
-    gpu_encoder.judge(report, [found], 1.0, quick=True)
+    gpu_encoder.judge(report, [searched], 1.0, quick=True)
     assert len(report.faults) == faults
 
 
 def test_out_of_time_is_told(shape: Shape) -> None:
-    found = Search(shape=shape, device=CPU, limits=EAGER, seconds=0)
-    found.run()
+    searched = Search(shape=shape, device=CPU, limits=EAGER, seconds=0)
+    searched.run()
     report = Report(name="gpu_encoder", claim="", command="", quick=True)
-    gpu_encoder.judge(report, [found], 1.0, quick=False)
+    gpu_encoder.judge(report, [searched], 1.0, quick=False)
     assert report.faults == ["thor_v1_tiny, patch 16: no alternative ran"]
     assert "sdpa, eager" in report.notes[0]
 
@@ -217,9 +217,9 @@ def test_rates_of_a_trial(shape: Shape) -> None:
     trial = gpu_search.Trial(way="sdpa", execution="eager", batch=8)
     assert trial.rate == 0
     trial.timing = Timing(seconds=(1.0, 2.0, 4.0))
-    found = gpu_encoder.row(shape, trial, 8.0 * shape.flops)
-    assert found["tiles/s"] == 4
-    assert found["% of matmul"] == 50
-    assert found["TFLOP/s"] == pytest.approx(
+    searched = gpu_encoder.row(shape, trial, 8.0 * shape.flops)
+    assert searched["tiles/s"] == 4
+    assert searched["% of matmul"] == 50
+    assert searched["TFLOP/s"] == pytest.approx(
         4 * encoder_flops(variant("thor_v1_tiny"), shape.layout).total / 1e12
     )
