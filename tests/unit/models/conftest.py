@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-# The helper module thor_golden.py lies next to the tests, which are no package.
-
 
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
