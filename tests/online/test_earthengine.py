@@ -27,7 +27,7 @@ from thor_geo.sources.earthengine import (
     fetch_scenes,
 )
 from thor_geo.sources.earthengine._split import MAX_BYTES, BlockWindow, request_bytes
-from thor_geo.sources.earthengine.recipe import composite
+from thor_geo.sources.earthengine.recipe import sentinel2_composite
 from thor_geo.sources.scenes import OBSERVATIONS, pixel_grid
 from thor_geo.specs import CloudMask, SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
@@ -183,7 +183,7 @@ def test_the_size_limit_is_where_we_think_it_is(client: EarthEngineClient) -> No
     while request_bytes(side, side, 11, 2) <= MAX_BYTES:
         side += 64
     scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)
-    image = composite(SENSOR, JUNE, BLOCK, scenes[:1])
+    image = sentinel2_composite(SENSOR, JUNE, BLOCK, scenes[:1])
     # Eleven bands of uint16, one step beyond the limit.
     image = ee.Image.cat([image.select([0])] * 11)
     grid = pixel_grid(BLOCK)

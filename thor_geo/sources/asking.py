@@ -146,20 +146,22 @@ class Asker(ABC):
         """
 
     @abstractmethod
-    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+    def refusal(self, verdict: Verdict, subject: str) -> ThorGeoError:
         """Return the error for a refusal that asking again would not change.
 
         Args:
             verdict: What the refusal means.
-            what: What was asked for.
+            subject: What was asked for.
         """
 
-    def call(self, request: Callable[[], T], what: str, stats: FetchStats, *, order: int = 0) -> T:
+    def call(
+        self, request: Callable[[], T], subject: str, stats: FetchStats, *, order: int = 0
+    ) -> T:
         """Make a request until it is answered or asking again is pointless.
 
         Args:
             request: Makes the request, and returns its answer.
-            what: What is asked for, for messages.
+            subject: What is asked for, for messages.
             stats: Counts what it cost.
             order: Who gets a slot first: the lowest of those who wait.
 
@@ -174,18 +176,18 @@ class Asker(ABC):
         """
         self._asking[threading.get_ident()] = None
         try:
-            return self._call(request, what, stats, order)
+            return self._call(request, subject, stats, order)
         finally:
             del self._asking[threading.get_ident()]
 
-    def _call(self, request: Callable[[], T], what: str, stats: FetchStats, order: int) -> T:
+    def _call(self, request: Callable[[], T], subject: str, stats: FetchStats, order: int) -> T:
         failures = _Failures()
         while True:
             try:
                 transport = self.session.ensure()
                 with (
                     self._waiting(self.limiter.place(order), stats, failures),
-                    transport.taking_turns(lambda: self._slot(what, stats, failures, order)),
+                    transport.taking_turns(lambda: self._slot(subject, stats, failures, order)),
                 ):
                     answer = request()
             except Exception as error:
@@ -197,24 +199,24 @@ class Asker(ABC):
                 self._watch_restriction(transport.restricted)
                 return answer
             failures.add(verdict, self._clock())
-            self._refuse_or_continue(verdict, what, failures, cause)
+            self._refuse_or_continue(verdict, subject, failures, cause)
             if verdict.kind == "throttled":
                 self.limiter.slow_down()
             pause = self._pause(verdict, failures)
             level = logging.WARNING if failures.unreachable == 1 else logging.INFO
-            logger.log(level, "%s: %s; asking again in %.1f s", what, verdict.message, pause)
+            logger.log(level, "%s: %s; asking again in %.1f s", subject, verdict.message, pause)
             stats.retries += 1
             stats.seconds_waiting += pause
             self._sleep(pause)
 
     @contextmanager
     def _slot(
-        self, what: str, stats: FetchStats, failures: _Failures, order: int
+        self, subject: str, stats: FetchStats, failures: _Failures, order: int
     ) -> Iterator[None]:
         """Hold a slot of the budget for one request, and count what that costs."""
         with self._waiting(self.limiter.slot(order), stats, failures):
             if self._stopped:
-                raise StoppedError(what)
+                raise StoppedError(subject)
             stats.requests += 1
             entered = self._clock()
             try:
@@ -243,25 +245,25 @@ class Asker(ABC):
         return min(pause, left) if lost else pause
 
     def _refuse_or_continue(
-        self, verdict: Verdict, what: str, failures: _Failures, cause: Exception
+        self, verdict: Verdict, subject: str, failures: _Failures, cause: Exception
     ) -> None:
         if verdict.kind == "too_large":
             raise TooLargeError(verdict.message) from cause
         if verdict.kind not in ("throttled", "transient", "unreachable"):
-            raise self.refusal(verdict, what) from cause
+            raise self.refusal(verdict, subject) from cause
         retry = self.retry
         if verdict.kind == "unreachable":
             seconds = failures.seconds_unreachable
             if seconds >= retry.unreachable_s:
                 raise BlockError(
-                    f"There was no connection to {self.session.spec.endpoint} for {what}, for "
+                    f"There was no connection to {self.session.spec.endpoint} for {subject}, for "
                     f"{seconds:.0f} s and {failures.unreachable} tries; the last time: "
-                    f"{verdict.said} Run again later: what is already there is kept."
+                    f"{verdict.sentence} Run again later: what is already there is kept."
                 ) from cause
         elif failures.transient >= retry.tries or failures.throttled >= retry.throttled_tries:
             raise BlockError(
-                f"{self.service} did not answer for {what} in {failures.all} tries; the last time: "
-                f"{verdict.said} Run again later: what is already there is kept."
+                f"{self.service} did not answer for {subject} in {failures.all} tries; the last "
+                f"time: {verdict.sentence} Run again later: what is already there is kept."
             ) from cause
 
     def _watch_restriction(self, restricted: bool) -> None:

@@ -115,13 +115,13 @@ class FetchStats:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` made of one; names of other releases are left out.
+        """Return what `dataclasses.asdict` made of one; unknown names are left out.
 
         Args:
             values: Numbers by name.
 
         Raises:
-            ValueError: If one of them is no number of 0 or more.
+            ValueError: If one of them is not a number >= 0.
         """
         known = {
             field.name: values[field.name]
@@ -130,7 +130,7 @@ class FetchStats:
         }
         for name, value in known.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                raise ValueError(f"{name}={str(value)[:80]!r} is no number of 0 or more")
+                raise ValueError(f"{name}={str(value)[:80]!r} is not a number >= 0")
         return cls(**known)
 
     def add(self, other: FetchStats) -> None:
@@ -159,7 +159,7 @@ class Verdict:
     retry_after_s: float | None = None
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Status and message as one sentence."""
         status = f"HTTP {self.status}: " if self.status else ""
         return f"{status}{self.message.strip().rstrip('.')}."

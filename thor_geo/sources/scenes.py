@@ -153,18 +153,18 @@ def provenance(sensor: AnySensor, scenes: Sequence[AnyScene]) -> dict[str, Any]:
 
 
 def wrong_scenes(
-    sensor: SensorSpec, window: TemporalSpec, found: Mapping[str, Scene], where: str
+    sensor: SensorSpec, window: TemporalSpec, listed: Mapping[str, Scene], where: str
 ) -> Iterator[str]:
     """Yield what is wrong with each scene that cannot be used.
 
     Args:
         sensor: The scenes that it names, and the cloud limit.
         window: Time window.
-        found: Those of them that there are, by id.
+        listed: The scenes that exist, by id.
         where: Where they were looked for.
     """
     for index in sensor.scenes or ():
-        scene = found.get(index)
+        scene = listed.get(index)
         if scene is None:
             yield f"{index} is not in {where}"
             continue

@@ -22,7 +22,7 @@ from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
-from thor_geo.sources.earthengine.recipe import block_key, composite
+from thor_geo.sources.earthengine.recipe import block_key, sentinel2_composite
 from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import Sentinel1Spec
@@ -184,7 +184,7 @@ def test_sentinel_2_blocks_keep_their_bytes_and_their_keys(
     )
     sensor = SensorSpec(bands=("B4", "B3"), cloudy_pct=100)
     assert store.sensor == sensor
-    image = composite(sensor, JUNE, block, [scene])
+    image = sentinel2_composite(sensor, JUNE, block, [scene])
     a, b, c, d, e, f = block.transform
     affine = dict(scaleX=a, shearX=b, translateX=c, shearY=d, scaleY=e, translateY=f)  # noqa: C408
     content = {

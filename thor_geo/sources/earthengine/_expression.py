@@ -91,7 +91,7 @@ class _GraphValue(ee.Encodable):
 def prepared_composite(
     sensor: AnySensor, window: TemporalSpec, block: Block, scenes: tuple[AnyScene, ...]
 ) -> Any:
-    """Return what `recipe.composite` returns, or its graph, which is the same to the client.
+    """Return what `composite` returns, or its graph, which is the same to the client.
 
     Args:
         sensor: Bands, reduction, mask and fill value.
@@ -106,7 +106,7 @@ def prepared_composite(
 
 
 def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
-    """Return what `recipe.scene_query` returns, or its graph, which is the same to the client.
+    """Return what `scene_query` returns, or its graph, which is the same to the client.
 
     Args:
         sensor: Collection and cloud limit.

@@ -43,7 +43,7 @@ def _outside(classes: Sequence[int]) -> Callable[[Any], Any]:
     return outside
 
 
-def reduced(
+def reduce_collection(
     sensor: SensorSpec, scenes: Any, order: Sequence[str], complete: Callable[[Any], Any]
 ) -> Any:
     """Return one image of many, bands as in the scenes; masked where no scene is clear.
@@ -61,8 +61,8 @@ def reduced(
     if sensor.composite == "mean":
         return scenes.mean()
     if sensor.composite == "percentile":
-        one = ee.Reducer.percentile([sensor.percentile])
-        return scenes.reduce(one).rename(list(sensor.bands))
+        reducer = ee.Reducer.percentile([sensor.percentile])
+        return scenes.reduce(reducer).rename(list(sensor.bands))
     ids = ee.List(list(order))
 
     def ranked(image: Any) -> Any:

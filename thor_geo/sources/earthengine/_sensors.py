@@ -16,8 +16,8 @@ from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 def scene_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     """Return the graph that lists the scenes of a block; `parse_scenes` takes its value."""
     if isinstance(sensor, Sentinel1Spec):
-        return recipe_s1.scene_query(sensor, window, block)
-    return recipe.scene_query(sensor, window, block)
+        return recipe_s1.sentinel1_query(sensor, window, block)
+    return recipe.sentinel2_query(sensor, window, block)
 
 
 def parse_scenes(sensor: AnySensor, answer: Any) -> tuple[AnyScene, ...]:
@@ -27,8 +27,8 @@ def parse_scenes(sensor: AnySensor, answer: Any) -> tuple[AnyScene, ...]:
         EarthEngineError: If the answer has another form, or names a scene twice.
     """
     if isinstance(sensor, Sentinel1Spec):
-        return recipe_s1.parse_scenes(sensor, answer)
-    return recipe.parse_scenes(answer)
+        return recipe_s1.parse_sentinel1(sensor, answer)
+    return recipe.parse_sentinel2(answer)
 
 
 def composite(
@@ -40,9 +40,11 @@ def composite(
         ConfigError: If *scenes* is empty.
     """
     if isinstance(sensor, Sentinel1Spec):
-        return recipe_s1.composite(sensor, window, block, [scene.index for scene in scenes])
+        return recipe_s1.sentinel1_composite(
+            sensor, window, block, [scene.index for scene in scenes]
+        )
     # The scenes of a block are of its sensor.
-    return recipe.composite(sensor, window, block, cast("Sequence[Scene]", scenes))
+    return recipe.sentinel2_composite(sensor, window, block, cast("Sequence[Scene]", scenes))
 
 
 def scene_order(sensor: AnySensor, scenes: Sequence[AnyScene]) -> list[str]:

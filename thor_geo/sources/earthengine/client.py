@@ -90,15 +90,15 @@ class EarthEngineClient(Asker):
             ) from error
 
     def classify(self, error: BaseException) -> Verdict | None:
-        """Say what a failed request means; see the function `classify`."""
-        return classify(error)
+        """Say what a failed request means; see `classify_earthengine_error`."""
+        return classify_earthengine_error(error)
 
-    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+    def refusal(self, verdict: Verdict, subject: str) -> ThorGeoError:
         """Return the error for a refusal; see `remedies.to_error`."""
-        return to_error(verdict, self.session.spec, what)
+        return to_error(verdict, self.session.spec, subject)
 
 
-def classify(error: BaseException) -> Verdict | None:
+def classify_earthengine_error(error: BaseException) -> Verdict | None:
     """Say what a failed request means.
 
     The client's EEException carries only text; the HTTP status is in the exception it was raised

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What a user without a login is told.
+#: Remedy for a user without a login.
 LOGIN_REMEDY = (
     "Run `earthengine authenticate` (on a machine without a browser: `earthengine authenticate "
     "--auth_mode=notebook`), or use `gcloud auth application-default login`, or give a service "

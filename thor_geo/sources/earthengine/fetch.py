@@ -85,14 +85,14 @@ def fetch_scenes(
     from thor_geo.sources.earthengine._expression import prepared_query
 
     stats = FetchStats() if stats is None else stats
-    what = f"the scenes of block {block.id}"
+    subject = f"the scenes of block {block.id}"
     client.connect()
     query = prepared_query(sensor, window, block)
     try:
-        answer = client.call(lambda: ee.data.computeValue(query), what, stats, order=order)
+        answer = client.call(lambda: ee.data.computeValue(query), subject, stats, order=order)
     except TooLargeError as error:
         raise BlockError(
-            f"Earth Engine could not list {what}: {error}. Make the time window shorter."
+            f"Earth Engine could not list {subject}: {error}. Make the time window shorter."
         ) from error
     return parse_scenes(sensor, answer)
 
@@ -150,17 +150,22 @@ def _fetch_window(
     # The size limit holds at any side; what the service can compute is only worth halving so far.
     must_split = limit > MAX_BYTES or window.side > MAX_SIDE
     if not must_split and (client.sizes.allows(window) or not may_quarter(window)):
-        what = f"block {block.id}, {window.width} x {window.height} px at {window.col, window.row}"
+        subject = (
+            f"block {block.id}, {window.width} x {window.height} px at {window.col, window.row}"
+        )
         body = _request(block, image, bands, window)
         try:
             part = client.call(
-                lambda: _compute(body, bands, window, stats, pixels.dtype), what, stats, order=order
+                lambda: _compute(body, bands, window, stats, pixels.dtype),
+                subject,
+                stats,
+                order=order,
             )
         except TooLargeError as error:
             client.sizes.refused(window)
             if not may_quarter(window):
                 raise BlockError(
-                    f"Earth Engine cannot compute even {what}: {error}. It is not split below "
+                    f"Earth Engine cannot compute even {subject}: {error}. It is not split below "
                     f"{MIN_SIDE} px: make the time window shorter, or `cloudy_pct` smaller."
                 ) from error
         else:
@@ -214,13 +219,13 @@ def decode(
         Pixels (bands, height, width), of that data type.
 
     Raises:
-        TruncatedError: If *raw* is no complete NPY array.
+        TruncatedError: If *raw* is not a complete NPY array.
         EarthEngineError: If bands, shape or dtype are not what was asked for.
     """
     try:
         table = np.load(io.BytesIO(raw), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise TruncatedError(f"{len(raw)} bytes that are no NPY array ({error})") from error
+        raise TruncatedError(f"{len(raw)} bytes are not an NPY array ({error})") from error
     names = table.dtype.names or ()
     if names != tuple(bands):
         raise EarthEngineError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thor_geo.errors import BlockError, EarthEngineError, UnreachableError
 from thor_geo.sources.earthengine.client import EarthEngineClient
-from thor_geo.sources.earthengine.recipe import named_query, parse_scenes
+from thor_geo.sources.earthengine.recipe import named_query, parse_sentinel2
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import wrong_scenes
 from thor_geo.specs import SensorSpec, TemporalSpec
@@ -45,8 +45,8 @@ def check_named_scenes(
         )
     except BlockError as error:
         raise UnreachableError(str(error)) from error
-    found = {scene.index: scene for scene in parse_scenes(answer)}
-    wrong = list(wrong_scenes(sensor, window, found, sensor.collection))
+    listed = {scene.index: scene for scene in parse_sentinel2(answer)}
+    wrong = list(wrong_scenes(sensor, window, listed, sensor.collection))
     if wrong:
         raise EarthEngineError(
             f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the ids, "

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.earthengine._reduction import reduced, without_clouds
+from thor_geo.sources.earthengine._reduction import reduce_collection, without_clouds
 from thor_geo.sources.scenes import OBSERVATIONS, Scene, pixel_grid, scene_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
@@ -58,7 +58,7 @@ def _collection(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     )
 
 
-def scene_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
+def sentinel2_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
     """Return the graph that lists the scenes of a block.
 
     Args:
@@ -67,7 +67,7 @@ def scene_query(sensor: SensorSpec, window: TemporalSpec, block: Block) -> Any:
         block: The area.
 
     Returns:
-        An ee object; its value is what `parse_scenes` takes.
+        An ee object; its value is what `parse_sentinel2` takes.
     """
     import ee
 
@@ -84,7 +84,7 @@ def named_query(sensor: SensorSpec) -> Any:
         sensor: Collection and scenes.
 
     Returns:
-        An ee object; its value is what `parse_scenes` takes.
+        An ee object; its value is what `parse_sentinel2` takes.
     """
     import ee
 
@@ -113,8 +113,8 @@ class _Indexed(Protocol):
 _AnyScene = TypeVar("_AnyScene", bound=_Indexed)
 
 
-def parse_scenes(answer: Any) -> tuple[Scene, ...]:
-    """Return the scenes of an answer to `scene_query`, sorted by index.
+def parse_sentinel2(answer: Any) -> tuple[Scene, ...]:
+    """Return the scenes of an answer to `sentinel2_query`, sorted by index.
 
     Args:
         answer: The decoded value.
@@ -172,7 +172,7 @@ def _iso(milliseconds: float) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def composite(
+def sentinel2_composite(
     sensor: SensorSpec, window: TemporalSpec, block: Block, scenes: Sequence[Scene]
 ) -> Any:
     """Return the image: the requested bands, then `OBSERVATIONS`, all uint16.
@@ -204,14 +204,17 @@ def composite(
 
     if not scenes:
         raise ConfigError(
-            "scenes", scenes, "a composite of no scenes", "Record the block as empty instead."
+            "scenes",
+            scenes,
+            "a composite needs at least one scene",
+            "Record the block as empty instead.",
         )
     bands = list(sensor.bands)
     indices = scene_order(sensor, scenes)
     pinned = _collection(sensor, window, block).filter(ee.Filter.inList("system:index", indices))
     pinned = without_clouds(sensor, pinned).select(bands)
     pixels = (
-        reduced(sensor, pinned, indices, _seen_in_all(bands))
+        reduce_collection(sensor, pinned, indices, _seen_in_all(bands))
         # Half up: DN 3.5 becomes 4. The cast alone would cut it off.
         .add(0.5)
         .floor()
@@ -244,7 +247,7 @@ def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> st
     change the pixels.
 
     Args:
-        image: The image of `composite`.
+        image: The image of the composite.
         sensor: Bands and fill value.
         block: The block.
         catalogue: Where the scenes are from: ``earthengine``, or ``emulator-`` and a fingerprint.

@@ -29,10 +29,10 @@ _PER_DB = round(1 / STORAGE["S1"].scale)
 _LARGEST = 32767
 
 
-def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> Any:
+def sentinel1_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> Any:
     """Return the graph that lists the scenes of a block.
 
-    With `orbit_fallback` both passes are listed, in one request, and `parse_scenes` chooses.
+    With `orbit_fallback` both passes are listed, in one request, and `parse_sentinel1` chooses.
 
     Args:
         sensor: Collection, mode, polarisations and orbit pass.
@@ -40,7 +40,7 @@ def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> An
         block: The area.
 
     Returns:
-        An ee object; its value is what `parse_scenes` takes.
+        An ee object; its value is what `parse_sentinel1` takes.
     """
     import ee
 
@@ -52,8 +52,8 @@ def scene_query(sensor: Sentinel1Spec, window: TemporalSpec, block: Block) -> An
     return _listed(scenes, _PROPERTIES, _OPTIONAL)
 
 
-def parse_scenes(sensor: Sentinel1Spec, answer: Any) -> tuple[Sentinel1Scene, ...]:
-    """Return the scenes of an answer to `scene_query` to be used, sorted by index.
+def parse_sentinel1(sensor: Sentinel1Spec, answer: Any) -> tuple[Sentinel1Scene, ...]:
+    """Return the scenes of an answer to `sentinel1_query` to be used, sorted by index.
 
     Args:
         sensor: Says which orbit pass is wanted, and whether the other one may stand in for it.
@@ -81,7 +81,7 @@ def _scene(row: Sequence[Any]) -> Sentinel1Scene:
     )
 
 
-def composite(
+def sentinel1_composite(
     sensor: Sentinel1Spec, window: TemporalSpec, block: Block, indices: Sequence[str]
 ) -> Any:
     """Return the image: the polarisations in hundredths of a dB, then `OBSERVATIONS`, all int16.
@@ -106,7 +106,10 @@ def composite(
 
     if not indices:
         raise ConfigError(
-            "scenes", indices, "a composite of no scenes", "Record the block as empty instead."
+            "scenes",
+            indices,
+            "a composite needs at least one scene",
+            "Record the block as empty instead.",
         )
     bands = list(sensor.bands)
     pinned = (

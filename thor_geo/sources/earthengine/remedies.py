@@ -16,32 +16,33 @@ _CONSOLE = "https://console.cloud.google.com"
 _PROJECT_IN_TEXT = re.compile(r"project[s/ ]+'?([a-z0-9][a-z0-9.:-]+)", re.IGNORECASE)
 
 
-def to_error(verdict: Verdict, spec: SessionSpec, what: str) -> EarthEngineError:
+def to_error(verdict: Verdict, spec: SessionSpec, subject: str) -> EarthEngineError:
     """Return the error for a refusal that asking again would not change.
 
     Args:
         verdict: What the refusal means.
         spec: The session's settings, for the project's name.
-        what: What was asked for, e.g. ``the scenes of block utm32n_r10_b576_x104_y1150``.
+        subject: What was asked for, e.g. ``the scenes of block utm32n_r10_b576_x104_y1150``.
     """
-    said = verdict.said
+    reason = verdict.sentence
     if verdict.kind == "authentication":
         return AuthenticationError(
-            f"Earth Engine did not accept the login, asked for {what}. {said} {LOGIN_REMEDY}"
+            f"Earth Engine did not accept the login when asked for {subject}. {reason} "
+            f"{LOGIN_REMEDY}"
         )
     if verdict.kind == "permission":
         return ProjectError(
-            f"Earth Engine refused `data.project={spec.project!r}`, asked for {what}. {said} "
-            f"{_project_remedy(verdict.message, spec)}"
+            f"Earth Engine refused `data.project={spec.project!r}` when asked for {subject}. "
+            f"{reason} {_project_remedy(verdict.message, spec)}"
         )
     return EarthEngineError(
-        f"Earth Engine refused {what}. {said} {_request_remedy(verdict.message)}"
+        f"Earth Engine refused {subject}. {reason} {_request_remedy(verdict.message)}"
     )
 
 
 def _project_remedy(text: str, spec: SessionSpec) -> str:
-    found = _PROJECT_IN_TEXT.search(text)
-    project = spec.project or (found[1].rstrip(".") if found else "PROJECT")
+    match = _PROJECT_IN_TEXT.search(text)
+    project = spec.project or (match[1].rstrip(".") if match else "PROJECT")
     lowered = text.lower()
     if "has not been used in project" in lowered or "is disabled" in lowered:
         return (

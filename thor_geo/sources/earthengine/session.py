@@ -53,7 +53,7 @@ class EarthEngineSession:
     """
 
     def __init__(self, spec: SessionSpec) -> None:
-        """Initialize a new Session instance.
+        """Initialize a new EarthEngineSession instance.
 
         Args:
             spec: The session's settings.
@@ -142,16 +142,16 @@ def _project(spec: SessionSpec, credentials: Any) -> str:
         return spec.project
     if spec.credentials == "anonymous":
         return ANONYMOUS_PROJECT
-    found = getattr(credentials, "project_id", None) or getattr(
+    project = getattr(credentials, "project_id", None) or getattr(
         credentials, "quota_project_id", None
     )
-    if not found:
+    if not project:
         raise ProjectError(
             "`data.project=None`: Earth Engine needs a cloud project, and the credentials name "
             "none. Set `data.project` to the id of a project that is registered for Earth Engine "
             "(https://console.cloud.google.com/earth-engine), or run `earthengine set_project ID`."
         )
-    return str(found)
+    return str(project)
 
 
 @contextmanager

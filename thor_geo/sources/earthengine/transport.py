@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Seconds to wait for a connection to open.
 CONNECT_TIMEOUT_S = 30.0
 
-#: Header that tells of the restricted mode (Earth Engine guide, noncommercial tiers).
+#: Header that announces the restricted mode (Earth Engine guide, noncommercial tiers).
 QUOTA_HEADER = "x-earth-engine-quota-status"
 
 
@@ -46,7 +46,7 @@ def _host(uri: str) -> str:
 
 
 def _without_answer(uri: str, error: requests.exceptions.ConnectionError) -> Exception:
-    """Tell a body that came and stalled from a connection on which nothing came."""
+    """Return a TimeoutError for an answer that stalled, a ConnectionError for a lost connection."""
     # What stalls in the middle of a body reaches requests as a ConnectionError too.
     if "Read timed out" in str(error):
         return TimeoutError(f"no answer from {_host(uri)} in time: {error}")
@@ -67,7 +67,7 @@ class EarthEngineTransport:
     """
 
     def __init__(self, *, read_timeout_s: float, pool_size: int) -> None:
-        """Initialize a new Transport instance.
+        """Initialize a new EarthEngineTransport instance.
 
         Args:
             read_timeout_s: Seconds to wait for the next bytes of an answer.
@@ -107,8 +107,8 @@ class EarthEngineTransport:
         """Return this process's connections to a host."""
         parts = urlsplit(uri)
         key = (os.getpid(), parts.scheme, parts.netloc)
-        found = self._pools.get(key)
-        return found if found is not None else self._pools.setdefault(key, self._open(uri))
+        pool = self._pools.get(key)
+        return pool if pool is not None else self._pools.setdefault(key, self._open(uri))
 
     def _open(self, uri: str) -> _Pool:
         session = requests.Session()

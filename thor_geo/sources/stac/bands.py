@@ -1,6 +1,6 @@
 """Which asset of an item holds a band: by names that catalogues use, or as the user says.
 
-There is no guess: a band that no name points to, or more than one, is refused with the list of the
+Nothing is guessed: a band that no name points to, or several do, is refused with the list of the
 item's assets.
 """
 
@@ -34,6 +34,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 #: Roles of assets that hold pictures, whose bands are named as those of reflectance are.
 _PICTURES = frozenset({"visual", "overview", "thumbnail"})
 
+_COMMON_NAME = ("eo:common_name", "common_name")
+
 #: Assets that a message lists; the rest is counted.
 _LISTED = 40
 
@@ -64,10 +66,11 @@ def described_bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         asset: The asset, as the item has it.
     """
     lists = [asset.get(name) for name in ("bands", "eo:bands", "raster:bands")]
-    given = [[band for band in one if isinstance(band, dict)] for one in lists if one]
-    count = max(map(len, given), default=0)
+    described = [[band for band in bands if isinstance(band, dict)] for bands in lists if bands]
+    count = max(map(len, described), default=0)
     return [
-        {k: v for one in given if n < len(one) for k, v in one[n].items()} for n in range(count)
+        {key: value for bands in described if n < len(bands) for key, value in bands[n].items()}
+        for n in range(count)
     ]
 
 
@@ -89,36 +92,38 @@ def locate(item: Mapping[str, Any], band: str, overrides: Mapping[str, str]) -> 
     if band in overrides:
         return _overridden(item, band, overrides[band], names)
     by_key = [
-        found
-        for found in _bands(item)
-        if found.key.casefold() in names and len(described_bands(found.asset)) <= 1
+        located
+        for located in _bands(item)
+        if located.key.casefold() in names and len(described_bands(located.asset)) <= 1
     ]
     named = [
-        one for one in _bands(item) if not _PICTURES.intersection(one.asset.get("roles") or ())
+        located
+        for located in _bands(item)
+        if not _PICTURES.intersection(located.asset.get("roles") or ())
     ]
-    for found in (
+    for candidates in (
         by_key,
-        [one for one in named if _said(one, "name") in names],
-        [one for one in named if _said(one, "eo:common_name", "common_name") in names],
+        [located for located in named if _stated(located, "name") in names],
+        [located for located in named if _stated(located, *_COMMON_NAME) in names],
     ):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(f"{one.key}#{one.number}" for one in found)
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            several = ", ".join(f"{located.key}#{located.number}" for located in candidates)
             raise _refusal(item, band, f"may be any of {several}")
     raise _refusal(item, band, "is in none of its assets by name")
 
 
 def _overridden(item: Mapping[str, Any], band: str, where: str, names: set[str]) -> Located:
     key, _, number = where.partition("#")
-    bands = [one for one in _bands(item) if one.key == key]
+    bands = [located for located in _bands(item) if located.key == key]
     if not bands:
         raise _refusal(item, band, f"should be in `{key}`, which it does not have")
     if number:
         # An asset may hold bands that its item does not describe.
         described = bands[int(number) - 1].described if int(number) <= len(bands) else {}
         return Located(key=key, asset=bands[0].asset, number=int(number), described=described)
-    named = [one for one in bands if _said(one, "name") in names]
+    named = [located for located in bands if _stated(located, "name") in names]
     if len(bands) > 1 and len(named) != 1:
         raise _refusal(item, band, f"should be one of the {len(bands)} bands of `{key}`: say which")
     return named[0] if len(bands) > 1 else bands[0]
@@ -130,15 +135,15 @@ def _bands(item: Mapping[str, Any]) -> Iterator[Located]:
             yield Located(key=key, asset=asset, number=number, described=described)
 
 
-def _said(found: Located, *fields: str) -> str:
-    said = next((found.described[name] for name in fields if found.described.get(name)), "")
-    return str(said).casefold()
+def _stated(located: Located, *fields: str) -> str:
+    stated = (located.described[name] for name in fields if located.described.get(name))
+    return str(next(stated, "")).casefold()
 
 
 def _refusal(item: Mapping[str, Any], band: str, why: str) -> StacError:
     listed = []
     for key, asset in item.get("assets", {}).items():
-        names = [str(one.get("name")) for one in described_bands(asset) if one.get("name")]
+        names = [str(band["name"]) for band in described_bands(asset) if band.get("name")]
         listed.append(f"{key} ({', '.join(names)})" if names else str(key))
     more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
     return StacError(

@@ -1,4 +1,4 @@
-"""The layer of retries towards a catalogue and its files: Earth Engine's, with other words."""
+"""The one layer of retries for requests to a catalogue and for its files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StacClient(Asker):
             DependencyError: If pystac-client is not installed.
             ConfigError: If there is no catalogue, or no such collection.
             StacUnreachableError: If it cannot be reached.
-            StacError: If it refuses, or is none.
+            StacError: If it refuses, or is not a catalogue.
         """
         if self.session.ready:
             return
@@ -58,41 +58,34 @@ class StacClient(Asker):
             ) from error
 
     def classify(self, error: BaseException) -> Verdict | None:
-        """Say what a failed request means.
+        """Say what a failed request means; see `classify_stac_error`."""
+        return classify_stac_error(error)
 
-        Args:
-            error: What the request raised.
-
-        Returns:
-            The verdict; None if it is no error of the catalogue's or the connection's.
-        """
-        return classify(error)
-
-    def refusal(self, verdict: Verdict, what: str) -> ThorGeoError:
+    def refusal(self, verdict: Verdict, subject: str) -> ThorGeoError:
         """Return the error for a refusal that asking again would not change.
 
         Args:
             verdict: What the refusal means.
-            what: What was asked for.
+            subject: What was asked for.
         """
-        said = redact(verdict.said)
+        reason = redact(verdict.sentence)
         if verdict.kind == "missing":
             return BlockError(
-                f"{what} cannot be read. {said} If the file is gone for good, the catalogue "
+                f"{subject} cannot be read. {reason} If the file is gone for good, the catalogue "
                 "should no longer list it."
             )
         where = f"{self.service} {self.session.spec.endpoint}"
-        return StacError(f"{where} refused {what}. {said} {_remedy(verdict)}")
+        return StacError(f"{where} refused {subject}. {reason} {_remedy(verdict)}")
 
 
-def classify(error: BaseException) -> Verdict | None:
+def classify_stac_error(error: BaseException) -> Verdict | None:
     """Say what a failed request to a catalogue or for one of its files means.
 
     Args:
         error: What the request raised.
 
     Returns:
-        The verdict; None if it is no error of the catalogue's or the connection's.
+        The verdict; None if the error came neither from the catalogue nor from the connection.
     """
     # Loaded by whoever raised one.
     import requests
@@ -104,9 +97,9 @@ def classify(error: BaseException) -> Verdict | None:
         text = shorten(str(link) or type(link).__name__, _LONGEST)
         if isinstance(link, requests.HTTPError) and link.response is not None:
             answer = link.response
-            said = shorten(answer.text or answer.reason or text, _LONGEST)
+            message = shorten(answer.text or answer.reason or text, _LONGEST)
             headers = {key.lower(): value for key, value in answer.headers.items()}
-            verdict = classify_status(answer.status_code, said, headers)
+            verdict = classify_status(answer.status_code, message, headers)
             # Nothing can be asked for in smaller pieces here.
             return _fatal(verdict) if verdict.kind == "too_large" else verdict
         if isinstance(link, requests.exceptions.SSLError) or _CERTIFICATE.search(text):
@@ -118,24 +111,24 @@ def classify(error: BaseException) -> Verdict | None:
         if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
             return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
     if isinstance(error, RasterioError):
-        return _of_a_file([str(link) for link in error_chain(error)])
+        return _classify_gdal_error([str(link) for link in error_chain(error)])
     if isinstance(error, OSError):  # a file of a catalogue on this machine
         return Verdict(kind="fatal", message=str(error))
     return None
 
 
-def _of_a_file(texts: list[str]) -> Verdict:
+def _classify_gdal_error(texts: list[str]) -> Verdict:
     """Say what it means that GDAL could not read a file, from all that it said."""
-    said = " / ".join(dict.fromkeys(shorten(text, _LONGEST) for text in texts))
-    status = next((found for text in texts if (found := _GDAL_STATUS.search(text))), None)
+    message = " / ".join(dict.fromkeys(shorten(text, _LONGEST) for text in texts))
+    status = next((match for text in texts if (match := _GDAL_STATUS.search(text))), None)
     if status is not None:
-        verdict = classify_status(int(status[1]), said, {})
+        verdict = classify_status(int(status[1]), message, {})
         if verdict.status in (404, 410):
-            return Verdict(kind="missing", message=said, status=verdict.status)
+            return Verdict(kind="missing", message=message, status=verdict.status)
         return _fatal(verdict) if verdict.kind == "too_large" else verdict
-    if _GDAL_NO_CONNECTION.search(said):
-        return Verdict(kind="unreachable", message=said)
-    return Verdict(kind="missing", message=said)
+    if _GDAL_NO_CONNECTION.search(message):
+        return Verdict(kind="unreachable", message=message)
+    return Verdict(kind="missing", message=message)
 
 
 def _fatal(verdict: Verdict) -> Verdict:
@@ -145,7 +138,7 @@ def _fatal(verdict: Verdict) -> Verdict:
 def _remedy(verdict: Verdict) -> str:
     if verdict.status in (401, 403):
         return (
-            "It wants a login or a signature: the Planetary Computer's files need "
+            "It requires a login or a signature: the Planetary Computer's files need "
             "`data.stac_sign: planetary_computer`, others credentials that GDAL reads from the "
             "environment (AWS_ACCESS_KEY_ID, GDAL_HTTP_HEADERS, ...). Earth Search's are public."
         )

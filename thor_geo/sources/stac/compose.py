@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.sources.stac.items import StacItem
-from thor_geo.sources.stac.reduce import observations, reduced
+from thor_geo.sources.stac.reduce import observations, reduce_scenes
 from thor_geo.specs import SensorSpec
 from thor_geo.support.arrays import BoolArray, UInt16Array
 
@@ -17,7 +17,9 @@ from thor_geo.support.arrays import BoolArray, UInt16Array
 Read = Callable[[StacItem, str], tuple[npt.NDArray[Any], BoolArray]]
 
 
-def composed(sensor: SensorSpec, items: Sequence[StacItem], read: Read, size: int) -> UInt16Array:
+def compose_planes(
+    sensor: SensorSpec, items: Sequence[StacItem], read: Read, size: int
+) -> UInt16Array:
     """Return the bands of a composite, and how many items were seen in all of them.
 
     Args:
@@ -31,13 +33,13 @@ def composed(sensor: SensorSpec, items: Sequence[StacItem], read: Read, size: in
     """
     planes = np.empty((len(sensor.bands) + 1, size, size), np.uint16)
     if sensor.composite == "mosaic":
-        _mosaic(sensor, items, read, planes)
+        _lay_mosaic(sensor, items, read, planes)
     else:
-        _reduced(sensor, items, read, planes)
+        _reduce_bands(sensor, items, read, planes)
     return planes
 
 
-def _reduced(
+def _reduce_bands(
     sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array
 ) -> None:
     """Reduce band by band: of all items one band is held at a time."""
@@ -52,11 +54,13 @@ def _reduced(
             values[k], seen[k] = read(item, band)
         seen &= clear
         complete &= seen
-        plane[:] = reduced(sensor, values, seen)
+        plane[:] = reduce_scenes(sensor, values, seen)
     planes[-1] = observations(complete)
 
 
-def _mosaic(sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array) -> None:
+def _lay_mosaic(
+    sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array
+) -> None:
     """Lay item upon item: of a pixel all bands are of one item, which has data in all of them."""
     planes[:-1], planes[-1] = sensor.fill_value, 0
     for item in items:
@@ -75,6 +79,6 @@ def _clear(sensor: SensorSpec, item: StacItem, read: Read) -> BoolArray:
     """Return where an item's pixels are not masked."""
     if sensor.mask != "scl":
         return np.array(True)
-    classes, there = read(item, "SCL")
-    clear: BoolArray = there & ~np.isin(classes, sensor.removed_classes)
+    classes, seen = read(item, "SCL")
+    clear: BoolArray = seen & ~np.isin(classes, sensor.removed_classes)
     return clear

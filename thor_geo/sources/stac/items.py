@@ -89,7 +89,7 @@ class StacItem:
             window: The window.
         """
         start, end = (
-            (at - _EPOCH) // dt.timedelta(milliseconds=1) for at in (window.start, window.end)
+            (when - _EPOCH) // dt.timedelta(milliseconds=1) for when in (window.start, window.end)
         )
         return start <= self.millis < end
 
@@ -101,10 +101,10 @@ class StacItem:
         """
         area = shapely.box(*block.bounds)
         if self.epsg == block.epsg:
-            there = self.footprint
+            footprint = self.footprint
         else:
-            there = _transformed(self.footprint, self.epsg, block.epsg)
-        return bool(there.intersects(area) and not there.touches(area))
+            footprint = _transformed(self.footprint, self.epsg, block.epsg)
+        return bool(footprint.intersects(area) and not footprint.touches(area))
 
     def raster(self, band: str, spec: StacSpec) -> BandRaster:
         """Return where a band's pixels are.
@@ -130,7 +130,7 @@ def parse(content: Mapping[str, Any]) -> StacItem:
         content: The item; the addresses of its files are complete.
 
     Raises:
-        StacError: If it is none, or has no time or no geometry.
+        StacError: If it is not an item, or has no time or no geometry.
     """
     try:
         properties = content["properties"]
@@ -146,7 +146,7 @@ def parse(content: Mapping[str, Any]) -> StacItem:
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
         name = content.get("id") if isinstance(content, Mapping) else content
         raise StacError(
-            f"Item {str(name)[:100]!r} of the catalogue is not as STAC has it: {error!r:.200}. "
+            f"Item {str(name)[:100]!r} of the catalogue is not a valid STAC item: {error!r:.200}. "
             "Choose another `data.stac_collection`, or have the catalogue corrected."
         ) from error
     millis = (when - _EPOCH) // dt.timedelta(milliseconds=1)
@@ -194,10 +194,10 @@ def _footprint(content: Mapping[str, Any]) -> tuple[int, BaseGeometry]:
     geometry are joined by lines that are straight in degrees, which miss the raster's edge by
     hundreds of metres.
     """
-    assets = [one for one in content.get("assets", {}).values() if isinstance(one, Mapping)]
-    for one in (content["properties"], *assets):
-        epsg = _epsg(one) or _epsg(content["properties"])
-        bounds = _bounds(one)
+    assets = [asset for asset in content.get("assets", {}).values() if isinstance(asset, Mapping)]
+    for fields in (content["properties"], *assets):
+        epsg = _epsg(fields) or _epsg(content["properties"])
+        bounds = _bounds(fields)
         if epsg is not None and bounds is not None:
             return epsg, shapely.box(*bounds)
     geometry = shape(content["geometry"])
@@ -233,11 +233,11 @@ def _transformed(geometry: BaseGeometry, source: int, target: int) -> BaseGeomet
         return np.column_stack(transformer.transform(*points.T))
 
     try:
-        there = shapely.transform(dense, moved)
+        transformed = shapely.transform(dense, moved)
     except ProjError as error:
         raise StacError(
-            f"A footprint in EPSG:{source} cannot be brought to EPSG:{target} ({error})."
+            f"A footprint in EPSG:{source} cannot be transformed to EPSG:{target} ({error})."
         ) from error
-    if not np.isfinite(shapely.get_coordinates(there)).all():
+    if not np.isfinite(shapely.get_coordinates(transformed)).all():
         return shapely.Polygon()  # beyond what the block's zone can express: far from it
-    return there if there.is_valid else there.buffer(0)
+    return transformed if transformed.is_valid else transformed.buffer(0)

@@ -82,20 +82,20 @@ class _Api:
         # The window is half-open, and `Item.within` sees to it: an API's has both ends.
         when = f"{_utc(window.start)}/{_utc(window.end)}"
         for box in boxes_around(block):
-            yield from self._found(bbox=list(box), datetime=when)
+            yield from self._query(bbox=list(box), datetime=when)
 
     def named(self, ids: Sequence[str]) -> Iterator[StacItem]:
         for start in range(0, len(ids), PAGE):
-            yield from self._found(ids=list(ids[start : start + PAGE]))
+            yield from self._query(ids=list(ids[start : start + PAGE]))
 
     def first(self) -> StacItem | None:
-        return next(self._found(max_items=1), None)
+        return next(self._query(max_items=1), None)
 
-    def _found(self, **query: Any) -> Iterator[StacItem]:
+    def _query(self, **query: Any) -> Iterator[StacItem]:
         search = self._client.search(collections=self._collections, limit=PAGE, **query)
         for content in search.items_as_dicts():
             links = content.get("links") or ()
-            base = next((one["href"] for one in links if one.get("rel") == "self"), self._root)
+            base = next((link["href"] for link in links if link.get("rel") == "self"), self._root)
             for asset in content.get("assets", {}).values():
                 asset["href"] = urljoin(base, asset["href"])
             yield parse(content)
@@ -130,11 +130,11 @@ class _Static:
     def _walk(self) -> dict[str, StacItem]:
         items: dict[str, StacItem] = {}
         elsewhere: set[str] = set()
-        for found in walk(self._root, self._reader):
-            if self._spec.collection not in (None, found.collection_id):
-                elsewhere.add(str(found.collection_id))
+        for entry in walk(self._root, self._reader):
+            if self._spec.collection not in (None, entry.collection_id):
+                elsewhere.add(str(entry.collection_id))
                 continue
-            item = parse(found.to_dict(include_self_link=False, transform_hrefs=False))
+            item = parse(entry.to_dict(include_self_link=False, transform_hrefs=False))
             if item.id in items:
                 raise StacError(
                     f"The catalogue {self._spec.endpoint} has two items {item.id!r}. Name one of "

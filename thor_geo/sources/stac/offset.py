@@ -99,8 +99,8 @@ def _stated(item: Mapping[str, Any], located: Located) -> int | None:
 
 
 def _first(located: Located, *keys: str) -> Any:
-    for one in (located.described, located.asset):
+    for fields in (located.described, located.asset):
         for key in keys:
-            if key in one:
-                return one[key]
+            if key in fields:
+                return fields[key]
     return None

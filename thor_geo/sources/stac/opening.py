@@ -41,7 +41,7 @@ def catalogue_name(spec: StacSpec) -> str:
         DependencyError: If pystac-client is not installed.
         ConfigError: If there is no catalogue, or no such collection.
         StacUnreachableError: If it cannot be reached.
-        StacError: If it refuses, is none, or one of its items has not the bands.
+        StacError: If it refuses, is not a catalogue, or one of its items lacks a band.
         BlockError: If it failed too often.
     """
     client = StacClient(StacSession(spec))
@@ -69,7 +69,7 @@ def _where(spec: StacSpec) -> Mapping[str, Any]:
         return {"static": public(root), "root": canonical_sha256(content)}
     folder = Path(root).parent
     digest = hashlib.sha256()
-    items = sorted(walk(root, reader), key=lambda one: one.id)
+    items = sorted(walk(root, reader), key=lambda item: item.id)
     shown = is_first_process()
     for item in track(items, "items", label="content", shown=shown, delay=PATIENCE_S):
         stated = {key: asset.to_dict() for key, asset in item.assets.items()}
@@ -97,5 +97,5 @@ def _sha256(path: Path, item: str) -> str:
     except OSError as error:
         raise StacError(
             f"Item {item!r} of the catalogue names the file {path}, which cannot be read "
-            f"({error.strerror}). Put it there, or write the catalogue anew."
+            f"({error.strerror}). Restore it, or write the catalogue anew."
         ) from error

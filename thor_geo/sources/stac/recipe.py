@@ -52,7 +52,7 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
         raise ConfigError(
             "sentinel1",
             sensor.collection,
-            "of a STAC catalogue, Sentinel-2 alone is read",
+            "a STAC catalogue is read for Sentinel-2 only",
             "Leave it out, or take Earth Engine.",
         )
     for name, value, allowed in (
@@ -101,8 +101,8 @@ def stac_spec(
         pool_size: Connections to keep open.
 
     Raises:
-        ConfigError: If the catalogue is missing, a setting is invalid, or the composite is none
-            that is made of a catalogue's scenes.
+        ConfigError: If the catalogue is missing, a setting is invalid, or the composite is not
+            supported.
     """
     if url is None:
         raise ConfigError(

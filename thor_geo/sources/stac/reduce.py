@@ -63,11 +63,11 @@ def mean(values: npt.NDArray[Any], seen: BoolArray) -> Float64Array:
     return result
 
 
-#: Composites that `reduced` makes.
+#: Composites that `reduce_scenes` makes.
 REDUCTIONS = ("median", "mean", "percentile")
 
 
-def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: BoolArray) -> UInt16Array:
+def reduce_scenes(sensor: SensorSpec, values: npt.NDArray[Any], seen: BoolArray) -> UInt16Array:
     """Return one band of a composite, as it is stored.
 
     Rounded half up, limited to what uint16 holds, and the fill value where no scene counts.
@@ -86,10 +86,14 @@ def reduced(sensor: SensorSpec, values: npt.NDArray[Any], seen: BoolArray) -> UI
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         part = slice(top, top + rows)
-        flat, there = values[:, part].reshape(scenes, -1), seen[:, part].reshape(scenes, -1)
-        result = mean(flat, there) if sensor.composite == "mean" else percentile(flat, there, rank)
+        flat, flat_seen = values[:, part].reshape(scenes, -1), seen[:, part].reshape(scenes, -1)
+        result = (
+            mean(flat, flat_seen)
+            if sensor.composite == "mean"
+            else percentile(flat, flat_seen, rank)
+        )
         whole = np.clip(np.floor(result + 0.5), 0, _LARGEST)
-        filled = np.where(there.any(axis=0), whole, sensor.fill_value)
+        filled = np.where(flat_seen.any(axis=0), whole, sensor.fill_value)
         pixels[part] = filled.reshape(-1, width)
     return pixels
 

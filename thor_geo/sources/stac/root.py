@@ -46,7 +46,7 @@ def read_root(spec: StacSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
     try:
         content = json.loads(reader.read_text(root))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StacError(_no_catalogue(spec, f"no JSON ({error})")) from error
+        raise StacError(_no_catalogue(spec, f"not JSON ({error})")) from error
     if not isinstance(content, dict) or content.get("type") not in ("Catalog", "Collection"):
         kind = content.get("type") if isinstance(content, dict) else type(content).__name__
         raise StacError(_no_catalogue(spec, f"of the type {kind!r}"))
@@ -64,8 +64,8 @@ def is_api(content: Mapping[str, Any]) -> bool:
 
 def _no_catalogue(spec: StacSpec, why: str) -> str:
     return (
-        f"`data.stac_url={spec.endpoint!r}` is no root of a STAC catalogue: it is {why}. Give the "
-        "root of an API, e.g. https://earth-search.aws.element84.com/v1, or of a static "
+        f"`data.stac_url={spec.endpoint!r}` is not the root of a STAC catalogue: it is {why}. "
+        "Give the root of an API, e.g. https://earth-search.aws.element84.com/v1, or of a static "
         "catalogue: a catalog.json."
     )
 

@@ -66,7 +66,7 @@ def sample(
     href: str,
     number: int,
     block: Block,
-    what: str,
+    subject: str,
     dtypes: tuple[str, ...] = DTYPES,
     *,
     again: bool = False,
@@ -77,7 +77,7 @@ def sample(
         href: Path or address.
         number: Number of the band, from 1.
         block: The block.
-        what: What is read, for messages.
+        subject: What is read, for messages.
         dtypes: Data types that are accepted.
         again: Whether an earlier attempt to read it failed.
 
@@ -88,7 +88,7 @@ def sample(
     """
     options = {**GDAL_OPTIONS, **FORGETFUL} if again else GDAL_OPTIONS
     with rasterio.Env(**options), rasterio.open(href, OVERVIEW_LEVEL="NONE") as source:
-        _check(source, number, what, dtypes)
+        _check(source, number, subject, dtypes)
         read = _read if source.crs.to_epsg() == block.epsg else _warp
         values, inside, size = read(source, number, block)
         nodata = 0 if source.nodata is None else source.nodata
@@ -96,22 +96,23 @@ def sample(
     return Sample(values=np.where(seen, values, 0), seen=seen, read=size)
 
 
-def _check(source: Any, number: int, what: str, dtypes: tuple[str, ...]) -> None:
+def _check(source: Any, number: int, subject: str, dtypes: tuple[str, ...]) -> None:
     transform = source.transform
     if number > source.count:
         raise StacError(
-            f"{what} should be band {number} of its file, which has {source.count}. Correct "
+            f"{subject} should be band {number} of its file, which has {source.count}. Correct "
             "`data.stac_assets`, or have the catalogue corrected."
         )
     if source.crs is None or transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise StacError(
-            f"{what} is not on an upright grid with a CRS ({source.crs}, {tuple(transform)[:6]}), "
-            "as a Sentinel-2 tile is. Choose another `data.stac_collection` or `data.stac_assets`."
+            f"{subject} is not on an upright grid with a CRS "
+            f"({source.crs}, {tuple(transform)[:6]}), as a Sentinel-2 tile is. "
+            "Choose another `data.stac_collection` or `data.stac_assets`."
         )
     dtype = source.dtypes[number - 1]
     if dtype not in dtypes:
         raise StacError(
-            f"{what} holds {dtype}; Sentinel-2 values are {' or '.join(dtypes)}: "
+            f"{subject} holds {dtype}; Sentinel-2 values are {' or '.join(dtypes)}: "
             "reflectance x 10000. Choose another `data.stac_collection` or `data.stac_assets`."
         )
 

@@ -12,7 +12,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.scenes import AnyScene, Scene, scene_order, wrong_scenes
 from thor_geo.sources.stac.client import StacClient
-from thor_geo.sources.stac.compose import composed
+from thor_geo.sources.stac.compose import compose_planes
 from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.recipe import block_key, check_supported
 from thor_geo.sources.stac.reduce import harmonised
@@ -59,8 +59,8 @@ class Stac:
             )
         except BlockError as error:
             raise StacUnreachableError(str(error)) from error
-        found = {name: item.scene for name, item in items.items()}
-        wrong = list(wrong_scenes(recipe, window, found, self.client.session.spec.endpoint))
+        listed = {name: item.scene for name, item in items.items()}
+        wrong = list(wrong_scenes(recipe, window, listed, self.client.session.spec.endpoint))
         if wrong:
             raise StacError(
                 f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the "
@@ -136,7 +136,10 @@ class Stac:
         del window
         if not scenes:
             raise ConfigError(
-                "scenes", scenes, "a composite of no scenes", "Record the block as empty instead."
+                "scenes",
+                scenes,
+                "a composite needs at least one scene",
+                "Record the block as empty instead.",
             )
         mine = [scene for scene in scenes if isinstance(scene, Scene)]
         ids = scene_order(check_supported(sensor), mine)
@@ -159,7 +162,7 @@ class Stac:
         Args:
             sensor: Bands and recipe.
             block: The block.
-            image: Ids of the items, in the order in which they are composed.
+            image: Ids of the items, in the order in which they are compose_planes.
             stats: Counts what it cost; a request is one band of one scene.
             order: Who is served first, see `Asker.call`.
 
@@ -182,14 +185,14 @@ class Stac:
         def read(item: StacItem, band: str) -> tuple[UInt16Array, BoolArray]:
             return self._read(item, band, block, stats, order)
 
-        return composed(recipe, [named[name] for name in image], read, block.size)
+        return compose_planes(recipe, [named[name] for name in image], read, block.size)
 
     def _read(
         self, item: StacItem, band: str, block: Block, stats: FetchStats, order: int
     ) -> tuple[npt.NDArray[Any], BoolArray]:
         """Return a band's values on a block, without offset, and where there are any."""
         raster = item.raster(band, self.client.session.spec)
-        what = f"{band} of item {item.id!r} for block {block.id}"
+        subject = f"{band} of item {item.id!r} for block {block.id}"
 
         tried = False
 
@@ -200,8 +203,8 @@ class Stac:
                 self._sign = signer(self.client.session.spec.sign)
             dtypes = CLASS_DTYPES if band == "SCL" else DTYPES
             href = self._sign(raster.href)
-            found = sample(href, raster.number, block, what, dtypes, again=again)
-            stats.bytes += found.read
-            return harmonised(found.values, raster.offset), found.seen
+            band_sample = sample(href, raster.number, block, subject, dtypes, again=again)
+            stats.bytes += band_sample.read
+            return harmonised(band_sample.values, raster.offset), band_sample.seen
 
-        return self.client.call(read, what, stats, order=order)
+        return self.client.call(read, subject, stats, order=order)

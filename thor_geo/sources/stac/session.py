@@ -76,13 +76,13 @@ class StacSession:
             block: The block.
             window: The window.
         """
-        found = {
+        items = {
             item.id: item
             for item in self._opened.search(block, window)
             if item.within(window) and item.reaches(block)
         }
-        self._remember(found.values())
-        return list(found.values())
+        self._remember(items.values())
+        return list(items.values())
 
     def existing(self, ids: Sequence[str]) -> dict[str, StacItem]:
         """Return the items with these ids that there are, by id.
@@ -90,13 +90,13 @@ class StacSession:
         Args:
             ids: The ids.
         """
-        there = {name: self._known[name] for name in ids if name in self._known}
-        missing = [name for name in ids if name not in there]
+        items = {name: self._known[name] for name in ids if name in self._known}
+        missing = [name for name in ids if name not in items]
         if missing:
-            found = {item.id: item for item in self._opened.named(missing)}
-            self._remember(found.values())
-            there.update(found)
-        return there
+            fetched = {item.id: item for item in self._opened.named(missing)}
+            self._remember(fetched.values())
+            items.update(fetched)
+        return items
 
     def named(self, ids: Sequence[str]) -> dict[str, StacItem]:
         """Return items by id.
@@ -107,15 +107,15 @@ class StacSession:
         Raises:
             StacError: If the catalogue no longer has one of them.
         """
-        there = self.existing(ids)
-        gone = [name for name in ids if name not in there]
+        items = self.existing(ids)
+        gone = [name for name in ids if name not in items]
         if gone:
             raise StacError(
-                f"The catalogue {self.spec.endpoint} no longer has the item {gone[0]!r}, of which "
-                "a block in the cache is made. Wait until it is back, or take another "
+                f"The catalogue {self.spec.endpoint} no longer has the item {gone[0]!r}, from "
+                "which a block in the cache was made. Wait until it is back, or use another "
                 "`data.cache_dir` (and `output.dir`) to list the scenes anew."
             )
-        return there
+        return items
 
     def first(self) -> StacItem:
         """Return any item of the collection.

@@ -93,7 +93,7 @@ class StacSpec:
                 raise ConfigError(
                     "stac_assets",
                     f"{band}: {where}",
-                    "no asset's key",
+                    "not an asset's key",
                     "Give the key, e.g. red, or red#2 for the second band of the asset's file.",
                 )
         if self.offset is not None and not (
@@ -102,7 +102,7 @@ class StacSpec:
             raise ConfigError(
                 "stac_offset",
                 self.offset,
-                "no whole number of DN between -10000 and 10000",
+                "not a whole number of DN between -10000 and 10000",
                 "Give 0 where the files hold reflectance x 10000, -1000 where they hold what ESA "
                 "publishes since processing baseline 04.00.",
             )
@@ -125,16 +125,16 @@ class StacSpec:
         if is_remote(self.url):
             return self.url
         path = Path(self.url).expanduser()
-        found = path
+        root = path
         if path.is_dir():
-            there = [path / name for name in _ROOTS if (path / name).is_file()]
-            found = there[0] if there else path / _ROOTS[0]
-        if not found.is_file():
+            roots = [path / name for name in _ROOTS if (path / name).is_file()]
+            root = roots[0] if roots else path / _ROOTS[0]
+        if not root.is_file():
             raise ConfigError(
                 "stac_url",
                 str(path),
-                "there is no STAC catalogue",
+                "no STAC catalogue is there",
                 "Give the path of a catalog.json or of its folder; `thor-geo emulator --stac DIR` "
                 "writes one for a folder of scenes.",
             )
-        return str(found.resolve())
+        return str(root.resolve())

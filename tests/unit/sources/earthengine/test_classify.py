@@ -9,7 +9,7 @@ from google.auth.exceptions import RefreshError, TransportError
 from googleapiclient.errors import HttpError
 
 from thor_geo.errors import AuthenticationError
-from thor_geo.sources.earthengine.client import classify
+from thor_geo.sources.earthengine.client import classify_earthengine_error
 from thor_geo.sources.policy import TruncatedError
 
 
@@ -53,7 +53,7 @@ def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Ex
     ],
 )
 def test_the_status_decides_what_happens_next(status: int, text: str, kind: str) -> None:
-    verdict = classify(refusal(status, text))
+    verdict = classify_earthengine_error(refusal(status, text))
     assert verdict is not None
     assert (verdict.kind, verdict.status) == (kind, status)
     assert text in verdict.message
@@ -75,7 +75,7 @@ def test_the_status_decides_what_happens_next(status: int, text: str, kind: str)
     ],
 )
 def test_failures_without_an_answer_are_told_apart(error: Exception, kind: str) -> None:
-    verdict = classify(error)
+    verdict = classify_earthengine_error(error)
     assert verdict is not None
     assert verdict.kind == kind
 
@@ -84,16 +84,16 @@ def test_failures_without_an_answer_are_told_apart(error: Exception, kind: str) 
     "error", [TypeError("a bug"), ValueError("a bug"), KeyError("x"), MemoryError()]
 )
 def test_bugs_are_not_mistaken_for_the_services_failures(error: Exception) -> None:
-    assert classify(error) is None
+    assert classify_earthengine_error(error) is None
 
 
 def test_our_own_errors_stay_what_they_are_whatever_they_came_from() -> None:
     error = AuthenticationError("no login")
     error.__cause__ = refusal(503, "down")
-    assert classify(error) is None
+    assert classify_earthengine_error(error) is None
 
 
 def test_retry_after_reaches_the_verdict_from_the_answers_headers() -> None:
-    verdict = classify(refusal(429, "slow down", {"Retry-After": "17"}))
+    verdict = classify_earthengine_error(refusal(429, "slow down", {"Retry-After": "17"}))
     assert verdict is not None
     assert verdict.retry_after_s == 17

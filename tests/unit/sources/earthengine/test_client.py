@@ -57,7 +57,7 @@ def _read_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     def classify(error: Exception) -> Verdict | None:
         return error.verdict if isinstance(error, AnswerError) else None
 
-    monkeypatch.setattr("thor_geo.sources.earthengine.client.classify", classify)
+    monkeypatch.setattr("thor_geo.sources.earthengine.client.classify_earthengine_error", classify)
 
 
 def client(waits: list[float] | None = None, **settings: Any) -> EarthEngineClient:

@@ -13,7 +13,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import EarthEngineSession, Scene, SessionSpec
 from thor_geo.sources.earthengine import _expression as expression_module
 from thor_geo.sources.earthengine._expression import Expression, prepared_composite, prepared_query
-from thor_geo.sources.earthengine.recipe import composite, scene_query
+from thor_geo.sources.earthengine._sensors import composite, scene_query
 from thor_geo.sources.scenes import pixel_grid
 from thor_geo.specs import SensorSpec, TemporalSpec
 

@@ -16,7 +16,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import recipe
 from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
-from thor_geo.sources.earthengine.recipe import block_key, composite, parse_scenes
+from thor_geo.sources.earthengine.recipe import block_key, parse_sentinel2, sentinel2_composite
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.scenes import OBSERVATIONS, Scene, scene_order
@@ -38,7 +38,7 @@ def client(server: EmulatorServer) -> EarthEngineClient:
 
 def pixels(client: EarthEngineClient, sensor: SensorSpec, block: Block = BLOCK) -> Any:
     scenes = fetch_scenes(client, sensor, JUNE, block)
-    image = composite(sensor, JUNE, block, scenes)
+    image = sentinel2_composite(sensor, JUNE, block, scenes)
     return fetch_block(client, block, image, (*sensor.bands, OBSERVATIONS))
 
 
@@ -101,14 +101,14 @@ def test_ground_that_no_scene_covers_gets_the_fill_value(
 
 def test_later_scenes_do_not_change_a_pinned_composite(client: EarthEngineClient) -> None:
     scenes = fetch_scenes(client, SENSOR, JUNE, BLOCK)[2:]
-    image = composite(SENSOR, JUNE, BLOCK, scenes)
+    image = sentinel2_composite(SENSOR, JUNE, BLOCK, scenes)
     got = fetch_block(client, BLOCK, image, (*SENSOR.bands, OBSERVATIONS))
     assert [np.unique(plane).tolist() for plane in got] == [[100], [7], [1]]
 
 
 def test_a_composite_of_no_scenes_is_refused(client: EarthEngineClient) -> None:
     with pytest.raises(ConfigError, match="scenes"):
-        composite(SENSOR, JUNE, BLOCK, ())
+        sentinel2_composite(SENSOR, JUNE, BLOCK, ())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_composite_of_no_scenes_is_refused(client: EarthEngineClient) -> None:
 )
 def test_an_odd_list_of_scenes_is_refused_not_guessed_at(answer: Any) -> None:
     with pytest.raises(EarthEngineError):
-        parse_scenes(answer)
+        parse_sentinel2(answer)
 
 
 SCENE = Scene(
@@ -143,7 +143,7 @@ def key(
     scenes: tuple[Scene, ...] = (SCENE,),
     catalogue: str = "earthengine",
 ) -> str:
-    return block_key(composite(sensor, window, block, scenes), sensor, block, catalogue)
+    return block_key(sentinel2_composite(sensor, window, block, scenes), sensor, block, catalogue)
 
 
 @pytest.mark.usefixtures("client")
@@ -208,7 +208,10 @@ def test_the_graph_of_the_first_release_has_not_changed(mask: Any, reduction: An
     count = scenes.map(seen).count().unmask(0, False).toUint16().rename([OBSERVATIONS])
     sensor = replace(SENSOR, mask=mask, composite=reduction)
     both = (SCENE, replace(SCENE, index="s0"))
-    assert composite(sensor, JUNE, BLOCK, both).serialize() == pixels.addBands(count).serialize()
+    assert (
+        sentinel2_composite(sensor, JUNE, BLOCK, both).serialize()
+        == pixels.addBands(count).serialize()
+    )
 
 
 def test_a_mosaic_stacks_scenes_from_cloudy_to_clear() -> None:
@@ -241,7 +244,7 @@ def test_the_key_is_the_same_in_every_process(server: EmulatorServer) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[4])!r})
 from thor_geo.sources.earthengine import *
-from thor_geo.sources.earthengine.recipe import Scene
+from thor_geo.sources.earthengine.recipe import Scene, sentinel2_composite
 from thor_geo.ground.lattice import Block
 from thor_geo.specs import SensorSpec, TemporalSpec
 spec = SessionSpec(credentials="anonymous", url={server.url!r})
@@ -251,7 +254,7 @@ window = TemporalSpec.range("2022-06-01", "2022-07-01")
 block = {BLOCK.__class__.__name__}(epsg=32632, size=64, resolution=10, left=640, top=6400)
 scenes = [Scene(index=i, time_start=None, mgrs_tile=None, processing_baseline=None,
                 cloudy_pct=None) for i in {{"x", "y", "z"}}]
-print(block_key(composite(sensor, window, block, scenes), sensor, block, "earthengine"))
+print(block_key(sentinel2_composite(sensor, window, block, scenes), sensor, block, "earthengine"))
 """
     keys = {
         subprocess.run(

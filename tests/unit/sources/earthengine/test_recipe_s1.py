@@ -23,7 +23,7 @@ from thor_geo.sources.earthengine._sensors import composite, scene_query
 from thor_geo.sources.earthengine.client import EarthEngineClient
 from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key
-from thor_geo.sources.earthengine.recipe_s1 import parse_scenes
+from thor_geo.sources.earthengine.recipe_s1 import parse_sentinel1
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.scenes import OBSERVATIONS, Sentinel1Scene, provenance
@@ -238,7 +238,7 @@ def test_the_key_follows_everything_that_changes_pixels() -> None:
 )
 def test_an_odd_list_of_scenes_is_refused_not_guessed_at(answer: Any) -> None:
     with pytest.raises(EarthEngineError):
-        parse_scenes(SPEC, answer)
+        parse_sentinel1(SPEC, answer)
 
 
 @pytest.mark.usefixtures("client")

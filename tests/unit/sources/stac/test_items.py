@@ -108,5 +108,5 @@ def test_only_reflectance_has_an_offset() -> None:
 
 @pytest.mark.parametrize("broken", [{"datetime": None}, {"datetime": "June"}])
 def test_an_item_that_is_none_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(StacError, match="Item 's' of the catalogue is not as STAC has it"):
+    with pytest.raises(StacError, match="Item 's' of the catalogue is not a valid STAC item"):
         parse(content(**broken))

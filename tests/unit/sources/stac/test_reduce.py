@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from thor_geo.sources.stac.reduce import STRIP_PIXELS, harmonised, observations, reduced
+from thor_geo.sources.stac.reduce import STRIP_PIXELS, harmonised, observations, reduce_scenes
 from thor_geo.specs import SensorSpec
 
 
@@ -26,7 +26,7 @@ def test_each_pixel_is_reduced_over_its_own_observations_and_rounded_half_up(
         expected = np.floor(reduce(stack, axis=0) + 0.5)
     expected[~seen.any(axis=0)] = 7
     sensor = SensorSpec(composite=composite, fill_value=7)  # type: ignore[arg-type] # of the table
-    got = reduced(sensor, values, seen)
+    got = reduce_scenes(sensor, values, seen)
     assert got.dtype == np.uint16
     np.testing.assert_array_equal(got, expected)
     assert (~seen.any(axis=0)).any()
@@ -39,7 +39,7 @@ def test_percentiles_are_linear_between_ranks(rank: float) -> None:
     seen = rng.random(values.shape) < 0.8
     seen[0] = True
     expected = np.nanpercentile(np.where(seen, values, np.nan), rank, axis=0)
-    got = reduced(SensorSpec(composite="percentile", percentile=rank), values, seen)
+    got = reduce_scenes(SensorSpec(composite="percentile", percentile=rank), values, seen)
     # Halves are rounded up wherever both computations agree that they are halves.
     near = np.abs(expected % 1 - 0.5) < 1e-9
     np.testing.assert_array_equal(got[~near], np.floor(expected + 0.5)[~near])
