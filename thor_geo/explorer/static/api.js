@@ -23,12 +23,12 @@ async function post(question, values, signal) {
 }
 
 /** Ask for JSON. */
-export async function ask(question, given = {}) {
-  return (await post(question, given)).json();
+export async function ask(question, values = {}) {
+  return (await post(question, values)).json();
 }
 
 /** Ask for arrays: an object of the header's values and one typed array for each name. */
-export async function askArrays(question, given = {}, signal = undefined) {
+export async function askArrays(question, values = {}, signal = undefined) {
   const buffer = await (await post(question, values, signal)).arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);
   const start = 4 + length;
@@ -40,8 +40,8 @@ export async function askArrays(question, given = {}, signal = undefined) {
 }
 
 /** Ask for a picture, drawn on a canvas of its own; null where there are no pixels. */
-export async function askPicture(question, given, signal) {
-  const { width, height, rgba } = await askArrays(question, given, signal);
+export async function askPicture(question, values, signal) {
+  const { width, height, rgba } = await askArrays(question, values, signal);
   if (!width) return null;
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
@@ -51,8 +51,8 @@ export async function askPicture(question, given, signal) {
 }
 
 /** Ask for a file, and hand it to the browser's downloads. */
-export async function download(given) {
-  const answer = await post("download", given);
+export async function download(values) {
+  const answer = await post("download", values);
   const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition"))[1];
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
