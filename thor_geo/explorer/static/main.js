@@ -229,7 +229,7 @@ function aboveTold() {
   $("above").textContent = `${count(n)} at or above ${least.toFixed(2)}: ${area} km²`;
 }
 
-// The controls of the page -----------------------------------------------------------------------------
+// The controls of the page ------------------------------------------------------------------------
 
 function update() {
   const { examples, query, scores } = now;
