@@ -1,6 +1,6 @@
 """What Lightning calls: the embedding tasks, the prediction writer and the progress bar.
 
-Everything is loaded when first used: the modules about what is left to do need no PyTorch.
+Everything is loaded when first used: finding unfinished shards needs no PyTorch.
 """
 
 from __future__ import annotations

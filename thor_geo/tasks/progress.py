@@ -14,23 +14,23 @@ from thor_geo.tasks.writer import RunWriter
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-# How often the markers of other ranks are looked for.
+# Seconds between checks for the markers of other ranks.
 _POLL_SECONDS = 5.0
 
 
 class TileProgressBar(ProgressBar):
     """Progress in tiles, with rate, time left, shards and failures.
 
-    Counts the tiles that the run still had to do, over all ranks: its own as they come, the other
-    ranks' as their shards' markers appear; a tile in several time windows once for each. Only the
-    first rank shows anything.
+    It counts the tiles that were left to do, over all ranks: its own as they come, those of other
+    ranks as their shards' markers appear, and a tile in several time windows once for each. Only
+    the first rank shows anything.
     """
 
     def __init__(self, interval: float = LINE_S) -> None:
         """Initialize a new TileProgressBar instance.
 
         Args:
-            interval: Seconds between lines where standard error is no terminal.
+            interval: Seconds between lines where standard error is not a terminal.
         """
         super().__init__()
         self._interval = interval
@@ -54,7 +54,8 @@ class TileProgressBar(ProgressBar):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start counting."""
-        writer = next((c for c in _callbacks(trainer) if isinstance(c, RunWriter)), None)
+        callbacks = getattr(trainer, "callbacks", [])
+        writer = next((each for each in callbacks if isinstance(each, RunWriter)), None)
         datamodule: Any = getattr(trainer, "datamodule", None)
         shards: Shards = datamodule.plan.shards
         todo = range(len(shards)) if writer is None else writer.todo.shards
@@ -62,7 +63,7 @@ class TileProgressBar(ProgressBar):
         self._windows = 1 if writer is None else writer.windows
         total = int((shards.stops[todo] - shards.starts[todo]).sum()) * self._windows
         self._frontier = None if writer is None else writer.frontier
-        # Of this rank: tiles done, shards done, and what is left of the shard in the making.
+        # For this rank: tiles done, shards done, and tiles left of the current shard.
         self._tiles = self._own_shards = self._left = 0
         self._plan_shards = shards
         self._failed = 0
@@ -132,7 +133,3 @@ class TileProgressBar(ProgressBar):
     def _poll(self) -> None:
         if self._frontier is not None:
             self._frontier.advance()
-
-
-def _callbacks(trainer: pl.Trainer) -> list[Any]:
-    return list(getattr(trainer, "callbacks", []))

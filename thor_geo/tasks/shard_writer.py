@@ -1,4 +1,4 @@
-"""Writing the shards of one process: collect, and write one while the next is collected."""
+"""Writing the shards of one process: one is written while the next is collected."""
 
 from __future__ import annotations
 
@@ -42,38 +42,37 @@ def write_shard(
         run: The prepared run directory.
         plan: The plan.
         results: The complete shard in each window, in order.
-        shapes: What *results* hold.
+        shapes: Shapes of the arrays in *results*.
         windows: Time windows of the composites.
-        store: The grid store, where maps are written.
+        store: The grid store, if maps are written.
         started_at: When the shard's first batch came, UTC.
-        compute_seconds: Time from the end of the shard before to the end of this.
+        compute_seconds: Time from the end of the previous shard to the end of this one.
         session: Id of the launch.
-        fetch: What fetching has cost since the marker before.
+        fetch: Cost of fetching since the previous marker.
 
     Returns:
         The marker.
 
     Raises:
-        RunDirectoryError: If a file cannot be written; names what to do.
+        RunDirectoryError: If a file cannot be written; names the remedy.
     """
     import torch
 
     began = time.monotonic()
     shard = results[0].shard
-    # A marker is there when a shard with failures is made again. From here on it would name files
-    # that change.
+    # If a shard with failures is computed again, it has a marker, whose files now change.
     with run.explain_errors(f"shard {shard.id}"):
         run.marker_path(shard).unlink(missing_ok=True)
         files = _write_outputs(run, plan, results, shapes=shapes, windows=windows, store=store)
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
-        # Of each row, as `row_ids` orders them: tile, window.
-        rows = [(tile, of) for tile in range(len(shard)) for of in results]
-        status = [of.status[tile] for tile, of in rows]
+        # Tile and result of each row, in the order of `row_ids`.
+        rows = [(tile, result) for tile in range(len(shard)) for result in results]
+        status = [result.status[tile] for tile, result in rows]
         ids = row_ids(plan, shard, windows)
         failures = [
             Failure(tile=tiles[tile], error=error, row=row if windows.listed else None)
-            for row, (tile, of) in zip(ids, rows, strict=True)
-            if (error := of.error[tile]) is not None
+            for row, (tile, result) in zip(ids, rows, strict=True)
+            if (error := result.error[tile]) is not None
         ]
         write_failures(run.failures_path(shard), failures)
         marker = Marker(
@@ -86,10 +85,10 @@ def write_shard(
             empty_tiles=tuple(row for row, s in zip(ids, status, strict=True) if s == "empty"),
             failed_tiles=tuple(failure.name for failure in failures),
             observations_mean=tuple(
-                None if s == "failed" else round(float(of.observations_mean[tile]), 2)
-                for s, (tile, of) in zip(status, rows, strict=True)
+                None if s == "failed" else round(float(result.observations_mean[tile]), 2)
+                for s, (tile, result) in zip(status, rows, strict=True)
             ),
-            scenes=tuple(sorted({name for tile, of in rows for name in of.scenes[tile]})),
+            scenes=tuple(sorted({name for tile, result in rows for name in result.scenes[tile]})),
             outputs={
                 file.relative_to(run.path).as_posix(): ShardFile.from_path(file) for file in files
             },
@@ -98,7 +97,7 @@ def write_shard(
             compute_seconds=round(compute_seconds, 3),
             write_seconds=round(time.monotonic() - began, 3),
             session=session,
-            batches=tuple(shape for of in results for shape in of.batches),
+            batches=tuple(shape for result in results for shape in result.batches),
             threads=torch.get_num_threads(),
             fetch=dict(fetch or {}),
         )
@@ -158,19 +157,19 @@ class ShardWriter:
             plan: The plan.
             shapes: What to collect.
             windows: Time windows of the composites.
-            store: The created grid store, or None where no maps are written.
+            store: The created grid store, or None if no maps are written.
             session: Id of the launch.
             strict: Refuse a tile without a finite embedding.
-            fetch_cost: Tells what fetching has cost this process so far.
+            fetch_cost: Returns the cost of this process's fetching so far.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
         self._windows, self._store = windows, store
         self._session, self._strict = session, strict
         self._fetch_cost = fetch_cost
-        self._told: Mapping[str, float] = {}
+        self._recorded_cost: Mapping[str, float] = {}
         self.written = 0
         self._complete: set[str] = set()
-        # The shard in the making, in each window.
+        # The shard that is being collected, in each window.
         self._current: list[ShardResult] | None = None
         self._started_at = dt.datetime.now(dt.UTC)
         self._previous_end = time.monotonic()
@@ -178,15 +177,15 @@ class ShardWriter:
         self._writing: Future[Marker] | None = None
 
     def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
-        """Add a batch, and write its shard if that is complete now.
+        """Add a batch, and write its shard if it is complete now.
 
         Args:
-            prediction: What `predict_step` returned.
-            batch: The batch; in a list of windows, its ``window`` has an index of one window.
+            prediction: Result of `predict_step`.
+            batch: The batch; with a list of windows, its ``window`` holds the index of one window.
 
         Raises:
-            ThorGeoError: If the batch does not fit the shard in the making.
-            RunDirectoryError: If the shard before could not be written.
+            ThorGeoError: If the batch does not fit the shard that is being collected.
+            RunDirectoryError: If the previous shard could not be written.
         """
         if self._current is None:
             shard = self._shard_of(int(prediction["tile"][0]))
@@ -200,7 +199,7 @@ class ShardWriter:
                 for _ in self._windows
             ]
             self._started_at = dt.datetime.now(dt.UTC)
-        self._current[self._window_of(batch)].add(prediction, batch)
+        self._current[self._window_index(batch)].add(prediction, batch)
         if not all(result.complete for result in self._current):
             return
         results, self._current = self._current, None
@@ -223,7 +222,7 @@ class ShardWriter:
         )
 
     def wait(self) -> None:
-        """Wait until every complete shard is on the disk; its error is raised here."""
+        """Wait until every complete shard is on the disk; raise the error of writing it, if any."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             try:
@@ -234,37 +233,37 @@ class ShardWriter:
             self.written += 1
 
     def close(self) -> None:
-        """Wait, and drop a shard that stopped half way."""
+        """Wait, and drop an incomplete shard."""
         try:
             self.wait()
         finally:
             self._threads.shutdown()
         if self._current is not None:
             _log.warning(
-                "Shard %s stopped half way and was not written; run again to make it.",
+                "Shard %s is incomplete and was not written; run the same command again.",
                 self._current[0].shard.id,
             )
             self._current = None
 
-    def _window_of(self, batch: Mapping[str, Any]) -> int:
+    def _window_index(self, batch: Mapping[str, Any]) -> int:
         """Return the index of a batch's window; 0 where there is no list of windows."""
         if not self._windows.listed:
             return 0
-        found = set(batch.get("window", ()))
-        if len(found) != 1 or not found <= set(range(len(self._windows))):
+        indices = set(batch.get("window", ()))
+        if len(indices) != 1 or not indices <= set(range(len(self._windows))):
             raise ThorGeoError(
-                f"A batch has `window` {sorted(map(str, found))}, the run has windows 0 to "
+                f"A batch has `window` {sorted(map(str, indices))}, the run has windows 0 to "
                 f"{len(self._windows) - 1}: each batch must be of one of them. Use the "
                 "datamodule's own batch sampler, with `trainer.use_distributed_sampler=false`."
             )
-        (window,) = found
+        (window,) = indices
         return int(window)
 
     def _shard_of(self, tile: int) -> Shard:
         return self._plan.shards[self._plan.shards.holding(tile)]
 
     def _fetched(self) -> dict[str, float]:
-        """Return what fetching has cost since the shard before."""
+        """Return the cost of fetching since the previous shard."""
         now = {} if self._fetch_cost is None else dict(self._fetch_cost())
-        before, self._told = self._told, now
+        before, self._recorded_cost = self._recorded_cost, now
         return {name: round(value - before.get(name, 0), 3) for name, value in now.items()}

@@ -1,4 +1,4 @@
-"""What the writers ask of trainer, datamodule and model, gathered in one place."""
+"""The settings of a run, gathered from trainer, datamodule and model."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StartedRun:
-    """A run as the writers see it.
+    """A run whose data and model are set up, ready to be written.
 
     Attributes:
         plan: The plan.
         windows: Time windows of the composites.
         settings: Everything that changes the numbers.
         info: What else a reader should know.
-        shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), as far as the model
-            gives them.
+        shapes: Shape of one tile's ``pooled`` (D,) and ``grid`` (D', h, w), if the model returns
+            them.
         truecolour: Source of pixels for the picture, or None.
-        job: Which part of the plan this launch makes.
+        job: The part of the plan that this launch computes.
         strict: Whether to stop at the first tile that cannot be produced.
-        fetch_cost: Tells what fetching has cost this process so far, or None.
+        fetch_cost: Returns the cost of this process's fetching so far, or None.
         crop: Which cells of maps are written, or None for all.
     """
 
@@ -58,14 +58,13 @@ def start_run(
     output: Mapping[str, JSON],
     config: Mapping[str, Any] | None = None,
 ) -> StartedRun:
-    """Gather the run from Lightning's objects; called when data and model are set up.
+    """Gather the run from Lightning's objects, once data and model are set up.
 
-    Asks ``datamodule.plan``, ``.settings()`` (with ``start`` and ``end``, or ``windows``, a list of
-    both), ``.info()`` and, if they are there, ``.truecolour``, ``.job``, ``.strict`` and
-    ``.fetch_cost``, and ``.area`` where maps are cropped to it; of the model, ``.settings()``,
-    ``.info()`` and ``.output_shapes()``. Settings are everything that changes the
-    numbers. Settings and infos are JSON and say nothing about machines or ranks, as every output
-    carries them.
+    The datamodule must have ``plan``, ``settings()`` (with ``start`` and ``end``, or ``windows``, a
+    list of both) and ``info()``; it may have ``truecolour``, ``job``, ``strict`` and
+    ``fetch_cost``, and needs ``area`` if maps are cropped to it. The model may have ``settings()``,
+    ``info()`` and ``output_shapes()``. Settings are everything that changes the numbers. Settings
+    and infos are JSON without anything about machines or ranks, because every output contains them.
 
     Args:
         trainer: The trainer.
@@ -74,9 +73,9 @@ def start_run(
         config: The resolved config of the command, for run.json only.
 
     Raises:
-        ConfigError: If the datamodule has no plan, or no area where maps are cropped to it.
+        ConfigError: If the datamodule has no plan, or no area although maps are cropped to it.
     """
-    # Lightning's classes do not declare what these add, and any class may add it.
+    # Lightning's classes do not declare these attributes, and any class may have them.
     datamodule: Any = getattr(trainer, "datamodule", None)
     module: Any = pl_module
     missing = [

@@ -1,4 +1,4 @@
-"""What a launch has to do: its ranks look at the markers once, each at its share, and agree."""
+"""The shards left to do: each rank reads the markers of its share once, then all ranks agree."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 
 # States of a shard: no marker, finished, and a marker that a new one will replace (tiles failed, an
-# output is gone, it is damaged).
+# output is missing, or it is damaged).
 _MISSING, _FINISHED, _REPLACED = 0, 1, 2
-
 
 # Bytes of a launch's id; it travels with the states, so that one collective is enough.
 _ID_BYTES = 8
@@ -37,13 +36,13 @@ class UnfinishedShards:
 
     Attributes:
         session: Id of the launch, hexadecimal; in the markers it writes.
-        of: The shards that the launch owns, finished ones included, as indices in the plan.
+        owned: The shards of this launch, including finished ones, as indices in the plan.
         shards: Those that need work, ascending, (n,) int64.
         marked: Whether such a shard has a marker already, which its new one replaces, (n,) bool.
     """
 
     session: str
-    of: range
+    owned: range
     shards: Int64Array
     marked: npt.NDArray[np.bool_]
 
@@ -53,64 +52,64 @@ class UnfinishedShards:
 
 
 def find_unfinished(
-    run: RunDirectory, plan: Plan, of: range, trainer: pl.Trainer, *, together: bool
+    run: RunDirectory, plan: Plan, owned: range, trainer: pl.Trainer, *, together: bool
 ) -> UnfinishedShards:
-    """Return what is left to do.
+    """Return the shards that are left to do.
 
     Args:
         run: The prepared run directory.
         plan: The plan.
-        of: The shards that the launch owns.
+        owned: The shards of this launch, as indices in the plan.
         trainer: The trainer.
-        together: Whether every rank calls this at the same point. Then each looks at its share and
-            they exchange what they saw; otherwise each looks at everything.
+        together: Whether every rank calls this at the same point. Then each reads the markers of
+            its share and they exchange the states; otherwise each reads all markers.
     """
     import torch
 
     rank, world_size = (trainer.global_rank, trainer.world_size) if together else (0, 1)
-    own = part(len(of), rank, world_size)
-    # All shares have the same length here, the last ones filled up: collectives want that.
-    row = np.zeros(len(part(len(of), 0, world_size)), dtype=np.uint8)
+    share = part(len(owned), rank, world_size)
+    # All rows have the same length, as collectives require; the last ones are padded.
+    row = np.zeros(len(part(len(owned), 0, world_size)), dtype=np.uint8)
     markers = track(
-        read_markers(run, plan, of[own.start : own.stop]),
+        read_markers(run, plan, owned[share.start : share.stop]),
         "shards",
-        total=len(own),
-        label="looking",
+        total=len(share),
+        label="reading markers",
         shown=trainer.is_global_zero,
         delay=PATIENCE_S,
     )
-    row[: len(own)] = [_state(run, shard, marker) for shard, marker in markers]
+    row[: len(share)] = [_state(run, shard, marker) for shard, marker in markers]
     rows = np.concatenate([np.frombuffer(secrets.token_bytes(_ID_BYTES), np.uint8), row])[None]
     if world_size > 1:
         tensor = torch.from_numpy(rows[0]).to(trainer.strategy.root_device)
         with warnings.catch_warnings():
-            # Lightning 2.6 calls what PyTorch has renamed.
+            # Lightning 2.6 calls a function that PyTorch has renamed.
             warnings.filterwarnings("ignore", ".*all_gather is deprecated")
             gathered: torch.Tensor = trainer.strategy.all_gather(tensor)
         rows = gathered.cpu().numpy()
     states = np.concatenate(
-        [rows[k, _ID_BYTES:][: len(part(len(of), k, world_size))] for k in range(world_size)]
+        [rows[k, _ID_BYTES:][: len(part(len(owned), k, world_size))] for k in range(world_size)]
     )
     left = np.flatnonzero(states != _FINISHED)
     return UnfinishedShards(
         session=rows[0, :_ID_BYTES].tobytes().hex(),
-        of=of,
-        shards=left.astype(np.int64) + of.start,
+        owned=owned,
+        shards=left.astype(np.int64) + owned.start,
         marked=states[left] == _REPLACED,
     )
 
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:
-    if marker is None:  # a damaged one is there, and is replaced
+    if marker is None:  # a damaged one exists, and is replaced
         return _REPLACED if run.marker_path(shard).exists() else _MISSING
     return _FINISHED if run.confirms(marker, shard) else _REPLACED
 
 
 class Frontier:
-    """Follows how far the other ranks have come, by one look per rank and new marker.
+    """Follows the progress of the other ranks, with one file access per rank and new marker.
 
-    Each rank writes its shards in order, so the first shard without a marker tells where it is:
-    no folder is listed, however many shards there are.
+    Each rank writes its shards in order, so the first shard without a marker shows its progress,
+    and no folder is listed, however many shards there are.
 
     Attributes:
         tiles: Tiles that the other ranks have written so far.
@@ -125,15 +124,15 @@ class Frontier:
         Args:
             run: The run directory.
             plan: Its plan.
-            todo: What the launch had to do when it began.
-            world_size: Its ranks; the first, which follows the others, is not counted.
+            todo: The shards that were unfinished when the launch began.
+            world_size: Number of ranks; the first one follows the others and is not counted.
         """
         self._run, self._plan, self._todo = run, plan, todo
         self.tiles = self.shards = 0
         self._parts = [part(len(todo), rank, world_size) for rank in range(1, world_size)]
-        self._at = [one.start for one in self._parts]
-        # The sessions of markers that are to be replaced. One replaced before this look carries
-        # this launch's session already.
+        self._next = [share.start for share in self._parts]
+        # Sessions of the markers that will be replaced. One that has been replaced already has this
+        # launch's session.
         positions = np.flatnonzero(todo.marked)
         old = read_markers(run, plan, todo.shards[positions].tolist())
         self._old = {
@@ -145,24 +144,26 @@ class Frontier:
     def advance(self) -> bool:
         """Look for new markers; return whether there were any."""
         before = self.shards
-        for k, one in enumerate(self._parts):
-            while self._at[k] < one.stop and self._written(self._at[k]):
+        for k, share in enumerate(self._parts):
+            while self._next[k] < share.stop and self._is_written(self._next[k]):
                 self.shards += 1
-                self.tiles += len(self._shard(self._at[k]))
-                self._at[k] += 1
+                self.tiles += len(self._shard(self._next[k]))
+                self._next[k] += 1
         return self.shards > before
 
     @property
     def missing(self) -> list[Shard]:
         """The next shard of every rank that is not done."""
         return [
-            self._shard(at) for at, one in zip(self._at, self._parts, strict=True) if at < one.stop
+            self._shard(position)
+            for position, share in zip(self._next, self._parts, strict=True)
+            if position < share.stop
         ]
 
     def _shard(self, position: int) -> Shard:
         return self._plan.shards[int(self._todo.shards[position])]
 
-    def _written(self, position: int) -> bool:
+    def _is_written(self, position: int) -> bool:
         path = self._run.marker_path(self._shard(position))
         if not self._todo.marked[position]:
             return path.exists()

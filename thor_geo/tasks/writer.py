@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How often the first rank looks for the other ranks' markers: so many looks per second over all of
-# them, but not more often than that. And how long it waits for the next marker.
+# The first rank checks for the other ranks' markers at most this often (checks per second over all
+# of them, seconds between rounds), and gives up after this time without a new marker.
 _LOOKS_PER_SECOND = 200
 _POLL_SECONDS = 0.5
 _STALL_SECONDS = 3600.0
@@ -42,18 +42,18 @@ _STALL_SECONDS = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """What one predict run of Lightning has open.
+    """The open files and state of one predict run of Lightning.
 
     Attributes:
-        opened: The run.
-        shards: Writes them.
-        todo: What it had to do when it began, over all ranks.
-        frontier: How far the other ranks have come; on the first rank only.
+        started: The run.
+        shards: The writer of shards.
+        todo: The shards that were unfinished when it began, over all ranks.
+        frontier: Progress of the other ranks; on the first rank only.
         since: When it began, UTC.
-        began: Likewise, on the steady clock.
+        began: The same on the steady clock.
     """
 
-    opened: StartedRun
+    started: StartedRun
     shards: ShardWriter
     todo: UnfinishedShards
     frontier: Frontier | None
@@ -62,18 +62,18 @@ class _Session:
 
 
 class RunWriter(BasePredictionWriter):
-    """Write embeddings shard by shard into a run directory.
+    """Writes embeddings shard by shard into a run directory.
 
     A shard is complete when all its tiles have come; it is then written while the next is
     computed: pooled file, map, failures, and last the marker. An interruption costs at most the
-    shards in the making, and nothing that is written.
+    shards that are being computed, and nothing that is written.
 
     A datamodule with the attribute `ledger` gets this writer as its ledger: it asks `unfinished`
-    for the shards to make, before it fetches anything.
+    for the shards to compute, before it fetches anything.
 
     Attributes:
         run: The run directory.
-        config: The resolved config, to be kept in run.json; set by the command.
+        config: The resolved config, recorded in run.json; set by the command.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class RunWriter(BasePredictionWriter):
             datamodule.ledger = self
 
     def unfinished(self) -> Int64Array:
-        """Create or join the run directory, and return the shards that this launch must make.
+        """Create or join the run directory, and return the shards that this launch must compute.
 
-        Every rank must call it at the same point, which Lightning sees to in `predict_dataloader`:
-        the ranks agree on the answer. Later calls return it again.
+        Every rank must call it at the same point, as Lightning does in `predict_dataloader`: the
+        ranks agree on the answer. Later calls return the same answer.
 
         Returns:
             Indices of the plan's shards, ascending, (n,) int64; the same on all ranks.
@@ -153,7 +153,7 @@ class RunWriter(BasePredictionWriter):
         Raises:
             RunDirectoryError: If the directory belongs to another run, or cannot be written.
             RunLockedError: If another process is writing the same shards.
-            ConfigError: If the model does not give what is to be written, or its maps cannot be
+            ConfigError: If the model does not return the outputs wanted, or its maps cannot be
                 trimmed to the centres of overlapping tiles.
         """
         return self._open(together=True).todo.shards
@@ -165,48 +165,48 @@ class RunWriter(BasePredictionWriter):
             raise RuntimeError("RunWriter needs Lightning's setup first")
         trainer, module = self._around
         stop_on_sigterm(trainer)
-        opened = start_run(trainer, module, self.settings(), self.config)
-        shapes = self._shapes(opened)
+        started = start_run(trainer, module, self.settings(), self.config)
+        shapes = self._shapes(started)
         store = None
         if shapes.grid is not None:
             store = GridStore(
                 self.run.grid,
-                opened.plan,
+                started.plan,
                 shapes.grid,
                 self._dtype,
-                crop=opened.crop,
-                windows=opened.windows,
+                crop=started.crop,
+                windows=started.windows,
             )
         first = trainer.is_global_zero
-        of = opened.job.part(len(opened.plan.shards))
+        owned = started.job.part(len(started.plan.shards))
         if first:
-            self._lock = RunLock(self.run.path, of)
+            self._lock = RunLock(self.run.path, owned)
             self._lock.acquire()
-        info = {**opened.info, **self.info()}
-        self.run.prepare(opened.settings, info, opened.plan, with_plan=False)
+        info = {**started.info, **self.info()}
+        self.run.prepare(started.settings, info, started.plan, with_plan=False)
         if store is not None:
             with self.run.explain_errors("the grid store"):
                 store.create(self.run.metadata)
-        todo = find_unfinished(self.run, opened.plan, of, trainer, together=together)
-        if first:  # after the exchange: the other ranks need not wait for it
-            self.run.write_plan_once(opened.plan)
+        todo = find_unfinished(self.run, started.plan, owned, trainer, together=together)
+        if first:  # after the exchange, so that the other ranks need not wait for it
+            self.run.write_plan_once(started.plan)
         self._session = _Session(
-            opened=opened,
+            started=started,
             shards=ShardWriter(
                 self.run,
-                opened.plan,
+                started.plan,
                 shapes,
-                opened.windows,
+                started.windows,
                 store,
                 session=todo.session,
-                strict=opened.strict,
-                fetch_cost=opened.fetch_cost,
+                strict=started.strict,
+                fetch_cost=started.fetch_cost,
             ),
             todo=todo,
-            frontier=Frontier(self.run, opened.plan, todo, trainer.world_size) if first else None,
+            frontier=Frontier(self.run, started.plan, todo, trainer.world_size) if first else None,
         )
         if not len(todo) and first and together:
-            # Lightning calls no predict hook when there is nothing to predict.
+            # Lightning calls no predict hook if there is nothing to predict.
             self._finish()
         return self._session
 
@@ -214,23 +214,23 @@ class RunWriter(BasePredictionWriter):
     def windows(self) -> int:
         """Number of time windows, of which every tile has one embedding each."""
         assert self._session is not None, "unfinished() or on_predict_start opens it"
-        return len(self._session.opened.windows)
+        return len(self._session.started.windows)
 
     @property
     def todo(self) -> UnfinishedShards:
-        """What the launch had to do when it began, over all ranks."""
+        """The shards that were unfinished when the launch began, over all ranks."""
         assert self._session is not None, "unfinished() or on_predict_start opens it"
         return self._session.todo
 
     @property
     def frontier(self) -> Frontier | None:
-        """How far the other ranks have come; None on all ranks but the first."""
+        """Progress of the other ranks; None on all ranks but the first."""
         assert self._session is not None, "unfinished() or on_predict_start opens it"
         return self._session.frontier
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the run, for a datamodule that knows no ledger."""
-        # Lightning skips this hook on a rank without batches, so that nothing can be agreed on.
+        """Open the run, for a datamodule without a ledger."""
+        # Lightning skips this hook on a rank without batches, so the ranks cannot agree here.
         self._open(together=False)
 
     def write_on_batch_end(
@@ -243,12 +243,12 @@ class RunWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Collect a batch, and write its shard when that is complete."""
+        """Collect a batch, and write its shard if it is complete."""
         assert self._session is not None, "on_predict_start opens it"
         self._session.shards.add(prediction, batch)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for the last shard; on the first rank for the others', then draw and sum up."""
+        """Wait for the last shard, on the first rank also for other ranks, then draw and sum up."""
         assert self._session is not None, "on_predict_start opens it"
         self._session.shards.close()
         if self._session.frontier is not None:
@@ -258,7 +258,7 @@ class RunWriter(BasePredictionWriter):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Let the shard that is being written end; one half collected is made again."""
+        """Finish the shard that is being written; an incomplete one is computed again later."""
         if self._session is None:
             self._unlock()
             return
@@ -266,12 +266,12 @@ class RunWriter(BasePredictionWriter):
             try:
                 self._session.shards.close()
             except RuntimeError as error:
-                # PyTorch tells of a dead reading process from a signal's handler, wherever the main
-                # thread is then: perhaps in the middle of that waiting.
+                # PyTorch reports a dead reading process from a signal handler, wherever the main
+                # thread is at that moment: perhaps while it waited here.
                 if "DataLoader worker" not in str(error):
                     raise
                 self._session.shards.close()
-        except Exception:  # the exception that stopped the run must stay the one that is raised
+        except Exception:  # the exception that stopped the run must be the one that is raised
             _log.exception("The shard being written when the run stopped was not finished")
         if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
             print(f"\n{self._stopped()}; run the same command to continue.", file=sys.stderr)
@@ -292,82 +292,82 @@ class RunWriter(BasePredictionWriter):
 
     @property
     def summary(self) -> Summary | None:
-        """What the run did; None before its end, and on every rank but the first."""
+        """Summary of the run; None before its end, and on every rank but the first."""
         return self._summary
 
     def settings(self) -> dict[str, JSON]:
-        """Return what of this writer changes the numbers."""
+        """Return the settings of this writer that change the numbers."""
         settings: dict[str, JSON] = {
             "pooled": self._pooled,
             "grid": self._grid,
             "dtype": self._dtype,
         }
-        if self._crop:  # runs from before there was a choice have no such setting, and go on
+        if self._crop:  # runs older than this setting do not have it, and must go on
             settings["crop"] = True
         return settings
 
     def info(self) -> dict[str, JSON]:
-        """Return what a reader of the files must know: how int8 embeddings are meant."""
+        """Return what a reader of the files must know: the meaning of int8 embeddings."""
         return {"quantisation": DESCRIPTION} if self._dtype == "int8" else {}
 
     def _finish(self) -> None:
-        """Draw the quicklook if every shard of the plan is there, and print the summary."""
+        """Draw the quicklook if every shard of the plan is done, and print the summary."""
         assert self._session is not None
-        session, opened = self._session, self._session.opened
+        session, started = self._session, self._session.started
         seconds = time.monotonic() - session.began
         drawn = not len(session.todo) and self.run.quicklook.exists()
         try:
             from thor_geo.pictures.quicklook import write_quicklook
             from thor_geo.pictures.zone_pictures import drawn_zones
 
-            # Of a run too large to be drawn, the picture says so without a look at every marker.
+            # A run that is too large to be drawn needs no look at every marker.
             if (
                 self._quicklook
                 and not drawn
-                and (not drawn_zones(opened.plan) or self.run.all_marked(opened.plan.shards))
+                and (not drawn_zones(started.plan) or self.run.all_marked(started.plan.shards))
             ):
                 with self.run.explain_errors("quicklook.png"):
                     write_quicklook(
                         self.run,
-                        opened.plan,
-                        truecolour=opened.truecolour,
-                        windows=opened.windows,
+                        started.plan,
+                        truecolour=started.truecolour,
+                        windows=started.windows,
                     )
-        finally:  # the embeddings are complete even where the picture fails
+        finally:  # the embeddings are complete even if the picture fails
             # The process that was writing the plan may have been killed.
-            self.run.write_plan_once(opened.plan)
+            self.run.write_plan_once(started.plan)
             self._summary = summarise(
                 self.run,
-                opened.plan,
-                job=opened.job,
+                started.plan,
+                job=started.job,
                 session=session.todo.session,
                 seconds=seconds,
             )
             self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
 
-    def _shapes(self, opened: StartedRun) -> Shapes:
+    def _shapes(self, started: StartedRun) -> Shapes:
         for name, wanted in (("pooled", self._pooled), ("grid", self._grid)):
-            if wanted and name not in opened.shapes:
+            if wanted and name not in started.shapes:
                 raise ConfigError(
                     f"output.{name}",
                     wanted,
-                    f"the model gives {', '.join(opened.shapes) or 'nothing'} only",
-                    f"Set output.{name}=false, or let the model give it.",
+                    f"the model only returns {', '.join(started.shapes) or 'nothing'}",
+                    f"Set output.{name}=false, or let the model return it.",
                 )
         pooled: tuple[int] | None = None
         grid: tuple[int, int, int] | None = None
         if self._pooled:
-            (dimension,) = opened.shapes["pooled"]
+            (dimension,) = started.shapes["pooled"]
             pooled = (dimension,)
         if self._grid:
-            bands, height, width = opened.shapes["grid"]
+            bands, height, width = started.shapes["grid"]
             grid = (bands, height, width)
         return Shapes(pooled=pooled, grid=grid, dtype=self._dtype)
 
 
 def _wait_for_ranks(frontier: Frontier) -> None:
-    """Wait for the other ranks' markers: no collective, which a dead rank would block."""
+    """Wait for the other ranks' markers, without a collective, which a dead rank would block."""
     since = time.monotonic()
     frontier.advance()
     while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
@@ -376,8 +376,8 @@ def _wait_for_ranks(frontier: Frontier) -> None:
             since = time.monotonic()
     if left:
         _log.error(
-            "No other rank has finished a shard for %.0f min; the next one missing is %s. Run the "
-            "same command again to make what is missing.",
+            "No other rank has finished a shard for %.0f min; the next missing one is %s. Run the "
+            "same command again to compute the missing shards.",
             _STALL_SECONDS / 60,
             left[0].id,
         )

@@ -293,7 +293,7 @@ def test_bad_settings_fail_in_the_constructor_or_before_work(tmp_path: Path, pla
         def output_shapes(self) -> dict[str, tuple[int, ...]]:
             return {"pooled": (5,)}
 
-    with pytest.raises(ConfigError, match=r"output\.grid=True.*pooled only"):
+    with pytest.raises(ConfigError, match=r"output\.grid=True.*only returns pooled"):
         write_run(tmp_path / "vectors", plan, model=VectorsOnly())
     write_run(tmp_path / "vectors", plan, model=VectorsOnly(), grid=False)
     (tmp_path / "file").write_text("mine")
