@@ -55,7 +55,7 @@ class Comparison:
         """
         with self._lock:  # the first thread computes the unit vectors
             cosine = self._cosine
-        values = cosine.to(self.places.vectors[place])
+        values = cosine.similarity(self.places.vectors[place])
         others = np.flatnonzero(self.places.searched)
         return Similar(values, largest(values, others[others != place], k))
 

@@ -188,7 +188,7 @@ def cell_places(
             shard.append(np.full(len(r), k))
             row.append(r)
             col.append(c)
-            main.append(zone.own(rows, cols)[embedded])
+            main.append(zone.in_strip(rows, cols)[embedded])
             lonlat.append(np.stack(to_lonlat(x[embedded], y[embedded]), axis=1))
             missing += not len(r)
             k += 1

@@ -323,7 +323,7 @@ def _labelled(
     for index, top, left, side in _centres(opened, shard, squares):
         tile[top : top + side, left : left + side] = index
     joined = labels.join(squares)
-    kept = tally.accept(joined, zone.own(rows, cols) & (tile >= 0))
+    kept = tally.accept(joined, zone.in_strip(rows, cols) & (tile >= 0))
     row, col = np.nonzero(kept)
     return _ShardCells(
         zone=zone,

@@ -1,4 +1,4 @@
-"""Embeddings of a run as arrays: vectors of tiles, cells of maps, and how alike they are."""
+"""Embeddings of a run as arrays: vectors of tiles, cells of maps, and their similarity."""
 
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cosine import Cosine

@@ -61,13 +61,13 @@ class ZoneCells:
         Raises:
             RunDirectoryError: If the shard's file cannot be read.
         """
-        own = self.place(shard)
+        shard_rows, shard_cols = self.place(shard)
+        rows, cols = rows or shard_rows, cols or shard_cols
         if self._opened.marker(shard) is None:
-            # Whatever its file holds: it may be half written, or of an earlier run.
-            parts = (rows or own[0], cols or own[1])
-            sides = [len(range(part.start, part.stop, part.step or 1)) for part in parts]
+            # Its file is ignored: it may be half written, or from an earlier run.
+            sides = [len(range(part.start, part.stop, part.step or 1)) for part in (rows, cols)]
             return np.full((*sides, self.dimension), np.nan, dtype=np.float32)
-        return self._reader.read(shard, self._arrays, rows or own[0], cols or own[1], self._time)
+        return self._reader.read(shard, self._arrays, rows, cols, self._time)
 
     def windows(
         self, rows: slice | None = None, cols: slice | None = None, *, progress: bool = False
@@ -75,17 +75,17 @@ class ZoneCells:
         """Yield rows, columns and embeddings of one shard after the other.
 
         Args:
-            rows: Rows of the map that are wanted; None for all of them. Of each shard only those
-                are read, and a shard without any is passed over.
+            rows: Rows of the map that are wanted; None for all of them. Only these are read, and
+                shards without any are skipped.
             cols: Columns, likewise.
-            progress: Whether to draw a progress bar on standard error, where that is a terminal.
+            progress: Whether to show progress on standard error.
 
         Raises:
             RunDirectoryError: If a shard's file cannot be read.
         """
         for shard in with_progress(self.shards, self.epsg, progress):
-            own = self.place(shard)
-            r, c = _shared(own[0], rows), _shared(own[1], cols)
+            shard_rows, shard_cols = self.place(shard)
+            r, c = _shared(shard_rows, rows), _shared(shard_cols, cols)
             if r.start < r.stop and c.start < c.stop:
                 yield r, c, self.read(shard, r, c)
 
@@ -100,10 +100,10 @@ class ZoneCells:
         y = self.bounds[3] - (np.arange(*rows.indices(self.shape[0])) + 0.5) * self.cell
         return tuple(np.meshgrid(x, y))
 
-    def own(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
+    def in_strip(self, rows: slice, cols: slice) -> npt.NDArray[np.bool_]:
         """Return which cells have their centre in the zone's own strip, (rows, columns).
 
-        Ground on a zone's edge is in the maps of both zones; in its own strip it is once.
+        Ground on a zone's edge is in the maps of both zones, but only in one strip.
 
         Args:
             rows: Rows of the map.
@@ -118,18 +118,20 @@ class ZoneCells:
 
 
 def with_progress(shards: Shards, epsg: int, progress: bool) -> Iterable[Shard]:
-    """Return the shards of a zone, and show on standard error how many were dealt with.
+    """Return the shards of a zone, and show progress on standard error.
 
     Args:
         shards: The shards.
         epsg: The zone.
-        progress: Whether to show it.
+        progress: Whether to show progress.
     """
     return track(shards, "shards", label=zone_name(epsg), shown=progress, delay=PATIENCE_S)
 
 
-def _shared(own: slice, asked: slice | None) -> slice:
-    return own if asked is None else slice(max(own.start, asked.start), min(own.stop, asked.stop))
+def _shared(part: slice, wanted: slice | None) -> slice:
+    if wanted is None:
+        return part
+    return slice(max(part.start, wanted.start), min(part.stop, wanted.stop))
 
 
 def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, ZoneCells]:
@@ -137,11 +139,11 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
 
     Args:
         opened: A run with maps; cells of shards that are not done yet read as NaN.
-        window: Which time window, 0 for the first; may be left out where there is but one.
+        window: Which time window, 0 for the first; may be left out if there is only one.
 
     Raises:
         RunDirectoryError: If the run has no maps, or one cannot be opened.
-        ConfigError: If there are several windows and none is named, or there is no such window.
+        ConfigError: If there are several windows and none is chosen, or there is no such window.
     """
     run, plan = opened.run, opened.plan
     if not opened.grid:
@@ -149,7 +151,7 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
             f"`{run.path}` has no embedding maps (output.grid=false). Use a run with "
             "output.grid=true."
         )
-    reader, found, time = MapReader(run, plan), {}, opened.time(window)
+    reader, zones, time = MapReader(run, plan), {}, opened.time(window)
     shards = plan.shards
     for k, lattice in enumerate(plan.lattices):
         first, last = np.searchsorted(shards.zone, (k, k + 1)).tolist()
@@ -163,9 +165,9 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"`{run.grid}` cannot be opened ({error!r:.200}). `thor-geo validate {run.path}` "
-                "says what is wrong."
+                "shows what is wrong."
             ) from error
-        found[lattice.epsg] = ZoneCells(
+        zones[lattice.epsg] = ZoneCells(
             epsg=lattice.epsg,
             bounds=bounds,
             cell=cell,
@@ -177,4 +179,4 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
             _arrays=arrays,
             _time=time,
         )
-    return found
+    return zones

@@ -31,13 +31,13 @@ class ChangeRaster(NamedTuple):
 
     Attributes:
         extent: Where they lie.
-        values: (h, w), NaN where not both runs have an embedding.
-        of: ``cell`` or ``tile``.
+        values: (h, w), NaN unless both runs have an embedding.
+        unit: ``cell`` or ``tile``.
     """
 
     extent: RasterExtent
     values: npt.NDArray[np.float32]
-    of: str
+    unit: str
 
 
 def draw_change(
@@ -48,13 +48,13 @@ def draw_change(
 ) -> Figure:
     """Draw the change, with the embeddings of both runs beside it.
 
-    Both are in the colours of the earlier run, so that what looks the same is the same.
+    Both are in the colours of the earlier run, so that equal colours mean equal embeddings.
 
     Args:
         runs: The earlier run, and the later one.
-        windows: Which time window of each; None where there is but one.
+        windows: The time window of each; None if there is only one.
         rasters: Changes by EPSG code; at least one is a number.
-        outlined: EPSG code and square in metres of what changed most, the most changed first.
+        outlined: EPSG code and square in metres of the largest changes, the largest first.
     """
     before, after = runs
     dates = [window_dates(run, window) for run, window in zip(runs, windows, strict=True)]
@@ -89,14 +89,15 @@ def draw_change(
                 raster.values,
                 Marks(squares),
                 title="Change",
-                label=f"cosine distance of each {raster.of}, to the {_PERCENTILE:.0f}th percentile",
+                label=f"cosine distance of each {raster.unit}, "
+                f"to the {_PERCENTILE:.0f}th percentile",
                 cmap="magma_r",
                 limits=(0, high),
             )
         )
         rows.append(Row(raster.extent.bounds, panels))
     caption = run_caption(after.run, after.plan)
-    pictured = [one for _, _, one in drawn if one is not None]
+    pictured = [used for _, _, used in drawn if used is not None]
     hidden = len(rasters) - len(rows)
     others = caption.subtitle.partition(SEPARATOR)[2]  # the later run's dates come first
     footer = colours_legend(pictured[0], hidden) if pictured else ""
@@ -116,6 +117,6 @@ def window_dates(run: OpenedRun, window: int | None) -> str:
 
     Args:
         run: The run.
-        window: Which; None where there is but one.
+        window: Index of the window; None if there is only one.
     """
     return format_days(run.windows.spans[window or 0])

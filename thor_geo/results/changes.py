@@ -1,4 +1,4 @@
-"""How far embeddings of one place moved between two runs."""
+"""How much embeddings of the same place differ between two runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from thor_geo.runs.fingerprint import json_differences
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float32Array
 
-# Settings in which two runs that are compared may differ: the window, which scenes are taken and
-# from where, and what changes the last bits only.
+# Settings in which compared runs may differ: the window, the choice of scenes and their source, and
+# settings that change the last bits only.
 _FREE = {
     "data": {
         *(
@@ -42,15 +42,15 @@ _NAMED = 8
 def cosine_distance(ours: Float32Array, theirs: Float32Array) -> Float32Array:
     """Return 1 - cos of the angle between embeddings, 0 to 2; equal directions give 0.
 
-    Half the squared distance of vectors of length one is the same number, without the digits that
-    1 - cos loses where little changed. A vector of zeros is at distance 1 from all.
+    Half the squared distance of vectors of length one is the same number, but keeps the digits that
+    1 - cos loses for small changes. A vector of zeros is at distance 1 from all others.
 
     Args:
         ours: (..., D).
         theirs: (..., D), of the same shape.
 
     Returns:
-        (...) float32; NaN where one is NaN.
+        (...) float32; NaN if either is NaN.
     """
     a, b = unit_vectors(ours), unit_vectors(theirs)
     distance: Float32Array = (((a - b).astype(np.float64) ** 2).sum(axis=-1) / 2).astype(np.float32)
@@ -59,38 +59,38 @@ def cosine_distance(ours: Float32Array, theirs: Float32Array) -> Float32Array:
 
 
 def check_comparable(ours: OpenedRun, theirs: OpenedRun) -> None:
-    """Refuse two runs whose embeddings differ for other reasons than what was on the ground.
+    """Refuse two runs whose embeddings differ for other reasons than changes on the ground.
 
     Args:
         ours: One run.
         theirs: The other.
 
     Raises:
-        RunDirectoryError: If more differs than window, area and scenes; names what.
+        RunDirectoryError: If anything but window, area and scenes differs; names it.
     """
-    one, other = ({p: _bound(run, p) for p in ("data", "model")} for run in (ours, theirs))
-    found = [f"{key} is {a} and {b}" for key, a, b in json_differences(one, other)]
+    our, their = ({part: _bound(run, part) for part in ("data", "model")} for run in (ours, theirs))
+    problems = [f"{key} is {a} and {b}" for key, a, b in json_differences(our, their)]
     names = [
         {lattice.epsg: lattice.name for lattice in run.plan.lattices} for run in (ours, theirs)
     ]
-    found += [
+    problems += [
         f"the tile lattice is {names[0][epsg]} and {names[1][epsg]}"
         for epsg in sorted(names[0].keys() & names[1].keys())
         if names[0][epsg] != names[1][epsg]
     ]
-    if found:
-        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RunDirectoryError(
             f"`{ours.run.path}` and `{theirs.run.path}` cannot be compared: "
-            f"{'; '.join(found[:_NAMED])}{more}. Only window, area and scenes may differ: run one "
-            "of them again with the other's settings."
+            f"{'; '.join(problems[:_NAMED])}{more}. Only window, area and scenes may differ: run "
+            "one of them again with the settings of the other."
         )
 
 
 def _bound(run: OpenedRun, part: str) -> dict[str, Any]:
     settings = run.document["settings"].get(part, {})
     bound = {key: value for key, value in settings.items() if key not in _FREE[part]}
-    if isinstance(bound.get("sentinel1"), dict):  # which has a catalogue of its own
+    if isinstance(bound.get("sentinel1"), dict):  # it has its own catalogue
         bound["sentinel1"] = {k: v for k, v in bound["sentinel1"].items() if k != "catalogue"}
     return bound
 
@@ -137,13 +137,13 @@ def shared_zones(
         ours: Maps of one run.
         theirs: Maps of the other, on the same lattice.
     """
-    found = {}
+    shared = {}
     for epsg in sorted(ours.keys() & theirs.keys()):
         a, b = ours[epsg], theirs[epsg]
         beside = a.bounds[0] < b.bounds[2] and b.bounds[0] < a.bounds[2]
         if beside and a.bounds[1] < b.bounds[3] and b.bounds[1] < a.bounds[3]:
-            found[epsg] = (a, b)
-    return found
+            shared[epsg] = (a, b)
+    return shared
 
 
 def cell_distances(
@@ -151,23 +151,23 @@ def cell_distances(
 ) -> Iterator[tuple[slice, slice, Float32Array]]:
     """Yield rows and columns of our map and the distances there, shard by shard.
 
-    Memory holds a shard of each run. What only one run has is NaN, or left out.
+    Memory holds one shard of each run. Cells of only one run are NaN, or left out.
 
     Args:
         ours: A zone's map in one run.
         theirs: In the other, on the same lattice.
 
     Raises:
-        RunDirectoryError: If a shard cannot be read, or the maps' cells do not lie on each other.
+        RunDirectoryError: If a shard cannot be read, or the cells of the maps do not align.
     """
     down = (ours.bounds[3] - theirs.bounds[3]) / ours.cell
     right = (theirs.bounds[0] - ours.bounds[0]) / ours.cell
     if ours.cell != theirs.cell or not (down.is_integer() and right.is_integer()):
         raise RunDirectoryError(
-            f"The maps of EPSG:{ours.epsg} do not lie on each other: cells of {ours.cell:g} m from "
+            f"The maps of EPSG:{ours.epsg} do not align: cells of {ours.cell:g} m from "
             f"{ours.bounds} and of {theirs.cell:g} m from {theirs.bounds}."
         )
-    # Of their row and column 0 in our map.
+    # Our row and column of their row and column 0.
     shift = (int(down), int(right))
     others = [(shard, *theirs.place(shard)) for shard in theirs.shards]
     for shard in with_progress(ours.shards, ours.epsg, True):
@@ -179,14 +179,14 @@ def cell_distances(
                 continue
             if values is None:
                 values = ours.read(shard, rows, cols)
-            mine = values[r.start - rows.start : r.stop - rows.start]
-            mine = mine[:, c.start - cols.start : c.stop - cols.start]
-            there = theirs.read(
+            our_values = values[r.start - rows.start : r.stop - rows.start]
+            our_values = our_values[:, c.start - cols.start : c.stop - cols.start]
+            their_values = theirs.read(
                 other,
                 slice(r.start - shift[0], r.stop - shift[0]),
                 slice(c.start - shift[1], c.stop - shift[1]),
             )
-            yield r, c, cosine_distance(mine, there)
+            yield r, c, cosine_distance(our_values, their_values)
 
 
 def _overlap(ours: slice, theirs: slice, shift: int) -> slice | None:

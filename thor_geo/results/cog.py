@@ -19,14 +19,14 @@ from thor_geo.support.files import temporary_path
 #: Rows, columns and values (bands, rows, columns) of a part of a raster.
 RasterPart = tuple[slice, slice, npt.NDArray[Any]]
 
-# Sides of a file's blocks, the largest first, and what one may take: readers get whole blocks, of
-# all bands.
+# Possible sides of a file's blocks, the largest first, and the largest size of a block: readers get
+# whole blocks with all bands.
 _BLOCKS, _BLOCK_BYTES = (512, 256, 128, 64), 16 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
 class RasterExtent:
-    """Where a raster lies.
+    """The place of a raster.
 
     Attributes:
         epsg: EPSG code of its UTM zone.
@@ -52,16 +52,16 @@ def write_cog(
 ) -> None:
     """Write a COG with overviews: float32 with NaN as nodata, or uint8 as RGBA.
 
-    Only one window is held in memory. What no window covers is nodata, or transparent.
+    Only one window is held in memory. Pixels outside all windows are nodata, or transparent.
 
     Args:
-        run: The run it is made of, whose own files are never replaced.
+        run: The run it is made from, whose own files are never replaced.
         path: The file.
-        extent: Where it lies.
+        extent: Its place.
         windows: Its content.
         bands: Descriptions of the bands; of uint8 red, green, blue and alpha.
         dtype: ``float32`` or ``uint8``.
-        tags: What else a reader should know.
+        tags: Further metadata.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
@@ -75,7 +75,7 @@ def write_cog(
 
     height, width = extent.shape
     size = len(bands) * np.dtype(dtype).itemsize
-    side = next((one for one in _BLOCKS if one * one * size <= _BLOCK_BYTES), _BLOCKS[-1])
+    side = next((k for k in _BLOCKS if k * k * size <= _BLOCK_BYTES), _BLOCKS[-1])
     colour = {"photometric": "RGB", "alpha": "yes"} if dtype == "uint8" else {"nodata": np.nan}
     with atomic_target(run, path, folder=False, overwrite=overwrite) as temporary:
         plain = temporary_path(temporary)
@@ -117,17 +117,17 @@ def write_cog(
 
 
 def run_tags(opened: OpenedRun, window: int | None = None, **more: str) -> dict[str, str]:
-    """Return what a file made of a run says of it: model, weights, dates, fingerprint.
+    """Return the tags of a file made from a run: model, weights, dates, fingerprint.
 
     Args:
         opened: The run.
-        window: Which time window; None for all of them.
+        window: Index of the time window; None for all of them.
         **more: Further tags.
     """
     document = opened.document
     span = opened.window if window is None else opened.windows.spans[window]
     model = {**document["settings"].get("model", {}), **document["info"].get("model", {})}
-    told = {
+    tags = {
         "model": model.get("model_key"),
         "weights": model.get("weights"),
         "weights_sha256": model.get("weights_sha256"),
@@ -137,4 +137,4 @@ def run_tags(opened: OpenedRun, window: int | None = None, **more: str) -> dict[
         "run": opened.fingerprint,
         **more,
     }
-    return {f"THOR_GEO_{key.upper()}": str(value) for key, value in told.items() if value}
+    return {f"THOR_GEO_{key.upper()}": str(value) for key, value in tags.items() if value}

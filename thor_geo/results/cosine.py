@@ -9,7 +9,7 @@ from thor_geo.errors import InputError
 
 
 class Cosine:
-    """Embeddings of length one, ready to be compared.
+    """Embeddings scaled to length one, ready to be compared.
 
     A vector of zeros has no direction: its similarity to anything is 0.
 
@@ -25,38 +25,38 @@ class Cosine:
         """
         self.unit = unit_vectors(vectors)
 
-    def to(self, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def similarity(self, query: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the cosine of the angle between a vector and all others, (N,) within [-1, 1].
 
         Args:
             query: (D,), finite.
 
         Raises:
-            InputError: If it is of another length.
+            InputError: If it has another length.
         """
         if query.shape != self.unit.shape[1:]:
             raise InputError(
                 f"`query` has shape {query.shape}, the embeddings have {self.unit.shape[1]} "
                 "dimensions. Compare embeddings of the same model and settings."
             )
-        similarity: npt.NDArray[np.float32] = self.unit @ unit_vectors(query[None])[0]
-        return np.clip(similarity, -1, 1, out=similarity)
+        cosines: npt.NDArray[np.float32] = self.unit @ unit_vectors(query[None])[0]
+        return np.clip(cosines, -1, 1, out=cosines)
 
     def nearest(
         self, query: npt.NDArray[np.float32], k: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return the *k* most similar rows, the most similar first, and their cosines.
 
-        Equal ones come in the order of their rows.
+        Equally similar ones keep the order of their rows.
 
         Args:
             query: (D,), finite.
-            k: How many; all if there are not so many.
+            k: How many; all if there are fewer.
 
         Raises:
-            InputError: If *query* is of another length.
+            InputError: If *query* has another length.
         """
-        similarity = self.to(query)
+        similarity = self.similarity(query)
         rows = largest(similarity, np.arange(len(similarity)), k)
         return rows, similarity[rows]
 

@@ -28,11 +28,11 @@ from thor_geo.runs.opened_run import OpenedRun
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Colour of what is outlined.
+#: Colour of outlines.
 MARK = "#e8442e"
-# A square that is smaller on paper is drawn as a ring of this width, points.
+# Squares that are smaller than this on paper, in points, are drawn as rings.
 _SMALLEST = 9.0
-# Words are at least so far apart, points.
+# Smallest distance between words, points.
 _APART = 14.0
 
 
@@ -41,7 +41,7 @@ class Marks(NamedTuple):
 
     Attributes:
         squares: Left, bottom, right, top, metres, and the word beside each.
-        queries: Easting and northing of points that are asked about, metres.
+        queries: Easting and northing of the query points, metres.
     """
 
     squares: Sequence[tuple[Bounds, str]]
@@ -61,9 +61,9 @@ def numbers_panel(
     """Return a map of numbers with a colour bar.
 
     Args:
-        extent: What the map shows.
+        extent: The ground that the map shows.
         values: (h, w), covers *extent*; NaN is left out.
-        marks: What is outlined.
+        marks: Places to outline.
         title: Words above.
         label: What the numbers are.
         cmap: Name of the colours.
@@ -86,10 +86,10 @@ def picture_panel(
     """Return a map that is a picture.
 
     Args:
-        extent: What the map shows.
+        extent: The ground that the map shows.
         image: (h, w, 3 or 4).
         covers: Left, bottom, right, top of the picture, metres.
-        marks: What is outlined.
+        marks: Places to outline.
         title: Words above.
     """
 

@@ -23,7 +23,7 @@ from thor_geo.runs.target import check_target
 
 
 class _Map(NamedTuple):
-    """A zone's embeddings: where they lie, D, and a function that reads them part by part."""
+    """A zone's embeddings: their place, D, and a function that reads them part by part."""
 
     extent: RasterExtent
     dimension: int
@@ -41,14 +41,14 @@ def export_cogs(
 ) -> list[Path]:
     """Write one COG of colours for each zone, and one of chosen dimensions.
 
-    Cells of the maps; tiles of a run without maps.
+    The pixels are cells of the maps, or tiles for a run without maps.
 
     Args:
         opened: The run.
         within: Bounds in metres by index of the plan's lattices, each meeting a tile.
         folder: Where the files go.
         bands: Dimensions of the embeddings, counted from 0; None for colours only.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; may be left out if there is only one.
         overwrite: Whether earlier files may be replaced.
 
     Returns:
@@ -69,21 +69,21 @@ def export_cogs(
     if not fitted:
         raise RunDirectoryError(f"`{opened.run.path}` has no tile with an embedding yet.")
     maps = (_cells if opened.grid else _tiles)(opened, within, window)
-    for one in maps:
-        wrong = [band for band in bands or () if band >= one.dimension]
+    for zone_map in maps:
+        wrong = [band for band in bands or () if band >= zone_map.dimension]
         if wrong:
             raise ConfigError(
                 "--bands",
                 ",".join(map(str, bands or ())),
-                f"embeddings have {one.dimension} dimensions, there is no {wrong[0]}",
-                f"Give 0 to {one.dimension - 1}.",
+                f"embeddings have {zone_map.dimension} dimensions, there is no {wrong[0]}",
+                f"Give 0 to {zone_map.dimension - 1}.",
             )
-    for one, paths in zip(maps, files, strict=True):
+    for zone_map, paths in zip(maps, files, strict=True):
         write_cog(
             opened.run,
             paths[0],
-            one.extent,
-            _coloured(one.parts(), fitted[one.dimension]),
+            zone_map.extent,
+            _coloured(zone_map.parts(), fitted[zone_map.dimension]),
             bands=("red", "green", "blue", "alpha"),
             dtype="uint8",
             tags=run_tags(opened, window, colours="first three principal components"),
@@ -93,8 +93,8 @@ def export_cogs(
             write_cog(
                 opened.run,
                 paths[1],
-                one.extent,
-                _chosen(one.parts(), bands),
+                zone_map.extent,
+                _chosen(zone_map.parts(), bands),
                 bands=[f"embedding {band}" for band in bands],
                 tags=run_tags(opened, window),
                 overwrite=overwrite,
@@ -104,7 +104,7 @@ def export_cogs(
 
 def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
     zones = zone_cells(opened, window=window)
-    found = []
+    maps = []
     for k in sorted(within):
         zone = zones[opened.plan.lattices[k].epsg]
         crop = MapCut.from_plan(opened.plan, zone, within[k])
@@ -112,33 +112,33 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
         def parts(zone: Any = zone, crop: MapCut = crop) -> Iterator[RasterPart]:
             return crop(zone.windows(crop.rows, crop.cols, progress=True))
 
-        found.append(_Map(crop.extent, zone.dimension, parts))
-    return found
+        maps.append(_Map(crop.extent, zone.dimension, parts))
+    return maps
 
 
 def _tiles(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
     tiles = read_tiles(opened, window=window, progress=True)
-    found = []
+    maps = []
     for k in sorted(within):
         epsg, (left, bottom, right, top) = opened.plan.lattices[k].epsg, within[k]
-        of = (tiles.epsg == epsg) & (tiles.bounds[:, 0] < right) & (tiles.bounds[:, 2] > left)
-        of &= (tiles.bounds[:, 1] < top) & (tiles.bounds[:, 3] > bottom)
-        if not of.any():
+        chosen = (tiles.epsg == epsg) & (tiles.bounds[:, 0] < right) & (tiles.bounds[:, 2] > left)
+        chosen &= (tiles.bounds[:, 1] < top) & (tiles.bounds[:, 3] > bottom)
+        if not chosen.any():
             raise RunDirectoryError(
                 f"`{opened.run.path}` has no tile with an embedding in this part of "
-                f"{zone_name(epsg)}. `thor-geo status` tells how far the run is."
+                f"{zone_name(epsg)}. `thor-geo status` shows the progress of the run."
             )
-        rasters = tile_rasters(opened.plan, tiles.index[of], tiles.vectors[of], np.nan)
+        rasters = tile_rasters(opened.plan, tiles.index[chosen], tiles.vectors[chosen], np.nan)
         extent, values = rasters[epsg]
-        everything = (slice(0, extent.shape[0]), slice(0, extent.shape[1]))
+        whole = (slice(0, extent.shape[0]), slice(0, extent.shape[1]))
 
         def parts(
-            everything: tuple[slice, slice] = everything, values: npt.NDArray[Any] = values
+            whole: tuple[slice, slice] = whole, values: npt.NDArray[Any] = values
         ) -> Iterator[RasterPart]:
-            yield (*everything, values)
+            yield (*whole, values)
 
-        found.append(_Map(extent, values.shape[-1], parts))
-    return found
+        maps.append(_Map(extent, values.shape[-1], parts))
+    return maps
 
 
 def _coloured(parts: Iterator[RasterPart], colours: Colours) -> Iterator[RasterPart]:

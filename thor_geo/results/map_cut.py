@@ -17,12 +17,12 @@ from thor_geo.results.cog import RasterExtent, RasterPart
 
 @dataclass(frozen=True, kw_only=True)
 class MapCut:
-    """A rectangle of a zone's map, which itself is rounded up to whole shards.
+    """A rectangle of a zone's map; the map itself is rounded up to whole shards.
 
     Attributes:
         rows: Rows of the map.
         cols: Its columns.
-        extent: Where the rectangle lies.
+        extent: The place of the rectangle.
     """
 
     rows: slice
@@ -31,7 +31,7 @@ class MapCut:
 
     @classmethod
     def from_plan(cls, plan: Plan, zone: ZoneCells, within: Bounds | None = None) -> MapCut:
-        """Return the rectangle of the plan's tiles, or of those cells of it that meet bounds.
+        """Return the rectangle of the plan's tiles, or of its cells that meet bounds.
 
         Args:
             plan: The plan.
@@ -44,7 +44,7 @@ class MapCut:
             left, bottom = max(left, within[0]), max(bottom, within[1])
             right, top = min(right, within[2]), min(top, within[3])
         west, north, side = zone.bounds[0], zone.bounds[3], zone.cell
-        # A hundredth of a cell: rounding of coordinates must not add a row.
+        # A tolerance of a hundredth of a cell: rounding of coordinates must not add a row.
         first_row, first_col = (math.floor(d / side + 0.01) for d in (north - top, left - west))
         last_row, last_col = (math.ceil(d / side - 0.01) for d in (north - bottom, right - west))
         bounds = (
@@ -61,7 +61,7 @@ class MapCut:
         )
 
     def __call__(self, parts: Iterable[RasterPart]) -> Iterator[RasterPart]:
-        """Yield what of some parts lies in the rectangle, counted from its upper left corner.
+        """Yield the pixels of some parts in the rectangle, counted from its upper left corner.
 
         Args:
             parts: Parts of the zone's map.
@@ -84,7 +84,7 @@ class Thumbnail:
     """Every n-th value of a raster, at most `MAX_SIDE` a side, taken as its parts pass by.
 
     Attributes:
-        values: (h, w) float32, NaN where no part was.
+        values: (h, w) float32, NaN where there was no part.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -98,10 +98,10 @@ class Thumbnail:
         self.values = np.full((len(self._rows), len(self._cols)), np.nan, dtype=np.float32)
 
     def copying(self, parts: Iterable[RasterPart]) -> Iterator[RasterPart]:
-        """Yield the parts that come, (rows, columns) each, and keep what of them is shown."""
+        """Yield the parts, (rows, columns) each, and keep the values that are shown."""
         for rows, cols, values in parts:
             to_rows = slice(*np.searchsorted(self._rows, (rows.start, rows.stop)).tolist())
             to_cols = slice(*np.searchsorted(self._cols, (cols.start, cols.stop)).tolist())
-            at = np.ix_(self._rows[to_rows] - rows.start, self._cols[to_cols] - cols.start)
-            self.values[to_rows, to_cols] = values[at]
+            index = np.ix_(self._rows[to_rows] - rows.start, self._cols[to_cols] - cols.start)
+            self.values[to_rows, to_cols] = values[index]
             yield rows, cols, values

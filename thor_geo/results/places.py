@@ -26,28 +26,28 @@ _RADIUS = 6_371_008.8
 def tile_at(tiles: Tiles, plan: Plan, place: tuple[float, float], argument: str) -> int:
     """Return the tile that holds a place, as a position in *tiles*.
 
-    Of several the primary ones come first, then that with the nearest centre.
+    If several do, primary ones come first, then the one with the nearest centre.
 
     Args:
         tiles: Tiles with an embedding.
         plan: The plan of their run.
         place: Longitude and latitude, degrees.
-        argument: What gave the place, for the message.
+        argument: Name of the option that gave the place, for the message.
 
     Raises:
         ConfigError: If no tile with an embedding holds it; names the nearest.
     """
-    found: list[tuple[bool, float, int]] = []
+    holding: list[tuple[bool, float, int]] = []
     for epsg in np.unique(tiles.epsg).tolist():
         x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
         left, bottom, right, top = tiles.bounds.T
         inside = (left <= x) & (x < right) & (bottom < y) & (y <= top) & (tiles.epsg == epsg)
         for k in np.flatnonzero(inside).tolist():
             centre = ((left[k] + right[k]) / 2, (bottom[k] + top[k]) / 2)
-            found.append((not tiles.primary[k], math.dist((x, y), centre), k))
-    if not found:
+            holding.append((not tiles.primary[k], math.dist((x, y), centre), k))
+    if not holding:
         raise outside_error(plan, place, argument, planned=tiles.index)
-    return min(found)[2]
+    return min(holding)[2]
 
 
 def cell_at(
@@ -59,14 +59,14 @@ def cell_at(
         zones: The maps.
         plan: The plan of their run.
         place: Longitude and latitude, degrees.
-        argument: What gave the place, for the message.
+        argument: Name of the option that gave the place, for the message.
 
     Raises:
         ConfigError: If no cell with an embedding holds it; names the nearest tile.
         RunDirectoryError: If its shard cannot be read.
     """
-    own = zone_of(*place)
-    for epsg in sorted(zones, key=lambda one: one != own):
+    own_zone = zone_of(*place)
+    for epsg in sorted(zones, key=lambda code: code != own_zone):
         zone = zones[epsg]
         x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
         if not (math.isfinite(x) and math.isfinite(y)):
@@ -87,13 +87,13 @@ def outside_error(
     argument: str,
     planned: npt.NDArray[np.int64] | None = None,
 ) -> ConfigError:
-    """Return the error of a place that no embedding holds.
+    """Return the error for a place that no embedding covers.
 
     Args:
         plan: The plan of the run.
         place: Longitude and latitude, degrees.
-        argument: What gave the place.
-        planned: Tiles to look for the nearest among; None for the whole plan.
+        argument: Name of the option that gave the place.
+        planned: Tiles among which to find the nearest; None for the whole plan.
     """
     indices = np.arange(len(plan)) if planned is None else planned
     best = min(
@@ -105,7 +105,7 @@ def outside_error(
     return ConfigError(
         argument,
         ",".join(f"{value:g}" for value in place),
-        f"no embedding of the run is there; the nearest tile is {plan.tile(tile).id} at "
+        f"the run has no embedding there; the nearest tile is {plan.tile(tile).id} at "
         f"{lon:.5f},{lat:.5f}, its centre {metres / 1000:,.1f} km away",
         "Give a place in the run, longitude first.",
     )
@@ -117,9 +117,9 @@ def _nearest(
     """Return distance (metres on a sphere), tile, and longitude and latitude of its centre."""
     lonlat = tile_centres(plan, indices)
     lon, lat = np.radians(lonlat).T
-    at = np.radians(place)
-    half = np.sin((lat - at[1]) / 2) ** 2
-    half += np.cos(lat) * np.cos(at[1]) * np.sin((lon - at[0]) / 2) ** 2
+    lon0, lat0 = np.radians(place)
+    half = np.sin((lat - lat0) / 2) ** 2
+    half += np.cos(lat) * np.cos(lat0) * np.sin((lon - lon0) / 2) ** 2
     distance = 2 * _RADIUS * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
     k = int(distance.argmin())
     return float(distance[k]), int(indices[k]), float(lonlat[k, 0]), float(lonlat[k, 1])
@@ -135,10 +135,11 @@ def tile_centres(plan: Plan, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.f
     out = np.empty((len(indices), 2))
     zones = plan.zone[indices]
     for k in np.unique(zones).tolist():
-        of, lattice = zones == k, plan.lattices[k]
+        in_zone, lattice = zones == k, plan.lattices[k]
         left, bottom, right, top = tile_bounds(
-            lattice, plan.col[indices[of]], plan.row[indices[of]]
+            lattice, plan.col[indices[in_zone]], plan.row[indices[in_zone]]
         )
-        to = transformer(f"EPSG:{lattice.epsg}", LONLAT)
-        out[of] = np.stack(to.transform((left + right) / 2, (bottom + top) / 2), axis=1)
+        x, y = (left + right) / 2, (bottom + top) / 2
+        lonlat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y)
+        out[in_zone] = np.stack(lonlat, axis=1)
     return out

@@ -15,15 +15,15 @@ Cell = tuple[int, int, int]
 
 
 class CellSearch:
-    """The cells most similar to a vector, of all that were looked at so far.
+    """The cells most similar to a vector, among all that were searched so far.
 
-    Memory holds one shard's cells at a time. Ground on a zone's edge counts in its own strip only;
-    equal cells come in the order in which they were looked at.
+    Memory holds one shard's cells at a time. Ground on a zone's edge counts only in its own strip;
+    equally similar cells keep the order in which they were searched.
 
     Attributes:
         cells: EPSG code, row and column, the most similar first, (n, 3) int64.
         cosine: Their cosines, (n,) float32.
-        seen: Cells that could have been found.
+        seen: Number of cells that were compared.
     """
 
     def __init__(
@@ -33,32 +33,32 @@ class CellSearch:
 
         Args:
             query: (D,), finite.
-            k: How many to find; all if there are not so many.
-            without: Cells that are not to be found.
+            k: How many to find; all if there are fewer.
+            without: Cells to leave out.
         """
         self._query, self._k, self._without = query, k, without
         self.cells = np.empty((0, 3), dtype=np.int64)
         self.cosine = np.empty(0, dtype=np.float32)
         self.seen = 0
 
-    def look(self, zone: ZoneCells) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
-        """Look at a zone; yield rows, columns and cosines (rows, columns) of one shard at a time.
+    def search(self, zone: ZoneCells) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
+        """Search a zone; yield rows, columns and cosines (rows, columns) of one shard at a time.
 
-        Cosines are float32, NaN without an embedding, and are those of other strips, too.
+        Cosines are float32, NaN without an embedding, and include cells in other strips.
 
         Args:
             zone: Its map.
 
         Raises:
-            InputError: If the vector is of another length.
+            InputError: If the vector has another length.
             RunDirectoryError: If a shard cannot be read.
         """
         hidden = [(row, col) for epsg, row, col in self._without if epsg == zone.epsg]
         for rows, cols, values in zone.windows(progress=True):
             valid = np.isfinite(values).all(axis=-1)
             cosine = np.full(valid.shape, np.nan, dtype=np.float32)
-            cosine[valid] = Cosine(values[valid]).to(self._query)
-            valid &= zone.own(rows, cols)
+            cosine[valid] = Cosine(values[valid]).similarity(self._query)
+            valid &= zone.in_strip(rows, cols)
             for row, col in hidden:
                 if rows.start <= row < rows.stop and cols.start <= col < cols.stop:
                     valid[row - rows.start, col - cols.start] = False
@@ -77,8 +77,8 @@ class CellSearch:
         if len(self.cosine) == self._k:
             valid = valid & (cosine > self.cosine[-1])
         row, col = np.nonzero(valid)
-        here = np.stack([np.full(len(row), epsg), row + rows.start, col + cols.start], axis=1)
-        cells = np.concatenate([self.cells, here])
+        added = np.stack([np.full(len(row), epsg), row + rows.start, col + cols.start], axis=1)
+        cells = np.concatenate([self.cells, added])
         best = np.concatenate([self.cosine, cosine[valid]])
         order = np.argsort(-best, kind="stable")[: self._k]
         self.cells, self.cosine = cells[order], best[order]

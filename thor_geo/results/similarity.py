@@ -1,4 +1,4 @@
-"""Places of a run that are like one of it: tiles or cells."""
+"""Places of a run that are similar to given ones: tiles or cells."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class SimilarPlaces:
         epsg: EPSG codes of their zones, (n,).
         bounds: Left, bottom, right, top of their squares in that zone, metres, (n, 4).
         lonlat: Longitude and latitude of their centres, degrees, (n, 2).
-        queries: Ids of the places that were asked about.
+        queries: Ids of the query places.
         query_bounds: EPSG code and square of each of them.
-        compared: How many places could have been found.
-        rasters: Cosine of every place by zone, NaN without one; of large maps every n-th cell.
+        compared: Number of places that were compared.
+        rasters: Cosine of every place by zone, NaN without one; for large maps every n-th cell.
     """
 
     ids: tuple[str, ...]
@@ -86,15 +86,15 @@ def similar_tiles(
 ) -> SimilarPlaces:
     """Find the tiles most similar to the mean direction of some.
 
-    Tiles whose ground lies wholly in another zone's primary tiles are passed over, and so are the
-    tiles asked about.
+    Tiles whose ground lies wholly in another zone's primary tiles are skipped, and so are the query
+    tiles.
 
     Args:
         opened: A run with pooled files.
         places: Longitude and latitude in degrees of places; the tile that holds one is meant.
         ids: Ids of tiles.
         k: How many to find.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; may be left out if there is only one.
 
     Raises:
         ConfigError: If a place or an id is not in the run.
@@ -105,37 +105,38 @@ def similar_tiles(
     asked = [tile_at(tiles, plan, place, "--at") for place in places]
     if ids:
         number = {plan.tile(index).id: k for k, index in enumerate(tiles.index.tolist())}
-        for one in ids:
-            if one not in number:
-                of_row = next((tile for tile in number if one.startswith(f"{tile}_")), None)
+        for tile_id in ids:
+            if tile_id not in number:
+                tile = next((tile for tile in number if tile_id.startswith(f"{tile}_")), None)
                 raise ConfigError(
                     "--tile",
-                    one,
+                    tile_id,
                     "no tile with an embedding has this id",
                     "Give its place: --at."
-                    if of_row is None
-                    else f"It is a row's id; give its tile_id, {of_row}.",
+                    if tile is None
+                    else f"It is a row's id; give its tile_id, {tile}.",
                 )
-            asked.append(number[one])
+            asked.append(number[tile_id])
     cosine = Cosine(tiles.vectors)
-    similarity = cosine.to(mean_direction(tiles.vectors[asked]))
+    similarity = cosine.similarity(mean_direction(tiles.vectors[asked]))
     produced = np.zeros(len(plan), dtype=np.bool_)
     produced[tiles.index] = True
     candidate = ~redundant_tiles(plan, produced)[tiles.index]
     candidate[asked] = False
-    among = np.flatnonzero(candidate)
-    order = largest(similarity, among, k)
+    candidates = np.flatnonzero(candidate)
+    order = largest(similarity, candidates, k)
     return SimilarPlaces(
-        ids=tuple(plan.tile(one).id for one in tiles.index[order].tolist()),
+        ids=tuple(plan.tile(index).id for index in tiles.index[order].tolist()),
         cosine=similarity[order],
         epsg=tiles.epsg[order].astype(np.int64),
         bounds=tiles.bounds[order],
         lonlat=tiles.lonlat[order],
-        queries=tuple(plan.tile(int(tiles.index[one])).id for one in asked),
+        queries=tuple(plan.tile(int(tiles.index[position])).id for position in asked),
         query_bounds=tuple(
-            (int(tiles.epsg[one]), tuple(tiles.bounds[one].tolist())) for one in asked
+            (int(tiles.epsg[position]), tuple(tiles.bounds[position].tolist()))
+            for position in asked
         ),
-        compared=len(among),
+        compared=len(candidates),
         rasters=tile_rasters(plan, tiles.index, similarity, np.nan),
     )
 
@@ -154,8 +155,8 @@ def similar_cells(
         opened: A run with maps.
         places: Longitude and latitude in degrees; the cell that holds one is meant.
         k: How many to find.
-        consume: Gets every zone's cosines.
-        window: Which time window; may be left out where there is but one.
+        consume: Receives every zone's cosines.
+        window: Which time window; may be left out if there is only one.
 
     Raises:
         ConfigError: If a place is not in the run.
@@ -169,7 +170,7 @@ def similar_cells(
     for epsg, zone in zones.items():
         crop = MapCut.from_plan(opened.plan, zone)
         thumbnail = Thumbnail(crop.extent.shape)
-        windows = thumbnail.copying(crop(search.look(zone)))
+        windows = thumbnail.copying(crop(search.search(zone)))
         if consume is None:
             for _ in windows:
                 pass
@@ -179,10 +180,10 @@ def similar_cells(
     cells = search.cells
     bounds, lonlat = np.empty((len(cells), 4)), np.empty((len(cells), 2))
     for epsg, zone in zones.items():
-        of = cells[:, 0] == epsg
-        bounds[of] = cell_bounds(zone, cells[of, 1], cells[of, 2])
-        x, y = bounds[of][:, 0] + zone.cell / 2, bounds[of][:, 1] + zone.cell / 2
-        lonlat[of] = np.stack(transformer(f"EPSG:{epsg}", LONLAT).transform(x, y), axis=1)
+        in_zone = cells[:, 0] == epsg
+        bounds[in_zone] = cell_bounds(zone, cells[in_zone, 1], cells[in_zone, 2])
+        x, y = bounds[in_zone][:, 0] + zone.cell / 2, bounds[in_zone][:, 1] + zone.cell / 2
+        lonlat[in_zone] = np.stack(transformer(f"EPSG:{epsg}", LONLAT).transform(x, y), axis=1)
     squares_asked = []
     for epsg, row, col, _ in asked:
         square = cell_bounds(zones[epsg], np.array([row]), np.array([col]))[0]

@@ -22,18 +22,18 @@ DRIVERS = {".parquet": None, ".gpkg": "GPKG", ".geojson": "GeoJSON"}
 
 
 def check_suffix(argument: str, path: Path) -> None:
-    """Refuse a table of another kind than `DRIVERS`.
+    """Refuse a table of another kind than those in `DRIVERS`.
 
     Args:
         argument: Name of the argument, for the message.
         path: The file to make.
 
     Raises:
-        ConfigError: If its suffix is none of them.
+        ConfigError: If its suffix is not one of them.
     """
     if path.suffix.lower() not in DRIVERS:
         raise ConfigError(
-            argument, str(path), "no known kind of table", f"Use one of {', '.join(DRIVERS)}."
+            argument, str(path), "unknown kind of table", f"Use one of {', '.join(DRIVERS)}."
         )
 
 
@@ -43,7 +43,7 @@ def write_table(
     """Write a table as GeoParquet, GeoPackage or GeoJSON, by its suffix.
 
     Args:
-        run: The run it is made of, whose own files are never replaced.
+        run: The run it is made from, whose own files are never replaced.
         path: The file.
         table: Geometries in longitude and latitude.
         overwrite: Whether an existing file may be replaced.
@@ -57,7 +57,7 @@ def write_table(
         if driver is None:
             table.to_parquet(temporary, index=False, schema_version="1.1.0", compression="zstd")
             return
-        # Drivers ask for their own suffix, and layers are named after files.
+        # Drivers require their own suffix, and layers are named after files.
         named = temporary.with_name(temporary.name + path.suffix)
         try:
             table.to_file(named, driver=driver, layer=path.stem, index=False)
@@ -75,14 +75,14 @@ def ranking_lines(
         ids: Ids of the places, the first rank first.
         lonlat: Degrees, (n, 2).
         values: One for each place, (n,).
-        name: What the values are.
+        name: Name of the values.
     """
     width = max(map(len, ids), default=2)
     lines = [f"  {'rank':>4}  {'id':<{width}}  {'lon':>10}  {'lat':>9}  {name:>8}"]
-    for rank, (one, (lon, lat), value) in enumerate(
+    for rank, (place, (lon, lat), value) in enumerate(
         zip(ids, lonlat.tolist(), values.tolist(), strict=True), start=1
     ):
-        lines.append(f"  {rank:>4}  {one:<{width}}  {lon:>10.5f}  {lat:>9.5f}  {value:>8.5f}")
+        lines.append(f"  {rank:>4}  {place:<{width}}  {lon:>10.5f}  {lat:>9.5f}  {value:>8.5f}")
     return lines
 
 

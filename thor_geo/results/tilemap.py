@@ -23,19 +23,19 @@ def tile_rasters(
         fill: Value where there is none.
 
     Returns:
-        By zone with a tile: where the raster lies, and its values (rows, columns, ...).
+        For each zone with a tile: the place of the raster, and its values (rows, columns, ...).
     """
     out = {}
     zones = plan.zone[index]
     for k in np.unique(zones).tolist():
-        of, lattice = zones == k, plan.lattices[k]
-        col, row = plan.col[index[of]], plan.row[index[of]]
+        in_zone, lattice = zones == k, plan.lattices[k]
+        col, row = plan.col[index[in_zone]], plan.row[index[in_zone]]
         west, north = int(col.min()), int(row.max())
         shape = north - int(row.min()) + 1, int(col.max()) - west + 1
         left, _, _, top = lattice.tile(west, north).centre.bounds
         step = float(lattice.step * lattice.resolution)
         raster = np.full((*shape, *values.shape[1:]), fill, dtype=values.dtype)
-        raster[north - row, col - west] = values[of]
+        raster[north - row, col - west] = values[in_zone]
         bounds = (left, top - shape[0] * step, left + shape[1] * step, top)
         out[lattice.epsg] = (RasterExtent(epsg=lattice.epsg, bounds=bounds, shape=shape), raster)
     return out

@@ -27,8 +27,8 @@ class Tiles:
         lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
         primary: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
             is in tiles of both zones.
-        missing: Tiles of the plan that are not done yet.
-        without: Tiles that are done, and have no embedding: failed or empty.
+        missing: Number of tiles of the plan that are not done yet.
+        without: Number of tiles that are done but have no embedding: failed or empty.
     """
 
     index: npt.NDArray[np.int64]
@@ -50,8 +50,8 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
 
     Args:
         opened: A run with pooled files; it may be unfinished.
-        window: Which time window, 0 for the first; may be left out where there is but one.
-        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+        window: Which time window, 0 for the first; may be left out if there is only one.
+        progress: Whether to show progress on standard error.
 
     Returns:
         The tiles that have an embedding; at least one.
@@ -59,7 +59,7 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
     Raises:
         RunDirectoryError: If the run has no pooled files, no tile has an embedding, or a file
             cannot be read.
-        ConfigError: If there are several windows and none is named, or there is no such window.
+        ConfigError: If there are several windows and none is chosen, or there is no such window.
     """
     run, plan = opened.run, opened.plan
     if not opened.pooled:
@@ -80,28 +80,29 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
         if len(values) != len(shard):
             raise RunDirectoryError(
                 f"`{run.pooled_path(shard)}` has {len(values):,} rows, the plan has {len(shard):,} "
-                f"tiles. `thor-geo validate {run.path}` says what is wrong."
+                f"tiles. `thor-geo validate {run.path}` shows what is wrong."
             )
-        there = np.flatnonzero(np.isfinite(values).all(axis=1))
-        indices.append(there + shard.start)
-        vectors.append(values[there])
+        valid = np.flatnonzero(np.isfinite(values).all(axis=1))
+        indices.append(valid + shard.start)
+        vectors.append(values[valid])
     index = np.concatenate(indices) if indices else np.empty(0, dtype=np.int64)
     if not len(index):
         raise RunDirectoryError(
             f"`{run.path}` has no tile with an embedding yet ({missing:,} of {len(plan):,} tiles "
-            f"are not done). `thor-geo status {run.path}` says more."
+            f"are not done). `thor-geo status {run.path}` shows more."
         )
     bounds = np.empty((len(index), 4))
     lonlat = np.empty((len(index), 2))
     epsg = np.empty(len(index), dtype=np.int32)
     zones = plan.zone[index]
     for k in np.unique(zones):
-        of, lattice = zones == k, plan.lattices[k]
-        edges = tile_bounds(lattice, plan.col[index[of]], plan.row[index[of]])
-        bounds[of] = np.stack(edges, axis=1)
+        in_zone, lattice = zones == k, plan.lattices[k]
+        edges = tile_bounds(lattice, plan.col[index[in_zone]], plan.row[index[in_zone]])
+        bounds[in_zone] = np.stack(edges, axis=1)
         x, y = (edges[0] + edges[2]) / 2, (edges[1] + edges[3]) / 2
-        lonlat[of] = np.stack(transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y), axis=1)
-        epsg[of] = lattice.epsg
+        transform = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform
+        lonlat[in_zone] = np.stack(transform(x, y), axis=1)
+        epsg[in_zone] = lattice.epsg
     return Tiles(
         index=index,
         vectors=np.concatenate(vectors),

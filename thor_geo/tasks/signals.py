@@ -28,9 +28,7 @@ def stop_on_sigterm(trainer: pl.Trainer) -> None:
         return
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(
-            signal.SIGTERM, signal.SIG_IGN
-        )  # ignore a second one
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ignore a second one
         launcher = trainer.strategy.launcher
         if getattr(launcher, "procs", None):
             launcher.kill(signum)  # type: ignore[union-attr]  # those with `procs` are not None

@@ -93,7 +93,7 @@ def test_similar_cells_count_ground_once_and_are_the_largest(run: Path, plan: Pl
     everything = {}
     for epsg, one in zones.items():
         for rows, cols, values in one.windows():
-            for (r, c), own in np.ndenumerate(one.own(rows, cols)):
+            for (r, c), own in np.ndenumerate(one.in_strip(rows, cols)):
                 if own and np.isfinite(values[r, c]).all():
                     everything[epsg, rows.start + r, cols.start + c] = values[r, c]
     query = (

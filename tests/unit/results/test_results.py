@@ -95,7 +95,7 @@ def test_ground_in_two_zones_is_in_the_strip_of_one(plan: Plan, tmp_path: Path) 
         lon, _ = Transformer.from_crs(epsg, "OGC:CRS84", always_xy=True).transform(
             *zone.centres(*everything)
         )
-        own = zone.own(*everything)
+        own = zone.in_strip(*everything)
         np.testing.assert_array_equal(own, lon < 12 if epsg == 32632 else lon >= 12)
         assert 0 < own.sum() < own.size
 
@@ -126,7 +126,7 @@ def test_equal_vectors_come_in_order_and_zeros_are_like_nothing() -> None:
     rows, cosines = cosine.nearest(np.array([5, 0], dtype=np.float32), 2)
     assert rows.tolist() == [1, 2]
     assert cosines.tolist() == [1, 1]
-    assert cosine.to(vectors[1])[0] == 0
+    assert cosine.similarity(vectors[1])[0] == 0
     assert len(cosine.nearest(vectors[1], 99)[0]) == 5
 
 
