@@ -1,1 +1,1 @@
-"""Everything that is drawn: the quicklook, colours of embeddings, panels and legends."""
+"""All drawing: the quicklook, colours of embeddings, panels and legends."""

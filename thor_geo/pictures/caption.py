@@ -18,15 +18,15 @@ SEPARATOR = "   ·   "
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """The words of a quicklook, but for those of its maps.
+    """The words of a quicklook, except those on its maps.
 
     Attributes:
         title: Title.
         subtitle: The line below.
-        notice: What must be seen, or nothing.
-        mark: Which run it is.
-        picture: What the composite's colours are.
-        rest: What is not drawn for want of room, or nothing.
+        notice: A warning that must be seen, or nothing.
+        mark: Identifies the run.
+        picture: Describes the composite's colours.
+        rest: Names what is not drawn for lack of room, or nothing.
     """
 
     title: str
@@ -38,11 +38,11 @@ class Caption:
 
 
 def run_caption(run: RunDirectory, plan: Plan) -> Caption:
-    """Word the caption of a run from its run.json.
+    """Return the caption of a run, made from its run.json.
 
-    Reads of the model `model_key`, `patch_size`, `pretrained`, `ckpt` and `weights` (a note), of
-    the data `start` and `end` or `windows`, `collection` or `collections`, `source` and `picture`,
-    from settings or info; what a custom class does not give is left out.
+    It reads from settings or info, for the model `model_key`, `patch_size`, `pretrained`, `ckpt`
+    and `weights` (a note), and for the data `start` and `end` or `windows`, `collection` or
+    `collections`, `source` and `picture`. Keys that a custom class does not have are left out.
     """
     document = run.document()
     model, data = (

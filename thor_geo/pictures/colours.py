@@ -1,7 +1,7 @@
-"""colours.json: the one map from embeddings to colours that all pictures of a run share.
+"""colours.json: the mapping from embeddings to colours that all pictures of a run share.
 
-run.json is written before there is an embedding, and never again; what is fitted to embeddings has
-a file of its own. It follows from the embeddings alone, so whoever fits it anew gets the same.
+run.json is written once, before there is any embedding, so the mapping that is fitted to embeddings
+has a separate file. It depends on the embeddings alone: fitting it again gives the same result.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from thor_geo.support.jsontext import indented_json, parse_json
 
 # Version of the file.
 _FORMAT = 1
-# Embeddings that the colours are fitted to, and the shards they come from.
+# Number of embeddings that the colours are fitted to, and of the shards they come from.
 _SAMPLE, _SAMPLE_SHARDS = 2048, 32
-# Time windows that they come from, of a run that has several.
+# Number of time windows they come from, if a run has several.
 _SAMPLE_WINDOWS = 4
-# Digits that tell any two float32 apart (IEEE 754-2019, 5.12.2).
+# Digits that distinguish any two float32 (IEEE 754-2019, 5.12.2).
 _DIGITS = 9
 
-#: Colours by the dimension of the embeddings they are for: maps of `group_merge: concat` have more
+#: Colours by the dimension of their embeddings: maps with `group_merge: concat` have more
 #: dimensions than the vectors beside them, all other runs have one entry. Empty without embeddings.
 RunColours = dict[int, Colours]
 
 
 def load_or_fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
-    """Return the colours of a run: those of colours.json, else fitted anew. Nothing is written.
+    """Return the colours of a run from colours.json, or else fit them. Nothing is written.
 
     Args:
-        run: The run directory. Of an unfinished run the shards that are done are fitted to.
+        run: The run directory. For an unfinished run, colours are fitted to the finished shards.
         plan: Its plan.
 
     Raises:
-        RunDirectoryError: If colours.json is damaged or another run's, or a sample cannot be read.
+        RunDirectoryError: If colours.json is damaged or belongs to another run, or a sample cannot
+            be read.
     """
     return load_colours(run) if run.colours.exists() else fit_colours(run, plan)
 
@@ -64,7 +65,7 @@ def write_colours(run: RunDirectory, plan: Plan) -> RunColours:
     document = {
         "format": _FORMAT,
         "fingerprint": run.fingerprint,
-        "colours": {str(dimension): _as_json(one) for dimension, one in colours.items()},
+        "colours": {str(dimension): _colours_json(entry) for dimension, entry in colours.items()},
     }
     write_bytes(run.colours, indented_json(document))
     return colours
@@ -77,39 +78,39 @@ def load_colours(run: RunDirectory) -> RunColours:
         run: The run directory.
 
     Raises:
-        RunDirectoryError: If it cannot be read, is damaged, or is another run's.
+        RunDirectoryError: If it cannot be read, is damaged, or belongs to another run.
     """
     try:
         document = parse_json(run.colours.read_bytes())
         if document["fingerprint"] != run.fingerprint:
-            raise ValueError("it is another run's")
+            raise ValueError("it belongs to another run")
         return {
-            int(dimension): _of_json(content, int(dimension))
+            int(dimension): _read_colours(content, int(dimension))
             for dimension, content in document["colours"].items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else f"{error}"
         raise RunDirectoryError(
-            f"`{run.colours}` cannot be used ({problem:.200}). Delete it: the colours follow from "
-            "the embeddings, and are fitted anew."
+            f"`{run.colours}` cannot be used ({problem:.200}). Delete it: the colours depend "
+            "only on the embeddings, and are fitted again."
         ) from error
 
 
 def fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
     """Fit colours to embeddings from shards spread evenly over all zones.
 
-    Maps come first: where vectors have as many dimensions, they take the maps' colours, so that a
-    tile looks like its cells.
+    Maps come first: vectors with as many dimensions take the maps' colours, so that a tile looks
+    like its cells.
 
     Args:
-        run: The run directory; shards that are not done are passed over.
+        run: The run directory; shards that are not done are skipped.
         plan: Its plan.
 
     Raises:
         RunDirectoryError: If a shard's file cannot be read.
     """
     shards = _sampled(run, plan)
-    found: RunColours = {}
+    fitted: RunColours = {}
     times = _times(run)
     sources: list[Callable[[Shard, int | None], npt.NDArray[np.float32]]] = []
     if run.grid.exists():
@@ -118,14 +119,14 @@ def fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
         sources.append(VectorReader(run).read)
     for read in sources:
         parts = list(_samples(read, shards, times))
-        if parts and parts[0].shape[1] not in found:
+        if parts and parts[0].shape[1] not in fitted:
             sample = np.concatenate(parts)
-            found[sample.shape[1]] = Colours.fit(sample)
-    return found
+            fitted[sample.shape[1]] = Colours.fit(sample)
+    return fitted
 
 
 def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
-    """Choose shards that are done, the same of all runs of a plan that are finished."""
+    """Choose shards that are done, the same ones for all finished runs of a plan."""
     done: Any = range(len(plan.shards))
     count = min(_SAMPLE_SHARDS, len(done))
     chosen = np.linspace(0, len(done) - 1, count).round().astype(int)
@@ -137,7 +138,7 @@ def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
 
 
 def _times(run: RunDirectory) -> list[int | None]:
-    """Return the time windows to look at, at even distances; None without a list of them."""
+    """Return the time windows to sample, at even distances; None without a list of them."""
     windows = Windows.of_settings(run.document()["settings"]["data"])
     if not windows.listed:
         return [None]
@@ -162,7 +163,7 @@ def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.N
     maps = MapReader(run, plan)
 
     def read(shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
-        """Return (cells, D) of every third cell a side, or of all where those have none."""
+        """Return (cells, D) of every third cell a side, or of all if those have no embedding."""
         arrays = maps.open(shard.epsg)
         top, bottom, left, right = cell_window(arrays[0], shard.square.bounds)
         for step in (3, 1):
@@ -175,7 +176,7 @@ def _cells(run: RunDirectory, plan: Plan) -> Callable[[Shard, int | None], npt.N
     return read
 
 
-def _as_json(colours: Colours) -> dict[str, Any]:
+def _colours_json(colours: Colours) -> dict[str, Any]:
     return {
         "mean": _numbers(colours.mean),
         "axes": [_numbers(axis) for axis in colours.axes.T],
@@ -189,7 +190,7 @@ def _numbers(values: npt.NDArray[np.float32]) -> list[float]:
     return [float(f"{value:.{_DIGITS}g}") for value in values.tolist()]
 
 
-def _of_json(content: dict[str, Any], dimension: int) -> Colours:
+def _read_colours(content: dict[str, Any], dimension: int) -> Colours:
     arrays = {
         name: np.array(content[name], dtype=np.float32) for name in ("mean", "axes", "low", "high")
     }

@@ -1,4 +1,4 @@
-"""What every map of a picture has: its frame in kilometres, scale and north, a colour bar."""
+"""The parts of every map in a picture: a frame in kilometres, scale, north arrow, colour bar."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 INK = "#1b2733"
 MUTED = "#5b6875"
-# Ticks are at least so far apart, in points.
+# Smallest distance between ticks, points.
 _TICK_POINTS = 55.0
 
 
 def draw_image(axes: Axes, image: npt.NDArray[Any], bounds: Bounds) -> None:
-    """Draw a picture where it lies.
+    """Draw a picture at its place on a map.
 
     Args:
-        axes: Where to draw.
+        axes: The map.
         image: (h, w, 3 or 4) uint8, row 0 = north.
         bounds: Left, bottom, right, top, metres.
     """
     left, bottom, right, top = bounds
-    # Few pixels stay squares; many are averaged, or thin lines would come and go.
+    # Few pixels are drawn as squares; many are averaged, so that thin lines do not come and go.
     axes.imshow(
         image,
         extent=(left, right, bottom, top),
@@ -43,9 +43,9 @@ def draw_frame(axes: Axes, epsg: int, bounds: Bounds, title: str, *, first: bool
     Args:
         axes: The map.
         epsg: Its UTM zone.
-        bounds: What it shows: left, bottom, right, top, metres.
+        bounds: The ground it shows: left, bottom, right, top, metres.
         title: Words above it.
-        first: Whether it is the leftmost of its row, with words along its side.
+        first: Whether it is the leftmost of its row, which has a label along its side.
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -81,15 +81,15 @@ def draw_values(
     cmap: str,
     limits: tuple[float, float],
 ) -> None:
-    """Draw numbers as colours, with a bar below that tells them; call it after `draw_frame`.
+    """Draw numbers as colours, with a colour bar below; call it after `draw_frame`.
 
     Args:
-        axes: Where to draw.
+        axes: The map.
         values: (h, w), row 0 = north; NaN is left out.
         bounds: Left, bottom, right, top, metres.
-        label: What the numbers are.
+        label: Name of the numbers.
         cmap: Name of the colours.
-        limits: Numbers at the ends of the bar; colours stay the same beyond.
+        limits: Numbers at the ends of the bar; beyond them the colours do not change.
     """
     from matplotlib.figure import Figure
 
@@ -118,12 +118,12 @@ def draw_values(
 
 
 def draw_scale_bar(axes: Axes, bounds: Bounds) -> None:
-    """Draw a bar of a round length into the lower left corner of a map with these bounds."""
+    """Draw a bar of a round length in the lower left corner of a map with these bounds."""
     from matplotlib.patches import Rectangle
 
     left, bottom, right, _ = bounds
     length = nice_length((right - left) / 4)
-    # Sizes in points turned into metres, so that the bar looks alike on every map.
+    # Sizes in points are converted to metres, so that the bar looks the same on every map.
     metre = (right - left) / (axes.get_window_extent().width * 72 / axes.figure.dpi)
     x, y = left + 14 * metre, bottom + 14 * metre
     box: dict[str, Any] = {"facecolor": "white", "alpha": 0.88, "linewidth": 0, "zorder": 4}
@@ -154,13 +154,13 @@ def draw_scale_bar(axes: Axes, bounds: Bounds) -> None:
 
 
 def nice_length(longest: float) -> float:
-    """Return the largest of 1, 2 or 5 times a power of ten that is not longer."""
+    """Return the largest 1, 2 or 5 times a power of ten that is not longer."""
     power: float = 10.0 ** math.floor(math.log10(longest))
     return max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
 
 
 def draw_north(axes: Axes) -> None:
-    """Draw an arrow to the north into the upper right corner."""
+    """Draw a north arrow in the upper right corner."""
     box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "alpha": 0.88, "linewidth": 0}
     axes.annotate(
         "N",

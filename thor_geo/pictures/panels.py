@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 _FAILED = "#d4213d"
 _EMPTY = "#8a949e"
-# Values are written into tiles that are at least so wide, in points.
+# Values are written into tiles that are at least this wide, points.
 _LABEL_POINTS = 22.0
-# Below the map's lower edge, inches.
+# Distance below the map's lower edge, inches.
 _LEGEND_BELOW = 0.62
 
 
 def draw_composite(axes: Axes, picture: ZonePicture, *, first: bool, colours: str) -> None:
-    """Draw the composite; *colours* says what its colours are."""
+    """Draw the composite; *colours* describes its colours."""
     assert picture.truecolour is not None
     draw_image(axes, picture.truecolour, picture.bounds)
     _frame(axes, picture, f"Composite, {colours}", first=first)
@@ -68,8 +68,10 @@ def _frame(axes: Axes, picture: ZonePicture, title: str, *, first: bool) -> None
     _mark(axes, picture)
 
 
-def _marked(picture: ZonePicture) -> Iterator[tuple[tuple[Bounds, ...], str, dict[str, Any]]]:
-    """Yield tiles without an embedding, what they are called and how they are drawn."""
+def _hatched(
+    picture: ZonePicture,
+) -> Iterator[tuple[tuple[Bounds, ...], str, dict[str, Any]]]:
+    """Yield tiles without an embedding, with their label and style."""
     for bounds, colour, hatch, label in (
         (picture.failed, _FAILED, "////", f"failed ({len(picture.failed):,})"),
         (picture.empty, _EMPTY, "....", f"no observations ({len(picture.empty):,})"),
@@ -85,16 +87,16 @@ def _marked(picture: ZonePicture) -> Iterator[tuple[tuple[Bounds, ...], str, dic
 def _mark(axes: Axes, picture: ZonePicture) -> None:
     from matplotlib.patches import Rectangle
 
-    for tiles, _, style in _marked(picture):
+    for tiles, _, style in _hatched(picture):
         for left, bottom, right, top in tiles:
             axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **style))
 
 
 def _legend(axes: Axes, picture: ZonePicture) -> None:
-    """Say below the map what the hatches mean, where there are any."""
+    """Explain the hatches below the map, if there are any."""
     from matplotlib.patches import Patch
 
-    handles = [Patch(label=label, **style) for _, label, style in _marked(picture)]
+    handles = [Patch(label=label, **style) for _, label, style in _hatched(picture)]
     if not handles:
         return
     height = axes.get_window_extent().height / axes.figure.dpi

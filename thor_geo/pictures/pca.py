@@ -18,7 +18,7 @@ class Colours:
 
     Attributes:
         mean: (D,) float32.
-        axes: (D, 3) float32, orthonormal columns; zero where there is no such component.
+        axes: (D, 3) float32, orthonormal columns; zero for missing components.
         low: (3,) value that becomes 0.
         high: (3,) value that becomes 255.
         share: Share of the sample's variance in each component.
@@ -34,7 +34,7 @@ class Colours:
     def fit(cls, sample: npt.NDArray[Any]) -> Colours:
         """Fit to a sample; equal samples give equal colours.
 
-        The sign of a component is free. It is chosen so that the element of the axis with the
+        The sign of a component is arbitrary. It is chosen so that the axis's element with the
         largest magnitude is positive.
 
         Args:
@@ -45,7 +45,7 @@ class Colours:
         centred = values - mean
         _, singular, rows = np.linalg.svd(centred, full_matrices=False)
         total = float((singular**2).sum())
-        # Rounding leaves singular values of about this size where there is no variance at all.
+        # Rounding leaves singular values of about this size if there is no variance at all.
         floor = singular.max(initial=0.0) * max(values.shape) * np.finfo(np.float64).eps
         axes = np.zeros((values.shape[1], 3))
         share = [0.0, 0.0, 0.0]

@@ -1,8 +1,8 @@
-"""quicklook.png: what a person looks at first.
+"""quicklook.png: the picture that a person looks at first.
 
-One row of maps per UTM zone, and per time window of a list: the composite (where the caller has
-pixels), the embeddings as colours, and the number of clear observations. All rows share one set of
-colours.
+It has a row of maps for each UTM zone, and for each time window of a list: the composite (if the
+caller has pixels), the embeddings as colours, and the number of clear observations. All rows share
+one set of colours.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: What can be drawn of a run.
+#: The maps that can be drawn of a run.
 LAYERS = ("composite", "pca", "observations")
 # The observations need less room than the maps beside them.
 _OBSERVATIONS_SHARE = 0.62
@@ -52,16 +52,16 @@ def write_quicklook(
     truecolour: TrueColour | None = None,
     windows: Windows | None = None,
 ) -> None:
-    """Draw ``quicklook.png`` of a finished run, and write ``colours.json``, which it is drawn in.
+    """Draw ``quicklook.png`` of a finished run, and write its colours as ``colours.json``.
 
-    Of a run that is too large for a picture, the log says so.
+    If a run is too large for a picture, a warning says so.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
         plan: Its plan.
-        truecolour: Called once per zone with its EPSG code, bounds in metres and a shape (rows,
-            columns), and in a list of time windows with the index of one; returns uint8 RGB of
-            that shape, row 0 = north, or None. None leaves the true colours out.
+        truecolour: Called once for each zone with its EPSG code, bounds in metres and a shape
+            (rows, columns), and with a list of time windows with the index of one; returns uint8
+            RGB of that shape, row 0 = north, or None. None leaves the composites out.
         windows: The run's time windows; None for one.
     """
     zones = drawn_zones(plan)
@@ -96,10 +96,10 @@ def draw_quicklook(
 
     Args:
         pictures: One per zone and time window, in ascending order of EPSG codes.
-        colours: What the embeddings' colours are; None if no tile has an embedding.
+        colours: The embeddings' colours; None if no tile has an embedding.
         caption: The words.
         hidden: Number of zones that are not among *pictures*.
-        layers: What to draw, of `LAYERS`; the composite only where there is one.
+        layers: The maps to draw, from `LAYERS`; the composite only if there is one.
 
     Returns:
         A figure 1600 pixels wide.
@@ -112,7 +112,7 @@ def draw_quicklook(
 
 
 def _panels(picture: ZonePicture, caption: Caption, layers: Collection[str]) -> Iterator[Panel]:
-    # Scale and north are on one map of a row: that of the embeddings, or the first.
+    # One map of a row has scale and north arrow: that of the embeddings, or the first.
     composite = picture.truecolour is not None and "composite" in layers
     if composite:
         yield Panel(partial(_composite, picture, caption.picture, "pca" not in layers))
@@ -142,7 +142,7 @@ def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool)
 
 
 def colours_legend(colours: Colours | None, hidden: int = 0) -> str:
-    """Return what the colours of embeddings mean, in words.
+    """Return the meaning of the colours of embeddings in words.
 
     Args:
         colours: The colours; None if no tile has an embedding.

@@ -1,4 +1,4 @@
-"""A sheet of maps: caption above, rows of maps of one zone each, words below."""
+"""A sheet of maps: a caption, rows of maps of one zone each, and a line below."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ DPI = 100
 WIDTH = 16.0
 _LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
 _HEADER, _FOOTER = 1.2, 0.6
-# Above a map its title, below it ticks, axis label and colour bar.
+# Room above a map for its title, and below it for ticks, axis label and colour bar.
 _ABOVE, _BELOW = 0.55, 1.1
-# Above that a row's heading, where it has one.
+# Room above that for a row's heading, if it has one.
 _HEADING = 0.3
 _MAX_MAP_HEIGHT = 8.5
-# Titles and labels need this much, however narrow the map.
+# Titles and labels need this width, however narrow the map.
 _MIN_COLUMN = 3.0
 # Zones with a lower ratio of height to width have their panels below one another.
 _WIDE = 0.4
 
 
 def save_png(figure: Figure, path: Path, dpi: float = DPI) -> None:
-    """Save a figure; equal figures give equal bytes whatever draws them.
+    """Save a figure; equal figures give equal bytes, whatever version draws them.
 
     Args:
         figure: The figure.
         path: The file, whatever its suffix.
         dpi: Dots per inch.
     """
-    # No `Software` entry: it names the version that drew.
+    # Without a `Software` entry, which would contain the version of matplotlib.
     figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
 
 
@@ -46,8 +46,8 @@ class Panel(NamedTuple):
     """One map of a row.
 
     Attributes:
-        draw: Draws it; is told whether it is the leftmost.
-        share: Width, as a share of that of the widest.
+        draw: Draws it on axes; its second argument is whether it is the leftmost.
+        share: Width relative to the widest.
     """
 
     draw: Callable[[Axes, bool], None]
@@ -60,7 +60,7 @@ class Row(NamedTuple):
     Attributes:
         bounds: Left, bottom, right, top, metres.
         panels: The maps, from left to right.
-        heading: Words above them, e.g. the days of a time window.
+        heading: Text above them, e.g. the days of a time window.
     """
 
     bounds: Bounds
@@ -82,8 +82,8 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
 
     Args:
         rows: The maps.
-        caption: Words above them.
-        footer: Words below them.
+        caption: Text above them.
+        footer: Text below them.
 
     Returns:
         A figure 1600 pixels wide.
@@ -126,10 +126,10 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
 
 
 def _layout(row: Row) -> tuple[list[_Box], float]:
-    """Place the panels of a zone: side by side, or one below the other where the zone is wide.
+    """Place the panels of a zone: side by side, or one below the other if the zone is wide.
 
     Returns:
-        The boxes, and the height they take together with their labels.
+        The boxes, and their height together with their labels.
     """
     left, bottom, right, top = row.bounds
     aspect = (top - bottom) / (right - left)
@@ -145,26 +145,26 @@ def _layout(row: Row) -> tuple[list[_Box], float]:
     room = WIDTH - _LEFT - _RIGHT - _GAP * (count - 1)
     unit = min(room / sum(shares), _MAX_MAP_HEIGHT / aspect)
     columns = [max(share * unit, _MIN_COLUMN) for share in shares]
-    # What the columns leave is shared by both sides; smaller panels hang from the same edge.
-    at = _LEFT + max(0.0, room - sum(columns)) / 2
+    # Room that the columns leave is split between both sides; panels align at their upper edge.
+    position = _LEFT + max(0.0, room - sum(columns)) / 2
     boxes = []
     for share, column in zip(shares, columns, strict=True):
-        boxes.append(_Box(at, heading + _ABOVE, share * unit, share * unit * aspect))
-        at += column + _GAP
+        boxes.append(_Box(position, heading + _ABOVE, share * unit, share * unit * aspect))
+        position += column + _GAP
     return boxes, heading + _ABOVE + unit * aspect + _BELOW
 
 
 def _draw_header(figure: Figure, caption: Caption) -> None:
-    def at(inches_from_top: float) -> float:
+    def height(inches_from_top: float) -> float:
         return 1 - inches_from_top / figure.get_figheight()
 
     left, right = 0.45 / WIDTH, 1 - 0.45 / WIDTH
-    figure.text(left, at(0.62), caption.title, fontsize=23, fontweight="bold", color=INK)
-    figure.text(left, at(1.0), caption.subtitle, fontsize=12.5, color=MUTED)
+    figure.text(left, height(0.62), caption.title, fontsize=23, fontweight="bold", color=INK)
+    figure.text(left, height(1.0), caption.subtitle, fontsize=12.5, color=MUTED)
     if caption.notice:
         figure.text(
             right,
-            at(0.55),
+            height(0.55),
             caption.notice,
             fontsize=13,
             fontweight="bold",

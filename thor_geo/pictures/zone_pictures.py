@@ -1,4 +1,4 @@
-"""The rasters of a quicklook, read shard by shard so that any run fits in memory."""
+"""The rasters of a quicklook, read shard by shard so that any run fits into memory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from thor_geo.support.arrays import IntegerArray
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
-#: Zones that are drawn, those with most tiles, as long as they have no more shards together: each
-#: costs two files to read, and a picture of 2000 pixels would not show more.
+#: Zones that are drawn (those with most tiles), and their shards together at most: each shard costs
+#: two files to read, and a picture of 2000 pixels would not show more.
 MAX_ZONES, MAX_SHARDS = 4, 4096
-#: Rows of maps, of zones and time windows.
+#: Rows of maps, for zones and time windows together.
 MAX_ROWS = 4
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
@@ -37,17 +37,17 @@ RGBImage = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class ZonePicture:
-    """What is drawn of one UTM zone; rasters cover `bounds`, row 0 = north.
+    """The rasters drawn for one UTM zone; they cover `bounds`, row 0 = north.
 
     Attributes:
         epsg: EPSG code.
-        window: Days of the time window, for reading; nothing without a list of windows.
+        window: Days of the time window in words; nothing without a list of windows.
         tiles: Number of tiles.
         bounds: Left, bottom, right, top of all tiles' centres, metres.
-        view: The part of `bounds` that is asked for; None for all of it.
+        view: The part of `bounds` that was requested; None for all of it.
         embeddings: (h, w, 4) uint8 RGBA.
         truecolour: (h, w, 4) uint8 RGBA, or None.
-        observations: Mean clear observations per tile, (rows, columns) float32, NaN where none.
+        observations: Mean clear observations per tile, (rows, columns) float32, NaN without any.
         failed: Bounds of failed tiles.
         empty: Bounds of tiles without observations.
     """
@@ -65,12 +65,12 @@ class ZonePicture:
 
     @property
     def shown(self) -> Bounds:
-        """What the picture shows: left, bottom, right, top, metres."""
+        """The ground that the picture shows: left, bottom, right, top, metres."""
         return self.view or self.bounds
 
 
 class _Zone:
-    """Columns and rows of a zone's tiles, or of those in a part, counted from the north-west."""
+    """Columns and rows of a zone's tiles (or of a part of them), from the north-west corner."""
 
     def __init__(self, plan: Plan, index: int, within: Bounds | None = None) -> None:
         chosen = plan.zone == index
@@ -82,13 +82,13 @@ class _Zone:
         self.west, self.north = int(plan.col[chosen].min()), int(plan.row[chosen].max())
         self.cols = int(plan.col[chosen].max()) - self.west + 1
         self.rows = self.north - int(plan.row[chosen].min()) + 1
-        held = np.flatnonzero(chosen)
-        of = np.unique(np.searchsorted(plan.shards.starts, held, side="right") - 1)
-        self.shards: list[Shard] = [plan.shards[k] for k in of.tolist()]
+        tiles = np.flatnonzero(chosen)
+        shards = np.unique(np.searchsorted(plan.shards.starts, tiles, side="right") - 1)
+        self.shards: list[Shard] = [plan.shards[k] for k in shards.tolist()]
 
     @property
     def bounds(self) -> Bounds:
-        """Bounds of the tiles' centres in metres: overlapping tiles are drawn as these."""
+        """Bounds of the tiles' centres in metres: only centres of overlapping tiles are drawn."""
         left, _, _, top = self.lattice.tile(self.west, self.north).centre.bounds
         step = float(self.lattice.step * self.lattice.resolution)
         return left, top - self.rows * step, left + self.cols * step, top
@@ -97,12 +97,13 @@ class _Zone:
         """Return which of a shard's tiles are in the part, and their rows and columns."""
         chosen = slice(shard.start, shard.stop)
         rows, cols = self.north - plan.row[chosen], plan.col[chosen] - self.west
-        there = np.flatnonzero((rows >= 0) & (rows < self.rows) & (cols >= 0) & (cols < self.cols))
-        return there, rows[there], cols[there]
+        inside = (rows >= 0) & (rows < self.rows) & (cols >= 0) & (cols < self.cols)
+        indices = np.flatnonzero(inside)
+        return indices, rows[indices], cols[indices]
 
 
 def _meeting(plan: Plan, lattice: Lattice, within: Bounds) -> npt.NDArray[np.bool_]:
-    """Return which of the plan's tiles would meet bounds, were they of this lattice's zone."""
+    """Return which of the plan's tiles would meet bounds if they were in this lattice's zone."""
     left, bottom, right, top = within
     side = lattice.step * lattice.resolution
     west, _, _, north = lattice.tile(0, 0).centre.bounds
@@ -124,7 +125,7 @@ def zone_bounds(plan: Plan, index: int) -> Bounds:
 
 
 def zone_meets(plan: Plan, index: int, within: Bounds) -> bool:
-    """Return whether a tile's centre of a zone meets bounds in metres.
+    """Return whether the centre of any tile in a zone meets bounds in metres.
 
     Args:
         plan: The plan.
@@ -135,7 +136,7 @@ def zone_meets(plan: Plan, index: int, within: Bounds) -> bool:
 
 
 def shards_within(plan: Plan, within: Mapping[int, Bounds]) -> int:
-    """Return how many shards a part takes.
+    """Return the number of shards in a part.
 
     Args:
         plan: The plan.
@@ -147,8 +148,8 @@ def shards_within(plan: Plan, within: Mapping[int, Bounds]) -> int:
 def drawn_zones(plan: Plan) -> list[int]:
     """Return the zones to draw, as ascending indices of the plan's lattices.
 
-    Those with most tiles, at most `MAX_ZONES`, with at most `MAX_SHARDS` shards together; none
-    where the largest has more.
+    They are those with most tiles, at most `MAX_ZONES`, with at most `MAX_SHARDS` shards together;
+    none if the largest has more.
     """
     tiles = np.bincount(plan.zone, minlength=len(plan.lattices))
     shards = np.bincount(plan.shards.zone, minlength=len(plan.lattices))
@@ -160,8 +161,8 @@ def drawn_zones(plan: Plan) -> list[int]:
 def drawn_windows(plan: Plan, windows: Windows) -> list[int]:
     """Return the time windows to draw, as ascending indices; 0 without a list of windows.
 
-    As many as give `MAX_ROWS` rows of maps and `MAX_SHARDS` shards with the zones that are drawn:
-    the first, the last and some between at even distances, or the middle one.
+    They are as many as fit into `MAX_ROWS` rows of maps and `MAX_SHARDS` shards with the drawn
+    zones: the first, the last and some between at even distances, or the middle one.
     """
     zones = drawn_zones(plan)
     shards = int(np.isin(plan.shards.zone, zones).sum())
@@ -181,21 +182,21 @@ def read_pictures(
     within: Mapping[int, Bounds] | None = None,
     times: Sequence[int] | None = None,
 ) -> tuple[list[ZonePicture], Colours | None]:
-    """Read a run as pictures; what is not done is left transparent.
+    """Read a run as pictures; shards that are not done are transparent.
 
     Args:
         run: The run directory.
         plan: Its plan.
         truecolour: Source of pixels, or None.
         windows: The run's time windows; None for one.
-        colours: The run's colours; None for those of colours.json, or fitted anew.
+        colours: The run's colours; None to read or fit them.
         within: The part to read: bounds in metres by index of the plan's lattices, each meeting a
             tile. None for all of `drawn_zones`.
         times: Indices of the windows to read; None for `drawn_windows`.
 
     Returns:
-        One picture for each zone and window, in the plan's order, and the colours of what is
-        drawn; None if no tile has an embedding.
+        One picture for each zone and window, in the plan's order, and the colours used; None if no
+        tile has an embedding.
     """
     listed = windows if windows is not None and windows.listed else None
     chosen_times: Sequence[int | None] = [None]
@@ -268,7 +269,7 @@ class _Pooled:
     @property
     def dimension(self) -> int | None:
         """D of the embeddings; None if no shard is done."""
-        done = (one for one in self._plan.shards if self._run.marker_path(one).exists())
+        done = (shard for shard in self._plan.shards if self._run.marker_path(shard).exists())
         first = next(done, None)
         if first is None:
             return None
@@ -281,8 +282,8 @@ class _Pooled:
             assert colours is not None
             if not self._run.marker_path(shard).exists():
                 continue
-            there, rows, cols = zone.place(self._plan, shard)
-            values = self._vectors(shard, time)[there]
+            chosen, rows, cols = zone.place(self._plan, shard)
+            values = self._vectors(shard, time)[chosen]
             valid = np.isfinite(values).all(axis=1)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
             image[rows[valid], cols[valid], 3] = 255
@@ -329,14 +330,16 @@ class _Grid:
 
 
 def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
-    """Return what is drawn of so many shards."""
+    """Return the source of embeddings for a picture of so many shards."""
     pooled, grid = run.pooled.exists(), run.grid.exists()
     if grid and pooled:
         # One file per shard, all about as large as the first.
         first = Marker.read(run.marker_path(plan.shards[0]))
         size = 0
         if first is not None:
-            size = sum(o.size for name, o in first.outputs.items() if name.startswith("grid.zarr"))
+            size = sum(
+                file.size for name, file in first.outputs.items() if name.startswith("grid.zarr")
+            )
         grid = size * shards <= _MAX_GRID_BYTES
     return _Grid(run, plan) if grid else _Pooled(run, plan)
 
@@ -344,7 +347,7 @@ def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
 def _true_colours(
     plan: Plan, zone: _Zone, truecolour: TrueColour, time: int | None
 ) -> RGBImage | None:
-    """Ask for a zone's pixels; those outside the plan's tiles become transparent."""
+    """Return a zone's pixels; those outside the plan's tiles become transparent."""
     per_tile = max(1, min(zone.lattice.step, MAX_SIDE // max(zone.rows, zone.cols)))
     shape = (zone.rows * per_tile, zone.cols * per_tile)
     window = () if time is None else (time,)
@@ -359,6 +362,6 @@ def _true_colours(
     return np.dstack([pixels, alpha])
 
 
-#: Pixels for a picture: (epsg, bounds in metres, (rows, columns)), and in a list of time windows
-#: the index of one, to uint8 RGB of that shape, or None where there are none.
+#: Returns pixels for a picture, uint8 RGB, or None: takes EPSG code, bounds in metres, shape (rows,
+#: columns), and with a list of time windows the index of one.
 TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]
