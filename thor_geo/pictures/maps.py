@@ -162,30 +162,18 @@ def nice_length(longest: float) -> float:
 def draw_north(axes: Axes) -> None:
     """Draw a north arrow in the upper right corner."""
     box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "alpha": 0.88, "linewidth": 0}
-    axes.annotate(
-        "N",
-        xy=(1, 1),
-        xytext=(-18, -42),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=12,
-        fontweight="bold",
-        color=INK,
-        ha="center",
-        va="center",
-        bbox=box,
-        zorder=5,
-    )
-    axes.annotate(
-        "▲",
-        xy=(1, 1),
-        xytext=(-18, -22),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=15,
-        color=INK,
-        ha="center",
-        va="center",
-        bbox=box,
-        zorder=5,
-    )
+    for text, down, size, weight in (("N", -42, 12, "bold"), ("▲", -22, 15, "normal")):
+        axes.annotate(
+            text,
+            xy=(1, 1),
+            xytext=(-18, down),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=size,
+            fontweight=weight,
+            color=INK,
+            ha="center",
+            va="center",
+            bbox=box,
+            zorder=5,
+        )
