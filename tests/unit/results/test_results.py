@@ -132,4 +132,4 @@ def test_equal_vectors_come_in_order_and_zeros_are_like_nothing() -> None:
 
 def test_embeddings_of_another_length_are_refused() -> None:
     with pytest.raises(InputError, match="5 dimensions"):
-        Cosine(np.ones((3, 5), dtype=np.float32)).to(np.ones(4, dtype=np.float32))
+        Cosine(np.ones((3, 5), dtype=np.float32)).similarity(np.ones(4, dtype=np.float32))
