@@ -265,7 +265,7 @@ def test_another_catalogue_is_another_run(
 @pytest.mark.parametrize(
     ("argument", "match"),
     [
-        ("--data.stac_url=/nowhere/catalog.json", "there is no STAC catalogue"),
+        ("--data.stac_url=/nowhere/catalog.json", "no STAC catalogue is there"),
         ("--data.stac_assets={B4: stack}", "`stack`, which it does not have"),
         ("--data.stac_collection=other", "stac_collection='other'"),
     ],
