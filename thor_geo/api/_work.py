@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class _Open:
-    """An item some of whose inputs have been embedded.
+    """An item of which only some inputs have been embedded.
 
     Attributes:
         clear: Whether each pixel of the cut has an observation, (h, w).

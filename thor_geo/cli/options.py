@@ -22,7 +22,7 @@ def command_parser(command: str, description: str, epilog: str) -> argparse.Argu
     Args:
         command: Name of the command.
         description: What it does, in a sentence.
-        epilog: Examples, and what there is to know; printed as it is.
+        epilog: Examples and notes, printed without wrapping.
     """
     return argparse.ArgumentParser(
         prog=f"thor-geo {command}",

@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     add("--ignore", type=_texts, default=(), metavar="A,B", help="labels to leave out")
     add("--nodata", type=float, help="a raster's value for no label, besides the file's own")
     add("--min-cover", type=float, metavar="SHARE", help="least labelled share of a sample (0.5)")
-    add("--max-samples", type=int, metavar="N", help="pick so many at random from more (10000)")
+    add("--max-samples", type=int, metavar="N", help="most samples, picked at random (10000)")
     add = parser.add_argument_group("cross-validation").add_argument
     add("--block-m", type=float, metavar="M", help="side of a block (1 tile; for tiles 2)")
     add("--folds", type=int, metavar="N", help="number of folds (5)")

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--watch",
         type=float,
         metavar="SECONDS",
-        help="print again every so many seconds, until the run is complete",
+        help="print again after this many seconds, until the run is complete",
     )
     return parser
 

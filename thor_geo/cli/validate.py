@@ -150,7 +150,7 @@ def findings_text(path: Path, findings: Findings) -> str:
 
 
 def _notes(findings: Findings) -> Iterator[str]:
-    """Yield what is worth knowing beside the faults that are listed."""
+    """Yield notes that follow the list of faults."""
     seams = findings.checked.seams
     if seams.ratio is not None:
         yield (

@@ -1,4 +1,4 @@
-"""The two searches among vectors: what is similar to one, and what is like some examples."""
+"""Two searches among vectors: the most similar to one, and those like some examples."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Composite:
 
         Args:
             opened: The run.
-            window: Which time window; may be left out where there is but one.
+            window: Which time window; needed only if there are several.
         """
         self._window = window
         self.state: State = "closed"

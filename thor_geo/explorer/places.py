@@ -124,7 +124,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
 
     Args:
         opened: A run with pooled files; it may be unfinished.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; needed only if there are several.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Raises:
@@ -161,7 +161,7 @@ def cell_places(
 
     Args:
         opened: A run with maps; it may be unfinished.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; needed only if there are several.
         report: Called after each shard.
 
     Raises:

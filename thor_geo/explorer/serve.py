@@ -17,7 +17,7 @@ def serve(opened: OpenedRun, *, port: int, open_browser: bool, window: int | Non
         opened: The run; it may be unfinished.
         port: Port to listen on, or the next free one if it is taken; 0 for any free port.
         open_browser: Whether to open the page in the user's browser.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; needed only if there are several.
 
     Returns:
         0.

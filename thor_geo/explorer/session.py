@@ -42,7 +42,7 @@ class ExplorerSession:
 
         Args:
             opened: The run; it may be unfinished.
-            window: Which time window; may be left out where there is but one.
+            window: Which time window; needed only if there are several.
             progress: Whether to show a progress bar while reading, on a terminal.
 
         Raises:

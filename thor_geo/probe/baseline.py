@@ -26,7 +26,7 @@ def band_features(
     Args:
         opened: The run; its composites are read from the cache, or fetched again.
         samples: Tiles or cells of the run.
-        window: Which time window; may be left out where there is but one.
+        window: Which time window; needed only if there are several.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Returns:

@@ -38,7 +38,7 @@ class ProbeSpec:
         counts: Numbers of training labels at which it is measured as well.
         repeats: Draws of labels for each point of the curve except the last, which has all labels.
         neighbours: k of kNN.
-        max_samples: Most samples to use; of more, so many are picked at random.
+        max_samples: Most samples to use; from more, this many are picked at random.
         min_cover: Least share of a tile or cell that polygons or a raster must label.
         ignore: Labels to leave out, as text.
         baseline: Whether to probe raw bands, too.

@@ -40,7 +40,7 @@ class RunComparison:
     Attributes:
         before: The run that is compared to.
         after: The run whose lattice and tags the files have.
-        windows: Which time window of each; None where there is but one.
+        windows: Which time window of each; None if there is only one.
         folder: Where the files go.
         overwrite: Whether earlier files may be replaced.
     """

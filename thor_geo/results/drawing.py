@@ -112,7 +112,7 @@ def drawn_pictures(
     Args:
         opened: The run.
         zones: EPSG codes; those are left out that do not fit a picture (see `drawn_zones`).
-        window: Which time window; None where there is but one.
+        window: Which time window; None if there is only one.
         colours: Other colours than the run's own.
 
     Returns:

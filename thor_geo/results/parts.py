@@ -1,4 +1,4 @@
-"""The part of a run that is shown: all of it, one zone, a box, or a square around a place."""
+"""A part of a run to show: all of it, one zone, a box, or a square around a place."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def box_to_show(plan: Plan, zones: Mapping[int, Bounds], bbox: Bounds) -> dict[i
         bbox: West, south, east, north, degrees.
 
     Raises:
-        ConfigError: If no tile is there.
+        ConfigError: If the box has no tile.
     """
     within = _cut(plan, zones, {k: _metres(plan, k, bbox) for k in zones})
     if not within:
@@ -79,7 +79,7 @@ def square_to_show(
         side_m: Its side, metres.
 
     Raises:
-        ConfigError: If no tile is there; names the nearest.
+        ConfigError: If the square has no tile; names the nearest tile.
     """
     asked = {}
     for k in zones:

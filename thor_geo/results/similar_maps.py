@@ -60,7 +60,7 @@ def find_similar(
         tile_ids: Ids of tiles; none if cells are compared.
         k: How many to find.
         unit: What to compare.
-        window: Which time window; None where there is but one.
+        window: Which time window; None if there is only one.
         maps: Files by EPSG code (`cosine_map_paths`); none to write no maps.
         overwrite: Whether earlier files may be replaced.
 
@@ -101,7 +101,7 @@ def draw_similar(
         opened: The run.
         similar: The places.
         unit: What was compared.
-        window: Which time window; None where there is but one.
+        window: Which time window; None if there is only one.
     """
     everything = np.concatenate([raster.ravel() for _, raster in similar.rasters.values()])
     low, high = np.nanpercentile(everything, (2, 100)).tolist()
@@ -140,7 +140,7 @@ def draw_similar(
 
 
 def _marks(similar: SimilarPlaces, epsg: int) -> Marks:
-    """Return what is outlined in a zone: the places with their ranks, and the queries."""
+    """Return the outlines in a zone: the places with their ranks, and the queries."""
     ranks = np.flatnonzero(similar.epsg == epsg).tolist()
     return Marks(
         [(tuple(similar.bounds[rank].tolist()), str(rank + 1)) for rank in ranks],
