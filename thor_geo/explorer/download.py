@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,16 +50,15 @@ class ExplorerFindings:
         return len(self.positive) > 0 and len(self.negative) > 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Download:
-    """A file to download: name, media type and content."""
+class Answer(NamedTuple):
+    """A response body and its media type, with a name if it is a file to save."""
 
-    name: str
     media_type: str
-    content: bytes
+    body: Any
+    name: str | None = None
 
 
-def findings_file(plan: Plan, comparison: Comparison, findings: ExplorerFindings) -> Download:
+def findings_file(plan: Plan, comparison: Comparison, findings: ExplorerFindings) -> Answer:
     """Return the findings as a file.
 
     Args:
@@ -72,19 +71,15 @@ def findings_file(plan: Plan, comparison: Comparison, findings: ExplorerFindings
     """
     if comparison.places.tile is not None:
         content = _geopackage(_layers(plan, comparison, findings))
-        return Download(
-            name="findings.gpkg", media_type="application/geopackage+sqlite3", content=content
-        )
+        return Answer("application/geopackage+sqlite3", content, "findings.gpkg")
     rasters = _rasters(comparison, findings)
     if len(rasters) == 1:
-        return Download(
-            name="findings.tif", media_type="image/tiff", content=next(iter(rasters.values()))
-        )
+        return Answer("image/tiff", next(iter(rasters.values())), "findings.tif")
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
         for name, content in rasters.items():
             archive.writestr(f"findings_{name}.tif", content)
-    return Download(name="findings.zip", media_type="application/zip", content=whole.getvalue())
+    return Answer("application/zip", whole.getvalue(), "findings.zip")
 
 
 def _layers(

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from thor_geo.errors import InputError
-from thor_geo.explorer.download import ExplorerFindings
+from thor_geo.explorer.download import Answer, ExplorerFindings
 from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, ExplorerSession
 from thor_geo.support.arrays import Int64Array
 from thor_geo.support.jsontext import parse_json
 
 _BINARY, _JSON = "application/octet-stream", "application/json"
-
-
-class Answer(NamedTuple):
-    """A media type, a body, and the name to save it under, or None."""
-
-    media_type: str
-    body: Any
-    name: str | None = None
 
 
 def answer(session: ExplorerSession, path: str, body: bytes) -> Answer | None:
@@ -122,8 +114,7 @@ def _download(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
         raise InputError(
             "`place`: there is nothing to download yet. Click a place or paint examples first."
         )
-    file = session.download(unit, findings)
-    return Answer(file.media_type, file.content, file.name)
+    return session.download(unit, findings)
 
 
 _HANDLERS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {

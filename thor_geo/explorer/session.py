@@ -11,7 +11,7 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import Composite
-from thor_geo.explorer.download import Download, ExplorerFindings, findings_file
+from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
 from thor_geo.explorer.places import (
     Places,
@@ -191,7 +191,7 @@ class ExplorerSession:
         """Return a picture of a place's composite, empty if there are no pixels."""
         return _pack_picture(self.composite.thumbnail(self.comparison(unit).places, place, side))
 
-    def download(self, unit: Unit, findings: ExplorerFindings) -> Download:
+    def download(self, unit: Unit, findings: ExplorerFindings) -> Answer:
         """Return the findings as a file."""
         return findings_file(self._opened.plan, self.comparison(unit), findings)
 

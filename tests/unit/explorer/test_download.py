@@ -36,7 +36,7 @@ def test_tiles_come_as_layers_with_their_footprints(
 ) -> None:
     comparison = Comparison(tiles)
     file = findings_file(opened.plan, comparison, found(2))
-    (path := tmp_path / file.name).write_bytes(file.content)
+    (path := tmp_path / str(file.name)).write_bytes(file.body)
     assert set(geopandas.list_layers(path)["name"]) == {"neighbours", "examples", "probe"}
     assert tiles.tile is not None
 
@@ -61,7 +61,7 @@ def test_layers_of_what_was_not_asked_are_left_out(
     opened: OpenedRun, tiles: Places, tmp_path: Path
 ) -> None:
     file = findings_file(opened.plan, Comparison(tiles), found(2, examples=False))
-    (path := tmp_path / file.name).write_bytes(file.content)
+    (path := tmp_path / str(file.name)).write_bytes(file.body)
     assert geopandas.list_layers(path)["name"].tolist() == ["neighbours"]
 
 
@@ -70,7 +70,7 @@ def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places
     file = findings_file(opened.plan, comparison, found(7))
     scores, cosine = comparison.probe(POSITIVE, NEGATIVE), comparison.similar(7, 0).cosine
     seen = 0
-    with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(file.body)) as archive:
         assert archive.namelist() == ["findings_utm32n.tif", "findings_utm33n.tif"]
         for name in archive.namelist():
             with rasterio.MemoryFile(archive.read(name)) as memory, memory.open() as raster:
@@ -95,6 +95,6 @@ def test_cells_of_one_zone_come_as_one_raster(tmp_path: Path) -> None:
     opened = open_run(tmp_path / "run")
     file = findings_file(opened.plan, Comparison(cell_places(opened)), found(0, examples=False))
     assert file.name == "findings.tif"
-    with rasterio.MemoryFile(file.content) as memory, memory.open() as raster:
+    with rasterio.MemoryFile(file.body) as memory, memory.open() as raster:
         assert (raster.count, raster.crs.to_epsg()) == (1, 32632)
         assert np.nanmax(raster.read(1)) == pytest.approx(1)
