@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,26 +101,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Options that are fields of `ProbeSpec`, which has their defaults.
-_FIELDS = (
-    "on",
-    "window",
-    "task",
-    "ignore",
-    "min_cover",
-    "max_samples",
-    "block_m",
-    "folds",
-    "buffer_m",
-    "split",
-    "fractions",
-    "counts",
-    "repeats",
-    "neighbours",
-    "seed",
-)
-
-
 def run_probe(args: Sequence[str]) -> int:
     """Fit a probe and save it, apply a saved one, or export the vectors.
 
@@ -152,9 +133,10 @@ def run_probe(args: Sequence[str]) -> int:
             to=options.to,
             overwrite=options.overwrite,
         )
-    fields = {name: getattr(options, name) for name in _FIELDS}
+    # An option left out keeps the default of `ProbeSpec`.
+    values = {field.name: getattr(options, field.name, None) for field in fields(ProbeSpec)}
     spec = ProbeSpec(
-        **{name: value for name, value in fields.items() if value is not None},
+        **{name: value for name, value in values.items() if value is not None},
         baseline=not options.no_baseline,
     )
     return fit(

@@ -9,6 +9,8 @@ means over classes, draws without a sample of some class do not count.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +35,13 @@ class Score(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def json_scores(scores: Mapping[str, Score]) -> dict[str, list[float | None]]:
+    """Return scores as [value, low, high] for JSON, with None for those that are not defined."""
+    return {
+        name: [v if math.isfinite(v) else None for v in score] for name, score in scores.items()
+    }
 
 
 def block_scores(

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from thor_geo.probe.curve import Evaluation, Point
-from thor_geo.probe.metrics import DRAWS, SCORES, Score
+from thor_geo.probe.curve import Evaluation
+from thor_geo.probe.metrics import DRAWS, SCORES, Score, json_scores
 from thor_geo.probe.run import Probed
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.words import counted
@@ -108,23 +108,16 @@ def _result(probed: Probed, index: int, evaluation: Evaluation) -> dict[str, Any
         "name": model_name(probed, index),
         "features": evaluation.features,
         "model": evaluation.model,
-        "scores": _scores(evaluation.curve[-1]),
+        "scores": json_scores(evaluation.scores),
         "curve": [
             {
                 "fraction": point.fraction,
                 "labels": point.labels,
                 "repeats": point.repeats,
-                "scores": _scores(point),
+                "scores": json_scores(point.scores),
             }
             for point in evaluation.curve
         ],
-    }
-
-
-def _scores(point: Point) -> dict[str, list[float | None]]:
-    return {
-        name: [v if math.isfinite(v) else None for v in value]
-        for name, value in point.scores.items()
     }
 
 

@@ -13,7 +13,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe.blocks import Folds, make_folds
 from thor_geo.probe.curve import Evaluation, Problem, curve_sizes, evaluate
 from thor_geo.probe.joining import JoinableLabels
-from thor_geo.probe.metrics import confusions
+from thor_geo.probe.metrics import confusions, json_scores
 from thor_geo.probe.models import ProbeKind, fit_linear
 from thor_geo.probe.samples import Samples, collect_samples
 from thor_geo.probe.saved import SavedProbe, embedding_settings
@@ -117,7 +117,7 @@ def probe_run(
             "weights": str(info.get("weights") or "") or None,
             "labels": labels.source,
             "samples": len(samples),
-            "scores": {name: list(value) for name, value in _finite(evaluations[0]).items()},
+            "scores": json_scores(evaluations[0].scores),
         },
     )
     return Probed(
@@ -192,14 +192,6 @@ def _evaluations(
 
 
 _KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
-
-
-def _finite(evaluation: Evaluation) -> dict[str, tuple[float | None, ...]]:
-    """Return scores for JSON, with None for those that are not defined."""
-    return {
-        name: tuple(v if np.isfinite(v) else None for v in value)
-        for name, value in evaluation.scores.items()
-    }
 
 
 def _notice(info: dict[str, Any], spec: ProbeSpec) -> str:
