@@ -93,23 +93,23 @@ def end_writing(seconds: float) -> None:
 
 
 def _message(root: Path, needed: int, error: OSError) -> str:
-    said = error.strerror or str(error)
+    reason = error.strerror or str(error)
     kept = "Then run again: what was fetched is kept."
     if error.errno in _FULL:
         wants = f", {_megabytes(needed)} MB are needed for one more block" if needed else ""
         return (
-            f"`data.cache_dir={str(root)!r}`: no room for another block ({said}; "
+            f"`data.cache_dir={str(root)!r}`: no room for another block ({reason}; "
             f"{_free(root)} free{wants}). Free some space or raise the quota, or "
             f"set `data.cache_dir` to a larger disk. {kept}"
         )
     if error.errno in _FORBIDDEN:
         return (
-            f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({said}: "
+            f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({reason}: "
             f"{error.filename}). Give yourself permission to read and write it, or set "
             f"`data.cache_dir` to a folder you may write. {kept}"
         )
     return (
-        f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({said}: {error.filename}). "
+        f"`data.cache_dir={str(root)!r}`: the cache cannot be used ({reason}: {error.filename}). "
         f"Check that disk or mount, or set `data.cache_dir` to another one. {kept}"
     )
 

@@ -236,7 +236,7 @@ class Prefetcher:
             raise self._death(process) from error
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], state: StateDir) -> None:
-        begun, told = time.monotonic(), False
+        begun, logged = time.monotonic(), False
         deadline = begun + START_TIMEOUT_S
         while not state.ready():
             if process.poll() is not None:
@@ -247,8 +247,8 @@ class Prefetcher:
                     f"{START_TIMEOUT_S:.0f} s. Check the network and the proxy settings.",
                     retryable=True,
                 )
-            if not told and time.monotonic() - begun > PATIENCE_S:
-                told = True
+            if not logged and time.monotonic() - begun > PATIENCE_S:
+                logged = True
                 lines = state.log.read_text(encoding="utf-8", errors="replace").splitlines()
                 logger.warning(
                     "Waiting for %s. %s", self.spec.session.endpoint, lines[-1] if lines else ""

@@ -166,7 +166,7 @@ class PrefetchService:
             self._schedule.finished_with(self._running.pop(future), checked=future.result())
 
     def _fetch(self, todo: BlockTask[_Wanted]) -> bool:
-        """See to it that a block is there; return whether its pixels are known to be good."""
+        """Put a block into the cache unless it is there; return whether its pixels were checked."""
         key, (number, block), order = todo
         store = self._stores[number]
         cost, count = FetchStats(), PrefetchStats()
@@ -174,8 +174,8 @@ class PrefetchService:
         # would take as long again. Where nobody reads, nobody else will.
         check = order == URGENT or self._ahead is None
         try:
-            there = store.get(block) is not None if check else store.has(block)
-            if there:
+            cached = store.get(block) is not None if check else store.has(block)
+            if cached:
                 count.blocks_cached = 1
             else:
                 check = True

@@ -109,9 +109,9 @@ class DirectSource:
             StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be used.
         """
-        found = self.store.get(block)
-        if found is not None:
-            return found
+        stored = self.store.get(block)
+        if stored is not None:
+            return stored
         return produce(self.store, self.connect(), block)
 
 
@@ -150,9 +150,9 @@ class PrefetchedSource:
             alive = self.state.alive()
             if alive:
                 self.state.report(key)
-            found = self.store.get(block)
-            if found is not None:
-                return found
+            stored = self.store.get(block)
+            if stored is not None:
+                return stored
             failure = self.state.failure(key)
             if failure is not None:
                 raise BlockError(failure)

@@ -229,16 +229,16 @@ class StateDir:
 
     def failures(self) -> dict[str, str]:
         """Return the blocks that could not be produced in this run: messages by block id."""
-        found: dict[str, str] = {}
+        messages: dict[str, str] = {}
         for path in sorted((self.path / "failed").glob("*.json")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
             except FileNotFoundError:  # produced after all, just now
                 continue
             name, message = str(content["block"]), str(content["message"])
-            # Of several sensors one and the same block may fail twice.
-            found[name] = f"{found[name]} {message}" if name in found else message
-        return found
+            # The same block may fail for several sensors.
+            messages[name] = f"{messages[name]} {message}" if name in messages else message
+        return messages
 
     def ready(self) -> bool:
         """Return whether the process has set up its session."""

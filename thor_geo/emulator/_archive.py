@@ -96,21 +96,21 @@ class Archive:
         Raises:
             ArchiveError: If the folder, an index or a raster is missing, or they disagree.
         """
-        given = Path(path)
-        if given.is_file():
-            index = given
-        elif given.is_dir():
-            found = [given / name for name in INDEX_NAMES if (given / name).is_file()]
-            if not found:
+        folder = Path(path)
+        if folder.is_file():
+            index = folder
+        elif folder.is_dir():
+            indices = [folder / name for name in INDEX_NAMES if (folder / name).is_file()]
+            if not indices:
                 raise ArchiveError(
-                    f"`scenes={given}`: no index in this folder ({', '.join(INDEX_NAMES)}). "
-                    f"Write one, or generate scenes: thor-geo emulator --generate {given}"
+                    f"`scenes={folder}`: the folder has no index ({', '.join(INDEX_NAMES)}). "
+                    f"Write one, or generate scenes: thor-geo emulator --generate {folder}"
                 )
-            index = found[0]
+            index = indices[0]
         else:
             raise ArchiveError(
-                f"`scenes={given}`: there is no such folder. "
-                f"Generate one: thor-geo emulator --generate {given}"
+                f"`scenes={folder}`: there is no such folder. "
+                f"Generate one: thor-geo emulator --generate {folder}"
             )
         reader = _Reader(index)
         scenes = tuple(sorted(reader.scenes(), key=_order))
@@ -270,7 +270,9 @@ class _Reader:
     def _image(self, bands: list[ImageBand], properties: Mapping[str, Any]) -> Image:
         start = properties["system:time_start"]
         if not fits("str", properties["system:index"]) or not fits("float", start):
-            raise ArchiveError(f"{self.index}: a scene's id is no text, or its time no number.")
+            raise ArchiveError(
+                f"{self.index}: a scene's id is not text, or its time is not a number."
+            )
         grid = bands[0].grid
         assert grid is not None  # `_band` always sets it
         a, _, left, _, e, top = grid.transform

@@ -143,8 +143,8 @@ def _aggregate(name: str, apply: Callable[[list[Any]], Any]) -> None:
     def aggregate(collection: Any, property: Any) -> Any:
         """Aggregate the property's values that are not null."""
         key = expect(property, str, "property")
-        found = [image.properties.get(key) for image in _images(collection)]
-        return apply([value for value in found if value is not None])
+        values = [image.properties.get(key) for image in _images(collection)]
+        return apply([value for value in values if value is not None])
 
 
 _aggregate("array", list)
@@ -200,12 +200,12 @@ def _reduced(nodes: Sequence[Node], output: ReducerOutput) -> Node:
 
 def _union(images: Sequence[Image]) -> tuple[Footprint, ...] | None:
     """All footprints, each once; None as soon as one image is unbounded."""
-    found: dict[Footprint, None] = {}
+    footprints: dict[Footprint, None] = {}
     for image in images:
         if image.footprint is None:
             return None
-        found.update(dict.fromkeys(image.footprint))
-    return tuple(found)
+        footprints.update(dict.fromkeys(image.footprint))
+    return tuple(footprints)
 
 
 def _register_reduction(name: str) -> None:

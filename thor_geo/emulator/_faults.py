@@ -84,10 +84,10 @@ class FaultRule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "nth", tuple(self.nth))
         object.__setattr__(self, "hide", tuple(self.hide))
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if not fits(str(one.type), value):
-                raise ValueError(f"`{one.name}={value!r:.80}` is no {one.type}.")
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if not fits(str(entry.type), value):
+                raise ValueError(f"`{entry.name}={value!r:.80}` is not of type {entry.type}.")
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"`kind={self.kind!r}` is unknown. Choose one of {KINDS}.")
         if self.probability is not None and not 0 <= self.probability <= 1:

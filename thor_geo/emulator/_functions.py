@@ -88,9 +88,9 @@ def call(name: str, arguments: Mapping[str, Any], registry: Mapping[str, Registe
     missing = sorted(entry.required - {k for k, v in arguments.items() if v is not None})
     if missing:
         raise RequestError(f"{name}: Parameter '{missing[0]}' is required and may not be null.")
-    given = {entry.arguments[key]: value for key, value in arguments.items() if value is not None}
+    passed = {entry.arguments[key]: value for key, value in arguments.items() if value is not None}
     try:
-        return entry.handler(**given)
+        return entry.handler(**passed)
     except RequestError as error:
         # The innermost function's name stays: `map` and its like only pass the error on.
         prefixed = error.code != 400 or error.message.split(":")[0] in registry

@@ -149,14 +149,14 @@ def holds(folder: Path, wanted: dict[str, Any]) -> bool:
     Raises:
         ArchiveError: If it holds one of others.
     """
-    found = _existing_parameters(folder)
-    if found is not None and found != wanted:
-        differing = sorted(k for k in wanted | found if found.get(k) != wanted.get(k))
+    existing = _existing_parameters(folder)
+    if existing is not None and existing != wanted:
+        differing = sorted(k for k in wanted | existing if existing.get(k) != wanted.get(k))
         raise ArchiveError(
             f"`folder={folder}` holds an archive with other parameters ({', '.join(differing)}). "
             "Delete it or choose another folder."
         )
-    return found is not None
+    return existing is not None
 
 
 def check_place(seed: int, size_m: int, zones: Sequence[int]) -> None:
@@ -184,7 +184,7 @@ def _parameters(
 ) -> dict[str, Any]:
     """The parameters as JSON, checked."""
     if product not in COLLECTIONS:
-        raise ArchiveError(f"`product={product}` is none of {', '.join(COLLECTIONS)}.")
+        raise ArchiveError(f"`product={product}` is not one of {', '.join(COLLECTIONS)}.")
     if not zones or not acquisitions:
         raise ArchiveError("`zones` and `acquisitions` must not be empty.")
     check_place(seed, size_m, zones)

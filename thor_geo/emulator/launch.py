@@ -126,8 +126,8 @@ class EmulatorProcess:
             if announce.is_file():
                 return announce.read_text(encoding="utf-8")
             if self._process.poll() is not None:
-                said = errors.read_text(encoding="utf-8", errors="replace").strip()
-                raise ArchiveError(f"The emulator ended with {self._process.returncode}: {said}")
+                output = errors.read_text(encoding="utf-8", errors="replace").strip()
+                raise ArchiveError(f"The emulator ended with {self._process.returncode}: {output}")
             time.sleep(0.02)
         raise ArchiveError(f"The emulator did not answer within {START_TIMEOUT_S:g} s.")
 

@@ -75,10 +75,10 @@ class EmulatorServer:
         faults: FaultPlan | None = None,
         max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
-        given = archives if isinstance(archives, Mapping) else {DEFAULT_COLLECTION: archives}
+        by_name = archives if isinstance(archives, Mapping) else {DEFAULT_COLLECTION: archives}
         self.archives = {
             name: item if isinstance(item, Archive) else Archive.open(item)
-            for name, item in given.items()
+            for name, item in by_name.items()
         }
         self.catalog = Catalog(self.archives)
         self.statistics = RequestCounts()
@@ -269,9 +269,9 @@ class _EmulatorHandler(BaseHTTPRequestHandler):
     def _route(self) -> tuple[str, str]:
         path = self.path.split("?")[0]
         for pattern, kind in _ROUTES.get(self.command, {}).items():
-            found = pattern.fullmatch(path)
-            if found:
-                return kind, found.groupdict().get("project", "")
+            match = pattern.fullmatch(path)
+            if match:
+                return kind, match.groupdict().get("project", "")
         return "unknown", ""
 
     def _fault(self, kind: str, raw: bytes, pixels: int) -> FaultRule | None:

@@ -90,9 +90,11 @@ class AreaSpec:
 
     def __post_init__(self) -> None:
         """Validate everything that needs no file."""
-        given = [n for n in ("bbox", "point", "file", "points") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise AreaError("area", given, "exactly one area is needed", f"Give one of {_SOURCES}.")
+        sources = [n for n in ("bbox", "point", "file", "points") if getattr(self, n) is not None]
+        if len(sources) != 1:
+            raise AreaError(
+                "area", sources, "exactly one area is needed", f"Give one of {_SOURCES}."
+            )
         if self.point is not None:
             if self.buffer_m is None:
                 raise AreaError(

@@ -198,7 +198,7 @@ class ImageWindow:
         Returns:
             (C, size, size) and (size, size) bool; see `pad_with_mask`.
         """
-        rows, cols = (slice(at, at + self.size) for at in (self.top, self.left))
+        rows, cols = (slice(start, start + self.size) for start in (self.top, self.left))
         return pad_with_mask(chw[:, rows, cols], self.size, self.size, fill=fill)
 
 
@@ -232,14 +232,14 @@ def tile_windows(
             raise ConfigError(
                 name,
                 value,
-                f"no multiple of the cell's {cell} px",
+                f"not a multiple of the cell's {cell} px",
                 f"Take {value // cell * cell} or {(value // cell + 1) * cell}.",
             )
     if not 0 <= 2 * halo < size:
         raise ConfigError(
             "halo",
             halo,
-            f"not from 0 to less than half of size={size}",
+            f"must be at least 0 and less than half of size={size}",
             "The middle of every tile must be left.",
         )
     across = tuple(_along(width, size, halo, cell))

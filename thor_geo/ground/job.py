@@ -81,12 +81,12 @@ class Job:
         Raises:
             ConfigError: If it is not of this form, or there is no such job.
         """
-        found = _FORM.fullmatch(text.strip())
-        if found is None:
+        match = _FORM.fullmatch(text.strip())
+        if match is None:
             raise ConfigError(
                 "job", text, "not of the form 17/64", "Give number/count, e.g. 17/64 or 17/64%8."
             )
-        index, count, at_once = found.groups()
+        index, count, at_once = match.groups()
         return cls(
             index=int(index), count=int(count), at_once=None if at_once is None else int(at_once)
         )

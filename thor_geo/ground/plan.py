@@ -196,8 +196,8 @@ class Plan:
             for epsg in parts
         )
         columns = [
-            tiles_meeting(one, geometry)
-            for one, geometry in track(
+            tiles_meeting(zone_lattice, geometry)
+            for zone_lattice, geometry in track(
                 zip(lattices, parts.values(), strict=True),
                 "zones",
                 total=len(lattices),
@@ -231,13 +231,13 @@ class Plan:
     def shards(self) -> Shards:
         """The shards, in plan order."""
         k = self.lattices[0].shard_tiles
-        found = [np.zeros(1, dtype=np.int64)]
+        boundaries = [np.zeros(1, dtype=np.int64)]
         for start in range(1, len(self), _ROWS):  # each chunk begins with the tile before it
             part = slice(start - 1, start + _ROWS)
             zone, col, row = self.zone[part], self.col[part] // k, -(-self.row[part] // k)
             new = (zone[1:] != zone[:-1]) | (col[1:] != col[:-1]) | (row[1:] != row[:-1])
-            found.append(np.flatnonzero(new) + start)
-        starts = np.concatenate(found)
+            boundaries.append(np.flatnonzero(new) + start)
+        starts = np.concatenate(boundaries)
         return Shards(
             self.lattices,
             starts=starts,

@@ -24,7 +24,7 @@ def test_missing_folder_index_and_raster_are_named(tmp_path: Path, folder: Path)
     with pytest.raises(ArchiveError, match="there is no such folder"):
         Archive.open(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArchiveError, match=r"no index in this folder .*index\.json"):
+    with pytest.raises(ArchiveError, match=r"the folder has no index .*index\.json"):
         Archive.open(tmp_path / "empty")
     (folder / "S1_B2.tif").unlink()
     with pytest.raises(ArchiveError, match=r"the raster S1_B2\.tif is missing"):
