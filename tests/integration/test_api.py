@@ -338,8 +338,8 @@ def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
         get_embedding("thor_v1_tiny", spatial=CENTRE, temporal=WINDOW, bands=bands)
 
 
-def test_two_sensors_go_through_the_model_together(options: dict[str, Any]) -> None:
-    given = {**options, "emulator_archive": None, "sensor": [SENSOR, Sentinel1Spec()]}
+def test_two_sensors_go_through_the_model_together(options: dict[str, Any], both: Path) -> None:
+    given = {**options, "emulator_archive": both, "sensor": [SENSOR, Sentinel1Spec()]}
     joint = get_embedding("thor_v1_tiny", spatial=CENTRE, output=OutputSpec.grid(), **given)
     assert joint.meta["groups_used"] == ["group0", "group1", "group3"]
     assert len(joint.meta["bands"]) == 12
@@ -352,6 +352,16 @@ def test_two_sensors_go_through_the_model_together(options: dict[str, Any]) -> N
     assert set(alone.meta["scenes"]) < set(joint.meta["scenes"])
     with pytest.raises(ConfigError, match="one of each kind"):
         get_embedding("thor_v1_tiny", spatial=CENTRE, **{**given, "sensor": [SENSOR, SENSOR]})
+
+
+@pytest.mark.long
+def test_scenes_of_both_sensors_are_generated_where_no_archive_is_given(
+    options: dict[str, Any],
+) -> None:
+    given = {**options, "emulator_archive": None, "sensor": [SENSOR, Sentinel1Spec()]}
+    joint = get_embedding("thor_v1_tiny", spatial=CENTRE, **given)
+    assert joint.meta["groups_used"] == ["group0", "group1", "group3"]
+    assert np.isfinite(joint.data).all()
 
 
 def test_the_environment_sets_what_a_config_leaves_out(

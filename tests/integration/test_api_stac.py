@@ -26,9 +26,15 @@ def catalogue(archive: Path) -> Path:
     return archive
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache for both kinds of output: its keys tell a catalogue from the emulator."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("output", ["pooled", "grid"])
 def test_a_catalogue_gives_the_emulators_embeddings_bit_for_bit(
-    catalogue: Path, tmp_path: Path, output: str
+    catalogue: Path, cache: Path, output: str
 ) -> None:
     def embed(**source: Any) -> Any:
         return get_embeddings_batch(
@@ -38,7 +44,7 @@ def test_a_catalogue_gives_the_emulators_embeddings_bit_for_bit(
             sensor=SENSOR,
             output=OutputSpec(kind=output),  # type: ignore[arg-type]
             pretrained=False,
-            cache_dir=tmp_path / "cache",
+            cache_dir=cache,
             **source,
         )
 
