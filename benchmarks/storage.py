@@ -56,7 +56,7 @@ def write_vectors(folder: Path, many: Embedded, dtype: Dtype) -> None:
     run = many.opened.run
     for shard in many.plan.shards:
         table = pooled_table(
-            many.result(shard, dtype), many.plan, many.opened.window, dtype, run.metadata
+            many.result(shard, dtype), many.plan, many.opened.span, dtype, run.metadata
         )
         write_pooled(folder / f"{shard.id}.parquet", table)
 

@@ -22,7 +22,7 @@ MISSING, PRODUCED, FAILED = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedRows:
     """The rows of a run that can be merged.
 
     Attributes:
@@ -38,7 +38,7 @@ class Finished:
     bytes: int
 
 
-def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
+def find_finished(opened: OpenedRun, *, progress: bool = False) -> FinishedRows:
     """Read all markers, and check that the pooled files they name exist.
 
     Args:
@@ -67,7 +67,7 @@ def find_finished(opened: OpenedRun, *, progress: bool = False) -> Finished:
                     failed = set(marker.failed_tiles)
                     ids = row_ids(opened.plan, shard, opened.windows)
                     rows[[row in failed for row in ids]] = FAILED
-    return Finished(state=state, shards_missing=missing, first_missing=first, bytes=size)
+    return FinishedRows(state=state, shards_missing=missing, first_missing=first, bytes=size)
 
 
 def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _CACHE_BYTES = 64 << 20
 
 #: Indices of rows in a run: the tiles of the plan, or with time windows more than 32 bits hold.
-Rows = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 
 
 class Gatherer:
@@ -38,7 +38,7 @@ class Gatherer:
         self,
         opened: OpenedRun,
         state: npt.NDArray[np.uint8],
-        order: Rows,
+        order: RowIndices,
         *,
         threads: int = 2,
         cache_bytes: int = _CACHE_BYTES,
@@ -104,11 +104,11 @@ class Gatherer:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _shard_indices(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def _shard_indices(self, rows: RowIndices) -> npt.NDArray[np.int64]:
         indices: npt.NDArray[np.int64] = np.searchsorted(self._starts, rows, side="right") - 1
         return indices
 
-    def _request(self, pool: ThreadPoolExecutor, rows: Rows) -> dict[int, Future[pa.Table]]:
+    def _request(self, pool: ThreadPoolExecutor, rows: RowIndices) -> dict[int, Future[pa.Table]]:
         """Start to read the shards of some rows; those in memory are ready at once."""
         loading: dict[int, Future[pa.Table]] = {}
         for index in np.unique(self._shard_indices(rows)).tolist():
@@ -120,7 +120,7 @@ class Gatherer:
                 loading[index] = pool.submit(self._load, index)
         return loading
 
-    def _take(self, chosen: Rows, tables: dict[int, pa.Table]) -> pa.Table:
+    def _take(self, chosen: RowIndices, tables: dict[int, pa.Table]) -> pa.Table:
         import pyarrow as pa
 
         shards = self._shard_indices(chosen)

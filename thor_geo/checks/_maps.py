@@ -241,7 +241,7 @@ def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any
     }
     array = zarr.open_array(MemoryStore(files), mode="r")
     side = zone.shard_tiles if part.name == SCALE else zone.shard_side
-    row, col = zone.place(shard)
+    row, col = zone.shard_position(shard)
     first = () if part.time is None else (part.time,)
     values: npt.NDArray[Any] = np.asarray(
         array[*first, ..., row * side : (row + 1) * side, col * side : (col + 1) * side]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._gather import Rows
+from thor_geo.checks._gather import RowIndices
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import geo_metadata
 from thor_geo.runs.pooled import pooled_writer
@@ -27,7 +27,7 @@ _AT_ONCE = 65_536
 
 
 def part_bounds(
-    plan: Plan, order: Rows, part_rows: int, windows: int = 1
+    plan: Plan, order: RowIndices, part_rows: int, windows: int = 1
 ) -> npt.NDArray[np.float64]:
     """Return the box around the footprints of every part's tiles.
 

@@ -122,7 +122,7 @@ class SeamReader:
             scales: (k, k) for int8, else None.
             time: Index of the time window: borders are those between shards of one window.
         """
-        row, col = zone.place(shard)
+        row, col = zone.shard_position(shard)
         rows, columns = values.shape[1:]
         right = np.empty((len(values), rows), dtype=np.float32)
         bottom = np.empty((len(values), columns), dtype=np.float32)

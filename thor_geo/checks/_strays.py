@@ -60,7 +60,7 @@ def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Ite
     planned = {epsg: set[tuple[str, str]]() for epsg in maps.zones}
     for shard in opened.plan.shards:
         if shard.epsg in planned:
-            place = maps.zones[shard.epsg].place(shard)
+            place = maps.zones[shard.epsg].shard_position(shard)
             planned[shard.epsg].add((str(place[0]), str(place[1])))
     store = opened.run.grid.name
     for (epsg, zone), part in product(maps.zones.items(), maps.parts):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, Finished, find_finished
-from thor_geo.checks._gather import Gatherer, Rows
+from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, FinishedRows, find_finished
+from thor_geo.checks._gather import Gatherer, RowIndices
 from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
 from thor_geo.checks.overlap import redundant_tiles
@@ -121,7 +121,7 @@ def merge_run(
     )
 
 
-def _count_missing(opened: OpenedRun, finished: Finished, *, partial: bool) -> int:
+def _count_missing(opened: OpenedRun, finished: FinishedRows, *, partial: bool) -> int:
     """Return how many rows are missing; refuse an unfinished run unless *partial*."""
     total = len(finished.state)
     missing = int((finished.state == MISSING).sum())
@@ -139,7 +139,7 @@ def _count_missing(opened: OpenedRun, finished: Finished, *, partial: bool) -> i
     return missing
 
 
-def tile_rows(tiles: npt.NDArray[np.uint32], windows: int) -> Rows:
+def tile_rows(tiles: npt.NDArray[np.uint32], windows: int) -> RowIndices:
     """Return the rows of some tiles, those of a tile together, in the order of the windows.
 
     Args:

@@ -168,7 +168,7 @@ class _Counts:
         self._first = first
         self.done = self.with_failures = self.ok = self.empty = self.failed = 0
         self.fetch = dict.fromkeys(COSTS, 0.0)
-        self.finished: list[_Finished] = []
+        self.finished: list[_FinishedShard] = []
         self.failures: list[Failure] = []
         self.messages: Counter[str] = Counter()
 
@@ -182,7 +182,9 @@ class _Counts:
         for name in COSTS:
             self.fetch[name] += marker.fetch.get(name, 0.0)
         time = _timestamp(marker.finished_at)
-        self.finished.append(_Finished(time, marker.compute_seconds, marker.tiles, marker.session))
+        self.finished.append(
+            _FinishedShard(time, marker.compute_seconds, marker.tiles, marker.session)
+        )
         for failure in read_failures(failures) if marker.failed else ():
             if len(self.failures) < self._first:
                 self.failures.append(failure)
@@ -191,7 +193,7 @@ class _Counts:
             self.messages[text if known else "other"] += 1
 
 
-class _Finished(NamedTuple):
+class _FinishedShard(NamedTuple):
     """When a shard was finished (seconds since 1970), how long it took, its tiles, its launch."""
 
     time: float
@@ -200,7 +202,7 @@ class _Finished(NamedTuple):
     session: str
 
 
-def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | None, int]:
+def _whole_rate(finished: Iterable[_FinishedShard]) -> tuple[float | None, float | None, int]:
     """Return tiles per second while anything ran, the seconds of that, and the launches."""
     timed = [shard for shard in finished if shard.time > 0]
     seconds, until = 0.0, 0.0
@@ -211,7 +213,7 @@ def _whole_rate(finished: Iterable[_Finished]) -> tuple[float | None, float | No
 
 
 def _recent_rate(
-    finished: Iterable[_Finished], until: float
+    finished: Iterable[_FinishedShard], until: float
 ) -> tuple[float | None, float | None, int]:
     """Return recent tiles per second, the seconds they were counted over, and the launches."""
     latest = sorted((shard for shard in finished if shard.time > 0), key=lambda shard: shard.time)
@@ -227,14 +229,14 @@ def _recent_rate(
     return _rate(recent, max(until, recent[-1].time) - begin)
 
 
-def _rate(shards: list[_Finished], seconds: float) -> tuple[float | None, float | None, int]:
+def _rate(shards: list[_FinishedShard], seconds: float) -> tuple[float | None, float | None, int]:
     if seconds <= 0:
         return None, None, 0
     launches = len({shard.session for shard in shards})
     return sum(shard.tiles for shard in shards) / seconds, seconds, launches
 
 
-def _quiet(finished: list[_Finished]) -> float:
+def _quiet(finished: list[_FinishedShard]) -> float:
     return max(_QUIET_S, _QUIET_SHARDS * median(shard.seconds for shard in finished))
 
 

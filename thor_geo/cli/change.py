@@ -72,7 +72,7 @@ def run_change(args: Sequence[str]) -> int:
     check_comparable(before, after)
     windows = options.window_a, options.window_b
     for run, window in zip((before, after), windows, strict=True):
-        run.time(window)  # refuses a window that the run does not have
+        run.time_index(window)  # refuses a window that the run does not have
     comparison = RunComparison(
         before=before,
         after=after,

@@ -95,7 +95,7 @@ def run_similar(args: Sequence[str]) -> int:
     if options.to is not None:
         check_suffix("--to", options.to)
     opened, overwrite = open_run(options.dir), options.overwrite
-    opened.time(options.window)  # refuses a window that the run does not have
+    opened.time_index(options.window)  # refuses a window that the run does not have
     maps = {} if options.tif is None else cosine_map_paths(opened, options.tif, options.on)
     for path in (options.to, options.png, *maps.values()):
         if path is not None:

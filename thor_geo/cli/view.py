@@ -128,7 +128,7 @@ def run_view(args: Sequence[str]) -> int:
             window=options.window,
         )
     if options.window is not None or options.cog is not None:
-        opened.time(options.window)  # refuses a window that the run does not have
+        opened.time_index(options.window)  # refuses a window that the run does not have
     within = _within(opened, options)
     written: list[Path] = []
     if options.png is not None:

@@ -77,7 +77,7 @@ class RunComposites:
             ConfigError: If there are several time windows, and `pixels_of` was not told which.
         """
         if self._data.windows.listed:
-            self._opened.time(None)
+            self._opened.time_index(None)
         for batch in self._data.predict_dataloader():
             batch = self._data.on_before_batch_transfer(batch, 0)
             tiles = batch["tile"].numpy()
@@ -135,7 +135,7 @@ def pixels_of(
     own = dict(opened.document["settings"]["data"])
     if opened.windows.listed and (window is not None or len(opened.windows) == 1):
         # As a run of that window alone: the same blocks, in the same cache.
-        place = opened.time(window) or 0
+        place = opened.time_index(window) or 0
         alone = Windows(spans=(opened.windows.spans[place],)).settings()
         del own["windows"]
         own |= alone

@@ -170,7 +170,7 @@ def cell_places(
     """
     shards, zones = opened.plan.shards, zone_cells(opened, window=window)
     first = next(iter(zones.values()))
-    rows, _ = first.place(first.shards[0])
+    rows, _ = first.shard_cells(first.shards[0])
     side = rows.stop - rows.start
     step = _step(side, len(shards), first.dimension)
     vectors, shard, row, col, main, lonlat, missing, k = [], [], [], [], [], [], 0, 0
@@ -178,7 +178,7 @@ def cell_places(
         to_lonlat = transformer(f"EPSG:{epsg}", LONLAT).transform
         for ground in zone.shards:
             rows, cols = (
-                slice(part.start + step // 2, part.stop, step) for part in zone.place(ground)
+                slice(part.start + step // 2, part.stop, step) for part in zone.shard_cells(ground)
             )
             values = zone.read(ground, rows, cols)
             embedded = np.isfinite(values).all(axis=-1)

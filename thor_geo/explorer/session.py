@@ -50,7 +50,7 @@ class ExplorerSession:
             RunDirectoryError: If the run has no embedding yet, or cannot be read.
         """
         self._opened, self._window = opened, window
-        self._time = opened.time(window)
+        self._time = opened.time_index(window)
         self.composite = Composite(opened, window)
         written: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
         self.units = tuple(unit for unit, present in written.items() if present)

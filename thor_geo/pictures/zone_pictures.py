@@ -93,7 +93,9 @@ class _Zone:
         step = float(self.lattice.step * self.lattice.resolution)
         return left, top - self.rows * step, left + self.cols * step, top
 
-    def place(self, plan: Plan, shard: Shard) -> tuple[IntegerArray, IntegerArray, IntegerArray]:
+    def tile_positions(
+        self, plan: Plan, shard: Shard
+    ) -> tuple[IntegerArray, IntegerArray, IntegerArray]:
         """Return which of a shard's tiles are in the part, and their rows and columns."""
         chosen = slice(shard.start, shard.stop)
         rows, cols = self.north - plan.row[chosen], plan.col[chosen] - self.west
@@ -242,7 +244,7 @@ def _read_markers(
         marker = Marker.read(run.marker_path(shard))
         if marker is None:
             continue
-        chosen, rows, cols = zone.place(plan, shard)
+        chosen, rows, cols = zone.tile_positions(plan, shard)
         means = [
             np.nan if mean is None else mean for mean in marker.observations_mean[rows_of_window]
         ]
@@ -282,7 +284,7 @@ class _Pooled:
             assert colours is not None
             if not self._run.marker_path(shard).exists():
                 continue
-            chosen, rows, cols = zone.place(self._plan, shard)
+            chosen, rows, cols = zone.tile_positions(self._plan, shard)
             values = self._vectors(shard, time)[chosen]
             valid = np.isfinite(values).all(axis=1)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
@@ -356,7 +358,7 @@ def _true_colours(
         return None
     planned = np.zeros((zone.rows, zone.cols), dtype=np.uint8)
     for shard in zone.shards:
-        _, tile_rows, tile_cols = zone.place(plan, shard)
+        _, tile_rows, tile_cols = zone.tile_positions(plan, shard)
         planned[tile_rows, tile_cols] = 255
     alpha = planned.repeat(per_tile, axis=0).repeat(per_tile, axis=1)
     return np.dstack([pixels, alpha])

@@ -150,7 +150,7 @@ def _write_map(zone: ZoneCells, probe: SavedProbe, path: Path, progress: bool) -
         file.set_band_description(1, probe.target)
         if codes:
             _describe(file, probe, codes)
-        for rows, cols, vectors in zone.windows(progress=progress):
+        for rows, cols, vectors in zone.parts(progress=progress):
             window = rasterio.windows.Window.from_slices(
                 (rows.start, rows.stop), (cols.start, cols.stop)
             )

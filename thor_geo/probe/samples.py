@@ -264,7 +264,7 @@ def _cells(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress:
         first += len(part.values)
         if not len(used):
             continue
-        rows, cols = part.zone.place(part.shard)
+        rows, cols = part.zone.shard_cells(part.shard)
         vectors = part.zone.read(part.shard)[
             part.row[used] - rows.start, part.col[used] - cols.start
         ]
@@ -310,7 +310,7 @@ def _cells(opened: OpenedRun, labels: JoinableLabels, spec: ProbeSpec, progress:
 def _labelled(
     opened: OpenedRun, labels: JoinableLabels, zone: ZoneCells, shard: Shard, tally: _Tally
 ) -> _ShardCells:
-    rows, cols = zone.place(shard)
+    rows, cols = zone.shard_cells(shard)
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     squares = Squares(
         zone.epsg,

@@ -43,7 +43,7 @@ class ZoneCells:
     _arrays: tuple[Any, Any]
     _time: int | None
 
-    def place(self, shard: Shard) -> tuple[slice, slice]:
+    def shard_cells(self, shard: Shard) -> tuple[slice, slice]:
         """Return the rows and columns of a shard's cells."""
         top, bottom, left, right = reading.cell_window(self._arrays[0], shard.square.bounds)
         return slice(top, bottom), slice(left, right)
@@ -61,7 +61,7 @@ class ZoneCells:
         Raises:
             RunDirectoryError: If the shard's file cannot be read.
         """
-        shard_rows, shard_cols = self.place(shard)
+        shard_rows, shard_cols = self.shard_cells(shard)
         rows, cols = rows or shard_rows, cols or shard_cols
         if self._opened.marker(shard) is None:
             # Its file is ignored: it may be half written, or from an earlier run.
@@ -69,7 +69,7 @@ class ZoneCells:
             return np.full((*sides, self.dimension), np.nan, dtype=np.float32)
         return self._reader.read(shard, self._arrays, rows, cols, self._time)
 
-    def windows(
+    def parts(
         self, rows: slice | None = None, cols: slice | None = None, *, progress: bool = False
     ) -> Iterator[tuple[slice, slice, npt.NDArray[np.float32]]]:
         """Yield rows, columns and embeddings of one shard after the other.
@@ -84,7 +84,7 @@ class ZoneCells:
             RunDirectoryError: If a shard's file cannot be read.
         """
         for shard in with_progress(self.shards, self.epsg, progress):
-            shard_rows, shard_cols = self.place(shard)
+            shard_rows, shard_cols = self.shard_cells(shard)
             r, c = _shared(shard_rows, rows), _shared(shard_cols, cols)
             if r.start < r.stop and c.start < c.stop:
                 yield r, c, self.read(shard, r, c)
@@ -151,7 +151,7 @@ def zone_cells(opened: OpenedRun, *, window: int | None = None) -> dict[int, Zon
             f"`{run.path}` has no embedding maps (output.grid=false). Use a run with "
             "output.grid=true."
         )
-    reader, zones, time = MapReader(run, plan), {}, opened.time(window)
+    reader, zones, time = MapReader(run, plan), {}, opened.time_index(window)
     shards = plan.shards
     for k, lattice in enumerate(plan.lattices):
         first, last = np.searchsorted(shards.zone, (k, k + 1)).tolist()

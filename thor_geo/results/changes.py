@@ -169,9 +169,9 @@ def cell_distances(
         )
     # Our row and column of their row and column 0.
     shift = (int(down), int(right))
-    others = [(shard, *theirs.place(shard)) for shard in theirs.shards]
+    others = [(shard, *theirs.shard_cells(shard)) for shard in theirs.shards]
     for shard in with_progress(ours.shards, ours.epsg, True):
-        rows, cols = ours.place(shard)
+        rows, cols = ours.shard_cells(shard)
         values: Float32Array | None = None
         for other, their_rows, their_cols in others:
             r, c = _overlap(rows, their_rows, shift[0]), _overlap(cols, their_cols, shift[1])

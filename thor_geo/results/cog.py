@@ -125,7 +125,7 @@ def run_tags(opened: OpenedRun, window: int | None = None, **more: str) -> dict[
         **more: Further tags.
     """
     document = opened.document
-    span = opened.window if window is None else opened.windows.spans[window]
+    span = opened.span if window is None else opened.windows.spans[window]
     model = {**document["settings"].get("model", {}), **document["info"].get("model", {})}
     tags = {
         "model": model.get("model_key"),

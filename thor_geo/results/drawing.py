@@ -137,7 +137,7 @@ def drawn_pictures(
         opened.windows,
         colours=colours,
         within=within,
-        times=[opened.time(window) or 0],
+        times=[opened.time_index(window) or 0],
     )
     return {picture.epsg: picture for picture in pictures}, used
 

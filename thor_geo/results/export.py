@@ -110,7 +110,7 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
         crop = MapCut.from_plan(opened.plan, zone, within[k])
 
         def parts(zone: Any = zone, crop: MapCut = crop) -> Iterator[RasterPart]:
-            return crop(zone.windows(crop.rows, crop.cols, progress=True))
+            return crop(zone.parts(crop.rows, crop.cols, progress=True))
 
         maps.append(_Map(crop.extent, zone.dimension, parts))
     return maps

@@ -73,7 +73,7 @@ def cell_at(
             continue
         row, col = (math.floor(d / zone.cell) for d in (zone.bounds[3] - y, x - zone.bounds[0]))
         for shard in zone.shards:
-            rows, cols = zone.place(shard)
+            rows, cols = zone.shard_cells(shard)
             if rows.start <= row < rows.stop and cols.start <= col < cols.stop:
                 vector = zone.read(shard, slice(row, row + 1), slice(col, col + 1))[0, 0]
                 if np.isfinite(vector).all():

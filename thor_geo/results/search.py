@@ -54,7 +54,7 @@ class CellSearch:
             RunDirectoryError: If a shard cannot be read.
         """
         hidden = [(row, col) for epsg, row, col in self._without if epsg == zone.epsg]
-        for rows, cols, values in zone.windows(progress=True):
+        for rows, cols, values in zone.parts(progress=True):
             valid = np.isfinite(values).all(axis=-1)
             cosine = np.full(valid.shape, np.nan, dtype=np.float32)
             cosine[valid] = Cosine(values[valid]).similarity(self._query)

@@ -67,7 +67,7 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
             f"`{run.path}` has no pooled vectors (output.pooled=false). Use a run with "
             "output.pooled=true."
         )
-    reader, missing, time = VectorReader(run), 0, opened.time(window)
+    reader, missing, time = VectorReader(run), 0, opened.time_index(window)
     indices: list[npt.NDArray[np.int64]] = []
     vectors: list[npt.NDArray[np.float32]] = []
     for shard in track(

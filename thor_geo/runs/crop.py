@@ -49,6 +49,6 @@ class AreaCrop:
         box = shapely.box(*shard.square.bounds)
         if part.covers(box):
             return np.ones((side, side), dtype=np.bool_)
-        row, col = (index * side for index in zone.place(shard))
+        row, col = (index * side for index in zone.shard_position(shard))
         x, y = np.meshgrid(zone.x[col : col + side], zone.y[row : row + side])
         return np.asarray(shapely.intersects_xy(part, x, y), dtype=np.bool_)

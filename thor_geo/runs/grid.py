@@ -144,7 +144,7 @@ class GridStore:
         zone = self.zones[shard.epsg]
         array, files = self._encoder(shard.epsg, name)
         height, width = values.shape[-2:]
-        row, col = zone.place(shard)
+        row, col = zone.shard_position(shard)
         first = () if time is None else (time,)
         where = slice(row * height, (row + 1) * height), slice(col * width, (col + 1) * width)
         array[*first, ..., *where] = values
@@ -268,7 +268,7 @@ def array_file(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None)
         name: `ARRAY` or `SCALE`.
         time: Index of the time window; None in a store without a time axis.
     """
-    row, col = map(str, zone.place(shard))
+    row, col = map(str, zone.shard_position(shard))
     first = () if time is None else (str(time),)
     band = ("0",) if name == ARRAY else ()
     return PurePosixPath(zone.name, name, "c", *first, *band, row, col)

@@ -60,7 +60,7 @@ class OpenedRun:
         marker = Marker.read(self.run.marker_path(shard))
         return marker if marker is not None and self.fits(marker, shard) else None
 
-    def time(self, window: int | None) -> int | None:
+    def time_index(self, window: int | None) -> int | None:
         """Return the index of a window on the time axis; None if the run has no such axis.
 
         Args:
@@ -92,7 +92,7 @@ class OpenedRun:
         return (window or 0) if self.windows.listed else None
 
     @property
-    def window(self) -> TemporalSpec:
+    def span(self) -> TemporalSpec:
         """The time window; with several, from the first start to the last end."""
         return self.windows.span
 

@@ -101,7 +101,7 @@ class ZoneGrid:
         side = self.cell * self.shard_side / self.shard_tiles
         return np.float64(self.bounds[3]) - (np.arange(self.tiles[0]) + 0.5) * side
 
-    def place(self, shard: Shard) -> tuple[int, int]:
+    def shard_position(self, shard: Shard) -> tuple[int, int]:
         """Return row and column of a shard, in shards from the upper left."""
         square = shard.square
         return (self.top - square.top) // square.size, (square.left - self.left) // square.size

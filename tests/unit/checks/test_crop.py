@@ -86,7 +86,7 @@ def test_cells_are_those_that_rasterio_finds_in_the_area(
         assert np.array_equal(np.isfinite(zones[0].scale.values), by_tile.any(axis=(1, 3)))
     # Similarity, probes and pictures read cells so: ground that was cropped away is no cell.
     cropped = zone_cells(open_run(run.path))[32632]
-    for rows, cols, read in cropped.windows():
+    for rows, cols, read in cropped.parts():
         assert np.array_equal(np.isfinite(read).all(axis=-1), wanted[rows, cols])
     tiles = [gpd.read_parquet(one.pooled) for one in (run, whole)]
     assert len(tiles[0]) == len(plan)
@@ -135,7 +135,7 @@ def test_a_cell_that_is_half_there_is_a_fault(tmp_path: Path) -> None:
     shard = plan.shards[0]
     store = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS))
     zone = store.zones[shard.epsg]
-    row, col = (at * zone.shard_side for at in zone.place(shard))
+    row, col = (at * zone.shard_side for at in zone.shard_position(shard))
     array = zarr.open_array(str(run.grid), path="utm32n/embeddings", mode="r")
     values = np.asarray(array[:, row : row + zone.shard_side, col : col + zone.shard_side])
     assert not faults_of(run, 0)

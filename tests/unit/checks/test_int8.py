@@ -106,7 +106,7 @@ def edit_maps(run: RunDirectory, plan: Plan, change: Callable[[Any, Any], Any]) 
     """Change codes (D', k h, k w) and scales (k, k) of the shard, and vouch for its files."""
     shard = plan.shards[SHARD]
     zone = zone_grids(plan, CELLS)[shard.epsg]
-    row, col = zone.place(shard)
+    row, col = zone.shard_position(shard)
     parts = []
     for name, side in (("embeddings", zone.shard_side), ("scale", zone.shard_tiles)):
         array = zarr.open_array(str(run.grid), path=f"{zone.name}/{name}", mode="r+")

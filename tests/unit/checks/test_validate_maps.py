@@ -24,7 +24,7 @@ def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -
     shard = plan.shards[SHARD]
     store = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS))
     zone = store.zones[shard.epsg]
-    row, col = zone.place(shard)
+    row, col = zone.shard_position(shard)
     side = zone.shard_side
     array = zarr.open_array(str(run.grid), path=f"{zone.name}/embeddings", mode="r")
     values = np.asarray(array[:, row * side : (row + 1) * side, col * side : (col + 1) * side])

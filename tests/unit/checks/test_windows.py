@@ -99,7 +99,7 @@ def test_damage_to_one_windows_map_is_found_in_that_window(
     windowed: RunDirectory, plan: Plan
 ) -> None:
     shard = plan.shards[0]
-    row, col = zone_grids(plan, 1)[shard.epsg].place(shard)
+    row, col = zone_grids(plan, 1)[shard.epsg].shard_position(shard)
     path = windowed.grid / "utm32n" / "embeddings" / "c" / "1" / "0" / str(row) / str(col)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     (fault,) = faults_of(windowed, 0)
@@ -224,7 +224,7 @@ def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
 
 def test_a_run_of_several_says_how_to_choose_one(finished: RunDirectory) -> None:
     with pytest.raises(ConfigError, match=r"3 time windows.*--window N.*--window-a N.*0: 2022"):
-        open_run(finished.path).time(None)
+        open_run(finished.path).time_index(None)
 
 
 def test_rows_of_the_largest_plans_do_not_wrap() -> None:

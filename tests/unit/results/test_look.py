@@ -92,7 +92,7 @@ def test_similar_cells_count_ground_once_and_are_the_largest(run: Path, plan: Pl
     x, y = Transformer.from_crs("OGC:CRS84", zone.epsg, always_xy=True).transform(*place)
     everything = {}
     for epsg, one in zones.items():
-        for rows, cols, values in one.windows():
+        for rows, cols, values in one.parts():
             for (r, c), own in np.ndenumerate(one.in_strip(rows, cols)):
                 if own and np.isfinite(values[r, c]).all():
                     everything[epsg, rows.start + r, cols.start + c] = values[r, c]

@@ -52,7 +52,7 @@ def test_cells_of_a_shard_without_a_marker_are_none_as_its_tiles_are(
     for shard in zone.shards:
         there = np.isfinite(zone.read(shard))
         assert there.any() == (shard.id != first.id)
-        rows, cols = (slice(part.start + 1, part.stop, 3) for part in zone.place(shard))
+        rows, cols = (slice(part.start + 1, part.stop, 3) for part in zone.shard_cells(shard))
         assert zone.read(shard, rows, cols).shape == there[1::3, 1::3].shape
 
 
@@ -65,7 +65,7 @@ def test_cells_lie_where_they_were_written(plan: Plan, tmp_path: Path, dtype: st
     for epsg, zone in zones.items():
         assert zone.dimension == DIMENSION
         whole = np.full((*zone.shape, DIMENSION), np.nan, dtype=np.float32)
-        for rows, cols, values in zone.windows():
+        for rows, cols, values in zone.parts():
             whole[rows, cols] = values
         x, y = zone.centres(slice(None), slice(None))
         seen = 0
