@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thor_geo.models import build_thor
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
     from thor_geo.specs.sentinel1 import Sentinel1Spec
+    from thor_geo.specs.sources import EarthEngineSpec, EmulatorSpec, StacSpec
     from thor_geo.tasks import RunWriter, THOREmbeddingTask
     from thor_geo.transforms import THORNormalize
 
@@ -24,7 +25,9 @@ _HOMES = {
     "AreaSpec": "ground.area",
     "BBox": "specs",
     "CompositeDataset": "datasets",
+    "EarthEngineSpec": "specs.sources",
     "Embedding": "api",
+    "EmulatorSpec": "specs.sources",
     "InputPrep": "api",
     "OutputSpec": "specs",
     "Plan": "ground.plan",
@@ -33,6 +36,7 @@ _HOMES = {
     "SensorSpec": "specs",
     "SensorStack": "datasets",
     "Sentinel1Spec": "specs.sentinel1",
+    "StacSpec": "specs.sources",
     "THOREmbeddingTask": "tasks",
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
@@ -46,7 +50,9 @@ __all__ = [
     "AreaSpec",
     "BBox",
     "CompositeDataset",
+    "EarthEngineSpec",
     "Embedding",
+    "EmulatorSpec",
     "InputPrep",
     "OutputSpec",
     "Plan",
@@ -55,6 +61,7 @@ __all__ = [
     "SensorSpec",
     "SensorStack",
     "Sentinel1Spec",
+    "StacSpec",
     "THOREmbeddingTask",
     "THORNormalize",
     "TemporalSpec",

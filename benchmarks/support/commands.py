@@ -14,12 +14,12 @@ Settings = Mapping[str, object]
 
 def emulator(archive: object) -> dict[str, object]:
     """Return the settings of a run whose pixels come from the emulator over an archive."""
-    return {"data.source": "emulator", "data.emulator_archive": archive}
+    return {"data.emulator.archive": archive}
 
 
 def sentinel2(**settings: object) -> dict[str, object]:
     """Return settings of Sentinel-2 composites: ``mask``, ``cloudy_pct``, ..."""
-    return {f"data.{name}": value for name, value in settings.items()}
+    return {f"data.sentinel2.{name}": value for name, value in settings.items()}
 
 
 def box(bounds: Sequence[float], epsg: int) -> dict[str, object]:

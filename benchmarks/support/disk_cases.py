@@ -258,7 +258,7 @@ def _two(place: Workspace, what: str, wait: int, *second: str) -> Iterator[Distu
 def two_runs(place: Workspace, reference: Reference) -> Iterator[Disturbed]:
     yield from _two(place, "the same command twice at one moment", 0)
     yield from _two(place, "the same command again midway", 3)
-    yield from _two(place, "another command midway", 3, "--data.mask=none")
+    yield from _two(place, "another command midway", 3, "--data.sentinel2.mask=none")
 
 
 SCENARIOS: list[Scenario] = [

@@ -22,5 +22,5 @@ exec torchrun \
     -m thor_geo predict -c "$RUN" -c configs/trainer/ddp.yaml \
     --trainer.num_nodes="$NODES" \
     --trainer.devices="$GPUS" \
-    --data.credentials=service_account \
-    --data.service_account_file="${THOR_GEO_KEY:-$HOME/earthengine-key.json}"
+    --data.earthengine.credentials=service_account \
+    --data.earthengine.service_account_file="${THOR_GEO_KEY:-$HOME/earthengine-key.json}"

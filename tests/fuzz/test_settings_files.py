@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.fuzz_campaign import fuzz
 from tests.support.fuzz_mutations import damaged, damaged_json
 from thor_geo.cli.arguments import refuse_linked, with_whole_areas
-from thor_geo.cli.parser import given
+from thor_geo.cli.parser import user_values
 from thor_geo.emulator import Archive, FaultPlan, FaultRule, generate_archive
 from thor_geo.emulator._faults import FaultCounter
 from thor_geo.errors import CheckpointError
@@ -101,7 +101,7 @@ def test_configs(root: Path, tmp_path: Path) -> None:
         arguments = with_whole_areas(
             ["predict", "-c", str(path), "--data.area={bbox: [1, 2, 3, 4]}"]
         )
-        keys = given(arguments)
+        keys = user_values(arguments)
         assert all(isinstance(key, str) for key in keys)
         refuse_linked(arguments)
 

@@ -106,7 +106,7 @@ def quick_arguments(archive: Path) -> Arguments:
             "predict",
             "-c",
             "configs/quickstart.yaml",
-            f"--data.emulator_archive={archive}",
+            f"--data.emulator.archive={archive}",
             f"--data.cache_dir={folder / 'cache'}",
             "--data.area.bbox=[11.98,59.985,12.02,60.005]",
             "--data.tile_size=96",

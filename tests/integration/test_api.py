@@ -20,6 +20,7 @@ from thor_geo import (
     Area,
     BBox,
     Embedding,
+    EmulatorSpec,
     InputPrep,
     OutputSpec,
     PointBuffer,
@@ -58,8 +59,7 @@ def options(quick_run: Path, archive: Path) -> dict[str, Any]:
     return {
         "temporal": WINDOW,
         "sensor": SENSOR,
-        "backend": "emulator",
-        "emulator_archive": archive,
+        "backend": EmulatorSpec(archive=archive),
         "cache_dir": quick_run / "cache",
         "pretrained": False,
         "image_size": 96,
@@ -339,7 +339,7 @@ def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
 
 
 def test_two_sensors_go_through_the_model_together(options: dict[str, Any], both: Path) -> None:
-    given = {**options, "emulator_archive": both, "sensor": [SENSOR, Sentinel1Spec()]}
+    given = {**options, "backend": EmulatorSpec(archive=both), "sensor": [SENSOR, Sentinel1Spec()]}
     joint = get_embedding("thor_v1_tiny", spatial=CENTRE, output=OutputSpec.grid(), **given)
     assert joint.meta["groups_used"] == ["group0", "group1", "group3"]
     assert len(joint.meta["bands"]) == 12

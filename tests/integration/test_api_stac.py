@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import shapely
 
-from thor_geo import Area, OutputSpec, SensorSpec, TemporalSpec, get_embeddings_batch
+from thor_geo import (
+    Area,
+    EmulatorSpec,
+    OutputSpec,
+    SensorSpec,
+    StacSpec,
+    TemporalSpec,
+    get_embeddings_batch,
+)
 from thor_geo.emulator import write_catalogue
 
 SENSOR = SensorSpec(cloudy_pct=60, mask="scl")
@@ -48,20 +56,18 @@ def test_a_catalogue_gives_the_emulators_embeddings_bit_for_bit(
             **source,
         )
 
-    emulated = embed(emulator_archive=catalogue)
-    for source in (
-        {"backend": "stac", "stac_url": str(catalogue)},
-        {"stac_url": catalogue / "catalog.json"},
-    ):
-        for ours, theirs in zip(embed(**source), emulated, strict=True):
+    emulated = embed(backend=EmulatorSpec(archive=catalogue))
+    for url in (str(catalogue), str(catalogue / "catalog.json")):
+        backend = StacSpec(url=url)
+        for ours, theirs in zip(embed(backend=backend), emulated, strict=True):
             assert np.isfinite(np.asarray(ours.data)).all()
             np.testing.assert_array_equal(np.asarray(ours.data), np.asarray(theirs.data))
             assert ours.meta["scenes"] == theirs.meta["scenes"] != []
             provider = ours.meta["provider"]
             assert provider["backend"] == "stac"
-            assert provider["stac"]["url"] == str(source["stac_url"])
+            assert provider["stac"]["url"] == url
             assert provider["catalogues"][0].startswith("stac-")
     # Another statement about the items is another catalogue, and other pixels.
-    shifted = embed(stac_url=catalogue, stac_offset=-100)
+    shifted = embed(backend=StacSpec(url=str(catalogue), offset=-100))
     assert not np.array_equal(np.asarray(shifted[0].data), np.asarray(emulated[0].data))
     assert shifted[0].meta["provider"]["stac"]["offset"] == -100

@@ -296,10 +296,12 @@ def test_another_normalisation_gives_other_numbers_and_another_run(
         ({"num_workers": -1}, "num_workers"),
         ({"block_size": 10}, "block_size"),
         ({"normalize": "minmax"}, "minmax"),
-        ({"source": "local"}, "source"),
+        ({"emulator": None}, "no source.*earthengine, data.emulator and data.stac"),
+        ({"earthengine": {}}, "data.emulator is set too"),
+        ({"stac": {"uri": "x"}}, "no such field: uri.*url, collection"),
         ({"split": (0.5, 0.6, 0.2)}, "split"),
         ({"end": "2022-05-01"}, "not after"),
-        ({"bands": ["B2", "B10"]}, "B10"),
+        ({"sentinel2": {"bands": ["B2", "B10"]}}, "B10"),
     ],
 )
 def test_bad_settings_fail_in_the_constructor(

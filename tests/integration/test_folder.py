@@ -19,7 +19,9 @@ from lightning.pytorch import Trainer
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.emulator import EmulatorServer
 from thor_geo.models import build_thor, pool_tokens
+from thor_geo.specs import SensorSpec
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
+from thor_geo.specs.sources import EmulatorSpec
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 # 240 m pixels, half a pixel beside the usual grid.
@@ -88,9 +90,8 @@ def test_the_same_pixels_give_the_same_numbers_as_from_the_emulator(
     }
     composites = CompositeDataModule(
         **shared,
-        source="emulator",
-        emulator_archive=archive,
-        cloudy_pct=60,
+        emulator=EmulatorSpec(archive=archive),
+        sentinel2=SensorSpec(cloudy_pct=60),
         block_size=192,
         cache_dir=tmp_path / "cache",
     )

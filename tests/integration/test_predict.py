@@ -74,7 +74,7 @@ def test_a_run_writes_what_it_says_and_resumes(
     assert second.returncode == 0, second.stderr
     assert outputs(run) == before
 
-    other = thor_geo(*quickstart, "--data.mask=none")
+    other = thor_geo(*quickstart, "--data.sentinel2.mask=none")
     assert other.returncode == 2
     assert "mask" in other.stderr
     assert "output.dir" in other.stderr
@@ -221,17 +221,21 @@ BAD: list[tuple[list[str], str, list[str]]] = [
         "AreaError",
         ["points.csv", "twelve", "Give decimal degrees"],
     ),
-    (["--data.bands=[B2,B10]"], "BandError", ["bands='B10'", "without B10", "Choose from: B4, B3"]),
-    (["--model.bands=[RED]"], "ConfigError", ["model.bands", "RED", "Set data.bands"]),
+    (
+        ["--data.sentinel2.bands=[B2,B10]"],
+        "BandError",
+        ["bands='B10'", "without B10", "Choose from: B4, B3"],
+    ),
+    (["--model.bands=[RED]"], "ConfigError", ["model.bands", "RED", "Set data.sentinel2.bands"]),
     (
         ["--data.normalize=zscore"],
         "ConfigError",
         ["data.normalize='zscore'", "Choose thor_stats, unit_scale, none, dataset or log1p_p99."],
     ),
     (
-        ["--data.mask=clouds"],
+        ["--data.sentinel2.mask=clouds"],
         "ConfigError",
-        ["data.mask='clouds'", "Choose none, scl or cloud_score_plus."],
+        ["data.sentinel2.mask='clouds'", "Choose none, scl or cloud_score_plus."],
     ),
     (
         ["--model.group_merge=max"],
@@ -379,7 +383,7 @@ def test_a_refused_project_ends_the_run_and_names_the_roles(
         )
     assert done.returncode == 2, done.stdout + done.stderr
     message = done.stderr[done.stderr.index("thor-geo: ProjectError: ") :]
-    assert "data.project" in message
+    assert "data.earthengine.project" in message
     assert "gcloud projects add-iam-policy-binding" in message
     assert "roles/serviceusage.serviceUsageConsumer" in message
     assert "Traceback" not in done.stderr
@@ -405,6 +409,6 @@ def test_missing_credentials_are_told_before_work_starts_and_bind_nothing(
         assert done.returncode == 2, done.stdout + done.stderr
         message = done.stderr[done.stderr.index("thor-geo: AuthenticationError: ") :]
         assert "earthengine authenticate" in message
-        assert "data.service_account_file" in message
+        assert "data.earthengine.service_account_file" in message
         assert "Traceback" not in done.stderr
         assert not any((tmp_path / "run" / name).exists() for name in ("run.json", "pooled"))

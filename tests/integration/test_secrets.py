@@ -92,19 +92,18 @@ def test_a_run_leaves_no_secret_behind_even_where_the_service_repeats_them(
     said = f"User memory limit exceeded. token={TOKEN} http://a:{PASSWORD}@b {ann.home}/x"
     rule = FaultRule(kind="image:computePixels", probability=0.3, seed=1, status=400, message=said)
     run, cache = ann.home / "run", ann.home / "cache"
-    scenes = ann.home / "scenes"
-    scenes.symlink_to(archive)
     arguments = [
         *(one for one in quickstart if not one.startswith(("--output.dir", "--data.emulator"))),
         f"--output.dir={run}",
         f"--data.cache_dir={cache}",
-        f"--data.emulator_archive={scenes}",
-        f"--data.service_account_file={ann.key}",
+        f"--data.earthengine.service_account_file={ann.key}",
     ]
     with EmulatorProcess(archive, faults=FaultPlan(rules=(rule,))) as emulator:
-        done = thor_geo_process(
-            *arguments, env={**ann.environment, "THOR_GEO_EMULATOR_URL": emulator.url}
+        source = (
+            f"--data.earthengine.url={emulator.url}",
+            "--data.earthengine.credentials=anonymous",
         )
+        done = thor_geo_process(*arguments, *source, env=ann.environment)
     assert done.returncode == 3, done.stdout + done.stderr
     ann.check_text(done.stdout, done.stderr)
     ann.check_folder(run)
@@ -144,7 +143,7 @@ def test_a_key_that_cannot_be_read_is_not_quoted(thor_geo_process: Any, tmp_path
         "--model.pretrained=false",
         "--model.model_key=thor_v1_tiny",
         "--trainer.accelerator=cpu",
-        f"--data.service_account_file={ann.key}",
+        f"--data.earthengine.service_account_file={ann.key}",
         f"--data.cache_dir={ann.home / 'cache'}",
         f"--output.dir={ann.home / 'run'}",
         env=ann.environment,
@@ -203,7 +202,7 @@ def _loaded() -> None:
         "--output.dir=HOME/key.json/run",
         "--model.ckpt=HOME/key.json",
         "-c=HOME/key.json",
-        "--data.url=ftp://ann:PASSWORD@example.org",
+        "--data.earthengine.url=ftp://ann:PASSWORD@example.org",
     ],
 )
 def test_errors_of_the_command(
@@ -221,7 +220,7 @@ def test_errors_of_the_command(
     monkeypatch.setattr(sys, "argv", ["thor-geo"])
     given = argument.replace("HOME", str(ann.home)).replace("PASSWORD", PASSWORD)
     if "url" in argument:
-        quickstart = [*quickstart, "--data.source=earthengine"]
+        quickstart = [one for one in quickstart if not one.startswith("--data.emulator")]
     code: object
     try:
         code = main([*quickstart, given])

@@ -63,7 +63,7 @@ def batches(data: CompositeDataModule) -> list[dict[str, Any]]:
 def test_the_joint_image_is_the_two_single_sensor_images_stacked(data: Data) -> None:
     radar = {"orbit": "ascending", "polarisations": ["VV", "VH"]}
     joint = batches(data(sentinel1=radar))
-    optical, alone = batches(data()), batches(data(bands=[], sentinel1=radar))
+    optical, alone = batches(data()), batches(data(sentinel2=None, sentinel1=radar))
     assert joint[0]["image"].shape[1:] == (12, 96, 96)
     assert len(joint) == len(optical) == len(alone) > 1
     for three in zip(joint, optical, alone, strict=True):
@@ -82,7 +82,7 @@ def test_the_joint_image_is_the_two_single_sensor_images_stacked(data: Data) -> 
 def test_the_orbit_filter_and_its_fallback_reach_the_tiles(data: Data) -> None:
     def scenes(**radar: Any) -> set[str]:
         # In June there are ascending passes only.
-        made = data(bands=[], sentinel1=radar, end="2022-07-01")
+        made = data(sentinel2=None, sentinel1=radar, end="2022-07-01")
         return {name for batch in batches(made) for names in batch["scenes"] for name in names}
 
     june = scenes()
@@ -97,7 +97,7 @@ def test_a_joint_run_writes_what_it_says_and_resumes(
 ) -> None:
     arguments = [
         *quick_arguments(tmp_path),
-        f"--data.emulator_archive={both}",
+        f"--data.emulator.archive={both}",
         "--data.sentinel1.orbit=ascending",
     ]
     arguments[2] = "configs/quickstart_s1s2.yaml"
@@ -169,7 +169,7 @@ def check_against_the_parts(run: Path, row: Any, both: Path, cache: Path) -> Non
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("bands", [[], ALL_BANDS], ids=["alone", "14 channels"])
 def test_other_numbers_of_channels_are_embedded(data: Data, tmp_path: Path, bands: Any) -> None:
-    made = data(bands=bands, sentinel1={})
+    made = data(sentinel2={"bands": bands} if bands else None, sentinel1={})
     names = channels_of(made.sensors.by_kind.values())
     assert len(names) == len(bands) + 2
     task = THOREmbeddingTask("thor_v1_tiny", pretrained=False, image_size=96, bands=names)
@@ -188,28 +188,33 @@ def test_other_numbers_of_channels_are_embedded(data: Data, tmp_path: Path, band
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["settings"]["data"]["bands"] == [*bands, "VV", "VH"]
     # Alone nothing of Sentinel-2 decides about the numbers, and the picture says what it shows.
-    assert ("cloudy_pct" in record["settings"]["data"]) == bool(bands)
+    assert ("sentinel2" in record["settings"]["data"]) == bool(bands)
     picture = record["info"]["data"].get("picture")
     assert picture == (None if bands else "VV, VH, VV - VH")
 
 
 @pytest.mark.usefixtures("served")
-def test_without_sentinel_1_the_settings_are_those_of_earlier_runs(data: Data, both: Path) -> None:
-    made = data(bands=["B4", "B8"])
+def test_without_sentinel_1_the_settings_say_nothing_of_it(data: Data, both: Path) -> None:
+    made = data(sentinel2={"bands": ["B4", "B8"]})
     try:
         settings = made.settings()
         info = made.info()
     finally:
         made.teardown("predict")
     assert settings == {
-        "collection": S2,
         "bands": ["B4", "B8"],
+        "sentinel2": {
+            "collection": S2,
+            "bands": ["B4", "B8"],
+            "scale_m": 10,
+            "cloudy_pct": 60,
+            "composite": "median",
+            "mask": "none",
+            "fill_value": 0,
+            "catalogue": f"emulator-{Archive.open(both).fingerprint()}",
+        },
         "start": "2022-06-01T00:00:00+00:00",
         "end": "2022-09-01T00:00:00+00:00",
-        "cloudy_pct": 60,
-        "composite": "median",
-        "mask": "none",
-        "fill_value": 0,
         "normalize": "thor_stats",
         "mean": [0.213948, 0.308133],
         "std": [0.25918, 0.226434],
@@ -219,11 +224,11 @@ def test_without_sentinel_1_the_settings_are_those_of_earlier_runs(data: Data, b
         "stride": 96,
         "resolution": 10,
         "batch_size": 4,
-        "catalogue": f"emulator-{Archive.open(both).fingerprint()}",
         "recipe_version": 1,
         "block_size": 192,
     }
-    assert set(info) == {"source", "normalization", "statistics", "scenes", "start", "end"}
+    assert info["collections"] == [S2]
+    assert "picture" not in info
 
 
 def test_the_command_line_reaches_every_key_of_sentinel_1(root: Path) -> None:
@@ -233,11 +238,12 @@ def test_the_command_line_reaches_every_key_of_sentinel_1(root: Path) -> None:
         "--trainer.accelerator=cpu",
         "--trainer.devices=1",
     ]
-    cli = make_cli([*gee, "--data.sentinel1={}", "--data.bands=[B4]"], run=False)
-    assert cli.datamodule.sensors.sentinel1 == Sentinel1Spec()
+    cli = make_cli([*gee, "--data.sentinel1={}", "--data.sentinel2.bands=[B4]"], run=False)
+    assert cli.datamodule.sensors.sentinel1 == Sentinel1Spec(scale_m=10)
     assert cli.model.bands == ("S2:Red", "S1:IW-VV", "S1:IW-VH")
     alone = make_cli(
-        [*gee, "--data.sentinel1={mode: EW, polarisations: [HH]}", "--data.bands=[]"], run=False
+        [*gee, "--data.sentinel1={mode: EW, polarisations: [HH]}", "--data.sentinel2=null"],
+        run=False,
     )
     assert alone.model.bands == ("S1:EW-HH",)
     assert alone.datamodule.sensors.sentinel2 is None
@@ -248,18 +254,22 @@ def test_the_command_line_reaches_every_key_of_sentinel_1(root: Path) -> None:
 def test_an_archive_without_radar_is_named_before_anything_starts(
     data: Data, archive: Path
 ) -> None:
-    made = data(sentinel1={}, emulator_archive=archive)
-    with pytest.raises(ConfigError, match=r"emulator_archive.*no folder S1_GRD"):
+    made = data(sentinel1={}, emulator={"archive": archive})
+    with pytest.raises(ConfigError, match=r"emulator\.archive.*no folder S1_GRD"):
         made.connect()
 
 
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"bands": []}, r"no sensor is left.*sentinel1"),
+        ({"sentinel2": None}, r"sentinel2=None.*no sensor is left"),
         ({"sentinel1": {"orbits": "both"}}, r"no such field: orbits.*polarisations"),
         ({"sentinel1": {"orbit": "up"}}, "ascending"),
-        ({"sentinel1": {}, "resolution": 20}, r"sentinel1\.scale_m=10.*Set sentinel1\.scale_m"),
+        (
+            {"sentinel1": {"scale_m": 10}, "resolution": 20},
+            r"sentinel1\.scale_m=10.*Leave sentinel1\.scale_m out",
+        ),
+        ({"sentinel2": {"scale_m": 10}, "resolution": 20}, r"sentinel2\.scale_m=10.*of 20 m"),
         ({"sentinel1": {}, "normalize": "unit_scale"}, "S1:IW-VV has no fixed range"),
         ({"normalize": "log1p_p99"}, "log1p_p99"),
         ({"sentinel1": {"polarisations": []}}, "no polarisation"),

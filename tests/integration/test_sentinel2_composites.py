@@ -247,7 +247,7 @@ def test_of_equally_cloudy_scenes_the_first_by_id_lies_on_top(
 def test_a_single_scene_by_id_is_that_scene(
     server: EmulatorServer, archive: Path, tmp_path: Path
 ) -> None:
-    """If this fails, `data.scenes` mixes in other scenes, or calls uncovered ground an error."""
+    """If this fails, named scenes mix with others, or uncovered ground is an error."""
     name = index(archive)[1]["id"]
     sensor = replace(SENSOR, scenes=[name])
     store = BlockStore(tmp_path, sensor=sensor, window=WINDOW)
@@ -288,11 +288,11 @@ def arguments(archive: Path, folder: Path, *more: str) -> list[str]:
         "predict",
         "-c",
         "configs/quickstart.yaml",
-        f"--data.emulator_archive={archive}",
+        f"--data.emulator.archive={archive}",
         f"--data.cache_dir={folder / 'cache'}",
         f"--data.area={{bbox: {box}, crs: 'EPSG:32632'}}",
         f"--data.anchor=[{left}, {top}]",
-        "--data.cloudy_pct=100",
+        "--data.sentinel2.cloudy_pct=100",
         "--data.tile_size=96",
         "--data.block_size=192",
         "--model.threads=1",
@@ -310,10 +310,10 @@ def test_a_run_with_all_twelve_bands_embeds_the_composite_of_the_files(
         *arguments(
             archive,
             tmp_path,
-            f"--data.bands=[{','.join(ALL_BANDS)}]",
-            "--data.mask=cloud_score_plus",
-            "--data.composite=percentile",
-            "--data.percentile=25",
+            f"--data.sentinel2.bands=[{','.join(ALL_BANDS)}]",
+            "--data.sentinel2.mask=cloud_score_plus",
+            "--data.sentinel2.composite=percentile",
+            "--data.sentinel2.percentile=25",
         )
     )
     assert done.returncode == 0, done.stderr
@@ -344,7 +344,9 @@ def test_a_run_with_all_twelve_bands_embeds_the_composite_of_the_files(
             tile.embedding, expected, rtol=0, atol=1e-5 * abs(expected).max()
         )
         assert tile.valid_fraction == pytest.approx((counts[rows, cols] > 0).mean(), abs=1e-6)
-    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["data"]
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["data"][
+        "sentinel2"
+    ]
     assert (settings["percentile"], settings["mask"]) == (25, "cloud_score_plus")
     assert (settings["cloud_score_band"], settings["cloud_score_threshold"]) == ("cs_cdf", 0.6)
 
@@ -352,10 +354,13 @@ def test_a_run_with_all_twelve_bands_embeds_the_composite_of_the_files(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--data.bands=[B4,B1]", "--data.tile_size=144"], "for the bands at 60 m"),
-        (["--data.collection=COPERNICUS/S2_HARMONIZED", "--data.mask=scl"], "cloud_score_plus"),
-        (["--data.percentile=10"], "composite: percentile"),
-        (["--data.scenes=[no_such_scene]"], "no_such_scene is not in COPERNICUS/S2_SR"),
+        (["--data.sentinel2.bands=[B4,B1]", "--data.tile_size=144"], "for the bands at 60 m"),
+        (
+            ["--data.sentinel2.collection=COPERNICUS/S2_HARMONIZED", "--data.sentinel2.mask=scl"],
+            "cloud_score_plus",
+        ),
+        (["--data.sentinel2.percentile=10"], "composite: percentile"),
+        (["--data.sentinel2.scenes=[no_such_scene]"], "no_such_scene is not in COPERNICUS/S2_SR"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_before_anything_is_fetched(

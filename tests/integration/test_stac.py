@@ -21,7 +21,7 @@ from thor_geo.emulator import Acquisition, EmulatorServer, generate_archive, wri
 from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import SessionSpec
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -42,7 +42,7 @@ class Pair:
         recipe = SensorSpec(**sensor)
         sessions = {
             "ee": SessionSpec(credentials="anonymous", url=self.server.url),
-            "stac": StacSpec(url=str(self.folder)),
+            "stac": CatalogueSpec(url=str(self.folder)),
         }
         found = []
         for name, session in sessions.items():
@@ -130,7 +130,7 @@ def test_scenes_by_id_agree_and_one_that_is_not_there_is_named(generated: Pair) 
     assert pair[1].scenes
     recipe = SensorSpec(scenes=("nobody",))
     store = BlockStore(generated.cache, sensor=recipe, window=SUMMER, catalogue="stac")
-    source = DirectSource(store, StacSpec(url=str(generated.folder)))
+    source = DirectSource(store, CatalogueSpec(url=str(generated.folder)))
     with pytest.raises(StacError, match=r"nobody is not in .*scenes"):
         source.get(block)
 
@@ -205,9 +205,8 @@ def test_another_reader_of_the_catalogue_sees_the_same_pixels(generated: Pair) -
 def run_arguments(arguments: Arguments, folder: Path, archive: Path) -> list[str]:
     """Return the arguments of a quick run whose source is the archive's catalogue."""
     return [
-        *arguments(folder),
-        "--data.source=stac",
-        f"--data.stac_url={archive}",
+        *(one for one in arguments(folder) if not one.startswith("--data.emulator")),
+        f"--data.stac.url={archive}",
     ]
 
 
@@ -257,7 +256,7 @@ def test_another_catalogue_is_another_run(
 ) -> None:
     arguments = run_arguments(quick_arguments, tmp_path, catalogue)
     assert thor_geo(*arguments).returncode == 0
-    refused = thor_geo(*arguments, "--data.stac_offset=-1000")
+    refused = thor_geo(*arguments, "--data.stac.offset=-1000")
     assert refused.returncode == 2
     assert "catalogue" in refused.stderr
 
@@ -265,9 +264,9 @@ def test_another_catalogue_is_another_run(
 @pytest.mark.parametrize(
     ("argument", "match"),
     [
-        ("--data.stac_url=/nowhere/catalog.json", "no STAC catalogue is there"),
-        ("--data.stac_assets={B4: stack}", "`stack`, which it does not have"),
-        ("--data.stac_collection=other", "stac_collection='other'"),
+        ("--data.stac.url=/nowhere/catalog.json", "no STAC catalogue is there"),
+        ("--data.stac.assets={B4: stack}", "`stack`, which it does not have"),
+        ("--data.stac.collection=other", "stac.collection='other'"),
     ],
 )
 def test_an_error_of_the_catalogue_is_one_line(
@@ -286,5 +285,4 @@ def test_an_error_of_the_catalogue_is_one_line(
 
 def test_the_shipped_config_says_that_it_is_stac() -> None:
     config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "stac.yaml").read_text())
-    assert config["data"]["source"] == "stac"
-    assert config["data"]["stac_collection"]
+    assert config["data"]["stac"]["collection"]

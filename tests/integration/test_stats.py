@@ -68,7 +68,7 @@ def test_what_is_measured_is_numpys_and_normalises_a_run(
     provenance = content["provenance"]
     assert provenance["tiles"] == provenance["plan_tiles"] == len(plan)
     assert provenance["plan_sha256"] == plan.digest
-    assert provenance["settings"]["mask"] == "scl"
+    assert provenance["settings"]["sentinel2"]["mask"] == "scl"
     assert provenance["area"]["bbox"] == [11.98, 59.985, 12.02, 60.005]
 
     again = thor_geo(*measuring(quickstart, "--to", target))

@@ -73,13 +73,12 @@ def config(archive: Path, tmp_path: Path, root: Path) -> Path:
         "decoder_channels": 16,
         "decoder_num_convs": 2,
     }
-    del content["data"]["init_args"]["project"]
+    del content["data"]["init_args"]["earthengine"]
     content["data"]["init_args"] |= {
-        "source": "emulator",
-        "emulator_archive": str(archive),
+        "emulator": {"archive": str(archive)},
         "cache_dir": str(tmp_path / "cache"),
         "area": {"bbox": [11.98, 59.985, 12.02, 60.005]},
-        "cloudy_pct": 60,
+        "sentinel2": {"cloudy_pct": 60},
         "labels": str(labels),
         "split": [0.5, 0.25, 0.25],
         "split_side": 1,
@@ -137,4 +136,4 @@ def test_the_bands_of_model_and_data_are_the_same(root: Path) -> None:
     content = yaml.safe_load((root / CONFIG).read_text())
     names = content["model"]["init_args"]["model_args"]["backbone_model_bands"]
     assert select_bands(names).bands == bands_from_ee(S2_DEFAULT_BANDS)
-    assert "bands" not in content["data"]["init_args"]
+    assert "sentinel2" not in content["data"]["init_args"]

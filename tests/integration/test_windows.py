@@ -194,9 +194,8 @@ def data(both: Path, tmp_path: Path) -> Data:
         settings: dict[str, Any] = {
             "area": AreaSpec(bbox=(11.98, 59.985, 12.02, 60.005)),
             "windows": [JUNE, LATER],
-            "source": "emulator",
-            "emulator_archive": both,
-            "cloudy_pct": 60,
+            "emulator": {"archive": both},
+            "sentinel2": {"cloudy_pct": 60},
             "tile_size": 96,
             "shard_tiles": 2,
             "block_size": 192,
@@ -251,7 +250,7 @@ def test_both_sensors_get_all_windows(data: Data, workers: int) -> None:
 def test_a_stac_catalogue_gives_the_same_windows(data: Data, both: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(both, tmp_path / "catalogue", ignore=shutil.ignore_patterns("S1_GRD"))
     write_catalogue(folder)
-    stac = {"source": "stac", "stac_url": str(folder), "emulator_archive": None}
+    stac = {"stac": {"url": str(folder)}, "emulator": None}
     assert_same(batches(data(**stac)), batches(data()))
 
 
@@ -295,7 +294,10 @@ def test_statistics_are_of_all_windows(data: Data) -> None:
     ("kwargs", "says"),
     [
         ({"labels": Path("labels.tif")}, r"windows=.*`labels` is for training.*start and end"),
-        ({"scenes": ["20220605T100601_20220605T100600_T32VPM"]}, r"scenes=.*`windows` is a list"),
+        (
+            {"sentinel2": {"scenes": ["20220605T100601_20220605T100600_T32VPM"]}},
+            r"scenes=.*`windows` is a list",
+        ),
         ({"start": "2022-06-01"}, "`windows` is given too"),
         ({"windows": None}, "data.start and data.end required"),
     ],

@@ -125,7 +125,7 @@ def test_one_process_for_each_gpu_on_every_node(tmp_path: Path, parse: Parse) ->
     assert cli.trainer.num_nodes == int(asked["nodes"])
     assert cli.trainer.world_size == int(variables["SLURM_NTASKS"])
     assert cli.datamodule.num_workers == int(asked["cpus-per-task"]) - 2
-    assert cli.config.data.init_args.credentials == "service_account"
+    assert cli.datamodule.feed.spec.source.source.credentials == "service_account"
 
 
 def test_a_job_of_the_array_is_the_same_part_however_many_are_submitted(

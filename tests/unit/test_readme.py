@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import inspect
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
-from thor_geo.cli.arguments import LINKED
+from thor_geo.cli.settings import CLASSES, LINKED, section_settings
 from thor_geo.datamodules import CompositeDataModule
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
-KEYS = re.findall(r"^\| `((?:model|data|output)\.\w+)` \|", SETTINGS, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("section", "cls", "linked"),
-    [
-        ("model", THOREmbeddingTask, set(LINKED)),
-        ("data", CompositeDataModule, set()),
-        ("output", RunWriter, set()),
-    ],
-)
-def test_the_table_has_every_key_once(section: str, cls: type, linked: set[str]) -> None:
-    listed = [key.split(".")[1] for key in KEYS if key.startswith(f"{section}.")]
-    assert len(listed) == len(set(listed))
-    assert set(listed) == set(inspect.signature(cls).parameters) - linked
-    assert "| `seed_everything` |" in SETTINGS
+@pytest.fixture(scope="module")
+def settings() -> str:
+    """The page of settings, as the site has it."""
+    spec = spec_from_file_location("settings_hook", ROOT / "docs" / "_hooks" / "settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hook = module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    return "\n\n".join(hook.tables())
+
+
+def test_the_tables_have_every_key_once(settings: str) -> None:
+    composites = settings.partition("## Data from a folder")[0]
+    listed = re.findall(r"^\| `((?:model|data|output)\.[\w.]+)` \|", composites, re.MULTILINE)
+    assert len(listed) == len(set(listed)) > 60
+    assert set(listed) == {f"{s}.{row.key}" for s in CLASSES for row in section_settings(s)}
+    for section, kind in (
+        ("model", THOREmbeddingTask),
+        ("data", CompositeDataModule),
+        ("output", RunWriter),
+    ):
+        linked = set(LINKED) if section == "model" else set()
+        parameters = set(inspect.signature(kind).parameters) - linked
+        assert {f"{section}.{name}" for name in parameters} <= set(listed)
+
+
+def test_a_row_says_type_default_and_meaning(settings: str) -> None:
+    assert "| `data.tile_size` | int | `288` | Side of a tile in pixels. |" in settings
+    assert "| `data.area` | AreaSpec | required | Where to embed" in settings
+    assert "| `data.paths` | str or list | required |" in settings
+    rows = [line for line in settings.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {5}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

@@ -18,8 +18,7 @@ from thor_geo.api._place import Place, Spatial, is_place
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
-from thor_geo.datamodules.sensors import Sensors
-from thor_geo.datamodules.source import SourceSpec, disconnect
+from thor_geo.datamodules.source import CompositeSource, disconnect
 from thor_geo.datasets import CompositeDataset
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask
@@ -85,13 +84,13 @@ class EmbeddingItem:
         return shapely.box(0, 0, width * resolution, height * resolution)
 
 
-def items_of(
+def items_to_embed(
     request: EmbeddingRequest,
     spatials: Sequence[Spatial] | None,
     temporal: TemporalSpec | None,
     images: Sequence[Any] | None,
 ) -> list[EmbeddingItem]:
-    """Return what a call is about, everything checked and cut.
+    """Return what a call is to embed, everything checked and cut.
 
     Args:
         request: The settings.
@@ -101,15 +100,29 @@ def items_of(
 
     Raises:
         ConfigError: If there is neither place nor image, a place without pixels and window, or
-            something of another kind than it must be.
+            an argument of the wrong kind.
         AreaError: If a place is invalid, or not of the size of its pixels.
         InputError: If given pixels are of the wrong kind.
     """
+    _check_kinds(spatials, temporal, images)
+    if images is not None:
+        return _given_items(request, images, spatials)
+    if request.has_own_bands:
+        raise ConfigError(
+            "bands",
+            [band.channel for band in request.selection.bands],
+            "they are those of given pixels",
+            "Give pixels as input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+        )
+    return _fetched_items(request, spatials, temporal)
+
+
+def _check_kinds(spatials: object, temporal: object, images: object) -> None:
     if temporal is not None and not isinstance(temporal, TemporalSpec):
         raise ConfigError(
             "temporal",
             temporal,
-            f"a {type(temporal).__name__} is no time window",
+            f"a {type(temporal).__name__} is not a time window",
             'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
         )
     if is_place(spatials):
@@ -126,40 +139,40 @@ def items_of(
             "one image, not a list of them",
             "Give [image], or use get_embedding.",
         )
-    if images is None and request.has_own_bands:
+
+
+def _given_items(
+    request: EmbeddingRequest, images: Sequence[Any], spatials: Sequence[Spatial] | None
+) -> list[EmbeddingItem]:
+    arrays = []
+    for number, image in enumerate(images):
+        with _naming("input_chw", number, len(images)):
+            arrays.append(checked(image, len(request.selection.bands)))
+            if request.inspect == "error":
+                inspected(arrays[-1], request)
+    if spatials is not None and len(spatials) != len(arrays):
         raise ConfigError(
-            "bands",
-            [band.channel for band in request.selection.bands],
-            "they are those of given pixels",
-            "Give pixels as input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+            "spatials",
+            len(spatials),
+            f"there are {len(arrays)} images",
+            "Give one place for each image, or none at all.",
         )
-    resolution, cutter = request.resolution, request.cutter
-    if images is not None:
-        arrays = []
-        for number, image in enumerate(images):
-            with _naming("input_chw", number, len(images)):
-                arrays.append(checked(image, len(request.selection.bands)))
-                if request.inspect == "error":
-                    inspected(arrays[-1], request)
-        if spatials is not None and len(spatials) != len(arrays):
-            raise ConfigError(
-                "spatials",
-                len(spatials),
-                f"there are {len(arrays)} images",
-                "Give one place for each image, or none at all.",
-            )
-        found = []
-        for number, array in enumerate(arrays):
-            place = None
-            if spatials is not None:
-                with _naming("spatials", number, len(spatials)):
-                    place = Place.of(spatials[number], resolution)
-                    _check_size(place, array)
-            with _naming("input_chw", number, len(arrays)):
-                found.append(
-                    EmbeddingItem(cut=cutter.cut(*array.shape[1:]), place=place, given=array)
-                )
-        return found
+    items = []
+    for number, array in enumerate(arrays):
+        place = None
+        if spatials is not None:
+            with _naming("spatials", number, len(spatials)):
+                place = Place.of(spatials[number], request.resolution)
+                _check_size(place, array)
+        with _naming("input_chw", number, len(arrays)):
+            cut = request.cutter.cut(*array.shape[1:])
+            items.append(EmbeddingItem(cut=cut, place=place, given=array))
+    return items
+
+
+def _fetched_items(
+    request: EmbeddingRequest, spatials: Sequence[Spatial] | None, temporal: TemporalSpec | None
+) -> list[EmbeddingItem]:
     if spatials is None or len(spatials) == 0:
         raise ConfigError(
             "spatial" if spatials is None else "spatials",
@@ -174,14 +187,14 @@ def items_of(
             "a composite needs a time window",
             'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
         )
-    found = []
+    items = []
     for number, spatial in enumerate(spatials):
         with _naming("spatials", number, len(spatials)):
-            place = Place.of(spatial, resolution)
+            place = Place.of(spatial, request.resolution)
             rect = place.rect
-            cut = cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
-            found.append(EmbeddingItem(cut=cut, place=place))
-    return found
+            cut = request.cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
+            items.append(EmbeddingItem(cut=cut, place=place))
+    return items
 
 
 @contextmanager
@@ -293,9 +306,8 @@ def checked(chw: Any, channels: int) -> AnyArray:
 
 def place_canvases(
     items: Sequence[EmbeddingItem],
-    spec: SourceSpec,
+    source: CompositeSource,
     *,
-    sensors: Sensors,
     window: TemporalSpec,
     threads: int,
     block_size: int = 576,
@@ -306,8 +318,7 @@ def place_canvases(
 
     Args:
         items: The places and how they are cut.
-        spec: Where composites come from.
-        sensors: Bands and recipes.
+        source: Where composites come from, with bands and recipes.
         window: Time window.
         threads: How many blocks are fetched at once.
         block_size: Side of a block in pixels.
@@ -319,12 +330,13 @@ def place_canvases(
         EarthEngineError: If the service refused.
         CacheError: If the cache cannot be used.
     """
-    connection = spec.connect()
+    sensors = source.sensors.by_kind
+    connection = source.connect()
     try:
-        sources = {
+        direct = {
             kind: DirectSource(
                 BlockStore(
-                    spec.cache_dir,
+                    source.cache_dir,
                     sensor=sensor,
                     window=window,
                     catalogue=connection.catalogues[kind],
@@ -332,35 +344,35 @@ def place_canvases(
                 connection.session,
                 concurrency=threads,
             )
-            for kind, sensor in sensors.by_kind.items()
+            for kind, sensor in sensors.items()
         }
         places = [item.place for item in items if item.place is not None]
         rects = [item.cut.rect(p.rect) for item, p in zip(items, places, strict=True)]
         blocks = {block.id: block for rect in rects for block in blocks_meeting(rect, block_size)}
-        for source in sources.values():
-            missing = [block for block in blocks.values() if not source.store.has(block)]
-            _fetch(source, missing, threads)
+        for each in direct.values():
+            missing = [block for block in blocks.values() if not each.store.has(block)]
+            _fetch(each, missing, threads)
         for place, rect in zip(places, rects, strict=True):
-            lattice = Lattice(epsg=place.epsg, resolution=sensors.resolution)
-            found = [
+            lattice = Lattice(epsg=place.epsg, resolution=source.sensors.resolution)
+            composites = [
                 CompositeDataset(
-                    sources[kind],
+                    direct[kind],
                     place.geometry,
                     lattice=lattice,
                     sensor=sensor,
                     window=window,
                     block_size=block_size,
                 ).read(rect)
-                for kind, sensor in sensors.by_kind.items()
+                for kind, sensor in sensors.items()
             ]
             # One data type for all: uint16 reflectance is clamped where it leaves int16's range.
             yield Canvas(
-                pixels=found[0].image
-                if len(found) == 1
-                else np.concatenate([_signed(one.image) for one in found]),
-                observations=np.stack([one.observations for one in found]),
-                scenes=tuple(sorted({scene for one in found for scene in one.scenes})),
-                catalogues=tuple(connection.catalogues[kind] for kind in sensors.by_kind),
+                pixels=composites[0].image
+                if len(composites) == 1
+                else np.concatenate([_signed(composite.image) for composite in composites]),
+                observations=np.stack([composite.observations for composite in composites]),
+                scenes=tuple(sorted({scene for each in composites for scene in each.scenes})),
+                catalogues=tuple(connection.catalogues[kind] for kind in sensors),
             )
     finally:
         disconnect(connection)

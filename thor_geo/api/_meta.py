@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 
 from thor_geo.api._encode import Encoder
 from thor_geo.api._items import EmbeddingItem
-from thor_geo.datamodules.source import SourceSpec
+from thor_geo.datamodules.source import CompositeSource
 from thor_geo.runs.fingerprint import package_versions
+from thor_geo.sources.stac.spec import public
 from thor_geo.specs import TemporalSpec
-from thor_geo.support.redact import redact
+from thor_geo.specs.sources import StacSpec
+from thor_geo.support.redact import redact_json
 from thor_geo.transforms import InputReport
 
 
@@ -28,7 +31,7 @@ def metadata(
     catalogues: tuple[str, ...],
     report: InputReport | None,
     window: TemporalSpec | None,
-    source: SourceSpec | None,
+    source: CompositeSource | None,
 ) -> dict[str, Any]:
     """Return the metadata of one embedding, as plain values.
 
@@ -90,24 +93,17 @@ def metadata(
     return meta
 
 
-def _provider(source: SourceSpec, catalogues: tuple[str, ...], workers: int) -> dict[str, Any]:
-    stac = source.stac
+def _provider(source: CompositeSource, catalogues: tuple[str, ...], workers: int) -> dict[str, Any]:
+    settings: dict[str, Any] = redact_json(
+        {k: str(v) if isinstance(v, Path) else v for k, v in vars(source.source).items()}
+    )
+    if isinstance(source.source, StacSpec):  # its address may be signed
+        settings["url"] = public(source.source.url)
     return {
-        "backend": "gee" if source.source == "earthengine" else source.source,
+        "backend": "gee" if source.name == "earthengine" else source.name,
+        source.name: settings,
         "collections": list(source.collections.values()),
         "catalogues": list(catalogues),
-        "project": source.project,
-        "url": None if source.url is None else redact(source.url),
-        "stac": None
-        if stac is None
-        else {
-            "url": stac.endpoint,
-            "collection": stac.collection,
-            "assets": dict(stac.assets),
-            "offset": stac.offset,
-            "sign": stac.sign,
-        },
-        "credentials": source.credentials,
         "fetch_workers": workers,
         "cache_dir": str(source.cache_dir),
     }

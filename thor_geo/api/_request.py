@@ -1,4 +1,4 @@
-"""What the Python call was asked for: every setting, checked, and who set it."""
+"""The settings of a Python call, checked, and where each comes from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
-from thor_geo.api.prep import Cutter, InputPrep, Mode
+from thor_geo.api._options import Inspect, Options, OutputKind
+from thor_geo.api.prep import Cutter, InputPrep
 from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant
@@ -24,13 +25,21 @@ from thor_geo.specs import (
 from thor_geo.specs.bands import STORAGE, BandSelection, select_bands
 from thor_geo.specs.environment import Origin, Setting, resolve
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
+from thor_geo.specs.sources import expanded_path
 from thor_geo.transforms.statistics import Statistics
-
-Inspect = Literal["report", "error"]
-OutputKind = Literal["pooled", "grid"]
 
 # As the environment variable may say it; `raw` is rs-embed's second name for none.
 _ALIASES = {"raw": "none"}
+
+# The options that the environment can set.
+_FROM_ENVIRONMENT = (
+    "ckpt",
+    "pretrained",
+    "image_size",
+    "normalize",
+    "patch_size",
+    "fetch_workers",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +71,7 @@ class EmbeddingRequest:
         device: ``auto``, or a device of PyTorch.
         batch_size: Most inputs in a forward pass.
         fetch_workers: Threads that fetch.
-        origins: Who said what, by the name of the argument.
+        origins: Where values come from, by the name of the argument.
     """
 
     model_key: str
@@ -92,111 +101,60 @@ class EmbeddingRequest:
     origins: Mapping[str, Origin]
 
     @classmethod
-    def of(
-        cls,
-        model: str | None,
-        *,
-        sensor: AnySensor | Sequence[AnySensor],
-        bands: Sequence[str] | None,
-        resolution: int | None,
-        output: OutputSpec | OutputKind,
-        input_prep: InputPrep | Mode,
-        crop: bool,
-        inspect: Inspect | None,
-        device: str,
-        batch_size: int,
-        seed: int,
-        statistics: str | Path | None,
-        clamp_z: bool,
-        nodata_fill: NodataFill,
-        layers: int | Sequence[int],
-        norm: bool,
-        settable: Mapping[str, Any],
-    ) -> EmbeddingRequest:
-        """Take arguments, the environment and defaults together.
+    def from_options(cls, model: str | None, options: Options) -> EmbeddingRequest:
+        """Take options, the environment and defaults together.
 
         Args:
             model: Name of the model, or None.
-            sensor: Bands and recipe of fetched pixels; one sensor, or two in either order.
-            bands: THOR channels or TerraTorch names of given pixels; None for the sensor's.
-            resolution: Pixel size of given pixels in metres; None for the sensor's.
-            output: Vectors or maps; a kind's name will do.
-            input_prep: How pixels become inputs; a mode's name will do.
-            crop: Whether maps are cut back to the area.
-            inspect: Whether and how pixels are looked at.
-            device: The device.
-            batch_size: Most inputs in a forward pass.
-            seed: Seed of random weights.
-            statistics: File of measured statistics.
-            clamp_z: Whether z-scores are clamped.
-            nodata_fill: What pixels without observation become.
-            layers: Block, or blocks, whose tokens are taken.
-            norm: Whether the final LayerNorm is applied.
-            settable: Arguments that the environment can set, by name; None where not given.
+            options: Options of the call, see `EmbeddingOptions`.
 
         Raises:
             ConfigError: If a value is unknown or out of range.
             BandError: If a band is unknown or repeated.
-            CheckpointError: If the checkpoint is no file.
+            CheckpointError: If the checkpoint is not a file.
         """
-        sensors, output = _sensors(sensor), _output(output)
-        if crop and output.kind == "pooled":
-            raise ConfigError(
-                "crop",
-                crop,
-                "a vector has no cells that could be cut off",
-                "Leave it out, or take output=OutputSpec.grid().",
-            )
-        given = {"model": model, **settable}
-        if given.get("normalize") in _ALIASES:
-            given["normalize"] = _ALIASES[given["normalize"]]
-        found = {name: resolve(name, value) for name, value in given.items()}
-        if found["pretrained"].origin == "argument" and found["ckpt"].origin == "environment":
-            # An argument comes before the environment: it says which weights.
-            found["ckpt"] = Setting(value=None, origin="argument")
-        merge = resolve("group_merge", output.merge)
-        value = {name: setting.value for name, setting in found.items()}
+        sensors = _sensors(_option(options, "sensor", SensorSpec()))
+        output = _output(_option(options, "output", "pooled"), crop=options.get("crop", False))
+        settings = _with_environment(model, options, output)
+        value = {name: setting.value for name, setting in settings.items()}
+        bands, resolution = options.get("bands"), options.get("resolution")
+        batch_size = options.get("batch_size", 32)
+        _check_positive(
+            batch_size=batch_size,
+            resolution=sensors.resolution if resolution is None else resolution,
+            **{name: value[name] for name in ("fetch_workers", "image_size", "patch_size")},
+        )
         check_choice("normalize", value["normalize"], Normalize)
-        for name, number in (
-            ("batch_size", batch_size),
-            ("fetch_workers", value["fetch_workers"]),
-            ("image_size", value["image_size"]),
-            ("patch_size", value["patch_size"]),
-            ("resolution", 1 if resolution is None else resolution),
-        ):
-            if not isinstance(number, int) or number < 1:
-                raise ConfigError(name, number, "not a positive whole number", "Give 1 or more.")
-        if inspect is not None:
+        if (inspect := options.get("inspect")) is not None:
             check_choice("inspect", inspect, Inspect)
-        ckpt = value["ckpt"]
+        ckpt, statistics = value["ckpt"], expanded_path(options.get("statistics"))
+        prep = options.get("input_prep", "auto")
         return cls(
             model_key=variant(str(value["model"])).model_key,
             pretrained=bool(value["pretrained"]),
             ckpt=None if ckpt is None else checkpoint_path(ckpt),
-            seed=seed,
+            seed=options.get("seed", 0),
             sensors=sensors,
             names=() if bands is None else tuple(bands),
             selection=sensors.selection if bands is None else select_bands(bands),
             resolution=sensors.resolution if resolution is None else resolution,
             output=output,
-            group_merge=merge.value,
+            group_merge=value["group_merge"],
             normalize=value["normalize"],
-            statistics=None
-            if statistics is None
-            else Statistics.read(Path(statistics).expanduser()),
-            clamp_z=clamp_z,
-            nodata_fill=nodata_fill,
-            layers=_layers(layers),
-            norm=norm,
+            statistics=None if statistics is None else Statistics.read(statistics),
+            clamp_z=options.get("clamp_z", False),
+            nodata_fill=options.get("nodata_fill", "value"),
+            layers=_layers(options.get("layers", -1)),
+            norm=options.get("norm", False),
             patch_size=value["patch_size"],
             image_size=value["image_size"],
-            prep=input_prep if isinstance(input_prep, InputPrep) else InputPrep(mode=input_prep),
-            crop=crop,
+            prep=prep if isinstance(prep, InputPrep) else InputPrep(mode=prep),
+            crop=options.get("crop", False),
             inspect=inspect,
-            device=device,
+            device=options.get("device", "auto"),
             batch_size=batch_size,
             fetch_workers=value["fetch_workers"],
-            origins={**{name: s.origin for name, s in found.items()}, "group_merge": merge.origin},
+            origins={name: setting.origin for name, setting in settings.items()},
         )
 
     @property
@@ -211,21 +169,21 @@ class EmbeddingRequest:
         """Value of pixels without observation, plane by plane; NaN where it is any but finite."""
         if self.names:
             # As stored: what the normalisation takes for no data.
-            found = [STORAGE[band.sensor] for band in self.selection.bands]
+            rows = [STORAGE[band.sensor] for band in self.selection.bands]
             return tuple(
                 0.0
                 if row.valid_range is not None
                 else math.nan
                 if row.nodata is None
                 else float(row.nodata)
-                for row in found
+                for row in rows
             )
         sensors = self.sensors.by_kind.values()
         return tuple(float(sensor.fill_value) for sensor in sensors for _ in sensor.bands)
 
     @property
     def has_own_bands(self) -> bool:
-        """Whether bands or pixel size are others than the sensors'."""
+        """Whether bands or pixel size differ from the sensors'."""
         return bool(self.names) or self.resolution != self.sensors.resolution
 
     @property
@@ -233,7 +191,7 @@ class EmbeddingRequest:
         """How images are cut.
 
         Raises:
-            ConfigError: If the image size is no valid side.
+            ConfigError: If the image size is not a valid side.
         """
         return Cutter(
             prep=self.prep,
@@ -244,34 +202,70 @@ class EmbeddingRequest:
         )
 
 
-def _output(given: OutputSpec | OutputKind) -> OutputSpec:
-    if isinstance(given, OutputSpec):
-        return given
-    check_choice("output", given, OutputKind)
-    return OutputSpec(kind=given)
+def _option(options: Options, name: str, default: Any) -> Any:
+    """Return an option, or its default where it is left out or None."""
+    value = options.get(name)
+    return default if value is None else value
 
 
-def _layers(given: int | Sequence[int]) -> tuple[int, ...]:
+def _with_environment(
+    model: str | None, options: Options, output: OutputSpec
+) -> dict[str, Setting]:
+    """Return the settings that the environment can set, and where each comes from."""
+    arguments: dict[str, Any] = {
+        "model": model,
+        **{name: options.get(name) for name in _FROM_ENVIRONMENT},
+    }
+    if arguments["normalize"] in _ALIASES:
+        arguments["normalize"] = _ALIASES[arguments["normalize"]]
+    settings = {name: resolve(name, value) for name, value in arguments.items()}
+    if settings["pretrained"].origin == "argument" and settings["ckpt"].origin == "environment":
+        # An argument comes before the environment: it says which weights.
+        settings["ckpt"] = Setting(value=None, origin="argument")
+    return {**settings, "group_merge": resolve("group_merge", output.merge)}
+
+
+def _check_positive(**numbers: Any) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ConfigError(name, number, "not a positive whole number", "Give 1 or more.")
+
+
+def _output(output: OutputSpec | OutputKind, *, crop: bool) -> OutputSpec:
+    if not isinstance(output, OutputSpec):
+        check_choice("output", output, OutputKind)
+        output = OutputSpec(kind=output)
+    if crop and output.kind == "pooled":
+        raise ConfigError(
+            "crop",
+            crop,
+            "a vector has no cells that could be cut off",
+            "Leave it out, or use output=OutputSpec.grid().",
+        )
+    return output
+
+
+def _layers(layers: int | Sequence[int]) -> tuple[int, ...]:
     try:
-        return tuple(map(index, [given] if isinstance(given, SupportsIndex) else given))
+        return tuple(map(index, [layers] if isinstance(layers, SupportsIndex) else layers))
     except TypeError as error:
         raise ConfigError(
-            "layers", given, "neither a block's number nor several", "Give e.g. -1, or [-4, -1]."
+            "layers", layers, "neither a block's number nor several", "Give e.g. -1, or [-4, -1]."
         ) from error
 
 
-def _sensors(given: AnySensor | Sequence[AnySensor]) -> Sensors:
-    every = list(given) if isinstance(given, Sequence) else [given]
-    kinds = [type(sensor) for sensor in every]
-    if not every or set(kinds) - {SensorSpec, Sentinel1Spec} or len(set(kinds)) < len(kinds):
+def _sensors(sensor: AnySensor | Sequence[AnySensor]) -> Sensors:
+    sensors = list(sensor) if isinstance(sensor, Sequence) else [sensor]
+    by_kind = {type(each): each for each in sensors}
+    if not sensors or set(by_kind) - {SensorSpec, Sentinel1Spec} or len(by_kind) < len(sensors):
         raise ConfigError(
             "sensor",
-            given,
+            sensor,
             "not one sensor, nor one of each kind",
             "Give a SensorSpec (Sentinel-2), a Sentinel1Spec, or both in a list.",
         )
-    return Sensors(
-        resolution=every[0].scale_m,
-        sentinel2=next((one for one in every if isinstance(one, SensorSpec)), None),
-        sentinel1=next((one for one in every if isinstance(one, Sentinel1Spec)), None),
+    return Sensors.on_grid(
+        sensors[0].resolution,
+        cast(SensorSpec | None, by_kind.get(SensorSpec)),
+        cast(Sentinel1Spec | None, by_kind.get(Sentinel1Spec)),
     )

@@ -15,7 +15,7 @@ from thor_geo.api._encode import Encoder, Input, Outputs
 from thor_geo.api._items import Canvas, EmbeddingItem, inspected, padded
 from thor_geo.api._meta import metadata
 from thor_geo.api.result import Embedding, map_array
-from thor_geo.datamodules.source import SourceSpec
+from thor_geo.datamodules.source import CompositeSource
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import InputReport
@@ -55,7 +55,7 @@ def embeddings(
     encoder: Encoder,
     *,
     window: TemporalSpec | None = None,
-    source: SourceSpec | None = None,
+    source: CompositeSource | None = None,
 ) -> list[Embedding]:
     """Embed items; an item's pixels are held until its last input is embedded.
 
@@ -121,7 +121,7 @@ def _finished(
     state: _Open,
     encoder: Encoder,
     window: TemporalSpec | None,
-    source: SourceSpec | None,
+    source: CompositeSource | None,
 ) -> Embedding:
     request = encoder.request
     resolution = request.resolution

@@ -10,18 +10,11 @@ from typing import Any
 
 import yaml
 
+from thor_geo.cli.settings import COMPOSITE, LINKED
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
+from thor_geo.specs.sources import SOURCES
 from thor_geo.specs.windows import PAIRS
-
-#: Settings of the model that follow another key, which is the one to set.
-LINKED: Mapping[str, str] = {
-    "image_size": "data.tile_size",
-    "resolution": "data.resolution",
-    "bands": "data.bands",
-    "pooled": "output.pooled",
-    "grid": "output.grid",
-}
 
 _AREA_KEYS = ("--data.area", "--data.init_args.area")
 
@@ -31,13 +24,13 @@ _MOST_VALUES, _DEEPEST = 100_000, 64
 
 
 def load_yaml(text: str) -> Any:
-    """Return the value of a YAML text that walking through it can end.
+    """Return the value of a YAML text; refuse one that is endless or huge.
 
     Args:
         text: The text.
 
     Raises:
-        yaml.YAMLError: If it is no YAML, or aliases make it endless or huge.
+        yaml.YAMLError: If it is not YAML, or aliases make it endless or huge.
     """
     try:
         value = yaml.safe_load(text)
@@ -49,8 +42,9 @@ def load_yaml(text: str) -> Any:
     level, count = [value], 0
     for _ in range(_DEEPEST):
         inner: list[Any] = []
-        for one in level:
-            inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        for item in level:
+            if isinstance(item, dict | list):
+                inner += item.values() if isinstance(item, dict) else item
             if (count := count + 1) + len(inner) > _MOST_VALUES:
                 raise yaml.YAMLError("aliases make it more than 100,000 values long")
         if not inner:
@@ -90,6 +84,31 @@ def _whole(value: str) -> str:
     return json.dumps({field.name: field.default for field in fields(AreaSpec)} | area)
 
 
+def with_one_source(args: Sequence[str]) -> list[str]:
+    """Have a source of composites replace the one that an earlier config names.
+
+    Args:
+        args: Arguments, e.g. ``-c configs/gee.yaml --data.stac.url=catalog.json``.
+
+    Returns:
+        The arguments, with null for every source that only an earlier config names. Two in one
+        config, or both on the command line, are left as they are, and refused later.
+    """
+    named: dict[str, int] = {}
+    level, last = 0, False
+    for config, _, values in section_values(args, "data"):
+        level += config or last  # arguments that follow each other are one level
+        last = config
+        for key, value in values.items():
+            source = key.split(".")[0]
+            if source in SOURCES and key == source and _is_null(value):
+                named.pop(source, None)
+            elif source in SOURCES:
+                named[source] = level
+    replaced = [name for name, place in named.items() if place < max(named.values())]
+    return [*args, *(f"--data.{name}=null" for name in replaced)]
+
+
 def with_listed_windows(args: Sequence[str]) -> list[str]:
     """Have a list of windows replace the one window of what comes before it.
 
@@ -105,25 +124,25 @@ def with_listed_windows(args: Sequence[str]) -> list[str]:
         ConfigError: If a window is to be added to a list (``--data.windows+=``).
     """
     listed, after, dated = False, 0, False
-    for _, end, said in _given(args, "data"):
-        if "windows+" in said:
+    for _, end, values in section_values(args, "data"):
+        if "windows+" in values:
             raise ConfigError(
                 "data.windows+",
-                said["windows+"],
+                values["windows+"],
                 "nothing can be added to a list",
                 f"Give {PAIRS}.",
             )
-        if "windows" in said:
-            listed, after = not _is_null(said["windows"]), end
-            dated = _has_dates(said)
-    on_line = any(_has_dates(said) for config, _, said in _given(args, "data") if not config)
-    if not listed or dated or on_line:
+        if "windows" in values:
+            listed, after = not _is_null(values["windows"]), end
+            dated = _has_dates(values)
+    arguments = (values for config, _, values in section_values(args, "data") if not config)
+    if not listed or dated or any(map(_has_dates, arguments)):
         return list(args)
     return [*args[:after], "--data.end=null", "--data.start=null", *args[after:]]
 
 
-def _has_dates(said: Mapping[str, Any]) -> bool:
-    return not all(_is_null(said.get(key)) for key in ("start", "end"))
+def _has_dates(values: Mapping[str, Any]) -> bool:
+    return not all(_is_null(values.get(key)) for key in ("start", "end"))
 
 
 def _is_null(value: Any) -> bool:
@@ -148,38 +167,55 @@ def refuse_linked(args: Sequence[str]) -> None:
         args: Arguments; configs named by ``-c`` or ``--config`` are looked into.
 
     Raises:
-        ConfigError: If one is given; names the key to set instead.
+        ConfigError: If there is one; names the key to set instead.
     """
-    for _, _, said in _given(args, "model"):
-        for key in said:
-            if key in LINKED:
-                raise ConfigError(
-                    f"model.{key}",
-                    said[key],
-                    f"it follows `{LINKED[key]}` and cannot be set by itself",
-                    f"Set {LINKED[key]}.",
-                )
+    for _, _, values in section_values(args, "model"):
+        for key in values.keys() & LINKED.keys():
+            source = LINKED[key] if is_composite(args) else LINKED[key].replace("sentinel2.", "")
+            raise ConfigError(
+                f"model.{key}",
+                values[key],
+                f"it follows `{source}` and cannot be set by itself",
+                f"Set {source}.",
+            )
 
 
-def _given(args: Sequence[str], section: str) -> Iterator[tuple[bool, int, dict[str, Any]]]:
-    """Yield what each argument and config says of a section, in their order.
+def is_composite(args: Sequence[str]) -> bool:
+    """Return whether the data of a run is this project's `CompositeDataModule`.
+
+    Args:
+        args: Arguments; configs named by ``-c`` or ``--config`` are looked into.
+    """
+    name = COMPOSITE
+    for _, _, values in section_values(args, "data"):
+        name = str(values.get("class_path", values.get("", name)))
+    return name.rpartition(".")[2] == COMPOSITE.rpartition(".")[2]
+
+
+def section_values(args: Sequence[str], section: str) -> Iterator[tuple[bool, int, dict[str, Any]]]:
+    """Yield the values that each argument and config gives to a section, in their order.
+
+    Args:
+        args: Arguments; configs named by ``-c`` or ``--config`` are read.
+        section: ``model``, ``data`` or ``output``.
 
     Yields:
-        Whether it is a config, the place after it in the arguments, and values by key: of an
-        argument the text.
+        Whether it is a config, the place after it in the arguments, and values by key: for an
+        argument the text, by the empty key for the section itself.
     """
     for k, arg in enumerate(args):
         key, equals, value = arg.partition("=")
         end = k + (1 if equals else 2)
         value = value if equals else (args[k + 1] if k + 1 < len(args) else "")
-        if key.startswith(f"--{section}."):
-            yield False, end, {key.split(".", 1)[1].removeprefix("init_args."): value}
+        if key == f"--{section}" or key.startswith(f"--{section}."):
+            name = key.removeprefix(f"--{section}").removeprefix(".").removeprefix("init_args.")
+            yield False, end, {name: value}
         elif key in ("-c", "--config") and Path(value).is_file():
             try:
                 config = load_yaml(Path(value).read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue  # the parser's own message is the better one
-            of = config.get(section) if isinstance(config, dict) else None
-            if isinstance(of, dict):
-                inner = of.get("init_args")
-                yield True, end, {**of, **(inner if isinstance(inner, dict) else {})}
+            values = config.get(section) if isinstance(config, dict) else None
+            if isinstance(values, dict):
+                inner = values.get("init_args")
+                yield True, end, {**values, **(inner if isinstance(inner, dict) else {})}

@@ -1,16 +1,13 @@
-"""``thor-geo predict --help`` and its likes (fetch, stats), before anything heavy is loaded.
-
-The keys of the page are those of `_keys`, which `making` makes of signatures and docstrings: to
-load Lightning and PyTorch for reading them would take seconds.
-"""
+"""``thor-geo predict --help`` and its likes (fetch, stats), before anything heavy is loaded."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
-from thor_geo.cli._keys import KEYS
+from thor_geo.cli.settings import CLASSES, SettingDoc, section_settings
 
 #: Where to look for the keys.
 HINT = "`thor-geo predict --help` lists the keys."
@@ -21,7 +18,7 @@ usage: thor-geo predict -c CONFIG [-c CONFIG ...] [--section.key=value ...]
 Embed an area: composites in, THOR embeddings out. Later configs and keys win.
 
   thor-geo predict -c configs/quickstart.yaml
-  thor-geo predict -c configs/gee.yaml --data.project=my-project --output.dir=out/oslo
+  thor-geo predict -c configs/gee.yaml --data.earthengine.project=my-project --output.dir=out/oslo
   thor-geo predict -c configs/gee.yaml --job 17/64
 
   -h, --help         this page
@@ -47,7 +44,7 @@ Other models and data, by class_path:
   --model.help CLASS, --data.help CLASS                    the keys of a class
 
 Exit codes: 0 complete; 2 the message says what to change; 3 tiles failed or are missing, the same
-command tries them again; 75 a passing trouble, the same command continues; 130 stopped by Ctrl-C
+command tries them again; 75 a temporary failure, the same command continues; 130 stopped by Ctrl-C
 and 143 by SIGTERM, likewise.
 """
 
@@ -62,9 +59,9 @@ written to output.dir, and the model is not loaded.
   thor-geo fetch -c configs/gee.yaml
   thor-geo fetch -c configs/gee.yaml --job 3/8%2
 
-Run again, it fetches what is missing and checks what is there. Exit codes: 0 everything is in the
+Run it again to fetch what is missing and check what is there. Exit codes: 0 everything is in the
 cache; 2 the message says what to change; 3 some blocks could not be fetched, run it again; 75 a
-passing trouble, run it again.
+temporary failure, run it again.
 """
 
 
@@ -73,8 +70,8 @@ usage: thor-geo stats -c CONFIG [--to FILE] [--overwrite] [--section.key=value .
 
 Measure mean and standard deviation of every channel over a run's composites, or a folder's
 GeoTIFFs, to normalise by them. Takes the arguments of `thor-geo predict`; fetches what the cache
-has not got. Every pixel with an observation counts, in each tile that holds it; --job 3/64 measures
-a part of the area.
+does not hold. Every pixel with an observation counts, in each tile that holds it; --job 3/64
+measures a part of the area.
 
   thor-geo stats -c run.yaml
   thor-geo stats -c run.yaml --to oslo.json
@@ -87,8 +84,11 @@ a part of the area.
 
 Nothing is written to output.dir, and the model is not loaded. Exit codes: 0 the file is written; 2
 the message says what to change; 3 some tiles could not be read, nothing was written, run it again;
-75 a passing trouble, run it again.
+75 a temporary failure, run it again.
 """
+
+# Characters of a default in the table of keys; a longer one is left out.
+_LONG = 10
 
 _PAGES = {"fetch": _FETCH, "stats": _STATS}
 
@@ -114,22 +114,42 @@ def page(command: str = "predict", width: int | None = None) -> str:
     if command in _PAGES:
         return _PAGES[command]
     columns = width or min(shutil.get_terminal_size((100, 24)).columns, 120)
-    sections = [_section(name, max(columns, 60)) for name in KEYS]
+    sections = [_section(name, max(columns, 60)) for name in CLASSES]
     return "\n".join([_HEAD, *sections, _TRAINER])
 
 
-def _section(name: str, width: int) -> str:
-    kind, rows = KEYS[name]
-    lines = [f"{name}.*: {kind}"]
+def _section(section: str, width: int) -> str:
+    """Return the tables of a section and its groups."""
+    rows = section_settings(section)
+    tables = [_table(section, CLASSES[section].rpartition(".")[2], rows, width)]
+    groups = dict.fromkeys(row.group for row in rows if row.group)
+    for group in groups:
+        kind = next(row.kind for row in rows if row.key == group)
+        members = [replace(row, key=row.name) for row in rows if row.group == group]
+        tables.append(_table(f"{section}.{group}", kind, members, width))
+    return "\n".join(tables)
+
+
+def _table(title: str, kind: str, settings: Sequence[SettingDoc], width: int) -> str:
+    rows = [(row.key, _what(row), row.text) for row in settings if not row.group]
+    lines = [f"{title}.*: {kind}"]
     first, second = (max(len(row[k]) for row in rows) for k in (0, 1))
-    for key, what, doc in rows:
+    for key, what, text in rows:
         lead = f"  {key:<{first}}  {what:<{second}}  "
         # Where the columns leave no room, the text goes below them.
         if width - len(lead) < 30:
             lines.append(lead.rstrip())
-            lines += textwrap.wrap(doc, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        else:
-            lines += textwrap.wrap(
-                doc, width, initial_indent=lead, subsequent_indent=" " * len(lead)
-            )
+            lead = " " * 6
+        indent = " " * len(lead)
+        lines += textwrap.wrap(
+            text, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False
+        )
     return "\n".join(lines) + "\n"
+
+
+def _what(row: SettingDoc) -> str:
+    """Return type and default; no default where it is null, or too long for a column."""
+    if row.default is None:
+        return f"{row.kind}, required"
+    silent = row.default == "null" or len(row.default) > _LONG
+    return row.kind if silent else f"{row.kind} = {row.default}"

@@ -16,24 +16,27 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from thor_geo.cli.arguments import (
-    LINKED,
     refuse_linked,
     with_listed_windows,
+    with_one_source,
     with_strict,
     with_whole_areas,
 )
+from thor_geo.cli.moved import refuse_moved
 from thor_geo.cli.parser import RunParser
+from thor_geo.cli.settings import CLASSES, LINKED
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.datamodules.sensors import as_sentinel1
+from thor_geo.datamodules.sensors import Sensors, as_spec
 from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models.layout import TokenLayout
 from thor_geo.runs.zone_grid import centre_trim
 from thor_geo.specs import SensorSpec
+from thor_geo.specs.choices import USUAL_RESOLUTION
 from thor_geo.specs.environment import run_defaults
-from thor_geo.specs.sentinel1 import channels_of
+from thor_geo.specs.sentinel1 import Sentinel1Spec, channels_of
 from thor_geo.tasks import RunWriter, TileProgressBar
 from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.tasks.signals import stop_on_sigterm
@@ -50,12 +53,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "callbacks": [TileProgressBar()],
 }
 
-#: Classes of `model` and `data` where a config names none.
-DEFAULT_CLASSES = {
-    "model": "thor_geo.tasks.THOREmbeddingTask",
-    "data": "thor_geo.datamodules.CompositeDataModule",
-}
-
 
 def model_bands(data: Mapping[str, Any]) -> list[str]:
     """Return the names under which the model takes the planes of the data (links both).
@@ -64,22 +61,29 @@ def model_bands(data: Mapping[str, Any]) -> list[str]:
     method `channels_of`: nothing is guessed from the names.
 
     Args:
-        data: The config's section: ``class_path`` and ``init_args``, of which ``bands`` and
-            ``sentinel1`` are looked at; the model's default where the class has no ``bands``.
+        data: The config's section: ``class_path`` and ``init_args``, of which ``bands``, or
+            ``sentinel2`` and ``sentinel1``, are looked at; the model's default where the class has
+            none of them.
     """
     settings = data.get("init_args") or {}
+    if "sentinel2" in settings or "sentinel1" in settings:
+        sensors = Sensors.on_grid(
+            settings.get("resolution", USUAL_RESOLUTION),
+            as_spec(SensorSpec, _fields(settings.get("sentinel2")), "sentinel2"),
+            as_spec(Sentinel1Spec, _fields(settings.get("sentinel1")), "sentinel1"),
+        )
+        return channels_of(sensors.by_kind.values())
     if "bands" not in settings:
         return list(DEFAULT_CHANNELS)
-    own = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
-    if own is not None:
-        return list(own(settings["bands"]))
-    bands, fields = settings["bands"], settings.get("sentinel1")
-    if isinstance(fields, Mapping):
-        # The parser wraps a dataclass that may be null as it does classes.
-        fields = fields.get("init_args", fields)
-    names = channels_of([SensorSpec(bands=tuple(bands))]) if bands else []
-    sentinel1 = as_sentinel1(fields)
-    return names if sentinel1 is None else [*names, *channels_of([sentinel1])]
+    resolve = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
+    if resolve is not None:
+        return list(resolve(settings["bands"]))
+    return channels_of([SensorSpec(bands=tuple(settings["bands"]))])
+
+
+def _fields(group: Any) -> Any:
+    """Return the fields of a dataclass, which the parser wraps as it does classes."""
+    return group.get("init_args", group) if isinstance(group, Mapping) else group
 
 
 class PredictCLI(LightningCLI):
@@ -108,20 +112,18 @@ class PredictCLI(LightningCLI):
             default=str(Job()),
             help="Which of several independent jobs this is: 17/64, or 17/64%%8 if 8 run at once.",
         )
-        said = run_defaults()
-        parser.set_defaults(
-            {
-                section: {"class_path": name, "init_args": said[section]}
-                if said[section]
-                else {"class_path": name}
-                for section, name in DEFAULT_CLASSES.items()
-            }
-        )
+        environment = run_defaults()
+        defaults: dict[str, dict[str, Any]] = {}
+        for section in ("model", "data"):
+            defaults[section] = {"class_path": CLASSES[section]}
+            if environment[section]:
+                defaults[section]["init_args"] = environment[section]
+        parser.set_defaults(defaults)
         for target, source in LINKED.items():
-            section, key = source.split(".")
             if target == "bands":  # what they are called depends on the class
                 parser.link_arguments("data", "model.init_args.bands", compute_fn=model_bands)
                 continue
+            section, key = source.split(".")
             parser.link_arguments(
                 f"data.init_args.{key}" if section == "data" else source,
                 f"model.init_args.{target}",
@@ -218,7 +220,7 @@ class PredictCLI(LightningCLI):
             raise ConfigError(
                 "stride",
                 lattice.step,
-                f"no multiple of patch_size={patch}",
+                f"not a multiple of patch_size={patch}",
                 "Patches of neighbouring tiles would not line up; take a multiple.",
             )
 
@@ -284,12 +286,12 @@ def predict(args: Sequence[str]) -> int:
 
 
 def prepared(args: Sequence[str]) -> list[str]:
-    """Return the arguments as the parser wants them, and quiet what says nothing to a user.
+    """Return the arguments as the parser wants them, and quiet what tells a user nothing.
 
     Raises:
-        ConfigError: If a key is set that follows another.
+        ConfigError: If a key is set that follows another, or that has moved.
     """
-    # Tips for other products, and what the machine has not got, are not worth a user's first lines.
+    # Tips for other products, and what the machine lacks, are not worth a user's first lines.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (
         "The '.*_dataloader' does not have many workers",
@@ -298,6 +300,6 @@ def prepared(args: Sequence[str]) -> list[str]:
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)
-    out = with_strict(with_listed_windows(with_whole_areas(args)))
-    refuse_linked(out)
-    return out
+    refuse_moved(args)
+    refuse_linked(args)
+    return with_strict(with_one_source(with_listed_windows(with_whole_areas(args))))

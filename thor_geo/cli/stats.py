@@ -16,7 +16,7 @@ import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.cli.fetch import HERE
-from thor_geo.cli.parser import given
+from thor_geo.cli.parser import user_values
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import ConfigError, InputError
@@ -220,10 +220,10 @@ def stats(args: Sequence[str]) -> int:
         0, or 3 if tiles could not be read.
     """
     arguments = ["predict", *args[1:]]
-    told = given(arguments)
-    if "to" not in told:
+    values = user_values(arguments)
+    if "to" not in values:
         # The file that the run will read, where the config names one.
-        named = told.get("data.statistics", (None, ""))[0]
+        named = values.get("data.statistics", (None, ""))[0]
         arguments.append(f"--to={DEFAULT if named is None else named}")
     sys.argv = [sys.argv[0], *prepared([*arguments, *HERE, *_MEASURED])]
     cli = make_cli(cli=StatsCLI)

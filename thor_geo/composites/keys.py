@@ -18,7 +18,7 @@ from thor_geo.support.jsontext import canonical_sha256
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 # The settings that every composite of Sentinel-2 has; the others are its options.
-_OF_ALL = ("collection", "bands", "scale_m", "composite", "mask", "fill_value")
+_SHARED = ("collection", "bands", "composite", "mask", "fill_value")
 
 
 def is_key(value: object) -> bool:
@@ -36,11 +36,12 @@ def settings_key(sensor: AnySensor, window: TemporalSpec, catalogue: str) -> str
             fingerprint, so that archives never mix.
     """
     if isinstance(sensor, Sentinel1Spec):
-        settings = asdict(sensor)
+        settings = {**asdict(sensor), "scale_m": sensor.resolution}
     else:
-        settings = {name: getattr(sensor, name) for name in _OF_ALL}
+        settings = {name: getattr(sensor, name) for name in _SHARED}
         # 30 and 30.0 are one setting.
-        settings |= {"cloudy_pct": float(sensor.cloudy_pct), **sensor.options()}
+        settings |= {"scale_m": sensor.resolution, "cloudy_pct": float(sensor.cloudy_pct)}
+        settings |= sensor.options()
     return canonical_sha256(
         {
             "recipe": RECIPE_VERSION,

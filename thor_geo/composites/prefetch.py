@@ -29,7 +29,7 @@ from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.support.processes import child_environment
@@ -73,7 +73,7 @@ class PrefetchSpec:
     """
 
     root: Path
-    session: SessionSpec | StacSpec
+    session: SessionSpec | CatalogueSpec
     sensor: AnySensor
     window: TemporalSpec
     catalogue: str = "earthengine"

@@ -17,7 +17,7 @@ from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.opening import open_service
 from thor_geo.sources.policy import RetryPolicy
 from thor_geo.sources.service import CompositeService
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 
 #: Waits of a reader for a missing block, seconds: the first, the longest, and how often it asks.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _ASK_AGAIN_S = 0.002, 0.1, 5.0
@@ -53,7 +53,7 @@ class DirectSource:
     def __init__(
         self,
         store: BlockStore,
-        session: SessionSpec | StacSpec,
+        session: SessionSpec | CatalogueSpec,
         *,
         concurrency: int = CONCURRENCY,
         retry: RetryPolicy | None = None,

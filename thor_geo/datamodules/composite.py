@@ -15,31 +15,28 @@ from thor_geo.datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from thor_geo.datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
 from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.datamodules.sensors import Sensors, as_sentinel1, sentinel2_of
-from thor_geo.datamodules.source import Connection, Source, SourceSpec, cache_folder, expanded
+from thor_geo.datamodules.sensors import Sensors, as_spec
+from thor_geo.datamodules.source import CompositeSource, Connection, cache_folder
 from thor_geo.datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.datamodules.windows import check_windows, refuse_training
 from thor_geo.datasets import PlanDataset, WindowDataset
+from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.lattice import Block, Bounds, Lattice
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import RECIPE_VERSION
-from thor_geo.sources.earthengine.spec import CredentialsKind
-from thor_geo.sources.stac import Sign
-from thor_geo.sources.stac.recipe import stac_spec
-from thor_geo.specs import (
-    CloudMask,
-    CloudScoreBand,
-    Composite,
-    NodataFill,
-    Normalize,
-    Windows,
-    check_least,
-)
-from thor_geo.specs.bands import S2_DEFAULT_BANDS
+from thor_geo.specs import NodataFill, Normalize, SensorSpec, Windows, check_least
 from thor_geo.specs.sentinel1 import Sentinel1Spec
-from thor_geo.transforms import THORNormalize
-from thor_geo.transforms.statistics import Statistics
+from thor_geo.specs.sources import (
+    EarthEngineSpec,
+    EmulatorSpec,
+    StacSpec,
+    chosen_source,
+    expanded_path,
+)
+
+# Frozen, so that all instances may share it.
+_SENTINEL2 = SensorSpec()
 
 
 class CompositeDataModule(PlannedDataModule):
@@ -58,27 +55,10 @@ class CompositeDataModule(PlannedDataModule):
         start: str | None = None,
         end: str | None = None,
         windows: Sequence[Sequence[str]] | None = None,
-        source: Source = "earthengine",
-        project: str | None = None,
-        credentials: CredentialsKind = "auto",
-        service_account_file: Path | None = None,
-        url: str | None = None,
-        emulator_archive: Path | None = None,
-        stac_url: str | None = None,
-        stac_collection: str | None = None,
-        stac_assets: Mapping[str, str] | None = None,
-        stac_offset: int | None = None,
-        stac_sign: Sign = "none",
-        collection: str = "COPERNICUS/S2_SR_HARMONIZED",
-        bands: Sequence[str] = S2_DEFAULT_BANDS,
-        cloudy_pct: float = 30.0,
-        composite: Composite = "median",
-        percentile: float | None = None,
-        mask: CloudMask = "none",
-        scl_classes: Sequence[int] | None = None,
-        cloud_score_band: CloudScoreBand | None = None,
-        cloud_score_threshold: float | None = None,
-        scenes: Sequence[str] | None = None,
+        earthengine: EarthEngineSpec | None = None,
+        emulator: EmulatorSpec | None = None,
+        stac: StacSpec | None = None,
+        sentinel2: SensorSpec | None = _SENTINEL2,
         sentinel1: Sentinel1Spec | None = None,
         normalize: Normalize = "thor_stats",
         statistics: Path | None = None,
@@ -104,94 +84,63 @@ class CompositeDataModule(PlannedDataModule):
     ) -> None:
         """Initialize a new CompositeDataModule instance.
 
+        The groups of settings, `area` to `sentinel1`, also take a dict of their fields.
+
         Args:
-            area: Where; a dict of AreaSpec's fields will do.
-            start: First day of the window, YYYY-MM-DD.
-            end: Day after the window's last, YYYY-MM-DD.
-            windows: Several windows in place of start and end, each [start, end], in ascending
-                order; one embedding for each, and a time axis in the maps.
-            source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac``
-                for a STAC API or a static STAC catalogue.
-            project: Cloud project registered for Earth Engine.
-            credentials: ``auto``, ``user``, ``service_account`` or ``application_default``.
-            service_account_file: Path of a service account's JSON key.
-            url: Another endpoint than Earth Engine's high-volume one.
-            emulator_archive: Folder of scenes for the emulator; None generates one.
-            stac_url: Root of a STAC API, or address or path of a static catalogue.
-            stac_collection: Its collection; None for all items of a static catalogue.
-            stac_assets: Where bands are, if metadata does not tell: ``{B4: red, B8: KEY#2}``.
-            stac_offset: DN to add to all reflectances; None for what each item says.
-            stac_sign: ``none``, or ``planetary_computer`` to have its files' addresses signed.
-            collection: Earth Engine image collection.
-            bands: Earth Engine band names, in the order of the planes; none for Sentinel-1 alone.
-            cloudy_pct: Scenes cloudier than this percentage are left out.
-            composite: ``median``, ``mean`` or ``percentile`` over the scenes that pass; ``mosaic``
-                lays the least cloudy one on top.
-            percentile: Which one, 0 to 100, for ``composite: percentile``.
-            mask: Cloudy pixels are masked by ``scl`` (scene classification, Level-2A),
-                ``cloud_score_plus`` or ``none``.
-            scl_classes: Classes that ``mask: scl`` removes; None for 3, 8, 9, 10.
-            cloud_score_band: ``cs`` or ``cs_cdf``, for ``cloud_score_plus``; None for cs_cdf.
-            cloud_score_threshold: Least score of a clear pixel, 0 to 1; None for 0.6.
-            scenes: Only these scenes, by ``system:index``; each must pass dates and cloudy_pct.
-            sentinel1: Sentinel-1, too: a dict of Sentinel1Spec's fields; {} takes their defaults.
-            normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
-                `statistics`), ``unit_scale`` (0..1), ``none``, or ``log1p_p99`` (rs-embed's scaling
-                of Sentinel-1, for comparison only).
-            statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
+            area: Where to embed: a box, a point, a polygon file or a table of points.
+            start: First day of the time window, YYYY-MM-DD.
+            end: Day after the last day of the time window, YYYY-MM-DD.
+            windows: Several time windows in place of start and end, each [first day, day after its
+                last]. There is one embedding for each, and a time axis in the maps.
+            earthengine: Composites from Google Earth Engine. Set this, `emulator` or `stac`.
+            emulator: Composites from an emulated Earth Engine on this machine.
+            stac: Composites from a STAC API or a static STAC catalogue.
+            sentinel2: Bands and recipe of Sentinel-2. None for Sentinel-1 alone.
+            sentinel1: Polarisations and recipe of Sentinel-1. None for Sentinel-2 alone; {} for the
+                defaults.
+            normalize: How pixels are normalised: ``thor_stats`` (z-scores by THOR's pre-training
+                statistics), ``dataset`` (z-scores by `statistics`), ``unit_scale`` (0 to 1),
+                ``none``, or ``log1p_p99`` (rs-embed's scaling of Sentinel-1, for comparison only).
+            statistics: File that ``thor-geo stats`` wrote, for ``normalize: dataset``.
             clamp_z: Clamp z-scores to -5..5, as in pre-training.
-            nodata_fill: Pixels without observation: ``value``, the fill as if it were measured, or
-                ``mean`` of the tile's observed pixels, as in pre-training.
+            nodata_fill: What pixels without an observation become: ``value`` (the fill value, as if
+                it were measured) or ``mean`` (of the tile's observed pixels, as in pre-training).
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
+            stride: Distance between tiles in pixels. None for `tile_size`; less makes them overlap.
             resolution: Pixel size in metres.
             shard_tiles: Side of a shard in tiles.
             anchor: Upper-left corner (x, y) of some tile in metres, for data on an odd grid.
             block_size: Side in pixels of the blocks that are fetched and cached.
             batch_size: Tiles per batch; batches never cross a shard.
-            num_workers: DataLoader workers.
-            cache_dir: Where blocks are kept; None for $THOR_GEO_CACHE or ~/.cache/thor-geo.
-            concurrency: Requests in flight over all ranks, and over the jobs that run at once (a
-                project may have 40).
-            fetch_workers: Most requests in flight of one rank; None for its share of `concurrency`.
-            ahead: Blocks the prefetch process may be ahead of the model.
-            clamp: Clamp values outside 0..10000; false stops the run at them.
+            num_workers: Processes that read cached composites.
+            cache_dir: Folder where composites are kept; None for $THOR_GEO_CACHE, or
+                ~/.cache/thor-geo.
+            concurrency: Requests in flight over all processes, and all jobs that run at once; an
+                Earth Engine project may have 40.
+            fetch_workers: Most requests in flight per process. None for an equal share.
+            ahead: Number of blocks that fetching may be ahead of the model.
+            clamp: Clamp values outside the sensor's valid range. False stops the run at them.
             strict: Stop at the first tile that cannot be produced, instead of recording it.
-            labels: Raster of integer labels, for fit, validate and test.
-            split: Shares of train, val and test.
+            labels: Raster of integer labels in any CRS, for training and testing.
+            split: Shares of the tiles for training, validation and test.
             split_side: Side in tiles of the squares that are split.
 
         Raises:
             ConfigError: If a setting is invalid, or does not go with `windows`.
         """
         check_fractions(split)
-        check_least(0, num_workers=num_workers)
         check_least(64, block_size=block_size)
-        check_least(
-            1, batch_size=batch_size, concurrency=concurrency, ahead=ahead, split_side=split_side
+        check_least(1, concurrency=concurrency, ahead=ahead, fetch_workers=fetch_workers)
+        check_least(1, split_side=split_side)
+        super().__init__(batch_size=batch_size, num_workers=num_workers, strict=strict)
+        self.area_spec = _required_area(area)
+        self.windows = Windows.from_dates(start, end, windows)
+        self.sensors = Sensors.on_grid(
+            resolution,
+            as_spec(SensorSpec, sentinel2, "sentinel2"),
+            as_spec(Sentinel1Spec, sentinel1, "sentinel1"),
         )
-        if fetch_workers is not None:
-            check_least(1, fetch_workers=fetch_workers)
-        super().__init__()
-        self.area_spec = area if isinstance(area, AreaSpec) else AreaSpec(**area)
-        self.windows = Windows.of(start, end, windows)
-        check_windows(self.windows, scenes=scenes, labels=labels)
-        sentinel2 = sentinel2_of(
-            bands,
-            collection=collection,
-            scale_m=resolution,
-            cloudy_pct=cloudy_pct,
-            composite=composite,
-            percentile=percentile,
-            mask=mask,
-            scl_classes=scl_classes,
-            cloud_score_band=cloud_score_band,
-            cloud_score_threshold=cloud_score_threshold,
-            scenes=scenes,
-        )
-        self.sensors = Sensors(
-            resolution=resolution, sentinel2=sentinel2, sentinel1=as_sentinel1(sentinel1)
-        )
+        check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
         #: The first sensor, whose planes come first.
         self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
@@ -203,45 +152,23 @@ class CompositeDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        stac = None
-        if source == "stac":
-            every = self.sensors.by_kind.values()
-            stac = stac_spec(every, stac_url, stac_collection, stac_assets, stac_offset, stac_sign)
-        spec = SourceSpec(
-            source=source,
-            collections={k: sensor.collection for k, sensor in self.sensors.by_kind.items()},
+        source = CompositeSource(
+            source=chosen_source(
+                earthengine=as_spec(EarthEngineSpec, earthengine, "earthengine"),
+                emulator=as_spec(EmulatorSpec, emulator, "emulator"),
+                stac=as_spec(StacSpec, stac, "stac"),
+            ),
+            sensors=self.sensors,
             cache_dir=cache_folder(cache_dir),
-            project=project,
-            credentials=credentials,
-            service_account_file=expanded(service_account_file),
-            url=url,
-            emulator_archive=expanded(emulator_archive),
             pool_size=concurrency,
-            linked=() if sentinel2 is None else sentinel2.linked,
-            stac=stac,
         )
-        self.feed = Feed(
-            FeedSpec(source=spec, sensors=self.sensors, windows=self.windows, block_size=block_size)
+        self.feed = Feed(FeedSpec(source=source, windows=self.windows, block_size=block_size))
+        self._set_normalisation(
+            self.sensors.selection, normalize, statistics, clamp_z=clamp_z, nodata_fill=nodata_fill
         )
-        self.statistics = expanded(statistics)
-        self.normalize = THORNormalize(
-            self.sensors.selection,
-            mode=normalize,
-            statistics=None if self.statistics is None else Statistics.read(self.statistics),
-            clamp_z=clamp_z,
-            nodata_fill=nodata_fill,
-        )
-        self.block_size = block_size
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.concurrency = concurrency
-        self.fetch_workers = fetch_workers
-        self.ahead = ahead
-        self.clamp = clamp
-        self.strict = strict
-        self.labels = expanded(labels)
-        self.split = split
-        self.split_side = split_side
+        self.block_size, self.clamp = block_size, clamp
+        self.concurrency, self.fetch_workers, self.ahead = concurrency, fetch_workers, ahead
+        self.labels, self.split, self.split_side = expanded_path(labels), split, split_side
         self._with_labels: PlanDataset | None = None
         self.splits: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -350,7 +277,7 @@ class CompositeDataModule(PlannedDataModule):
     def info(self) -> dict[str, Any]:
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
-            "source": self.feed.spec.source.source,
+            "source": self.feed.spec.source.name,
             "normalization": self.normalize.mode,
             "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "pinned per block at its first request, kept in the cache",
@@ -393,3 +320,10 @@ class CompositeDataModule(PlannedDataModule):
         check_split(indices, self.split, stage=stage, tiles=len(plan))
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
+
+
+def _required_area(area: AreaSpec | Mapping[str, Any] | None) -> AreaSpec:
+    spec = as_spec(AreaSpec, area, "area")
+    if spec is None:
+        raise ConfigError("area", None, "an area is needed", "Give an AreaSpec.")
+    return spec

@@ -13,8 +13,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.composites.prefetch import PrefetchStats
-from thor_geo.datamodules.sensors import Sensors
-from thor_geo.datamodules.source import Connection, SourceSpec, disconnect
+from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datasets import (
     CompositeDataset,
     PlanDataset,
@@ -35,14 +34,12 @@ class FeedSpec:
     """Which composites, from where; nothing is contacted.
 
     Attributes:
-        source: Where they come from.
-        sensors: Bands and recipe of each sensor.
+        source: Where they come from, with bands and recipe of each sensor.
         windows: Time windows.
         block_size: Side of a block in pixels.
     """
 
-    source: SourceSpec
-    sensors: Sensors
+    source: CompositeSource
     windows: Windows
     block_size: int
 
@@ -72,6 +69,7 @@ class Feed:
 
     Attributes:
         spec: Which composites, from where.
+        sensors: Bands and recipe of each sensor.
         connection: The source, once connected.
         prefetcher: The process that fetches, once started.
     """
@@ -83,6 +81,7 @@ class Feed:
             spec: Which composites, from where.
         """
         self.spec = spec
+        self.sensors = spec.source.sensors
         self.connection: Connection | None = None
         self.prefetcher: Prefetcher | None = None
 
@@ -112,7 +111,7 @@ class Feed:
             connection = self.connect()
             first, *others = (
                 (sensor, connection.catalogues[kind])
-                for kind, sensor in self.spec.sensors.by_kind.items()
+                for kind, sensor in self.sensors.by_kind.items()
             )
             window, *later = self.spec.windows
             spec = PrefetchSpec(
@@ -183,7 +182,7 @@ class Feed:
         strict: bool,
     ) -> PlanDataset:
         assert self.prefetcher is not None, "start() comes first"
-        sensors = list(self.spec.sensors.by_kind.values())
+        sensors = list(self.sensors.by_kind.values())
         first = number * len(sensors)
         sources = [self.prefetcher.source(first + place) for place in range(len(sensors))]
         zones: dict[int, GeoDataset] = {}
@@ -221,10 +220,10 @@ class Feed:
             shape: Height and width of the picture in pixels.
             window: Time window.
         """
-        kind = self.spec.sensors.pictured
+        kind = self.sensors.pictured
         if kind is None:
             return None
-        sensor = self.spec.sensors.by_kind[kind]
+        sensor = self.sensors.by_kind[kind]
         x, y = Lattice(epsg=epsg, anchor=lattice.anchor).origin
         res = lattice.resolution
         left, bottom, right, top = bounds

@@ -24,10 +24,8 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Bounds, Lattice
 from thor_geo.ground.plan import Plan
-from thor_geo.specs import NodataFill, Normalize, Windows, check_least
+from thor_geo.specs import NodataFill, Normalize, Windows
 from thor_geo.specs.bands import select_bands
-from thor_geo.transforms import THORNormalize
-from thor_geo.transforms.statistics import Statistics
 
 
 class FolderDataModule(PlannedDataModule):
@@ -65,43 +63,45 @@ class FolderDataModule(PlannedDataModule):
         """Initialize a new FolderDataModule instance; no file is looked at yet.
 
         Args:
-            paths: A folder, a glob, a file, or a list of them.
+            paths: A folder of GeoTIFFs, a glob, a file, or a list of them.
             bands: THOR channels or TerraTorch names of the files' bands, in their order.
-            start: First day on which the pixels were taken, YYYY-MM-DD. Nothing is filtered by it.
-            end: Day after the last one.
-            area: Only tiles that meet it, a dict of AreaSpec's fields; None for all ground that the
-                files cover.
+            start: First day on which the pixels were taken, YYYY-MM-DD. Outputs carry it; nothing
+                is filtered by it.
+            end: Day after the last day on which the pixels were taken, YYYY-MM-DD.
+            area: Only tiles that meet this area are embedded. It has the fields of AreaSpec. None
+                for all ground that the files cover.
             resolution: Pixel size of the files in metres.
-            scale: A value x scale + offset is in physical units (reflectance 0..1, dB, kelvin); one
-                number, or one for each band. None for what the files say.
-            offset: See scale; None for what the files say.
+            scale: Factor of ``value x scale + offset``, which is reflectance 0..1, dB or kelvin;
+                None for what the files say. One number, or one for each band; 0.01 is for
+                reflectance in per cent.
+            offset: Summand of ``value x scale + offset``; None for what the files say. One number,
+                or one for each band.
             nodata: Value of pixels without data; None for what each file says.
-            normalize: ``thor_stats`` (pre-training z-scores), ``dataset`` (z-scores by
-                `statistics`), ``unit_scale`` (0..1) or ``none``.
-            statistics: File that ``thor-geo stats`` wrote, for ``dataset``.
+            normalize: How pixels are normalised: ``thor_stats`` (z-scores by THOR's pre-training
+                statistics), ``dataset`` (z-scores by `statistics`), ``unit_scale`` (0 to 1,
+                Sentinel-2 only) or ``none``.
+            statistics: File that ``thor-geo stats`` wrote, for ``normalize: dataset``.
             clamp_z: Clamp z-scores to -5..5, as in pre-training.
-            nodata_fill: Pixels without data: ``value``, the fill as if it were measured, or
-                ``mean`` of the tile's other pixels, as in pre-training.
+            nodata_fill: What pixels without data become: ``value`` (the fill value, as if it were
+                measured) or ``mean`` (of the tile's other pixels, as in pre-training).
             tile_size: Side of a tile in pixels.
-            stride: Distance of tiles in pixels; None for `tile_size`. Less overlaps them.
-            shard_tiles: Side of a shard in tiles.
-            anchor: Upper-left corner (x, y) of some tile in metres; None for the usual tiles, on
+            stride: Distance between tiles in pixels. None for `tile_size`; less makes them overlap.
+            shard_tiles: Side of a shard in tiles. A shard is computed and written as a whole.
+            anchor: Upper-left corner (x, y) of some tile in metres. None for the usual tiles, on
                 the files' own pixels.
             batch_size: Tiles per batch; batches never cross a shard.
-            num_workers: DataLoader workers.
+            num_workers: Processes that read the files.
             strict: Stop at the first tile that cannot be read, instead of recording it.
 
         Raises:
             ConfigError: If a setting is invalid.
             BandError: If a band is unknown or named twice.
         """
-        check_least(1, batch_size=batch_size)
-        check_least(0, num_workers=num_workers)
-        super().__init__()
+        super().__init__(batch_size=batch_size, num_workers=num_workers, strict=strict)
         self.paths = paths
         self.band_names = tuple(bands)
         self.selection = select_bands(self.band_names)
-        self.windows = Windows.of(start, end)
+        self.windows = Windows.from_dates(start, end)
         self.area_spec = _as_area(area)
         self.scale = _for_each_band("scale", scale, len(self.band_names))
         self.offset = _for_each_band("offset", offset, len(self.band_names))
@@ -115,17 +115,9 @@ class FolderDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        self.statistics = None if statistics is None else Path(statistics).expanduser()
-        self.normalize = THORNormalize(
-            self.selection,
-            mode=normalize,
-            statistics=None if self.statistics is None else Statistics.read(self.statistics),
-            clamp_z=clamp_z,
-            nodata_fill=nodata_fill,
+        self._set_normalisation(
+            self.selection, normalize, statistics, clamp_z=clamp_z, nodata_fill=nodata_fill
         )
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.strict = strict
 
     @staticmethod
     def channels_of(bands: Sequence[str]) -> list[str]:

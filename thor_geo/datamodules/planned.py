@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.datasets import collate
 from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan
+from thor_geo.specs import NodataFill, Normalize, check_least
+from thor_geo.specs.bands import BandSelection
+from thor_geo.specs.sources import expanded_path
 from thor_geo.transforms import THORNormalize
+from thor_geo.transforms.statistics import Statistics
 
 
 class PlannedDataModule(LightningDataModule):
@@ -23,24 +28,56 @@ class PlannedDataModule(LightningDataModule):
     Attributes:
         batch_size: Tiles per batch.
         num_workers: DataLoader workers.
+        strict: Whether to stop at the first tile that cannot be produced.
         normalize: What is done to images on the device.
+        statistics: File of measured statistics that it uses, if any.
         job: The part of the plan that this process, or its ranks, predict.
         ledger: Knows which shards are done, if anyone does.
         plan: The plan, once it was loaded.
     """
 
-    batch_size: int
-    num_workers: int
     normalize: THORNormalize
+    statistics: Path | None
 
-    def __init__(self) -> None:
-        """Initialize a new PlannedDataModule instance."""
+    def __init__(self, *, batch_size: int, num_workers: int, strict: bool) -> None:
+        """Initialize a new PlannedDataModule instance.
+
+        Args:
+            batch_size: Tiles per batch.
+            num_workers: DataLoader workers.
+            strict: Stop at the first tile that cannot be produced.
+
+        Raises:
+            ConfigError: If a number is too small.
+        """
+        check_least(1, batch_size=batch_size)
+        check_least(0, num_workers=num_workers)
         super().__init__()
+        self.batch_size, self.num_workers, self.strict = batch_size, num_workers, strict
         # More ranks than shards is no error. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.job = Job()
         self.ledger: Ledger | None = None
         self.plan: Plan | None = None
+
+    def _set_normalisation(
+        self,
+        selection: BandSelection,
+        mode: Normalize,
+        statistics: Path | None,
+        *,
+        clamp_z: bool,
+        nodata_fill: NodataFill,
+    ) -> None:
+        """Set `normalize` and `statistics`; see `THORNormalize`."""
+        self.statistics = expanded_path(statistics)
+        self.normalize = THORNormalize(
+            selection,
+            mode=mode,
+            statistics=None if self.statistics is None else Statistics.read(self.statistics),
+            clamp_z=clamp_z,
+            nodata_fill=nodata_fill,
+        )
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int

@@ -19,15 +19,17 @@ from thor_geo.runs.fingerprint import json_differences, plain_json
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.specs import Windows
 
-# Arguments of datamodules that are paths; an address stays what it is.
+# Settings of datamodules that are paths, those of groups too; an address stays what it is.
 _PATHS = frozenset(
     {
+        "area.file",
+        "area.points",
         "cache_dir",
-        "emulator_archive",
+        "earthengine.service_account_file",
+        "emulator.archive",
         "labels",
         "paths",
-        "service_account_file",
-        "stac_url",
+        "stac.url",
         "statistics",
     }
 )
@@ -160,43 +162,44 @@ def pixels_of(
         data.teardown("predict")
 
 
-def _absolute(arguments: Mapping[str, Any], place: str | None) -> dict[str, Any]:
+def _absolute(arguments: Mapping[str, Any], folder: str | None, prefix: str = "") -> dict[str, Any]:
     """Return a datamodule's arguments with paths as the run meant them, wherever it is read now."""
-    found = dict(arguments)
-    if place is None:  # of a run made before that was recorded
-        return found
+    if folder is None:  # a run made before that was recorded
+        return dict(arguments)
 
     def joined(path: object) -> object:
         if isinstance(path, list):
-            return [joined(one) for one in path]
+            return [joined(each) for each in path]
         if not isinstance(path, str) or "://" in path or path.startswith("~"):
             return path
-        return str(Path(place) / path)
+        return str(Path(folder) / path)
 
-    for key in _PATHS & found.keys():
-        found[key] = joined(found[key])
-    area = found.get("area")
-    if isinstance(area, Mapping) and area.get("file") is not None:
-        found["area"] = {**area, "file": joined(area["file"])}
-    return found
+    return {
+        key: joined(value)
+        if f"{prefix}{key}" in _PATHS
+        else _absolute(value, folder, f"{key}.")
+        if isinstance(value, Mapping) and not prefix
+        else value
+        for key, value in arguments.items()
+    }
 
 
 def _datamodule(
     opened: OpenedRun, replaced: Mapping[str, Any]
 ) -> CompositeDataModule | FolderDataModule:
-    told = opened.document.get("info", {}).get("config", {}).get("data")
-    if not isinstance(told, Mapping) or "class_path" not in told:
+    section = opened.document.get("info", {}).get("config", {}).get("data")
+    if not isinstance(section, Mapping) or "class_path" not in section:
         raise RunDirectoryError(
             f"`{opened.run.run_json}` does not say how the run read its data (no info.config.data; "
             "runs of `thor-geo predict` do), so its pixels cannot be read again."
         )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    place = opened.document["info"]["config"].get("cwd")
-    arguments = {**_absolute(told.get("init_args", {}), place), **replaced}
+    folder = opened.document["info"]["config"].get("cwd")
+    arguments = {**_absolute(section.get("init_args", {}), folder), **replaced}
     try:
         config = parser.parse_object(
-            {"data": {"class_path": told["class_path"], "init_args": arguments}}
+            {"data": {"class_path": section["class_path"], "init_args": arguments}}
         )
         data = parser.instantiate_classes(config).data
     except ThorGeoError:

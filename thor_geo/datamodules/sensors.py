@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-from lightning.pytorch.utilities import rank_zero_only
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, TypeVar
 
 from thor_geo.datasets.colour import RGB_BANDS, picture_bands, picture_title
 from thor_geo.errors import ConfigError
@@ -15,54 +12,40 @@ from thor_geo.specs import SensorSpec
 from thor_geo.specs.bands import BandSelection, Sensor, select_bands
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 
-_log = logging.getLogger(__name__)
+_Spec = TypeVar("_Spec")
 
 
-def as_sentinel1(value: Sentinel1Spec | Mapping[str, Any] | None) -> Sentinel1Spec | None:
-    """Return a spec of Sentinel-1, from a dict of its fields too; None for none.
-
-    Raises:
-        ConfigError: If a field is unknown or invalid.
-    """
-    if value is None or isinstance(value, Sentinel1Spec):
-        return value
-    unknown = sorted(set(value) - set(Sentinel1Spec.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(
-            "sentinel1",
-            dict(value),
-            f"no such field: {', '.join(unknown)}",
-            f"Choose from: {', '.join(Sentinel1Spec.__dataclass_fields__)}.",
-        )
-    return Sentinel1Spec(**value)
-
-
-def sentinel2_of(bands: Sequence[str], **recipe: Any) -> SensorSpec | None:
-    """Return a spec of Sentinel-2; None for no bands, with a warning of a recipe that is set.
+def as_spec(
+    kind: type[_Spec], value: _Spec | Mapping[str, Any] | None, argument: str
+) -> _Spec | None:
+    """Return a dataclass of settings, made from a dict of its fields where it is one.
 
     Args:
-        bands: Its bands.
-        recipe: The other fields of `SensorSpec`.
+        kind: The dataclass.
+        value: An instance, a dict of fields, or None.
+        argument: Name of the argument, for messages.
 
     Raises:
-        ConfigError: If a field is invalid, or belongs to another composite or mask.
+        ConfigError: If a field is unknown, missing or invalid.
     """
-    if bands:
-        return SensorSpec(bands=tuple(bands), **recipe)
-    defaults = {field.name: field.default for field in fields(SensorSpec)}
-    unused = [
-        f"data.{name}={value!r}"
-        for name, value in recipe.items()
-        # The pixel size is that of the tiles, too.
-        if name != "scale_m" and value != defaults[name]
-    ]
-    if unused and getattr(rank_zero_only, "rank", 0) == 0:
-        _log.warning(
-            "data.bands is empty, so there is no Sentinel-2, and these have no effect: %s. Leave "
-            "them out, or name bands.",
-            ", ".join(unused),
+    if value is None or isinstance(value, kind):
+        return value
+    fields: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            argument,
+            value,
+            f"not a {kind.__name__}",
+            f"Give one, or a dict of: {', '.join(fields)}.",
         )
-    return None
+    if unknown := sorted(set(value) - set(fields)):
+        raise ConfigError(
+            argument,
+            dict(value),
+            f"no such field: {', '.join(unknown)}",
+            f"Choose from: {', '.join(fields)}.",
+        )
+    return kind(**value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +58,7 @@ class Sensors:
         sentinel1: Its polarisations and recipe, or None.
 
     Raises:
-        ConfigError: If there is none, or Sentinel-1's pixels have another size than the tiles'.
+        ConfigError: If there is none, or a sensor's pixels have another size than the tiles'.
     """
 
     resolution: int
@@ -86,24 +69,43 @@ class Sensors:
         """Validate."""
         if not self.by_kind:
             raise ConfigError(
-                "bands",
-                [],
-                "no sensor is left",
-                "Name Sentinel-2 bands, or set `sentinel1` (`sentinel1: {}` takes its defaults).",
+                "sentinel2",
+                None,
+                "sentinel1 is null too, so no sensor is left",
+                "Set one of them; {} takes its defaults.",
             )
-        if self.sentinel1 is not None and self.sentinel1.scale_m != self.resolution:
-            raise ConfigError(
-                "sentinel1.scale_m",
-                self.sentinel1.scale_m,
-                f"the tiles have pixels of {self.resolution} m",
-                f"Set sentinel1.scale_m to {self.resolution}.",
-            )
+        for name in ("sentinel2", "sentinel1"):
+            sensor: AnySensor | None = getattr(self, name)
+            if sensor is not None and sensor.resolution != self.resolution:
+                raise ConfigError(
+                    f"{name}.scale_m",
+                    sensor.resolution,
+                    f"the tiles have pixels of {self.resolution} m",
+                    f"Leave {name}.scale_m out, or set resolution.",
+                )
+
+    @classmethod
+    def on_grid(
+        cls, resolution: int, sentinel2: SensorSpec | None, sentinel1: Sentinel1Spec | None
+    ) -> Self:
+        """Return sensors whose pixel size, where they have none, is that of the tiles.
+
+        Args:
+            resolution: Pixel size of the tiles in metres.
+            sentinel2: Bands and recipe of Sentinel-2, or None.
+            sentinel1: Polarisations and recipe of Sentinel-1, or None.
+        """
+        if sentinel2 is not None and sentinel2.scale_m is None:
+            sentinel2 = replace(sentinel2, scale_m=resolution)
+        if sentinel1 is not None and sentinel1.scale_m is None:
+            sentinel1 = replace(sentinel1, scale_m=resolution)
+        return cls(resolution=resolution, sentinel2=sentinel2, sentinel1=sentinel1)
 
     @property
     def by_kind(self) -> dict[Sensor, AnySensor]:
         """The sensors in the order of the planes."""
-        given: dict[Sensor, AnySensor | None] = {"S2": self.sentinel2, "S1": self.sentinel1}
-        return {kind: sensor for kind, sensor in given.items() if sensor is not None}
+        sensors: dict[Sensor, AnySensor | None] = {"S2": self.sentinel2, "S1": self.sentinel1}
+        return {kind: sensor for kind, sensor in sensors.items() if sensor is not None}
 
     @property
     def selection(self) -> BandSelection:
@@ -111,17 +113,19 @@ class Sensors:
         return select_bands(channels_of(self.by_kind.values()))
 
     def settings(self, catalogues: Mapping[Sensor, str]) -> dict[str, Any]:
-        """Return everything of the sensors that changes the numbers.
+        """Return all settings of the sensors that change the numbers.
 
         Args:
-            catalogues: Where each sensor's scenes are from.
+            catalogues: The catalogue that each sensor's scenes come from.
         """
         settings: dict[str, Any] = {
             "bands": [name for sensor in self.by_kind.values() for name in sensor.bands],
         }
         if self.sentinel2 is not None:
-            settings |= {
+            settings["sentinel2"] = {
                 "collection": self.sentinel2.collection,
+                "bands": list(self.sentinel2.bands),
+                "scale_m": self.sentinel2.resolution,
                 "cloudy_pct": self.sentinel2.cloudy_pct,
                 "composite": self.sentinel2.composite,
                 "mask": self.sentinel2.mask,
@@ -139,16 +143,16 @@ class Sensors:
         return settings
 
     def info(self) -> dict[str, Any]:
-        """Return what the outputs say of the sensors besides the settings.
+        """Return what the outputs say about the sensors besides the settings.
 
-        Nothing of Sentinel-2 alone. Else ``collections``, and ``picture``, which says what the
-        quicklook's colours are where they are no true colours.
+        ``collections``, and ``picture``, which says what the quicklook's colours are where they are
+        not true colours of Sentinel-2 alone.
         """
-        if self.sentinel1 is None:
-            return {}
         info: dict[str, Any] = {
             "collections": [sensor.collection for sensor in self.by_kind.values()],
         }
+        if self.sentinel1 is None:
+            return info
         names = None if self.pictured is None else picture_bands(self.by_kind[self.pictured].bands)
         if names is not None and names != RGB_BANDS:
             info["picture"] = picture_title(names)

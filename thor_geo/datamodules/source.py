@@ -1,4 +1,4 @@
-"""Where composites come from: Earth Engine, its emulator over a folder of scenes, or STAC."""
+"""Connects to what composites come from: Earth Engine, its emulator over a folder, or STAC."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
-from thor_geo.sources.earthengine.spec import CredentialsKind, SessionSpec
-from thor_geo.sources.stac import StacSpec
-from thor_geo.specs import check_choice
+from thor_geo.sources.earthengine.spec import SessionSpec
+from thor_geo.sources.stac import CatalogueSpec
+from thor_geo.sources.stac.recipe import catalogue_spec
 from thor_geo.specs.bands import Sensor
+from thor_geo.specs.sources import AnySource, EarthEngineSpec, EmulatorSpec, StacSpec, source_name
 from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
 
-Source = Literal["earthengine", "emulator", "stac"]
-
 #: Address of an emulator that an earlier process of the run has started; ranks inherit it.
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
 
 
-def cache_folder(given: str | Path | None) -> Path:
-    """Return the folder of the block cache: the one given, $THOR_GEO_CACHE, or the usual one."""
-    return Path(given or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
-
-
-def expanded(path: str | Path | None) -> Path | None:
-    """Return a path with ``~`` resolved; None for none."""
-    return None if path is None else Path(path).expanduser()
+def cache_folder(folder: str | Path | None) -> Path:
+    """Return the folder of the block cache: this one, $THOR_GEO_CACHE, or the usual one."""
+    return Path(folder or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,58 +36,55 @@ class Connection:
 
     Attributes:
         session: How to reach it.
-        catalogues: Of each sensor; part of every cache key: two catalogues never share a block.
+        catalogues: Each sensor's; part of every cache key: two catalogues never share a block.
         emulator: The emulator that this process started, if it did.
-        inherited: What the environment said of an emulator before.
+        inherited: Address of an emulator that the environment named before.
     """
 
-    session: SessionSpec | StacSpec
+    session: SessionSpec | CatalogueSpec
     catalogues: Mapping[Sensor, str]
     emulator: EmulatorProcess | None = None
     inherited: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSpec:
-    """Where composites come from, as the user says it; nothing is contacted before `connect`.
+class CompositeSource:
+    """Composites of some sensors from one source; nothing is contacted before `connect`.
 
     Attributes:
-        source: ``earthengine``; ``emulator`` for a folder of scenes on this machine; ``stac`` for a
-            STAC catalogue.
-        collections: Earth Engine image collection of each sensor; the emulator serves its scenes
-            under these ids.
+        source: Earth Engine, its emulator, or a STAC catalogue.
+        sensors: Bands and recipes. The emulator serves its scenes under their collections' ids.
         cache_dir: Folder of the block cache, and of the generated archive.
-        project: Cloud project registered for Earth Engine.
-        credentials: Kind of login.
-        service_account_file: Path of a service account's JSON key.
-        url: Another endpoint than Earth Engine's high-volume one.
-        emulator_archive: Folder of scenes; None generates the quickstart's. Scenes of another
-            collection may lie in a folder below it that is called by the collection's id, those of
-            Sentinel-1 in its folder S1_GRD.
         pool_size: Connections to keep open.
-        linked: Collections that the composites need besides.
-        stac: The catalogue of the source ``stac``.
 
     Raises:
-        ConfigError: If a choice is unknown.
+        ConfigError: If a STAC catalogue's scenes cannot be reduced to such composites.
     """
 
-    source: Source
-    collections: Mapping[Sensor, str]
+    source: AnySource
+    sensors: Sensors
     cache_dir: Path
-    project: str | None = None
-    credentials: CredentialsKind = "auto"
-    service_account_file: Path | None = None
-    url: str | None = None
-    emulator_archive: Path | None = None
     pool_size: int = 40
-    linked: tuple[str, ...] = ()
-    stac: StacSpec | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
-        check_choice("source", self.source, Source)
-        check_choice("credentials", self.credentials, CredentialsKind)
+        if isinstance(self.source, StacSpec):
+            self._catalogue_spec(self.source)
+
+    @property
+    def name(self) -> str:
+        """The setting that names the source: ``earthengine``, ``emulator`` or ``stac``."""
+        return source_name(self.source)
+
+    @property
+    def collections(self) -> dict[Sensor, str]:
+        """Earth Engine image collection of each sensor."""
+        return {kind: sensor.collection for kind, sensor in self.sensors.by_kind.items()}
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Collections that the composites need besides the sensors' own."""
+        return () if self.sensors.sentinel2 is None else self.sensors.sentinel2.linked
 
     def connect(self) -> Connection:
         """Describe the service, start an emulator or join the run's, or open a catalogue.
@@ -112,22 +104,26 @@ class SourceSpec:
                 f"it cannot be made ({error.strerror})",
                 "Choose a folder where you may write.",
             ) from error
-        if self.stac is not None:
-            # Loads what no other source needs.
-            from thor_geo.sources.stac.opening import catalogue_name
+        if isinstance(self.source, StacSpec):
+            return self._stac(self.source)
+        if isinstance(self.source, EmulatorSpec):
+            return self._emulator()
+        return self._earthengine(self.source)
 
-            name = catalogue_name(self.stac)
-            return Connection(session=self.stac, catalogues=dict.fromkeys(self.collections, name))
-        return self._emulator() if self.source == "emulator" else self._earthengine()
+    def _stac(self, source: StacSpec) -> Connection:
+        # Loads what no other source needs.
+        from thor_geo.sources.stac.opening import catalogue_name
 
-    def _earthengine(self) -> Connection:
-        session = SessionSpec(
-            project=self.project,
-            credentials=self.credentials,
-            service_account_file=self.service_account_file,
-            url=self.url,
-            pool_size=self.pool_size,
-        )
+        spec = self._catalogue_spec(source)
+        catalogues = dict.fromkeys(self.collections, catalogue_name(spec))
+        return Connection(session=spec, catalogues=catalogues)
+
+    def _catalogue_spec(self, source: StacSpec) -> CatalogueSpec:
+        sensors = self.sensors.by_kind.values()
+        return catalogue_spec(source, sensors, pool_size=self.pool_size)
+
+    def _earthengine(self, source: EarthEngineSpec) -> Connection:
+        session = SessionSpec(**vars(source), pool_size=self.pool_size)
         catalogues = dict.fromkeys(self.collections, "earthengine")
         return Connection(session=session, catalogues=catalogues)
 
@@ -137,7 +133,9 @@ class SourceSpec:
         # By collection: a sensor's own, and what its masks need besides.
         folders = {name: self._folder(kind) for kind, name in self.collections.items()}
         folders |= {name: self._linked(name) for name in self.linked}
-        fingerprints = {name: Archive.open(at).fingerprint() for name, at in folders.items()}
+        fingerprints = {
+            name: Archive.open(folder).fingerprint() for name, folder in folders.items()
+        }
         inherited = os.environ.get(EMULATOR_URL)
         emulator = None
         url = inherited
@@ -158,46 +156,47 @@ class SourceSpec:
 
     def _catalogue(self, kind: Sensor, name: str, fingerprints: Mapping[str, str]) -> str:
         names = (name, *self.linked) if kind == "S2" else (name,)
-        return f"emulator-{'+'.join(fingerprints[one] for one in names)}"
+        return f"emulator-{'+'.join(fingerprints[name] for name in names)}"
+
+    @property
+    def _archive(self) -> Path | None:
+        return self.source.archive if isinstance(self.source, EmulatorSpec) else None
 
     def _folder(self, kind: Sensor) -> Path:
-        """Return the folder of a sensor's scenes; generate it if none was given."""
+        """Return the folder of a sensor's scenes; generate it if the user has none."""
         from thor_geo.emulator import ensure_sentinel1_archive
         from thor_geo.emulator.launch import SENTINEL1_FOLDER
 
-        given = self.emulator_archive
+        archive, collection = self._archive, self.collections[kind]
         if kind != "S1":
-            return self._generated(self.collections[kind]) if given is None else self._given(kind)
-        if given is None:
+            if archive is None:
+                return self._generated(collection)
+            return archive / collection if (archive / collection).is_dir() else archive
+        if archive is None:
             return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
-        if not (given / SENTINEL1_FOLDER).is_dir():
+        if not (archive / SENTINEL1_FOLDER).is_dir():
             raise ConfigError(
-                "emulator_archive",
-                str(given),
+                "emulator.archive",
+                str(archive),
                 f"it has no folder {SENTINEL1_FOLDER} with scenes of Sentinel-1",
-                "Add one (docs/emulator.md), or leave emulator_archive out to generate scenes.",
+                "Add one (docs/emulator.md), or leave archive out to generate scenes.",
             )
-        return given / SENTINEL1_FOLDER
-
-    def _given(self, kind: Sensor) -> Path:
-        """Return the folder that was given, or the collection's own within it."""
-        assert self.emulator_archive is not None
-        own = self.emulator_archive / self.collections[kind]
-        return own if own.is_dir() else self.emulator_archive
+        return archive / SENTINEL1_FOLDER
 
     def _linked(self, collection: str) -> Path:
-        """Return the folder of a collection that a mask needs; generate it if none was given."""
-        if self.emulator_archive is None:
+        """Return the folder of a collection that a mask needs; generate it if the user has none."""
+        archive = self._archive
+        if archive is None:
             return self._generated(collection)
-        own = self.emulator_archive / collection
-        if not own.is_dir():
+        folder = archive / collection
+        if not folder.is_dir():
             raise ConfigError(
-                "emulator_archive",
-                str(self.emulator_archive),
+                "emulator.archive",
+                str(archive),
                 f"it holds no scenes of {collection}, which `mask` needs",
-                f"Put them and their index into {own}, or choose another mask.",
+                f"Put them and their index into {folder}, or choose another mask.",
             )
-        return own
+        return folder
 
     def _generated(self, collection: str) -> Path:
         from thor_geo.emulator import COLLECTIONS, ensure_archive

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
-from thor_geo.specs import Windows
+from thor_geo.specs import SensorSpec, Windows
 
 
-def check_windows(windows: Windows, *, scenes: Sequence[str] | None, labels: Path | None) -> None:
+def check_windows(windows: Windows, *, sentinel2: SensorSpec | None, labels: Path | None) -> None:
     """Refuse what a list of windows does not go with; one window goes with everything.
 
     Args:
         windows: The windows.
-        scenes: Scenes that are named.
+        sentinel2: Recipe of Sentinel-2, in which scenes may be named.
         labels: A label raster.
 
     Raises:
         ConfigError: If there is a list, and scenes or labels are given.
     """
-    if windows.listed and scenes is not None:
+    if windows.listed and sentinel2 is not None and sentinel2.scenes is not None:
         raise ConfigError(
-            "scenes",
-            list(scenes),
+            "sentinel2.scenes",
+            list(sentinel2.scenes),
             "each must pass the dates of the window, and `windows` is a list",
             "Leave scenes out, or make a run for each window, with start and end.",
         )

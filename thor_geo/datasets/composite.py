@@ -94,12 +94,12 @@ class CompositeDataset(GeoDataset):
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
-            ConfigError: If `sensor.scale_m` is not the lattice's resolution.
+            ConfigError: If `sensor.resolution` is not the lattice's resolution.
         """
-        if sensor.scale_m != lattice.resolution:
+        if sensor.resolution != lattice.resolution:
             raise ConfigError(
                 "scale_m",
-                sensor.scale_m,
+                sensor.resolution,
                 f"the lattice has pixels of {lattice.resolution} m",
                 "Give both the same.",
             )
@@ -161,7 +161,7 @@ class CompositeDataset(GeoDataset):
         return cls(
             source,
             footprint,
-            lattice=Lattice(epsg=epsg, resolution=sensor.scale_m),
+            lattice=Lattice(epsg=epsg, resolution=sensor.resolution),
             sensor=sensor,
             window=window,
             block_size=block_size,

@@ -30,7 +30,7 @@ example:
   thor-geo emulator --stac out/scenes                # or list it as a STAC catalogue
 
 A run over such a folder starts an emulator of its own:
-  thor-geo predict -c configs/quickstart.yaml --data.emulator_archive=out/scenes
+  thor-geo predict -c configs/quickstart.yaml --data.emulator.archive=out/scenes
 
 Exit codes: 0 stopped by Ctrl-C, or everything is written; 1 the message says why not; 2 an argument
 is wrong.
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--stac", type=Path, metavar="DIR",
-        help="write a STAC catalogue of a folder of scenes into it, for data.source: stac, and end",
+        help="write a STAC catalogue of a folder of scenes into it, for data.stac, and end",
     )  # fmt: skip
     # Set by EmulatorProcess: whose end to follow, and where to write the address.
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.generate is not None:
             return _generate(options.generate, options.seed, options.product)
         if options.stac is not None:
-            print(f"{write_catalogue(options.stac)}: set data.stac_url to it")
+            print(f"{write_catalogue(options.stac)}: set data.stac.url to it")
             return 0
         if not options.scenes:
             parser.error(

@@ -1,4 +1,4 @@
-"""Writes a static STAC catalogue beside an archive's scenes: what ``data.source: stac`` reads.
+"""Writes a static STAC catalogue beside an archive's scenes: what ``data.stac`` reads.
 
 ``catalog.json`` beside the index, and one file for each scene in ``items``. Addresses are relative,
 so that the folder can be moved or served as it is. STAC 1.0.0 with its extensions `eo`,

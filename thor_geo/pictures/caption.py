@@ -75,12 +75,10 @@ def _notice(model: Mapping[str, Any]) -> str:
 
 
 def _source(data: Mapping[str, Any]) -> str:
-    collection, source = data.get("collection"), data.get("source")
-    if data.get("collections"):
-        collection = " + ".join(map(str, data["collections"]))
-    if collection and source == "emulator":
-        return f"{collection} (emulator)"
-    return str(collection or source or "")
+    collections, source = " + ".join(map(str, data.get("collections", ()))), data.get("source")
+    if collections and source == "emulator":
+        return f"{collections} (emulator)"
+    return collections or str(source or "")
 
 
 def format_days(window: TemporalSpec) -> str:
@@ -90,7 +88,7 @@ def format_days(window: TemporalSpec) -> str:
 
 def _when(data: Mapping[str, Any]) -> str:
     if "windows" in data:
-        windows = Windows.of_settings(data)
+        windows = Windows.from_settings(data)
         return f"{counted(len(windows), 'window')}, {format_days(windows.span)}"
     return f"{_day(data['start'])} to {_day(data['end'])}" if {"start", "end"} <= set(data) else ""
 

@@ -139,7 +139,7 @@ def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
 
 def _times(run: RunDirectory) -> list[int | None]:
     """Return the time windows to sample, at even distances; None without a list of them."""
-    windows = Windows.of_settings(run.document()["settings"]["data"])
+    windows = Windows.from_settings(run.document()["settings"]["data"])
     if not windows.listed:
         return [None]
     count = min(_SAMPLE_WINDOWS, len(windows))

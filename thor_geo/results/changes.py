@@ -25,16 +25,14 @@ _FREE = {
             "start",
             "end",
             "windows",
-            "cloudy_pct",
-            "catalogue",
             "catalogues",
-            "scenes",
             "files_sha256",
         ),
-        *("files_sha256", "batch_size", "block_size"),
+        *("batch_size", "block_size"),
     },
     "model": {"device", "threads"},
 }
+_FREE_OF_SENSOR = {"cloudy_pct", "catalogue", "scenes"}
 # Differing settings that a message names.
 _NAMED = 8
 
@@ -90,8 +88,10 @@ def check_comparable(ours: OpenedRun, theirs: OpenedRun) -> None:
 def _bound(run: OpenedRun, part: str) -> dict[str, Any]:
     settings = run.document["settings"].get(part, {})
     bound = {key: value for key, value in settings.items() if key not in _FREE[part]}
-    if isinstance(bound.get("sentinel1"), dict):  # it has its own catalogue
-        bound["sentinel1"] = {k: v for k, v in bound["sentinel1"].items() if k != "catalogue"}
+    for name in ("sentinel2", "sentinel1"):
+        if isinstance(bound.get(name), dict):
+            sensor = bound[name].items()
+            bound[name] = {key: value for key, value in sensor if key not in _FREE_OF_SENSOR}
     return bound
 
 

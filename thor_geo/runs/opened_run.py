@@ -114,7 +114,7 @@ def open_run(path: str | Path) -> OpenedRun:
         output = settings["output"]
         pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
         crop = output.get("crop", False)
-        windows = Windows.of_settings(settings["data"])
+        windows = Windows.from_settings(settings["data"])
         digest, fingerprint = document["plan"]["digest"], document["fingerprint"]
         flags = all(isinstance(flag, bool) for flag in (pooled, grid, crop))
         if not (flags and dtype in get_args(Dtype)):

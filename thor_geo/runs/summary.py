@@ -90,7 +90,7 @@ class Summary:
         )
         lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
         if done and self.empty == done:
-            advice = "try a longer window, a higher data.cloudy_pct, or another area"
+            advice = "try a longer window, a higher data.sentinel2.cloudy_pct, or another area"
             lines += _row("", f"no scene passed the filters: {advice}")
         if not self.shards[1]:
             lines += _row("", "the run has fewer shards than jobs: there is none for this one")

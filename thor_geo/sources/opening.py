@@ -6,11 +6,11 @@ from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import RetryPolicy
 from thor_geo.sources.service import CompositeService
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 
 
 def open_service(
-    session: SessionSpec | StacSpec,
+    session: SessionSpec | CatalogueSpec,
     *,
     concurrency: int = CONCURRENCY,
     retry: RetryPolicy | None = None,
@@ -23,7 +23,7 @@ def open_service(
         retry: How often and how patiently to ask again.
     """
     # Imported here: a run from one source loads nothing of the other.
-    if isinstance(session, StacSpec):
+    if isinstance(session, CatalogueSpec):
         from thor_geo.sources.stac.client import StacClient
         from thor_geo.sources.stac.service import Stac
         from thor_geo.sources.stac.session import StacSession

@@ -177,5 +177,5 @@ def wrong_scenes(
         elif scene.cloudy_pct is not None and scene.cloudy_pct > sensor.cloudy_pct:
             yield (
                 f"{index} has a cloud percentage of {scene.cloudy_pct:g}, above "
-                f"data.cloudy_pct={sensor.cloudy_pct:g}"
+                f"data.sentinel2.cloudy_pct={sensor.cloudy_pct:g}"
             )

@@ -13,6 +13,10 @@ Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
 Implementation = Literal["thorgeo", "official"]
 
 
+#: Pixel size in metres where none is given: that of THOR's 10 m groups.
+USUAL_RESOLUTION = 10
+
+
 def check_choice(argument: str, value: object, choices: object) -> None:
     """Refuse a value that is not one of the choices.
 
@@ -31,16 +35,32 @@ def check_choice(argument: str, value: object, choices: object) -> None:
         )
 
 
-def check_least(least: int, **values: int) -> None:
+def check_least(least: int, **values: int | None) -> None:
     """Refuse numbers that are too small.
 
     Args:
         least: The smallest allowed one.
-        values: Values by the names of their arguments.
+        values: Values by the names of their arguments; None where one is not given.
 
     Raises:
         ConfigError: If one is smaller.
     """
     for name, value in values.items():
-        if value < least:
+        if value is not None and value < least:
             raise ConfigError(name, value, f"less than {least}", f"Give {least} or more.")
+
+
+def check_pixel_size(argument: str, value: int | None) -> None:
+    """Refuse a pixel size that is not a positive whole number of metres; None is one not given.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is anything else.
+    """
+    if value is not None and not (isinstance(value, int) and value > 0):
+        raise ConfigError(
+            argument, value, "not a positive whole number of metres", "Use 10 for THOR."
+        )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from thor_geo.errors import ConfigError
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, Band, BandSelection, bands_from_ee, select_bands
-from thor_geo.specs.choices import check_choice
+from thor_geo.specs.choices import USUAL_RESOLUTION, check_choice, check_pixel_size
 from thor_geo.specs.sentinel2 import (
     CLOUD_SCORE_BAND,
     CLOUD_SCORE_PLUS,
@@ -26,26 +26,28 @@ CloudMask = Literal["none", "scl", "cloud_score_plus"]
 
 @dataclass(frozen=True, kw_only=True)
 class SensorSpec:
-    """A collection, its bands, and how its scenes become one composite.
+    """Sentinel-2: its bands, and how its scenes become one composite.
 
-    Settings that belong to another composite or mask than the chosen one are refused.
+    A setting that belongs to another composite or mask than the chosen one is refused.
 
     Attributes:
-        collection: Earth Engine image collection.
-        bands: Earth Engine band names; their order is the order of the sample's planes.
-        scale_m: Pixel size in metres.
-        cloudy_pct: Scenes with a CLOUDY_PIXEL_PERCENTAGE above this are left out, 0..100.
-        composite: What becomes of the scenes that pass. ``median``, ``mean`` and ``percentile``
-            reduce each pixel and band; ``mosaic`` takes all bands of a pixel from one scene, the
-            least cloudy one that is clear there.
-        percentile: Which one, 0..100, for the composite ``percentile``.
-        mask: Pixel cloud mask: ``none``; ``scl``, by the scene classification of Level-2A; or
-            ``cloud_score_plus``, by Google's Cloud Score+.
-        scl_classes: Classes that the mask ``scl`` removes, 1..11; None for `SCL_MASKED`.
-        cloud_score_band: Band of Cloud Score+, ``cs`` or ``cs_cdf``; None for ``cs_cdf``.
-        cloud_score_threshold: Least score of a clear pixel, 0..1; None for 0.6.
-        scenes: The only scenes to use, by their ``system:index``; None for all that pass.
-        fill_value: Stored value of a pixel without any clear observation.
+        collection: Earth Engine image collection; not used with a STAC catalogue.
+        bands: Earth Engine's names of the bands, in the order of the planes.
+        scale_m: Pixel size in metres. None for that of the run, or 10.
+        cloudy_pct: Highest cloud cover of a scene in per cent; cloudier ones are left out.
+        composite: How the scenes that pass become one image: ``median``, ``mean``, ``percentile``
+            or ``mosaic``. The first three reduce each pixel and band; ``mosaic`` takes all bands of
+            a pixel from the least cloudy scene that is clear there.
+        percentile: Percentile for ``composite: percentile``, 0 to 100.
+        mask: How cloudy pixels are masked: ``none``, ``scl`` (by the scene classification of
+            Level-2A) or ``cloud_score_plus`` (by Google's Cloud Score+).
+        scl_classes: Classes that ``mask: scl`` removes, 1 to 11. None for 3, 8, 9 and 10.
+        cloud_score_band: Band of Cloud Score+ for ``mask: cloud_score_plus``. None for ``cs_cdf``.
+        cloud_score_threshold: Lowest score, 0 to 1, of a clear pixel for ``mask:
+            cloud_score_plus``. None for 0.6.
+        scenes: The only scenes to use, by their ``system:index``; each must pass the dates and
+            `cloudy_pct`. None for all that pass.
+        fill_value: Stored value of pixels without a clear observation.
 
     Raises:
         ConfigError: If a value is out of range, a choice unknown, or a setting without effect.
@@ -54,7 +56,7 @@ class SensorSpec:
 
     collection: str = "COPERNICUS/S2_SR_HARMONIZED"
     bands: tuple[str, ...] = S2_DEFAULT_BANDS
-    scale_m: int = 10
+    scale_m: int | None = None
     cloudy_pct: float = 30.0
     composite: Composite = "median"
     percentile: float | None = None
@@ -76,10 +78,7 @@ class SensorSpec:
                 "Use e.g. COPERNICUS/S2_SR_HARMONIZED.",
             )
         bands_from_ee(self.bands)
-        if not (isinstance(self.scale_m, int) and self.scale_m > 0):
-            raise ConfigError(
-                "scale_m", self.scale_m, "not a positive whole number of metres", "Use 10 for THOR."
-            )
+        check_pixel_size("scale_m", self.scale_m)
         if not 0 <= self.cloudy_pct <= 100:
             raise ConfigError(
                 "cloudy_pct", self.cloudy_pct, "not a percentage", "Give a number from 0 to 100."
@@ -144,6 +143,11 @@ class SensorSpec:
                 f"it has no effect with {chosen}",
                 f"Leave it out, or set {needed}.",
             )
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in metres: `scale_m`, or the usual one."""
+        return USUAL_RESOLUTION if self.scale_m is None else self.scale_m
 
     @property
     def thor_bands(self) -> tuple[Band, ...]:

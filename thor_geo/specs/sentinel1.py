@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 from thor_geo.errors import BandError, ConfigError
 from thor_geo.specs import SensorSpec, check_choice
 from thor_geo.specs.bands import S1_COARSE_GSD, STORAGE, Band, BandSelection, Storage, select_bands
+from thor_geo.specs.choices import USUAL_RESOLUTION, check_pixel_size
 
 Polarisation = Literal["VV", "VH", "HH", "HV"]
 InstrumentMode = Literal["IW", "EW"]
@@ -25,7 +26,7 @@ _TOGETHER = (frozenset({"VV", "VH"}), frozenset({"HH", "HV"}))
 
 @dataclass(frozen=True, kw_only=True)
 class Sentinel1Spec:
-    """Sentinel-1 scenes in decibel, and how they become one composite.
+    """Sentinel-1: scenes in decibel, and how they become one composite.
 
     A scene passes if it was taken in `mode`, has every one of `polarisations`, and, unless `orbit`
     is ``both``, in that orbit pass. Composites are kept as int16 hundredths of a dB, rounded half
@@ -33,16 +34,16 @@ class Sentinel1Spec:
     of 0 (0 dB is a value like any other).
 
     Attributes:
-        collection: Earth Engine image collection, in decibel.
-        polarisations: VV and VH, or HH and HV, or one of them; their order is that of the planes.
-        mode: Instrument mode: IW (interferometric wide swath) or EW (extra wide swath, 40 m).
+        collection: Earth Engine image collection of Sentinel-1, in decibel.
+        polarisations: VV and VH, or HH and HV, or one of them, in the order of the planes.
+        mode: Instrument mode: IW (interferometric wide swath, over land) or EW (extra wide swath,
+            40 m, over sea ice).
         orbit: Orbit pass that a scene must have: both, ascending or descending.
-        orbit_fallback: Whether blocks without any scene of that pass take those of the other one.
-            Their records in the cache say so (``orbit_fallback``), and name each scene's pass.
-        composite: Per-pixel reduction: median or mean of the decibel values, as they are stored.
-            The mean of decibels is the geometric mean of the backscatter, below the arithmetic one.
-        scale_m: Pixel size in metres. From 60 m on THOR embeds the pixels at their own size, with
-            its statistics for 60 m; below, at 10 m.
+        orbit_fallback: Whether blocks without a scene of that pass take scenes of the other one.
+            Their records in the cache say so.
+        composite: How the scenes that pass become one image: median or mean of the decibel values.
+        scale_m: Pixel size in metres. None for that of the run, or 10. THOR embeds pixels of
+            60 m and more at their own size, smaller ones at 10 m.
 
     Raises:
         ConfigError: If a value is out of range, or a choice unknown.
@@ -55,7 +56,7 @@ class Sentinel1Spec:
     orbit: OrbitPass = "both"
     orbit_fallback: bool = False
     composite: Sentinel1Composite = "median"
-    scale_m: int = 10
+    scale_m: int | None = None
 
     def __post_init__(self) -> None:
         """Validate, and turn a list of polarisations into a tuple."""
@@ -85,13 +86,12 @@ class Sentinel1Spec:
                 "orbit=both leaves no other pass to fall back to",
                 "Set sentinel1.orbit to ascending or descending, or leave orbit_fallback out.",
             )
-        if not (isinstance(self.scale_m, int) and self.scale_m > 0):
-            raise ConfigError(
-                "sentinel1.scale_m",
-                self.scale_m,
-                "not a positive whole number of metres",
-                "Use 10 for THOR.",
-            )
+        check_pixel_size("sentinel1.scale_m", self.scale_m)
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in metres: `scale_m`, or the usual one."""
+        return USUAL_RESOLUTION if self.scale_m is None else self.scale_m
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -156,10 +156,10 @@ def channels_of(sensors: Iterable[AnySensor]) -> list[str]:
     for sensor in sensors:
         if not isinstance(sensor, Sentinel1Spec):
             names += [band.channel for band in sensor.thor_bands]
-        elif sensor.scale_m < S1_COARSE_GSD:
+        elif sensor.resolution < S1_COARSE_GSD:
             names += [f"S1:{sensor.mode}-{name}" for name in sensor.polarisations]
         else:
-            names += [f"{sensor.mode}_{name}_{sensor.scale_m}" for name in sensor.polarisations]
+            names += [f"{sensor.mode}_{name}_{sensor.resolution}" for name in sensor.polarisations]
     return names
 
 

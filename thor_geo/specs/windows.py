@@ -60,13 +60,13 @@ class Windows:
             raise ConfigError("windows", pairs, "a time has fractions of a second", _EXAMPLE)
 
     @classmethod
-    def of(
+    def from_dates(
         cls,
         start: str | None = None,
         end: str | None = None,
         windows: Sequence[Sequence[str]] | None = None,
     ) -> Self:
-        """Return the windows that a user asks for: one by *start* and *end*, or a list.
+        """Return the windows of a user's settings: one from *start* to *end*, or a list.
 
         Raises:
             ConfigError: If neither or both are given, or a window is invalid.
@@ -88,7 +88,7 @@ class Windows:
                 raise ConfigError(
                     name,
                     value,
-                    "`windows` is given too, and says when",
+                    "`windows` is given too",
                     "Give start and end, or windows: leave the others out, or set them to null.",
                 )
         if isinstance(windows, str) or not isinstance(windows, Iterable):
@@ -96,7 +96,7 @@ class Windows:
         return cls(spans=tuple(map(_span, windows)), listed=True)
 
     @classmethod
-    def of_settings(cls, data: Mapping[str, Any]) -> Self:
+    def from_settings(cls, data: Mapping[str, Any]) -> Self:
         """Return the windows of a run from the settings of its data, see `settings`.
 
         Raises:
@@ -104,8 +104,8 @@ class Windows:
             ConfigError: If a window is invalid.
         """
         if "windows" in data:
-            return cls.of(windows=data["windows"])
-        return cls.of(str(data["start"]), str(data["end"]))
+            return cls.from_dates(windows=data["windows"])
+        return cls.from_dates(str(data["start"]), str(data["end"]))
 
     def settings(self) -> dict[str, Any]:
         """Return what outputs say of the windows: ``windows``, or ``start`` and ``end``."""

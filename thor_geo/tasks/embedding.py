@@ -73,7 +73,7 @@ class THOREmbeddingTask(EmbeddingTask):
         Everything about patches and groups is checked here, before anything is downloaded.
 
         Args:
-            model_key: ``thor_v1_tiny``, ``_small``, ``_base`` or ``_large``.
+            model_key: Variant of THOR: ``thor_v1_tiny``, ``_small``, ``_base`` or ``_large``.
             pretrained: Download the published weights; false gives seeded random ones.
             ckpt: Checkpoint file to load instead of the published weights.
             bands: THOR channels or TerraTorch names of the image's planes (linked to the data).
@@ -85,15 +85,17 @@ class THOREmbeddingTask(EmbeddingTask):
             group_merge: How the groups' maps become one: ``mean``, ``sum`` or ``concat``.
             pooling: How tokens become one vector: ``mean`` or ``max`` of all, ``grid_mean`` of the
                 merged grid, ``group_mean`` of each group, side by side.
-            layers: Blocks whose tokens are taken, negative ones from the end; those of several
-                stand side by side.
+            layers: Blocks whose tokens are taken, negative ones counted from the end. Tokens of
+                several stand side by side.
             norm: Apply the final LayerNorm to the tokens.
-            implementation: ``thorgeo``, or ``official`` for the authors' TerraTorch extension,
-                which must be installed, patches timm, and gives the same numbers.
+            implementation: Code of the encoder: ``thorgeo``, or ``official`` for the authors'
+                TerraTorch extension, which must be installed and patches timm. Both give the same
+                numbers.
             pooled: Return pooled vectors (linked to the output).
             grid: Return grids (linked to the output).
             seed: Seed of the random weights when `pretrained` is false and `ckpt` is None.
-            threads: CPU threads per process, part of a CPU run's fingerprint; None takes all cores.
+            threads: CPU threads per process; they change the last digits of a CPU run's results.
+                None for one thread per core.
 
         Raises:
             ConfigError: If a choice is unknown, a block does not exist or is repeated, or neither

@@ -100,7 +100,7 @@ def start_run(
         info["config"] = json.loads(json.dumps(config, default=str))
     return StartedRun(
         plan=datamodule.plan,
-        windows=Windows.of_settings(data_settings),
+        windows=Windows.from_settings(data_settings),
         settings={
             "data": data_settings,
             "model": dict(

@@ -88,14 +88,14 @@ class RunWriter(BasePredictionWriter):
         """Initialize a new RunWriter instance.
 
         Args:
-            dir: Directory of the run; one run per directory.
-            pooled: Whether to write one vector per tile (GeoParquet).
-            grid: Whether to write maps (Zarr); of tiles that overlap, their centres.
-            dtype: Of the embeddings on disk, of both. int8 has a scale for each tile, `scale`
-                beside the embeddings: a value is embedding * scale.
-            quicklook: Whether to draw quicklook.png at the end.
-            crop: Whether to leave out cells of maps whose centre lies outside the area: they are
-                NaN, or -128 of int8. Whole tiles are embedded in any case, and have their vectors.
+            dir: Directory of the run; the same command continues the run in it.
+            pooled: Write one vector for each tile, as GeoParquet.
+            grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
+            dtype: Data type of the embeddings on disk: float32, float16 (half the bytes) or int8 (a
+                third; a vector is `embedding` times the tile's `scale`).
+            quicklook: Draw quicklook.png at the end.
+            crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
+                -128 for int8. Vectors are of whole tiles in any case.
 
         Raises:
             ConfigError: If there is nothing to write or to crop, or *dtype* is unknown.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -10,21 +11,26 @@ import numpy as np
 import pytest
 
 from thor_geo import (
+    EarthEngineSpec,
+    EmulatorSpec,
     OutputSpec,
     PointBuffer,
     SensorSpec,
     Sentinel1Spec,
+    StacSpec,
     TemporalSpec,
     get_embedding,
     get_embeddings_batch,
 )
-from thor_geo.api import call
+from thor_geo.api import EmbeddingOptions, call
+from thor_geo.api._source import composite_source
+from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
 
 PLACE = PointBuffer(lon=12.0, lat=60.0, buffer_m=480)
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 PIXELS = np.random.default_rng(0).integers(0, 10_000, (10, 32, 32), dtype=np.uint16)
-STAC: dict[str, Any] = {"backend": "stac", "stac_url": "catalog.json"}
+STAC: dict[str, Any] = {"backend": StacSpec(url="catalog.json")}
 
 
 @pytest.fixture(autouse=True)
@@ -36,18 +42,16 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"crop": True}, "`crop=True`: a vector has no cells"),
-        ({"backend": "gee", "emulator_archive": "scenes"}, 'emulator_archive.*backend="emulator"'),
-        ({"emulator_archive": "scenes", "url": "http://x"}, 'url.*no effect.*backend="gee"'),
-        ({"emulator_archive": "scenes", "stac_url": "catalog.json"}, "two sources"),
-        ({"backend": "gee", "stac_url": "catalog.json"}, 'stac_url.*backend="stac"'),
-        ({"stac_collection": "s2"}, "stac_collection.*give stac_url, too"),
-        ({"stac_sign": "planetary_computer"}, "stac_sign.*give stac_url, too"),
-        ({"stac_url": "catalog.json", "stac_sign": "aws"}, "stac_sign.*planetary_computer"),
-        ({"backend": "stac"}, "stac_url=None"),
+        ({"backend": "stac"}, r"backend='stac'.*StacSpec\(url=...\)"),
+        ({"backend": "aws"}, "backend='aws'.*auto, gee, emulator, stac"),
+        ({"backend": 5}, "backend=5.*auto, gee, emulator, stac"),
+        ({"backend": EarthEngineSpec(project="a"), "project": "b"}, "project='b'.*project 'a'"),
+        ({"emulator_archive": "scenes"}, "emulator_archive='scenes'.*no such option"),
+        ({"fetch_worker": 2}, "fetch_worker=2.*Did you mean `fetch_workers`"),
+        ({"tempral": WINDOW}, "tempral=.*Did you mean `temporal`"),
         ({**STAC, "sensor": Sentinel1Spec()}, "sentinel1.*Sentinel-2 only"),
         ({**STAC, "sensor": [SensorSpec(), Sentinel1Spec()]}, "sentinel1.*Sentinel-2 only"),
         ({**STAC, "sensor": SensorSpec(mask="cloud_score_plus")}, "mask.*STAC catalogue"),
-        ({**STAC, "stac_assets": {"B99": "x"}}, "stac_assets='B99'"),
         ({"output": "raster"}, "output='raster'.*pooled, grid"),
         ({"layers": "last"}, "layers='last'"),
         ({"layers": 1.5}, r"layers=1\.5.*-1"),
@@ -67,19 +71,21 @@ def test_what_has_no_effect_or_no_meaning_is_refused(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "option",
     [
-        *({"project": "p"}, {"credentials": "user"}, {"service_account_file": "key.json"}),
-        *({"url": "http://x"}, {"emulator_archive": "scenes"}, {"stac_url": "catalog.json"}),
-        *({"stac_collection": "s2"}, {"stac_assets": {"B4": "red"}}, {"stac_offset": 0}),
-        *({"stac_sign": "planetary_computer"}, {"fetch_workers": 2}, {"cache_dir": "cache"}),
+        {"project": "p"},
+        {"backend": EarthEngineSpec(url="http://x")},
+        {"backend": EmulatorSpec()},
+        STAC,
+        {"fetch_workers": 2},
+        {"cache_dir": "cache"},
     ],
-    ids=lambda told: next(iter(told)),
+    ids=str,
 )
-def test_given_pixels_are_not_fetched_and_nothing_says_how(told: dict[str, Any]) -> None:
-    (name,) = told
+def test_given_pixels_are_not_fetched_and_nothing_says_how(option: dict[str, Any]) -> None:
+    (name,) = option
     with pytest.raises(ConfigError, match=rf"`{name}=.*given as input_chw.*Leave it out"):
-        get_embedding("thor_v1_tiny", input_chw=PIXELS, pretrained=False, **told)
+        get_embedding("thor_v1_tiny", input_chw=PIXELS, pretrained=False, **option)
 
 
 def test_one_thing_is_no_list_of_them() -> None:
@@ -114,19 +120,40 @@ def test_the_window_of_given_pixels_is_recorded() -> None:
     assert get_embedding("thor_v1_tiny", **given).meta["temporal"] is None  # type: ignore[arg-type]
 
 
-def test_both_functions_take_the_same_arguments_and_the_one_passes_all_of_them_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """They are written out twice, for editors and `help`: one that is dropped is without effect."""
-    one, many = (signature(f).parameters for f in (get_embedding, get_embeddings_batch))
-    assert [{"spatial": "spatials"}.get(name, name) for name in one] == list(many)
-    for name in set(one) - {"spatial", "input_chw"}:
-        assert one[name].default == many[name].default, name
-        assert one[name].annotation == many[name].annotation, name
-    told: dict[str, Any] = {name: object() for name in one}
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [
+        ({}, EarthEngineSpec()),
+        ({"backend": "auto"}, EarthEngineSpec()),
+        ({"backend": "gee"}, EarthEngineSpec()),
+        ({"backend": "gee", "project": "p"}, EarthEngineSpec(project="p")),
+        (
+            {"backend": EarthEngineSpec(url="http://x"), "project": "p"},
+            EarthEngineSpec(project="p", url="http://x"),
+        ),
+        ({"backend": "emulator"}, EmulatorSpec()),
+        ({"backend": "emulator", "project": "p"}, EmulatorSpec()),
+        (STAC, StacSpec(url="catalog.json")),
+    ],
+)
+def test_a_name_or_a_spec_says_where_pixels_are_from(options: dict[str, Any], source: Any) -> None:
+    sensors = Sensors.on_grid(10, SensorSpec(), None)
+    assert composite_source(options, sensors, 8).source == source
+
+
+def test_both_functions_take_the_same_options_and_explain_each() -> None:
+    ours, theirs = (signature(f).parameters for f in (get_embedding, get_embeddings_batch))
+    assert [{"spatial": "spatials"}.get(name, name) for name in ours] == list(theirs)
+    explained = re.findall(r"^ {8}(\w+): ", EmbeddingOptions.__doc__ or "", re.MULTILINE)
+    assert explained == list(EmbeddingOptions.__annotations__)
+
+
+def test_one_call_passes_every_option_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("model", "spatial", "temporal", "input_chw", *EmbeddingOptions.__annotations__)
+    options: dict[str, Any] = {name: object() for name in names}
     monkeypatch.setattr(call, "get_embeddings_batch", lambda model, **rest: [(model, rest)])
-    model, rest = cast(Any, get_embedding)(**told)
-    assert model is told.pop("model")
-    assert rest.pop("spatials") == [told.pop("spatial")]
-    assert rest.pop("input_chw") == [told.pop("input_chw")]
-    assert rest == told
+    model, rest = cast(Any, get_embedding)(**options)
+    assert model is options.pop("model")
+    assert rest.pop("spatials") == [options.pop("spatial")]
+    assert rest.pop("input_chw") == [options.pop("input_chw")]
+    assert rest == options

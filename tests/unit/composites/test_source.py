@@ -131,7 +131,7 @@ def test_an_unknown_collection_is_named(session: SessionSpec, store: BlockStore)
     sensor = replace(store.sensor, collection="NO/SUCH_COLLECTION")
     other = BlockStore(store.root, sensor=sensor, window=store.window)
     block = Block(epsg=32632, size=64, resolution=10, left=640, top=6400)
-    with pytest.raises(EarthEngineError, match=r"data\.collection"):
+    with pytest.raises(EarthEngineError, match=r"data\.sentinel2\.collection"):
         DirectSource(other, session).get(block)
 
 

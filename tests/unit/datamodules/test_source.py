@@ -8,11 +8,24 @@ from typing import Any
 
 import pytest
 
-from thor_geo.datamodules.source import SourceSpec, disconnect
+from thor_geo.datamodules.sensors import Sensors
+from thor_geo.datamodules.source import CompositeSource, disconnect
 from thor_geo.emulator import COLLECTIONS, Acquisition, Archive, generate_archive
 from thor_geo.errors import ConfigError
+from thor_geo.specs import SensorSpec
+from thor_geo.specs.sources import EmulatorSpec
 
 SR, TOA, SCORES = COLLECTIONS["sr"], COLLECTIONS["toa"], COLLECTIONS["cloud_score_plus"]
+
+
+def sensors(**recipe: Any) -> Sensors:
+    return Sensors.on_grid(10, SensorSpec(**recipe), None)
+
+
+def source(*, archive: Path | None = None, cache_dir: Path) -> CompositeSource:
+    return CompositeSource(
+        source=EmulatorSpec(archive=archive), sensors=sensors(), cache_dir=cache_dir
+    )
 
 
 @pytest.fixture
@@ -42,20 +55,20 @@ def test_only_the_collections_of_a_run_are_generated(
     """If this fails, the quickstart waits for scenes that it never shows."""
     monkeypatch.delenv("THOR_GEO_EMULATOR_URL", raising=False)
     root = Path("emulator-archive")
-    spec = SourceSpec(source="emulator", collections={"S2": SR}, cache_dir=tmp_path)
+    spec = source(cache_dir=tmp_path)
     plain = spec.connect()
     disconnect(plain)
     assert made == {root: "sr"}
     assert plain.catalogues["S2"] == f"emulator-{Archive.open(tmp_path / root).fingerprint()}"
     made.clear()
-    linked = replace(spec, linked=(SCORES,)).connect()
+    linked = replace(spec, sensors=sensors(mask="cloud_score_plus")).connect()
     disconnect(linked)
     assert made == {root: "sr", root / SCORES: "cloud_score_plus"}
     # Other scores make other pixels: the cache must not mix them up.
     scores = Archive.open(tmp_path / root / SCORES).fingerprint()
     assert linked.catalogues["S2"] == f"{plain.catalogues['S2']}+{scores}"
     made.clear()
-    top = replace(spec, collections={"S2": TOA}).connect()
+    top = replace(spec, sensors=sensors(collection=TOA)).connect()
     disconnect(top)
     assert made == {root: "sr", root / TOA: "toa"}
     assert top.catalogues != plain.catalogues
@@ -69,18 +82,13 @@ def test_a_folder_of_ones_own_has_other_collections_below_it(
     scenes = tmp_path / "mine"
     one = (Acquisition(date="2022-06-05", cloud_cover=0.1),)
     generate_archive(scenes, size_m=240, zones=(32632,), acquisitions=one)
-    spec = SourceSpec(
-        source="emulator",
-        collections={"S2": SR},
-        cache_dir=tmp_path / "cache",
-        emulator_archive=scenes,
-    )
+    spec = source(archive=scenes, cache_dir=tmp_path / "cache")
     with pytest.raises(ConfigError, match=f"holds no scenes of {SCORES}"):
-        replace(spec, linked=(SCORES,)).connect()
+        replace(spec, sensors=sensors(mask="cloud_score_plus")).connect()
     generate_archive(
         scenes / SCORES, size_m=240, zones=(32632,), acquisitions=one, product="cloud_score_plus"
     )
-    connection = replace(spec, linked=(SCORES,)).connect()
+    connection = replace(spec, sensors=sensors(mask="cloud_score_plus")).connect()
     try:
         assert connection.catalogues["S2"].endswith(Archive.open(scenes / SCORES).fingerprint())
     finally:

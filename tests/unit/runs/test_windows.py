@@ -155,7 +155,7 @@ def test_a_batch_that_does_not_say_its_window_stops_the_run(plan: Plan, tmp_path
         writer.run,
         plan,
         writer._shapes(writer._session.opened),  # type: ignore[union-attr]
-        Windows.of(windows=WINDOWS),
+        Windows.from_dates(windows=WINDOWS),
         None,
     )
     for window in ([], [0, 1], [7]):
@@ -208,7 +208,7 @@ def test_progress_reaches_the_end_with_the_last_window(
 @pytest.mark.parametrize("kind", ["pooled", "grid"])
 def test_the_picture_shows_each_window_that_has_room(plan: Plan, tmp_path: Path, kind: str) -> None:
     only: dict[str, Any] = {"pooled": kind == "pooled", "grid": kind == "grid"}
-    windows = Windows.of(windows=WINDOWS)
+    windows = Windows.from_dates(windows=WINDOWS)
     run = write_windows(tmp_path / "run", plan, empty={(0, 2)}, quicklook=True, **only).run
     assert run.quicklook.stat().st_size > 10_000
     asked: list[int] = []
@@ -235,8 +235,8 @@ def test_the_picture_shows_each_window_that_has_room(plan: Plan, tmp_path: Path,
 def test_of_many_windows_some_at_even_distances_are_drawn() -> None:
     plan = plan_of()
     months = [[f"2022-{k:02}-01", f"2022-{k + 1:02}-01"] for k in range(1, 12)]
-    assert drawn_windows(plan, Windows.of(windows=months)) == [0, 3, 7, 10]
-    assert drawn_windows(plan, Windows.of(windows=months[:3])) == [0, 1, 2]
+    assert drawn_windows(plan, Windows.from_dates(windows=months)) == [0, 3, 7, 10]
+    assert drawn_windows(plan, Windows.from_dates(windows=months[:3])) == [0, 1, 2]
 
 
 def test_a_list_of_one_window_has_a_time_axis_too(plan: Plan, tmp_path: Path) -> None:

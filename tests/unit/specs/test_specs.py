@@ -15,7 +15,7 @@ def test_sensor_defaults_are_the_documented_ones() -> None:
     sensor = SensorSpec()
     assert sensor.collection == "COPERNICUS/S2_SR_HARMONIZED"
     assert sensor.bands == ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
-    assert (sensor.scale_m, sensor.cloudy_pct, sensor.composite) == (10, 30, "median")
+    assert (sensor.resolution, sensor.cloudy_pct, sensor.composite) == (10, 30, "median")
     assert (sensor.mask, sensor.fill_value) == ("none", 0)
 
 

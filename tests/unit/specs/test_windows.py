@@ -17,7 +17,7 @@ SPRING, SUMMER = ["2022-03-01", "2022-06-01"], ["2022-06-01", "2022-09-01"]
 
 
 def test_windows_come_back_from_the_settings_that_a_run_records() -> None:
-    listed = Windows.of(windows=[SPRING, SUMMER])
+    listed = Windows.from_dates(windows=[SPRING, SUMMER])
     assert [one.start for one in listed] == [
         dt.datetime(2022, 3, 1, tzinfo=dt.UTC),
         dt.datetime(2022, 6, 1, tzinfo=dt.UTC),
@@ -26,17 +26,17 @@ def test_windows_come_back_from_the_settings_that_a_run_records() -> None:
     assert listed.span == TemporalSpec.range("2022-03-01", "2022-09-01")
     recorded = json.loads(json.dumps(listed.settings()))
     assert set(recorded) == {"windows"}
-    assert Windows.of_settings({**recorded, "bands": []}) == listed
+    assert Windows.from_settings({**recorded, "bands": []}) == listed
 
 
 def test_start_and_end_are_recorded_as_ever_and_make_no_time_axis() -> None:
-    one = Windows.of(*SUMMER)
+    one = Windows.from_dates(*SUMMER)
     settings = {"start": "2022-06-01T00:00:00+00:00", "end": "2022-09-01T00:00:00+00:00"}
     assert one.settings() == settings
     assert (len(one), one.times) == (1, (None,))
-    assert Windows.of_settings(settings) == one
+    assert Windows.from_settings(settings) == one
     # A list of one is a list: a script that makes lists gets the same layout for each of them.
-    assert Windows.of(windows=[SUMMER]).times == (0,)
+    assert Windows.from_dates(windows=[SUMMER]).times == (0,)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_start_and_end_are_recorded_as_ever_and_make_no_time_axis() -> None:
     ],
 )
 def test_windows_may_overlap_and_begin_at_any_second(windows: list[list[str]]) -> None:
-    assert len(Windows.of(windows=windows)) == len(windows)
+    assert len(Windows.from_dates(windows=windows)) == len(windows)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_windows_may_overlap_and_begin_at_any_second(windows: list[list[str]]) -
 )
 def test_windows_that_cannot_be_are_refused(kwargs: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        Windows.of(**kwargs)
+        Windows.from_dates(**kwargs)
 
 
 ENDS = ["--data.end=null", "--data.start=null"]

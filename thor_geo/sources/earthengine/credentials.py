@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 LOGIN_REMEDY = (
     "Run `earthengine authenticate` (on a machine without a browser: `earthengine authenticate "
     "--auth_mode=notebook`), or use `gcloud auth application-default login`, or give a service "
-    "account's key file with `data.service_account_file`."
+    "account's key file with `data.earthengine.service_account_file`."
 )
 ADC_REMEDY = (
     "Run `gcloud auth application-default login --scopes=https://www.googleapis.com/auth/"

@@ -40,7 +40,7 @@ def check_named_scenes(
     try:
         answer = client.call(
             lambda: ee.data.computeValue(query),
-            "the scenes of `data.scenes`",
+            "the scenes of `data.sentinel2.scenes`",
             stats or FetchStats(),
         )
     except BlockError as error:
@@ -49,6 +49,7 @@ def check_named_scenes(
     wrong = list(wrong_scenes(sensor, window, listed, sensor.collection))
     if wrong:
         raise EarthEngineError(
-            f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the ids, "
-            "or set data.start, data.end and data.cloudy_pct so that these scenes pass."
+            f"`data.sentinel2.scenes` names scenes that cannot be used: {'; '.join(wrong)}. "
+            "Correct the ids, or set data.start, data.end and data.sentinel2.cloudy_pct so that "
+            "these scenes pass."
         )

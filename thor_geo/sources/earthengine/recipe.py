@@ -148,8 +148,8 @@ def parse_rows(
     for first, second in itertools.pairwise(scenes):
         if first.index == second.index:
             raise EarthEngineError(
-                f"The collection lists scene {first.index!r} twice; `data.collection` must "
-                "be one collection, in which `system:index` is unique."
+                f"The collection lists scene {first.index!r} twice. `data.sentinel2.collection` "
+                "must be one collection, in which `system:index` is unique."
             )
     return tuple(scenes)
 

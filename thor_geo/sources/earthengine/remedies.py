@@ -32,8 +32,8 @@ def to_error(verdict: Verdict, spec: SessionSpec, subject: str) -> EarthEngineEr
         )
     if verdict.kind == "permission":
         return ProjectError(
-            f"Earth Engine refused `data.project={spec.project!r}` when asked for {subject}. "
-            f"{reason} {_project_remedy(verdict.message, spec)}"
+            f"Earth Engine refused `data.earthengine.project={spec.project!r}` when asked for "
+            f"{subject}. {reason} {_project_remedy(verdict.message, spec)}"
         )
     return EarthEngineError(
         f"Earth Engine refused {subject}. {reason} {_request_remedy(verdict.message)}"
@@ -56,14 +56,21 @@ def _project_remedy(text: str, spec: SessionSpec) -> str:
             f"?project={project}"
         )
     if "no project found" in lowered:
-        return "Set `data.project` to the id of a project that is registered for Earth Engine."
+        return (
+            "Set `data.earthengine.project` to the id of a project that is registered for Earth "
+            "Engine."
+        )
     if "not found" in lowered:
-        return "Check the spelling of `data.project`: it is the project's id, not its name."
+        return (
+            "Check the spelling of `data.earthengine.project`: it is the project's id, not its "
+            "name."
+        )
     return (
         "Whoever owns the project grants the login both roles: `gcloud projects "
         f"add-iam-policy-binding {project} --member=user:YOU --role=roles/serviceusage."
         f"serviceUsageConsumer`, and the same with --role=roles/earthengine.viewer "
-        "(for a service account: --member=serviceAccount:ITS_EMAIL). Or set another `data.project`."
+        "(for a service account: --member=serviceAccount:ITS_EMAIL). Or set another "
+        "`data.earthengine.project`."
     )
 
 
@@ -75,11 +82,14 @@ def _request_remedy(text: str) -> str:
             "variable REQUESTS_CA_BUNDLE to a file with it."
         )
     if "band pattern" in lowered or "no band" in lowered:
-        return "Check `data.bands`, and what `data.mask` needs, against the collection's bands."
+        return (
+            "Check `data.sentinel2.bands`, and what `data.sentinel2.mask` needs, against the "
+            "collection's bands."
+        )
     if "not found" in lowered or "does not exist" in lowered:
-        return "Check `data.collection`, and that the login may read it."
+        return "Check `data.sentinel2.collection`, and that the login may read it."
     return (
-        "Asking again would not help: check `data.collection`, `data.bands` and the dates; if they "
-        "are right, this is a defect of thor-geo or of the service: please report it with this "
-        "text."
+        "Asking again would not help: check `data.sentinel2.collection`, `data.sentinel2.bands` "
+        "and the dates; if they are right, this is a defect of thor-geo or of the service: please "
+        "report it with this text."
     )

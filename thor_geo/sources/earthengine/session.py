@@ -147,9 +147,10 @@ def _project(spec: SessionSpec, credentials: Any) -> str:
     )
     if not project:
         raise ProjectError(
-            "`data.project=None`: Earth Engine needs a cloud project, and the credentials name "
-            "none. Set `data.project` to the id of a project that is registered for Earth Engine "
-            "(https://console.cloud.google.com/earth-engine), or run `earthengine set_project ID`."
+            "`data.earthengine.project=None`: Earth Engine needs a cloud project, and the "
+            "credentials name none. Set `data.earthengine.project` to the id of a project that is "
+            "registered for Earth Engine (https://console.cloud.google.com/earth-engine), or run "
+            "`earthengine set_project ID`."
         )
     return str(project)
 

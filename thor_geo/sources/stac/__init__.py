@@ -6,6 +6,6 @@ importing this package costs nothing, and works without the optional packages.
 
 from __future__ import annotations
 
-from thor_geo.sources.stac.spec import Sign, StacSpec
+from thor_geo.sources.stac.spec import CatalogueSpec
 
-__all__ = ["Sign", "StacSpec"]
+__all__ = ["CatalogueSpec"]

@@ -83,7 +83,7 @@ def locate(item: Mapping[str, Any], band: str, overrides: Mapping[str, str]) -> 
     Args:
         item: The item.
         band: Earth Engine's name of the band.
-        overrides: `StacSpec.assets`.
+        overrides: `CatalogueSpec.assets`.
 
     Raises:
         StacError: If no asset holds the band, or several may.
@@ -147,8 +147,8 @@ def _refusal(item: Mapping[str, Any], band: str, why: str) -> StacError:
         listed.append(f"{key} ({', '.join(names)})" if names else str(key))
     more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
     return StacError(
-        f"`data.bands` or `data.mask` asks for {band}, which in item {item.get('id')!r} {why}. "
-        f"Its assets: {', '.join(listed[:_LISTED]) or 'none'}{more}. Say where it is with "
-        f"`data.stac_assets`, e.g. {{{band}: KEY}}, or {{{band}: KEY#2}} for the second band of a "
-        "file."
+        f"`data.sentinel2.bands` or `data.sentinel2.mask` asks for {band}, which in item "
+        f"{item.get('id')!r} {why}. Its assets: {', '.join(listed[:_LISTED]) or 'none'}{more}. "
+        f"Name its asset in `data.stac.assets`, e.g. {{{band}: KEY}}, or {{{band}: KEY#2}} for the "
+        "second band of a file."
     )

@@ -54,7 +54,7 @@ class StacClient(Asker):
         except BlockError as error:
             raise StacUnreachableError(
                 f"{self.session.spec.endpoint} could not be reached. {error} Check "
-                "`data.stac_url`, the network, and the proxy settings (HTTPS_PROXY)."
+                "`data.stac.url`, the network, and the proxy settings (HTTPS_PROXY)."
             ) from error
 
     def classify(self, error: BaseException) -> Verdict | None:
@@ -139,16 +139,16 @@ def _remedy(verdict: Verdict) -> str:
     if verdict.status in (401, 403):
         return (
             "It requires a login or a signature: the Planetary Computer's files need "
-            "`data.stac_sign: planetary_computer`, others credentials that GDAL reads from the "
+            "`data.stac.sign: planetary_computer`, others credentials that GDAL reads from the "
             "environment (AWS_ACCESS_KEY_ID, GDAL_HTTP_HEADERS, ...). Earth Search's are public."
         )
     if verdict.status in (404, 410):
-        return "Check `data.stac_url` and `data.stac_collection`."
+        return "Check `data.stac.url` and `data.stac.collection`."
     if _CERTIFICATE.search(verdict.message):
         return (
             "A proxy may be in between that signs with its own certificate: set the environment "
             "variables REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE to a file with it."
         )
     return (
-        "Asking again would not help: check `data.stac_url`, `data.stac_collection` and the dates."
+        "Asking again would not help: check `data.stac.url`, `data.stac.collection` and the dates."
     )

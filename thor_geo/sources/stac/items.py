@@ -20,7 +20,7 @@ from thor_geo.sources.scenes import Scene
 from thor_geo.sources.stac.bands import locate
 from thor_geo.sources.stac.offset import FIELDS as OFFSET_FIELDS
 from thor_geo.sources.stac.offset import baseline, dn_offset
-from thor_geo.sources.stac.spec import StacSpec
+from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
 
 #: Parts into which each edge is cut before it is brought to another CRS: on an edge of 110 km the
@@ -106,7 +106,7 @@ class StacItem:
             footprint = _transformed(self.footprint, self.epsg, block.epsg)
         return bool(footprint.intersects(area) and not footprint.touches(area))
 
-    def raster(self, band: str, spec: StacSpec) -> BandRaster:
+    def raster(self, band: str, spec: CatalogueSpec) -> BandRaster:
         """Return where a band's pixels are.
 
         Args:
@@ -147,7 +147,7 @@ def parse(content: Mapping[str, Any]) -> StacItem:
         name = content.get("id") if isinstance(content, Mapping) else content
         raise StacError(
             f"Item {str(name)[:100]!r} of the catalogue is not a valid STAC item: {error!r:.200}. "
-            "Choose another `data.stac_collection`, or have the catalogue corrected."
+            "Choose another `data.stac.collection`, or have the catalogue corrected."
         ) from error
     millis = (when - _EPOCH) // dt.timedelta(milliseconds=1)
     return StacItem(

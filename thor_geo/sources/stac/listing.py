@@ -13,7 +13,7 @@ from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.items import StacItem, parse
 from thor_geo.sources.stac.root import is_api, read_root, walk
-from thor_geo.sources.stac.spec import StacSpec
+from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Listing(Protocol):
         ...
 
 
-def open_listing(spec: StacSpec) -> Listing:
+def open_listing(spec: CatalogueSpec) -> Listing:
     """Open a catalogue.
 
     Args:
@@ -60,7 +60,7 @@ def open_listing(spec: StacSpec) -> Listing:
         return _Static(spec, root, reader)
     if spec.collection is None:
         raise ConfigError(
-            "stac_collection",
+            "stac.collection",
             None,
             f"{spec.endpoint} is an API, which may have many collections",
             "Give the id of one, e.g. sentinel-2-l2a.",
@@ -104,7 +104,7 @@ class _Api:
 class _Static:
     """All items of a static catalogue, read once."""
 
-    def __init__(self, spec: StacSpec, root: str, reader: StacApiIO) -> None:
+    def __init__(self, spec: CatalogueSpec, root: str, reader: StacApiIO) -> None:
         self._spec = spec
         self._root = root
         self._reader = reader
@@ -138,12 +138,12 @@ class _Static:
             if item.id in items:
                 raise StacError(
                     f"The catalogue {self._spec.endpoint} has two items {item.id!r}. Name one of "
-                    "its collections with `data.stac_collection`, in which ids are unique."
+                    "its collections with `data.stac.collection`, in which ids are unique."
                 )
             items[item.id] = item
         if not items and elsewhere:
             raise ConfigError(
-                "stac_collection",
+                "stac.collection",
                 self._spec.collection,
                 f"{self._spec.endpoint} has no item in it",
                 f"Choose from: {', '.join(sorted(elsewhere))}; or leave it out for all of them.",

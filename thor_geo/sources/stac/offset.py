@@ -73,7 +73,7 @@ def dn_offset(item: Mapping[str, Any], located: Located) -> int:
     raise StacError(
         f"Item {item.get('id')!r} states neither its processing baseline nor an offset of its "
         f"values, so that reflectance cannot be told from them (baseline: {text!r}). Set "
-        "`data.stac_offset`: 0 where the files hold reflectance x 10000, -1000 where they hold "
+        "`data.stac.offset`: 0 where the files hold reflectance x 10000, -1000 where they hold "
         "what ESA publishes since processing baseline 04.00."
     )
 
@@ -93,7 +93,7 @@ def _stated(item: Mapping[str, Any], located: Located) -> int | None:
         raise StacError(
             f"Item {item.get('id')!r} states offset={offset!r} and scale={scale!r} for asset "
             f"{located.key!r}: not reflectance x {QUANTIFICATION} with a whole offset. Set "
-            "`data.stac_offset` if the files are that nevertheless, or take another collection."
+            "`data.stac.offset` if the files are that nevertheless, or take another collection."
         )
     return round(dn)
 

@@ -18,13 +18,13 @@ from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.recipe import STAC_RECIPE_VERSION
 from thor_geo.sources.stac.root import is_api, local_path, read_root, walk
 from thor_geo.sources.stac.session import StacSession
-from thor_geo.sources.stac.spec import StacSpec, is_remote, public
+from thor_geo.sources.stac.spec import CatalogueSpec, is_remote, public
 from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 
-def catalogue_name(spec: StacSpec) -> str:
+def catalogue_name(spec: CatalogueSpec) -> str:
     """See that a catalogue has the bands, and name it and all that the user says of its items.
 
     An API is named by its address and the collection. A static catalogue at an address, in
@@ -61,7 +61,7 @@ def catalogue_name(spec: StacSpec) -> str:
     )
 
 
-def _where(spec: StacSpec) -> Mapping[str, Any]:
+def _where(spec: CatalogueSpec) -> Mapping[str, Any]:
     root, content, reader = read_root(spec)
     if is_api(content):
         return {"api": public(root).rstrip("/")}

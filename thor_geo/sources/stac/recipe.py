@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -10,9 +10,10 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.scenes import OBSERVATIONS, pixel_grid
 from thor_geo.sources.stac.reduce import REDUCTIONS
-from thor_geo.sources.stac.spec import Sign, StacSpec
+from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import SensorSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
+from thor_geo.specs.sources import StacSpec
 from thor_geo.support.jsontext import canonical_sha256
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
@@ -64,7 +65,7 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
                 name,
                 value,
                 "not supported with a STAC catalogue",
-                f"Choose from: {', '.join(allowed)}; or take Earth Engine.",
+                f"Choose from: {', '.join(allowed)}; or use Earth Engine.",
             )
     for field in fields(sensor):
         value = getattr(sensor, field.name)
@@ -74,51 +75,31 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
                 field.name,
                 value,
                 "not supported with a STAC catalogue",
-                "Leave it out, or take Earth Engine.",
+                "Leave it out, or use Earth Engine.",
             )
     return sensor
 
 
-def stac_spec(
-    sensors: Iterable[AnySensor],
-    url: str | None,
-    collection: str | None = None,
-    assets: Mapping[str, str] | None = None,
-    offset: int | None = None,
-    sign: Sign = "none",
-    *,
-    pool_size: int = 40,
-) -> StacSpec:
-    """Return the settings of a catalogue for a sensor's composites; nothing is contacted.
+def catalogue_spec(
+    source: StacSpec, sensors: Iterable[AnySensor], *, pool_size: int = 40
+) -> CatalogueSpec:
+    """Return how to read a catalogue for a sensor's composites; nothing is contacted.
 
     Args:
-        sensors: Bands and recipe; of Sentinel-2 alone.
-        url: The catalogue; this and the others are `StacSpec`'s.
-        collection: Its collection.
-        assets: Where bands are.
-        offset: What to add to reflectances, DN.
-        sign: Who signs addresses.
+        source: The catalogue, as the user describes it.
+        sensors: Bands and recipe; Sentinel-2 alone.
         pool_size: Connections to keep open.
 
     Raises:
-        ConfigError: If the catalogue is missing, a setting is invalid, or the composite is not
-            supported.
+        ConfigError: If a catalogue's scenes cannot be reduced to such composites.
     """
-    if url is None:
-        raise ConfigError(
-            "stac_url",
-            None,
-            "the source `stac` needs a catalogue",
-            "Give the root of a STAC API, e.g. https://earth-search.aws.element84.com/v1, or the "
-            "path of a catalog.json.",
-        )
     checked, *_ = [check_supported(sensor) for sensor in sensors]  # a second one is refused
-    return StacSpec(
-        url=url,
-        collection=collection,
-        assets=assets or {},
-        offset=offset,
-        sign=sign,
+    return CatalogueSpec(
+        url=source.url,
+        collection=source.collection,
+        assets=source.assets,
+        offset=source.offset,
+        sign=source.sign,
         pool_size=pool_size,
         bands=(*checked.bands, *(("SCL",) if checked.mask == "scl" else ())),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thor_geo.errors import DependencyError, StacError
-from thor_geo.sources.stac.spec import StacSpec, is_remote
+from thor_geo.sources.stac.spec import CatalogueSpec, is_remote
 
 if TYPE_CHECKING:
     import pystac
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ITEM_SEARCH = "item-search"
 
 
-def read_root(spec: StacSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
+def read_root(spec: CatalogueSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
     """Return the address, the content and the reader of a catalogue's root.
 
     Args:
@@ -34,7 +34,7 @@ def read_root(spec: StacSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
         from requests.adapters import HTTPAdapter
     except ImportError as error:
         raise DependencyError(
-            "`data.source: stac` needs the package pystac-client: pip install 'thor-geo[stac]'."
+            "`data.stac` needs the package pystac-client: pip install 'thor-geo[stac]'."
         ) from error
     # One layer of retries, `StacClient`.
     reader = StacApiIO(max_retries=None, timeout=spec.timeout_s)
@@ -62,9 +62,9 @@ def is_api(content: Mapping[str, Any]) -> bool:
     return any(_ITEM_SEARCH in str(uri) for uri in content.get("conformsTo") or ())
 
 
-def _no_catalogue(spec: StacSpec, why: str) -> str:
+def _no_catalogue(spec: CatalogueSpec, why: str) -> str:
     return (
-        f"`data.stac_url={spec.endpoint!r}` is not the root of a STAC catalogue: it is {why}. "
+        f"`data.stac.url={spec.endpoint!r}` is not the root of a STAC catalogue: it is {why}. "
         "Give the root of an API, e.g. https://earth-search.aws.element84.com/v1, or of a static "
         "catalogue: a catalog.json."
     )

@@ -101,19 +101,19 @@ def _check(source: Any, number: int, subject: str, dtypes: tuple[str, ...]) -> N
     if number > source.count:
         raise StacError(
             f"{subject} should be band {number} of its file, which has {source.count}. Correct "
-            "`data.stac_assets`, or have the catalogue corrected."
+            "`data.stac.assets`, or have the catalogue corrected."
         )
     if source.crs is None or transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise StacError(
             f"{subject} is not on an upright grid with a CRS "
             f"({source.crs}, {tuple(transform)[:6]}), as a Sentinel-2 tile is. "
-            "Choose another `data.stac_collection` or `data.stac_assets`."
+            "Choose another `data.stac.collection` or `data.stac.assets`."
         )
     dtype = source.dtypes[number - 1]
     if dtype not in dtypes:
         raise StacError(
             f"{subject} holds {dtype}; Sentinel-2 values are {' or '.join(dtypes)}: "
-            "reflectance x 10000. Choose another `data.stac_collection` or `data.stac_assets`."
+            "reflectance x 10000. Choose another `data.stac.collection` or `data.stac.assets`."
         )
 
 

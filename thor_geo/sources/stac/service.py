@@ -54,7 +54,7 @@ class Stac:
         try:
             items = self.client.call(
                 lambda: self.client.session.existing(ids),
-                "the scenes of `data.scenes`",
+                "the scenes of `data.sentinel2.scenes`",
                 FetchStats(),
             )
         except BlockError as error:
@@ -63,8 +63,9 @@ class Stac:
         wrong = list(wrong_scenes(recipe, window, listed, self.client.session.spec.endpoint))
         if wrong:
             raise StacError(
-                f"`data.scenes` names scenes that cannot be used: {'; '.join(wrong)}. Correct the "
-                "ids, or set data.start, data.end and data.cloudy_pct so that these scenes pass."
+                f"`data.sentinel2.scenes` names scenes that cannot be used: {'; '.join(wrong)}. "
+                "Correct the ids, or set data.start, data.end and data.sentinel2.cloudy_pct so "
+                "that these scenes pass."
             )
 
     def scenes(

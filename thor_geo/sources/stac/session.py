@@ -10,7 +10,7 @@ from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.listing import Listing, open_listing
-from thor_geo.sources.stac.spec import StacSpec
+from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
 
 #: Items that a session remembers, so that those which were listed need not be asked for again.
@@ -36,7 +36,7 @@ class Turns:
 class StacSession:
     """Access to a catalogue under one spec; it is opened on first use. Thread-safe."""
 
-    def __init__(self, spec: StacSpec) -> None:
+    def __init__(self, spec: CatalogueSpec) -> None:
         """Initialize a new StacSession instance; nothing is contacted.
 
         Args:
@@ -126,7 +126,7 @@ class StacSession:
         item = self._opened.first()
         if item is None:
             raise ConfigError(
-                "stac_collection",
+                "stac.collection",
                 self.spec.collection,
                 f"{self.spec.endpoint} has no item in it",
                 "Check the id (the API lists them under /collections), or leave it out for a "

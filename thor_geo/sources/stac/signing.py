@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from thor_geo.errors import DependencyError
-from thor_geo.sources.stac.spec import Sign
+from thor_geo.specs.sources import Sign
 
 
 def signer(sign: Sign) -> Callable[[str], str]:
@@ -24,7 +24,7 @@ def signer(sign: Sign) -> Callable[[str], str]:
         module = import_module("planetary_computer")
     except ImportError as error:
         raise DependencyError(
-            "`data.stac_sign: planetary_computer` needs the package planetary-computer: "
+            "`data.stac.sign: planetary_computer` needs the package planetary-computer: "
             "pip install planetary-computer."
         ) from error
     made: Callable[[str], str] = module.sign_url

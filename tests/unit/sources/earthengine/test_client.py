@@ -280,5 +280,5 @@ def test_an_unreachable_service_is_an_error_of_the_run_not_of_a_block(kind: str)
 
 
 def test_a_refused_project_shows_when_connecting() -> None:
-    with pytest.raises(ProjectError, match=r"data\.project='p'"):
+    with pytest.raises(ProjectError, match=r"data\.earthengine\.project='p'"):
         client(session=FakeSession([AnswerError("permission")])).connect()

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from thor_geo.datamodules import CompositeDataModule
+from thor_geo.cli.settings import section_settings
 from thor_geo.errors import AuthenticationError, EarthEngineError, ProjectError
 from thor_geo.sources.earthengine import recipe, remedies
 from thor_geo.sources.earthengine.remedies import to_error
@@ -45,9 +45,14 @@ SPEC = SessionSpec(project="my-project")
             "https://console.cloud.google.com/earth-engine/configuration?project=my-project",
         ),
         ("permission", "Project 'projects/my-project' not found.", ProjectError, "spelling"),
-        ("fatal", "Band pattern 'B99' did not match", EarthEngineError, "`data.bands`"),
-        ("fatal", "asset 'A/B' not found", EarthEngineError, "`data.collection`"),
-        ("fatal", "Something new", EarthEngineError, "check `data.collection`, `data.bands`"),
+        ("fatal", "Band pattern 'B99' did not match", EarthEngineError, "`data.sentinel2.bands`"),
+        ("fatal", "asset 'A/B' not found", EarthEngineError, "`data.sentinel2.collection`"),
+        (
+            "fatal",
+            "Something new",
+            EarthEngineError,
+            "check `data.sentinel2.collection`, `data.sentinel2.bands`",
+        ),
     ],
 )
 def test_every_refusal_names_what_was_said_and_what_to_do(
@@ -68,4 +73,4 @@ def test_without_a_project_in_the_settings_the_one_in_the_answer_is_named() -> N
 def test_remedies_name_keys_that_a_config_has(module: ModuleType) -> None:
     named = set(re.findall(r"\bdata\.([\w.]+\w)", inspect.getsource(module)))
     assert named
-    assert named <= set(inspect.signature(CompositeDataModule).parameters)
+    assert named <= {row.key for row in section_settings("data")}

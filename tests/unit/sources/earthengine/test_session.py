@@ -154,7 +154,7 @@ def test_without_a_project_the_setting_is_named(monkeypatch: pytest.MonkeyPatch)
         quota_project_id = None
 
     monkeypatch.setattr(session_module, "load_credentials", lambda spec: Login())
-    with pytest.raises(ProjectError, match=r"Set `data\.project`"):
+    with pytest.raises(ProjectError, match=r"Set `data\.earthengine\.project`"):
         EarthEngineClient(EarthEngineSession(SessionSpec())).connect()
 
 

@@ -80,7 +80,7 @@ def test_every_sentinel_2_band_has_names_and_no_name_means_two() -> None:
 
 
 def test_a_band_that_is_nowhere_is_refused_with_the_assets() -> None:
-    with pytest.raises(StacError, match=r"B11.*red \(red\).*`data\.stac_assets`"):
+    with pytest.raises(StacError, match=r"B11.*red \(red\).*`data\.stac\.assets`"):
         locate(EARTH_SEARCH, "B11", {})
 
 

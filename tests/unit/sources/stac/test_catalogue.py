@@ -21,15 +21,16 @@ from thor_geo.errors import (
 )
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import FetchStats, RetryPolicy
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.listing import boxes_around
 from thor_geo.sources.stac.opening import catalogue_name
-from thor_geo.sources.stac.recipe import stac_spec
+from thor_geo.sources.stac.recipe import catalogue_spec
 from thor_geo.sources.stac.service import Stac
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
+from thor_geo.specs.sources import StacSpec
 
 SENSOR = SensorSpec(bands=("B4", "B11"), cloudy_pct=100)
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
@@ -38,12 +39,12 @@ BLOCK = Block(epsg=32632, size=128, resolution=10, left=66_560, top=665_660)
 FAST = RetryPolicy(tries=3, throttled_tries=3, unreachable_s=0.2, base_s=0.01, cap_s=0.02)
 
 
-def service(spec: StacSpec) -> Stac:
+def service(spec: CatalogueSpec) -> Stac:
     return Stac(StacClient(StacSession(spec), concurrency=4, retry=FAST))
 
 
-def api(web: Web, **more: Any) -> StacSpec:
-    return StacSpec(url=f"{web.url}/api", collection="made-up", **more)
+def api(web: Web, **more: Any) -> CatalogueSpec:
+    return CatalogueSpec(url=f"{web.url}/api", collection="made-up", **more)
 
 
 def made(source: Stac, sensor: SensorSpec = SENSOR) -> tuple[list[str], Any]:
@@ -55,10 +56,10 @@ def made(source: Stac, sensor: SensorSpec = SENSOR) -> tuple[list[str], Any]:
 
 
 def test_an_api_a_served_catalogue_and_one_on_disk_give_the_same(web: Web, archive: Path) -> None:
-    ids, planes = made(service(StacSpec(url=str(archive))))
+    ids, planes = made(service(CatalogueSpec(url=str(archive))))
     assert len(ids) == 6
     assert planes[-1].max() == 6
-    for spec in (api(web), StacSpec(url=f"{web.url}/catalog.json")):
+    for spec in (api(web), CatalogueSpec(url=f"{web.url}/catalog.json")):
         other, same = made(service(spec))
         assert other == ids
         np.testing.assert_array_equal(same, planes)
@@ -110,7 +111,7 @@ def test_pinned_scenes_are_asked_for_by_id_and_one_that_is_gone_is_named(web: We
 def test_what_passes_is_asked_for_again(
     web: Web, archive: Path, path: str, status: int, headers: dict[str, str]
 ) -> None:
-    _, planes = made(service(StacSpec(url=str(archive))))
+    _, planes = made(service(CatalogueSpec(url=str(archive))))
     web.faults += [(path, status, headers, b"later")] * 2
     source, stats = service(api(web)), FetchStats()
     scenes = source.scenes(SENSOR, SUMMER, BLOCK, stats)
@@ -130,10 +131,10 @@ def test_what_does_not_pass_is_given_up_for_the_block_alone(web: Web) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "error", "match"),
     [
-        ("search", 401, StacError, "`data.stac_sign"),
-        ("search", 400, StacError, "HTTP 400: no such thing.*check `data.stac_url`"),
+        ("search", 401, StacError, "`data.stac.sign"),
+        ("search", 400, StacError, "HTTP 400: no such thing.*check `data.stac.url`"),
         ("search", 413, StacError, "HTTP 413"),
-        ("_10m.tif", 403, StacError, r"B4 of item .*`data\.stac_sign: planetary_computer`"),
+        ("_10m.tif", 403, StacError, r"B4 of item .*`data\.stac\.sign: planetary_computer`"),
         ("_20m.tif", 404, BlockError, r"B11 of item .* cannot be read.*404"),
     ],
 )
@@ -151,12 +152,12 @@ def test_a_file_that_is_damaged_fails_its_block_alone(archive: Path, tmp_path: P
     for broken in folder.glob("*_20m.tif"):
         broken.write_bytes(b"II*\0 no raster")
     with pytest.raises(BlockError, match=r"B11 of item .* cannot be read"):
-        made(service(StacSpec(url=str(folder))))
+        made(service(CatalogueSpec(url=str(folder))))
 
 
 def test_an_address_where_nobody_answers_is_said_to_be_one() -> None:
     with pytest.raises(StacUnreachableError, match=r"127\.0\.0\.1:9 could not be reached"):
-        service(StacSpec(url="http://127.0.0.1:9")).client.connect()
+        service(CatalogueSpec(url="http://127.0.0.1:9")).client.connect()
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"type": "Feature"}'])
@@ -168,37 +169,35 @@ def test_what_is_no_catalogue_is_said_to_be_none(web: Web, body: bytes) -> None:
 
 def test_settings_of_the_catalogue_are_refused_before_anything_is_contacted() -> None:
     for match, more in (
-        ("stac_url", {"url": "s3://bucket/catalog.json"}),
-        ("stac_assets", {"url": "x", "assets": {"B10": "cirrus"}}),
-        ("stac_assets", {"url": "x", "assets": {"B4": "red 1"}}),
-        ("stac_offset", {"url": "x", "offset": -0.1}),
-        ("stac_sign", {"url": "x", "sign": "me"}),
+        ("stac.url", {"url": "s3://bucket/catalog.json"}),
+        ("stac.assets", {"url": "x", "assets": {"B10": "cirrus"}}),
+        ("stac.assets", {"url": "x", "assets": {"B4": "red 1"}}),
+        ("stac.offset", {"url": "x", "offset": -0.1}),
+        ("stac.sign", {"url": "x", "sign": "me"}),
     ):
         with pytest.raises(ConfigError, match=match):
-            StacSpec(**more)
-    with pytest.raises(ConfigError, match=r"stac_url=None.*needs a catalogue"):
-        stac_spec([SENSOR], None)
+            CatalogueSpec(**more)
 
 
 def test_a_path_without_a_catalogue_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"stac_url.*no STAC catalogue is there.*--stac DIR"):
-        catalogue_name(StacSpec(url=str(tmp_path)))
+    with pytest.raises(ConfigError, match=r"stac\.url.*no STAC catalogue is there.*--stac DIR"):
+        catalogue_name(CatalogueSpec(url=str(tmp_path)))
 
 
 def test_an_api_needs_a_collection_and_one_that_it_has(web: Web) -> None:
-    with pytest.raises(ConfigError, match="stac_collection=None"):
-        catalogue_name(StacSpec(url=f"{web.url}/api"))
-    with pytest.raises(ConfigError, match=r"stac_collection='other'.*no item"):
-        catalogue_name(StacSpec(url=f"{web.url}/api", collection="other"))
+    with pytest.raises(ConfigError, match=r"stac\.collection=None"):
+        catalogue_name(CatalogueSpec(url=f"{web.url}/api"))
+    with pytest.raises(ConfigError, match=r"stac\.collection='other'.*no item"):
+        catalogue_name(CatalogueSpec(url=f"{web.url}/api", collection="other"))
 
 
 def test_a_static_catalogue_lists_its_collections(archive: Path) -> None:
     with pytest.raises(ConfigError, match=r"Choose from: None"):
-        catalogue_name(StacSpec(url=str(archive), collection="other"))
+        catalogue_name(CatalogueSpec(url=str(archive), collection="other"))
 
 
 def test_bands_are_looked_for_before_any_work(archive: Path) -> None:
-    spec = StacSpec(url=str(archive), bands=("B4",), assets={"B4": "stack"})
+    spec = CatalogueSpec(url=str(archive), bands=("B4",), assets={"B4": "stack"})
     with pytest.raises(StacError, match=r"B4.*`stack`, which it does not have.*10m \(B2, B3"):
         catalogue_name(spec)
 
@@ -206,32 +205,32 @@ def test_bands_are_looked_for_before_any_work(archive: Path) -> None:
 def test_the_name_of_a_catalogue_on_disk_is_that_of_its_content(
     archive: Path, tmp_path: Path
 ) -> None:
-    name = catalogue_name(StacSpec(url=str(archive)))
+    name = catalogue_name(CatalogueSpec(url=str(archive)))
     copy = shutil.copytree(archive, tmp_path / "copy")
-    assert catalogue_name(StacSpec(url=str(copy / "catalog.json"))) == name
+    assert catalogue_name(CatalogueSpec(url=str(copy / "catalog.json"))) == name
     others = [
-        StacSpec(url=str(archive), offset=-1000),
-        StacSpec(url=str(archive), assets={"B4": "10m#3"}),
+        CatalogueSpec(url=str(archive), offset=-1000),
+        CatalogueSpec(url=str(archive), assets={"B4": "10m#3"}),
     ]
     names = {name, *map(catalogue_name, others)}
     band = next(copy.glob("*_60m.tif"))
     content = bytearray(band.read_bytes())
     content[-1] ^= 1
     band.write_bytes(content)
-    names.add(catalogue_name(StacSpec(url=str(copy))))
+    names.add(catalogue_name(CatalogueSpec(url=str(copy))))
     item = next((copy / "items").glob("*.json"))
     item.write_text(item.read_text().replace('"offset": 0', '"offset": -0.1'))
-    names.add(catalogue_name(StacSpec(url=str(copy))))
+    names.add(catalogue_name(CatalogueSpec(url=str(copy))))
     assert len(names) == 5
 
 
 def test_the_name_of_a_served_catalogue_leaves_login_and_query_out(web: Web) -> None:
     plain = catalogue_name(api(web))
     host = web.url.removeprefix("http://")
-    signed = StacSpec(url=f"http://ann:secret@{host}/api/?sig=planted", collection="made-up")
+    signed = CatalogueSpec(url=f"http://ann:secret@{host}/api/?sig=planted", collection="made-up")
     assert signed.endpoint == f"{web.url}/api/"
     assert catalogue_name(signed) == plain
-    served = catalogue_name(StacSpec(url=f"{web.url}/catalog.json"))
+    served = catalogue_name(CatalogueSpec(url=f"{web.url}/catalog.json"))
     assert served != plain
     web.folder = Path("/nowhere")
     root = {"type": "Catalog", "id": "x", "description": "", "stac_version": "1.0.0"}
@@ -239,7 +238,7 @@ def test_the_name_of_a_served_catalogue_leaves_login_and_query_out(web: Web) -> 
     links = [{"rel": "item", "href": f"{web.url}/one.json"}]
     answers = [("catalog.json", {**root, "links": links}), ("one.json", item)]
     web.faults += [(path, 200, {}, json.dumps(body).encode()) for path, body in answers] * 3
-    assert catalogue_name(StacSpec(url=f"{web.url}/catalog.json")) not in (plain, served)
+    assert catalogue_name(CatalogueSpec(url=f"{web.url}/catalog.json")) not in (plain, served)
 
 
 def test_a_signature_is_neither_logged_nor_part_of_the_key(
@@ -293,4 +292,4 @@ def test_a_block_at_the_antimeridian_is_asked_for_in_two_boxes() -> None:
 )
 def test_what_a_catalogue_cannot_do_is_refused_at_once(sensor: AnySensor, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        stac_spec([sensor], "catalog.json")
+        catalogue_spec(StacSpec(url="catalog.json"), [sensor])

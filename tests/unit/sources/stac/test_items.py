@@ -9,7 +9,7 @@ from pyproj import Transformer
 
 from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block
-from thor_geo.sources.stac import StacSpec
+from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.items import parse
 from thor_geo.specs import TemporalSpec
 
@@ -99,11 +99,11 @@ def test_the_rectangle_may_be_an_assets() -> None:
 
 
 def test_only_reflectance_has_an_offset() -> None:
-    spec = StacSpec(url="catalog.json")
+    spec = CatalogueSpec(url="catalog.json")
     item = parse(content(**{"s2:processing_baseline": "04.00"}))
     assert item.raster("B4", spec).offset == -1000
     assert item.raster("SCL", spec).offset == 0
-    assert item.raster("B4", StacSpec(url="catalog.json", offset=5)).offset == 5
+    assert item.raster("B4", CatalogueSpec(url="catalog.json", offset=5)).offset == 5
 
 
 @pytest.mark.parametrize("broken", [{"datetime": None}, {"datetime": "June"}])

@@ -51,7 +51,7 @@ def test_what_is_added_follows_flag_baseline_and_stated_offset(
 
 
 def test_an_item_that_does_not_say_is_refused() -> None:
-    with pytest.raises(StacError, match=r"neither its processing baseline.*`data\.stac_offset`"):
+    with pytest.raises(StacError, match=r"neither its processing baseline.*`data\.stac\.offset`"):
         offset({"datetime": "2022-06-01T00:00:00Z"}, {})
 
 
