@@ -186,10 +186,21 @@ def is_composite(args: Sequence[str]) -> bool:
     Args:
         args: Arguments; configs named by ``-c`` or ``--config`` are looked into.
     """
-    name = COMPOSITE
-    for _, _, values in section_values(args, "data"):
+    return section_class(args, "data", COMPOSITE) == COMPOSITE.rpartition(".")[2]
+
+
+def section_class(args: Sequence[str], section: str, default: str) -> str:
+    """Return the name of the class of a section, without its module.
+
+    Args:
+        args: Arguments; configs named by ``-c`` or ``--config`` are read.
+        section: ``model`` or ``data``.
+        default: The class unless another is named.
+    """
+    name = default
+    for _, _, values in section_values(args, section):
         name = str(values.get("class_path", values.get("", name)))
-    return name.rpartition(".")[2] == COMPOSITE.rpartition(".")[2]
+    return name.rpartition(".")[2]
 
 
 def section_values(args: Sequence[str], section: str) -> Iterator[tuple[bool, int, dict[str, Any]]]:

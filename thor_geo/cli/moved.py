@@ -1,11 +1,11 @@
-"""Keys of `data` that have moved into groups: a message names the new one."""
+"""Keys that have moved, of `data` into groups: a message names the new one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thor_geo.cli.arguments import is_composite, section_values
+from thor_geo.cli.arguments import is_composite, section_class, section_values
 from thor_geo.errors import ConfigError
 
 #: Where each key of `data` is now.
@@ -34,8 +34,11 @@ MOVED: Mapping[str, str] = {
 }
 
 
+_THOR = "THOREmbeddingTask"
+
+
 def refuse_moved(args: Sequence[str]) -> None:
-    """Refuse keys of `data` that have moved.
+    """Refuse keys of `data` that have moved, and `model.backbone` of THOR.
 
     Args:
         args: Arguments; configs named by ``-c`` or ``--config`` are looked into.
@@ -43,6 +46,7 @@ def refuse_moved(args: Sequence[str]) -> None:
     Raises:
         ConfigError: If one is given; names the key to set instead.
     """
+    _refuse_backbone(args)
     if not is_composite(args):
         return
     for _, _, values in section_values(args, "data"):
@@ -51,6 +55,20 @@ def refuse_moved(args: Sequence[str]) -> None:
             if name in MOVED:
                 target, remedy = _target(name, value)
                 raise ConfigError(f"data.{name}", value, f"moved to data.{target}", remedy)
+
+
+def _refuse_backbone(args: Sequence[str]) -> None:
+    if section_class(args, "model", _THOR) != _THOR:
+        return
+    for _, _, values in section_values(args, "model"):
+        for key, value in values.items():
+            if key.split(".")[0] == "backbone":
+                raise ConfigError(
+                    "model.backbone",
+                    value,
+                    f"{_THOR} takes no other backbone",
+                    "Set model.class_path to thor_geo.tasks.BackboneEmbeddingTask, which does.",
+                )
 
 
 def _target(name: str, value: Any) -> tuple[str, str]:

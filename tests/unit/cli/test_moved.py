@@ -81,3 +81,11 @@ def test_a_source_replaces_the_one_of_an_earlier_config(
     Path("stac.yaml").write_text("data:\n  stac: {url: x}\n")
     expected = [*args, *(f"--data.{name}=null" for name in replaced)]
     assert with_one_source(args) == expected
+
+
+def test_another_backbone_needs_another_class(tmp_path: Path) -> None:
+    (config := tmp_path / "run.yaml").write_text("model: {backbone: {class_path: my.Encoder}}")
+    for args in (["--model.backbone=my.Encoder"], ["-c", str(config)]):
+        with pytest.raises(ConfigError, match=r"`model\.backbone=.*BackboneEmbeddingTask"):
+            refuse_moved(["predict", *args])
+        refuse_moved(["predict", "--model=thor_geo.tasks.BackboneEmbeddingTask", *args])
