@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     part = parser.add_argument_group("which part (default: all of the run)")
     part.add_argument("--at", metavar="LON,LAT", help="the middle of a square, in degrees")
     part.add_argument(
-        "--km", type=float, default=5.0, metavar="KM", help="side of that square (default: 5)"
+        "--km", type=float, default=5.0, metavar="KM", help="side of that square in km (default: 5)"
     )
     part.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north, in degrees")
     part.add_argument("--zone", metavar="ZONE", help="one UTM zone, e.g. utm32n")

@@ -273,10 +273,7 @@ class CompositeDataset(GeoDataset):
         return self._last_extent
 
     def plot(
-        self,
-        sample: dict[str, Any],
-        show_titles: bool = True,
-        suptitle: str | None = None,
+        self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None
     ) -> Figure:
         """Plot a sample in colours, with the number of clear observations beside it.
 

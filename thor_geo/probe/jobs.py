@@ -57,13 +57,7 @@ def fit(
     """
     opened = open_run(run)
     opened_labels = open_labels(
-        labels,
-        target,
-        layer=layer,
-        task=spec.task,
-        nodata=nodata,
-        ignore=spec.ignore,
-        names=names,
+        labels, target, layer=layer, task=spec.task, nodata=nodata, ignore=spec.ignore, names=names
     )
     sample_unit(opened, opened_labels, spec)
     folder = _folder(opened, opened_labels.name, to)

@@ -70,10 +70,7 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         "unit": samples.unit,
         "unit_m": samples.side,
         "samples": len(samples),
-        "counts": {
-            **dataclasses.asdict(samples.counts),
-            "without_pixels": probed.without_pixels,
-        },
+        "counts": {**dataclasses.asdict(samples.counts), "without_pixels": probed.without_pixels},
         "classes": [
             {
                 "class": name,

@@ -91,10 +91,7 @@ class InputReport:
 
 
 def inspect_input(
-    chw: Tensor,
-    bands: BandSelection | Sequence[str],
-    *,
-    fill_value: float | Sequence[float] = 0.0,
+    chw: Tensor, bands: BandSelection | Sequence[str], *, fill_value: float | Sequence[float] = 0.0
 ) -> InputReport:
     """Inspect the stored pixels of one tile before they are normalised.
 
