@@ -25,7 +25,11 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = [
     *(getattr(thor_geo, name) for name in thor_geo.__all__),
     *(getattr(datamodules, name) for name in datamodules.__all__),
-    *(one for one in vars(errors).values() if isinstance(one, type)),
+    *(
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and kind.__module__ == errors.__name__
+    ),
 ]
 
 
