@@ -56,7 +56,7 @@ class ConfigError(ThorGeoError, ValueError):
 
 
 class BandError(ConfigError):
-    """A band is unknown, unsupported or asked for twice."""
+    """A band is unknown, unsupported or repeated."""
 
 
 class LayoutError(ConfigError):
@@ -98,7 +98,7 @@ class UnreachableError(EarthEngineError):
 
 
 class StacError(ThorGeoError, RuntimeError):
-    """A STAC catalogue refused a request, or its items are not what is needed."""
+    """A STAC catalogue refused a request, or its items are unsuitable."""
 
 
 class StacUnreachableError(StacError):

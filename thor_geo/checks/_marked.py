@@ -262,7 +262,7 @@ class _ShardCheck:
 
 
 def _content_problem(path: Path, size: int, sha256: str) -> str | None:
-    """Return how a file differs from what its marker says, None where it does not."""
+    """Return how a file differs from its marker, None if it does not."""
     try:
         actual = path.stat().st_size
         if actual != size:

@@ -135,11 +135,13 @@ def _row_difference(ids: list[Any], planned: list[str]) -> str:
         "twice": [str(tile) for tile, count in counts.items() if count > 1],
         "not of this shard": [str(tile) for tile in counts if tile not in wanted],
     }
-    told = [
-        f"{len(tiles)} {what} ({first_few(tiles)})" for what, tiles in problems.items() if tiles
+    reasons = [
+        f"{len(tiles)} {problem} ({first_few(tiles)})"
+        for problem, tiles in problems.items()
+        if tiles
     ]
     return f"{len(ids)} rows for {len(planned)} tiles: " + (
-        "; ".join(told) or "not in the plan's order"
+        "; ".join(reasons) or "not in the plan's order"
     )
 
 

@@ -102,7 +102,7 @@ def similar_tiles(
     """
     plan = opened.plan
     tiles = read_tiles(opened, window=window, progress=True)
-    asked = [tile_at(tiles, plan, place, "--at") for place in places]
+    queries = [tile_at(tiles, plan, place, "--at") for place in places]
     if ids:
         number = {plan.tile(index).id: k for k, index in enumerate(tiles.index.tolist())}
         for tile_id in ids:
@@ -116,13 +116,13 @@ def similar_tiles(
                     if tile is None
                     else f"It is a row's id; give its tile_id, {tile}.",
                 )
-            asked.append(number[tile_id])
+            queries.append(number[tile_id])
     cosine = Cosine(tiles.vectors)
-    similarity = cosine.similarity(mean_direction(tiles.vectors[asked]))
+    similarity = cosine.similarity(mean_direction(tiles.vectors[queries]))
     produced = np.zeros(len(plan), dtype=np.bool_)
     produced[tiles.index] = True
     candidate = ~redundant_tiles(plan, produced)[tiles.index]
-    candidate[asked] = False
+    candidate[queries] = False
     candidates = np.flatnonzero(candidate)
     order = largest(similarity, candidates, k)
     return SimilarPlaces(
@@ -131,10 +131,10 @@ def similar_tiles(
         epsg=tiles.epsg[order].astype(np.int64),
         bounds=tiles.bounds[order],
         lonlat=tiles.lonlat[order],
-        queries=tuple(plan.tile(int(tiles.index[position])).id for position in asked),
+        queries=tuple(plan.tile(int(tiles.index[position])).id for position in queries),
         query_bounds=tuple(
             (int(tiles.epsg[position]), tuple(tiles.bounds[position].tolist()))
-            for position in asked
+            for position in queries
         ),
         compared=len(candidates),
         rasters=tile_rasters(plan, tiles.index, similarity, np.nan),
@@ -163,9 +163,9 @@ def similar_cells(
         RunDirectoryError: If the run has no maps, or they cannot be read.
     """
     zones = zone_cells(opened, window=window)
-    asked = [cell_at(zones, opened.plan, place, "--at") for place in places]
-    query = mean_direction(np.stack([vector for *_, vector in asked]))
-    search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in asked})
+    queries = [cell_at(zones, opened.plan, place, "--at") for place in places]
+    query = mean_direction(np.stack([vector for *_, vector in queries]))
+    search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in queries})
     rasters = {}
     for epsg, zone in zones.items():
         crop = MapCut.from_plan(opened.plan, zone)
@@ -185,7 +185,7 @@ def similar_cells(
         x, y = bounds[in_zone][:, 0] + zone.cell / 2, bounds[in_zone][:, 1] + zone.cell / 2
         lonlat[in_zone] = np.stack(transformer(f"EPSG:{epsg}", LONLAT).transform(x, y), axis=1)
     squares_asked = []
-    for epsg, row, col, _ in asked:
+    for epsg, row, col, _ in queries:
         square = cell_bounds(zones[epsg], np.array([row]), np.array([col]))[0]
         squares_asked.append((epsg, tuple(square.tolist())))
     return SimilarPlaces(
@@ -194,7 +194,7 @@ def similar_cells(
         epsg=cells[:, 0],
         bounds=bounds,
         lonlat=lonlat,
-        queries=tuple(cell_id(epsg, row, col) for epsg, row, col, _ in asked),
+        queries=tuple(cell_id(epsg, row, col) for epsg, row, col, _ in queries),
         query_bounds=tuple(squares_asked),
         compared=search.seen,
         rasters=rasters,

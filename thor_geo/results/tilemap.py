@@ -20,7 +20,7 @@ def tile_rasters(
         plan: The plan.
         index: Tiles of it, (n,).
         values: Their values, (n, ...).
-        fill: Value where there is none.
+        fill: Value of missing pixels.
 
     Returns:
         For each zone with a tile: the place of the raster, and its values (rows, columns, ...).

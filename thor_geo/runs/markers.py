@@ -139,7 +139,7 @@ class Marker:
         except OSError as error:
             raise RunDirectoryError(
                 f"`{path}` cannot be read ({error.strerror}). Give yourself permission to read the "
-                "run directory, or remove what is there in place of the marker."
+                "run directory, or remove the file or folder with the name of the marker."
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = str(error)[:_LONGEST_REASON]

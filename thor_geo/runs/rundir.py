@@ -183,7 +183,7 @@ class RunDirectory:
 
     @contextmanager
     def explain_errors(self, what: str) -> Iterator[None]:
-        """Turn errors of the file system into one that says what to do.
+        """Turn errors of the file system into one that names the remedy.
 
         Args:
             what: What is being written, e.g. ``run.json``.

@@ -142,7 +142,7 @@ def _run_file(run: RunDirectory, target: Path) -> str | None:
 
 @contextmanager
 def _explained(target: Path) -> Iterator[None]:
-    """Turn errors of the file system into one that says what to do.
+    """Turn errors of the file system into one that names the remedy.
 
     Raises:
         RunDirectoryError: In place of any OSError.

@@ -246,7 +246,7 @@ class ShardWriter:
             self._current = None
 
     def _window_index(self, batch: Mapping[str, Any]) -> int:
-        """Return the index of a batch's window; 0 where there is no list of windows."""
+        """Return the index of a batch's window; 0 without a list of windows."""
         if not self._windows.listed:
             return 0
         indices = set(batch.get("window", ()))
