@@ -51,14 +51,14 @@ def half(tmp_path: Path, plan: Plan) -> RunDirectory:
 
 
 def test_done_failed_and_left_add_up(run: RunDirectory, half: RunDirectory, plan: Plan) -> None:
-    found = look(run)
+    counts = look(run)
     n = len(plan.shards)
-    assert (found.shards_done, found.shards_failed, found.shards_left) == (n - 1, 1, 0)
-    assert (found.ok, found.empty, found.failed, found.left) == (len(plan) - 2, 1, 1, 0)
-    found = look(half)
-    assert (found.shards_done, found.shards_failed, found.shards_left) == (4, 0, n - 4)
-    assert found.ok == plan.shards[3].stop
-    assert found.left == len(plan) - found.ok
+    assert (counts.shards_done, counts.shards_failed, counts.shards_left) == (n - 1, 1, 0)
+    assert (counts.ok, counts.empty, counts.failed, counts.left) == (len(plan) - 2, 1, 1, 0)
+    counts = look(half)
+    assert (counts.shards_done, counts.shards_failed, counts.shards_left) == (4, 0, n - 4)
+    assert counts.ok == plan.shards[3].stop
+    assert counts.left == len(plan) - counts.ok
 
 
 def test_rate_and_time_left_are_those_of_the_last_quarter_of_an_hour(
@@ -66,29 +66,29 @@ def test_rate_and_time_left_are_those_of_the_last_quarter_of_an_hour(
 ) -> None:
     tiles = plan.shards[3].stop
     set_markers(half, plan, [40, 30, 20, 10])
-    found = look(half)
-    assert found.running
-    assert found.rate_seconds == pytest.approx(50)  # the first was begun 10 s before its end
-    assert found.rate == pytest.approx(tiles / 50)
-    assert found.seconds_left == pytest.approx((len(plan) - tiles) * 50 / tiles)
+    counts = look(half)
+    assert counts.running
+    assert counts.rate_seconds == pytest.approx(50)  # the first was begun 10 s before its end
+    assert counts.rate == pytest.approx(tiles / 50)
+    assert counts.seconds_left == pytest.approx((len(plan) - tiles) * 50 / tiles)
 
 
 def test_an_old_part_of_the_run_does_not_count_for_the_rate(run: RunDirectory, plan: Plan) -> None:
     run.marker_path(plan.shards[8]).unlink()
     (run.path / ".run.lock").unlink()
     set_markers(run, plan, [90_000, 80_000, 60, 50, 40, 30, 20, 10])
-    found = look(run)
+    counts = look(run)
     recent = sum(len(shard) for shard in plan.shards[2:8])
-    assert found.rate == pytest.approx(recent / 70)
+    assert counts.rate == pytest.approx(recent / 70)
 
 
 def test_a_run_that_has_died_has_no_time_left(half: RunDirectory, plan: Plan) -> None:
     set_markers(half, plan, [7240, 7230, 7220, 7210])
-    found = look(half)
-    assert not found.running
-    assert found.seconds_left is None
-    assert found.newest_age == pytest.approx(7210)
-    assert found.rate is None
+    counts = look(half)
+    assert not counts.running
+    assert counts.seconds_left is None
+    assert counts.newest_age == pytest.approx(7210)
+    assert counts.rate is None
     # Where a shard takes half an hour, two hours of silence are nothing.
     set_markers(half, plan, [7240, 7230, 7220, 7210], compute_seconds=1800.0)
     assert look(half).running
@@ -97,28 +97,28 @@ def test_a_run_that_has_died_has_no_time_left(half: RunDirectory, plan: Plan) ->
 def test_a_held_lock_tells_that_it_runs_and_a_free_one_that_it_stopped(
     half: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def said() -> str:
+    def status_line() -> str:
         assert command(["status", str(half.path)]) == 0
         return capfd.readouterr().out
 
     now = dt.datetime.now(dt.UTC)
     set_markers(half, plan, [(NOON - now).total_seconds()] * 4)
-    assert "; perhaps running" in said()  # no lock's file: the markers' age tells
+    assert "; perhaps running" in status_line()  # no lock's file: the markers' age tells
     (half.path / ".run.lock").touch()
-    text = said()
+    text = status_line()
     assert "; stopped: run the same command, or its other jobs, to continue" in text
     assert "rate " not in text
     assert "newest " in text
     set_markers(half, plan, [7240, 7230, 7220, 7210])
     with another(half.path, 7, 8):
-        found = look(half)
-        assert (found.locked, found.running) == (True, True)
-        assert found.seconds_left is not None
-        assert "; running" in said()
+        counts = look(half)
+        assert (counts.locked, counts.running) == (True, True)
+        assert counts.seconds_left is not None
+        assert "; running" in status_line()
         for shard in plan.shards[:4]:
             half.marker_path(shard).unlink()
-        assert "no shard is finished yet; running" in said()
-    assert "no shard is finished yet; stopped" in said()
+        assert "no shard is finished yet; running" in status_line()
+    assert "no shard is finished yet; stopped" in status_line()
 
 
 def test_a_complete_run_has_the_rate_of_its_work_not_of_the_days_between(
@@ -127,10 +127,10 @@ def test_a_complete_run_has_the_rate_of_its_work_not_of_the_days_between(
     shards = len(plan.shards)
     # Two at the same time, one after them, the rest the day before; each took 10 s.
     set_markers(run, plan, [20, 20, 10, *(90_000 - 10 * k for k in range(shards - 3))])
-    found = look(run)
-    assert not found.running
-    assert found.rate_seconds == pytest.approx(10 * (shards - 1))
-    assert found.rate == pytest.approx(len(plan) / (10 * (shards - 1)))
+    counts = look(run)
+    assert not counts.running
+    assert counts.rate_seconds == pytest.approx(10 * (shards - 1))
+    assert counts.rate == pytest.approx(len(plan) / (10 * (shards - 1)))
     assert command(["status", str(run.path)]) == 0
     text = capfd.readouterr().out
     assert "of work" in text
@@ -143,24 +143,24 @@ def test_clocks_that_disagree_and_times_that_are_none_do_no_harm(
     set_markers(half, plan, [-30, -20, -10, 10])
     assert look(half).newest_age == 0
     set_markers(half, plan, [0, 0, 0, 0], finished_at="yesterday")
-    found = look(half)
-    assert found.rate is None
-    assert found.shards_done == 4
+    counts = look(half)
+    assert counts.rate is None
+    assert counts.shards_done == 4
 
 
 def test_what_fetching_cost_is_summed(half: RunDirectory, plan: Plan) -> None:
     set_markers(half, plan, [40, 30], fetch={"requests": 10, "retries": 1, "seconds_waiting": 2.5})
-    found = look(half)
-    assert found.fetch["requests"] == 20
-    assert found.fetch["retries"] == 2
-    assert found.fetch["seconds_waiting"] == 5
-    assert found.fetch["splits"] == 0
+    counts = look(half)
+    assert counts.fetch["requests"] == 20
+    assert counts.fetch["retries"] == 2
+    assert counts.fetch["seconds_waiting"] == 5
+    assert counts.fetch["splits"] == 0
 
 
 def test_failures_are_counted_by_message_without_ids(run: RunDirectory, plan: Plan) -> None:
-    found = look(run)
-    assert found.messages == {"block <id>: no such block": 1}
-    (failure,) = found.failures
+    counts = look(run)
+    assert counts.messages == {"block <id>: no such block": 1}
+    (failure,) = counts.failures
     assert failure.tile == plan.tile(3).id
     assert failure.error == "block utm32n_r10_b576_x1_y2: no such block"
 
@@ -170,9 +170,9 @@ def test_markers_of_another_run_and_damaged_ones_do_not_count(
 ) -> None:
     edit_json(half.marker_path(plan.shards[0]), lambda marker: marker.update(fingerprint="0" * 64))
     half.marker_path(plan.shards[1]).write_text("{")
-    found = look(half)
-    assert found.shards_done == 2
-    assert found.shards_left == len(plan.shards) - 2
+    counts = look(half)
+    assert counts.shards_done == 2
+    assert counts.shards_left == len(plan.shards) - 2
 
 
 @pytest.mark.parametrize("field", ["compute_seconds", "fetch", "ok"])
@@ -223,8 +223,8 @@ def test_a_damaged_list_of_failed_tiles_ends_no_look(
         path.write_bytes(content)
     assert command(["status", str(run.path)]) == 0
     assert "1 failed" in capfd.readouterr().out
-    found = summarise(run, plan)
-    assert found.first_failure == (plan.tile(3).id, "(its record is missing or damaged)")
+    counts = summarise(run, plan)
+    assert counts.first_failure == (plan.tile(3).id, "(its record is missing or damaged)")
 
 
 def test_no_folder_is_listed(half: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

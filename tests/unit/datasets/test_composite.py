@@ -219,9 +219,9 @@ def test_resolution_must_be_the_lattices() -> None:
 
 
 def test_an_area_of_one_zone_makes_a_dataset_and_one_of_two_says_what_to_use() -> None:
-    one = AreaSpec(bbox=(LEFT, BOTTOM, LEFT + 960, BOTTOM + 640), crs="EPSG:32632").load()
+    in_zone = AreaSpec(bbox=(LEFT, BOTTOM, LEFT + 960, BOTTOM + 640), crs="EPSG:32632").load()
     made = CompositeDataset.from_area(
-        FakeSource(), one, sensor=SENSOR, window=WINDOW, block_size=64
+        FakeSource(), in_zone, sensor=SENSOR, window=WINDOW, block_size=64
     )
     assert torch.equal(made[LEFT : LEFT + 320]["image"], dataset()[LEFT : LEFT + 320]["image"])
     two = AreaSpec(bbox=(11.9, 59.9, 12.1, 60.0)).load()

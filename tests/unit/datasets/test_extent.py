@@ -27,8 +27,8 @@ TIMES = ("2022-05-01", "2022-06-01", "2022-06-15", "2022-07-01", "2022-08-01", "
 
 
 def asked_of_pandas(index: gpd.GeoDataFrame, x: slice, y: slice, t: slice) -> bool:
-    found = index.iloc[index.index.overlaps(pd.Interval(t.start, t.stop))]
-    return not found.cx[x.start : x.stop, y.start : y.stop].empty
+    overlapping = index.iloc[index.index.overlaps(pd.Interval(t.start, t.stop))]
+    return not overlapping.cx[x.start : x.stop, y.start : y.stop].empty
 
 
 @pytest.mark.parametrize("left", [-9.0, -2.0, 0.0, 10.0, 11.0, 18.0, 30.0, 31.0])

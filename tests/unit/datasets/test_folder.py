@@ -206,13 +206,13 @@ def test_a_changed_pixel_is_another_input(tmp_path: Path, write_tif: Any) -> Non
 
 def test_of_large_files_both_ends_count(tmp_path: Path, write_tif: Any) -> None:
     pixels = np.zeros((3, 1700, 1700), np.uint16)  # 17 MB
-    found = set()
+    results = set()
     for row in (None, 0, -1):
         if row is not None:
             pixels[:, row, row] = 1
         path = write_tif(tmp_path / "a.tif", pixels, (LEFT, TOP))
-        found.add(content_sha256(read_headers([path])))
-    assert len(found) == 3
+        results.add(content_sha256(read_headers([path])))
+    assert len(results) == 3
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_folders_globs_and_files_are_found_once_by_name(tmp_path: Path) -> None:
         (tmp_path / name).touch()
 
     def names(*paths: str) -> list[str]:
-        found = find_files([str(tmp_path / path) for path in paths])
-        return [path.relative_to(tmp_path).as_posix() for path in found]
+        results = find_files([str(tmp_path / path) for path in paths])
+        return [path.relative_to(tmp_path).as_posix() for path in results]
 
     assert names("") == ["a.TIFF", "b.tif", "sub/c.tif"]
     assert names("*.tif", "b.tif") == ["b.tif"]

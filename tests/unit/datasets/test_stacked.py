@@ -97,17 +97,18 @@ def test_the_stack_is_both_sensors_pixels_and_scenes(make: Make) -> None:
     optical, radar = make(OPTICAL), make(RADAR)
     stack = SensorStack([optical, radar])
     query = (slice(LEFT * 10, LEFT * 10 + 960), slice(TOP * 10 - 960, TOP * 10))
-    sample, one, other = stack[query], optical[query], radar[query]
+    sample, optical_part, radar_part = stack[query], optical[query], radar[query]
     assert sample["image"].dtype == torch.int16
-    assert torch.equal(sample["image"], torch.cat([one["image"], other["image"]]))
+    assert torch.equal(sample["image"], torch.cat([optical_part["image"], radar_part["image"]]))
     assert sample["observations"].shape == (2, 96, 96)
     assert torch.equal(
-        sample["observations"], torch.cat([one["observations"], other["observations"]])
+        sample["observations"],
+        torch.cat([optical_part["observations"], radar_part["observations"]]),
     )
     assert sample["scenes"] == ("o0", "o1", "o2", "o3", "r0", "r1", "r2")
     assert stack.bands == ("B4", "B3", "B2", "VV", "VH")
     # The block of radar without a scene: no data, which 0 dB is not.
-    assert (other["image"][:, 48:, 48:] == -32768).all()
+    assert (radar_part["image"][:, 48:, 48:] == -32768).all()
     assert stack.plot(sample).axes[0].get_title() == "Image"
 
 
@@ -148,10 +149,10 @@ def test_another_resolution_is_all_sensors(make: Make) -> None:
 
 
 def test_other_pixel_grids_are_refused(make: Make) -> None:
-    other = make(RADAR)
-    other.lattice = Lattice(epsg=32633, tile_size=SIDE)
+    radar_part = make(RADAR)
+    radar_part.lattice = Lattice(epsg=32633, tile_size=SIDE)
     with pytest.raises(ConfigError, match="different pixel grids"):
-        SensorStack([make(OPTICAL), other])
+        SensorStack([make(OPTICAL), radar_part])
 
 
 def test_a_picture_of_radar_is_vv_vh_and_their_difference(

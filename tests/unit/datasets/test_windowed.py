@@ -59,10 +59,10 @@ def test_an_index_is_a_tile_and_a_window(plan: Plan) -> None:
 def test_batches_of_one_window_and_of_several_come_collated(plan: Plan) -> None:
     dataset = windowed(plan, Constant(10), Constant(20))
     loader = DataLoader(dataset, batch_sampler=[[1, 3, 5], [0, 1]], collate_fn=collate)
-    one, both = loader
-    assert one["window"] == [1, 1, 1]
-    assert one["tile"].tolist() == [0, 1, 2]
-    assert (one["image"] == 20).all()
+    single, both = loader
+    assert single["window"] == [1, 1, 1]
+    assert single["tile"].tolist() == [0, 1, 2]
+    assert (single["image"] == 20).all()
     assert both["window"] == [0, 1]
     assert both["image"][:, 0, 0, 0].tolist() == [10, 20]
 

@@ -21,13 +21,13 @@ def test_the_most_similar_are_those_of_numpy(unit: str, request: pytest.FixtureR
     query = 3
     x = places.vectors.astype(np.float64)
     cosine = x @ x[query] / np.linalg.norm(x, axis=1) / np.linalg.norm(x[query])
-    found = Comparison(places).similar(query, 5)
-    np.testing.assert_allclose(found.cosine, cosine, atol=1e-6)
+    nearest_places = Comparison(places).similar(query, 5)
+    np.testing.assert_allclose(nearest_places.cosine, cosine, atol=1e-6)
     allowed = [k for k in np.argsort(-cosine).tolist() if k != query and places.searched[k]]
-    np.testing.assert_allclose(cosine[found.nearest], cosine[allowed[:5]], atol=1e-6)
-    assert query not in found.nearest
+    np.testing.assert_allclose(cosine[nearest_places.nearest], cosine[allowed[:5]], atol=1e-6)
+    assert query not in nearest_places.nearest
     # Ground on a zone's edge would be found twice.
-    assert places.searched[found.nearest].all()
+    assert places.searched[nearest_places.nearest].all()
     assert unit == "tiles" or not places.searched.all()
 
 

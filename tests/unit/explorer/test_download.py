@@ -20,7 +20,7 @@ from thor_geo.runs.opened_run import OpenedRun, open_run
 POSITIVE, NEGATIVE = np.array([0, 3]), np.array([5])
 
 
-def found(query: int | None, *, examples: bool = True) -> ExplorerFindings:
+def make_findings(query: int | None, *, examples: bool = True) -> ExplorerFindings:
     none = np.empty(0, dtype=np.int64)
     return ExplorerFindings(
         query=query,
@@ -35,7 +35,7 @@ def test_tiles_come_as_layers_with_their_footprints(
     opened: OpenedRun, tiles: Places, tmp_path: Path
 ) -> None:
     comparison = Comparison(tiles)
-    file = findings_file(opened.plan, comparison, found(2))
+    file = findings_file(opened.plan, comparison, make_findings(2))
     (path := tmp_path / str(file.name)).write_bytes(file.body)
     assert set(geopandas.list_layers(path)["name"]) == {"neighbours", "examples", "probe"}
     assert tiles.tile is not None
@@ -60,14 +60,14 @@ def test_tiles_come_as_layers_with_their_footprints(
 def test_layers_of_what_was_not_asked_are_left_out(
     opened: OpenedRun, tiles: Places, tmp_path: Path
 ) -> None:
-    file = findings_file(opened.plan, Comparison(tiles), found(2, examples=False))
+    file = findings_file(opened.plan, Comparison(tiles), make_findings(2, examples=False))
     (path := tmp_path / str(file.name)).write_bytes(file.body)
     assert geopandas.list_layers(path)["name"].tolist() == ["neighbours"]
 
 
 def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places) -> None:
     comparison = Comparison(cells)
-    file = findings_file(opened.plan, comparison, found(7))
+    file = findings_file(opened.plan, comparison, make_findings(7))
     scores, cosine = comparison.probe(POSITIVE, NEGATIVE), comparison.similar(7, 0).cosine
     seen = 0
     with zipfile.ZipFile(io.BytesIO(file.body)) as archive:
@@ -93,7 +93,9 @@ def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places
 def test_cells_of_one_zone_come_as_one_raster(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), grid=True, pooled=False, only=2)
     opened = open_run(tmp_path / "run")
-    file = findings_file(opened.plan, Comparison(cell_places(opened)), found(0, examples=False))
+    file = findings_file(
+        opened.plan, Comparison(cell_places(opened)), make_findings(0, examples=False)
+    )
     assert file.name == "findings.tif"
     with rasterio.MemoryFile(file.body) as memory, memory.open() as raster:
         assert (raster.count, raster.crs.to_epsg()) == (1, 32632)

@@ -49,8 +49,10 @@ def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: Places) -> None:
         square = tiles.shards[shard].square
         left, bottom, right, top = square.bounds
         to_web = pyproj.Transformer.from_crs(square.epsg, 3857, always_xy=True)
-        for at, corner in {(0, 0): (left, top), (2, 2): (right, bottom)}.items():
-            np.testing.assert_allclose(patches.mesh[p][at], to_web.transform(*corner), atol=1e-3)
+        for position, corner in {(0, 0): (left, top), (2, 2): (right, bottom)}.items():
+            np.testing.assert_allclose(
+                patches.mesh[p][position], to_web.transform(*corner), atol=1e-3
+            )
 
 
 def test_main_places_are_drawn_last(tiles: Places) -> None:

@@ -77,12 +77,16 @@ def test_observations_are_those_of_the_markers(opened: OpenedRun, unit: Unit) ->
     _, arrays = unpacked(session.observations(unit))
     places = session.comparison(unit).places
     ids = {opened.plan.tile(k).id: k for k in range(len(opened.plan))}
-    told: dict[int, float | None] = {}
+    expected: dict[int, float | None] = {}
     for path in opened.run.markers.glob("*.json"):
         marker = json.loads(path.read_text())
-        shard = next(one for one in opened.plan.shards if one.id == marker["shard_id"])
-        told.update(zip(range(shard.start, shard.stop), marker["observations_mean"], strict=True))
-    assert len(told) == len(ids)
+        shard = next(
+            candidate for candidate in opened.plan.shards if candidate.id == marker["shard_id"]
+        )
+        expected.update(
+            zip(range(shard.start, shard.stop), marker["observations_mean"], strict=True)
+        )
+    assert len(expected) == len(ids)
     for k in range(0, len(places), 7):
         left, bottom, right, top = places.bounds(k)
         holding = [
@@ -92,4 +96,4 @@ def test_observations_are_those_of_the_markers(opened: OpenedRun, unit: Unit) ->
             and tile.bounds[0] <= (left + right) / 2 < tile.bounds[2]
             and tile.bounds[1] <= (bottom + top) / 2 < tile.bounds[3]
         ]
-        assert arrays["values"][k] == np.float32(told[ids[holding[0].id]])
+        assert arrays["values"][k] == np.float32(expected[ids[holding[0].id]])

@@ -106,11 +106,11 @@ def test_tensors_that_share_memory_in_the_file_do_not_in_the_model(
     flat = torch.cat([state["blocks.2.norm1.weight"], state["blocks.3.norm1.weight"]])
     torch.save(prefixed({**state, first: flat[:192], second: flat[:192]}), tmp_path / "shared.pt")
     encoder = build(tmp_path / "shared.pt").encoder
-    one, other = encoder.get_parameter(first), encoder.get_parameter(second)
-    assert torch.equal(one, other)
-    assert one.untyped_storage().nbytes() == one.nbytes
-    assert one.data_ptr() != other.data_ptr()
-    assert one.requires_grad
+    left, right = encoder.get_parameter(first), encoder.get_parameter(second)
+    assert torch.equal(left, right)
+    assert left.untyped_storage().nbytes() == left.nbytes
+    assert left.data_ptr() != right.data_ptr()
+    assert left.requires_grad
     assert not encoder.get_parameter("band_embed.group0").requires_grad
 
 

@@ -92,8 +92,8 @@ def test_no_configuration_inside_is_told_as_such() -> None:
 )
 def test_sides_of_images(names: list[str], cover: int, patch: int, says: str | None) -> None:
     layout = make_layout(select_bands(names), ground_cover=cover, patch_size=patch)
-    found = [what for what in extrapolations(layout) if "pixels" in what]
-    assert found == ([] if says is None else [says])
+    phrases = [label for label in extrapolations(layout) if "pixels" in label]
+    assert phrases == ([] if says is None else [says])
 
 
 def test_a_process_is_told_once_of_a_configuration(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,8 +132,8 @@ def test_the_page_has_the_ranges_of_the_code() -> None:
     rows = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", page, re.MULTILINE))
 
     def numbers(start: str) -> tuple[int, ...]:
-        (text,) = [seen for what, seen in rows.items() if what.startswith(start)]
-        return tuple(int(one.replace(",", "")) for one in re.findall(r"\d[\d,]*\d|\d", text))
+        (text,) = [seen for label, seen in rows.items() if label.startswith(start)]
+        return tuple(int(cell.replace(",", "")) for cell in re.findall(r"\d[\d,]*\d|\d", text))
 
     listed = re.sub(r"\D+", " ", rows["ground cover (tile size x resolution)"]).split()
     assert tuple(map(int, listed)) == ranges.PRETRAINING_GROUND_COVERS
@@ -154,7 +154,7 @@ def test_the_pairs_that_the_page_recommends_lie_inside() -> None:
     )
     assert len(pairs) == 4
     for row in pairs:
-        side, patch, count, cells, metres = (int(one.replace(",", "")) for one in row)
+        side, patch, count, cells, metres = (int(cell.replace(",", "")) for cell in row)
         layout = token_layout(bands=TEN, image_size=side, patch_size=patch)
         assert extrapolations(layout) == ()
         assert (layout.n_tokens, layout.n_max, patch * 10) == (count, cells, metres)

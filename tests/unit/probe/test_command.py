@@ -69,10 +69,10 @@ def test_the_report_has_what_the_python_call_gives(
     assert [c["name"] for c in report["classes"]] == ["wood", "field", "40"]
     assert np.sum(report["confusion"]) == report["samples"] == len(opened.plan) * CELLS**2
     spec = ProbeSpec(fractions=(0.1, 1.0), repeats=2, baseline=False)
-    found = probe_run(opened, open_labels(raster), spec)
+    probed_run = probe_run(opened, open_labels(raster), spec)
     linear = report["results"][0]
     assert linear["name"] == "THOR, logistic regression"
-    assert linear["scores"]["accuracy"] == list(found.evaluations[0].scores["accuracy"])
+    assert linear["scores"]["accuracy"] == list(probed_run.evaluations[0].scores["accuracy"])
     accuracy = np.trace(report["confusion"]) / report["samples"]
     assert linear["scores"]["accuracy"][0] == pytest.approx(accuracy)
     assert linear["scores"]["accuracy"][0] > report["results"][-1]["scores"]["accuracy"][0] + 0.2
@@ -114,10 +114,10 @@ def test_a_saved_probe_gives_the_same_map_again(
     assert main(["probe", "--apply", str(probed), run, "--to", str(tmp_path / "again")]) == 0
     assert [p.name for p in (tmp_path / "again").iterdir()] == ["map_utm32n.tif"]
     with (
-        rasterio.open(probed / "map_utm32n.tif") as one,
+        rasterio.open(probed / "map_utm32n.tif") as band_map,
         rasterio.open(tmp_path / "again" / "map_utm32n.tif") as other,
     ):
-        np.testing.assert_array_equal(one.read(), other.read())
+        np.testing.assert_array_equal(band_map.read(), other.read())
 
 
 def test_nothing_is_replaced_unless_asked(
@@ -135,13 +135,13 @@ def test_predictions_of_another_probe_do_not_mix_with_a_probes_own(
     opened: OpenedRun, probed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A map of one probe beside the scores of another would be believed."""
-    own = tmp_path / "kind"
-    own.mkdir()
-    (own / "probe.json").write_text("{}")
+    probe_folder = tmp_path / "kind"
+    probe_folder.mkdir()
+    (probe_folder / "probe.json").write_text("{}")
     command = ["probe", str(opened.run.path), "--apply", str(probed), "--overwrite"]
-    assert main([*command, "--to", str(own)]) == 2
+    assert main([*command, "--to", str(probe_folder)]) == 2
     assert "probe.json" in capsys.readouterr().err
-    assert [p.name for p in own.iterdir()] == ["probe.json"]
+    assert [p.name for p in probe_folder.iterdir()] == ["probe.json"]
 
 
 def test_a_probe_of_numbers_on_tiles_writes_a_table(opened: OpenedRun, tmp_path: Path) -> None:
@@ -169,9 +169,11 @@ def test_a_probe_of_numbers_on_tiles_writes_a_table(opened: OpenedRun, tmp_path:
 
 def test_probabilities_of_tiles_sum_to_one(opened: OpenedRun, tmp_path: Path) -> None:
     plan = opened.plan
-    at = [shapely.Point(*np.reshape(plan.tile(k).bounds, (2, 2)).mean(0)) for k in range(len(plan))]
-    kind = ["east" if p.x > np.median([q.x for q in at]) else "west" for p in at]
-    gpd.GeoDataFrame({"side": kind}, geometry=at, crs=32632).to_file(tmp_path / "p.geojson")
+    centres = [
+        shapely.Point(*np.reshape(plan.tile(k).bounds, (2, 2)).mean(0)) for k in range(len(plan))
+    ]
+    kind = ["east" if p.x > np.median([q.x for q in centres]) else "west" for p in centres]
+    gpd.GeoDataFrame({"side": kind}, geometry=centres, crs=32632).to_file(tmp_path / "p.geojson")
     labels = str(tmp_path / "p.geojson")
     command = ["probe", str(opened.run.path), "--labels", labels, "--target", "side"]
     options = ["--no-baseline", "--folds", "2", "--to", str(tmp_path / "out"), "--split", "random"]
@@ -273,6 +275,6 @@ def test_points_of_a_curve_are_asked_for_in_the_commands_own_units(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["probe", "out", "--labels", "a.gpkg", option, text])
-    told = capsys.readouterr().err
-    assert match in told
-    assert "value" not in told
+    message = capsys.readouterr().err
+    assert match in message
+    assert "value" not in message

@@ -26,8 +26,8 @@ COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, tied=0, t
 
 def field(side: int = 40, step: float = 160.0) -> Samples:
     """Return cells whose vectors and values vary smoothly, as landscapes do."""
-    at = np.arange(side, dtype=np.float64) * step
-    x, y = (a.ravel().astype(np.float64) for a in np.meshgrid(at, at))
+    positions = np.arange(side, dtype=np.float64) * step
+    x, y = (a.ravel().astype(np.float64) for a in np.meshgrid(positions, positions))
     waves = [np.sin(x / 900 + k) * np.cos(y / 700 - k) for k in range(6)]
     vectors = np.stack(waves, axis=1) + RNG.normal(size=(len(x), 6)) * 0.05
     # Labels that come in patches of some cells, and are not in the vectors.
@@ -65,10 +65,10 @@ def test_blocks_are_squares_on_the_lattice_of_the_tiles(plan: Plan) -> None:
     key = np.floor(samples.x / 800) * 1e6 + np.ceil(samples.y / 800)
     assert len(np.unique(block)) == block.max() + 1 == len(np.unique(key))
     for number in range(int(block.max()) + 1):
-        of = block == number
-        assert len(np.unique(key[of])) == 1
-        assert np.ptp(samples.x[of]) < 800
-        assert np.ptp(samples.y[of]) < 800
+        members = block == number
+        assert len(np.unique(key[members])) == 1
+        assert np.ptp(samples.x[members]) < 800
+        assert np.ptp(samples.y[members]) < 800
 
 
 def test_no_block_is_in_training_and_in_testing(plan: Plan) -> None:
@@ -86,10 +86,10 @@ def test_no_block_is_in_training_and_in_testing(plan: Plan) -> None:
 def test_training_samples_near_test_samples_are_left_out(plan: Plan) -> None:
     samples = field(20)
     folds = make_folds(samples, labels(), plan, ProbeSpec(block_m=800, buffer_m=480))
-    at = np.stack([samples.x, samples.y], axis=1)
+    positions = np.stack([samples.x, samples.y], axis=1)
     left = 0
     for train, test in folds.splits:
-        distance = np.abs(at[train][:, None] - at[test][None]).max(axis=2)
+        distance = np.abs(positions[train][:, None] - positions[test][None]).max(axis=2)
         assert distance.min() >= 480
         left += len(samples) - len(train) - len(test)
     assert folds.buffered == left > 0
@@ -101,9 +101,9 @@ def test_tiles_that_overlap_share_no_pixel_with_test_tiles(plan: Plan) -> None:
     samples = replace(field(30, 1440.0), unit="tiles", side=2880.0)
     folds = make_folds(samples, labels(), overlapping, ProbeSpec(block_m=14_400))
     assert folds.buffer_m == 2880
-    at = np.stack([samples.x, samples.y], axis=1)
+    positions = np.stack([samples.x, samples.y], axis=1)
     for train, test in folds.splits:
-        assert np.abs(at[train][:, None] - at[test][None]).max(axis=2).min() >= 2880
+        assert np.abs(positions[train][:, None] - positions[test][None]).max(axis=2).min() >= 2880
 
 
 @pytest.mark.parametrize("buffer", [None, 0, 1000])
@@ -127,9 +127,9 @@ def test_training_cells_keep_their_distance_across_a_zones_edge(buffer: float | 
     )
     lon, lat = (np.empty(len(samples)) for _ in range(2))
     for epsg in places:
-        of = samples.epsg == epsg
+        members = samples.epsg == epsg
         to_lonlat = Transformer.from_crs(epsg, 4326, always_xy=True)
-        lon[of], lat[of] = to_lonlat.transform(samples.x[of], samples.y[of])
+        lon[members], lat[members] = to_lonlat.transform(samples.x[members], samples.y[members])
     folds = make_folds(samples, labels(), plan, ProbeSpec(block_m=3200, buffer_m=buffer))
     least = max(buffer or 0, samples.side)
     assert folds.across_m == pytest.approx(least * 2**0.5)
@@ -147,16 +147,16 @@ def test_a_random_split_flatters_smooth_labels(plan: Plan) -> None:
     samples = field()
     spec = ProbeSpec(block_m=800, fractions=(1.0,), neighbours=1)
     place = np.stack([samples.x, samples.y], axis=1)
-    found = {}
+    results = {}
     for split in ("random", "blocks"):
         asked = replace(spec, split=split)
         folds = make_folds(samples, labels(), plan, asked)
         made = evaluate(problem(samples, folds, asked), "embeddings", place, "knn")
-        found[split] = made.scores["accuracy"]
-    assert found["random"].value > 0.85
+        results[split] = made.scores["accuracy"]
+    assert results["random"].value > 0.85
     # Patches are drawn anew beyond a block's edge: a third is chance.
-    assert found["blocks"].value < 0.5
-    assert found["random"].low > found["blocks"].high
+    assert results["blocks"].value < 0.5
+    assert results["random"].low > results["blocks"].high
 
 
 def test_shuffled_labels_give_chance(plan: Plan) -> None:
@@ -164,14 +164,14 @@ def test_shuffled_labels_give_chance(plan: Plan) -> None:
     true = (samples.vectors[:, 0] > 0) + (samples.vectors[:, 1] > 0.3).astype(float)
     mixed = RNG.permutation(true)
     spec = ProbeSpec(block_m=800, fractions=(1.0,))
-    found = []
+    results = []
     for values in (true, mixed):
-        one = replace(samples, values=values)
-        folds = make_folds(one, labels(), plan, spec)
-        made = evaluate(problem(one, folds, spec), "embeddings", one.vectors, "linear")
-        found.append(made.scores["balanced_accuracy"].value)
-    assert found[0] > 0.8
-    assert abs(found[1] - 1 / 3) < 0.05
+        result = replace(samples, values=values)
+        folds = make_folds(result, labels(), plan, spec)
+        made = evaluate(problem(result, folds, spec), "embeddings", result.vectors, "linear")
+        results.append(made.scores["balanced_accuracy"].value)
+    assert results[0] > 0.8
+    assert abs(results[1] - 1 / 3) < 0.05
 
 
 def test_curves_have_the_shares_of_every_class_and_whole_test_parts(plan: Plan) -> None:

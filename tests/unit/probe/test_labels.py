@@ -153,10 +153,10 @@ def test_numbers_of_polygons_are_weighted_by_area_in_any_crs(tmp_path: Path) -> 
 
 def test_a_square_holds_the_points_on_its_western_and_northern_edge(tmp_path: Path) -> None:
     """A point on an edge must label one square: neither two nor none."""
-    at = [(0, 0), (40, 0), (39.9, -40), (80.1, -1), (79, -79), (41, -41), (42, -42)]
+    corners = [(0, 0), (40, 0), (39.9, -40), (80.1, -1), (79, -79), (41, -41), (42, -42)]
     path = vector(
         tmp_path / "a.gpkg",
-        [shapely.Point(LEFT + x, TOP + y) for x, y in at],
+        [shapely.Point(LEFT + x, TOP + y) for x, y in corners],
         kind=[1, 2, 3, 4, 5, 6, 6],
     )
     labels = open_labels(path, "kind")
@@ -218,14 +218,14 @@ def test_unusable_labels_are_refused_with_the_reason(
     two = write_tif(tmp_path / "two.tif", np.ones((2, 4, 4), dtype=np.uint8), (LEFT, TOP))
     with pytest.raises(ConfigError, match="has 2 bands"):
         open_labels(two)
-    one = write_tif(tmp_path / "one.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP))
+    labels_file = write_tif(tmp_path / "one.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP))
     bare = write_tif(
         tmp_path / "bare.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP), crs=None
     )
     with pytest.raises(ConfigError, match="has no CRS"):
         open_labels(bare)
     with pytest.raises(ConfigError, match="not numbers"):
-        open_labels(one, ignore=("wood",))
+        open_labels(labels_file, ignore=("wood",))
 
 
 def test_classes_have_the_names_of_a_file(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     truth = rng.integers(0, 4, 500)
     made = np.where(rng.random(500) < 0.6, truth, rng.integers(0, 4, 500))
     block = rng.integers(0, 20, 500)
-    found = block_scores("classification", truth, made, block, classes=4)
+    computed = block_scores("classification", truth, made, block, classes=4)
     expected = {
         "accuracy": metrics.accuracy_score(truth, made),
         "balanced_accuracy": metrics.balanced_accuracy_score(truth, made),
@@ -101,13 +101,13 @@ def test_scores_are_those_of_scikit_learn() -> None:
         "miou": metrics.jaccard_score(truth, made, average="macro"),
         "kappa": metrics.cohen_kappa_score(truth, made),
     }
-    assert {name: one.value for name, one in found.items()} == pytest.approx(expected)
+    assert {name: entry.value for name, entry in computed.items()} == pytest.approx(expected)
     number = rng.normal(size=500) + 1e6
     guess = number + rng.normal(size=500) * 0.5
-    found = block_scores("regression", number, guess, block)
-    assert found["r2"].value == pytest.approx(metrics.r2_score(number, guess))
-    assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(number, guess))
-    assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(number, guess))
+    computed = block_scores("regression", number, guess, block)
+    assert computed["r2"].value == pytest.approx(metrics.r2_score(number, guess))
+    assert computed["rmse"].value == pytest.approx(metrics.root_mean_squared_error(number, guess))
+    assert computed["mae"].value == pytest.approx(metrics.mean_absolute_error(number, guess))
 
 
 def test_intervals_are_of_blocks_not_of_samples() -> None:
@@ -115,14 +115,14 @@ def test_intervals_are_of_blocks_not_of_samples() -> None:
     block = np.repeat(np.arange(10), 100)
     truth = np.tile([0, 1], 500)
     made = np.where(block < 7, truth, 1 - truth)
-    found = block_scores("classification", truth, made, block, classes=2)["accuracy"]
-    assert found.value == 0.7
+    computed = block_scores("classification", truth, made, block, classes=2)["accuracy"]
+    assert computed.value == 0.7
     # Binomial with n = 10: a standard error of 0.145; with n = 1000: 0.0145.
-    assert found.high - found.low > 0.4
+    assert computed.high - computed.low > 0.4
     rng = np.random.default_rng(0)
     draws = [np.mean(np.arange(10)[rng.integers(0, 10, 10)] < 7) for _ in range(4000)]
     low, high = np.percentile(draws, (2.5, 97.5))
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.101)
+    assert (computed.low, computed.high) == pytest.approx((low, high), abs=0.101)
 
 
 def test_draws_without_a_class_do_not_make_the_task_easier() -> None:
@@ -130,8 +130,8 @@ def test_draws_without_a_class_do_not_make_the_task_easier() -> None:
     truth = np.tile([0, 1], 50)
     truth[:5] = 2  # in the first block only, and never found
     made = np.where(truth == 2, 0, truth)
-    found = block_scores("classification", truth, made, block, classes=3)
-    assert found["balanced_accuracy"].high == pytest.approx(2 / 3)
+    computed = block_scores("classification", truth, made, block, classes=3)
+    assert computed["balanced_accuracy"].high == pytest.approx(2 / 3)
 
 
 def test_repeats_are_averaged() -> None:

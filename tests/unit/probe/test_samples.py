@@ -69,11 +69,11 @@ def test_ground_in_two_zones_counts_once(two_zones: OpenedRun, tmp_path: Path) -
     labels = open_labels(_whole(tmp_path / "w.gpkg"), "kind")
     cells = collect_samples(two_zones, labels, ProbeSpec(on="cells"))
     for epsg in (32632, 32633):
-        of = cells.epsg == epsg
+        in_zone = cells.epsg == epsg
         change = Transformer.from_crs(epsg, 4326, always_xy=True)
-        lon, _ = change.transform(cells.x[of], cells.y[of])
+        lon, _ = change.transform(cells.x[in_zone], cells.y[in_zone])
         assert ((lon < 12) if epsg == 32632 else (lon >= 12)).all()
-        assert of.any()
+        assert in_zone.any()
     tiles = collect_samples(two_zones, labels, ProbeSpec(on="tiles"))
     assert len(tiles) == int(two_zones.plan.primary.sum()) < len(two_zones.plan)
 
@@ -145,12 +145,12 @@ def test_exchanged_coordinates_are_recognised(
         points = [shapely.Point(59.87, 10.65), shapely.Point(59.95, 10.75)]
         gpd.GeoDataFrame({"kind": [1, 2]}, geometry=points, crs=4326).to_file(path)
     labels = open_labels(path, None if raster else "kind")
-    with pytest.raises(ConfigError, match="longitude first") as told:
+    with pytest.raises(ConfigError, match="longitude first") as caught:
         collect_samples(opened, labels, ProbeSpec(on="cells"))
-    assert f"labels lie at {59.86 if raster else 59.87:.4f} to" in str(told.value)
+    assert f"labels lie at {59.86 if raster else 59.87:.4f} to" in str(caught.value)
     west, south = opened.plan.rings().reshape(-1, 2).min(axis=0)
-    assert f"the run at {west:.4f} to" in str(told.value)
-    assert f"{south:.4f} to" in str(told.value)
+    assert f"the run at {west:.4f} to" in str(caught.value)
+    assert f"{south:.4f} to" in str(caught.value)
 
 
 def test_a_run_without_maps_or_vectors_says_which_setting(

@@ -45,10 +45,10 @@ def test_the_python_call_moves_normalised_float32(dtype: str, fill: Any) -> None
         image = normalise_on_device(normalize, torch.from_numpy(pixels), observations, META)
     assert image.device == META
     assert moved.dtypes == {torch.float32}
-    there = normalise_on_device(
+    moved_batch = normalise_on_device(
         normalize, torch.from_numpy(pixels), observations, torch.device("cpu")
     )
-    assert torch.equal(there, normalize(torch.from_numpy(pixels), observations))
+    assert torch.equal(moved_batch, normalize(torch.from_numpy(pixels), observations))
 
 
 def test_the_datamodule_leaves_transforms_behind() -> None:
@@ -61,14 +61,16 @@ def test_the_datamodule_leaves_transforms_behind() -> None:
         "scenes": [("a",)],
     }
     with Moved() as moved:
-        there = PlannedDataModule().transfer_batch_to_device(batch, META, 0)
+        moved_batch = PlannedDataModule(
+            batch_size=1, num_workers=0, strict=False
+        ).transfer_batch_to_device(batch, META, 0)
     assert moved.dtypes == {torch.int16, torch.uint8, torch.int64}
-    assert there["image"].device == META
-    assert there["transform"].device.type == "cpu"
+    assert moved_batch["image"].device == META
+    assert moved_batch["transform"].device.type == "cpu"
 
 
 def test_the_kernels_pseudo_inverse_is_rounded_before_it_is_moved() -> None:
     with Moved() as moved:
-        found = resample_kernels(torch.zeros(3, 16, 16, device=META), 8)
-    assert found.shape == (3, 8, 8)
+        resampled = resample_kernels(torch.zeros(3, 16, 16, device=META), 8)
+    assert resampled.shape == (3, 8, 8)
     assert moved.dtypes == {torch.float32}

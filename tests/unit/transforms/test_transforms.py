@@ -186,8 +186,8 @@ def test_no_data_becomes_the_mean_of_the_tiles_observed_pixels(
     seen = np.broadcast_to(observations > 0, z.shape)
     for tile in range(2):
         for plane in range(2):
-            own = seen[tile, plane]
-            z[tile, plane][~own] = z[tile, plane][own].mean()
+            plane_seen = seen[tile, plane]
+            z[tile, plane][~plane_seen] = z[tile, plane][plane_seen].mean()
     z[2] = 0
     np.testing.assert_allclose(got, z, atol=2e-5)
     # Batched or by itself, a tile is the same.
