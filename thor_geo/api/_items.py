@@ -162,7 +162,7 @@ def _given_items(
         place = None
         if spatials is not None:
             with _naming("spatials", number, len(spatials)):
-                place = Place.of(spatials[number], request.resolution)
+                place = Place.from_spatial(spatials[number], request.resolution)
                 _check_size(place, array)
         with _naming("input_chw", number, len(arrays)):
             cut = request.cutter.cut(*array.shape[1:])
@@ -190,7 +190,7 @@ def _fetched_items(
     items = []
     for number, spatial in enumerate(spatials):
         with _naming("spatials", number, len(spatials)):
-            place = Place.of(spatial, request.resolution)
+            place = Place.from_spatial(spatial, request.resolution)
             rect = place.rect
             cut = request.cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
             items.append(EmbeddingItem(cut=cut, place=place))

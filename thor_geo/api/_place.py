@@ -36,7 +36,7 @@ class Place:
     rect: Rect
 
     @classmethod
-    def of(cls, spatial: Spatial, resolution: int) -> Place:
+    def from_spatial(cls, spatial: Spatial, resolution: int) -> Place:
         """Return a place in the zone of its centre, or in its own zone if it has UTM coordinates.
 
         The pixel grid is that of runs.
