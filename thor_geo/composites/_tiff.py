@@ -1,13 +1,17 @@
-"""Reads windows of the GeoTIFF files that `_raster` writes, straight into arrays.
+"""Reads cached GeoTIFFs a fifth faster than GDAL, which lets blocks be a quarter smaller on disk.
+
+`python -m benchmarks.reading` shows 363 tiles/s against rasterio's 303 from the blocks as they are:
+zstd with a predictor, 36 % of the plain bytes of a Sentinel-2 scene. Without the predictor GDAL
+needs no more processor time in a whole run, but the blocks take 48 %, and uncompressed ones, which
+are read straight into the target here, come at less than half the rate.
 
 It knows one layout, that of the cache's own blocks: little-endian, tiled, one 16-bit plane after
 another, plain or zstd, with or without the horizontal predictor. Everything else is refused before
 a pixel is read. Signed pixels are read as the unsigned ones of the same bits.
 
-Why not GDAL: it copies every TIFF tile through a cache of its own (5 % of the memory, for each
-process), keeps handles that must not cross a fork, and takes as long to undo the predictor as zstd
-takes to unpack. benchmarks/reading.py has the numbers. Files are read, not mapped: a mapped file
-that is cut short kills the process that touches it.
+GDAL takes as long to undo the predictor as zstd takes to unpack, copies every TIFF tile through a
+cache of its own (5 % of the memory, for each process), and keeps handles that must not cross a
+fork. Files are read, not mapped: a mapped file that is cut short kills the process that touches it.
 """
 
 from __future__ import annotations
@@ -21,12 +25,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import google_crc32c  # ships no type information
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.composites._records import DamagedError
 from thor_geo.support.arrays import UInt16Array
-from thor_geo.support.files import file_sha256
 
 #: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
 TIFF_TILE = 288
@@ -66,6 +70,19 @@ def _identity(status: os.stat_result) -> Identity:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def checksum(content: bytes) -> str:
+    """Return the CRC-32C of a file's content, eight hexadecimal digits.
+
+    It guards against damage, not against forgery: whoever may write to the cache can put any
+    pixels there. Processors have an instruction for it: it takes a tenth of the time of SHA-256.
+    """
+    return f"{google_crc32c.value(content):08x}"
+
+
+def _whole_checksum(descriptor: int) -> str:
+    return checksum(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+
+
 def tile_side(size: int) -> int:
     """Return the side in pixels of the TIFF tiles of a block of *size* pixels a side."""
     return min(TIFF_TILE, -(-size // 16) * 16)
@@ -78,14 +95,14 @@ class VerifiedFile:
     Attributes:
         path: Where it is.
         which: Its identity; another one means another file under this name.
-        sha256: Its checksum, which a file that took its place must have, too.
+        checksum: Its checksum, which a file that takes its place must have, too.
         shape: Planes, rows and columns that it must have.
         signed: Whether it must hold int16 rather than uint16.
     """
 
     path: Path
     which: Identity
-    sha256: str
+    checksum: str
     shape: tuple[int, int, int]
     signed: bool = False
 
@@ -188,7 +205,10 @@ def _opened(file: VerifiedFile) -> Iterator[int]:
     descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Two processes that fetched the same block wrote the same file, one after the other.
-        if _identity(os.fstat(descriptor)) != file.which and file_sha256(descriptor) != file.sha256:
+        if (
+            _identity(os.fstat(descriptor)) != file.which
+            and _whole_checksum(descriptor) != file.checksum
+        ):
             raise DamagedError("it was replaced by another file while it was used")
         yield descriptor
     finally:

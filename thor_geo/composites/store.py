@@ -18,7 +18,6 @@ without scenes has no sidecar, and what it cost is in its list of scenes.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, provenance, scene_fr
 from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
-from thor_geo.support.files import file_sha256, write_atomic
+from thor_geo.support.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -215,15 +214,15 @@ class BlockStore:
         verified = None if path is None else self._verified(path, block)
         if path is not None and verified is None:
             return None
-        which, sha256 = verified or (None, None)
-        stored = self.block(block, pinned.scenes, path=path, which=which, sha256=sha256)
+        which, checksum = verified or (None, None)
+        stored = self.block(block, pinned.scenes, path=path, which=which, checksum=checksum)
         if len(_known) >= _REMEMBERED:
             _known.clear()
         _known[record_path] = _Known(record=before, stored=stored)
         return stored
 
     def block(self, block: Block, scenes: tuple[AnyScene, ...], **file: Any) -> StoredBlock:
-        """Return a block as readers see it; *file* is `path`, `which`, `sha256`, if it has one."""
+        """Return a block as readers see it; *file* is `path`, `which` and `checksum`."""
         return StoredBlock(
             block=block,
             bands=self.sensor.bands,
@@ -251,10 +250,10 @@ class BlockStore:
             expected = sidecar["file"]
             if which[1] != expected["size"]:
                 raise DamagedError(f"{path}: {which[1]} bytes instead of {expected['size']}")
-            sha256 = file_sha256(path)
-            if sha256 != expected["sha256"]:
+            checksum = _tiff.checksum(path.read_bytes())
+            if checksum != expected["crc32c"]:
                 raise DamagedError(f"{path}: the checksum does not match")
-            self._check_layout(path, which, sha256, self._shape(block))
+            self._check_layout(path, which, checksum, self._shape(block))
         except FileNotFoundError:
             return None
         except (DamagedError, KeyError, TypeError) as error:
@@ -262,13 +261,13 @@ class BlockStore:
             if _tiff.identity(path) == which:
                 self._discard(f"{error}", sidecar_path, path)
             return None
-        return which, sha256
+        return which, checksum
 
     def _check_layout(
-        self, path: Path, which: _tiff.Identity, sha256: str, shape: tuple[int, int, int]
+        self, path: Path, which: _tiff.Identity, checksum: str, shape: tuple[int, int, int]
     ) -> None:
         try:
-            file = _tiff.VerifiedFile(path=path, which=which, sha256=sha256, shape=shape)
+            file = _tiff.VerifiedFile(path=path, which=which, checksum=checksum, shape=shape)
             _tiff.check(replace(file, signed=self._dtype == np.int16))
         except DamagedError as error:
             raise DamagedError(
@@ -306,14 +305,14 @@ class BlockStore:
         path = self._block_path(pinned.block_key)
         names = (*self.sensor.bands, OBSERVATIONS)
         content = _raster.geotiff(block, planes, names, compression=self.compression)
-        sha256 = hashlib.sha256(content).hexdigest()
+        checksum = _tiff.checksum(content)
         sidecar = {
             "block_key": pinned.block_key,
             "query_key": self.query_key(block),
             "block": block.id,
             "catalogue": self.catalogue,
             "recipe_version": RECIPE_VERSION,
-            "file": {"sha256": sha256, "size": len(content)},
+            "file": {"crc32c": checksum, "size": len(content)},
             "bands": list(names),
             "scenes": [scene.to_dict() for scene in pinned.scenes],
             **provenance(self.sensor, pinned.scenes),
@@ -326,7 +325,7 @@ class BlockStore:
             # Not durable: if a crash takes the sidecar, the block is fetched again.
             write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
         which = _tiff.identity(path)
-        return self.block(block, pinned.scenes, path=path, which=which, sha256=sha256)
+        return self.block(block, pinned.scenes, path=path, which=which, checksum=checksum)
 
     def _discard(self, why: str, *paths: Path) -> None:
         logger.warning("Damaged file in the cache, it will be fetched again: %s", why)

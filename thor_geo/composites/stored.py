@@ -28,7 +28,7 @@ class StoredBlock:
         fill_value: Value of pixels without observation.
         path: The GeoTIFF; None for a block without scenes.
         which: Identity of the verified file; None also if that vanished as soon as it was written.
-        sha256: Its checksum.
+        checksum: Its checksum.
         signed: Whether pixels are int16 (Sentinel-1) rather than uint16.
         orbit_fallback: Whether its Sentinel-1 scenes are of the other orbit pass than asked for.
     """
@@ -39,7 +39,7 @@ class StoredBlock:
     fill_value: int
     path: Path | None = None
     which: _tiff.Identity | None = None
-    sha256: str | None = None
+    checksum: str | None = None
     signed: bool = False
     orbit_fallback: bool = False
 
@@ -87,11 +87,15 @@ class StoredBlock:
         if self.path is None:
             pixels[:], observations[:] = self.fill_value, 0
             return
-        if self.which is None or self.sha256 is None:
+        if self.which is None or self.checksum is None:
             raise BlockError(self._unreadable("it vanished when it had just been written"))
         shape = (len(self.bands) + 1, self.block.size, self.block.size)
         file = _tiff.VerifiedFile(
-            path=self.path, which=self.which, sha256=self.sha256, shape=shape, signed=self.signed
+            path=self.path,
+            which=self.which,
+            checksum=self.checksum,
+            shape=shape,
+            signed=self.signed,
         )
         counts = np.empty(observations.shape, np.uint16)
         try:

@@ -60,7 +60,7 @@ def write(path: Path, size: int = 64, **changes: Any) -> None:
 def read(path: Path, size: int = 64, rows: slice = WHOLE, cols: slice = WHOLE) -> Any:
     which = _tiff.identity(path)
     assert which is not None
-    file = _tiff.VerifiedFile(path=path, which=which, sha256="", shape=(PLANES, size, size))
+    file = _tiff.VerifiedFile(path=path, which=which, checksum="", shape=(PLANES, size, size))
     found = np.full((PLANES, rows.stop - rows.start, cols.stop - cols.start), 7, np.uint16)
     _tiff.read_into(file, list(found), rows, cols)
     return found
@@ -150,7 +150,7 @@ def test_every_plane_is_read_or_none(tmp_path: Path, rows: slice) -> None:
     which = _tiff.identity(tmp_path / "a.tif")
     assert which is not None
     file = _tiff.VerifiedFile(
-        path=tmp_path / "a.tif", which=which, sha256="", shape=(PLANES, 64, 64)
+        path=tmp_path / "a.tif", which=which, checksum="", shape=(PLANES, 64, 64)
     )
     few = np.full((PLANES - 1, rows.stop, 64), 7, np.uint16)
     with pytest.raises(ValueError, match=r"`planes` are 2 arrays, .*a\.tif has 3 planes"):
