@@ -358,7 +358,7 @@ def test_two_sensors_go_through_the_model_together(options: dict[str, Any], both
 def test_scenes_of_both_sensors_are_generated_where_no_archive_is_given(
     options: dict[str, Any],
 ) -> None:
-    given = {**options, "emulator_archive": None, "sensor": [SENSOR, Sentinel1Spec()]}
+    given = {**options, "backend": "emulator", "sensor": [SENSOR, Sentinel1Spec()]}
     joint = get_embedding("thor_v1_tiny", spatial=CENTRE, **given)
     assert joint.meta["groups_used"] == ["group0", "group1", "group3"]
     assert np.isfinite(joint.data).all()

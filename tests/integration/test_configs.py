@@ -58,7 +58,7 @@ def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -
     cli = make_cli(["-c", str(CONFIGS / "folder.yaml"), *ANY_MACHINE], run=False)
     assert isinstance(cli.datamodule, FolderDataModule)
     assert cli.model.thor is None
-    assert (cli.model.image_size, cli.model.resolution) == (192, 240)
+    assert (cli.model.image_size, cli.model.ground_cover) == (192, 192 * 240)
     assert cli.model.bands == tuple(f"S3:Oa{k:02d}_reflectance" for k in range(1, 22))
     assert extrapolations(cli.model.layout) == ()
 
