@@ -133,7 +133,10 @@ def test_a_tile_that_cannot_be_read_leaves_no_statistics(
     [
         (["--to"], ["to", "needs a value"]),
         (["--data.normalize=dataset"], ["normalize='dataset'", "measured statistics"]),
-        (["--data.clamp_z=true", "--data.normalize=none"], ["clamp_z=True", "does not give z-scores"]),
+        (
+            ["--data.clamp_z=true", "--data.normalize=none"],
+            ["clamp_z=True", "does not give z-scores"],
+        ),
         (["--model.layers=[12]"], ["layers=12", "12 blocks"]),
         (["--model.implementation=official"], ["implementation='official'", "pip install"]),
     ],
