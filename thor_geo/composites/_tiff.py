@@ -2,8 +2,8 @@
 
 `python -m benchmarks.reading` shows 363 tiles/s against rasterio's 303 from the blocks as they are:
 zstd with a predictor, 36 % of the plain bytes of a Sentinel-2 scene. Without the predictor GDAL
-needs no more processor time in a whole run, but the blocks take 48 %, and uncompressed ones, which
-are read straight into the target here, come at less than half the rate.
+needs about as much processor time in a whole run, but the blocks take 48 %. Uncompressed blocks,
+which are read straight into the target here, come from GDAL at about half the rate.
 
 It knows one layout, that of the cache's own blocks: little-endian, tiled, one 16-bit plane after
 another, plain or zstd, with or without the horizontal predictor. Everything else is refused before
