@@ -10,15 +10,11 @@ from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import Area, AreaSpec
-from thor_geo.ground.lattice import Lattice, Rect, is_utm, zone_of
+from thor_geo.ground.lattice import Rect, is_utm, zone_of
 from thor_geo.specs import BBox, PointBuffer
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
 Spatial: TypeAlias = PointBuffer | BBox | AreaSpec | Area | BaseGeometry
-
-# An edge this near to a pixel's edge, in pixels, is on it: a tile's bounds, in float64 metres, must
-# give the tile itself.
-_ON_GRID = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +50,6 @@ class Place:
             centre = area.lonlat.centroid
             epsg = zone_of(centre.x, centre.y)
         geometry = area.in_zone(epsg)
-        left, bottom, right, top = geometry.bounds
         if not all(map(math.isfinite, geometry.bounds)):
             raise AreaError(
                 area.source,
@@ -62,17 +57,7 @@ class Place:
                 f"it extends too far from the middle of EPSG:{epsg}",
                 "Split it, or use `thor-geo predict`, which treats each UTM zone by itself.",
             )
-        x, y = Lattice(epsg=epsg).origin
-        west, south = (math.floor(v / resolution + _ON_GRID) for v in (left - x, bottom - y))
-        east, north = (math.ceil(v / resolution - _ON_GRID) for v in (right - x, top - y))
-        rect = Rect(
-            epsg=epsg,
-            resolution=resolution,
-            left=west,
-            top=north,
-            width=max(east - west, 1),
-            height=max(north - south, 1),
-        )
+        rect = Rect.covering(geometry.bounds, epsg=epsg, resolution=resolution)
         return cls(epsg=epsg, geometry=geometry, rect=rect)
 
 

@@ -224,17 +224,8 @@ class Feed:
         if kind is None:
             return None
         sensor = self.sensors.by_kind[kind]
-        x, y = Lattice(epsg=epsg, anchor=lattice.anchor).origin
-        res = lattice.resolution
-        left, bottom, right, top = bounds
-        rect = Rect(
-            epsg=epsg,
-            resolution=res,
-            left=round((left - x) / res),
-            top=round((top - y) / res),
-            width=round((right - left) / res),
-            height=round((top - bottom) / res),
-            anchor=lattice.anchor,
+        rect = Rect.covering(
+            bounds, epsg=epsg, resolution=lattice.resolution, anchor=lattice.anchor
         )
         store = BlockStore(
             self.spec.source.cache_dir,

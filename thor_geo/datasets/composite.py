@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -23,11 +22,10 @@ from torchgeo.datasets import GeoDataset
 from thor_geo.composites import BlockSource
 from thor_geo.datasets.colour import RGB_BANDS
 from thor_geo.datasets.extent import IndexExtent, closed_window
-from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.area import Area
-from thor_geo.ground.lattice import Lattice, Rect, blocks_meeting, zone_name
+from thor_geo.ground.lattice import ON_GRID, Bounds, Lattice, Rect, blocks_meeting, zone_name
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
@@ -322,30 +320,12 @@ class CompositeDataset(GeoDataset):
         ]
         if any(abs(edge - round(edge)) > ON_GRID for edge in edges):
             return None
-        left, right, bottom, top = map(round, edges)
-        return self._rect(left, bottom, right, top)
+        return self._covering((x.start, y.start, x.stop, y.stop))
 
-    def _rect(self, left: int, bottom: int, right: int, top: int) -> Rect:
-        return Rect(
-            epsg=self.lattice.epsg,
-            resolution=self.lattice.resolution,
-            left=left,
-            top=top,
-            width=right - left,
-            height=top - bottom,
-            anchor=self.lattice.anchor,
-        )
-
-    def _cover(self, left: float, bottom: float, right: float, top: float) -> Rect:
+    def _covering(self, bounds: Bounds) -> Rect:
         """Return the smallest rectangle of the pixel grid around bounds in metres."""
-        x, y = self.lattice.origin
-        res = self.lattice.resolution
-        return self._rect(
-            math.floor((left - x) / res),
-            math.floor((bottom - y) / res),
-            math.ceil((right - x) / res),
-            math.ceil((top - y) / res),
-        )
+        grid = self.lattice
+        return Rect.covering(bounds, epsg=grid.epsg, resolution=grid.resolution, anchor=grid.anchor)
 
     def _warp(self, x: slice, y: slice) -> CompositePixels:
         """Read a query in another CRS, resolution or offset, from the nearest pixels."""
@@ -355,7 +335,7 @@ class CompositeDataset(GeoDataset):
         if self.crs != self._native_crs:
             bounds = rasterio.warp.transform_bounds(self.crs, self._native_crs, *bounds)
         res = self.lattice.resolution
-        rect = self._cover(bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res)
+        rect = self._covering((bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res))
         native = self.read(rect)
         out = CompositePixels(
             image=np.full((len(self.bands), height, width), self.sensor.fill_value, self._dtype),

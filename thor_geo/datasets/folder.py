@@ -17,11 +17,10 @@ from torchgeo.datasets import RasterDataset
 
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.extent import IndexExtent, closed_window
-from thor_geo.datasets.footprints import ON_GRID
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.datasets.units import file_units
 from thor_geo.errors import BlockError, ConfigError, InputError, first_line
-from thor_geo.ground.lattice import Bounds, Rect
+from thor_geo.ground.lattice import ON_GRID, Bounds, Rect
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import BandSelection
 from thor_geo.support.arrays import Float32Array

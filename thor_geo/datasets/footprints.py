@@ -12,11 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import LONLAT, Area
-from thor_geo.ground.lattice import Lattice
-
-#: How far, in pixels, corners may lie off a pixel grid and still count as on it: coordinates are
-#: binary floats, which round decimal fractions of metres and the sums of an odd anchor.
-ON_GRID = 1e-3
+from thor_geo.ground.lattice import ON_GRID, Lattice
 
 
 @dataclass(frozen=True, kw_only=True)

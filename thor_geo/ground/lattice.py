@@ -21,6 +21,10 @@ from thor_geo.errors import ConfigError
 #: Northing of the equator in southern UTM zones, metres (EPSG guidance note 7-2, false northing).
 SOUTH_FALSE_NORTHING = 10_000_000.0
 
+#: How far, in pixels, an edge may lie off the pixel grid and still count as on it: coordinates are
+#: binary floats, which round decimal fractions of metres and the sums of an odd anchor.
+ON_GRID = 1e-3
+
 Transform = tuple[float, float, float, float, float, float]
 Bounds = tuple[float, float, float, float]
 
@@ -99,6 +103,38 @@ class Rect:
     width: int
     height: int
     anchor: tuple[float, float] | None = None
+
+    @staticmethod
+    def covering(
+        bounds: Bounds, *, epsg: int, resolution: int, anchor: tuple[float, float] | None = None
+    ) -> Rect:
+        """Return the smallest rectangle of whole pixels around bounds, at least one pixel a side.
+
+        Args:
+            bounds: Left, bottom, right, top in metres. An edge within `ON_GRID` of a pixel's edge
+                is on it.
+            epsg: EPSG code of the UTM zone.
+            resolution: Pixel size in metres.
+            anchor: Where pixel (0, 0) is, metres; None for the equator and the false origin.
+        """
+        x, y = _origin(epsg, anchor)
+        left, bottom = (
+            math.floor((edge - start) / resolution + ON_GRID)
+            for edge, start in zip(bounds[:2], (x, y), strict=True)
+        )
+        right, top = (
+            math.ceil((edge - start) / resolution - ON_GRID)
+            for edge, start in zip(bounds[2:], (x, y), strict=True)
+        )
+        return Rect(
+            epsg=epsg,
+            resolution=resolution,
+            left=left,
+            top=top,
+            width=max(right - left, 1),
+            height=max(top - bottom, 1),
+            anchor=anchor,
+        )
 
     @property
     def bounds(self) -> Bounds:

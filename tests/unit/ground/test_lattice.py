@@ -163,3 +163,18 @@ def test_zones() -> None:
 def test_bad_lattices_are_refused(kwargs: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Lattice(**kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("anchor", [None, (3.5, -7.25)])
+def test_a_rectangle_covers_bounds_with_whole_pixels(anchor: tuple[float, float] | None) -> None:
+    rect = Rect(
+        epsg=32632, resolution=10, left=60_000, top=665_000, width=30, height=20, anchor=anchor
+    )
+    grid = {"epsg": 32632, "resolution": 10, "anchor": anchor}
+    left, bottom, right, top = rect.bounds
+    assert Rect.covering(rect.bounds, **grid) == rect
+    assert Rect.covering((left - 0.005, bottom, right, top + 0.005), **grid) == rect
+    wider = Rect.covering((left - 1, bottom, right + 1, top), **grid)
+    assert (wider.left, wider.width, wider.height) == (rect.left - 1, 32, 20)
+    point = Rect.covering((left + 4, bottom + 4, left + 4, bottom + 4), **grid)
+    assert (point.width, point.height) == (1, 1)
