@@ -76,7 +76,7 @@ class RunComposites:
 
         Raises:
             RunDirectoryError: If the composite of one that is wanted cannot be had any more.
-            ConfigError: If there are several time windows, and `pixels_of` was not told which.
+            ConfigError: If there are several time windows, and `pixels_of` did not choose one.
         """
         if self._data.windows.listed:
             self._opened.time_index(None)

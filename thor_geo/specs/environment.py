@@ -1,7 +1,7 @@
 """Environment variables: those of rs-embed's THOR adapter, for the Python call and for runs.
 
-What is said explicitly (an argument, a config key) comes before the environment, and that before
-the default. An empty variable counts as not set.
+An argument or a config key comes before the environment, and the environment before the default. An
+empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Variable:
 
     Attributes:
         name: What it is called.
-        key: The key of a run's config that it stands for, e.g. ``model.patch_size``.
-        default: Value of the Python call where nothing is said; a run's default is its key's own.
+        key: The key of a run's config that it sets, e.g. ``model.patch_size``.
+        default: Default of the Python call; a run's default is its key's own.
         parse: Turns its text into the value; raises ValueError.
         expected: What `parse` takes, for messages.
     """
@@ -42,7 +42,7 @@ class Variable:
         """Return the value of the environment, or None where it is not set.
 
         Raises:
-            ConfigError: If its text is no such value.
+            ConfigError: If its text is not such a value.
         """
         text = os.environ.get(self.name, "").strip()
         if not text:
@@ -57,7 +57,7 @@ class Variable:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A value, and who said so."""
+    """A value, and where it comes from."""
 
     value: Any
     origin: Origin
@@ -149,21 +149,21 @@ VARIABLES: Mapping[str, Variable] = {
 
 
 def resolve(name: str, argument: Any = None) -> Setting:
-    """Return what a setting of the Python call comes to.
+    """Return the value of a setting of the Python call, and where it comes from.
 
     Args:
         name: A key of `VARIABLES`.
-        argument: What the caller said; None for nothing.
+        argument: Value of the argument; None if it is left out.
 
     Raises:
-        ConfigError: If the variable is asked, and holds no such value.
+        ConfigError: If the variable is read, and its text is not such a value.
     """
     if argument is not None:
         return Setting(value=argument, origin="argument")
     variable = VARIABLES[name]
-    found = variable.read()
-    if found is not None:
-        return Setting(value=found, origin="environment")
+    value = variable.read()
+    if value is not None:
+        return Setting(value=value, origin="environment")
     return Setting(value=variable.default, origin="default")
 
 
@@ -173,7 +173,7 @@ def run_defaults() -> dict[str, dict[str, Any]]:
     They are the defaults of configs that leave the key out: ``{"model": {"patch_size": 8}}``.
 
     Raises:
-        ConfigError: If a variable holds no such value.
+        ConfigError: If the text of a variable is not such a value.
     """
     out: dict[str, dict[str, Any]] = {"model": {}, "data": {}}
     for variable in VARIABLES.values():

@@ -54,19 +54,19 @@ def checked_classes(classes: Sequence[int]) -> tuple[int, ...]:
         classes: The classes.
 
     Raises:
-        ConfigError: If there are none, or one is no class.
+        ConfigError: If there are none, or one is not a class.
     """
-    wrong = [one for one in classes if one not in SCL_CLASSES or isinstance(one, bool)]
+    wrong = [each for each in classes if each not in SCL_CLASSES or isinstance(each, bool)]
     if wrong or not classes:
         raise ConfigError(
             "scl_classes",
             list(classes),
-            f"{wrong[0]!r} is no class" if wrong else "no class is named",
+            f"{wrong[0]!r} is not a class" if wrong else "no class is named",
             f"Name classes from 1 to 11, e.g. {list(SCL_MASKED)}: 1 defective, 2 dark, 3 cloud "
             "shadow, 4 vegetation, 5 bare, 6 water, 7 unclassified, 8 and 9 cloud, 10 cirrus, "
             "11 snow.",
         )
-    return tuple(sorted({int(one) for one in classes}))
+    return tuple(sorted({int(each) for each in classes}))
 
 
 def checked_scenes(scenes: Sequence[str]) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def checked_scenes(scenes: Sequence[str]) -> tuple[str, ...]:
         scenes: Their ``system:index``.
 
     Raises:
-        ConfigError: If there are none, or one is no such id.
+        ConfigError: If there are none, or one is not such an id.
     """
     if isinstance(scenes, str) or not scenes:
         raise ConfigError(
@@ -92,6 +92,6 @@ def checked_scenes(scenes: Sequence[str]) -> tuple[str, ...]:
                 "scenes",
                 scene,
                 "not the id of a scene within its collection",
-                "Give its `system:index`: of an asset's id, what follows the last slash.",
+                "Give its `system:index`: the part of the asset's id after the last slash.",
             )
     return tuple(sorted(set(scenes)))

@@ -21,8 +21,8 @@ class Windows:
 
     Attributes:
         spans: The windows, in ascending order of their starts, which differ; they may overlap.
-        listed: Whether they were given as a list, be it of one: outputs then have a time axis, and
-            a row for each tile and window.
+        listed: Whether they come from a list, even of one: outputs then have a time axis, and a
+            row for each tile and window.
 
     Raises:
         ConfigError: If there is none, they are not in ascending order of distinct starts, or one of
@@ -92,7 +92,7 @@ class Windows:
                     "Give start and end, or windows: leave the others out, or set them to null.",
                 )
         if isinstance(windows, str) or not isinstance(windows, Iterable):
-            raise ConfigError("windows", windows, "no list of [start, end] pairs", _EXAMPLE)
+            raise ConfigError("windows", windows, "not a list of [start, end] pairs", _EXAMPLE)
         return cls(spans=tuple(map(_span, windows)), listed=True)
 
     @classmethod
@@ -108,7 +108,7 @@ class Windows:
         return cls.from_dates(str(data["start"]), str(data["end"]))
 
     def settings(self) -> dict[str, Any]:
-        """Return what outputs say of the windows: ``windows``, or ``start`` and ``end``."""
+        """Return what outputs say about the windows: ``windows``, or ``start`` and ``end``."""
         if self.listed:
             return {"windows": [_pair(span) for span in self.spans]}
         (span,) = self.spans
@@ -116,8 +116,8 @@ class Windows:
 
     @property
     def span(self) -> TemporalSpec:
-        """From the first start to the last end; of one window, that window."""
-        return TemporalSpec(start=self.spans[0].start, end=max(one.end for one in self.spans))
+        """From the first start to the last end; for a single window, that window."""
+        return TemporalSpec(start=self.spans[0].start, end=max(span.end for span in self.spans))
 
     @property
     def times(self) -> tuple[int | None, ...]:
@@ -137,7 +137,7 @@ def time_axis(data: Mapping[str, Any]) -> tuple[int | None, ...]:
     """Return places on the time axis as the settings of a run's data say it, see `Windows.times`.
 
     Raises:
-        TypeError: If ``windows`` is no list.
+        TypeError: If ``windows`` is not a list.
     """
     return tuple(range(len(data["windows"]))) if "windows" in data else (None,)
 
@@ -145,7 +145,7 @@ def time_axis(data: Mapping[str, Any]) -> tuple[int | None, ...]:
 def _span(pair: Sequence[str]) -> TemporalSpec:
     dates = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else []
     if len(dates) != 2 or not all(isinstance(date, str | dt.date) for date in dates):
-        raise ConfigError("windows", pair, "no pair of dates (YYYY-MM-DD)", _EXAMPLE)
+        raise ConfigError("windows", pair, "not a pair of dates (YYYY-MM-DD)", _EXAMPLE)
     try:
         return TemporalSpec.range(*dates)
     except ConfigError as error:

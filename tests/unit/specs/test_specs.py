@@ -53,7 +53,7 @@ def test_windows_are_half_open_and_in_utc() -> None:
         (lambda: SensorSpec(composite="percentile", percentile=101), ConfigError, "101"),
         (lambda: SensorSpec(percentile=10), ConfigError, "composite: percentile"),
         (lambda: SensorSpec(scl_classes=(3,)), ConfigError, "mask: scl"),
-        (lambda: SensorSpec(mask="scl", scl_classes=(0, 3)), ConfigError, "0 is no class"),
+        (lambda: SensorSpec(mask="scl", scl_classes=(0, 3)), ConfigError, "0 is not a class"),
         (lambda: SensorSpec(mask="scl", scl_classes=()), ConfigError, "no class is named"),
         (
             lambda: SensorSpec(mask="scl", collection="COPERNICUS/S2_HARMONIZED"),
@@ -76,7 +76,7 @@ def test_windows_are_half_open_and_in_utc() -> None:
         (
             lambda: SensorSpec(scenes=("COPERNICUS/S2/20220605T1",)),
             ConfigError,
-            "follows the last slash",
+            "after the last slash",
         ),
         (lambda: TemporalSpec.range("2022-09-01", "2022-06-01"), ConfigError, "2022-09-01"),
         (lambda: TemporalSpec.range("2022-06-01", "2022-06-01"), ConfigError, "not after"),
