@@ -23,7 +23,7 @@ Arguments = Callable[[Path], list[str]]
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small generated archive around 12 E, 60 N: three dates, two UTM zones."""
     return generate_archive(
         tmp_path_factory.mktemp("archive") / "scenes",
@@ -37,10 +37,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def both(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(small_archive: Path) -> Path:
+    """Return the small archive; a module of tests may have another."""
+    return small_archive
+
+
+@pytest.fixture(scope="session")
+def both(small_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the small archive with one of Sentinel-1 in its folder S1_GRD."""
     folder = tmp_path_factory.mktemp("both") / "scenes"
-    shutil.copytree(archive, folder)
+    shutil.copytree(small_archive, folder)
     generate_sentinel1_archive(
         folder / "S1_GRD",
         size_m=4800,
@@ -63,14 +69,14 @@ def warm_server(root: Path) -> Iterator[WarmServer]:
 
 
 @pytest.fixture(scope="session")
-def thor_geo(warm_server: WarmServer, thor_geo_process: Run, archive: Path) -> Iterator[Run]:
+def thor_geo(warm_server: WarmServer, thor_geo_process: Run, small_archive: Path) -> Iterator[Run]:
     """Return a function that runs the command in a fork of a process that has imported it.
 
     Runs over the small archive share one emulator; those over another start their own.
     """
     # Elsewhere a fork after such imports may crash.
     run = warm_server.run if sys.platform == "linux" else thor_geo_process
-    with EmulatorProcess(archive) as emulator:
+    with EmulatorProcess(small_archive) as emulator:
         shared = {"THOR_GEO_EMULATOR_URL": emulator.url}
         yield lambda *args, env=None: run(*args, env={**shared, **(env or {})})
 
@@ -94,7 +100,7 @@ def thor_geo_process(root: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def quick_arguments(archive: Path) -> Arguments:
+def quick_arguments(small_archive: Path) -> Arguments:
     """Return a function from a folder to the arguments of a quick run in it.
 
     Small tiles over both zones, in several shards; ``cache`` and ``run`` lie in the folder. No
@@ -106,7 +112,7 @@ def quick_arguments(archive: Path) -> Arguments:
             "predict",
             "-c",
             "configs/quickstart.yaml",
-            f"--data.emulator.archive={archive}",
+            f"--data.emulator.archive={small_archive}",
             f"--data.cache_dir={folder / 'cache'}",
             "--data.area.bbox=[11.98,59.985,12.02,60.005]",
             "--data.tile_size=96",

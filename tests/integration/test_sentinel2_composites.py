@@ -354,7 +354,7 @@ def test_a_run_with_all_twelve_bands_embeds_the_composite_of_the_files(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--data.sentinel2.bands=[B4,B1]", "--data.tile_size=144"], "for the bands at 60 m"),
+        (["--data.sentinel2.bands=[B4,B1]", "--data.tile_size=144"], "for bands at 60 m"),
         (
             ["--data.sentinel2.collection=COPERNICUS/S2_HARMONIZED", "--data.sentinel2.mask=scl"],
             "cloud_score_plus",
