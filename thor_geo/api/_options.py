@@ -17,6 +17,19 @@ Inspect = Literal["report", "error"]
 OutputKind = Literal["pooled", "grid"]
 Backend = Literal["auto", "gee", "emulator", "stac"]
 
+# Options that have moved into the specs of sources, which `backend` takes.
+_MOVED = {
+    "credentials": "EarthEngineSpec(credentials=...)",
+    "service_account_file": "EarthEngineSpec(service_account_file=...)",
+    "url": "EarthEngineSpec(url=...)",
+    "emulator_archive": "EmulatorSpec(archive=...)",
+    "stac_url": "StacSpec(url=...)",
+    "stac_collection": "StacSpec(url=..., collection=...)",
+    "stac_assets": "StacSpec(url=..., assets=...)",
+    "stac_offset": "StacSpec(url=..., offset=...)",
+    "stac_sign": "StacSpec(url=..., sign=...)",
+}
+
 # What the two functions take besides.
 _ARGUMENTS = ("model", "spatial", "spatials", "temporal", "input_chw")
 
@@ -102,10 +115,13 @@ def check_names(options: Options) -> None:
         options: The options of a call.
 
     Raises:
-        ConfigError: If one does not exist; names the nearest one.
+        ConfigError: If one does not exist; names the nearest one, or where it has moved.
     """
     known = [*_ARGUMENTS, *EmbeddingOptions.__annotations__]
     for name, value in options.items():
+        if name in _MOVED:
+            spec = _MOVED[name]
+            raise ConfigError(name, value, "moved into a spec", f"Pass backend={spec}.")
         if name not in EmbeddingOptions.__annotations__:
             near = get_close_matches(name, known, 1)
             remedy = f"Did you mean `{near[0]}`?" if near else f"Choose from: {', '.join(known)}."

@@ -42,6 +42,8 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "required": re.compile(r"the following arguments are required: (.+)"),
     "no file": re.compile(r"(File does not exist|Path is not a file|File is not readable): '(.+)'"),
     "no value": re.compile(r"argument (\S+): expected one argument"),
+    "no group": re.compile(r"Unable to load config"),
+    "class wanted": re.compile(r"Expected a dot import path string: "),
 }
 
 # Lines of the parser's prose that tell a user nothing.
@@ -58,6 +60,7 @@ _TYPES = {
 # Shapes of keys whose type says too little.
 _SHAPES = {"data.windows": PAIRS}
 
+_MAPPING = "a mapping of its keys, or a YAML file of them"
 _CLASS_REMEDY = "Give module.Class of something importable, e.g. thor_geo.tasks.THOREmbeddingTask."
 
 
@@ -201,15 +204,15 @@ def _wrong_type(message: str, key: str, value: object, source: str) -> ConfigErr
         if "NoneType" not in kind and not kind.startswith("path but ")
     ]
     if not expected:
-        if "Unable to load config" not in message:
+        if not PATTERNS["no group"].search(message):
             return None
-        expected = [("mapping of its keys, or a YAML file of them", "")]
+        expected = [(_MAPPING.removeprefix("a "), "")]
     if value is None:
         value = next((text for _, text in expected if text), None)
     if (shape := _SHAPES.get(key)) is not None:
         kinds = [shape]
     else:
-        kinds = list(dict.fromkeys(_kind(kind) for kind, _ in expected))
+        kinds = list(dict.fromkeys(_kind(kind, key) for kind, _ in expected))
     place = f" in {source}" if source else ""
     choice = expected[0][0].startswith("typing.Literal")
     return ConfigError(
@@ -220,9 +223,13 @@ def _wrong_type(message: str, key: str, value: object, source: str) -> ConfigErr
     )
 
 
-def _kind(text: str) -> str:
+def _kind(text: str, key: str) -> str:
     """Return a type of the parser's prose in words."""
-    if text.startswith("dot import path string"):
+    if PATTERNS["class wanted"].match(f"Expected a {text}"):
+        # The parser sees a class where a user sees a group of settings.
+        section, _, name = key.partition(".")
+        if any(row.group == name for row in section_settings(section)):
+            return _MAPPING
         return "the class_path (module.Class) of a class, with init_args"
     if text.startswith("typing.Literal"):
         *most, last = re.findall(r"'([^']*)'", text)

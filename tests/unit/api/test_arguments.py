@@ -46,7 +46,7 @@ def nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"backend": "aws"}, "backend='aws'.*auto, gee, emulator, stac"),
         ({"backend": 5}, "backend=5.*auto, gee, emulator, stac"),
         ({"backend": EarthEngineSpec(project="a"), "project": "b"}, "project='b'.*project 'a'"),
-        ({"emulator_archive": "scenes"}, "emulator_archive='scenes'.*no such option"),
+        ({"emulator_archive": "scenes"}, "emulator_archive='scenes'.*moved into a spec"),
         ({"fetch_worker": 2}, "fetch_worker=2.*Did you mean `fetch_workers`"),
         ({"tempral": WINDOW}, "tempral=.*Did you mean `temporal`"),
         ({**STAC, "sensor": Sentinel1Spec()}, "sentinel1.*Sentinel-2 only"),
@@ -157,3 +157,22 @@ def test_one_call_passes_every_option_on(monkeypatch: pytest.MonkeyPatch) -> Non
     assert rest.pop("spatials") == [options.pop("spatial")]
     assert rest.pop("input_chw") == [options.pop("input_chw")]
     assert rest == options
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("credentials", "EarthEngineSpec(credentials=...)"),
+        ("service_account_file", "EarthEngineSpec(service_account_file=...)"),
+        ("url", "EarthEngineSpec(url=...)"),
+        ("emulator_archive", "EmulatorSpec(archive=...)"),
+        ("stac_url", "StacSpec(url=...)"),
+        ("stac_collection", "StacSpec(url=..., collection=...)"),
+        ("stac_assets", "StacSpec(url=..., assets=...)"),
+        ("stac_offset", "StacSpec(url=..., offset=...)"),
+        ("stac_sign", "StacSpec(url=..., sign=...)"),
+    ],
+)
+def test_an_option_that_moved_into_a_spec_names_it(name: str, spec: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"Pass backend={spec}.")):
+        get_embedding("thor_1_0_tiny", spatial=None, **{name: "x"})

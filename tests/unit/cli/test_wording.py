@@ -38,6 +38,9 @@ MISTAKES = {
     "no file": (["-c", "nowhere.yaml"], ["File does not exist", "nowhere.yaml"]),
     "no file: folder": (["-c", "."], ["Path is not a file", "."]),
     "no value": (["--data.tile_size"], ["--data"]),
+    "no group": (["--data.area=5"], ["Unable to load config"]),
+    "class wanted": (["--model=5"], ["Expected a dot import path string: "]),
+    "class wanted: group": (["--data.sentinel1=5"], ["Expected a dot import path string: "]),
 }
 
 
@@ -85,6 +88,16 @@ def test_the_installed_parser_words_a_mistake_as_its_pattern_reads_it(
 
 def test_every_pattern_has_a_mistake() -> None:
     assert {name.partition(":")[0] for name in MISTAKES} == set(PATTERNS)
+
+
+@pytest.mark.parametrize("key", ["data.area", "data.sentinel1", "data.emulator"])
+def test_a_group_is_a_mapping_to_a_user(
+    key: str, prose: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["thor-geo", "predict", "-c", QUICKSTART, f"--{key}=5"])
+    with pytest.raises(SystemExit):
+        make_cli()
+    assert f"`{key}=5`: wrong type or shape. Give a mapping of its keys" in capsys.readouterr().err
 
 
 def test_what_is_not_understood_is_left_to_the_parsers_own_words() -> None:
