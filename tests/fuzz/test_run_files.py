@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.fuzz_campaign import fuzz
 from tests.support.fuzz_mutations import damaged, damaged_json
-from tests.support.synthetic_run import Data, Model, plan_of, write_run
+from tests.support.synthetic_run import Data, Model, is_finished, plan_of, write_run
 from thor_geo.checks import validate
 from thor_geo.checks._marked import check_shard
 from thor_geo.checks.tally import count_markers
@@ -114,7 +114,7 @@ def check_marker(run: Run, content: bytes) -> None:
         output.matches(run.path / name, verify=True)
     marker.write(run.marker)
     assert Marker.read(run.marker) == marker
-    run.dir.is_finished(run.plan.shards[0])
+    is_finished(run.dir, run.plan.shards[0])
 
 
 def test_markers(run: Run) -> None:

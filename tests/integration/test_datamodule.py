@@ -297,7 +297,7 @@ def test_another_normalisation_gives_other_numbers_and_another_run(
         ({"block_size": 10}, "block_size"),
         ({"normalize": "minmax"}, "minmax"),
         ({"emulator": None}, "no source.*earthengine, data.emulator and data.stac"),
-        ({"earthengine": {}}, "data.emulator is set too"),
+        ({"earthengine": {}}, "set together with data.emulator"),
         ({"stac": {"uri": "x"}}, "no such field: uri.*url, collection"),
         ({"split": (0.5, 0.6, 0.2)}, "split"),
         ({"end": "2022-05-01"}, "not after"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 import rasterio
 import yaml
 from rasterio.transform import from_origin
+
+from thor_geo.support.processes import child_environment
 
 pytest.importorskip("terratorch", reason="terratorch is not installed: pip install terratorch")
 
@@ -96,7 +97,7 @@ def fit(root: Path, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", _FIT, *map(str, args)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=300,

@@ -12,6 +12,8 @@ import torch
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Lattice, Tile
 from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs import RunDirectory
+from thor_geo.runs.markers import Marker
 from thor_geo.tasks import RunWriter
 
 # About 40 km around 12 E, 60 N: tiles in zones 32 and 33.
@@ -166,3 +168,9 @@ def write_run(
         callback.on_predict_end(trainer, model)
     callback.teardown(trainer, model, "predict")
     return callback
+
+
+def is_finished(run: RunDirectory, shard: Shard, *, verify: bool = False) -> bool:
+    """Return whether a shard's marker exists and confirms its files (*verify*: their sha256)."""
+    marker = Marker.read(run.marker_path(shard))
+    return marker is not None and run.confirms(marker, shard, verify=verify)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
@@ -61,12 +62,26 @@ def test_the_root_of_the_package_holds_rooms_and_little_else() -> None:
     assert [path.name for path in folders if not (path / "__init__.py").is_file()] == []
 
 
-def test_no_two_classes_share_a_name() -> None:
+def alias_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Return name and line of the module's own type aliases: in CamelCase, set to an expression."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and re.fullmatch(r"_?[A-Z]\w*[a-z]\w*", target.id):
+                yield target.id, node.lineno
+
+
+def test_no_two_classes_or_type_aliases_share_a_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path, tree in MODULES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(f"{path}:{node.lineno}")
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        for name, line in [*((node.name, node.lineno) for node in classes), *alias_names(tree)]:
+            places[name].append(f"{path}:{line}")
     assert {name: lines for name, lines in places.items() if len(lines) > 1} == {}
 
 

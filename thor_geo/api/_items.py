@@ -53,12 +53,12 @@ class EmbeddingItem:
     Attributes:
         cut: How it goes through the encoder.
         place: Where it is; None for an image without a place.
-        given: Its pixels (C, H, W), if they are not fetched.
+        image: Its pixels (C, H, W), unless they are fetched.
     """
 
     cut: Cut
     place: Place | None
-    given: AnyArray | None = None
+    image: AnyArray | None = None
 
     def corner(self, resolution: int) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of what the cut takes, metres.
@@ -71,16 +71,16 @@ class EmbeddingItem:
         if self.place is not None:
             left, _, _, top = self.cut.rect(self.place.rect).bounds
             return left, top
-        assert self.given is not None
-        height = self.given.shape[1]
+        assert self.image is not None
+        height = self.image.shape[1]
         return float(self.cut.left * resolution), float((height - self.cut.top) * resolution)
 
     def area(self, resolution: int) -> BaseGeometry:
         """Return what was asked for, in the same coordinates: the area, or the whole image."""
         if self.place is not None:
             return self.place.geometry
-        assert self.given is not None
-        height, width = self.given.shape[1:]
+        assert self.image is not None
+        height, width = self.image.shape[1:]
         return shapely.box(0, 0, width * resolution, height * resolution)
 
 
@@ -166,7 +166,7 @@ def _given_items(
                 _check_size(place, array)
         with _naming("input_chw", number, len(arrays)):
             cut = request.cutter.cut(*array.shape[1:])
-            items.append(EmbeddingItem(cut=cut, place=place, given=array))
+            items.append(EmbeddingItem(cut=cut, place=place, image=array))
     return items
 
 
@@ -256,9 +256,9 @@ def given_canvases(
     """
     for item in items:
         cut = item.cut
-        assert item.given is not None
+        assert item.image is not None
         rows, cols = slice(cut.top, cut.top + cut.height), slice(cut.left, cut.left + cut.width)
-        pixels, mask = padded(item.given[:, rows, cols], cut.height, cut.width, fills)
+        pixels, mask = padded(item.image[:, rows, cols], cut.height, cut.width, fills)
         observations = np.repeat(mask[None].astype(np.uint8), sensors, axis=0)
         yield Canvas(pixels=pixels, observations=observations, scenes=None)
 

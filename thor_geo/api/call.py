@@ -104,8 +104,8 @@ def get_embeddings_batch(
         encoder.task(item.cut.image_size, item.cut.ground_cover)
     if source is None:
         sensors = max(observation_planes(request.selection)) + 1
-        given = given_canvases(items, request.fill_values, sensors)
-        return embeddings(items, given, encoder, window=temporal)
+        canvases = given_canvases(items, request.fill_values, sensors)
+        return embeddings(items, canvases, encoder, window=temporal)
     assert temporal is not None  # items_to_embed refuses places without a window
     canvases = place_canvases(items, source, window=temporal, threads=request.fetch_workers)
     with closing(canvases):  # ends an emulator that was started for it, whatever happens

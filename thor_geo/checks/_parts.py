@@ -14,6 +14,7 @@ from thor_geo.checks._gather import RowIndices
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import geo_metadata
 from thor_geo.runs.pooled import pooled_writer
+from thor_geo.support.jsontext import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,5 +109,5 @@ class PartWriter:
     def _schema_of(self, part: int) -> pa.Schema:
         about = json.loads(geo_metadata(None))
         about["columns"]["geometry"]["bbox"] = self._boxes[part].tolist()
-        geo = json.dumps(about, sort_keys=True).encode()
+        geo = canonical_json(about)
         return self._schema.with_metadata({**self._schema.metadata, b"geo": geo})

@@ -134,8 +134,8 @@ def _table(title: str, kind: str, settings: Sequence[SettingDoc], width: int) ->
     rows = [(row.key, _what(row), row.text) for row in settings if not row.group]
     lines = [f"{title}.*: {kind}"]
     first, second = (max(len(row[k]) for row in rows) for k in (0, 1))
-    for key, what, text in rows:
-        lead = f"  {key:<{first}}  {what:<{second}}  "
+    for key, kind_text, text in rows:
+        lead = f"  {key:<{first}}  {kind_text:<{second}}  "
         # Where the columns leave no room, the text goes below them.
         if width - len(lead) < 30:
             lines.append(lead.rstrip())

@@ -124,8 +124,8 @@ class _Measured:
                 continue
             for k, (band, plane) in enumerate(zip(self._bands, self._planes, strict=True)):
                 values = image[k][counts[plane] > 0].astype(np.float64)
-                there = np.isfinite(values) & (values != STORAGE[band.sensor].nodata)
-                self._moments[k].add(values[there].clip(*self._ranges[k]))
+                has_data = np.isfinite(values) & (values != STORAGE[band.sensor].nodata)
+                self._moments[k].add(values[has_data].clip(*self._ranges[k]))
 
     def statistics(self, provenance: dict[str, Any]) -> Statistics:
         """Return the statistics in physical units.

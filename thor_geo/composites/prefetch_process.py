@@ -77,7 +77,7 @@ class PrefetchService:
 
     def _scheduled(self, blocks: Iterable[Block]) -> Schedule[_Wanted]:
         wanted = ((number, block) for block in blocks for number in range(len(self._stores)))
-        return Schedule(wanted, lambda one: self._stores[one[0]].query_key(one[1]), self._ahead)
+        return Schedule(wanted, lambda item: self._stores[item[0]].query_key(item[1]), self._ahead)
 
     def plan(self, number: int, blocks: Iterable[Block]) -> None:
         """Take these blocks in place of the plan so far; called from another thread.

@@ -172,8 +172,8 @@ class FolderDataModule(PlannedDataModule):
         if self.plan is None:
             anchors = grid_anchors(self.files, self.lattice)
             assert self.zones  # their files are checked
-            own = None if self.lattice.anchor is not None else anchors
-            self.plan = Plan.from_area(self.area, self.lattice, own)
+            anchor = None if self.lattice.anchor is not None else anchors
+            self.plan = Plan.from_area(self.area, self.lattice, anchor)
         return self.plan
 
     def setup(self, stage: str) -> None:

@@ -134,13 +134,13 @@ def pixels_of(
             cannot be made any more, or its pixels would be others.
         ThorGeoError: If the source cannot be reached, or there is no such window.
     """
-    own = dict(opened.document["settings"]["data"])
+    recorded = dict(opened.document["settings"]["data"])
     if opened.windows.listed and (window is not None or len(opened.windows) == 1):
         # As a run of that window alone: the same blocks, in the same cache.
         place = opened.time_index(window) or 0
         alone = Windows(spans=(opened.windows.spans[place],)).settings()
-        del own["windows"]
-        own |= alone
+        del recorded["windows"]
+        recorded |= alone
         replaced = {**alone, "windows": None, **replaced}
     data = _datamodule(opened, replaced)
     try:
@@ -148,7 +148,7 @@ def pixels_of(
         data.setup("predict")
         other = [
             f"{key} is {now} now and was {then}"
-            for key, now, then in json_differences(plain_json("data", data.settings()), own)
+            for key, now, then in json_differences(plain_json("data", data.settings()), recorded)
             if key != "batch_size"  # which changes no pixel
         ]
         if plan.digest != opened.plan.digest or other:

@@ -66,8 +66,8 @@ class ShardBatchSampler(Sampler[list[int]]):
             )
         self.tiles_per_batch = tiles_per_batch
         todo = np.arange(len(plan.shards)) if shards is None else np.asarray(shards, np.int64)
-        own = part(len(todo), rank, world_size)
-        self.shards: Int64Array = todo[own.start : own.stop]
+        mine = part(len(todo), rank, world_size)
+        self.shards: Int64Array = todo[mine.start : mine.stop]
         self._starts = plan.shards.starts[self.shards]
         self._stops = plan.shards.stops[self.shards]
         self._plan = plan

@@ -30,12 +30,12 @@ def check_windows(windows: Windows, *, sentinel2: SensorSpec | None, labels: Pat
         refuse_training(windows, "labels")
 
 
-def refuse_training(windows: Windows, what: str) -> None:
+def refuse_training(windows: Windows, purpose: str) -> None:
     """Refuse to train or test on a list of windows.
 
     Args:
         windows: The windows.
-        what: What asks for it.
+        purpose: The setting or stage that needs one window, for the message.
 
     Raises:
         ConfigError: If there is a list.
@@ -44,6 +44,6 @@ def refuse_training(windows: Windows, what: str) -> None:
         raise ConfigError(
             "windows",
             windows.settings()["windows"],
-            f"`{what}` is for training and testing, which take one window",
+            f"`{purpose}` is for training and testing, which take one window",
             "Give start and end in place of windows; a list is for predict.",
         )

@@ -19,7 +19,7 @@ from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.extent import IndexExtent, closed_window
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.datasets.units import file_units
-from thor_geo.errors import BlockError, ConfigError, InputError, first_line
+from thor_geo.errors import BlockError, ConfigError, InputError, error_chain, first_line
 from thor_geo.ground.lattice import ON_GRID, Bounds, Rect
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import BandSelection
@@ -251,8 +251,9 @@ class FolderDataset(RasterDataset):
             with rasterio.open(file.path) as source:
                 values = source.read(window=window, out_shape=size, masked=self.nodata is None)
         except (rasterio.errors.RasterioError, OSError) as error:
+            *_, cause = error_chain(error, contexts=False)
             raise BlockError(
-                f"`{file.name}` cannot be read ({first_line(error.__cause__ or error)}). Run the "
+                f"`{file.name}` cannot be read ({first_line(cause)}). Run the "
                 "same command again. If the file is damaged, replace it and give another "
                 "output.dir: a run belongs to the content of its files."
             ) from error

@@ -179,8 +179,8 @@ class _Reader:
             ArchiveError: If the index or a raster is not as it should be.
         """
         content = self.content
-        own = isinstance(content, dict) and content.get("format") == FORMAT
-        if own and content.get("version") != VERSION:
+        is_ours = isinstance(content, dict) and content.get("format") == FORMAT
+        if is_ours and content.get("version") != VERSION:
             raise ArchiveError(
                 f"{self.index}: version {content.get('version')} of the format, this release reads "
                 f"{VERSION}. Generate the archive again."
@@ -189,7 +189,7 @@ class _Reader:
         if not isinstance(entries, list) or not entries:
             raise ArchiveError(f"{self.index}: no scenes in the index.")
         try:
-            return [self._own(entry) if own else self._foreign(entry) for entry in entries]
+            return [self._own(entry) if is_ours else self._foreign(entry) for entry in entries]
         except KeyError as error:
             raise ArchiveError(f"{self.index}: a scene has no {error}.") from error
         except ArchiveError:

@@ -40,15 +40,15 @@ class _Operands:
 
         def passes(image: Image) -> bool:
             """Compare the image's property."""
-            found = image.properties.get(self.field)
-            if found is None:
+            value = image.properties.get(self.field)
+            if value is None:
                 return False
-            left, right = (found, self.value) if self.field_is_left else (self.value, found)
+            left, right = (value, self.value) if self.field_is_left else (self.value, value)
             try:
                 return bool(test(left, right))
             except TypeError:
                 raise RequestError(
-                    f"Cannot compare property '{self.field}' ({found!r}) with {self.value!r}."
+                    f"Cannot compare property '{self.field}' ({value!r}) with {self.value!r}."
                 ) from None
 
         return passes

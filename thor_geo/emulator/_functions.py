@@ -199,13 +199,13 @@ def _list_size(list_: Any) -> int:
 
 @function("List.get")
 def _list_get(list_: Any, index: Any) -> Any:
-    items, at = expect(list_, list, "list"), expect(index, int, "index")
-    if not -len(items) <= at < len(items):
+    items, position = expect(list_, list, "list"), expect(index, int, "index")
+    if not -len(items) <= position < len(items):
         raise RequestError(
             f"List index must be between 0 and {len(items) - 1}, or -{len(items)} "
-            f"and -1. Found {at}."
+            f"and -1. Found {position}."
         )
-    return items[at]
+    return items[position]
 
 
 @function("List.indexOf")

@@ -150,7 +150,7 @@ def _polygons_overlap(first: list[Points], second: list[Points]) -> bool:
     for inner, outer in ((first, second), (second, first)):
         if _inside(np.stack([inner[0][0], inner[0].mean(axis=0)]), outer).any():
             return True
-    return any(_edges_cross(one, other) for one in first for other in second)
+    return any(_edges_cross(ring, other) for ring in first for other in second)
 
 
 def _inside(points: Points, rings: list[Points]) -> npt.NDArray[np.bool_]:
@@ -166,11 +166,11 @@ def _inside(points: Points, rings: list[Points]) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _edges_cross(one: Points, other: Points) -> bool:
+def _edges_cross(ring: Points, other: Points) -> bool:
     """Whether any edge of one ring properly crosses any edge of the other."""
-    if len(one) < 2 or len(other) < 2:
+    if len(ring) < 2 or len(other) < 2:
         return False
-    p, r = one[:, None], (np.roll(one, -1, axis=0) - one)[:, None]
+    p, r = ring[:, None], (np.roll(ring, -1, axis=0) - ring)[:, None]
     q, s = other[None], (np.roll(other, -1, axis=0) - other)[None]
 
     def cross(u: Points, v: Points) -> Points:

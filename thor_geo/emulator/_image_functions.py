@@ -184,9 +184,9 @@ def _link_collection(
             dtype = candidates[0].select([name]).bands[0].node.dtype if candidates else np.uint8
             bands[name] = ImageBand(name=name, node=_masked(dtype))
     linked = [] if linkedProperties is None else strings(linkedProperties, "linkedProperties")
-    found = {name: match.properties.get(name) if match else None for name in linked}
+    copied = {name: match.properties.get(name) if match else None for name in linked}
     return replace(
-        source.with_bands(list(bands.values())), properties={**source.properties, **found}
+        source.with_bands(list(bands.values())), properties={**source.properties, **copied}
     )
 
 

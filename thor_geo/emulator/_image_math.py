@@ -16,7 +16,7 @@ from thor_geo.emulator._images import Image, as_image, pair_bands
 from thor_geo.emulator._raster import Frame, MaskedRaster, Node, cast, cast_node, map_node
 from thor_geo.support.arrays import AnyArray
 
-Dtype = np.dtype[Any]
+NumpyDtype = np.dtype[Any]
 
 CASTS: dict[str, Any] = {
     "Uint8": np.uint8,
@@ -35,11 +35,11 @@ CASTS: dict[str, Any] = {
 }
 
 
-def _boolean(left: Dtype, right: Dtype) -> Dtype:
+def _boolean(left: NumpyDtype, right: NumpyDtype) -> NumpyDtype:
     return np.dtype(np.uint8)
 
 
-def _arithmetic(left: Dtype, right: Dtype) -> Dtype:
+def _arithmetic(left: NumpyDtype, right: NumpyDtype) -> NumpyDtype:
     """Pixel type of a sum or product: integers widen, so that nothing overflows."""
     union = np.result_type(left, right)
     if union.kind == "f":
@@ -47,7 +47,7 @@ def _arithmetic(left: Dtype, right: Dtype) -> Dtype:
     return np.dtype(np.int32 if union.itemsize < 4 else np.int64)
 
 
-def _fractional(left: Dtype, right: Dtype) -> Dtype:
+def _fractional(left: NumpyDtype, right: NumpyDtype) -> NumpyDtype:
     union = np.result_type(left, right)
     return union if union.kind == "f" else np.dtype(np.float64)
 
@@ -62,7 +62,7 @@ def _divide(left: AnyArray, right: AnyArray) -> AnyArray:
 
 def _binary(
     name: str,
-    result: Callable[[Dtype, Dtype], Dtype],
+    result: Callable[[NumpyDtype, NumpyDtype], NumpyDtype],
     apply: Callable[[AnyArray, AnyArray], AnyArray],
 ) -> None:
     """Register a function of two images; a pixel is valid where both are."""

@@ -38,7 +38,7 @@ MAX_DN = 16000
 NO_SCORE = -1.0
 
 #: Pixels of the landscape at a resolution in metres: (n, n) to (height, width).
-Sample = Callable[[npt.NDArray[Any], int], npt.NDArray[Any]]
+ZoneSampler = Callable[[npt.NDArray[Any], int], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,9 @@ class Layer:
     pixels: list[npt.NDArray[Any]]
 
 
-def layers(product: Product, overpass: LandscapeMoment, zones: list[Sample]) -> Iterator[Layer]:
+def layers(
+    product: Product, overpass: LandscapeMoment, zones: list[ZoneSampler]
+) -> Iterator[Layer]:
     """Yield what a product has of an overpass, band by band.
 
     Args:
@@ -102,7 +104,7 @@ def scene_classes(overpass: LandscapeMoment) -> npt.NDArray[np.uint8]:
 
 
 def _reflectances(
-    product: Product, overpass: LandscapeMoment, zones: list[Sample]
+    product: Product, overpass: LandscapeMoment, zones: list[ZoneSampler]
 ) -> Iterator[Layer]:
     seed, number = overpass.seed
     rng = np.random.default_rng([seed, 3 if product == "sr" else 4, number])
@@ -122,7 +124,7 @@ def _reflectances(
         )
 
 
-def _scores(overpass: LandscapeMoment, zones: list[Sample]) -> Iterator[Layer]:
+def _scores(overpass: LandscapeMoment, zones: list[ZoneSampler]) -> Iterator[Layer]:
     """Scores of 1 in clear air to 0 under thick clouds; shadows cost less than clouds.
 
     Made up: of Cloud Score+ they have meaning, range and names. `cs_cdf` falls off faster than

@@ -205,13 +205,13 @@ def _extreme(choose: Callable[[AnyArray, AnyArray], AnyArray]) -> Reduction:
 
 def _first(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:
     dtype = np.result_type(*(raster.values.dtype for raster in stack))
-    found, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
+    first, valid = np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=bool)
     for values, mask in stack:
-        found = np.where(mask & ~valid, values, found)
+        first = np.where(mask & ~valid, values, first)
         valid = valid | mask
         if valid.all():
             break
-    return MaskedRaster(found, valid)
+    return MaskedRaster(first, valid)
 
 
 def _last(stack: Sequence[MaskedRaster], shape: tuple[int, int]) -> MaskedRaster:

@@ -135,7 +135,7 @@ def _write_acquisition(
         seed=(seed, number),
     )
     product: Product = parameters.get("product", "sr")
-    found = list(layers(product, overpass, [zone.sample for zone in zones]))
+    product_layers = list(layers(product, overpass, [zone.sample for zone in zones]))
     scl = scene_classes(overpass)
     stamp = moment.strftime("%Y%m%dT%H%M%S")
     entries: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ def _write_acquisition(
         middle = parameters["size_m"] / 2
         tile = mgrs_tile(zone.epsg, zone.left + middle, zone.top - middle)
         name = f"{stamp}_{stamp}_T{tile}"
-        bands = _write_files(folder, name, zone, found, k)
+        bands = _write_files(folder, name, zone, product_layers, k)
         properties: dict[str, Any] = {
             "system:time_start": int(moment.replace(tzinfo=dt.UTC).timestamp() * 1000),
             "MGRS_TILE": tile,
@@ -161,18 +161,18 @@ def _write_acquisition(
 
 
 def _write_files(
-    folder: Path, name: str, zone: Zone, found: Sequence[Layer], k: int
+    folder: Path, name: str, zone: Zone, product_layers: Sequence[Layer], k: int
 ) -> list[dict[str, Any]]:
     """Write zone number *k* of all layers; return the bands' entries in the layers' order."""
     bands: dict[str, dict[str, Any]] = {}
-    for file in dict.fromkeys(layer.file for layer in found):
-        of_file = [layer for layer in found if layer.file == file]
+    for file in dict.fromkeys(layer.file for layer in product_layers):
+        of_file = [layer for layer in product_layers if layer.file == file]
         resolution, nodata = of_file[0].resolution, of_file[0].nodata
         pixels = [(layer.band, layer.pixels[k]) for layer in of_file]
         path = f"{name}_{file}.tif"
         for entry in write_raster(folder, path, zone, resolution, pixels, nodata):
             bands[entry["name"]] = entry
-    return [bands[layer.band] for layer in found]
+    return [bands[layer.band] for layer in product_layers]
 
 
 def _percentages(scl: npt.NDArray[np.uint8]) -> dict[str, float]:

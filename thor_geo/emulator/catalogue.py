@@ -142,14 +142,14 @@ def _asset(path: Path, bands: list[tuple[ImageBand, Stored]]) -> dict[str, Any]:
     eo: list[dict[str, Any]] = [{} for _ in range(count)]
     raster: list[dict[str, Any]] = [{} for _ in range(count)]
     for band, stored in bands:
-        at = stored.number - 1
-        eo[at] = {"name": band.name}
+        index = stored.number - 1
+        eo[index] = {"name": band.name}
         nodata = "nan" if math.isnan(stored.nodata) else stored.nodata
-        raster[at] = {"nodata": nodata, "data_type": band.node.dtype.name}
+        raster[index] = {"nodata": nodata, "data_type": band.node.dtype.name}
         if band.name in COMMON_NAMES:
-            eo[at]["common_name"] = COMMON_NAMES[band.name]
+            eo[index]["common_name"] = COMMON_NAMES[band.name]
             # An archive holds what the harmonised collection holds: no offset.
-            raster[at] |= {"scale": 0.0001, "offset": 0}
+            raster[index] |= {"scale": 0.0001, "offset": 0}
     grid = bands[0][0].grid
     assert isinstance(grid, Grid)  # each band of an archive has one
     return {

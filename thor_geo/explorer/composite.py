@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
 from thor_geo.explorer.places import Places, tile_pixels
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.support.arrays import UInt8Array
 from thor_geo.support.redact import redact
 
 _log = logging.getLogger(__name__)
@@ -24,12 +24,11 @@ _NO_DATA_GREY = 224
 #: Least side of a thumbnail, metres: a cell of 160 m alone shows little.
 THUMBNAIL_M = 1440.0
 
-RGBImage = npt.NDArray[np.uint8]
 State = Literal["closed", "opening", "ready", "missing"]
-Picture = Callable[[int, Bounds, tuple[int, int]], RGBImage | None]
+Picture = Callable[[int, Bounds, tuple[int, int]], UInt8Array | None]
 
 
-class Composite:
+class CompositePictures:
     """The composites of a run, opened in the background when a page first asks for them.
 
     Attributes:
@@ -38,7 +37,7 @@ class Composite:
     """
 
     def __init__(self, opened: OpenedRun, window: int | None = None) -> None:
-        """Initialize a new Composite instance.
+        """Initialize a new CompositePictures instance.
 
         Args:
             opened: The run.
@@ -71,7 +70,7 @@ class Composite:
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def picture(self, shard: int, side: int) -> RGBImage | None:
+    def picture(self, shard: int, side: int) -> UInt8Array | None:
         """Return a picture of a shard, (side, side, 4) uint8 RGBA, row 0 = north.
 
         Args:
@@ -91,7 +90,7 @@ class Composite:
         tile_of = np.arange(side) * k // side
         return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
 
-    def thumbnail(self, places: Places, place: int, side: int) -> RGBImage | None:
+    def thumbnail(self, places: Places, place: int, side: int) -> UInt8Array | None:
         """Return a picture of a place and, if it is small, its surroundings.
 
         Args:
@@ -112,7 +111,7 @@ class Composite:
             return None
         return np.dstack([pixels, np.full((side, side), 255, dtype=np.uint8)])
 
-    def _pixels(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> RGBImage | None:
+    def _pixels(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> UInt8Array | None:
         if self._picture is None:
             return None
         with self._lock:

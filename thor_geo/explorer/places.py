@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan, Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Int64Array
 
 #: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
@@ -24,7 +24,6 @@ MOST_BYTES = 512 * 1024**2
 # Radius of the sphere of web maps (EPSG:3857), metres.
 _RADIUS = 6378137.0
 
-Unit = Literal["tiles", "cells"]
 #: Called with the number of shards that have been read, and of all shards.
 ProgressCallback = Callable[[int, int], None]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from thor_geo.errors import InputError
 from thor_geo.explorer.download import Answer, ExplorerFindings
-from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, ExplorerSession
+from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Int64Array
 from thor_geo.support.jsontext import parse_json
 

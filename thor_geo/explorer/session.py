@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.compare import Comparison
-from thor_geo.explorer.composite import Composite
+from thor_geo.explorer.composite import CompositePictures
 from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
 from thor_geo.explorer.places import (
     Places,
-    Unit,
     cell_places,
     shard_patches,
     tile_pixels,
@@ -24,6 +23,7 @@ from thor_geo.explorer.places import (
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Int64Array
 
 #: Most neighbours that a page may ask for.
@@ -51,7 +51,7 @@ class ExplorerSession:
         """
         self._opened, self._window = opened, window
         self._time = opened.time_index(window)
-        self.composite = Composite(opened, window)
+        self.composite = CompositePictures(opened, window)
         written: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
         self.units = tuple(unit for unit, present in written.items() if present)
         if not self.units:

@@ -42,7 +42,7 @@ class WeightsSource:
     seed: int | None = None
 
 
-Features = list[Tensor]
+BlockTokens = list[Tensor]
 ChannelParams = dict[str, dict[str, int]]
 
 
@@ -132,7 +132,7 @@ class THORBackbone(nn.Module):
 
     def features(
         self, x: Tensor, indices: Sequence[int] | None = None, *, norm: bool = False
-    ) -> Features:
+    ) -> BlockTokens:
         """Return the patch tokens after some blocks; later blocks are not run.
 
         Args:
@@ -151,7 +151,9 @@ class THORBackbone(nn.Module):
         prefix = self.encoder.n_prefix
         return [block_tokens[:, prefix:] for block_tokens in tokens] if prefix else tokens
 
-    def forward(self, x: Tensor, **unused: object) -> Features | tuple[Features, ChannelParams]:
+    def forward(
+        self, x: Tensor, **unused: object
+    ) -> BlockTokens | tuple[BlockTokens, ChannelParams]:
         """Return features after the blocks `out_indices`, without the final norm.
 
         Args:

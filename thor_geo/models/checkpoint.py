@@ -6,7 +6,6 @@ silently gives a random model. Here every key must be present and have the right
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from thor_geo.errors import CheckpointError, DependencyError, first_line
+from thor_geo.models.describe import state_sha256
 from thor_geo.models.variants import VARIANTS, Variant
 
 #: Prefix of the encoder's keys in the published files; the pre-training heads have others.
@@ -274,10 +274,4 @@ def weights_sha256(module: nn.Module) -> str:
         Hexadecimal sha256 over the state dict, sorted by key: each key in UTF-8, then its tensor's
         float32 bytes, row by row, little-endian.
     """
-    inner = getattr(module, "encoder", module)
-    digest = hashlib.sha256()
-    for key, tensor in sorted(inner.state_dict().items()):
-        digest.update(key.encode())
-        plain = tensor.detach().to("cpu", torch.float32).contiguous()
-        digest.update(memoryview(plain.numpy()).cast("B"))
-    return digest.hexdigest()
+    return state_sha256(getattr(module, "encoder", module), torch.float32)

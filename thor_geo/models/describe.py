@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thor_geo.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 # Attributes that Lightning and PyTorch set while running, and that do not change the numbers.
@@ -36,7 +37,7 @@ def describe_module(module: nn.Module) -> dict[str, str]:
     text = json.dumps(parts, sort_keys=True, default=str)
     return {
         "class": _name(module),
-        "weights_sha256": _state_sha256(module),
+        "weights_sha256": state_sha256(module),
         "attributes_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
 
@@ -96,13 +97,22 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
-def _state_sha256(module: nn.Module) -> str:
+def state_sha256(module: nn.Module, dtype: torch.dtype | None = None) -> str:
+    """Return the sha256 of a module's state dict as 64 hexadecimal digits.
+
+    Args:
+        module: Any module.
+        dtype: What tensors are converted to first; None leaves each as it is.
+
+    Returns:
+        Over the state dict, sorted by key: each key in UTF-8, then its tensor's bytes, row by row.
+    """
     import torch
 
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         digest.update(key.encode())
-        # as bytes: NumPy has no bfloat16
-        flat = value.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
+        # As bytes, because NumPy has no bfloat16.
+        flat = value.detach().to("cpu", dtype).contiguous().flatten()
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.arrays import IntegerArray
+from thor_geo.support.arrays import IntegerArray, UInt8Array
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
@@ -31,8 +31,6 @@ MAX_ZONES, MAX_SHARDS = 4, 4096
 MAX_ROWS = 4
 # A larger grid store would take minutes to read; its pooled vectors are drawn instead.
 _MAX_GRID_BYTES = 32 * 1024**3
-
-RGBImage = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +53,8 @@ class ZonePicture:
     epsg: int
     tiles: int
     bounds: Bounds
-    embeddings: RGBImage
-    truecolour: RGBImage | None
+    embeddings: UInt8Array
+    truecolour: UInt8Array | None
     observations: npt.NDArray[np.float32]
     failed: tuple[Bounds, ...]
     empty: tuple[Bounds, ...]
@@ -277,7 +275,7 @@ class _Pooled:
             return None
         return int(self._vectors(first, None).shape[1])
 
-    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> RGBImage:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> UInt8Array:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
         for shard in zone.shards if colours else ():
@@ -303,7 +301,7 @@ class _Grid:
         """D of the embeddings."""
         return int(self._maps.open(self._epsg)[0].shape[-3])
 
-    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> RGBImage:
+    def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> UInt8Array:
         """Return the zone in colours, (h, w, 4), at most `MAX_SIDE` a side."""
         arrays = self._maps.open(zone.epsg)
         top, bottom, left, right = cell_window(arrays[0], zone.bounds)
@@ -348,7 +346,7 @@ def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
 
 def _true_colours(
     plan: Plan, zone: _Zone, truecolour: TrueColour, time: int | None
-) -> RGBImage | None:
+) -> UInt8Array | None:
     """Return a zone's pixels; those outside the plan's tiles become transparent."""
     per_tile = max(1, min(zone.lattice.step, MAX_SIDE // max(zone.rows, zone.cols)))
     shape = (zone.rows * per_tile, zone.cols * per_tile)
@@ -366,4 +364,4 @@ def _true_colours(
 
 #: Returns pixels for a picture, uint8 RGB, or None: takes EPSG code, bounds in metres, shape (rows,
 #: columns), and with a list of time windows the index of one.
-TrueColour: TypeAlias = Callable[..., npt.NDArray[np.uint8] | None]
+TrueColour: TypeAlias = Callable[..., UInt8Array | None]

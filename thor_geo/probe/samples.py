@@ -12,9 +12,10 @@ import numpy.typing as npt
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Shard
 from thor_geo.probe.joining import JoinableLabels, Joined, Squares
-from thor_geo.probe.spec import ProbeSpec, Unit
+from thor_geo.probe.spec import ProbeSpec
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Float64Array, Int64Array
 from thor_geo.support.progress import track
 

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe.models import LinearProbe
-from thor_geo.probe.spec import Task, Unit
+from thor_geo.probe.spec import Task
 from thor_geo.runs.fingerprint import json_differences
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.specs.choices import Unit
 from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import parse_json
 

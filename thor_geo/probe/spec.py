@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from thor_geo.errors import ConfigError
+from thor_geo.specs.choices import Unit
 
 Task = Literal["classification", "regression"]
-Unit = Literal["tiles", "cells"]
 Split = Literal["blocks", "random"]
 
 #: Shares of the training labels at which learning curves are measured. PANGAEA (arXiv:2412.04204)

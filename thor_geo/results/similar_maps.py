@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +18,11 @@ from thor_geo.results.cog import RasterExtent, run_tags, write_cog
 from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
 from thor_geo.results.similarity import LonLat, SimilarPlaces, similar_cells, similar_tiles
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Float32Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Unit = Literal["tiles", "cells"]
 
 
 def cosine_map_paths(opened: OpenedRun, folder: Path, unit: Unit) -> dict[int, Path]:
@@ -69,7 +68,7 @@ def find_similar(
         RunDirectoryError: If the run has no such embeddings, or a file cannot be read or written.
     """
     lonlat = [f"{lon},{lat}" for lon, lat in places]
-    tags = run_tags(opened, window, at=" ".join([*lonlat, *tile_ids]))
+    tags = run_tags(opened, window, places=" ".join([*lonlat, *tile_ids]))
 
     def write(extent: RasterExtent, windows: Iterator[tuple[slice, slice, Float32Array]]) -> None:
         write_cog(

@@ -62,8 +62,8 @@ def json_differences(
         for key in sorted(ours.keys() | theirs.keys()):
             below = f"{path}.{key}" if path else str(key)
             if key not in ours or key not in theirs:
-                here, there = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
-                yield below, here, there
+                mine, other = (json.dumps(m[key]) if key in m else MISSING for m in (ours, theirs))
+                yield below, mine, other
             else:
                 yield from json_differences(ours[key], theirs[key], below)
     elif ours != theirs or type(ours) is not type(theirs):

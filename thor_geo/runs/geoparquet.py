@@ -6,7 +6,6 @@ is in OGC:CRS84, longitude before latitude.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +15,7 @@ import shapely
 
 from thor_geo.ground.lattice import Tile
 from thor_geo.support.arrays import ObjectArray
+from thor_geo.support.jsontext import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +57,7 @@ def geo_metadata(polygons: ObjectArray | None) -> bytes:
     if polygons is not None:
         column["bbox"] = [float(edge) for edge in shapely.total_bounds(polygons)]
     content = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    return json.dumps(content, sort_keys=True).encode()
+    return canonical_json(content)
 
 
 def transforms_column(tiles: Sequence[Tile]) -> pa.FixedSizeListArray:

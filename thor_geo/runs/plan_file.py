@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import bbox_type, geo_metadata, parquet_writer
 from thor_geo.support.arrays import Int32Array
-from thor_geo.support.jsontext import parse_json
+from thor_geo.support.jsontext import canonical_json, parse_json
 from thor_geo.support.progress import PATIENCE_S, Progress, is_first_process
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
         ],
     }
     schema = plan_schema().with_metadata(
-        {"geo": geo_metadata(None), "thor_geo": json.dumps(footer, sort_keys=True)}
+        {"geo": geo_metadata(None), "thor_geo": canonical_json(footer)}
     )
     # Dictionaries pay off where values repeat; elsewhere they are built only to be discarded.
     repeating = ["shard_id", "epsg", "transform.list.element"]

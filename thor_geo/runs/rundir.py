@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.files import create_once, sync, temporary_path
-from thor_geo.support.jsontext import parse_json
+from thor_geo.support.jsontext import canonical_json, indented_json, parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -168,9 +167,9 @@ class RunDirectory:
             "plan": plan.summary(),
         }
         self.check_writable()
-        text = json.dumps(ours, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        content = indented_json(ours)
         with self.explain_errors("run.json"):
-            created = create_once(self.run_json, lambda path: _write_text(path, text))
+            created = create_once(self.run_json, lambda path: path.write_bytes(content))
         if not created:
             self._compare(ours, self.document())
         self._fingerprint = str(ours["fingerprint"])
@@ -182,11 +181,11 @@ class RunDirectory:
                 folder.mkdir(exist_ok=True)
 
     @contextmanager
-    def explain_errors(self, what: str) -> Iterator[None]:
+    def explain_errors(self, target: str) -> Iterator[None]:
         """Turn errors of the file system into one that names the remedy.
 
         Args:
-            what: What is being written, e.g. ``run.json``.
+            target: What is being written, e.g. ``run.json``.
 
         Raises:
             RunDirectoryError: In place of any OSError.
@@ -195,7 +194,7 @@ class RunDirectory:
             yield
         except OSError as error:
             raise RunDirectoryError(
-                f"`output.dir={str(self.path)!r}`: {what} cannot be written "
+                f"`output.dir={str(self.path)!r}`: {target} cannot be written "
                 f"({error.strerror or error}). Free some space there, or make it writable, and run "
                 "the same command again: finished shards are kept."
             ) from error
@@ -280,23 +279,9 @@ class RunDirectory:
         """
         document = self.document()
         info = {key: value for key, value in document["info"].items() if key not in _NOT_IN_OUTPUTS}
-        return json.dumps(
-            {"fingerprint": document["fingerprint"], "settings": document["settings"], **info},
-            sort_keys=True,
-        )
-
-    def is_finished(self, shard: Shard, *, verify: bool = False) -> bool:
-        """Return whether a shard needs no more work; see `confirms`.
-
-        Args:
-            shard: A shard of this run's plan.
-            verify: Also compare the outputs' sha256.
-
-        Raises:
-            RunDirectoryError: As `confirms` does.
-        """
-        marker = Marker.read(self.marker_path(shard))
-        return marker is not None and self.confirms(marker, shard, verify=verify)
+        settings = document["settings"]
+        content = {"fingerprint": document["fingerprint"], "settings": settings, **info}
+        return canonical_json(content).decode()
 
     def confirms(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
         """Return whether a marker confirms that its shard needs no more work.
@@ -382,15 +367,15 @@ class RunDirectory:
                 )
             return
         problems = [
-            f"{key} is {here} here and {there} there"
-            for key, here, there in json_differences(ours["settings"], theirs["settings"])
+            f"{key} is {now} here and {then} there"
+            for key, now, then in json_differences(ours["settings"], theirs["settings"])
         ]
         if ours["plan"] != theirs["plan"]:
-            here, there = (
+            now, then = (
                 f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
                 for plan in (ours["plan"], theirs["plan"])
             )
-            problems.append(f"the plan has {here} here and {there} there (another area or grid)")
+            problems.append(f"the plan has {now} here and {then} there (another area or grid)")
         if not problems:
             problems = ["its fingerprint does not match its settings: run.json was edited"]
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
@@ -398,7 +383,3 @@ class RunDirectory:
             f"`output.dir={str(self.path)!r}` belongs to another run: "
             f"{'; '.join(problems[:_NAMED])}{more}. {self._remedy()}"
         )
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -65,7 +65,7 @@ class Scene(AnyAcquisition):
     cloudy_pct: float | None
 
 
-def scene_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
+def sentinel2_order(sensor: SensorSpec, scenes: Sequence[Scene]) -> list[str]:
     """Return ids of scenes as a composite wants them, whatever the order they are given in.
 
     Args:

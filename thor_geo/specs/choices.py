@@ -11,6 +11,8 @@ NodataFill = Literal["value", "mean"]
 Merge = Literal["mean", "sum", "concat"]
 Pooling = Literal["mean", "max", "grid_mean", "group_mean"]
 Implementation = Literal["thorgeo", "official"]
+#: What is compared, searched or probed: vectors of whole tiles, or of the cells of their maps.
+Unit = Literal["tiles", "cells"]
 
 
 #: Pixel size in metres where none is given: that of THOR's 10 m groups.

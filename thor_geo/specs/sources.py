@@ -187,9 +187,8 @@ def chosen_source(**sources: AnySource | None) -> AnySource:
         raise ConfigError(
             first,
             next(iter(named.values())),
-            f"{' and '.join(others)} {'is' if len(others) == 1 else 'are'} set too, and composites "
-            "come from one source",
-            f"Leave one of them, or set the other{'s' if len(others) > 1 else ''} to null.",
+            f"set together with {' and '.join(others)}, but composites come from one source",
+            "Keep one of them and set the rest to null.",
         )
     raise ConfigError(
         "data",

@@ -37,20 +37,20 @@ class Windows:
         pairs = [_pair(span) for span in self.spans]
         if not pairs:
             raise ConfigError("windows", pairs, "there is no window", _EXAMPLE)
-        for one, other in zip(self.spans, self.spans[1:], strict=False):
-            if one.start == other.start and one.end != other.end:
+        for earlier, later in zip(self.spans, self.spans[1:], strict=False):
+            if earlier.start == later.start and earlier.end != later.end:
                 raise ConfigError(
                     "windows",
                     pairs,
-                    f"{_pair(one)} and {_pair(other)} have the same start, by which the time axis "
-                    "and tables tell windows apart",
+                    f"{_pair(earlier)} and {_pair(later)} have the same start, which names a "
+                    "window on the time axis and in tables",
                     "Run them separately, each with start and end.",
                 )
-            if one.start >= other.start:
+            if earlier.start >= later.start:
                 raise ConfigError(
                     "windows",
                     pairs,
-                    f"{_pair(other)} does not come after {_pair(one)}",
+                    f"{_pair(later)} does not come after {_pair(earlier)}",
                     "Give each window once, those that start earlier first.",
                 )
         if self.listed and any(

@@ -79,7 +79,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     sync(path.parent)
 
 
-def create_once(path: Path, write: Callable[[Path], None]) -> bool:
+def create_once(path: Path, write: Callable[[Path], object]) -> bool:
     """Create a file unless it exists; of several processes the first wins.
 
     Args:

@@ -24,7 +24,7 @@ from tests.support.damage import (
     vouch,
     with_row,
 )
-from tests.support.synthetic_run import CELLS, DIMENSION, write_run
+from tests.support.synthetic_run import CELLS, DIMENSION, is_finished, write_run
 from thor_geo.checks.merge import merge_run
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
@@ -200,7 +200,7 @@ def test_a_file_of_scales_is_what_its_marker_says(
     (fault,) = damage_of(run)
     assert (fault.kind, fault.file) == ("file", path.relative_to(run.path).as_posix())
     assert reason in fault.reason
-    assert not run.is_finished(plan.shards[SHARD])
+    assert not is_finished(run, plan.shards[SHARD])
 
 
 def test_a_torn_file_of_scales_and_a_stray_one_are_faults(run: RunDirectory, plan: Plan) -> None:

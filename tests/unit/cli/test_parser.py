@@ -72,7 +72,7 @@ def refused(
         ),
         (["--data.sentinel2.maks=scl"], ["Did you mean `data.sentinel2.mask`"]),
         (["--data.emulator=null"], ["no source of composites", "data.earthengine, data.emulator"]),
-        (["--data.emulator={}", "--data.stac.url=x"], ["data.stac is set too", "null"]),
+        (["--data.emulator={}", "--data.stac.url=x"], ["set together with data.stac", "null"]),
         (["--data.stac.collection=x"], ["data.stac.url", "required"]),
         (["--data.sentinel2.cloudy_pct=abc"], ["data.sentinel2.cloudy_pct='abc'", "a number"]),
         (["--output.pooled=maybe"], ["output.pooled='maybe'", "true or false"]),

@@ -28,6 +28,7 @@ from thor_geo.errors import (
 )
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import RetryPolicy, SessionSpec
+from thor_geo.support.processes import child_environment
 
 Start = Callable[..., Prefetcher]
 
@@ -342,11 +343,10 @@ def test_the_process_dies_with_its_parent_and_leaves_main_alone(
     script, work = tmp_path / "main.py", tmp_path / "work.pickle"
     script.write_text(PARENT)
     work.write_bytes(pickle.dumps((spec, [block_at(0)])))
-    root = str(Path(__file__).parents[3])
     parent = subprocess.Popen(
         [sys.executable, str(script), str(work)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": root},
+        env=child_environment(),
     )
     assert parent.stdout is not None
     child, worker = map(int, parent.stdout.readline().split())

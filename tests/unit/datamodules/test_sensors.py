@@ -39,8 +39,11 @@ def test_sentinel_2_is_the_default_and_null_leaves_it_out() -> None:
     ("settings", "words"),
     [
         ({"emulator": None}, "no source of composites.*earthengine, data.emulator and data.stac"),
-        ({"earthengine": {}}, "data.emulator is set too"),
-        ({"stac": StacSpec(url="x"), "earthengine": {}}, "data.emulator and data.stac are set too"),
+        ({"earthengine": {}}, "set together with data.emulator"),
+        (
+            {"stac": StacSpec(url="x"), "earthengine": {}},
+            "set together with data.emulator and data.stac",
+        ),
         ({"emulator": {"folder": "x"}}, "no such field: folder.*archive"),
         ({"emulator": "x"}, "not a EmulatorSpec.*archive"),
         ({"area": None}, "area=None"),

@@ -14,9 +14,9 @@ import ee
 import pytest
 
 from thor_geo.emulator import ArchiveError, EmulatorProcess, FaultPlan, FaultRule, main
+from thor_geo.support.processes import child_environment
 
 COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_child_dies_with_a_killed_parent(folder: Path) -> None:
         "import sys, time; from thor_geo.emulator import EmulatorProcess\n"
         "print(EmulatorProcess(sys.argv[1]).start().pid, flush=True); time.sleep(60)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = child_environment()
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True,
         env=environment,
@@ -100,7 +100,7 @@ def test_the_command_line_prints_how_to_connect_and_stops_cleanly(
     folder: Path, connect: Any
 ) -> None:
     command = [sys.executable, "-m", "thor_geo.emulator", "--scenes", str(folder), "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = child_environment()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(7)]

@@ -16,9 +16,9 @@ import pytest
 from tests.support.asking import unpacked
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
-from thor_geo.explorer.places import Unit
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.specs.choices import Unit
 
 
 def test_it_prints_its_address_and_ends_with_ctrl_c(opened: OpenedRun) -> None:

@@ -13,7 +13,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from tests.support.synthetic_run import Model, plan_of, write_run
+from tests.support.synthetic_run import Model, is_finished, plan_of, write_run
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
@@ -169,22 +169,22 @@ def test_a_shard_is_finished_only_with_marker_outputs_and_no_failures(
     bad = [shard for shard in plan.shards if shard.start <= 1 < shard.stop]
     good = [shard for shard in plan.shards if shard not in bad]
     fresh = RunDirectory(tmp_path / "run")
-    assert [fresh.is_finished(shard) for shard in bad] == [False]
-    assert all(fresh.is_finished(shard, verify=True) for shard in good)
+    assert [is_finished(fresh, shard) for shard in bad] == [False]
+    assert all(is_finished(fresh, shard, verify=True) for shard in good)
 
     damaged, cut, gone, torn = good[:4]
     path = run.pooled_path(damaged)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?")
-    assert fresh.is_finished(damaged)
-    assert not fresh.is_finished(damaged, verify=True)
+    assert is_finished(fresh, damaged)
+    assert not is_finished(fresh, damaged, verify=True)
     path = run.pooled_path(cut)
     path.write_bytes(path.read_bytes()[:-1])
-    assert not fresh.is_finished(cut)
+    assert not is_finished(fresh, cut)
     run.pooled_path(gone).unlink()
-    assert not fresh.is_finished(gone)
+    assert not is_finished(fresh, gone)
     run.marker_path(torn).write_text('{"shard_id":')
-    assert not fresh.is_finished(torn)
+    assert not is_finished(fresh, torn)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -203,10 +203,10 @@ def test_a_marker_that_names_other_files_than_the_run_writes_does_not_count(
     for outputs in wrong:
         path.write_text(json.dumps({**marker, "outputs": outputs}))
         for directory in (run, RunDirectory(run.path)):
-            assert not directory.is_finished(shard), outputs.keys()
+            assert not is_finished(directory, shard), outputs.keys()
     path.write_text(json.dumps(marker))
     for directory in (run, RunDirectory(run.path)):
-        assert directory.is_finished(shard, verify=True)
+        assert is_finished(directory, shard, verify=True)
 
 
 def test_a_marker_without_files_is_made_again(tmp_path: Path, plan: Plan) -> None:
@@ -228,7 +228,7 @@ def test_a_run_json_that_does_not_say_what_is_written_is_told(tmp_path: Path, pl
         with pytest.raises(
             RunDirectoryError, match=rf"settings\.output {told}.*Restore it"
         ) as error:
-            RunDirectory(run.path).is_finished(plan.shards[0])
+            is_finished(RunDirectory(run.path), plan.shards[0])
         assert len(str(error.value)) < 1000
 
 
@@ -237,9 +237,9 @@ def test_a_marker_of_another_run_does_not_count(tmp_path: Path, plan: Plan) -> N
     two = write_run(tmp_path / "two", plan, model=Model(patch_size=8)).run
     shard = plan.shards[0]
     two.marker_path(shard).write_bytes(one.marker_path(shard).read_bytes())
-    assert not RunDirectory(tmp_path / "two").is_finished(shard)
+    assert not is_finished(RunDirectory(tmp_path / "two"), shard)
     assert json.loads(one.marker_path(shard).read_text())["fingerprint"] == one.fingerprint
 
 
 def test_nothing_is_finished_in_a_directory_that_does_not_exist(tmp_path: Path, plan: Plan) -> None:
-    assert not RunDirectory(tmp_path / "none").is_finished(plan.shards[0])
+    assert not is_finished(RunDirectory(tmp_path / "none"), plan.shards[0])

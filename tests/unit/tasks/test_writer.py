@@ -20,6 +20,7 @@ from tests.support.synthetic_run import (
     Data,
     Model,
     batches,
+    is_finished,
     plan_of,
     trainer_of,
     write_run,
@@ -64,12 +65,12 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path: Path, plan: Plan) -> 
     straight = write_run(tmp_path / "straight", plan).run
     write_run(tmp_path / "stopped", plan, only=2)
     stopped = RunDirectory(tmp_path / "stopped")
-    assert sum(stopped.is_finished(shard) for shard in plan.shards) == 2
+    assert sum(is_finished(stopped, shard) for shard in plan.shards) == 2
     times = {path: path.stat().st_mtime_ns for path in stopped.pooled.iterdir()}
     write_run(tmp_path / "stopped", plan)
     assert outputs(straight) == outputs(stopped)
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert all(stopped.is_finished(shard, verify=True) for shard in plan.shards)
+    assert all(is_finished(stopped, shard, verify=True) for shard in plan.shards)
 
 
 def test_a_retry_makes_only_shards_with_failures(tmp_path: Path, plan: Plan) -> None:
@@ -141,9 +142,9 @@ def test_the_marker_comes_last(
         with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
             write_run(tmp_path / "run", plan)
     run = RunDirectory(tmp_path / "run")
-    assert run.is_finished(plan.shards[0], verify=True)
+    assert is_finished(run, plan.shards[0], verify=True)
     assert not run.marker_path(plan.shards[1]).exists()
-    assert not run.is_finished(plan.shards[1])
+    assert not is_finished(run, plan.shards[1])
     assert not list(run.path.rglob("*.tmp"))
     write_run(tmp_path / "run", plan)
     assert outputs(run) == outputs(write_run(tmp_path / "clean", plan).run)
@@ -171,7 +172,7 @@ def test_an_interruption_keeps_the_shard_being_written(tmp_path: Path, plan: Pla
     prediction, batch = batches(plan, second, size=1)[0]
     writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     writer.on_exception(trainer, model, KeyboardInterrupt())
-    assert writer.run.is_finished(first, verify=True)
+    assert is_finished(writer.run, first, verify=True)
     assert not writer.run.marker_path(second).exists()
 
 
@@ -209,7 +210,7 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
             timer.join()
         signal.signal(signal.SIGUSR1, before)
     assert not [record for record in caplog.records if record.exc_info]
-    assert writer.run.is_finished(plan.shards[0], verify=True)
+    assert is_finished(writer.run, plan.shards[0], verify=True)
 
 
 def test_markers_tell_what_happened(written: RunDirectory, plan: Plan) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from thor_geo.ground.lattice import Block
-from thor_geo.sources import scenes as scenes_module
 from thor_geo.sources.earthengine import recipe, recipe_s1
-from thor_geo.sources.scenes import AnyScene, Scene
+from thor_geo.sources.scenes import AnyScene, Scene, sentinel2_order
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 
@@ -51,5 +50,4 @@ def scene_order(sensor: AnySensor, scenes: Sequence[AnyScene]) -> list[str]:
     """Return ids of scenes as a composite wants them, whatever the order they are given in."""
     if isinstance(sensor, Sentinel1Spec):
         return sorted(scene.index for scene in scenes)
-    of_sentinel2 = [scene for scene in scenes if isinstance(scene, Scene)]
-    return scenes_module.scene_order(sensor, of_sentinel2)
+    return sentinel2_order(sensor, [scene for scene in scenes if isinstance(scene, Scene)])

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from thor_geo.errors import ConfigError, EarthEngineError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._reduction import reduce_collection, without_clouds
-from thor_geo.sources.scenes import OBSERVATIONS, Scene, pixel_grid, scene_order
+from thor_geo.sources.scenes import OBSERVATIONS, Scene, pixel_grid, sentinel2_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 from thor_geo.support.jsontext import canonical_sha256
@@ -210,7 +210,7 @@ def sentinel2_composite(
             "Record the block as empty instead.",
         )
     bands = list(sensor.bands)
-    indices = scene_order(sensor, scenes)
+    indices = sentinel2_order(sensor, scenes)
     pinned = _collection(sensor, window, block).filter(ee.Filter.inList("system:index", indices))
     pinned = without_clouds(sensor, pinned).select(bands)
     pixels = (

@@ -37,8 +37,8 @@ def baseline(item: Mapping[str, Any]) -> str | None:
     Args:
         item: The item.
     """
-    found = (item.get("properties", {}).get(name) for name in _BASELINE)
-    return next((str(value) for value in found if value is not None), None)
+    values = (item.get("properties", {}).get(name) for name in _BASELINE)
+    return next((str(value) for value in values if value is not None), None)
 
 
 def dn_offset(item: Mapping[str, Any], located: Located) -> int:

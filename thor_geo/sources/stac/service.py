@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thor_geo.errors import BlockError, ConfigError, StacError, StacUnreachableError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.scenes import AnyScene, Scene, scene_order, wrong_scenes
+from thor_geo.sources.scenes import AnyScene, Scene, sentinel2_order, wrong_scenes
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.compose import compose_planes
 from thor_geo.sources.stac.items import StacItem
@@ -143,7 +143,7 @@ class Stac:
                 "Record the block as empty instead.",
             )
         mine = [scene for scene in scenes if isinstance(scene, Scene)]
-        ids = scene_order(check_supported(sensor), mine)
+        ids = sentinel2_order(check_supported(sensor), mine)
         return block_key(sensor, block, ids, catalogue), tuple(ids)
 
     def pixels(

@@ -19,7 +19,7 @@ from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.recipe import block_key, parse_sentinel2, sentinel2_composite
 from thor_geo.sources.earthengine.session import EarthEngineSession
 from thor_geo.sources.earthengine.spec import SessionSpec
-from thor_geo.sources.scenes import OBSERVATIONS, Scene, scene_order
+from thor_geo.sources.scenes import OBSERVATIONS, Scene, sentinel2_order
 from thor_geo.specs import SensorSpec, TemporalSpec
 
 BLOCK = Block(epsg=32632, size=64, resolution=10, left=640, top=6400)
@@ -220,8 +220,8 @@ def test_a_mosaic_stacks_scenes_from_cloudy_to_clear() -> None:
     scenes = [replace(SCENE, index=name, cloudy_pct=pct) for name, pct in clouds.items()]
     mosaic = replace(SENSOR, composite="mosaic")
     for given in (scenes, scenes[::-1]):
-        assert scene_order(mosaic, given) == ["b", "e", "d", "a", "c"]
-        assert scene_order(SENSOR, given) == ["a", "b", "c", "d", "e"]
+        assert sentinel2_order(mosaic, given) == ["b", "e", "d", "a", "c"]
+        assert sentinel2_order(SENSOR, given) == ["a", "b", "c", "d", "e"]
 
 
 def test_the_key_ignores_who_asks_and_through_which_door(server: EmulatorServer) -> None:
