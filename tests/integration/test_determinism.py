@@ -21,7 +21,7 @@ from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
 # A prompt end: less than the 30 s that Slurm and Kubernetes give before they kill.
 SECONDS_TO_END = 15.0
-# Of the six shards: what is on disk when an interruption comes.
+# Shards, of six, that are on disk when an interruption comes.
 DONE_WHEN_STALLED = 3
 
 

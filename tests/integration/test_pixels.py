@@ -72,7 +72,7 @@ def test_pixels_that_have_changed_since_are_refused(run: Path, tmp_path: Path) -
     with rasterio.open(tmp_path / "scene.tif", "w", **profile) as out:
         out.write(values[:, ::-1])
     with (
-        pytest.raises(RunDirectoryError, match="cannot be had again as they were"),
+        pytest.raises(RunDirectoryError, match="can no longer be read as they were"),
         pixels_of(opened, paths=str(tmp_path / "scene.tif")),
     ):
         pass

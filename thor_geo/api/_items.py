@@ -63,7 +63,7 @@ class EmbeddingItem:
     def corner(self, resolution: int) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of what the cut takes, metres.
 
-        Of an image without a place, coordinates begin at its lower left corner.
+        The coordinates of an image without a place begin at its lower left corner.
 
         Args:
             resolution: Pixel size in metres.

@@ -202,9 +202,9 @@ class PredictCLI(LightningCLI):
             if not is_dead_worker(error, finished=self.writer.summary is not None):
                 raise
             raise WorkerError(
-                f"A process that reads composites ended unexpectedly ({error}), perhaps for want "
-                "of memory. What is written is kept: run the same command again, with a smaller "
-                "data.num_workers or data.batch_size if memory is short."
+                f"A process that reads composites ended unexpectedly ({error}); it may have run "
+                "out of memory. What is written is kept: run the same command again, perhaps with "
+                "a smaller data.num_workers or data.batch_size."
             ) from error
 
     def _check_stride(self) -> None:
@@ -213,7 +213,7 @@ class PredictCLI(LightningCLI):
         tokens = getattr(self.model, "layout", None)
         if not isinstance(lattice, Lattice):
             return
-        # Of another backbone, only its first output tells how many cells a tile has.
+        # With another backbone, the number of cells of a tile is known after its first output.
         if isinstance(tokens, TokenLayout) and self.writer.settings()["grid"]:
             centre_trim(lattice, (tokens.n_max, tokens.n_max))
         if isinstance(patch, int) and lattice.step % patch:
@@ -286,7 +286,7 @@ def predict(args: Sequence[str]) -> int:
 
 
 def prepared(args: Sequence[str]) -> list[str]:
-    """Return the arguments as the parser wants them, and quiet what tells a user nothing.
+    """Return the arguments as the parser wants them, and silence messages of no use here.
 
     Raises:
         ConfigError: If a key is set that follows another, or that has moved.

@@ -10,10 +10,10 @@ from typing import Generic, NamedTuple, TypeVar
 #: What is to be fetched: a block, or a block of one of several sensors.
 T = TypeVar("T")
 
-#: Blocks that are taken from the plan, at most, to find one that a reader has come to.
+#: Most blocks taken from the plan to find one that a reader has come to.
 SEARCH = 100_000
 
-#: Of those, how many at a time: the search goes on between other work.
+#: Blocks searched at a time; the search goes on between other work.
 SEARCH_STEP = 2_000
 
 #: Blocks behind the readers whose keys are remembered.

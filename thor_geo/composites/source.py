@@ -86,7 +86,7 @@ class DirectSource:
             StacError: If a STAC catalogue refused.
         """
         if self._service is None or self._service[0] != os.getpid():
-            # Of this process: the locks in a forked client may be held by threads left behind.
+            # A new client for each process: threads left behind may hold the locks of a forked one.
             self.store.prepare()
             service = open_service(self.session, concurrency=self._concurrency, retry=self._retry)
             service.check(self.store.sensor, self.store.window)

@@ -298,7 +298,7 @@ class StateDir:
             )
         return PrefetchError(
             f"The prefetch process is not running{how}, and left no error: it was killed, perhaps "
-            "for want of memory, or never started. What is in the cache is kept; run again. "
+            "for lack of memory, or never started. What is in the cache is kept; run again. "
             f"Its last output: {log or '(nothing)'}",
             retryable=True,
         )

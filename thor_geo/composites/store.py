@@ -300,7 +300,10 @@ class BlockStore:
         shape = self._shape(block)
         if planes.shape != shape or pinned.block_key is None:
             raise ConfigError(
-                "planes", planes.shape, f"not the shape {shape} of a block with scenes", "Pass it."
+                "planes",
+                planes.shape,
+                f"the block has the shape {shape}, and needs a key from its scenes",
+                "Give all planes of the block, and scenes that `pin` recorded.",
             )
         path = self._block_path(pinned.block_key)
         names = (*self.sensor.bands, OBSERVATIONS)
@@ -347,7 +350,7 @@ def _pinned(record: dict[str, Any], key: str, sensor: AnySensor) -> Pinned:
     cost = FetchStats.from_dict(record["fetch"]) if "fetch" in record else None
     if is_key(block_key) if scenes else block_key is None:
         return Pinned(scenes=scenes, block_key=block_key, cost=cost)
-    raise ValueError(f"{str(block_key)[:80]!r} is no key of a block with {len(scenes)} scenes")
+    raise ValueError(f"{str(block_key)[:80]!r} is not the key of a block with {len(scenes)} scenes")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,7 +119,7 @@ class StoredBlock:
             return slice(0, size)
         start, stop = window.start or 0, size if window.stop is None else window.stop
         if window.step not in (None, 1) or not 0 <= start < stop <= size:
-            raise IndexError(f"`{argument}={window}` is no window of a block of {size} px")
+            raise IndexError(f"`{argument}={window}` does not lie in a block of {size} px")
         return slice(start, stop)
 
 

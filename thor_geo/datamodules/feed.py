@@ -45,7 +45,7 @@ class FeedSpec:
 
 
 def warn_of_crowding(processes: int, concurrency: int) -> None:
-    """Say so where there are more processes than requests that may be in flight.
+    """Warn if more processes fetch than requests may be in flight.
 
     Args:
         processes: Processes that fetch at once.
@@ -155,7 +155,7 @@ class Feed:
     ) -> PlanDataset | WindowDataset:
         """Have blocks fetched, by the process that was started, and return the plan's tiles.
 
-        Of a list of windows, the tiles in all of them.
+        With a list of windows, each tile comes once for every window.
 
         Args:
             plan: The plan.

@@ -258,7 +258,7 @@ def _as_area(fields: Mapping[str, Any] | None) -> AreaSpec | None:
 
     Raises:
         ConfigError: If a field is unknown or of the wrong type.
-        AreaError: If it is no area.
+        AreaError: If it is not an area.
     """
     if fields is None:
         return None

@@ -54,7 +54,7 @@ class PlannedDataModule(LightningDataModule):
         check_least(0, num_workers=num_workers)
         super().__init__()
         self.batch_size, self.num_workers, self.strict = batch_size, num_workers, strict
-        # More ranks than shards is no error. Lightning's constructor sets it on the instance.
+        # More ranks than shards are allowed. Lightning's constructor sets it on the instance.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.job = Job()
         self.ledger: Ledger | None = None

@@ -75,7 +75,7 @@ class RunComposites:
             wanted: Indices in the plan; others are read, and left out.
 
         Raises:
-            RunDirectoryError: If the composite of one that is wanted cannot be had any more.
+            RunDirectoryError: If one of these tiles no longer has a composite.
             ConfigError: If there are several time windows, and `pixels_of` did not choose one.
         """
         if self._data.windows.listed:
@@ -153,9 +153,9 @@ def pixels_of(
         ]
         if plan.digest != opened.plan.digest or other:
             raise RunDirectoryError(
-                f"The composites of `{opened.run.path}` cannot be had again as they were: "
+                f"The composites of `{opened.run.path}` can no longer be read as they were: "
                 f"{'; '.join(other) or 'the area has other tiles now'}. Run `thor-geo predict` "
-                "anew into another output.dir."
+                "again, into another output.dir."
             )
         yield RunComposites(data, opened)
     finally:

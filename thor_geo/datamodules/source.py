@@ -93,7 +93,7 @@ class CompositeSource:
             ConfigError: If the cache folder cannot be made, the emulator's folder lacks a
                 collection, or there is no such catalogue.
             DependencyError: If what reads a catalogue is not installed.
-            StacError: If a catalogue cannot be reached, refuses, or has not the bands.
+            StacError: If a catalogue cannot be reached, refuses, or lacks the bands.
         """
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ class CompositePixels:
 
     Attributes:
         image: (C, H, W) as stored (uint16; Sentinel-1 int16), bands in sensor order.
-        observations: (H, W) uint8, clear observations behind each pixel; 0 is no data.
+        observations: (H, W) uint8, clear observations behind each pixel; 0 means no data.
         scenes: Ids of the distinct scenes of all blocks touched, sorted.
     """
 

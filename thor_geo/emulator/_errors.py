@@ -24,7 +24,7 @@ STATUS_NAMES: Mapping[int, str] = {
 
 
 class ArchiveError(ThorGeoError, ValueError):
-    """A folder is no archive of scenes, or its index and its files disagree."""
+    """A folder is not an archive of scenes, or its index and its files disagree."""
 
     def __init__(self, message: str) -> None:
         """Initialize a new ArchiveError instance.

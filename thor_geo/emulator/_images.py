@@ -138,7 +138,7 @@ def constant_image(value: Any) -> Image:
     """Return an image of constants: one band per number, ``constant``, ``constant_1``...
 
     Raises:
-        RequestError: If the value is no number and no list of numbers.
+        RequestError: If the value is neither a number nor a list of numbers.
     """
     numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int | float) for number in numbers):

@@ -185,7 +185,7 @@ def compute_pixels(image: Any, body: Mapping[str, Any]) -> tuple[bytes, str]:
         The body of the answer and its content type.
 
     Raises:
-        RequestError: If the expression is no image, a field is unknown or a limit is exceeded.
+        RequestError: If the expression is not an image, a field is unknown or a limit is exceeded.
     """
     unknown = set(body) - FIELDS
     if unknown:

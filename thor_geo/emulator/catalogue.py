@@ -64,7 +64,7 @@ def write_catalogue(folder: str | Path) -> Path:
         The path of its ``catalog.json``.
 
     Raises:
-        ArchiveError: If the folder is no archive, or a scene's id cannot be the name of a file.
+        ArchiveError: If the folder is not an archive, or a scene's id cannot be the name of a file.
         OSError: If it cannot be written.
     """
     archive = Archive.open(folder)
@@ -132,7 +132,7 @@ def _item(scene: Image, archive: Archive) -> dict[str, Any]:
 
 
 def _key(path: Path, scene: str) -> str:
-    """Return what tells a scene's files apart, such as ``10m`` or ``SCL``."""
+    """Return the end of a file's name, behind that of its scene, such as ``10m`` or ``SCL``."""
     return path.stem.removeprefix(scene).strip("_") or "data"
 
 

@@ -31,7 +31,7 @@ MAX_CONCURRENT = 40
 #: Google's front ends refuse longer request bodies.
 MAX_BODY_BYTES = 10 * 2**20
 
-#: Of SO_LINGER: on, for 0 s.
+#: Value of SO_LINGER: on, for 0 s.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 _ROUTES = {
@@ -59,7 +59,7 @@ class EmulatorServer:
         max_concurrent: Requests in flight above which HTTP 429 is answered.
 
     Raises:
-        ArchiveError: If a folder is no archive.
+        ArchiveError: If a folder is not an archive.
         OSError: If the port is taken.
 
     Example:

@@ -57,7 +57,7 @@ def _reproject(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry
         raise AreaError(
             "area",
             source[:80],
-            f"no way from this CRS to {target} ({error})",
+            f"its CRS cannot be transformed to {target} ({error})",
             "Save the area in EPSG:4326 or in a UTM zone.",
         ) from error
 

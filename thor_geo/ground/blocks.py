@@ -24,8 +24,8 @@ class BlockOrder:
     """Blocks in order of first need; made by `of`.
 
     It can be iterated any number of times, and travels to another process with the columns of its
-    own tiles only. Of the blocks, only the last 65,536 are remembered: one that is needed again
-    after more than that many others comes a second time, which costs a look into the cache.
+    own tiles only. Only the last 65,536 blocks are remembered: one that is needed again after
+    more than that many others comes a second time, which costs a look into the cache.
 
     Attributes:
         lattices: The plan's lattices.

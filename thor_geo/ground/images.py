@@ -126,7 +126,7 @@ def native_side(
         raise ConfigError(
             "max_tokens",
             max_tokens,
-            f"fewer than the smallest valid side of {unit} px has, {unit_tokens}",
+            f"the smallest valid side, {unit} px, already has {unit_tokens} tokens",
             f"Give {unit_tokens} or more.",
         )
     most = min(max_side // unit, math.isqrt(max_tokens // unit_tokens))
@@ -222,8 +222,8 @@ def tile_windows(
             whole cells.
 
     Raises:
-        ConfigError: If a number is out of range, *size* or *halo* is no multiple of *cell*, or the
-            halos leave nothing of a tile.
+        ConfigError: If a number is out of range, *size* or *halo* is not a multiple of *cell*, or
+            the halos leave nothing of a tile.
     """
     for name, value in (("height", height), ("width", width), ("size", size), ("cell", cell)):
         _at_least_one(name, value)

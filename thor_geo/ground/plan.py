@@ -307,7 +307,7 @@ class Plan:
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """Return what run.json says of the plan: digest, counts, area in km2, and its zones."""
+        """Return the plan as run.json records it: digest, counts, area in km2, and its zones."""
         tiles = np.bincount(self.zone, minlength=len(self.lattices)).tolist()
         shards = np.bincount(self.zone[self.shards.starts], minlength=len(self.lattices)).tolist()
         return {

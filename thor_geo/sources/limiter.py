@@ -14,7 +14,7 @@ from thor_geo.errors import ConfigError
 HOLD_S = 5.0
 
 
-#: Of the slots, the share for which requests are made ready while all are taken.
+#: Requests made ready while all slots are taken, as a share of the slots.
 SPARE = 1 / 4
 
 
@@ -25,7 +25,7 @@ class Limiter:
     more of them, so that the next request is ready when a slot becomes free. A long wait is for a
     place, where nothing is ready yet that could grow old, such as a login token.
 
-    Of those who wait, the lowest order is served first, and the first to come among equals.
+    The waiting thread with the lowest order is served first; among equals, the first to come.
 
     Additive increase, multiplicative decrease: after a cut, one slot comes back for every
     `recovery` rounds of answered requests, up to the limit it began with.

@@ -33,7 +33,7 @@ class AnyAcquisition:
             fields: The attributes by name.
 
         Raises:
-            ValueError: If an attribute is missing or superfluous, or the index is no text.
+            ValueError: If an attribute is missing or superfluous, or the index is not text.
         """
         if set(fields) != set(cls.__dataclass_fields__):
             raise ValueError(f"a {cls.__name__} with the fields {sorted(fields)}")
@@ -143,9 +143,9 @@ def scene_from_dict(sensor: AnySensor, fields: dict[str, Any]) -> AnyScene:
 
 
 def provenance(sensor: AnySensor, scenes: Sequence[AnyScene]) -> dict[str, Any]:
-    """Return what the records of a block say of its scenes beside their list.
+    """Return what a block's records hold about its scenes besides their list.
 
-    Of Sentinel-1 ``orbit_fallback``: whether they are of the other orbit pass than was asked for.
+    For Sentinel-1 that is ``orbit_fallback``: whether the scenes are from the other orbit pass.
     """
     if not isinstance(sensor, Sentinel1Spec):
         return {}

@@ -75,8 +75,8 @@ class Storage:
         sample: Torch dtype name in samples.
         scale: Physical value of one stored unit (reflectance, decibel or as is).
         valid_range: Smallest and largest stored value; values outside are clamped and counted.
-        nodata: Stored value of a pixel without data, where it is no possible value; None where the
-            fill value is one.
+        nodata: Stored value of a pixel without data, if it is not also a possible value; None if
+            the fill value is one.
     """
 
     disk: str

@@ -108,7 +108,7 @@ class Windows:
         return cls.from_dates(str(data["start"]), str(data["end"]))
 
     def settings(self) -> dict[str, Any]:
-        """Return what outputs say about the windows: ``windows``, or ``start`` and ``end``."""
+        """Return the windows as outputs record them: ``windows``, or ``start`` and ``end``."""
         if self.listed:
             return {"windows": [_pair(span) for span in self.spans]}
         (span,) = self.spans

@@ -248,7 +248,7 @@ class THORNormalize(nn.Module):
             pixels: (C, H, W) or (B, C, H, W), int16, uint16, int32, float32 or float64, in stored
                 units. Not written to.
             observations: (S, H, W) or (B, S, H, W), clear observations of each pixel by sensor; 0
-                is no data. Only used, and needed, for `nodata_fill` ``mean``.
+                means no data. Only used, and needed, for `nodata_fill` ``mean``.
 
         Returns:
             A new float32 tensor of the same shape, on the same device.

@@ -90,7 +90,7 @@ def test_tiles_of_a_place_are_those_of_the_runs_lattice_and_cover_it_once(
     assert 0 <= last_row - (height - cut.top) < 16
     assert 0 <= -cut.left - first_col < 16
     assert 0 <= last_col - (width - cut.left) < 16
-    # Of every tile whose middle meets the place nothing but the middle is in the result.
+    # The result holds only the middle of each tile whose middle meets the place.
     for window in cut.windows:
         if halo:
             assert window.size == 288

@@ -135,7 +135,7 @@ def test_a_map_of_no_shard_is_a_stray(
 
 
 def test_seams_are_measured_within_each_window(finished: RunDirectory, plan: Plan) -> None:
-    # Of two shards side by side, window 0 of one must not be compared with window 1 of the other.
+    # Window 0 of a shard must not be compared with window 1 of the shard beside it.
     zones = zone_grids(plan, 2)
     shards = [shard for shard in plan.shards if shard.epsg == 32632]
     zone = zones[32632]

@@ -236,7 +236,7 @@ def test_no_name_from_a_file_becomes_a_path(
             {"query_key": path.stem, "block_key": name, "scenes": [scene.to_dict()]},
         )
         assert store.pinned(block) is None
-        assert "is no key of a block" in caplog.text
+        assert "is not the key of a block" in caplog.text
         assert not path.exists()
         caplog.clear()
 

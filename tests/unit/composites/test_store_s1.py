@@ -213,7 +213,7 @@ def test_sentinel_2_blocks_keep_their_bytes_and_their_keys(
     assert block_key(image, sensor, block, "earthengine") == key
 
 
-# Of release 0.1.0: the sha256 of its canonical JSON and grid, computed with sha256sum.
+# The sha256 of the canonical JSON and grid of release 0.1.0, computed with sha256sum.
 QUERY_KEY = "ddc37f85e070e5891780400da5dba8a67bf1892a97316107549b04c170a95f7b"
 
 

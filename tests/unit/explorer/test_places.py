@@ -34,7 +34,7 @@ def test_cells_hold_the_embedding_of_their_place(
     assert cells.step == step
     for k in range(0, len(cells), 13):
         left, bottom, right, top = cells.bounds(k)
-        # Of several cells the one south-east of the middle is taken.
+        # If there are several cells, the one south-east of the middle is taken.
         x, y = (left + right) / 2, (bottom + top) / 2
         if step == 2:
             x, y = x + (right - left) / 4, y - (top - bottom) / 4

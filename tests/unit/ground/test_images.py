@@ -141,7 +141,7 @@ def test_the_native_side_is_the_nearest_that_the_bounds_allow(
             native_side(height, width, **bounds)
         return
     fit = native_side(height, width, **bounds)
-    # Of all valid sides the nearest to the longer side; of two, the larger.
+    # The valid side nearest to the longer side; the larger of two.
     assert fit.side == min(allowed, key=lambda side: (abs(side - max(height, width)), -side))
     image = np.arange(height * width, dtype=np.int32).reshape(1, height, width) + 1
     out, mask = fit.apply(image)

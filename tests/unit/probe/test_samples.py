@@ -85,7 +85,7 @@ def _whole(path: Path) -> Path:
 
 
 def test_a_point_labels_the_one_tile_in_whose_middle_it_lies(tmp_path: Path) -> None:
-    """Of overlapping tiles several hold a point; all of them would count it again and again."""
+    """Several overlapping tiles hold a point; each of them would count it again."""
     plan = plan_of(stride=144)
     write_run(tmp_path / "run", plan, grid=False)
     tile = plan.tile(len(plan) // 2)

@@ -33,7 +33,7 @@ from thor_geo.runs.grid import GridStore
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.runs.zone_grid import centre_trim
 
-# Of 288 pixels in 6 cells: halos of 0, 1 and 2 cells of 48 pixels.
+# Tiles of 288 pixels in 6 cells: halos of 0, 1 and 2 cells of 48 pixels.
 STRIDES = (288, 192, 96)
 
 
@@ -144,7 +144,7 @@ def test_a_run_that_is_continued_gives_the_same_bytes(tmp_path: Path, stride: in
 
 
 AREAS = {
-    # Of 10 m pixels: far smaller than a tile or a cell, and on the corner of four tiles.
+    # Two areas of 10 m pixels: far smaller than a tile or cell, and on the corner of four tiles.
     "within a tile": shapely.box(599_100, 6_640_100, 599_500, 6_640_300),
     "a corner of tiles": shapely.box(599_030, 6_635_510, 599_050, 6_635_530),
     "a sliver": shapely.box(595_000, 6_637_203, 604_000, 6_637_213),

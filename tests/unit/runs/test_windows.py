@@ -154,7 +154,7 @@ def test_a_batch_that_does_not_say_its_window_stops_the_run(plan: Plan, tmp_path
     shards = ShardWriter(
         writer.run,
         plan,
-        writer._shapes(writer._session.opened),  # type: ignore[union-attr]
+        writer._shapes(writer._session.started),  # type: ignore[union-attr]
         Windows.from_dates(windows=WINDOWS),
         None,
     )

@@ -137,7 +137,7 @@ def test_unknown_modes_are_refused() -> None:
 
 
 def test_pretraining_clamped_z_scores_to_five() -> None:
-    # Of Sentinel-2 only SWIR 2 can get there: its mean and deviation are 0.175772 and 0.156223.
+    # Only SWIR 2 of Sentinel-2 can get there: its mean and deviation are 0.175772 and 0.156223.
     values = [0, 5000, 9500, 9600, 10000]
     z = [(v / 10000 - 0.175772) / 0.156223 for v in values]
     x = torch.tensor(values, dtype=torch.int16)[None, None]
@@ -215,7 +215,7 @@ def test_every_sensor_has_its_own_observations() -> None:
     filled, plain = transform(stored, seen), THORNormalize(selection)(stored)
     assert torch.equal(filled[[1, 3]], plain[[1, 3]])
     assert torch.equal(filled[[0, 2], 0, 1], plain[[0, 2], 0, 0])
-    # Of one polarisation only there may be none.
+    # Data may be missing in one polarisation only.
     stored[3, 0, 1] = -32768
     gap = transform(stored, seen)
     assert torch.equal(gap[3, 0, 1], gap[3, 0, 0])

@@ -21,7 +21,7 @@ export class Composite {
     this.onChange = () => {};
   }
 
-  /** Open the composites, and wait until they are there or it is known that they cannot be had. */
+  /** Open the composites, and wait until they are there or known to be unreadable. */
   async open() {
     for (;;) {
       const { state, why } = await ask("composite");

@@ -13,7 +13,7 @@ HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSpec(EarthEngineSpec):
-    """What the user says of Earth Engine, and how to connect; picklable, and free of secrets.
+    """The user's settings for Earth Engine, and how to connect; picklable, without secrets.
 
     Attributes:
         read_timeout_s: Seconds to wait for an answer. Earth Engine itself ends interactive

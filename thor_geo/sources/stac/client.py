@@ -18,7 +18,7 @@ from thor_geo.sources.policy import FetchStats, Verdict, classify_status
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.support.redact import redact
 
-#: What GDAL says of an answer, and of none.
+#: How GDAL reports an answer, and the lack of one.
 _GDAL_STATUS = re.compile(r"HTTP (?:response|error) code\D{0,40}(\d{3})\b")
 _GDAL_NO_CONNECTION = re.compile(
     r"could ?n.t (?:resolve|connect)|could not (?:resolve|connect)|failed to connect|"

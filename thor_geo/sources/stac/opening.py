@@ -25,7 +25,7 @@ from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 
 def catalogue_name(spec: CatalogueSpec) -> str:
-    """See that a catalogue has the bands, and name it and all that the user says of its items.
+    """Check that a catalogue has the bands; return a name for it and the user's settings.
 
     An API is named by its address and the collection. A static catalogue at an address, in
     addition, by its root file. One on this machine is named by its content, as an archive is: its

@@ -32,7 +32,7 @@ def public(href: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueSpec(StacSpec):
-    """What the user says of a catalogue, and how to read it; picklable, and free of secrets.
+    """The user's settings for a catalogue, and how to read it; picklable, without secrets.
 
     Attributes:
         pool_size: Connections to keep open.

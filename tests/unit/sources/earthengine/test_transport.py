@@ -125,7 +125,7 @@ def test_restricted_mode_is_noticed(url: str) -> None:
     assert not one.restricted
     one.request(f"{url}/restricted")
     assert one.restricted
-    # Of this thread's last answer, and of no other's.
+    # It is about this thread's last answer only.
     with ThreadPoolExecutor(1) as pool:
         assert not pool.submit(lambda: one.restricted).result()
     one.request(f"{url}/a")
