@@ -334,7 +334,7 @@ def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
     assert found.data.shape == (192, 4, 4)
     assert found.meta["ground_cover_m"] == 3840
     assert found.meta["groups_used"] == ["group5", "group6", "group7"]
-    with pytest.raises(ConfigError, match="those of given pixels"):
+    with pytest.raises(ConfigError, match="they describe the pixels of input_chw"):
         get_embedding("thor_v1_tiny", spatial=CENTRE, temporal=WINDOW, bands=bands)
 
 

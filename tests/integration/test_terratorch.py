@@ -105,7 +105,7 @@ def test_arguments_of_the_official_builder() -> None:
     ("arguments", "error", "message"),
     [
         ({"model_bands": ["RED", "CIRRUS"]}, BandError, "B10"),
-        ({"model_bands": ["VV", "ASC_VV"]}, BandError, "asked for twice"),
+        ({"model_bands": ["VV", "ASC_VV"]}, BandError, "named twice"),
         ({"input_params": {"patch_sizes": 8}}, ConfigError, r"unknown option.*ground_covers"),
         ({"input_params": {"ground_covers": [2880, 960]}}, LayoutError, "one ground cover"),
         ({"input_params": {"ground_covers": 2880}}, LayoutError, "one ground cover"),

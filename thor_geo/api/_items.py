@@ -111,8 +111,8 @@ def items_to_embed(
         raise ConfigError(
             "bands",
             [band.channel for band in request.selection.bands],
-            "they are those of given pixels",
-            "Give pixels as input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+            "they describe the pixels of input_chw, and there are none",
+            "Give input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
         )
     return _fetched_items(request, spatials, temporal)
 
@@ -199,7 +199,7 @@ def _fetched_items(
 
 @contextmanager
 def _naming(argument: str, number: int, count: int) -> Iterator[None]:
-    """Say in an error which of several places or images it is about."""
+    """Name in an error which of several places or images it is about."""
     try:
         yield
     except ConfigError as error:
@@ -214,7 +214,7 @@ def _naming(argument: str, number: int, count: int) -> Iterator[None]:
 
 
 def inspected(pixels: AnyArray, request: EmbeddingRequest) -> InputReport:
-    """Look at raw pixels; refuse bad ones if the request says so.
+    """Check raw pixels; refuse bad ones if the request asks for it.
 
     Args:
         pixels: (C, H, W).

@@ -54,7 +54,7 @@ def load_yaml(text: str) -> Any:
 
 
 def with_whole_areas(args: Sequence[str]) -> list[str]:
-    """Have an area on the command line replace the config's, which the parser would merge.
+    """Make an area on the command line replace that of the config instead of merging them.
 
     Args:
         args: Arguments, e.g. ``--data.area={point: [10.75, 59.91], buffer_m: 5000}``.
@@ -85,7 +85,7 @@ def _whole(value: str) -> str:
 
 
 def with_one_source(args: Sequence[str]) -> list[str]:
-    """Have a source of composites replace the one that an earlier config names.
+    """Make a source of composites replace the one that an earlier config names.
 
     Args:
         args: Arguments, e.g. ``-c configs/gee.yaml --data.stac.url=catalog.json``.
@@ -110,7 +110,7 @@ def with_one_source(args: Sequence[str]) -> list[str]:
 
 
 def with_listed_windows(args: Sequence[str]) -> list[str]:
-    """Have a list of windows replace the one window of what comes before it.
+    """Make a list of windows replace the single window of an earlier config.
 
     Args:
         args: Arguments, e.g. ``--data.windows=[[2022-03-01,2022-06-01],[2022-06-01,2022-09-01]]``,

@@ -73,7 +73,7 @@ def writing(root: Path, needed: int) -> Iterator[None]:
     _writers[threading.get_ident()] = None
     try:
         if _ending.is_set():
-            raise CacheError("This process ends, and begins to store nothing more.")
+            raise CacheError("This process is ending and stores nothing more.")
         with explained(root, needed):
             yield
     finally:
@@ -81,7 +81,7 @@ def writing(root: Path, needed: int) -> Iterator[None]:
 
 
 def end_writing(seconds: float) -> None:
-    """Let other threads of this process store what they have begun to, and nothing more.
+    """Let other threads of this process finish what they are storing, but start nothing more.
 
     Args:
         seconds: For how long to wait at most.

@@ -116,7 +116,7 @@ class Schedule(Generic[T]):
         return bool(self._sought) and len(self._waiting) + len(self._passed) < SEARCH
 
     def request(self, key: str, block: T) -> None:
-        """Put a block first that a reader misses, even if it was done before."""
+        """Move a block that a reader misses to the front, even if it was done before."""
         self.seen(key)
         (self._missed if key in self._active else self._urgent).setdefault(key, block)
 

@@ -90,7 +90,7 @@ class PrefetchService:
         self._wake.set()
 
     def fail(self, error: Exception) -> None:
-        """Have `run` raise an error; called from another thread."""
+        """Make `run` raise an error; called from another thread."""
         self._error = error
         self._wake.set()
 
@@ -275,7 +275,7 @@ def main() -> None:
 
 
 def _leave_word(state: StateDir, error: Exception) -> None:
-    """Tell why the process ends, in the log and in its own file.
+    """Record why the process ends, in the log and in its own file.
 
     On a full disk neither may succeed; `StateDir.death` then finds the disk full, and says so.
     """

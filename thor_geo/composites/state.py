@@ -61,7 +61,7 @@ _ENOUGH = 1 << 20
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Say what to do where a file of this folder cannot be written."""
+    """Name the remedy when a file of this folder cannot be written."""
     try:
         yield
     except OSError as error:
@@ -126,11 +126,11 @@ class StateDir:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def set_ready(self) -> None:
-        """Tell that the session is set up."""
+        """Record that the session is set up."""
         _write_json(self.path / "status.json", {"ready": True, "pid": os.getpid()})
 
     def set_error(self, error: BaseException, traceback_text: str) -> None:
-        """Tell why the process ends."""
+        """Record why the process ends."""
         _write_json(
             self.path / "error.json",
             {
@@ -141,17 +141,17 @@ class StateDir:
         )
 
     def set_stats(self, stats: dict[str, Any]) -> None:
-        """Tell what has been done so far."""
+        """Record what has been done so far."""
         _write_json(self.path / "stats.json", stats)
 
     def set_failed(self, key: str, block: Block, message: str) -> None:
-        """Tell that a block could not be produced."""
+        """Record that a block could not be produced."""
         _write_json(
             self.path / "failed" / f"{key}.json", {"block": block.id, "message": redact(message)}
         )
 
     def clear_failed(self, key: str) -> None:
-        """Tell that a block which had failed has been produced after all."""
+        """Record that a block which had failed has been produced after all."""
         (self.path / "failed" / f"{key}.json").unlink(missing_ok=True)
 
     def progress(self) -> dict[str, str]:
@@ -179,7 +179,7 @@ class StateDir:
     # The readers' side.
 
     def report(self, key: str) -> None:
-        """Tell which block this process wants now.
+        """Record which block this process wants now.
 
         Args:
             key: Query key of the block, 64 hexadecimal digits.
@@ -281,7 +281,7 @@ class StateDir:
             return self._unexplained(exit_code)
         if error["class"] in _SAME:
             return _SAME[error["class"]](error["message"])
-        return PrefetchError(f"The prefetch process ended by an error.\n{error['traceback']}")
+        return PrefetchError(f"The prefetch process ended with an error.\n{error['traceback']}")
 
     def _unexplained(self, exit_code: int | None) -> PrefetchError:
         how = "" if exit_code is None else f" (exit code {exit_code})"

@@ -79,7 +79,7 @@ class BlockStore:
         self._dtype = np.dtype(storage_of(sensor).disk)
 
     def prepare(self) -> None:
-        """Make the folder, see that it can be written, and remove what killed writers left.
+        """Make the folder, check that it can be written, and remove what killed writers left.
 
         Raises:
             ConfigError: If it cannot.
@@ -243,7 +243,7 @@ class BlockStore:
         try:
             sidecar = read_record(sidecar_path)
             if sidecar is None or which is None:
-                # Never finished, or half of it was deleted: it is written anew.
+                # Never finished, or half of it was deleted: it is written again.
                 return None
             if sidecar["block_key"] != path.stem:
                 raise DamagedError(f"{sidecar_path}: the sidecar of another block")
@@ -271,7 +271,7 @@ class BlockStore:
             _tiff.check(replace(file, signed=self._dtype == np.int16))
         except DamagedError as error:
             raise DamagedError(
-                f"{path}: it is whole, but not as this release writes blocks ({error}); another "
+                f"{path}: it is complete, but not as this release writes blocks ({error}); another "
                 "program or release wrote it"
             ) from error
 

@@ -153,7 +153,7 @@ class Feed:
         clamp: bool,
         strict: bool,
     ) -> PlanDataset | WindowDataset:
-        """Have blocks fetched, by the process that was started, and return the plan's tiles.
+        """Ask the started process to fetch blocks, and return the plan's tiles.
 
         With a list of windows, each tile comes once for every window.
 

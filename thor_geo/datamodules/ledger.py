@@ -1,4 +1,4 @@
-"""What a datamodule may ask of whoever keeps the outputs."""
+"""What a datamodule may ask the writer of the outputs."""
 
 from __future__ import annotations
 

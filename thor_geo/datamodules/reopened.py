@@ -119,7 +119,7 @@ def pixels_of(
 ) -> Iterator[RunComposites]:
     """Give the composites of a run, read as the run read them.
 
-    The datamodule is made again from what run.json says of it, and checked against the run: the
+    The datamodule is made again from its settings in run.json, and checked against the run: the
     same plan, and the same settings that change the numbers.
 
     Args:

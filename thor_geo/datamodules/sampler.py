@@ -19,12 +19,11 @@ class ShardBatchSampler(Sampler[list[int]]):
     """Yields batches of plan indices; a batch never crosses a shard.
 
     Every rank owns a contiguous run of the shards, so that neighbouring tiles share cached blocks,
-    and a shard is always cut into the same batches whoever computes it. The first rank is never
-    idle while another works, which it must not be, as it starts the emulator and sums up. All ranks
-    must be given the same shards.
+    and a shard is cut into the same batches by any rank. The first rank is never idle while another
+    works, because it starts the emulator and sums up. All ranks must be given the same shards.
 
-    In several windows a batch is one of one window, and those of a window hold the same tiles as in
-    a run of that window alone: the windows of some tiles come one after the other.
+    With several windows, each batch belongs to one window and holds the same tiles as in a run of
+    that window alone. The windows of the same tiles come one after the other.
 
     It has no `batch_size` and `drop_last` attributes on purpose: Lightning rebuilds a predict
     batch sampler that has them, and would stride the shards over the ranks.

@@ -35,7 +35,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the samples of a batch, read together if they are of one window.
+        """Return the samples of a batch, read together if they share a window.
 
         Args:
             indices: Indices as above.

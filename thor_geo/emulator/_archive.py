@@ -45,7 +45,7 @@ FORMAT = "thor-geo-archive"
 VERSION = 1
 INDEX_NAMES = ("index.json", "scenes.json", "chip.json")
 
-# Earth Engine's names of what an entry may say of a Sentinel-1 scene.
+# Properties that an entry may have for a Sentinel-1 scene, by Earth Engine's names.
 _RADAR = {
     "instrument_mode": "instrumentMode",
     "orbit_pass": "orbitProperties_pass",

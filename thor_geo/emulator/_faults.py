@@ -56,7 +56,7 @@ class FaultRule:
         headers: Headers to add, also to a good answer (``Retry-After``, `RESTRICTED`).
         drop: Close the connection without an answer.
         reset: Reset the connection (TCP RST) without an answer.
-        hide: Ids of scenes that the answer knows nothing of, as if they came later.
+        hide: Ids of scenes that the answer leaves out, as if they came later.
         truncate: Send this share of the body, 0 to 1, and close the connection.
         delay_s: Wait before answering.
 

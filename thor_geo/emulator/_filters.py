@@ -96,7 +96,7 @@ def _date_range_contains(leftValue: Any, rightField: Any) -> Filter:
     span, name = expect(leftValue, DateRange, "leftValue"), expect(rightField, str, "rightField")
 
     def passes(image: Image) -> bool:
-        """Look the image's time up in the span."""
+        """Check whether the image's time lies in the span."""
         moment = image.properties.get(name)
         return moment is not None and span.start <= to_millis(moment, name) < span.end
 

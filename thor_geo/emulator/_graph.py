@@ -2,7 +2,7 @@
 
 An expression is ``{"values": {key: node}, "result": key}``. Each node holds one of the fields of
 the REST API's ``ValueNode``; references between nodes let the client send shared parts once. A
-function's body is itself a value key, evaluated anew for every call, with the arguments in scope.
+function's body is itself a value key, evaluated again for every call, with the arguments in scope.
 """
 
 from __future__ import annotations

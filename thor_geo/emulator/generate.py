@@ -76,7 +76,7 @@ def publish(
     parameters: dict[str, Any],
     write: Callable[[Path, dict[str, Any]], list[dict[str, Any]]],
 ) -> Path:
-    """Have scenes written into a new folder, which appears under its name when it is complete.
+    """Write scenes into a new folder, which appears under its name when it is complete.
 
     Args:
         target: The folder; must not exist, or be empty.
@@ -160,7 +160,7 @@ def holds(folder: Path, wanted: dict[str, Any]) -> bool:
 
 
 def check_place(seed: int, size_m: int, zones: Sequence[int]) -> None:
-    """Refuse a seed or a place that no archive can have.
+    """Refuse a seed or a place that an archive cannot have.
 
     Raises:
         ArchiveError: If one is out of range.

@@ -80,7 +80,7 @@ class EmulatorProcess:
         """Start the child and wait until it answers.
 
         Raises:
-            ArchiveError: If it ends or says nothing, with what it wrote to its standard error.
+            ArchiveError: If it ends or stays silent, with what it wrote to its standard error.
         """
         if self._process is not None:
             return self

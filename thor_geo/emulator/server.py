@@ -117,7 +117,7 @@ class EmulatorServer:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def set_faults(self, faults: FaultPlan | None) -> None:
-        """Replace the fault plan and start its counts anew."""
+        """Replace the fault plan and restart its counts."""
         self.faults = FaultCounter(faults or FaultPlan())
 
     def fingerprints(self) -> dict[str, str]:
@@ -160,7 +160,7 @@ class EmulatorServer:
         Args:
             kind: ``value:compute`` or ``image:computePixels``.
             body: The decoded request.
-            hide: Ids of scenes to know nothing of.
+            hide: Ids of scenes to leave out.
 
         Returns:
             Body and content type.

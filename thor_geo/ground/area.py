@@ -165,7 +165,7 @@ class Area:
                 self.source,
                 self.geometry.wkt[:80],
                 f"invalid geometry: {shapely.is_valid_reason(self.geometry)}",
-                "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+                "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
             )
         west, south, east, north = self.lonlat.bounds
         if not all(map(math.isfinite, (west, south, east, north))):
@@ -329,7 +329,7 @@ def _from_file(path: Path, layer: str | None) -> Area:
             "file",
             str(path),
             f"feature {broken.index[0]} is invalid: {reason}",
-            "Mend it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+            "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
         )
     # Areas keep their CRS: edges that are straight in it are densified when it changes.
     code = frame.crs.to_epsg()
@@ -339,6 +339,6 @@ def _from_file(path: Path, layer: str | None) -> Area:
         whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
     except shapely.errors.GEOSException as error:
         raise AreaError(
-            "file", str(path), f"its polygons have no union ({error})", "Dissolve them in QGIS."
+            "file", str(path), f"its polygons cannot be merged ({error})", "Dissolve them in QGIS."
         ) from error
     return Area(geometry=whole, crs=crs, source="file")

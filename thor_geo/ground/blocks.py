@@ -21,7 +21,7 @@ _REMEMBERED = 65_536
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BlockOrder:
-    """Blocks in order of first need; made by `of`.
+    """Blocks in order of first need; made by `from_shards`.
 
     It can be iterated any number of times, and travels to another process with the columns of its
     own tiles only. Only the last 65,536 blocks are remembered: one that is needed again after

@@ -21,8 +21,8 @@ from thor_geo.support.arrays import AnyArray
 class NativeFit:
     """How an image becomes a square of a valid side without being resampled.
 
-    The kept window is the image's middle (of an odd rest, one pixel more is cut at the bottom or
-    right); what the square has beyond it is padding, at the bottom and at the right.
+    The kept window is the image's middle (if the rest is odd, one pixel more is cut at the bottom
+    or right); the square beyond it is padding, at the bottom and at the right.
 
     Attributes:
         side: Side of the square in pixels.

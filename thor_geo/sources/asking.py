@@ -44,7 +44,7 @@ class ServiceTransport(Protocol):
     def taking_turns(
         self, turn: Callable[[], AbstractContextManager[None]]
     ) -> AbstractContextManager[None]:
-        """Have this thread's requests take a turn each, from sending to the end of the answer."""
+        """Give each of this thread's requests a turn, from sending to the end of the answer."""
         ...
 
 
@@ -126,7 +126,7 @@ class Asker(ABC):
         return len(self._asking)
 
     def stop(self) -> None:
-        """Make no more requests: whoever asks gets a `StoppedError`."""
+        """Make no more requests: further calls raise a `StoppedError`."""
         self._stopped = True
 
     @abstractmethod
@@ -139,7 +139,7 @@ class Asker(ABC):
 
     @abstractmethod
     def classify(self, error: BaseException) -> Verdict | None:
-        """Say what a failed request means; None if it is a bug, which propagates.
+        """Classify a failed request; None if it is a bug, which propagates.
 
         Args:
             error: What the request raised.
@@ -305,6 +305,6 @@ class _Failures:
             self.since, self.unreachable, self.seconds_unreachable = None, 0, 0.0
 
     def waited(self, seconds: float) -> None:
-        """Note a wait for a slot: nothing was asked, so it says nothing about the connection."""
+        """Record a wait for a slot; without a request it tells nothing about the connection."""
         if self.since is not None:
             self.since += seconds

@@ -132,7 +132,7 @@ class _Gate:
 
     @contextmanager
     def held(self, order: int) -> Iterator[None]:
-        """Be inside; wait until there is room."""
+        """Enter; wait until there is room."""
         self._enter(order)
         try:
             yield
@@ -161,7 +161,7 @@ class _Gate:
             raise
 
     def admit(self) -> None:
-        """Let in who waits, as far as there is room; called with the lock held."""
+        """Admit waiting threads while there is room; called with the lock held."""
         while self._waiting and self._inside < self._room():
             self._inside += 1
             heapq.heappop(self._waiting)[-1].set()

@@ -22,7 +22,7 @@ def open_service(
         concurrency: Largest number of requests in flight.
         retry: How often and how patiently to ask again.
     """
-    # Imported here: a run from one source loads nothing of the other.
+    # Imported here: a run loads only the source that it uses.
     if isinstance(session, CatalogueSpec):
         from thor_geo.sources.stac.client import StacClient
         from thor_geo.sources.stac.service import Stac

@@ -134,7 +134,7 @@ class FetchStats:
         return cls(**known)
 
     def add(self, other: FetchStats) -> None:
-        """Add another's numbers to these; a subclass takes its base's too, and no truth value."""
+        """Add another's numbers to these, but no flags; *other* may be of a base class."""
         for field in dataclasses.fields(other):
             value = getattr(other, field.name)
             if not isinstance(value, bool):
@@ -187,7 +187,7 @@ def retry_after(headers: Mapping[str, Any], now: dt.datetime | None = None) -> f
 
 
 def classify_status(status: int, text: str, headers: Mapping[str, Any]) -> Verdict:
-    """Say what an HTTP status means.
+    """Classify an HTTP status.
 
     Args:
         status: HTTP status, 300 or more.

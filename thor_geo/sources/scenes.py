@@ -33,7 +33,7 @@ class AnyAcquisition:
             fields: The attributes by name.
 
         Raises:
-            ValueError: If an attribute is missing or superfluous, or the index is not text.
+            ValueError: If an attribute is missing or unknown, or the index is not text.
         """
         if set(fields) != set(cls.__dataclass_fields__):
             raise ValueError(f"a {cls.__name__} with the fields {sorted(fields)}")
@@ -136,7 +136,7 @@ def scene_from_dict(sensor: AnySensor, fields: dict[str, Any]) -> AnyScene:
     """Return the scene that its `to_dict` described.
 
     Raises:
-        ValueError: If an attribute is missing, superfluous or of the wrong type.
+        ValueError: If an attribute is missing, unknown or of the wrong type.
     """
     kind = Sentinel1Scene if isinstance(sensor, Sentinel1Spec) else Scene
     return kind.from_dict(fields)

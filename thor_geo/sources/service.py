@@ -28,7 +28,7 @@ class CompositeService(Protocol):
         ...
 
     def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
-        """See, before any block, that what a sensor asks for can be had."""
+        """Check, before any block, that the source has what a sensor asks for."""
         ...
 
     def scenes(

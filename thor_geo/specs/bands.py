@@ -272,7 +272,7 @@ _SUFFIX = re.compile(r"^(?P<base>.+)_(?P<gsd>\d+)$")
 
 @dataclass(frozen=True, kw_only=True)
 class BandSelection:
-    """A validated request of bands.
+    """A validated request for bands.
 
     Attributes:
         bands: The channels in the order of the request (plane i of the input is ``bands[i]``).
@@ -350,7 +350,7 @@ def select_bands(names: Iterable[str]) -> BandSelection:
             raise BandError(
                 "bands",
                 name,
-                f"{band.channel} is asked for twice (as {names[bands.index(band)]!r} and {name!r})",
+                f"{band.channel} is named twice (as {names[bands.index(band)]!r} and {name!r})",
                 "Name every channel once.",
             )
         if gsd is not None:

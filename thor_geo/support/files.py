@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, whoever writes them and whenever the power fails.
+"""Files that are complete or absent, however many processes write and whenever the power fails.
 
 Temporary files lie beside their target (a rename must stay on one file system) and begin with a
 dot, so that Parquet readers and globs leave them out.

@@ -308,7 +308,7 @@ def test_a_whole_file_that_cannot_be_read_as_a_block_is_fetched_again(
     _records.write_record(path.with_suffix(".json"), sidecar)
     with caplog.at_level(logging.WARNING):
         assert store.get(block) is None
-    assert f"{path}: it is whole, but not as this release writes blocks" in caplog.text
+    assert f"{path}: it is complete, but not as this release writes blocks" in caplog.text
     assert not path.exists()
     assert not path.with_suffix(".json").exists()
     assert not store.has(block)

@@ -119,7 +119,7 @@ def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any
     return _filled(template, block, [])
 
 
-# None where a client encodes the stand-ins in another way: then every graph is built anew.
+# None if a client encodes the stand-ins in another way: then every graph is built from scratch.
 
 
 @lru_cache(maxsize=128)

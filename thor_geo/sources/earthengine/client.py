@@ -90,7 +90,7 @@ class EarthEngineClient(Asker):
             ) from error
 
     def classify(self, error: BaseException) -> Verdict | None:
-        """Say what a failed request means; see `classify_earthengine_error`."""
+        """Classify a failed request; see `classify_earthengine_error`."""
         return classify_earthengine_error(error)
 
     def refusal(self, verdict: Verdict, subject: str) -> ThorGeoError:
@@ -99,7 +99,7 @@ class EarthEngineClient(Asker):
 
 
 def classify_earthengine_error(error: BaseException) -> Verdict | None:
-    """Say what a failed request means.
+    """Classify a failed request.
 
     The client's EEException carries only text; the HTTP status is in the exception it was raised
     from.
@@ -131,7 +131,7 @@ def classify_earthengine_error(error: BaseException) -> Verdict | None:
         return Verdict(kind="unreachable", message=f"{type(error).__name__}: {text}")
     if isinstance(error, (TimeoutError, TruncatedError, *_UNDECODABLE)):
         return Verdict(kind="transient", message=f"{type(error).__name__}: {text}")
-    # By name: importing ee takes a second, and whoever raised it has imported it.
+    # By name: importing ee takes a second, and the code that raised it has imported it.
     from_client = type(error).__name__ == "EEException"
     if not (from_client or isinstance(error, GoogleApiError)):
         return None
@@ -148,7 +148,7 @@ def classify_earthengine_error(error: BaseException) -> Verdict | None:
 
 
 def _classify_answer(status: int, text: str, headers: Mapping[str, Any]) -> Verdict:
-    """Say what an HTTP status means, with what Earth Engine's texts add to it."""
+    """Classify an HTTP status, and the texts that Earth Engine adds."""
     verdict = classify_status(status, text, headers)
     if status == 400 and _TOO_LARGE.search(text):
         return dataclasses.replace(verdict, kind="too_large")

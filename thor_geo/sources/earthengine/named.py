@@ -16,7 +16,7 @@ def check_named_scenes(
     window: TemporalSpec,
     stats: FetchStats | None = None,
 ) -> None:
-    """See that every scene which a sensor names exists and passes its filters, in one request.
+    """Check in one request that every scene a sensor names exists and passes its filters.
 
     A block that such a scene does not cover is empty, as any block without scenes. A scene that
     does not exist, or is filtered out, would be missing everywhere: that is an error.

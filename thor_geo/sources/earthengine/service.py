@@ -29,7 +29,7 @@ class EarthEngine:
         self.client = client
 
     def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
-        """See that the scenes which a sensor names can be used; see `check_named_scenes`."""
+        """Check that the scenes which a sensor names can be used; see `check_named_scenes`."""
         if isinstance(sensor, SensorSpec):
             check_named_scenes(self.client, sensor, window)
 

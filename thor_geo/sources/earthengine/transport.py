@@ -88,7 +88,7 @@ class EarthEngineTransport:
 
     @contextmanager
     def taking_turns(self, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Have this thread's requests take a turn each, from sending to the end of the answer.
+        """Give each of this thread's requests a turn, from sending to the end of the answer.
 
         The client builds a request for milliseconds before it sends it: a slot of a budget that
         was held from the client's call on would stand idle for as long.

@@ -77,8 +77,8 @@ def described_bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def locate(item: Mapping[str, Any], band: str, overrides: Mapping[str, str]) -> Located:
     """Return where a band is in an item.
 
-    An override decides; else the asset whose key is one of the band's names; else the one band that
-    is so named; else the one band with that common name.
+    An override comes first, then the asset whose key is one of the band's names, then the only band
+    with one of these names, then the only band with that common name.
 
     Args:
         item: The item.

@@ -58,7 +58,7 @@ class StacClient(Asker):
             ) from error
 
     def classify(self, error: BaseException) -> Verdict | None:
-        """Say what a failed request means; see `classify_stac_error`."""
+        """Classify a failed request; see `classify_stac_error`."""
         return classify_stac_error(error)
 
     def refusal(self, verdict: Verdict, subject: str) -> ThorGeoError:
@@ -79,7 +79,7 @@ class StacClient(Asker):
 
 
 def classify_stac_error(error: BaseException) -> Verdict | None:
-    """Say what a failed request to a catalogue or for one of its files means.
+    """Classify a failed request to a catalogue or for one of its files.
 
     Args:
         error: What the request raised.
@@ -87,7 +87,7 @@ def classify_stac_error(error: BaseException) -> Verdict | None:
     Returns:
         The verdict; None if the error came neither from the catalogue nor from the connection.
     """
-    # Loaded by whoever raised one.
+    # The code that raised one has loaded it.
     import requests
     from rasterio.errors import RasterioError
 
@@ -118,7 +118,7 @@ def classify_stac_error(error: BaseException) -> Verdict | None:
 
 
 def _classify_gdal_error(texts: list[str]) -> Verdict:
-    """Say what it means that GDAL could not read a file, from all that it said."""
+    """Classify a failure of GDAL to read a file by all its messages."""
     message = " / ".join(dict.fromkeys(shorten(text, _LONGEST) for text in texts))
     status = next((match for text in texts if (match := _GDAL_STATUS.search(text))), None)
     if status is not None:

@@ -61,7 +61,7 @@ def _reduce_bands(
 def _lay_mosaic(
     sensor: SensorSpec, items: Sequence[StacItem], read: Read, planes: UInt16Array
 ) -> None:
-    """Lay item upon item: of a pixel all bands are of one item, which has data in all of them."""
+    """Lay item upon item; a pixel takes all its bands from one item with data in all of them."""
     planes[:-1], planes[-1] = sensor.fill_value, 0
     for item in items:
         complete = _clear(sensor, item, read)

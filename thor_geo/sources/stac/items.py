@@ -156,7 +156,7 @@ def parse(content: Mapping[str, Any]) -> StacItem:
 
 
 def _kept(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what `raster` reads of an item: a session holds thousands of them."""
+    """Return the part of an item that `raster` reads: a session holds thousands."""
     return {
         "id": content["id"],
         "properties": {k: v for k, v in content["properties"].items() if k in OFFSET_FIELDS},

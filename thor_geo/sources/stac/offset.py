@@ -56,7 +56,7 @@ def dn_offset(item: Mapping[str, Any], located: Located) -> int:
         located: The band.
 
     Raises:
-        StacError: If the item says nothing of this, or states another scale than 1/10000.
+        StacError: If the item does not tell, or states another scale than 1/10000.
     """
     properties = item.get("properties", {})
     if any(properties.get(name) is True for name in _APPLIED):
@@ -93,7 +93,7 @@ def _stated(item: Mapping[str, Any], located: Located) -> int | None:
         raise StacError(
             f"Item {item.get('id')!r} states offset={offset!r} and scale={scale!r} for asset "
             f"{located.key!r}: not reflectance x {QUANTIFICATION} with a whole offset. Set "
-            "`data.stac.offset` if the files are that nevertheless, or take another collection."
+            "`data.stac.offset` if the files hold that after all, or take another collection."
         )
     return round(dn)
 

@@ -97,5 +97,5 @@ def _sha256(path: Path, item: str) -> str:
     except OSError as error:
         raise StacError(
             f"Item {item!r} of the catalogue names the file {path}, which cannot be read "
-            f"({error.strerror}). Restore it, or write the catalogue anew."
+            f"({error.strerror}). Restore it, or write the catalogue again."
         ) from error

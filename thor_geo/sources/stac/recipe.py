@@ -109,7 +109,7 @@ def block_key(sensor: AnySensor, block: Block, ids: Sequence[str], catalogue: st
     """Return the sha256 that names a block's pixels, as 64 hexadecimal digits.
 
     It covers the scenes, what is computed of them, grid, bands, data type, recipe version and
-    catalogue, which covers what the user said of its items. Addresses of files do not enter: they
+    catalogue, which covers the user's settings for its items. Addresses of files do not enter: they
     may be signed.
 
     Args:

@@ -24,7 +24,7 @@ class Turns:
 
     @contextmanager
     def taking_turns(self, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Have what happens inside take a turn.
+        """Let requests inside wait for their turn.
 
         Args:
             turn: Returns what is entered.
@@ -113,7 +113,7 @@ class StacSession:
             raise StacError(
                 f"The catalogue {self.spec.endpoint} no longer has the item {gone[0]!r}, from "
                 "which a block in the cache was made. Wait until it is back, or use another "
-                "`data.cache_dir` (and `output.dir`) to list the scenes anew."
+                "`data.cache_dir` (and `output.dir`) to list the scenes again."
             )
         return items
 
