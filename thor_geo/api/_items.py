@@ -393,6 +393,6 @@ def _fetch(source: DirectSource, missing: Sequence[Block], threads: int) -> None
             for future in futures:
                 future.result()
         except BaseException:
-            # What is not begun is not worth its requests any more; what is done stays cached.
+            # Requests that have not begun are dropped; what is done stays cached.
             pool.shutdown(cancel_futures=True)
             raise

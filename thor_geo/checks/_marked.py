@@ -25,7 +25,7 @@ from thor_geo.support.words import counted
 
 # How often a shard is checked at most, if it is rewritten while it is being checked.
 _LOOKS = 3
-# The one fault of a file that a continued run does not look for.
+# The only fault of a file that a continued run does not look for.
 _CONTENT = "its content is not what the marker says"
 # Characters of a reason that are shown.
 _LONGEST = 600

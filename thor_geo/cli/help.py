@@ -1,4 +1,4 @@
-"""``thor-geo predict --help`` and its likes (fetch, stats), before anything heavy is loaded."""
+"""``thor-geo predict --help``, and that of fetch and stats, before anything heavy is loaded."""
 
 from __future__ import annotations
 

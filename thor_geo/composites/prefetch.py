@@ -44,7 +44,7 @@ START_TIMEOUT_S = 600.0
 #: Seconds after which the user is told that it takes longer than usual.
 PATIENCE_S = 10.0
 
-#: Seconds that the process gets to end when it is told to.
+#: Seconds that the process gets to end when asked to.
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -205,7 +205,7 @@ class Prefetcher:
             raise
 
     def plan(self, blocks: Iterable[Block]) -> None:
-        """Name the blocks to fetch, in place of those named before.
+        """Replace the list of blocks to fetch.
 
         Args:
             blocks: The blocks in the order in which they will be read: a list, or any other

@@ -155,7 +155,7 @@ class PrefetchService:
             keys = [store.query_key(block) for store in self._stores]
             self._schedule.request(key, (keys.index(key) if key in keys else 0, block))
         for reader, key in self._state.progress().items():
-            # Told once for each step of a reader: looking for an unplanned block costs a search.
+            # Once for each step of a reader: looking for an unplanned block costs a search.
             if self._seen.get(reader) != key:
                 self._seen[reader] = key
                 self._schedule.seen(key)

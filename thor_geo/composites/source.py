@@ -129,7 +129,7 @@ class PrefetchedSource:
         self.state = state
 
     def get(self, block: Block) -> StoredBlock:
-        """Return a block; wait until it is there.
+        """Return a block; wait until the cache has it.
 
         A missing block is asked for before all others, planned or not, so that any order works
         and a damaged file is fetched again.

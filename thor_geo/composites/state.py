@@ -55,7 +55,7 @@ _SAME: dict[str, type[ThorGeoError]] = {
     )
 }
 
-#: Bytes that the folder needs at least; below that it counts as full.
+#: Free bytes below which the folder counts as full.
 _ENOUGH = 1 << 20
 
 

@@ -185,7 +185,7 @@ class BlockStore:
             return path.exists() and path.with_suffix(".json").exists()
 
     def get(self, block: Block) -> StoredBlock | None:
-        """Return a block if it is here, whole and undamaged.
+        """Return a block if the cache has it, complete and undamaged.
 
         The first time a process meets a file it is read and compared with its checksum; after
         that, for as long as time, size and inode stay the same, it is trusted.

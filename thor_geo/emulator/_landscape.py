@@ -1,4 +1,4 @@
-"""A made-up landscape: land cover, fields, clouds, all functions of where one stands.
+"""A made-up landscape: land cover, fields, clouds, all functions of position.
 
 Everything lives on one square raster in metres around the archive's centre, from which the scenes
 of every UTM zone are sampled; so two zones show the same ground where they meet.

@@ -27,7 +27,7 @@ _TOUCH_M = 0.01
 _BOXES = 100_000
 # Tiles whose columns are made at once.
 _ROWS = 1_000_000
-# Squares that the search begins with at most, and how many of a square's side are tested next.
+# Most squares that the search begins with, and how many of a square's side are tested next.
 _COARSEST, _FACTOR = 1024, 4
 # A shard this far inside the strip (degrees) needs no look at its tiles' centres: far more than the
 # error of the projection's inverse.

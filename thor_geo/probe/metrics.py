@@ -117,7 +117,7 @@ def _class_scores(matrices: Float64Array) -> Float64Array:
             accuracy,
             np.mean(_ratio(hits, true), axis=1),
             np.mean(_ratio(hits, true + taken - hits) + absent, axis=1),
-            # Cohen 1960; not defined if all samples have one class and are predicted as it.
+            # Cohen 1960; not defined if all samples and all predictions are of one class.
             _ratio(accuracy - expected, 1 - expected),
         ]
     )

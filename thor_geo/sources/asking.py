@@ -1,4 +1,4 @@
-"""How a service is asked: slots, retries, and what becomes of failures."""
+"""Requests to a service: slots, retries, and what becomes of failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TooLargeError(Exception):
 
 
 class StoppedError(Exception):
-    """The client makes no more requests: its process ends."""
+    """The client makes no more requests: its process is ending."""
 
 
 class ServiceTransport(Protocol):
@@ -301,7 +301,7 @@ class _Failures:
             self.seconds_unreachable = now - self.since
             self.unreachable += 1
         else:
-            # It answered: a connection that is lost later is another matter.
+            # It answered: a later loss of the connection is counted afresh.
             self.since, self.unreachable, self.seconds_unreachable = None, 0, 0.0
 
     def waited(self, seconds: float) -> None:

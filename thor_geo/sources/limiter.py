@@ -82,7 +82,7 @@ class Limiter:
         return self._places.held(order)
 
     def slot(self, order: int = 0) -> AbstractContextManager[None]:
-        """Hold a slot; wait until one is free, and nobody waits who goes first.
+        """Hold a slot; wait until one is free and no waiting thread comes first.
 
         Args:
             order: Who goes first: the lowest of those who wait.

@@ -10,7 +10,7 @@ from typing import Any, Self
 from thor_geo.errors import ConfigError
 from thor_geo.specs.window import TemporalSpec
 
-#: What they must look like.
+#: The form of a list, for messages.
 PAIRS = "a list of [start, end] pairs, e.g. [[2022-03-01, 2022-06-01], [2022-06-01, 2022-09-01]]"
 _EXAMPLE = f"Give {PAIRS}."
 

@@ -256,7 +256,7 @@ def block_key(image: Any, sensor: AnySensor, block: Block, catalogue: str) -> st
         {
             "recipe": RECIPE_VERSION,
             "catalogue": catalogue,
-            # Through JSON again: the text's order of keys is the client's affair.
+            # Through JSON again, because the client decides the order of keys in its text.
             "graph": json.loads(image.serialize()),
             "grid": pixel_grid(block),
             "bands": [*sensor.bands, OBSERVATIONS],

@@ -86,7 +86,7 @@ class EarthEngineSession:
 
 
 def initialize(spec: SessionSpec) -> EarthEngineTransport:
-    """Set up the `ee` client of this process for a spec; at once where it already is.
+    """Set up the `ee` client of this process for a spec, unless that is done already.
 
     Args:
         spec: The session's settings.

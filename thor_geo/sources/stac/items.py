@@ -94,7 +94,7 @@ class StacItem:
         return start <= self.millis < end
 
     def reaches(self, block: Block) -> bool:
-        """Return whether it shares ground with a block; to touch it is not enough.
+        """Return whether it shares ground with a block; touching it is not enough.
 
         Args:
             block: The block.
