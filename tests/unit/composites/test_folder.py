@@ -216,7 +216,7 @@ def test_a_process_that_ends_leaves_no_block_half_stored(
     assert not list(store.root.rglob("*.tif"))  # it did not wait for ever
     waiting = threading.Thread(target=_folder.end_writing, args=(20,))
     waiting.start()
-    with pytest.raises(CacheError, match="ends"):
+    with pytest.raises(CacheError, match="is ending"):
         put(store, block_at(1))
     go_on.set()
     waiting.join()

@@ -386,7 +386,7 @@ def test_a_cache_folder_that_is_a_file_is_named_before_work_starts(store: BlockS
 @pytest.mark.parametrize(
     ("planes", "problem"),
     [
-        (np.zeros((3, 64, 63), np.uint16), r"not the shape \(3, 64, 64\)"),
+        (np.zeros((3, 64, 63), np.uint16), r"the block has the shape \(3, 64, 64\)"),
         (np.zeros((3, 64, 64), np.int32), "int32.*stored as uint16"),
     ],
 )
