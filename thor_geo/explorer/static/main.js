@@ -215,7 +215,7 @@ function examplesTold() {
     return bold;
   };
   $("examples").append(part("positive", `${number(p)} positive`), ", ", part("negative", `${number(n)} negative`));
-  if (!p || !n) $("examples").append(`; paint a ${p ? "negative" : "positive"} one, too.`);
+  if (!p || !n) $("examples").append(`; paint a ${p ? "negative" : "positive"} one too.`);
 }
 
 function aboveTold() {
