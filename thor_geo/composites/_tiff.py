@@ -35,7 +35,7 @@ from thor_geo.support.arrays import UInt16Array
 #: Side of a TIFF tile in pixels: THOR's usual tile, a multiple of 16 as TIFF wants.
 TIFF_TILE = 288
 
-#: Modification time (ns), size and inode: what tells one file from its replacement.
+#: Modification time (ns), size and inode; a file put in its place differs in one of them.
 Identity = tuple[int, int, int]
 
 
@@ -55,7 +55,7 @@ KEPT_TILES = 32
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what tells a file from its replacement, None where there is no file.
+    """Return a file's modification time, size and inode, or None if it does not exist.
 
     Args:
         path: The file.
@@ -112,7 +112,7 @@ class _Layout:
     """Where a file's TIFF tiles are.
 
     Attributes:
-        side: Of a TIFF tile, pixels.
+        side: Side of a TIFF tile in pixels.
         packed: Whether they are compressed with zstd.
         differences: Whether they hold differences from the pixel to the left.
         offsets: Position of every TIFF tile in the file, [plane][row][column].
@@ -138,7 +138,7 @@ def read_into(file: VerifiedFile, planes: Sequence[UInt16Array], rows: slice, co
 
     Raises:
         ValueError: If *planes* are more or fewer than the file's.
-        DamagedError: If the file is another than that which was verified, or no block's file.
+        DamagedError: If the file is another than that which was verified, or not a block.
         OSError: If it cannot be read.
     """
     if len(planes) != file.shape[0]:
@@ -163,7 +163,7 @@ def read_into(file: VerifiedFile, planes: Sequence[UInt16Array], rows: slice, co
 
 
 def check(file: VerifiedFile) -> None:
-    """Refuse a file that is no block's, whatever its checksum; pixels are not looked at.
+    """Refuse a file that is not laid out as a block, whatever its checksum; no pixel is read.
 
     What is read for it is remembered, and the file's first window needs it.
 
@@ -264,7 +264,7 @@ def _add_up(plane: UInt16Array) -> None:
 
 @lru_cache(maxsize=256)
 def _layout(file: VerifiedFile) -> _Layout:
-    """Read where the tiles are, and refuse every file that is no block's."""
+    """Read where the tiles are, and refuse every file that is not laid out as a block."""
     with _opened(file) as descriptor:
         tags = _directory(descriptor)
         planes, height, width = file.shape
@@ -277,9 +277,9 @@ def _layout(file: VerifiedFile) -> _Layout:
         def value(tag: int, default: int | None = None) -> int:
             return values(tag, 1, default)[0]
 
-        found = (value(_PLANES, 1), value(_HEIGHT), value(_WIDTH))
-        if found != file.shape:
-            raise DamagedError(f"it has planes, rows and columns {found} instead of {file.shape}")
+        shape = (value(_PLANES, 1), value(_HEIGHT), value(_WIDTH))
+        if shape != file.shape:
+            raise DamagedError(f"it has planes, rows and columns {shape} instead of {file.shape}")
         kind = {*zip(values(_BITS, planes), values(_FORMAT, planes, _UNSIGNED), strict=True)}
         if kind != {(16, _SIGNED if file.signed else _UNSIGNED)}:
             wanted = "int16" if file.signed else "uint16"
@@ -320,7 +320,7 @@ def _directory(descriptor: int) -> dict[int, tuple[int, int, bytes]]:
     order, version, offset = struct.unpack("<2sHI", _read(descriptor, 0, 8))
     big = version == 43
     if order != b"II" or version not in (42, 43):
-        raise DamagedError("it is no little-endian TIFF")
+        raise DamagedError("it is not a little-endian TIFF")
     if big:
         (offset,) = struct.unpack("<Q", _read(descriptor, 8, 8))
     head, entry = ("<Q", "<HHQ8s") if big else ("<H", "<HHI4s")
@@ -337,9 +337,9 @@ def _values(
 ) -> list[int]:
     if tag not in tags:
         raise DamagedError(f"it has no tag {tag}")
-    kind, found, field = tags[tag]
-    if kind not in _TYPES or found != count:
-        raise DamagedError(f"tag {tag} has {found} values of type {kind} instead of {count}")
+    kind, stored, field = tags[tag]
+    if kind not in _TYPES or stored != count:
+        raise DamagedError(f"tag {tag} has {stored} values of type {kind} instead of {count}")
     dtype = np.dtype(_TYPES[kind])
     length = count * dtype.itemsize
     if length > len(field):
