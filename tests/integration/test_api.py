@@ -221,7 +221,7 @@ def test_pixels_of_the_wrong_kind_are_refused(pixels: np.ndarray, words: str) ->
         get_embedding("thor_v1_tiny", input_chw=pixels, pretrained=False)
 
 
-def test_images_that_are_no_squares_are_padded_and_maps_cut_back() -> None:
+def test_images_that_are_not_square_are_padded_and_maps_cut_back() -> None:
     pixels = _pixels(70, 150)
     found = get_embedding(
         "thor_v1_tiny", input_chw=pixels, pretrained=False, output=OutputSpec.grid()

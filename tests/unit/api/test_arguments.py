@@ -88,7 +88,7 @@ def test_given_pixels_are_not_fetched_and_nothing_says_how(option: dict[str, Any
         get_embedding("thor_v1_tiny", input_chw=PIXELS, pretrained=False, **option)
 
 
-def test_one_thing_is_no_list_of_them() -> None:
+def test_one_thing_is_not_a_list_of_them() -> None:
     with pytest.raises(ConfigError, match=r"spatials=PointBuffer.*Give \[place\]"):
         get_embeddings_batch("thor_v1_tiny", spatials=PLACE, temporal=WINDOW)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"input_chw=\(10, 32, 32\).*Give \[image\]"):

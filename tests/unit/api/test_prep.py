@@ -145,6 +145,6 @@ def test_points_boxes_and_polygons_are_places() -> None:
     assert wide.rect.width > 2000
 
 
-def test_what_is_no_place_is_refused() -> None:
+def test_what_is_not_a_place_is_refused() -> None:
     with pytest.raises(AreaError, match="is not a place"):
         Place.from_spatial((10.7, 59.9), 10)  # type: ignore[arg-type]

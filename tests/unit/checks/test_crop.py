@@ -84,7 +84,7 @@ def test_cells_are_those_that_rasterio_finds_in_the_area(
         cells = stride // 48
         by_tile = wanted.reshape(len(zones[0].y_tile), cells, len(zones[0].x_tile), cells)
         assert np.array_equal(np.isfinite(zones[0].scale.values), by_tile.any(axis=(1, 3)))
-    # Similarity, probes and pictures read cells so: ground that was cropped away is no cell.
+    # Similarity, probes and pictures read cells so: ground that was cropped away is not a cell.
     cropped = zone_cells(open_run(run.path))[32632]
     for rows, cols, read in cropped.parts():
         assert np.array_equal(np.isfinite(read).all(axis=-1), wanted[rows, cols])

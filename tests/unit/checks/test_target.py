@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written_is_named_with_the_remedy(
     assert contents(tmp_path) == {"file": b"mine"}
 
 
-def test_another_run_s_files_are_no_target_either(
+def test_another_run_s_files_are_not_a_target_either(
     whole: RunDirectory, failing: RunDirectory, tmp_path: Path
 ) -> None:
     """`view A --png B/run.json --overwrite` would end run B."""

@@ -86,7 +86,7 @@ def test_libraries_find_their_settings_unless_the_user_has_made_others(
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
 
 
-def test_a_closed_output_is_no_traceback() -> None:
+def test_a_closed_output_gives_no_traceback() -> None:
     code = (
         "import sys, thor_geo.cli.main as cli; cli.COMMANDS['status'] = ('builtins', 'print'); "
         "sys.exit(cli.main(['status', 'much']))"

@@ -136,7 +136,7 @@ def test_the_line_of_a_syntax_error_is_the_files(refused: Refused) -> None:
     assert "line 3," in refused(config="model:\n  patch_size: 8\n  seed: ]\n")
 
 
-def test_a_config_that_is_no_mapping(refused: Refused) -> None:
+def test_a_config_that_is_not_a_mapping(refused: Refused) -> None:
     assert "not a mapping" in refused(config="hello")
 
 
@@ -211,7 +211,7 @@ BILLION = "a0: &a0 [x]\n" + "".join(
     ],
     ids=["itself", "list", "billion", "deep", "date", "digits"],
 )
-def test_a_config_that_cannot_be_walked_through_is_no_yaml(tmp_path: Path, text: str) -> None:
+def test_a_config_that_cannot_be_walked_through_is_not_yaml(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match="not YAML"):

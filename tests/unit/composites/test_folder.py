@@ -241,7 +241,7 @@ def test_no_name_from_a_file_becomes_a_path(
         caplog.clear()
 
 
-def test_a_sidecar_of_another_block_is_no_sidecar(
+def test_a_sidecar_of_another_block_does_not_count(
     store: BlockStore, block_at: Callable[[int], Block], put: Put
 ) -> None:
     one, other = (put(store, block_at(k), seed=k) for k in (1, 2))

@@ -97,7 +97,7 @@ def test_a_block_without_scenes_is_an_answer_without_a_file(
     assert observations.max() == 0
 
 
-def test_scenes_alone_are_no_block(store: BlockStore, block: Block, scene: Scene) -> None:
+def test_scenes_alone_are_not_a_block(store: BlockStore, block: Block, scene: Scene) -> None:
     store.pin(block, Pinned(scenes=(scene,), block_key="ab" * 32))
     assert store.get(block) is None
     assert store.pinned(block) == Pinned(scenes=(scene,), block_key="ab" * 32)
@@ -274,7 +274,7 @@ def test_a_file_that_vanishes_fails_its_block_alone(
         stored.read()
 
 
-def test_a_file_that_vanishes_as_soon_as_it_is_written_is_no_block_without_scenes(
+def test_a_file_that_vanishes_as_soon_as_it_is_written_is_not_a_block_without_scenes(
     store: BlockStore, block: Block, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:

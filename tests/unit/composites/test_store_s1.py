@@ -101,7 +101,7 @@ def test_the_records_say_whether_the_orbit_was_fallen_back_to(tmp_path: Path, bl
             assert record["scenes"][0]["relative_orbit"] == 44
 
 
-def test_a_block_without_scenes_is_no_data_not_0_db(radar: BlockStore, block: Block) -> None:
+def test_a_block_without_scenes_is_nodata_and_not_0_db(radar: BlockStore, block: Block) -> None:
     radar.pin(block, Pinned(scenes=(), block_key=None))
     stored = radar.get(block)
     assert stored is not None

@@ -158,7 +158,7 @@ def test_every_plane_is_read_or_none(tmp_path: Path, rows: slice) -> None:
     assert (few == 7).all()
 
 
-def test_missing_tiles_are_no_zeros(tmp_path: Path) -> None:
+def test_missing_tiles_are_not_zeros(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     options = {"width": 64, "height": 64, "count": PLANES, "dtype": "uint16", "sparse_ok": True}
     tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64, "interleave": "band"}
@@ -185,7 +185,7 @@ def test_a_format_that_points_elsewhere_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_a_file_cut_short_is_no_zeros(tmp_path: Path, packing: str) -> None:
+def test_a_file_cut_short_is_not_read_as_zeros(tmp_path: Path, packing: str) -> None:
     write(tmp_path / "a.tif", **PACKINGS[packing])
     whole = (tmp_path / "a.tif").read_bytes()
     for length in (0, 7, 9, 100, len(whole) - 1):

@@ -239,7 +239,7 @@ def test_what_does_not_lie_north_up_in_utm_is_refused_with_a_remedy(
     assert says in str(caught.value)
 
 
-def test_what_is_no_raster_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_raster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("no raster")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_headers(find_files(str(tmp_path)))

@@ -47,7 +47,7 @@ def test_writing_it_again_gives_the_same(folder: Path) -> None:
     assert write_catalogue(folder).read_bytes() == before
 
 
-def test_an_id_that_is_no_file_name_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_id_that_is_not_a_file_name_is_refused(folder: Path, tmp_path: Path) -> None:
     index = json.loads((folder / "index.json").read_text())
     index["scenes"] = index["scenes"][:1]
     index["scenes"][0]["id"] = "../a"

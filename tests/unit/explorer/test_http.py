@@ -1,4 +1,4 @@
-"""If these fail, other users, sites or hosts can read a run, or files that are no pages."""
+"""If these fail, other users, sites or hosts can read a run, or files that are not pages."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_wrong_argument_is_named(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"a": NaN}'])
-def test_what_is_no_json_object_is_refused(server: Server, body: bytes) -> None:
+def test_what_is_not_a_json_object_is_refused(server: Server, body: bytes) -> None:
     assert request(server, "POST", "api/similar", body)[0] == 400
 
 

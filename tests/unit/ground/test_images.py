@@ -130,7 +130,7 @@ def test_maps_of_another_shape_are_refused() -> None:
 def test_the_native_side_is_the_nearest_that_the_bounds_allow(
     height: int, width: int, unit: int, max_side: int, max_tokens: int
 ) -> None:
-    """A side that is no multiple is refused by the encoder; one farther off loses pixels."""
+    """A side that is not a multiple is refused by the encoder; one farther off loses pixels."""
     tokens = 5
     allowed = [
         n * unit for n in range(1, 200) if n * unit <= max_side and n * n * tokens <= max_tokens

@@ -45,7 +45,7 @@ def test_a_cell_takes_the_majority_of_its_pixels_and_of_equal_ones_the_lowest(
     assert (joined.cover == 1).all()
 
 
-def test_nodata_ignored_values_and_ground_outside_the_raster_are_no_labels(
+def test_nodata_ignored_values_and_ground_outside_the_raster_are_not_labels(
     tmp_path: Path, write_tif: Callable[..., Path]
 ) -> None:
     pixels = np.full((1, 8, 8), 5, dtype=np.uint8)

@@ -84,7 +84,7 @@ def test_a_run_that_begins_while_another_looks_waits(
     ) as look:
         assert look.stdout is not None
         assert look.stdout.readline() == "held\n"
-        assert is_locked(tmp_path) is False  # another look is no run
+        assert is_locked(tmp_path) is False  # another look is not a run
         ours = RunLock(tmp_path, range(8))
         with pytest.raises(RunLockedError):
             ours.acquire(patience_s=0)

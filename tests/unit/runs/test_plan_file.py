@@ -154,7 +154,7 @@ def test_a_truncated_plan_is_refused(share: float, tmp_path: Path) -> None:
         read_plan(path)
 
 
-def test_another_projects_parquet_is_no_plan(tmp_path: Path) -> None:
+def test_another_projects_parquet_is_not_a_plan(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "plan.parquet")
     with pytest.raises(RunDirectoryError, match="names no lattices"):
         read_plan(tmp_path / "plan.parquet")

@@ -146,7 +146,7 @@ def test_a_damaged_run_json_is_told(tmp_path: Path, plan: Plan, content: str) ->
     assert (tmp_path / "run.json").read_text() == content
 
 
-def test_settings_that_are_no_json_are_refused(tmp_path: Path, plan: Plan) -> None:
+def test_settings_that_are_not_json_are_refused(tmp_path: Path, plan: Plan) -> None:
     with pytest.raises(ConfigError, match="settings"):
         RunDirectory(tmp_path).prepare({"scale": float("nan")}, {}, plan)
     with pytest.raises(ConfigError, match="info"):

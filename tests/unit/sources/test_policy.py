@@ -69,6 +69,6 @@ def test_stats_add_up() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, "2", None, True, float("nan")])
-def test_costs_that_are_no_numbers_are_refused(value: object) -> None:
+def test_costs_that_are_not_numbers_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="requests"):
         FetchStats.from_dict({"requests": value})

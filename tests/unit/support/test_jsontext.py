@@ -23,7 +23,7 @@ from thor_geo.support.jsontext import DEEPEST, fits, parse_json
         ("", "Expecting"),
     ],
 )
-def test_what_is_no_json_of_ours_is_refused(text: str | bytes, problem: str) -> None:
+def test_what_is_not_json_of_ours_is_refused(text: str | bytes, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_json(text)
 

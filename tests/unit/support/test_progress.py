@@ -40,7 +40,7 @@ def test_times_left_read_well() -> None:
     ("rate", "text"),
     [(1234.56, "1,234.6 tiles/s"), (0.95, "0.9 tiles/s"), (0.036, "2.2 tiles/min")],
 )
-def test_a_slow_rate_is_no_zero(rate: float, text: str) -> None:
+def test_a_slow_rate_is_not_shown_as_zero(rate: float, text: str) -> None:
     assert speed(rate) == text
 
 

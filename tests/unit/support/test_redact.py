@@ -71,7 +71,7 @@ def test_a_secret_is_hidden_and_hiding_it_again_changes_nothing(text: str, secre
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_what_is_not_a_secret_stays(text: str) -> None:
     assert redact(text) == text
 
 

@@ -51,7 +51,7 @@ def test_poolings_that_only_thor_has_are_refused_of_another_backbone() -> None:
 
 
 @pytest.mark.parametrize("name", ["layers", "norm", "implementation"])
-def test_what_only_thor_can_do_is_no_setting_of_another_backbone(name: str) -> None:
+def test_what_only_thor_can_do_is_not_a_setting_of_another_backbone(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         BackboneEmbeddingTask(torch.nn.Identity(), **{name: None})  # type: ignore[arg-type]
 

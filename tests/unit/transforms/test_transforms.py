@@ -197,7 +197,7 @@ def test_no_data_becomes_the_mean_of_the_tiles_observed_pixels(
     assert np.array_equal(alone.numpy(), got[0])
 
 
-def test_values_that_are_not_finite_are_no_data_where_that_is_filled_by_the_mean() -> None:
+def test_values_that_are_not_finite_are_nodata_if_that_is_filled_by_the_mean() -> None:
     x = torch.tensor([[[1000.0, float("nan"), 3000.0, float("inf")]]])
     seen = torch.ones(1, 1, 4, dtype=torch.uint8)
     z = THORNormalize(["RED"], nodata_fill="mean")(x, seen).flatten().tolist()

@@ -181,7 +181,7 @@ def test_a_lost_connection_has_five_minutes_and_not_a_number_of_tries() -> None:
     assert stats.requests == 34
 
 
-def test_waiting_for_a_slot_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_slot_is_not_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     answers = iter([AnswerError("unreachable"), AnswerError("unreachable"), "pixels"])
 

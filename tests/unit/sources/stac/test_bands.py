@@ -84,7 +84,7 @@ def test_a_band_that_is_nowhere_is_refused_with_the_assets() -> None:
         locate(EARTH_SEARCH, "B11", {})
 
 
-def test_a_picture_is_no_band() -> None:
+def test_a_picture_is_not_a_band() -> None:
     with pytest.raises(StacError, match="in none of its assets"):
         locate(PLANETARY, "B3", {})
 

@@ -161,7 +161,7 @@ def test_an_address_where_nobody_answers_is_said_to_be_one() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"type": "Feature"}'])
-def test_what_is_no_catalogue_is_said_to_be_none(web: Web, body: bytes) -> None:
+def test_what_is_not_a_catalogue_is_refused_as_such(web: Web, body: bytes) -> None:
     web.faults.append(("/api", 200, {}, body))
     with pytest.raises(StacError, match="is not the root of a STAC catalogue"):
         service(api(web)).client.connect()

@@ -116,7 +116,7 @@ def test_a_file_that_is_cut_short_is_an_error_not_zeros(tmp_path: Path, epsg: in
         sample(str(path), 1, block, "B4")
 
 
-def test_the_files_own_nodata_is_no_value(tmp_path: Path) -> None:
+def test_the_files_own_nodata_is_not_a_value(tmp_path: Path) -> None:
     raster(tmp_path / "a.tif", 10, nodata=60)
     found = sample(str(tmp_path / "a.tif"), 1, BLOCK, "B4")
     # 0 is a value then; 60 is none.
@@ -141,7 +141,7 @@ def test_a_block_beside_the_file_reads_nothing(tmp_path: Path, epsg: int) -> Non
         ({"transform": rasterio.Affine(10, 1, LEFT, 0, -10, TOP)}, "not on an upright grid"),
     ],
 )
-def test_what_is_no_reflectance_on_an_upright_grid_is_refused(
+def test_what_is_not_reflectance_on_an_upright_grid_is_refused(
     tmp_path: Path, profile: dict[str, Any], match: str
 ) -> None:
     if profile.get("dtype") == "uint8":
