@@ -35,8 +35,10 @@ def percentile(values: npt.NDArray[Any], seen: BoolArray, rank: float) -> Float6
         Percentiles (pixels,); 0 where none counts.
     """
     count = seen.sum(axis=0)
+    # A scalar with its type: NumPy 2.5 refuses a Python integer that does not fit uint16 values.
+    last = np.int32(np.iinfo(np.int32).max)
     # One pixel's values side by side: sorting them is several times faster.
-    ordered = np.where(seen, values, np.iinfo(np.int32).max).T.astype(np.int32, order="C")
+    ordered = np.where(seen, values, last).T.astype(np.int32, order="C")
     ordered.sort(axis=1)
     position = rank / 100 * np.maximum(count - 1, 0)
     lower = np.floor(position).astype(np.int64)
