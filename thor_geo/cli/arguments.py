@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,12 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.specs.sources import SOURCES
 from thor_geo.specs.windows import PAIRS
+
+# A member of a group of settings, such as `data.stac.collection`.
+_MEMBER = re.compile(
+    r"--(?P<group>(?:model|data|output)\.(?:init_args\.)?(?!init_args)\w+)"
+    r"\.(?P<name>(?!init_args|class_path)\w+)"
+)
 
 _AREA_KEYS = ("--data.area", "--data.init_args.area")
 
@@ -153,6 +160,38 @@ def _is_null(value: Any) -> bool:
         return load_yaml(value) is None
     except yaml.YAMLError:
         return False  # the parser's own message is the better one
+
+
+def with_nested_nulls(args: Sequence[str]) -> list[str]:
+    """Write a null for a member of a group as a mapping, which the parser understands.
+
+    jsonargparse 4.53 takes the null of ``--data.stac.collection=null`` for the text ``None``, or
+    refuses it, where the group belongs to a class that is chosen by class_path.
+
+    Args:
+        args: Arguments, e.g. ``--data.stac.collection=null``.
+
+    Returns:
+        The arguments, e.g. with ``--data.stac={"collection": null}``, which keeps other members.
+    """
+    out: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        key, equals, value = arg.partition("=")
+        member = _MEMBER.fullmatch(key)
+        if member is None:
+            out.append(arg)
+            continue
+        if not equals:
+            following = next(rest, None)
+            if following is None:
+                return [*out, arg]
+            value = following
+        if value and _is_null(value):
+            out.append(f"--{member['group']}={json.dumps({member['name']: None})}")
+        else:
+            out += [arg] if equals else [arg, value]
+    return out
 
 
 def with_strict(args: Sequence[str]) -> list[str]:

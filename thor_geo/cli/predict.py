@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from thor_geo.cli.arguments import (
     refuse_linked,
     with_listed_windows,
+    with_nested_nulls,
     with_one_source,
     with_strict,
     with_whole_areas,
@@ -302,4 +303,5 @@ def prepared(args: Sequence[str]) -> list[str]:
         warnings.filterwarnings("ignore", message)
     refuse_moved(args)
     refuse_linked(args)
-    return with_strict(with_one_source(with_listed_windows(with_whole_areas(args))))
+    args = with_nested_nulls(with_listed_windows(with_whole_areas(args)))
+    return with_strict(with_one_source(args))

@@ -259,7 +259,9 @@ class BlockStore:
         except (DamagedError, KeyError, TypeError) as error:
             # Another process may have put a good file in its place by now.
             if _tiff.identity(path) == which:
-                self._discard(f"{error}", sidecar_path, path)
+                damaged = isinstance(error, DamagedError)
+                reason = f"{error}" if damaged else f"{sidecar_path}: it lacks {error}"
+                self._discard(reason, sidecar_path, path)
             return None
         return which, checksum
 
