@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from thor_geo.cli.settings import CLASSES, LINKED, section_settings
-from thor_geo.datamodules import CompositeDataModule
+from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.tasks import RunWriter, THOREmbeddingTask
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,12 @@ def test_the_tables_have_every_key_once(settings: str) -> None:
         linked = set(LINKED) if section == "model" else set()
         parameters = set(inspect.signature(kind).parameters) - linked
         assert {f"{section}.{name}" for name in parameters} <= set(listed)
+
+
+def test_the_table_of_a_folder_has_every_key_once(settings: str) -> None:
+    folder = settings.partition("## Data from a folder")[2]
+    listed = re.findall(r"^\| `data\.(\w+)` \|", folder, re.MULTILINE)
+    assert sorted(listed) == sorted(inspect.signature(FolderDataModule).parameters)
 
 
 def test_a_row_says_type_default_and_meaning(settings: str) -> None:

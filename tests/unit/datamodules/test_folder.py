@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +178,3 @@ def test_each_datamodule_has_its_own_names_of_bands() -> None:
         names(FolderDataModule, ["B4"])
     with pytest.raises(BandError):
         names(CompositeDataModule, ["RED"])
-
-
-def test_the_page_has_every_key_once(root: Path) -> None:
-    text = (root / "docs" / "folder.md").read_text()
-    listed = re.findall(r"^\| `data\.(\w+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted(inspect.signature(FolderDataModule).parameters)
