@@ -113,6 +113,32 @@ class BlockError(ThorGeoError, RuntimeError):
     retryable = True
 
 
+class SceneError(BlockError, StacError):
+    """A scene cannot be used: its metadata or one of its files are not as they should be.
+
+    Blocks whose scenes are not pinned yet are made without it; the run goes on.
+    """
+
+    retryable = False
+
+    def __init__(self, scene: object, why: str, remedy: str) -> None:
+        """Initialize a new SceneError instance.
+
+        Args:
+            scene: Id of the scene.
+            why: What is wrong with it: what follows its name in a sentence, without a full stop.
+            remedy: What to do, in sentences.
+        """
+        self.scene = shorten(str(scene), _LONGEST_VALUE)
+        self.why = shorten(why, _LONGEST_PROBLEM)
+        self.remedy = remedy
+        super().__init__(f"Item {self.scene!r} {self.why}. {remedy}")
+
+    def __reduce__(self) -> tuple[type[SceneError], tuple[str, str, str]]:
+        """Pickle with the three arguments (the default would pass the message alone)."""
+        return type(self), (self.scene, self.why, self.remedy)
+
+
 class CacheError(ThorGeoError, RuntimeError):
     """The block cache cannot be written: full, read-only, or over a quota; the run cannot go on."""
 

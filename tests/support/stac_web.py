@@ -7,6 +7,7 @@ import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import shapely
 
@@ -25,6 +26,9 @@ class Web(ThreadingHTTPServer):
         #: Status, headers and body to answer with, one after the other, where the path matches.
         self.faults: list[tuple[str, int, dict[str, str], bytes]] = []
         self.page = 2
+        #: How the API's root says that it can be searched, and whether a page without items comes
+        #: first.
+        self.conforms, self.method, self.empty_page = True, "POST", False
         root = json.loads((folder / "catalog.json").read_text())
         self.items = []
         for link in root["links"]:
@@ -40,15 +44,41 @@ class Web(ThreadingHTTPServer):
         """Answer a search of the API: one page."""
         self.searches.append(query)
         found = [item for item in self.items if _matches(item, query)]
+        if self.empty_page and "token" not in query:
+            return {"type": "FeatureCollection", "features": [], "links": [self._next(query, 0)]}
         start = int(query.get("token", 0))
         stop = min(start + self.page, start + query.get("limit", 10))
         links = []
         if stop < len(found):
-            body = {**query, "token": stop}
-            links = [
-                {"rel": "next", "href": f"{self.url}/api/search", "method": "POST", "body": body}
-            ]
+            links = [self._next(query, stop)]
         return {"type": "FeatureCollection", "features": found[start:stop], "links": links}
+
+    def _next(self, query: dict[str, Any], token: int) -> dict[str, Any]:
+        body = {**query, "token": token}
+        if self.method == "GET":
+            return {"rel": "next", "href": f"{self.url}/api/search?{_written(body)}"}
+        return {"rel": "next", "href": f"{self.url}/api/search", "method": "POST", "body": body}
+
+
+def _written(query: dict[str, Any]) -> str:
+    """Return a query as an address has it."""
+    return urlencode(
+        {
+            name: ",".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in query.items()
+        }
+    )
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Return the query that `_written` wrote, or pystac-client did."""
+    query: dict[str, Any] = dict(parse_qsl(text))
+    for name in ("ids", "collections", "bbox"):
+        if name in query:
+            query[name] = query[name].split(",")
+    if "bbox" in query:
+        query["bbox"] = [float(edge) for edge in query["bbox"]]
+    return {**query, "limit": int(query.get("limit", 10))}
 
 
 def _matches(item: dict[str, Any], query: dict[str, Any]) -> bool:
@@ -91,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "rel": "search",
                     "href": f"{web.url}/api/search",
                     "type": "application/geo+json",
-                    "method": "POST",
+                    "method": web.method,
                 },
             ]
             root = {
@@ -101,13 +131,21 @@ class _Handler(BaseHTTPRequestHandler):
                 "stac_version": "1.0.0",
                 "conformsTo": [
                     "https://api.stacspec.org/v1.0.0/core",
-                    "https://api.stacspec.org/v1.0.0/item-search",
+                    *(["https://api.stacspec.org/v1.0.0/item-search"] if web.conforms else []),
                 ],
                 "links": links,
             }
             self._answer(200, json.dumps(root).encode())
         elif path == "/api/search":
-            self._answer(200, json.dumps(web.search(json.loads(body))).encode())
+            query = json.loads(body) if body else _read(self.path.partition("?")[2])
+            if self.command == web.method:
+                self._answer(200, json.dumps(web.search(query)).encode())
+            else:
+                self._answer(405, b"another method")
+        elif path == "/api/collections/made-up":
+            root = {"rel": "root", "href": f"{web.url}/api"}
+            collection = {"type": "Collection", "id": "made-up", "links": [root]}
+            self._answer(200, json.dumps(collection).encode())
         else:
             file = web.folder / path.lstrip("/")
             if not file.is_file():

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block, Bounds
 from thor_geo.sources.scenes import Scene
+from thor_geo.sources.stac.bands import FIELDS as BAND_FIELDS
 from thor_geo.sources.stac.bands import locate
 from thor_geo.sources.stac.offset import FIELDS as OFFSET_FIELDS
 from thor_geo.sources.stac.offset import baseline, dn_offset
@@ -28,18 +29,7 @@ from thor_geo.specs import TemporalSpec
 EDGE_PARTS = 64
 
 # What says where an asset's bands are and what their values mean.
-_ASSET_FIELDS = frozenset(
-    {
-        "href",
-        "bands",
-        "eo:bands",
-        "raster:bands",
-        "offset",
-        "scale",
-        "raster:offset",
-        "raster:scale",
-    }
-)
+_ASSET_FIELDS = BAND_FIELDS | {"href", "offset", "scale", "raster:offset", "raster:scale"}
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 

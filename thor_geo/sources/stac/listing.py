@@ -12,8 +12,8 @@ from pyproj import Transformer
 from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.items import StacItem, parse
-from thor_geo.sources.stac.root import is_api, read_root, walk
-from thor_geo.sources.stac.spec import CatalogueSpec
+from thor_geo.sources.stac.root import is_api, links, read_root, walk
+from thor_geo.sources.stac.spec import CatalogueSpec, public
 from thor_geo.specs import TemporalSpec
 
 if TYPE_CHECKING:
@@ -76,7 +76,12 @@ class _Api:
 
         self._collections = [collection]
         self._root = root
+        self._reader = reader
         self._client = Client.open(root, stac_io=reader)
+        # pystac-client refuses to search an API that has a link for it, but does not say so.
+        self._client.add_conforms_to("ITEM_SEARCH")
+        methods = {link.extra_fields.get("method") for link in self._client.get_links("search")}
+        self._method = "GET" if "GET" in methods and "POST" not in methods else "POST"
 
     def search(self, block: Block, window: TemporalSpec) -> Iterator[StacItem]:
         # The window is half-open, and `Item.within` sees to it: an API's has both ends.
@@ -89,16 +94,40 @@ class _Api:
             yield from self._query(ids=list(ids[start : start + PAGE]))
 
     def first(self) -> StacItem | None:
-        return next(self._query(max_items=1), None)
+        return next(self._query(), None)
 
     def _query(self, **query: Any) -> Iterator[StacItem]:
-        search = self._client.search(collections=self._collections, limit=PAGE, **query)
-        for content in search.items_as_dicts():
-            links = content.get("links") or ()
-            base = next((link["href"] for link in links if link.get("rel") == "self"), self._root)
-            for asset in content.get("assets", {}).values():
-                asset["href"] = urljoin(base, asset["href"])
-            yield parse(content)
+        search = self._client.search(
+            method=self._method, collections=self._collections, limit=PAGE, **query
+        )
+        for page in self._pages(search.url, search.get_parameters()):
+            for content in page.get("features") or ():
+                links = content.get("links") or ()
+                base = next(
+                    (link["href"] for link in links if link.get("rel") == "self"), self._root
+                )
+                for asset in content.get("assets", {}).values():
+                    asset["href"] = urljoin(base, asset["href"])
+                yield parse(content)
+
+    def _pages(self, url: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the pages of an answer; pystac-client's own walk ends at an empty one."""
+        from pystac import Link
+
+        page = self._reader.read_json(url, method=self._method, parameters=parameters)
+        followed: list[dict[str, Any]] = []
+        while True:
+            yield page
+            following = [link for link in links(page) if link["rel"] == "next"]
+            if not following:
+                return
+            if following[0] in followed:
+                raise StacError(
+                    f"The API {public(self._root)} answers a search without end: its pages name "
+                    "each other as the next one. Tell those who run it, or take another catalogue."
+                )
+            followed.append(following[0])
+            page = self._reader.read_json(Link.from_dict(following[0]), parameters=parameters)
 
 
 class _Static:

@@ -17,7 +17,7 @@ from thor_geo.specs.sources import StacSpec
 from thor_geo.support.jsontext import canonical_sha256
 
 #: Goes into every key: raise it whenever the same settings give other pixels or other scenes.
-STAC_RECIPE_VERSION = 2
+STAC_RECIPE_VERSION = 3
 
 #: Composites that are made, and masks that are applied.
 COMPOSITES = (*REDUCTIONS, "mosaic")

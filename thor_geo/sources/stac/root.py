@@ -6,15 +6,20 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
-from thor_geo.errors import DependencyError, StacError
-from thor_geo.sources.stac.spec import CatalogueSpec, is_remote
+from thor_geo.errors import ConfigError, DependencyError, StacError
+from thor_geo.sources.stac.spec import CatalogueSpec, is_remote, public
+from thor_geo.sources.stac.verdicts import classify_stac_error
 
 if TYPE_CHECKING:
     import pystac
     from pystac_client.stac_api_io import StacApiIO
 
 _ITEM_SEARCH = "item-search"
+
+#: Types of the answers of a link that searches; one to a page for people has another.
+_SEARCH_TYPES = (None, "application/geo+json", "application/json")
 
 
 def read_root(spec: CatalogueSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
@@ -47,19 +52,73 @@ def read_root(spec: CatalogueSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
         content = json.loads(reader.read_text(root))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StacError(_no_catalogue(spec, f"not JSON ({error})")) from error
+    _refuse_page_of_api(spec, content, reader)
     if not isinstance(content, dict) or content.get("type") not in ("Catalog", "Collection"):
         kind = content.get("type") if isinstance(content, dict) else type(content).__name__
         raise StacError(_no_catalogue(spec, f"of the type {kind!r}"))
     return root, content, reader
 
 
-def is_api(content: Mapping[str, Any]) -> bool:
-    """Return whether a root is that of an API which can be searched.
+def is_api(content: Any) -> bool:
+    """Return whether a root is that of an API which can be searched: it says so, or links to it.
 
     Args:
-        content: The root.
+        content: The root, or anything else.
     """
-    return any(_ITEM_SEARCH in str(uri) for uri in content.get("conformsTo") or ())
+    if not isinstance(content, Mapping):
+        return False
+    conforms = any(_ITEM_SEARCH in str(uri) for uri in content.get("conformsTo") or ())
+    return conforms or any(
+        link["type"] in _SEARCH_TYPES for link in links(content) if link["rel"] == "search"
+    )
+
+
+def links(content: Any) -> list[dict[str, Any]]:
+    """Return the well-formed links of a STAC object, each with ``rel``, ``href`` and ``type``.
+
+    Args:
+        content: The object, or anything else.
+    """
+    listed = content.get("links") if isinstance(content, Mapping) else None
+    return [
+        {"type": None, **link}
+        for link in (listed if isinstance(listed, list) else ())
+        if isinstance(link, dict) and isinstance(link.get("href"), str) and "rel" in link
+    ]
+
+
+def _refuse_page_of_api(spec: CatalogueSpec, content: Any, reader: StacApiIO) -> None:
+    """Refuse a page of an API that is not its root, such as a collection; names the root.
+
+    Raises:
+        ConfigError: If *content* says that its root is elsewhere, and that is an API's.
+    """
+    root = next((link["href"] for link in links(content) if link["rel"] == "root"), "")
+    root = urljoin(spec.url, root)
+    if not is_remote(spec.url) or is_api(content) or _same_address(root, spec.url):
+        return
+    try:
+        above = json.loads(reader.read_text(root))
+    except Exception as error:  # whatever the connection raises
+        verdict = classify_stac_error(error)
+        if verdict is None or verdict.kind not in ("fatal", "permission", "authentication"):
+            raise
+        return  # a static catalogue need not have its root there; buckets answer 403 for that
+    if not is_api(above):
+        return
+    is_collection = content.get("type") == "Collection"
+    collection = content.get("id") if is_collection else "the id of one of its collections"
+    raise ConfigError(
+        "stac.url",
+        spec.endpoint,
+        f"it is a {'collection' if is_collection else 'page'} of the API {public(root)}, not the "
+        "API's root",
+        f"Set `data.stac.url` to {public(root)} and `data.stac.collection` to {collection}.",
+    )
+
+
+def _same_address(one: str, other: str) -> bool:
+    return public(one).rstrip("/") == public(other).rstrip("/")
 
 
 def _no_catalogue(spec: CatalogueSpec, why: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thor_geo.errors import StacError
+from thor_geo.errors import SceneError, StacError
 from thor_geo.sources.stac.bands import NAMES, locate
 from thor_geo.specs.bands import BANDS
 
@@ -107,3 +107,59 @@ def test_an_override_of_a_file_with_several_bands_must_say_which() -> None:
     with pytest.raises(StacError, match="one of the 2 bands of `f`"):
         locate(item(f=eo("x", "y")), "B3", {"B3": "f"})
     assert locate(item(f=eo("x", "B03")), "B3", {"B3": "f"}).number == 2
+
+
+def level2a(**sizes: dict[str, Any]) -> dict[str, Any]:
+    """Return an item with asset keys as the Copernicus Data Space has them, by resolution."""
+    names = ("B02_10m", "B02_20m", "B02_60m")
+    return {
+        "id": "s",
+        "assets": {
+            # Not in their order.
+            key: {"href": f"{key}.jp2", **sizes.get(key[4:], {})}
+            for key in (names[1], names[0], names[2])
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"10m": {"gsd": 10}, "20m": {"gsd": 20}, "60m": {"gsd": 60}},
+        # The instrument's, the same for all: the rest decides.
+        {"10m": {"gsd": 10}, "20m": {"gsd": 10}, "60m": {"gsd": 10}},
+        {key: {"proj:transform": [int(key[:2]), 0, 0, 0, -10, 0]} for key in ("10m", "20m", "60m")},
+        {
+            key: {"raster:bands": [{"spatial_resolution": int(key[:2])}]}
+            for key in ("10m", "20m", "60m")
+        },
+        {
+            key: {"bands": [{"name": "B02", "raster:spatial_resolution": int(key[:2])}]}
+            for key in ("10m", "20m", "60m")
+        },
+        {key: {"bands": [{"name": "B02", "gsd": int(key[:2])}]} for key in ("10m", "20m", "60m")},
+    ],
+)
+def test_of_several_resolutions_the_finest_is_taken(sizes: dict[str, Any]) -> None:
+    assert locate(level2a(**sizes), "B2", {}).key == "B02_10m"
+
+
+def test_what_a_file_has_counts_more_than_what_its_key_or_the_instrument_says() -> None:
+    finer = {"proj:transform": [10, 0, 0, 0, -10, 0], "gsd": 60}
+    coarser = {"proj:transform": [20, 0, 0, 0, -20, 0], "gsd": 10}
+    several = level2a(**{"10m": coarser, "20m": finer, "60m": coarser})
+    assert locate(several, "B2", {}).key == "B02_20m"
+
+
+def test_two_assets_with_the_same_pixels_are_refused_with_a_line_that_works() -> None:
+    twins = item(a={**eo("B02"), "gsd": 10}, b={**eo("B02"), "gsd": 10}, c={**eo("B02"), "gsd": 20})
+    with pytest.raises(SceneError, match=r"in any of a#1, b#1\. .*`data\.stac\.assets`.*{B2: a}"):
+        locate(twins, "B2", {})
+    assert locate(twins, "B2", {"B2": "a"}).key == "a"
+
+
+def test_the_classification_is_taken_in_its_finest_resolution_too() -> None:
+    classes = item()
+    classes["assets"] = {"SCL_60m": {"href": "f"}, "SCL_20m": {"href": "f"}}
+    assert locate(classes, "SCL", {}).key == "SCL_20m"

@@ -191,6 +191,46 @@ def test_an_api_needs_a_collection_and_one_that_it_has(web: Web) -> None:
         catalogue_name(CatalogueSpec(url=f"{web.url}/api", collection="other"))
 
 
+@pytest.mark.parametrize("collection", [None, "made-up"])
+def test_the_address_of_a_collection_is_answered_with_the_root_to_set(
+    web: Web, collection: str | None
+) -> None:
+    page = f"{web.url}/api/collections/made-up"
+    with pytest.raises(ConfigError) as refused:
+        catalogue_name(CatalogueSpec(url=page, collection=collection))
+    assert "it is a collection of the API" in str(refused.value)
+    # The remedy works.
+    assert f"Set `data.stac.url` to {web.url}/api and `data.stac.collection` to made-up." in str(
+        refused.value
+    )
+    assert catalogue_name(CatalogueSpec(url=f"{web.url}/api", collection="made-up"))
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("conforms", [True, False])
+def test_an_api_that_has_a_link_for_it_is_searched_by_its_method(
+    web: Web, archive: Path, method: str, conforms: bool
+) -> None:
+    ids, planes = made(service(CatalogueSpec(url=str(archive))))
+    web.method, web.conforms = method, conforms
+    other, same = made(service(api(web)))
+    assert other == ids
+    np.testing.assert_array_equal(same, planes)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_page_without_items_is_not_the_last_one(web: Web, method: str) -> None:
+    web.method, web.empty_page = method, True
+    assert len(made(service(api(web)))[0]) == 6
+
+
+def test_pages_that_go_round_in_a_circle_are_refused(web: Web) -> None:
+    again = {"type": "FeatureCollection", "features": [], "links": [web._next({}, 0)]}
+    web.faults += [("search", 200, {}, json.dumps(again).encode())] * 3
+    with pytest.raises(StacError, match="without end"):
+        service(api(web)).scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+
+
 def test_a_static_catalogue_lists_its_collections(archive: Path) -> None:
     with pytest.raises(ConfigError, match=r"Choose from: None"):
         catalogue_name(CatalogueSpec(url=str(archive), collection="other"))

@@ -110,3 +110,11 @@ def test_only_reflectance_has_an_offset() -> None:
 def test_an_item_that_is_none_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(StacError, match="Item 's' of the catalogue is not a valid STAC item"):
         parse(content(**broken))
+
+
+def test_a_picture_of_the_same_names_does_not_hide_a_band() -> None:
+    one = content(**{"s2:processing_baseline": "02.09"})
+    blue = {"href": "blue.tif", "eo:bands": [{"name": "B02"}]}
+    visual = {"href": "tci.tif", "eo:bands": [{"name": "B02"}], "roles": ["visual"]}
+    one["assets"] = {"stack": blue, "picture": visual}
+    assert parse(one).raster("B2", CatalogueSpec(url="catalog.json")).href == "blue.tif"
