@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from thor_geo.cli.launch import check_launch
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.datamodules import CompositeDataModule
@@ -40,6 +41,7 @@ class FetchCLI(PredictCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Fetch the blocks of the job's tiles."""
+        check_launch(self.trainer, self.job)
         data = self.datamodule
         if not isinstance(data, CompositeDataModule):
             raise ConfigError(

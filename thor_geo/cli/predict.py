@@ -23,6 +23,7 @@ from thor_geo.cli.arguments import (
     with_strict,
     with_whole_areas,
 )
+from thor_geo.cli.launch import Launch, check_launch, plugins, root_dir
 from thor_geo.cli.moved import refuse_moved
 from thor_geo.cli.parser import RunParser
 from thor_geo.cli.settings import CLASSES, LINKED
@@ -147,6 +148,11 @@ class PredictCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; what Lightning refuses is an error of the config."""
+        launch = Launch.from_environment()
+        configured = self._get(self.config_init, "trainer", default={})
+        kwargs["plugins"] = plugins(configured.get("plugins"), launch, self.job)
+        folder = configured.get("default_root_dir")
+        kwargs["default_root_dir"] = root_dir(folder, self.writer.run.path)
         usual = inspect.signature(Trainer).parameters
         settings = {
             key: value
@@ -168,6 +174,7 @@ class PredictCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Run; refuses an output directory that cannot be written before anything is loaded."""
         job = self.job
+        check_launch(self.trainer, job)
         self.writer.run.check_writable()
         self._check_stride()
         refuse_lightnings_sampler(self.trainer)
@@ -298,6 +305,7 @@ def prepared(args: Sequence[str]) -> list[str]:
         "The '.*_dataloader' does not have many workers",
         "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it
         ".*isinstance.treespec, LeafSpec.",  # between Lightning and PyTorch
+        "The `srun` command is available on your system but is not used",  # see cli/launch.py
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)

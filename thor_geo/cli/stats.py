@@ -16,6 +16,7 @@ import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.cli.fetch import HERE
+from thor_geo.cli.launch import check_launch
 from thor_geo.cli.parser import user_values
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
@@ -74,6 +75,7 @@ class StatsCLI(PredictCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Read the job's tiles, and write what they have in common."""
+        check_launch(self.trainer, self.job)
         data = self.datamodule
         if not isinstance(data, Measurable):
             raise ConfigError(

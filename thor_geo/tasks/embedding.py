@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import CheckpointError, ConfigError
 from thor_geo.models import (
     Readout,
     THORBackbone,
@@ -130,6 +130,7 @@ class THOREmbeddingTask(EmbeddingTask):
         self.implementation: Implementation = implementation
         self.seed = seed
         self.thor: THORBackbone | OfficialTHOR | None = None
+        self._loaded_sha256: str | None = None
         self.layout = make_layout(
             select_bands(self.bands),
             ground_cover=self.ground_cover,
@@ -164,6 +165,8 @@ class THOREmbeddingTask(EmbeddingTask):
                 self.thor = official_twin(ours, self.layers)
             else:
                 self.thor = ours
+        if self._loaded_sha256 is None:
+            self._loaded_sha256 = weights_sha256(self._thor)
         super().configure_model()
 
     def embed(self, image: Tensor) -> dict[str, Tensor]:
@@ -191,12 +194,31 @@ class THOREmbeddingTask(EmbeddingTask):
             shapes["grid"] = self.readout.grid_shape(self._thor.embed_dim)
         return shapes
 
+    def on_predict_start(self) -> None:
+        """Refuse weights other than those that were loaded.
+
+        Raises:
+            CheckpointError: If something has replaced them since.
+        """
+        self._current_sha256()
+
+    def _current_sha256(self) -> str:
+        digest = weights_sha256(self._thor)
+        if self._loaded_sha256 not in (None, digest):
+            raise CheckpointError(
+                f"`model.model_key={self.model_key!r}`: the {self._weights_note()} were replaced "
+                "after they had been loaded. Lightning does that with `ckpt_path` and, under "
+                "SLURM, with an hpc_ckpt_*.ckpt in the trainer's default_root_dir. Move that file "
+                "away; weights of your own are model.ckpt."
+            )
+        return digest
+
     def settings(self) -> dict[str, Any]:
         """Return everything about the model that changes the numbers."""
         return {
             **super().settings(),
             "model": self.model_key,
-            "weights_sha256": weights_sha256(self._thor),
+            "weights_sha256": self._current_sha256(),
             "implementation": self.implementation,
             "layers": list(self.layers),
             "norm": self.norm,
