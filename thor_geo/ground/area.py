@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.errors import AreaError
 from thor_geo.ground.lattice import zone_of, zone_strip
 from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
+from thor_geo.support.words import rows_text
 
 #: Longitude and latitude in this order (OGC:CRS84), as GeoParquet and GeoJSON have them.
 LONLAT = "OGC:CRS84"
@@ -72,9 +73,11 @@ class AreaSpec:
         point: Longitude and latitude in degrees; needs `buffer_m`.
         buffer_m: Half the side in metres of the square around a point; with `points` it may be
             left out, which takes the tiles that hold the points.
-        file: Polygons: GeoJSON, GeoPackage, or whatever geopandas reads.
-        layer: Layer of `file`, where it has several.
-        points: Table with columns ``lon`` and ``lat`` (CSV or Parquet).
+        file: Polygons: GeoJSON, GeoPackage, GeoParquet, a zipped shapefile, or whatever else
+            geopandas reads.
+        layer: Layer of `file` or `points`, where it has several.
+        points: Points: a table with columns ``lon`` and ``lat`` (CSV or Parquet), or any file that
+            `file` may be.
 
     Raises:
         AreaError: If not exactly one area is given, or a value is out of range.
@@ -114,6 +117,8 @@ class AreaSpec:
             BBox(west=self.bbox[0], south=self.bbox[1], east=self.bbox[2], north=self.bbox[3])
         if self.crs != LONLAT and self.bbox is None:
             raise AreaError("crs", self.crs, "it goes with `bbox` only", "Files carry their own.")
+        if self.layer is not None and self.file is None and self.points is None:
+            raise AreaError("layer", self.layer, "there is no file", "It goes with `file`.")
 
     def load(self) -> Area:
         """Read and validate the area.
@@ -128,7 +133,7 @@ class AreaSpec:
             assert self.buffer_m is not None
             return _from_points(np.array([self.point]), self.buffer_m)
         if self.points is not None:
-            return _from_points(_read_points(self.points), self.buffer_m or 0.0)
+            return _from_points(_read_points(self.points, self.layer), self.buffer_m or 0.0)
         assert self.file is not None
         return _from_file(self.file, self.layer)
 
@@ -261,73 +266,58 @@ def _from_points(lonlat: npt.NDArray[np.float64], buffer_m: float) -> Area:
     return Area(geometry=shapely.union_all(squares), source="points")
 
 
-def _read_points(path: Path) -> npt.NDArray[np.float64]:
-    import pandas as pd
+def _read_points(path: Path, layer: str | None) -> npt.NDArray[np.float64]:
+    """Return longitude and latitude of the points of a file, (N, 2)."""
+    from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 
-    path = Path(path)
-    if not path.is_file():
-        raise AreaError("points", str(path), "no such file", "Give a CSV or Parquet table.")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except Exception as error:  # each reader has classes of its own
-        raise AreaError(
-            "points", str(path), f"not readable ({error})", "Give a CSV or Parquet table."
-        ) from error
-    missing = {"lon", "lat"} - set(table.columns)
+    source = GeoFile(path=Path(path), argument="points", layer=layer, error=AreaError)
+    frame = read_geofile(source)
+    missing = np.flatnonzero(without_geometry(frame)).tolist()
     if missing:
-        raise AreaError(
-            "points",
-            str(path),
-            f"no column {', '.join(sorted(missing))} among {', '.join(map(str, table.columns))}",
-            "Name the columns `lon` and `lat`, in degrees.",
+        raise source.refusal(
+            f"no coordinates in {rows_text(missing)}", "Fill them in, or remove the rows."
         )
-    if table.empty:
-        raise AreaError("points", str(path), "the table is empty", "Give at least one point.")
+    others = np.flatnonzero(frame.geom_type != "Point").tolist()
+    if others:
+        kinds = frame.geom_type.tolist()
+        raise source.refusal(
+            f"no point in {rows_text(others, kinds)}",
+            "Give one point in each row; for polygons there is `file`.",
+        )
     try:
-        points = table[["lon", "lat"]].to_numpy(dtype=np.float64)
-        if points.shape[1] != 2:
-            raise ValueError("columns of these names come twice")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise AreaError(
-            "points", str(path), f"not all numbers ({error})", "Give decimal degrees."
+        points = shapely.get_coordinates(frame.geometry.to_crs(LONLAT).to_numpy())
+    except pyproj.exceptions.ProjError as error:
+        raise source.refusal(
+            f"its CRS cannot be transformed to {LONLAT} ({error})", "Save the points in EPSG:4326."
         ) from error
-    for lon, lat in points:
-        PointBuffer(lon=float(lon), lat=float(lat), buffer_m=1.0)  # validates the coordinates
+    lon, lat = points.T
+    inside = (np.abs(lon) <= 180) & (lat >= UTM_SOUTH) & (lat <= UTM_NORTH)
+    beyond = np.flatnonzero(~inside).tolist()  # not finite among them
+    if beyond:
+        raise source.refusal(
+            f"longitude, latitude outside -180..180, {UTM_SOUTH:g}..{UTM_NORTH:g}, where UTM tiles "
+            f"end, in {rows_text(beyond, [f'{x:g}, {y:g}' for x, y in points.tolist()])}",
+            "Leave them out; polar grids are not supported.",
+        )
     return points
 
 
 def _from_file(path: Path, layer: str | None) -> Area:
-    import geopandas as gpd
+    from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 
-    path = Path(path)
-    if not path.exists():
-        raise AreaError("file", str(path), "no such file", "Give a GeoJSON or GeoPackage.")
-    try:
-        frame = gpd.read_file(path, layer=layer)
-    except Exception as error:  # pyogrio raises a class of its own for each driver
-        raise AreaError(
-            "file", str(path), f"not readable ({error})", "Open it in QGIS to see what it holds."
-        ) from error
-    if isinstance(frame, gpd.GeoDataFrame):  # without any geometry it is a plain table
-        frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise AreaError("file", str(path), "it holds no geometry", "Give polygons.")
-    if frame.crs is None:
-        raise AreaError("file", str(path), "it names no CRS", "Set one, e.g. with set_crs.")
+    source = GeoFile(path=Path(path), argument="file", layer=layer, error=AreaError)
+    frame = read_geofile(source)
+    frame = frame[~without_geometry(frame)]
     others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]
     if len(others):
-        raise AreaError(
-            "file",
-            str(path),
+        raise source.refusal(
             f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
             "Give polygons; for points there is `points`.",
         )
     broken = frame[~frame.geometry.is_valid]
     if len(broken):
         reason = shapely.is_valid_reason(broken.geometry.iloc[0])
-        raise AreaError(
-            "file",
-            str(path),
+        raise source.refusal(
             f"feature {broken.index[0]} is invalid: {reason}",
             "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
         )
@@ -338,7 +328,7 @@ def _from_file(path: Path, layer: str | None) -> Area:
         # The union of one is itself, but of a detailed coast takes longer than all the planning.
         whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
     except shapely.errors.GEOSException as error:
-        raise AreaError(
-            "file", str(path), f"its polygons cannot be merged ({error})", "Dissolve them in QGIS."
+        raise source.refusal(
+            f"its polygons cannot be merged ({error})", "Dissolve them in QGIS."
         ) from error
     return Area(geometry=whole, crs=crs, source="file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
+from thor_geo.ground.geofile import file_kind
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.rasters import RasterLabels, is_raster
 from thor_geo.probe.spec import Task
@@ -39,7 +40,7 @@ def open_labels(
     path = Path(path).expanduser()
     if not path.exists():
         raise ConfigError("--labels", str(path), "no such file", "Give a vector file or a raster.")
-    if path.suffix != ".parquet" and is_raster(path):
+    if file_kind(path) == "other" and is_raster(path):
         if layer is not None:
             raise ConfigError(
                 "--layer", layer, "a raster has no layers", "Choose a band with --target."

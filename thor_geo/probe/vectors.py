@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from thor_geo.errors import ConfigError, first_line
+from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT
+from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 from thor_geo.ground.lattice import Bounds, zone_strip
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
 from thor_geo.probe.spec import Task
@@ -47,7 +48,7 @@ class VectorLabels:
         """Initialize a new VectorLabels instance.
 
         Args:
-            path: A file that geopandas reads: GeoPackage, GeoJSON, GeoParquet, Shapefile.
+            path: A file that `read_geofile` reads: GeoPackage, GeoJSON, GeoParquet, shapefile, CSV.
             target: Column with the labels.
             layer: Layer of the file, where it has several.
             task: What is predicted; None follows the column.
@@ -56,7 +57,9 @@ class VectorLabels:
         Raises:
             ConfigError: If the file or the column cannot be used.
         """
-        frame = _read(path, layer)
+        frame = read_geofile(
+            GeoFile(path=path, argument="--labels", layer=layer, layer_argument="--layer")
+        )
         columns = [c for c in map(str, frame.columns) if c != frame.geometry.name]
         if target is None or target not in columns:
             raise ConfigError(
@@ -68,7 +71,7 @@ class VectorLabels:
         self.name, self.source = target, str(path)
         self.kind = _kind(path, frame)
         column = frame[target]
-        labelled = ~(column.isna() | frame.geometry.isna() | frame.geometry.is_empty)
+        labelled = ~(column.isna() | without_geometry(frame))
         labelled &= ~_ignored(column, ignore)
         self.features, self.unlabelled = len(frame), int((~labelled).sum())
         gaps = bool(column.isna().any())
@@ -202,31 +205,6 @@ def _less_overlaps(
         if union < areas[k] * (1 - 1e-9):
             once[k] = union
     return once
-
-
-def _read(path: Path, layer: str | None) -> Any:
-    import geopandas as gpd
-
-    if not path.exists():
-        raise ConfigError("--labels", str(path), "no such file", "Give a vector file or a raster.")
-    try:
-        frame = (
-            gpd.read_parquet(path)
-            if path.suffix == ".parquet"
-            else gpd.read_file(path, layer=layer)
-        )
-    except Exception as error:  # pyogrio raises a class of its own for each driver
-        raise ConfigError(
-            "--labels",
-            str(path),
-            f"not readable ({first_line(error)})",
-            "Open it in QGIS to see what it holds.",
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise ConfigError("--labels", str(path), "it has no geometry", "Give points or polygons.")
-    if frame.crs is None:
-        raise ConfigError("--labels", str(path), "it has no CRS", "Set one, e.g. with set_crs.")
-    return frame
 
 
 def _kind(path: Path, frame: Any) -> str:

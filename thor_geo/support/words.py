@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+# Rows of a table that a message names.
+_NAMED_ROWS = 5
+
 
 def counted(count: float, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun: ``1 fault``, ``1,024 faults``.
@@ -31,3 +36,21 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rows_text(rows: Sequence[int], values: Sequence[object] | None = None) -> str:
+    """Return the numbers of a table's rows: ``rows 2, 5 and 9 (counted from 1, without a header)``.
+
+    Args:
+        rows: Indices of the rows, from 0; five are named, and the others counted.
+        values: A value for each row of the table, which is added to its number.
+    """
+    shown = [
+        f"{row + 1:,}" if values is None else f"{row + 1:,} ({values[row]})"
+        for row in rows[:_NAMED_ROWS]
+    ]
+    if len(rows) > _NAMED_ROWS:
+        shown.append(f"{len(rows) - _NAMED_ROWS:,} more")
+    *others, last = shown
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"row{'s' if others else ''} {listed} (counted from 1, without a header)"
