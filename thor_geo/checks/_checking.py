@@ -17,6 +17,7 @@ from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.pooled import vector_length
 
 # Shards of a task: many enough that handing it over costs nothing, few enough that cores finish
 # together. Seams between shards are measured within a task, so the number of seams depends on it.
@@ -107,9 +108,8 @@ def common_dimension(opened: OpenedRun) -> int | None:
             continue
         looked += 1
         try:
-            kind = pq.read_schema(opened.run.pooled_path(shard)).field("embedding").type
-            lengths[int(kind.list_size)] += 1
-        except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError):
+            lengths[vector_length(pq.read_schema(opened.run.pooled_path(shard)))] += 1
+        except (pa.ArrowException, OSError, ValueError):
             continue  # reported as a fault when the file is checked
     return lengths.most_common(1)[0][0] if lengths else None
 

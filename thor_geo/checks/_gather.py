@@ -15,6 +15,7 @@ import numpy.typing as npt
 from thor_geo.checks._finished import FAILED
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Shard
+from thor_geo.runs.conventions import FOOTER_KEY
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.pooled import row_ids
@@ -77,8 +78,9 @@ class Gatherer:
         """
         if self._schema is None:
             first = int(self._shard_indices(self._order[:1])[0])
-            metadata = {b"thor_geo": self._opened.run.metadata.encode()}
-            self._schema = self._load(first).schema.with_metadata(metadata)
+            schema = self._load(first).schema
+            metadata = {b"thor_geo": self._opened.run.metadata.encode(), **schema.metadata}
+            self._schema = schema.with_metadata(metadata)
         return self._schema
 
     def batches(self, rows: int) -> Iterator[pa.Table]:
@@ -165,6 +167,7 @@ class Gatherer:
             with pq.ParquetFile(pa.BufferReader(content)) as file:
                 table = file.read(use_threads=False)
             fingerprint = parse_json(table.schema.metadata[b"thor_geo"])["fingerprint"]
+            facts = table.schema.metadata[FOOTER_KEY.encode()]
             self._check(table, shard, fingerprint)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
@@ -172,7 +175,7 @@ class Gatherer:
                 f"{self._opened.run.path}` shows what is wrong; if jobs still write here, merge "
                 "when they have ended."
             ) from error
-        return table.replace_schema_metadata(None)
+        return table.replace_schema_metadata({FOOTER_KEY: facts})
 
     def _check_content(self, content: bytes, path: Path, marker: Marker | None) -> None:
         """Refuse a file that is not the one its marker vouches for.

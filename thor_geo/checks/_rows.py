@@ -15,7 +15,14 @@ import shapely
 from thor_geo.checks.faults import FaultKind, first_few
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
+from thor_geo.runs.conventions import FOOTER_KEY
+from thor_geo.runs.pooled import (
+    pooled_schema,
+    row_ids,
+    vector_facts,
+    vector_length,
+    window_name,
+)
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
 from thor_geo.specs import Windows
@@ -86,15 +93,10 @@ def check_rows(
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [("file", f"cannot be read as Parquet ({first_line(error)})")]
-    dimension = expected.dimension
-    if dimension is None:  # nothing was finished when the check started
-        names = table.schema.names
-        vectors = table.schema.field("embedding").type if "embedding" in names else pa.null()
-        dimension = vectors.list_size if pa.types.is_fixed_size_list(vectors) else 1
-    wanted = pooled_schema(dimension, expected.dtype)
+    wanted = pooled_schema(expected.dtype)
     if not table.schema.equals(wanted, check_metadata=False):
         return None, [("schema", _schema_difference(table.schema, wanted))]
-    faults: list[tuple[FaultKind, str]] = list(_footer(table, expected))
+    faults: list[tuple[FaultKind, str]] = list(_footer(table, plan, expected))
     windows = expected.windows
     # Without a list of windows, the ids of tiles.
     column = "id" if windows.listed else "tile_id"
@@ -103,7 +105,7 @@ def check_rows(
         return None, [*faults, ("rows", _row_difference(ids, planned))]
     faults += _names(table, plan, shard, windows)
     faults += _place(table, plan, shard, len(windows))
-    faults += _values(table)
+    faults += _values(table, expected)
     scenes = {scene for row in table["source_ids"].to_pylist() if row for scene in row if scene}
     rows = Rows(
         status=[str(word) for word in table["status"].to_pylist()],
@@ -145,14 +147,22 @@ def _row_difference(ids: list[Any], planned: list[str]) -> str:
     )
 
 
-def _footer(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind, str]]:
+def _footer(table: pa.Table, plan: Plan, expected: RowsExpected) -> Iterator[tuple[FaultKind, str]]:
     metadata = table.schema.metadata or {}
     try:
         about = parse_json(metadata[b"thor_geo"])
         if about["fingerprint"] != expected.fingerprint:
             yield "schema", "the footer has the fingerprint of another run"
+        length = vector_length(table.schema)
+        if expected.dimension not in (None, length):
+            yield "schema", f"the footer says {length} dimensions, most have {expected.dimension}"
+        text = metadata[b"thor_geo"].decode()
+        facts = vector_facts(text, plan.lattices[0], length, expected.dtype)
+        if metadata[FOOTER_KEY.encode()] != facts:
+            yield "schema", f"the footer's `{FOOTER_KEY}` does not fit its `thor_geo`"
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        yield "schema", f"the footer's `thor_geo` is missing or damaged ({first_line(error)})"
+        problem = f"`thor_geo` or `{FOOTER_KEY}` is missing or damaged ({first_line(error)})"
+        yield "schema", f"the footer's {problem}"
     try:
         geo = parse_json(metadata[b"geo"])
         column = geo["columns"]["geometry"]
@@ -231,7 +241,7 @@ def _place(
         yield "place", "`primary` is not the plan's"
 
 
-def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
+def _values(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind, str]]:
     """Check that a row has the values that go with its status, and no others."""
     status = np.array(table["status"].to_pylist(), dtype=object)
     unknown = sorted(map(str, set(status.tolist()) - _STATUSES))
@@ -245,17 +255,7 @@ def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
         yield "values", f"{int((ok & null).sum())} tiles are ok and have no embedding"
     if (~ok & ~null).any():
         yield "values", f"{int((~ok & ~null).sum())} tiles are not ok and have an embedding"
-    flat = vectors.drop_null().flatten()
-    coded = "scale" in table.column_names
-    # Nulls among floats become NaN; among integers they would turn all values into floats.
-    flat = flat.fill_null(NODATA) if coded else flat
-    numbers = flat.to_numpy(zero_copy_only=False).reshape(-1, vectors.type.list_size)
-    whole = (numbers != NODATA if coded else np.isfinite(numbers)).all(axis=1)
-    if not whole.all():
-        invalid = NODATA if coded else "NaN, infinity"
-        yield "values", f"{int((~whole).sum())} embeddings hold {invalid} or null"
-    if coded:
-        yield from _scales(table["scale"].combine_chunks(), null, numbers, whole)
+    yield from _vectors(table, null, expected.dimension)
     for column in ("valid_fraction", "observations_mean", "n_scenes", "source_ids"):
         absent = table[column].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if not np.array_equal(absent, failed):
@@ -270,6 +270,34 @@ def _values(table: pa.Table) -> Iterator[tuple[FaultKind, str]]:
     scenes = [None if row is None else len(row) for row in table["source_ids"].to_pylist()]
     if counts != scenes:
         yield "values", "`n_scenes` is not the number of `source_ids`"
+
+
+def _vectors(
+    table: pa.Table, null: npt.NDArray[np.bool_], dimension: int | None
+) -> Iterator[tuple[FaultKind, str]]:
+    """Check the elements of the vectors, and the scales of int8.
+
+    Args:
+        table: The rows.
+        null: Which of them have no vector.
+        dimension: D; None for that of the first vector.
+    """
+    vectors = table["embedding"].combine_chunks().drop_null()
+    lengths = vectors.value_lengths().to_numpy(zero_copy_only=False)
+    length = dimension or (int(lengths[0]) if len(lengths) else 1)
+    if (wrong := int((lengths != length).sum())) > 0:
+        yield "values", f"{wrong} embeddings do not have {length} elements"
+        return
+    coded = "scale" in table.column_names
+    # Nulls among floats become NaN; among integers they would turn all values into floats.
+    elements = vectors.flatten().fill_null(NODATA) if coded else vectors.flatten()
+    numbers = elements.to_numpy(zero_copy_only=False).reshape(-1, length)
+    whole = (numbers != NODATA if coded else np.isfinite(numbers)).all(axis=1)
+    if not whole.all():
+        invalid = NODATA if coded else "NaN, infinity"
+        yield "values", f"{int((~whole).sum())} embeddings hold {invalid} or null"
+    if coded:
+        yield from _scales(table["scale"].combine_chunks(), null, numbers, whole)
 
 
 def _scales(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan, Shard
+from thor_geo.runs.conventions import FOOTER_KEY, EmbeddingFacts
 from thor_geo.runs.geoparquet import (
     bbox_column,
     bbox_type,
@@ -23,6 +24,7 @@ from thor_geo.runs.quantise import quantise
 from thor_geo.runs.shard import Dtype, ShardResult
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.support.files import atomic_path
+from thor_geo.support.jsontext import canonical_json, parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,15 +61,17 @@ def row_ids(plan: Plan, shard: Shard, windows: Windows) -> list[str]:
     return [f"{tile}_{name}" for tile in ids for name in names]
 
 
-def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
+def pooled_schema(dtype: Dtype) -> pa.Schema:
     """Return the columns of a pooled file.
+
+    `embedding` is a plain list, although all have the same length: pyarrow before 26 and R refuse a
+    whole file in which one list of a fixed size is null. In Parquet both have the same bytes.
 
     `id` is the tile id and the window, so that files of several windows can be put together;
     `embedding` is null unless `status` is ``ok``; the numbers of a failed tile are null. int8
     embeddings have a column `scale` beside them, null likewise: a vector is embedding * scale.
 
     Args:
-        dimension: D, the length of an embedding.
         dtype: Type of the embedding's elements.
     """
     import pyarrow as pa
@@ -79,7 +83,7 @@ def pooled_schema(dimension: int, dtype: Dtype) -> pa.Schema:
             ("id", pa.string()),
             ("tile_id", pa.string()),
             ("shard_id", pa.string()),
-            ("embedding", pa.list_(element, dimension)),
+            ("embedding", pa.list_(element)),
             *scale,
             ("geometry", pa.binary()),
             ("primary", pa.bool_()),
@@ -111,7 +115,7 @@ def pooled_table(
         metadata: JSON text for the footer's key ``thor_geo``.
 
     Raises:
-        ValueError: If *result* has no vectors.
+        ValueError: If *result* has no vectors, or *metadata* is not JSON.
     """
     import pyarrow as pa
 
@@ -124,8 +128,7 @@ def pooled_table(
     status = np.array(result.status)
     failed = status == "failed"
     name = window_name(window)
-    schema = pooled_schema(result.pooled.shape[1], dtype)
-    json.loads(metadata)  # a footer that is not JSON must fail here, not in a reader
+    schema = pooled_schema(dtype)
     scenes = [
         None if bad else list(ids) for bad, ids in zip(failed.tolist(), result.scenes, strict=True)
     ]
@@ -158,7 +161,10 @@ def pooled_table(
         value if isinstance(value, pa.Array) else pa.array(value, schema.field(column).type)
         for column, value in columns.items()
     ]
-    footer = {"geo": geo_metadata(polygons), "thor_geo": metadata}
+    lattice = plan.lattices[0]
+    # A footer that is not JSON must fail here, not in a reader.
+    facts = vector_facts(metadata, lattice, result.pooled.shape[1], dtype)
+    footer = {"geo": geo_metadata(polygons), "thor_geo": metadata, FOOTER_KEY: facts}
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
 
 
@@ -213,9 +219,76 @@ def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> 
     )
 
 
-def _vectors(values: npt.NDArray[Any], null: npt.NDArray[np.bool_]) -> pa.FixedSizeListArray:
+def vector_facts(metadata: str, lattice: Lattice, dimension: int, dtype: Dtype) -> bytes:
+    """Return what the footer says about the vectors, as JSON.
+
+    Args:
+        metadata: `RunDirectory.metadata`.
+        lattice: A lattice of the plan.
+        dimension: D, the length of an embedding.
+        dtype: Type of the embedding's elements.
+
+    Raises:
+        ValueError: If *metadata* is not JSON.
+    """
+    facts = EmbeddingFacts.from_metadata(
+        metadata,
+        dimensions=dimension,
+        dtype=dtype,
+        gsd=lattice.resolution,
+        side=lattice.tile_size,
+        stride=lattice.step,
+    )
+    return canonical_json(facts.geoemb())
+
+
+def vector_length(schema: pa.Schema) -> int:
+    """Return the length of an embedding, as the footer of a pooled file states it.
+
+    Args:
+        schema: Schema of the file, with its metadata.
+
+    Raises:
+        ValueError: If it states no such number.
+    """
+    try:
+        length = parse_json((schema.metadata or {})[FOOTER_KEY.encode()])["dimensions"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"the footer's `{FOOTER_KEY}` is missing or damaged") from error
+    if not isinstance(length, int) or length < 1:
+        raise ValueError(f"the footer's `{FOOTER_KEY}` has dimensions {length!r:.50}")
+    return length
+
+
+def stack_vectors(column: pa.Array, length: int) -> npt.NDArray[Any]:
+    """Return the embeddings of the rows that have one, (m, D), with the column's type.
+
+    Args:
+        column: `embedding` in one piece.
+        length: D.
+
+    Raises:
+        ValueError: If a row has another length, or an integer in it is null.
+    """
     import pyarrow as pa
 
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(values.ravel()), values.shape[1], mask=pa.array(null)
+    rows = column.drop_null()
+    lengths = rows.value_lengths().unique().to_pylist()
+    if lengths not in ([], [length]):
+        raise ValueError(f"embeddings of {length} elements have a length of {lengths!s:.100}")
+    elements = rows.flatten()
+    if elements.null_count and pa.types.is_integer(elements.type):
+        raise ValueError(f"{elements.null_count} codes of embeddings are null")
+    # Nulls among floats become NaN.
+    values: npt.NDArray[Any] = elements.to_numpy(zero_copy_only=False)
+    return values.reshape(-1, length)
+
+
+def _vectors(values: npt.NDArray[Any], null: npt.NDArray[np.bool_]) -> pa.ListArray:
+    import pyarrow as pa
+
+    ends = np.cumsum(~null, dtype=np.int64) * values.shape[1]
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(values[~null].ravel()), mask=pa.array(null)
     )

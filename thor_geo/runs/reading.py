@@ -17,6 +17,7 @@ from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid import ARRAY, SCALE, array_file
 from thor_geo.runs.markers import Marker
+from thor_geo.runs.pooled import stack_vectors, vector_length
 from thor_geo.runs.quantise import NODATA, dequantise
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.zone_grid import zone_grids
@@ -47,11 +48,13 @@ class VectorReader:
 
         # Only int8 has scales; `read` leaves missing columns out.
         with _readable(self._run, shard, self._run.pooled_path(shard)) as path:
-            table = pq.ParquetFile(path).read(columns=["embedding", "scale"])
-        column = table["embedding"].combine_chunks()
-        out = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        out[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.shape[1])
+            with pq.ParquetFile(path) as file:
+                length = vector_length(file.schema_arrow)
+                table = file.read(columns=["embedding", "scale"])
+            column = table["embedding"].combine_chunks()
+            vectors = stack_vectors(column, length)
+        out = np.full((len(column), length), np.nan, dtype=np.float32)
+        out[column.is_valid().to_numpy(zero_copy_only=False)] = vectors
         if "scale" in table.column_names:
             out = dequantise(out, table["scale"].to_numpy()[:, None])
         return out if time is None else out[time :: max(1, len(out) // len(shard))]

@@ -22,8 +22,8 @@ from thor_geo.support.jsontext import canonical_json, indented_json, parse_json
 
 _log = logging.getLogger(__name__)
 
-# Version of the directory's layout, for future readers.
-_FORMAT = 1
+# Version of the files' layout. 2: plain lists in pooled files, a scale for each cell of int8 maps.
+_FORMAT = 2
 # Parts of `info` about machines, paths and versions, not about the embeddings.
 _NOT_IN_OUTPUTS = frozenset({"config", "packages"})
 # Differing settings that a message names; the others are counted.
@@ -221,7 +221,8 @@ class RunDirectory:
         """Return the content of run.json.
 
         Raises:
-            RunDirectoryError: If it is missing or cannot be read.
+            RunDirectoryError: If it is missing, cannot be read, or describes a run of another
+                layout.
         """
         try:
             document = parse_json(self.run_json.read_bytes())
@@ -247,6 +248,13 @@ class RunDirectory:
                 f"`{self.run_json}` cannot be read ({error}). Restore it, or choose another "
                 "output.dir; the embeddings beside it are untouched."
             ) from error
+        if document.get("format") != _FORMAT:
+            raise RunDirectoryError(
+                f"`{self.path}` was written by another version of thor-geo: its files have layout "
+                f"{document.get('format')!r:.20}, and this version reads and writes layout "
+                f"{_FORMAT}. Read it with the version that wrote it (`packages` in run.json), or "
+                "compute it again with another output.dir: the cache of composites can be used."
+            )
         return document
 
     def plan(self) -> Plan:

@@ -237,6 +237,7 @@ class THOREmbeddingTask(EmbeddingTask):
             # Its name only: outputs carry this, and must not depend on where the file lies.
             "ckpt": None if self.ckpt is None else self.ckpt.name,
             "weights": self._weights_note(),
+            "weights_url": self._weights_url(),
             "cls_removed": False,
             "grid_kind": "thor_group_grid",
             "expected_patch_tokens": self.layout.n_tokens,
@@ -257,6 +258,12 @@ class THOREmbeddingTask(EmbeddingTask):
         if self.ckpt is not None:
             return f"checkpoint {self.ckpt.name}"
         return "published weights" if self.pretrained else f"random weights (seed {self.seed})"
+
+    def _weights_url(self) -> str | None:
+        """Return the page of published weights; None for others."""
+        if self.ckpt is not None or not self.pretrained:
+            return None
+        return f"https://huggingface.co/{variant(self.model_key).hub_repo}"
 
 
 def _check_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
     assert command(["validate", str(run.path), "--workers", "1"]) == 0
     merged = merge_run(open_run(run.path))
     rows = pq.read_table(merged.path)
-    assert rows.schema.field("embedding").type == pa.list_(pa.int8(), DIMENSION)
+    assert rows.schema.field("embedding").type == pa.list_(pa.int8())
     assert json.loads(rows.schema.metadata[b"thor_geo"])["quantisation"]["nodata"] == -128
     pooled = pa.concat_tables([pq.read_table(path) for path in run.pooled.glob("*.parquet")])
     scale = dict(zip(pooled["id"].to_pylist(), pooled["scale"].to_pylist(), strict=True))

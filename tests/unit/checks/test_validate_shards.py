@@ -44,7 +44,7 @@ def halves(table: pa.Table) -> pa.Table:
     values = [
         None if row is None else np.array(row, np.float16) for row in table["embedding"].to_pylist()
     ]
-    kind = pa.list_(pa.float16(), DIMENSION)
+    kind = pa.list_(pa.float16())
     return table.set_column(index, "embedding", pa.array(values, kind))
 
 
@@ -108,11 +108,19 @@ ROWS: dict[str, tuple[Callable[[pa.Table], pa.Table], str, str]] = {
     "a wrong count of scenes": (lambda t: with_row(t, "n_scenes", 0, 7), "values", "n_scenes"),
     "half floats": (halves, "schema", "halffloat"),
     "another length": (
-        lambda t: t.set_column(
-            3, "embedding", pa.array([[1.0]] * len(t), pa.list_(pa.float32(), 1))
-        ),
+        lambda t: t.set_column(3, "embedding", pa.array([[1.0]] * len(t), pa.list_(pa.float32()))),
+        "values",
+        "do not have 5 elements",
+    ),
+    "a vector of another length": (
+        lambda t: vectors(t, 0, [1.0] * (DIMENSION + 1)),
+        "values",
+        "1 embeddings do not have 5 elements",
+    ),
+    "other facts": (
+        lambda t: t.replace_schema_metadata({**t.schema.metadata, b"geoemb": b'{"dimensions":5}'}),
         "schema",
-        "embedding",
+        "geoemb",
     ),
     "a missing column": (lambda t: t.drop_columns(["epsg"]), "schema", "missing epsg"),
     "another run": (renamed_run, "schema", "another run"),
