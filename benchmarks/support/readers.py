@@ -201,15 +201,17 @@ def _placed(readers: Readers, name: str, items: Iterator[Any]) -> Iterator[tuple
         elif name.startswith(GEO):
             yield _corner(item), _clamped(item["image"][:-1], item["image"][-1])
         elif "batches" in name:
-            for k, bounds in enumerate(item["bounds"]):
+            for k, transform in enumerate(item["transform"]):
                 tile = _clamped(item["image"][k], item["observations"][k][0])
-                yield _corner({"bounds": bounds}), tile
+                yield _corner({"transform": transform}), tile
         else:
             yield _corner(item), _clamped(item["image"], item["observations"][0])
 
 
 def _corner(sample: Mapping[str, Any]) -> Corner:
-    x, y, *_ = sample["bounds"]
+    if "transform" in sample:
+        return float(sample["transform"][2]), float(sample["transform"][5])
+    x, y, *_ = sample["bounds"]  # a RasterDataset of torchgeo 0.8
     return float(x.start), float(y.stop)
 
 

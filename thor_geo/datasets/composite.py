@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,11 +17,11 @@ from pyproj import CRS
 from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
-from torchgeo.datasets import GeoDataset
 
-from thor_geo.composites import BlockSource
+from thor_geo.composites import BlockSource, StoredBlock
 from thor_geo.datasets.colour import RGB_BANDS
-from thor_geo.datasets.extent import IndexExtent, closed_window
+from thor_geo.datasets.extent import IndexedDataset, closed_window
+from thor_geo.datasets.georeference import georeference
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.area import Area
@@ -48,7 +48,7 @@ class CompositePixels:
     scenes: tuple[str, ...]
 
 
-class CompositeDataset(GeoDataset):
+class CompositeDataset(IndexedDataset):
     """Cloud-reduced composites over an area of one UTM zone, cut from cached blocks.
 
     Queries are TorchGeo's: ``dataset[xmin:xmax, ymin:ymax, tmin:tmax]``, partial slices included.
@@ -56,13 +56,14 @@ class CompositeDataset(GeoDataset):
     real pixels, too. A query on the composite's own pixel grid is a plain read; any other CRS,
     resolution or offset is resampled to the nearest pixel.
 
-    A sample holds:
+    A sample holds tensors alone (``crs`` and `scenes` are the dataset's):
 
     * ``image``: int16 (C, H, W), surface reflectance x 10,000 clamped to 0..10000; for Sentinel-1
       hundredths of a dB, -32768 without data
     * ``observations``: uint8 (1, H, W), clear observations behind each pixel, 0 = no data
-    * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
-    * ``scenes``: tuple of the ids of the distinct scenes behind all blocks touched
+    * ``transform``: float64 (9,), affine matrix row by row, ``rasterio.Affine(*transform[:6])``
+    * ``bounds``: float64 (9,), the query as numbers: left, right, step, bottom, top, step, start,
+      end, step; with torchgeo 0.9 and newer (0.8 has other things under that name)
     """
 
     rgb_bands = RGB_BANDS
@@ -118,7 +119,6 @@ class CompositeDataset(GeoDataset):
             [closed_window(window)], closed="both", name="datetime"
         )
         self.index = gpd.GeoDataFrame(index=interval, geometry=[footprint], crs=self._native_crs)
-        self._last_extent = IndexExtent(self.index)
 
     @classmethod
     def from_area(
@@ -178,21 +178,32 @@ class CompositeDataset(GeoDataset):
             BlockError: If a block under the query could not be produced.
             InputError: If not *clamp*, and a value lies outside the valid range.
         """
-        x, y, t = self._disambiguate_slice(query)
-        extent = self._extent
-        if not extent.meets(x, y, t):
-            raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
-        rect = self._on_grid(x, y) if extent.crs == self._native_crs else None
-        pixels = self._warp(x, y) if rect is None else self.read(rect)
+        x, y, t = self._met(query)
+        pixels = self._pixels(x, y)
         return self._sample(
             torch.from_numpy(self._to_sample(pixels.image, query)),
             torch.from_numpy(pixels.observations[None]),
-            query,
-            pixels.scenes,
+            (x, y, t),
         )
 
-    def tile(self, rect: Rect, into: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
-        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
+    def scenes(self, query: Any) -> tuple[str, ...]:
+        """Return the ids of the distinct scenes behind all blocks under a query, sorted.
+
+        Args:
+            query: As for ``dataset[query]``.
+
+        Raises:
+            IndexError: If the query misses the area or the window.
+            BlockError: If a block under the query could not be produced.
+        """
+        x, y, _ = self._met(query)
+        blocks = blocks_meeting(self._on_grid(x, y) or self._around(x, y), self.block_size)
+        return _ids(self.source.get(block) for block in blocks)
+
+    def tile(
+        self, rect: Rect, into: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would, and scenes.
 
         Args:
             rect: The rectangle; zone, resolution and anchor are the lattice's. It need not meet the
@@ -200,20 +211,27 @@ class CompositeDataset(GeoDataset):
             into: Image and observations to write to, with a sample's shapes and types; None for
                 new tensors. A dataset that warps always makes new ones.
 
+        Returns:
+            The sample, and what `scenes` returns for it.
+
         Raises:
             BlockError: If a block under the rectangle could not be produced.
             InputError: If not *clamp*, and a value lies outside the valid range.
         """
         left, bottom, right, top = rect.bounds
         query = (slice(left, right), slice(bottom, top))
+        slices = self._disambiguate_slice(query)
         native = self._extent.crs == self._native_crs and self.res == self._native_res
         if into is None or not native:
-            return self[query]
-        image, observations = into
-        pixels = image.numpy().view(self._dtype)
-        scenes = self._read_into(rect, pixels, observations[0].numpy())
-        self._to_sample(pixels, query)
-        return self._sample(image, observations, query, scenes)
+            found = self._pixels(*slices[:2])
+            image = torch.from_numpy(self._to_sample(found.image, query))
+            observations, ids = torch.from_numpy(found.observations[None]), found.scenes
+        else:
+            image, observations = into
+            pixels = image.numpy().view(self._dtype)
+            ids = self._read_into(rect, pixels, observations[0].numpy())
+            self._to_sample(pixels, query)
+        return self._sample(image, observations, slices), ids
 
     def read(self, rect: Rect) -> CompositePixels:
         """Read a rectangle of the composite's own pixel grid.
@@ -233,42 +251,29 @@ class CompositeDataset(GeoDataset):
         self, rect: Rect, image: npt.NDArray[Any], observations: npt.NDArray[np.uint8]
     ) -> tuple[str, ...]:
         """Fill arrays with the pixels of a rectangle; return the scenes."""
-        scenes: set[str] = set()
+        blocks = []
         for block in blocks_meeting(rect, self.block_size):
             stored = self.source.get(block)
             shared = rect.overlap(block)
             assert shared is not None
             (rows, cols), window = shared
             stored.read_into(image[:, rows, cols], observations[rows, cols], *window)
-            scenes.update(scene.index for scene in stored.scenes)
-        return tuple(sorted(scenes))
+            blocks.append(stored)
+        return _ids(blocks)
+
+    def _pixels(self, x: slice, y: slice) -> CompositePixels:
+        rect = self._on_grid(x, y)
+        return self._warp(x, y) if rect is None else self.read(rect)
 
     def _sample(
-        self, image: Tensor, observations: Tensor, query: Any, scenes: tuple[str, ...]
+        self, image: Tensor, observations: Tensor, slices: tuple[slice, slice, slice]
     ) -> dict[str, Any]:
         sample: dict[str, Any] = {
-            "crs": self._last_extent.crs,
-            "bounds": query,
             "image": image,
             "observations": observations,
-            "scenes": scenes,
+            **georeference(*slices),
         }
         return sample if self.transforms is None else self.transforms(sample)
-
-    @property
-    def bounds(self) -> tuple[slice, slice, slice]:
-        """Bounds of the index: x, y and time; the steps of x and y are the resolution."""
-        left, bottom, right, top = self._extent.bounds
-        x_res, y_res = self.res
-        times = slice(self._extent.first, self._extent.last, 1)
-        return slice(left, right, x_res), slice(bottom, top, y_res), times
-
-    @property
-    def _extent(self) -> IndexExtent:
-        # TorchGeo's splits and its CRS setter change the index.
-        if not self._last_extent.describes(self.index):
-            self._last_extent = IndexExtent(self.index)
-        return self._last_extent
 
     def plot(
         self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None
@@ -310,7 +315,7 @@ class CompositeDataset(GeoDataset):
         """Return the rectangle of a query that lies on the native pixel grid, else None."""
         origin_x, origin_y = self.lattice.origin
         res = self.lattice.resolution
-        if (x.step, y.step) != (res, res):
+        if self._extent.crs != self._native_crs or (x.step, y.step) != (res, res):
             return None
         edges = [
             (x.start - origin_x) / res,
@@ -327,15 +332,19 @@ class CompositeDataset(GeoDataset):
         grid = self.lattice
         return Rect.covering(bounds, epsg=grid.epsg, resolution=grid.resolution, anchor=grid.anchor)
 
-    def _warp(self, x: slice, y: slice) -> CompositePixels:
-        """Read a query in another CRS, resolution or offset, from the nearest pixels."""
-        width = max(1, round((x.stop - x.start) / x.step))
-        height = max(1, round((y.stop - y.start) / y.step))
+    def _around(self, x: slice, y: slice) -> Rect:
+        """Return the native pixels that a query in another CRS, resolution or offset needs."""
         bounds = (x.start, y.start, x.stop, y.stop)
         if self.crs != self._native_crs:
             bounds = rasterio.warp.transform_bounds(self.crs, self._native_crs, *bounds)
         res = self.lattice.resolution
-        rect = self._covering((bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res))
+        return self._covering((bounds[0] - res, bounds[1] - res, bounds[2] + res, bounds[3] + res))
+
+    def _warp(self, x: slice, y: slice) -> CompositePixels:
+        """Read a query in another CRS, resolution or offset, from the nearest pixels."""
+        width = max(1, round((x.stop - x.start) / x.step))
+        height = max(1, round((y.stop - y.start) / y.step))
+        rect = self._around(x, y)
         native = self.read(rect)
         out = CompositePixels(
             image=np.full((len(self.bands), height, width), self.sensor.fill_value, self._dtype),
@@ -354,3 +363,8 @@ class CompositeDataset(GeoDataset):
                 init_dest_nodata=False,
             )
         return out
+
+
+def _ids(blocks: Iterable[StoredBlock]) -> tuple[str, ...]:
+    """Return the ids of the distinct scenes of some blocks, sorted."""
+    return tuple(sorted({scene.index for block in blocks for scene in block.scenes}))

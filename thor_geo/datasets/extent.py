@@ -1,4 +1,4 @@
-"""The extent of a dataset's index, without asking pandas for every query."""
+"""The index of a TorchGeo dataset, without asking pandas for every query."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 from pyproj import CRS
+from torchgeo.datasets import GeoDataset
 
 from thor_geo.specs import TemporalSpec
 
@@ -17,9 +18,62 @@ def closed_window(window: TemporalSpec) -> tuple[pd.Timestamp, pd.Timestamp]:
 
     Args:
         window: The window, which is half-open: it ends one microsecond later.
+
+    Returns:
+        Start and end in nanoseconds. TorchGeo's `time_series_split` wants shares that add up to the
+        whole; of an odd number of microseconds, which pandas 3 counts in, half is no whole number.
     """
     start, end = (pd.Timestamp(side.replace(tzinfo=None)) for side in (window.start, window.end))
-    return start, end - pd.Timedelta(microseconds=1)
+    return start.as_unit("ns"), (end - pd.Timedelta(microseconds=1)).as_unit("ns")
+
+
+class IndexedDataset(GeoDataset):
+    """A GeoDataset that answers quickly whether a query meets it, whatever split its index.
+
+    Attributes:
+        index: Footprints in the dataset's CRS, indexed by intervals of time.
+    """
+
+    _index: gpd.GeoDataFrame | None = None
+    _last_extent: IndexExtent | None = None
+
+    @property
+    def index(self) -> gpd.GeoDataFrame:
+        """Footprints in the dataset's CRS, indexed by intervals of time."""
+        return self._index
+
+    @index.setter
+    def index(self, index: gpd.GeoDataFrame) -> None:
+        if index.crs is None and self._index is not None:
+            # `random_grid_cell_assignment` of torchgeo 0.8 leaves it out.
+            index = index.set_crs(self._index.crs)
+        self._index = index
+
+    @property
+    def bounds(self) -> tuple[slice, slice, slice]:
+        """Bounds of the index: x, y and time; the steps of x and y are the resolution."""
+        left, bottom, right, top = self._extent.bounds
+        x_res, y_res = self.res
+        times = slice(self._extent.first, self._extent.last, 1)
+        return slice(left, right, x_res), slice(bottom, top, y_res), times
+
+    @property
+    def _extent(self) -> IndexExtent:
+        # TorchGeo's splits and its CRS setter change the index, some of them in place.
+        if self._last_extent is None or not self._last_extent.describes(self.index):
+            self._last_extent = IndexExtent(self.index)
+        return self._last_extent
+
+    def _met(self, query: Any) -> tuple[slice, slice, slice]:
+        """Return the full slices of a query.
+
+        Raises:
+            IndexError: If it meets no footprint while that is valid.
+        """
+        x, y, t = self._disambiguate_slice(query)
+        if not self._extent.meets(x, y, t):
+            raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
+        return x, y, t
 
 
 class IndexExtent:

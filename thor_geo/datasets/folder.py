@@ -16,7 +16,8 @@ from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
 from thor_geo.datasets.colour import true_colour
-from thor_geo.datasets.extent import IndexExtent, closed_window
+from thor_geo.datasets.extent import IndexedDataset, closed_window
+from thor_geo.datasets.georeference import georeference
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.datasets.units import file_units
 from thor_geo.errors import BlockError, ConfigError, InputError, error_chain, first_line
@@ -36,19 +37,18 @@ _RGB = (
 )
 
 
-class FolderDataset(RasterDataset):
+class FolderDataset(IndexedDataset, RasterDataset):
     """Pixels of GeoTIFFs in one UTM zone, in the units that composites are stored in.
 
     Nothing is resampled: a query must lie on the files' pixel grid (TorchGeo's own RasterDataset
     takes others). Where files overlap, the first that has data counts, by pixel and sensor. A pixel
     has data if no band of its sensor is the file's nodata value, masked, NaN or infinite.
 
-    A sample holds:
+    A sample holds tensors alone (``crs`` and `scenes` are the dataset's):
 
     * ``image``: float32 (C, H, W), in stored units (`thor_geo.specs.bands.STORAGE`), NaN = no data
     * ``observations``: uint8 (S, H, W), one plane for each sensor: 1 where it has data, else 0
-    * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
-    * ``scenes``: names of the files that the query meets
+    * ``transform``, ``bounds``: as in `CompositeDataset`
     """
 
     def __init__(
@@ -103,7 +103,6 @@ class FolderDataset(RasterDataset):
             for sensor in range(max(planes) + 1)
         ]
         self._edges = np.array([file.bounds for file in files])
-        self._last_extent = IndexExtent(self.index)
 
     @property
     def sensors(self) -> int:
@@ -121,28 +120,42 @@ class FolderDataset(RasterDataset):
             InputError: If the query does not lie on the files' pixel grid.
             BlockError: If a file cannot be read.
         """
-        x, y, t = self._disambiguate_slice(query)
-        if not self._last_extent.describes(self.index):  # TorchGeo's splits change the index
-            self._last_extent = IndexExtent(self.index)
-        if not self._last_extent.meets(x, y, t):
-            raise IndexError(f"query: {query} not found in index with bounds: {self.bounds}")
+        x, y, t = self._met(query)
         bounds, shape = self._on_grid(x, y)
         image = torch.empty((len(self.bands), *shape), dtype=torch.float32)
         observations = torch.empty((self.sensors, *shape), dtype=torch.uint8)
-        return self._sample(bounds, image, observations, query)
+        return self._sample(bounds, image, observations, (x, y, t))
 
-    def tile(self, rect: Rect, into: tuple[Tensor, Tensor]) -> dict[str, Any]:
-        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
+    def scenes(self, query: Any) -> tuple[str, ...]:
+        """Return the names of the files that a query meets.
+
+        Args:
+            query: As for ``dataset[query]``.
+
+        Raises:
+            IndexError: If the query misses the files or the window.
+        """
+        x, y, _ = self._met(query)
+        return self._names((x.start, y.start, x.stop, y.stop))
+
+    def tile(
+        self, rect: Rect, into: tuple[Tensor, Tensor]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would, and scenes.
 
         Args:
             rect: The rectangle, on the files' pixel grid.
             into: Image and observations to write to, with a sample's shapes and types.
 
+        Returns:
+            The sample, and what `scenes` returns for it.
+
         Raises:
             BlockError: If a file cannot be read.
         """
         left, bottom, right, top = rect.bounds
-        return self._sample(rect.bounds, *into, (slice(left, right), slice(bottom, top)))
+        slices = self._disambiguate_slice((slice(left, right), slice(bottom, top)))
+        return self._sample(rect.bounds, *into, slices), self._names(rect.bounds)
 
     def picture(self, bounds: Bounds, shape: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
         """Return a true-colour picture of the nearest pixels.
@@ -188,36 +201,38 @@ class FolderDataset(RasterDataset):
         return true_colour(rgb * (1 if names is _RGB[0] else 10_000), seen)
 
     def _sample(
-        self, bounds: Bounds, image: Tensor, observations: Tensor, query: Any
+        self,
+        bounds: Bounds,
+        image: Tensor,
+        observations: Tensor,
+        slices: tuple[slice, slice, slice],
     ) -> dict[str, Any]:
-        names = self._read_into(bounds, image.numpy(), observations.numpy())
+        self._read_into(bounds, image.numpy(), observations.numpy())
         sample: dict[str, Any] = {
-            "crs": self.crs,
-            "bounds": query,
             "image": image,
             "observations": observations,
-            "scenes": names,
+            **georeference(*slices),
         }
         return sample if self.transforms is None else self.transforms(sample)
 
+    def _names(self, bounds: Bounds) -> tuple[str, ...]:
+        return tuple(self._inputs[number].name for number in self._meeting(bounds))
+
     def _read_into(
         self, bounds: Bounds, image: Float32Array, observations: npt.NDArray[np.uint8]
-    ) -> tuple[str, ...]:
-        """Fill arrays with the pixels in bounds; return the names of the files."""
+    ) -> None:
+        """Fill arrays with the pixels in bounds."""
         image.fill(np.nan)
         observations.fill(0)
-        names = []
         for number in self._meeting(bounds):
             (rows, cols), window = self._overlap(self._inputs[number], bounds, image.shape[-2:])
             pixels, valid = self._read(number, window)
-            names.append(self._inputs[number].name)
             for plane, members in enumerate(self._sensors):
                 seen = observations[plane, rows, cols]
                 new = valid[members].all(axis=0) & (seen == 0)
                 seen |= new
                 for k in members:
                     np.copyto(image[k, rows, cols], pixels[k], where=new)
-        return tuple(names)
 
     def _meeting(self, bounds: Bounds) -> Iterator[int]:
         """Yield the files that have a pixel in bounds."""

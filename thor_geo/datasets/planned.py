@@ -14,6 +14,7 @@ from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
 from thor_geo.datasets.folder import FolderDataset
+from thor_geo.datasets.georeference import transform_tensor
 from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
 from thor_geo.ground.plan import Plan
@@ -22,13 +23,17 @@ from thor_geo.ground.plan import Plan
 class PlanDataset(Dataset[dict[str, Any]]):
     """Samples by their index in a plan.
 
-    To the sample of the zone's dataset it adds:
+    To the image and observations of the zone's dataset it adds:
 
     * ``tile``: int64 scalar, index in the plan
     * ``epsg``: int64 scalar
-    * ``transform``: float64 (6,), affine coefficients (a, b, c, d, e, f) in metres
+    * ``transform``: float64 (9,), as in `CompositeDataset`
+    * ``scenes``: tuple of the ids of the scenes, or the names of the files, behind it
     * ``error``: None, or why the tile could not be produced; its tensors are then zeros, so that
       batches keep their shape and the other tiles their numbers
+
+    The last two are no tensors, so `collate` forms batches, and TorchGeo's ``stack_samples`` does
+    not. A zone that is another GeoDataset, as of composites and labels, gives no ``scenes``.
 
     An error that must stop the run is returned as ``{"fatal": error}``: raised in a DataLoader
     worker, it would reach the main process as another class, with a traceback for a message.
@@ -87,14 +92,14 @@ class PlanDataset(Dataset[dict[str, Any]]):
     def _sample(self, index: int, slot: tuple[Tensor, Tensor]) -> dict[str, Any]:
         tile = self.plan.tile(index)
         left, bottom, right, top = tile.bounds
-        query = (slice(left, right), slice(bottom, top))
         zone = self.zones[tile.epsg]
+        query = (slice(left, right), slice(bottom, top))
         try:
             if isinstance(zone, CompositeDataset | FolderDataset | SensorStack):
-                pixels = zone.tile(tile, slot)
+                pixels, scenes = zone.tile(tile, slot)
+                sample: dict[str, Any] = {**pixels, "scenes": scenes, "error": None}
             else:
-                pixels = zone[query]
-            sample = {**pixels, "error": None}
+                sample = {**zone[query], "error": None}
         except ThorGeoError as error:
             if self.strict or not isinstance(error, BlockError):
                 return {"fatal": error}
@@ -103,13 +108,17 @@ class PlanDataset(Dataset[dict[str, Any]]):
                 "image": image.zero_(),
                 "observations": observations.zero_(),
                 "scenes": (),
-                "bounds": query,
                 "error": str(error),
             }
-        sample.pop("crs", None)  # `epsg` says the same, and processes cannot exchange a CRS
+        # `epsg` and `transform` say the same, of every dataset alike; another's may be a CRS, which
+        # processes cannot exchange, and those of an intersection lie one after the other.
+        for key in ("crs", "bounds"):
+            sample.pop(key, None)
         sample["tile"] = torch.tensor(index)
         sample["epsg"] = torch.tensor(tile.epsg)
-        sample["transform"] = torch.tensor(tile.transform, dtype=torch.float64)
+        sample["transform"] = transform_tensor(
+            slice(left, right, tile.resolution), slice(bottom, top, tile.resolution)
+        )
         return sample
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pyproj import CRS
 from torch import Tensor
-from torchgeo.datasets import GeoDataset
 
 from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.extent import IndexedDataset
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Rect
 
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class SensorStack(GeoDataset):
+class SensorStack(IndexedDataset):
     """Composites of several sensors, cut to the same pixels and stacked.
 
     Unlike TorchGeo's intersection (``a & b``) it does not overlay footprints, which is slow for an
     outline with many corners, and it keeps the scenes of all sensors. Queries, CRS and resolution
     are those of its datasets.
 
-    A sample holds:
+    A sample holds tensors alone (``crs`` and `scenes` are the dataset's):
 
     * ``image``: int16 (C, H, W), the planes of the first sensor, then those of the next
     * ``observations``: uint8 (S, H, W), one plane for each sensor; 0 = no data from that sensor
-    * ``crs``, ``bounds``: as TorchGeo's raster datasets return them
-    * ``scenes``: tuple of the ids of the distinct scenes of all sensors, sorted
+    * ``transform``, ``bounds``: as in `CompositeDataset`
     """
 
     def __init__(
@@ -96,29 +95,45 @@ class SensorStack(GeoDataset):
         """
         return self._stacked([dataset[query] for dataset in self.datasets], None)
 
-    def tile(self, rect: Rect, into: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
-        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would.
+    def scenes(self, query: Any) -> tuple[str, ...]:
+        """Return the ids of the distinct scenes of all sensors, sorted; see `CompositeDataset`.
+
+        Raises:
+            IndexError: If the query misses the area or the window.
+            BlockError: If a block under the query could not be produced.
+        """
+        return _joined(dataset.scenes(query) for dataset in self.datasets)
+
+    def tile(
+        self, rect: Rect, into: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the sample of a rectangle, as ``dataset[...]`` with its bounds would, and scenes.
 
         Args:
             rect: The rectangle; zone, resolution and anchor are the lattice's.
             into: Image and observations to write to; None for new tensors.
 
+        Returns:
+            The sample, and what `scenes` returns for it.
+
         Raises:
             BlockError: If a block under the rectangle could not be produced.
             InputError: If a dataset does not clamp, and a value lies outside the valid range.
         """
-        if into is None:
-            return self._stacked([dataset.tile(rect) for dataset in self.datasets], None)
-        image, observations = into
-        planes = torch.split(image, [len(dataset.bands) for dataset in self.datasets])
-        slots = list(zip(self.datasets, planes, torch.split(observations, 1), strict=True))
-        samples = [dataset.tile(rect, (part, seen)) for dataset, part, seen in slots]
+        slots: Sequence[tuple[Tensor, Tensor] | None] = [None] * len(self.datasets)
+        if into is not None:
+            planes = torch.split(into[0], [len(dataset.bands) for dataset in self.datasets])
+            slots = list(zip(planes, torch.split(into[1], 1), strict=True))
+        tiles = [
+            dataset.tile(rect, slot) for dataset, slot in zip(self.datasets, slots, strict=True)
+        ]
+        samples = [sample for sample, _ in tiles]
         # A dataset that warps, or has transforms, may have made new tensors.
         filled = all(
-            sample["image"] is part and sample["observations"] is seen
-            for sample, (_, part, seen) in zip(samples, slots, strict=True)
+            slot is not None and sample["image"] is slot[0] and sample["observations"] is slot[1]
+            for sample, slot in zip(samples, slots, strict=True)
         )
-        return self._stacked(samples, into if filled else None)
+        return self._stacked(samples, into if filled else None), _joined(ids for _, ids in tiles)
 
     def _stacked(
         self, samples: Sequence[dict[str, Any]], whole: tuple[Tensor, Tensor] | None
@@ -128,12 +143,7 @@ class SensorStack(GeoDataset):
             torch.cat([sample["image"] for sample in samples]),
             torch.cat([sample["observations"] for sample in samples]),
         )
-        sample = {
-            **samples[0],
-            "image": image,
-            "observations": observations,
-            "scenes": tuple(sorted({name for part in samples for name in part["scenes"]})),
-        }
+        sample = {**samples[0], "image": image, "observations": observations}
         return sample if self.transforms is None else self.transforms(sample)
 
     def plot(
@@ -141,3 +151,7 @@ class SensorStack(GeoDataset):
     ) -> Figure:
         """Plot the first sensor's part of a sample; see `CompositeDataset.plot`."""
         return self.datasets[0].plot(sample, show_titles, suptitle)
+
+
+def _joined(scenes: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({name for ids in scenes for name in ids}))

@@ -105,7 +105,7 @@ def test_the_stack_is_both_sensors_pixels_and_scenes(make: Make) -> None:
         sample["observations"],
         torch.cat([optical_part["observations"], radar_part["observations"]]),
     )
-    assert sample["scenes"] == ("o0", "o1", "o2", "o3", "r0", "r1", "r2")
+    assert stack.scenes(query) == ("o0", "o1", "o2", "o3", "r0", "r1", "r2")
     assert stack.bands == ("B4", "B3", "B2", "VV", "VH")
     # The block of radar without a scene: no data, which 0 dB is not.
     assert (radar_part["image"][:, 48:, 48:] == -32768).all()
