@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +20,11 @@ examples:
   thor-geo probe out/bergen --apply out/oslo/probe/class
   thor-geo probe out/oslo --export-csv oslo.csv
 
-Labels are points, polygons (any file that geopandas reads) or a raster, in any CRS, and are joined
-by place. Test samples lie in other blocks of ground than training samples: scattered among them,
-they would only measure how smooth the labels are. kNN and logistic (or ridge) regression on
-standardised embeddings are compared with the same models on the mean and standard deviation of the
-raw bands, and with chance.
+Labels are points, polygons (any file that geopandas reads, or a CSV with lon and lat) or a raster,
+in any CRS, and are joined by place. Test samples lie in other blocks of ground than training
+samples: scattered among them, they would only measure how smooth the labels are. kNN and logistic
+(or ridge) regression on standardised embeddings are compared with the same models on the mean and
+standard deviation of the raw bands, and with chance.
 
 Files in OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
 model.json (the linear probe, for --apply), and its predictions for the whole run: map_*.tif (cells)
@@ -54,7 +55,9 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _texts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return the values of a line of CSV, in which quotes keep a value's own commas."""
+    (row,) = csv.reader([text], skipinitialspace=True)
+    return tuple(part.strip() for part in row if part.strip())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,7 +86,14 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("samples").add_argument
     add("--on", choices=("tiles", "cells"), help="what is a sample (default: cells for rasters)")
     add("--task", choices=("classification", "regression"), help="default: regression for floats")
-    add("--ignore", type=_texts, default=(), metavar="A,B", help="labels to leave out")
+    add(
+        "--ignore",
+        type=_texts,
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help="labels to leave out; one with a comma as '\"A, B\"'",
+    )
     add("--nodata", type=float, help="a raster's value for no label, besides the file's own")
     add("--min-cover", type=float, metavar="SHARE", help="least labelled share of a sample (0.5)")
     add("--max-samples", type=int, metavar="N", help="most samples, picked at random (10000)")
@@ -134,6 +144,7 @@ def run_probe(args: Sequence[str]) -> int:
             overwrite=options.overwrite,
         )
     # An option left out keeps the default of `ProbeSpec`.
+    options.ignore = tuple(options.ignore)
     values = {field.name: getattr(options, field.name, None) for field in fields(ProbeSpec)}
     spec = ProbeSpec(
         **{name: value for name, value in values.items() if value is not None},

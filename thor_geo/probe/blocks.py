@@ -14,7 +14,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.samples import Samples
-from thor_geo.probe.spec import ProbeSpec
+from thor_geo.probe.spec import ProbeSpec, ignore_option
 from thor_geo.support.arrays import Float64Array, Int64Array
 from thor_geo.support.words import counted
 
@@ -183,7 +183,7 @@ def _check(
                 side,
                 f"all samples of class {name!r} ({int(in_class.sum()):,}) lie in one block, so "
                 "training and test cannot both have it",
-                f"Give smaller blocks, or leave the class out: --ignore {name}.",
+                f"Give smaller blocks, or leave the class out: {ignore_option(str(name))}.",
             )
 
 

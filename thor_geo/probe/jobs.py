@@ -62,6 +62,8 @@ def fit(
     sample_unit(opened, opened_labels, spec)
     folder = _folder(opened, opened_labels.name, to)
     _check_folder(folder, _OUTPUTS, overwrite=overwrite)
+    for note in opened_labels.notes:
+        print(f"thor-geo: {redact(note)}", file=sys.stderr)
     if spec.split == "random":
         print(
             "thor-geo: --split random trains on the neighbours of test samples, so scores are too "

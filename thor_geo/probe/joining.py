@@ -62,6 +62,7 @@ class JoinableLabels(Protocol):
         task: What is predicted.
         source: The file, for messages and the record.
         names: Names of classes for tables and pictures, by the class as text; may be empty.
+        notes: What a user should know about how the labels were read.
     """
 
     name: str
@@ -69,6 +70,7 @@ class JoinableLabels(Protocol):
     task: Task
     source: str
     names: Mapping[str, str]
+    notes: tuple[str, ...]
 
     def join(self, squares: Squares) -> Joined:
         """Return the labels of squares."""

@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.windows import Window
 
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.area import LONLAT
@@ -54,7 +55,8 @@ class RasterLabels:
         Args:
             path: A raster that GDAL reads, in any CRS.
             target: Description of the band, or a name for the only one; None for the file's name.
-            task: What is predicted; None: integers are classes, floats are regressed.
+            task: What is predicted; None: integers, and whole numbers with NaN among them, are
+                classes; other floats are regressed.
             nodata: Value for no label, besides the raster's own nodata value.
             ignore: Further values to leave out, as text.
 
@@ -64,11 +66,35 @@ class RasterLabels:
         self._file = _open(path)
         self.source, self.name = str(path), target or path.stem
         self._band = _band(self._file, path, target)
-        integers = np.issubdtype(np.dtype(self._file.dtypes[self._band - 1]), np.integer)
-        self.task: Task = task or ("classification" if integers else "regression")
         self._without = _numbers("--ignore", ignore)
         nodata_value = self._file.nodatavals[self._band - 1]
         self._without += [v for v in (nodata_value, nodata) if v is not None]
+        self.notes: tuple[str, ...] = ()
+        self.task: Task = task or self._task()
+
+    def _task(self) -> Task:
+        """Return what is predicted: integers, and whole numbers with NaN among them, are classes.
+
+        Integers with gaps become floats in many programs, because integers have no NaN.
+        """
+        if np.issubdtype(np.dtype(self._file.dtypes[self._band - 1]), np.integer):
+            return "classification"
+        gaps = False
+        rows = max(1, _PLACES // self._file.width)
+        for first in range(0, self._file.height, rows):
+            window = Window(0, first, self._file.width, min(rows, self._file.height - first))
+            values = self._file.read(self._band, window=window)
+            labelled = np.isfinite(values) & ~np.isin(values, self._without)
+            if (values[labelled] != np.rint(values[labelled])).any():
+                return "regression"
+            gaps |= bool(np.isnan(values).any())
+        task: Task = "classification" if gaps else "regression"
+        other = "regression" if gaps else "classification"
+        self.notes = (
+            f"{self.source} holds floats that are whole numbers, {'with' if gaps else 'without'} "
+            f"NaN among them, so the task is {task}. --task {other} is the other.",
+        )
+        return task
 
     def record(self) -> Mapping[str, object]:
         """Return the record of the labels for probe.json."""

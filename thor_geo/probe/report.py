@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
         (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
     ]
     reasons = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
-    lines += ["", f"  left out  {reasons or 'none'}"]
+    lines += ["", f"  left out  {reasons or 'none'}", *_label_lines(probed.labels)]
     if counts.tied:
         lines.append(
             f"  ties      {counts.tied:,} samples with equally frequent classes: the first counts"
@@ -166,6 +166,18 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
     lines += [f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)]
     lines.append(f"  use       thor-geo probe ANOTHER_RUN --apply {folder / 'model.json'}")
     return "\n".join(lines)
+
+
+def _label_lines(labels: Mapping[str, Any]) -> list[str]:
+    """Return a line about the features whose labels were left out or changed, if there are any."""
+    cases = [
+        ("blank_labels", "without a label (null or blank)"),
+        ("ignored_labels", "ignored"),
+        ("repaired_polygons", "invalid and repaired"),
+        ("polygons_without_ground", "left out for want of ground"),
+    ]
+    parts = [f"{labels[key]:,} {what}" for key, what in cases if labels.get(key)]
+    return [f"  labels    of {labels['features']:,} features: {', '.join(parts)}"] if parts else []
 
 
 def _table(probed: Probed) -> list[str]:

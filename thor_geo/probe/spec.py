@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,8 +23,8 @@ class ProbeSpec:
     """Settings of a probe.
 
     Attributes:
-        task: What is predicted; None follows the labels: text and integers are classes, other
-            numbers are regressed.
+        task: What is predicted; None follows the labels: text, integers, and whole numbers with
+            gaps are classes, other numbers are regressed.
         on: What is a sample: the run's tiles (pooled vectors) or the cells of its maps. None takes
             cells for label rasters if the run has maps, and tiles otherwise.
         split: ``blocks``: test samples lie in other squares of ground than training samples;
@@ -102,3 +103,13 @@ class ProbeSpec:
         for count in self.counts:
             if count < 2:
                 raise ConfigError("counts", count, "too few labels", "Give 2 or more.")
+
+
+def ignore_option(label: str) -> str:
+    """Return the option that leaves a label out, quoted for the shell and against its own commas.
+
+    Args:
+        label: The label, as text.
+    """
+    quoted = '"' + label.replace('"', '""') + '"' if set(label) & set(',"') else label
+    return f"--ignore {shlex.quote(quoted)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,30 @@ from thor_geo.ground.area import LONLAT
 from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 from thor_geo.ground.lattice import Bounds, zone_strip
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
-from thor_geo.probe.spec import Task
-from thor_geo.support.arrays import Float64Array
+from thor_geo.probe.spec import Task, ignore_option
+from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
 # Degrees by which a zone's tiles may extend beyond its strip, even at a latitude of 84 degrees.
 _STRIP_MARGIN = 3.0
 # Longest edge of a polygon when the CRS changes, degrees and metres (see ground.area).
 _EDGE_DEGREES, _EDGE_METRES = 0.01, 500.0
 _POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
+
+
+class _ZoneFeatures(NamedTuple):
+    """The labelled features near a UTM zone, in its metres.
+
+    Attributes:
+        tree: Their geometries.
+        values: Code or number of each, (n,).
+        repaired: Which of them were invalid polygons, (n,).
+        number: Index of each among all labelled features, (n,).
+    """
+
+    tree: Any
+    values: Float64Array
+    repaired: BoolArray
+    number: Int64Array
 
 
 class VectorLabels:
@@ -71,10 +87,16 @@ class VectorLabels:
         self.name, self.source = target, str(path)
         self.kind = _kind(path, frame)
         column = frame[target]
-        labelled = ~(column.isna() | without_geometry(frame))
-        labelled &= ~_ignored(column, ignore)
-        self.features, self.unlabelled = len(frame), int((~labelled).sum())
-        gaps = bool(column.isna().any())
+        blank, ignored = _blank(column), _ignored(column, ignore)
+        labelled = ~(blank | without_geometry(frame) | ignored)
+        self._counts = {
+            "features": len(frame),
+            "features_without_label": int((~labelled).sum()),
+            "blank_labels": int(blank.sum()),
+            "ignored_labels": int((ignored & ~blank).sum()),
+        }
+        self.notes = _unmatched(column, ignore)
+        gaps = bool(blank.any())
         frame, column = frame[labelled], column[labelled]
         if frame.empty:
             raise ConfigError(
@@ -88,23 +110,23 @@ class VectorLabels:
         else:
             self._values = values
         self._codes = np.arange(len(self._classes), dtype=np.float64)
-        if self.kind == "polygons":
-            frame = frame.set_geometry(_dense(frame))
-        self._frame, self._trees = frame, dict[int, tuple[Any, Float64Array]]()
+        self._geometry, self._zones = frame.geometry, dict[int, _ZoneFeatures]()
+        self._repaired, self._without_ground = set[int](), set[int]()
 
     def record(self) -> Mapping[str, object]:
-        """Return the record of the labels for probe.json."""
+        """Return the record of the labels for probe.json; complete once they are joined."""
         return {
             "file": self.source,
             "kind": self.kind,
             "column": self.name,
-            "features": self.features,
-            "features_without_label": self.unlabelled,
+            **self._counts,
+            "repaired_polygons": len(self._repaired),
+            "polygons_without_ground": len(self._without_ground),
         }
 
     def extent(self) -> Bounds:
         """Return west, south, east and north of the features with a label, degrees."""
-        west, south, east, north = self._frame.geometry.to_crs(LONLAT).total_bounds.tolist()
+        west, south, east, north = self._geometry.to_crs(LONLAT).total_bounds.tolist()
         return west, south, east, north
 
     def class_of(self, code: float) -> str | int:
@@ -117,7 +139,8 @@ class VectorLabels:
         Args:
             squares: Cells or a tile.
         """
-        tree, values = self._zone(squares.epsg)
+        zone = self._zone(squares.epsg)
+        tree, values = zone.tree, zone.values
         count = squares.rows * squares.cols
         pieces = None
         if self.kind == "points":
@@ -125,6 +148,8 @@ class VectorLabels:
         else:
             square, feature, pieces = _pieces(squares, tree)
             weight = shapely.area(pieces)
+            met = np.unique(feature)
+            self._repaired.update(zone.number[met[zone.repaired[met]]].tolist())
         total: Float64Array = np.bincount(square, weight, count).astype(np.float64)
         labelled = total if pieces is None else _less_overlaps(total, square, pieces)
         tied = np.zeros(count, dtype=np.bool_)
@@ -143,19 +168,37 @@ class VectorLabels:
         shape = (squares.rows, squares.cols)
         return Joined(value.reshape(shape), cover.reshape(shape), tied.reshape(shape))
 
-    def _zone(self, epsg: int) -> tuple[Any, Float64Array]:
-        """Return a tree of the features near a zone, in its metres, and their values."""
-        if epsg not in self._trees:
+    def _zone(self, epsg: int) -> _ZoneFeatures:
+        """Return the features near a zone."""
+        if epsg not in self._zones:
             west, south, east, north = zone_strip(epsg)
-            lonlat = self._frame.geometry.to_crs(LONLAT)
-            bounds = lonlat.bounds.to_numpy()
+            bounds = self._geometry.to_crs(LONLAT).bounds.to_numpy()
             near = (bounds[:, 2] >= west - _STRIP_MARGIN) & (bounds[:, 0] <= east + _STRIP_MARGIN)
             near &= (bounds[:, 3] >= south - _STRIP_MARGIN) & (
                 bounds[:, 1] <= north + _STRIP_MARGIN
             )
-            part = self._frame.geometry[near].to_crs(epsg).to_numpy()
-            self._trees[epsg] = shapely.STRtree(part), self._values[near]
-        return self._trees[epsg]
+            number = np.flatnonzero(near & np.isfinite(bounds).all(axis=1))
+            self._zones[epsg] = self._project(number, epsg)
+        return self._zones[epsg]
+
+    def _project(self, number: Int64Array, epsg: int) -> _ZoneFeatures:
+        """Return some features in a zone's metres, invalid polygons repaired."""
+        part = self._geometry.iloc[number]
+        repaired = np.zeros(len(number), dtype=np.bool_)
+        if self.kind == "polygons":
+            # First of all: GEOS drops ground of an invalid polygon when it shortens its edges.
+            part, repaired = _repair(part)
+            # Short edges stay in place when the CRS changes.
+            part = part.segmentize(_EDGE_DEGREES if part.crs.is_geographic else _EDGE_METRES)
+        part = part.to_crs(epsg)
+        if self.kind == "polygons":
+            part, moved = _repair(part)
+            repaired = repaired | moved
+            ground = (part.area > 0).to_numpy()
+            self._without_ground.update(number[~ground].tolist())
+            part, number, repaired = part[ground], number[ground], repaired[ground]
+        shapes = part.to_numpy()
+        return _ZoneFeatures(shapely.STRtree(shapes), self._values[number], repaired, number)
 
     @staticmethod
     def _points(
@@ -214,22 +257,35 @@ def _kind(path: Path, frame: Any) -> str:
             "--labels",
             str(path),
             f"it holds {', '.join(sorted(kinds)) or 'no geometry'}",
-            "Give only points, or only polygons.",
-        )
-    broken = frame.geometry[~(frame.geometry.is_valid | frame.geometry.isna())]
-    if len(broken):
-        raise ConfigError(
-            "--labels",
-            str(path),
-            f"feature {broken.index[0]} is invalid: {shapely.is_valid_reason(broken.iloc[0])}",
-            "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+            "Split MultiPoints, e.g. with QGIS 'Multipart to singleparts'."
+            if "MultiPoint" in kinds
+            else "Give only points, or only polygons.",
         )
     return "points" if kinds <= _POINTS else "polygons"
 
 
-def _dense(frame: Any) -> Any:
-    """Return polygons with short edges, which stay in place when the CRS changes."""
-    return frame.geometry.segmentize(_EDGE_DEGREES if frame.crs.is_geographic else _EDGE_METRES)
+def _repair(polygons: Any) -> tuple[Any, BoolArray]:
+    """Return polygons with the invalid ones repaired, and which they are, (N,).
+
+    By structure: the ground inside the outer ring and outside the others. The default method would
+    add the ground of holes that leave the outer ring. What has no ground becomes empty.
+    """
+    invalid = ~polygons.is_valid
+    if invalid.any():
+        polygons = polygons.copy()
+        polygons[invalid] = polygons[invalid].make_valid(method="structure", keep_collapsed=False)
+    return polygons, invalid.to_numpy()
+
+
+def _blank(column: Any) -> Any:
+    """Return which values are no label: null, and text that is blank or says NaN, (N,) bool."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return column.isna().to_numpy()
+    texts = column.astype(str).str.strip()
+    # Rows that became text before they were written say how Python or NumPy write NaN.
+    return (column.isna() | texts.isin(("", "nan", "NaN"))).to_numpy()
 
 
 def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
@@ -243,7 +299,19 @@ def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         numbers = pd.to_numeric(pd.Series(ignore, dtype=object), errors="coerce").dropna()
         ignored |= column.isin(numbers.astype(np.float64).tolist())
-    return ignored
+    return ignored.to_numpy()
+
+
+def _unmatched(column: Any, ignore: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note about values to ignore that no label has."""
+    missing = [value for value in ignore if not _ignored(column, (value,)).any()]
+    if not missing:
+        return ()
+    comma = next((v for v in column.dropna().astype(str).unique() if "," in v), None)
+    hint = "" if comma is None else f" A label with a comma needs quotes: {ignore_option(comma)}."
+    return (
+        f"no label is {' or '.join(map(repr, missing))}, so --ignore has no effect on it.{hint}",
+    )
 
 
 def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:

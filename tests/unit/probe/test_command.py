@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from PIL import Image
 
 from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
 from thor_geo.cli.main import main
+from thor_geo.cli.probe import parser
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
+from thor_geo.probe.spec import ignore_option
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
@@ -278,3 +281,12 @@ def test_points_of_a_curve_are_asked_for_in_the_commands_own_units(
     message = capsys.readouterr().err
     assert match in message
     assert "value" not in message
+
+
+def test_labels_with_a_comma_can_be_ignored() -> None:
+    line = ["out/a", "--labels", "a.gpkg", "--ignore", '"maize, silage", wood', "--ignore", "a b,"]
+    assert parser().parse_args(line).ignore == ["maize, silage", "wood", "a b"]
+    assert ignore_option("wood") == "--ignore wood"
+    for label in ("maize, silage", 'so "called", it\'s'):
+        written = shlex.split(ignore_option(label))
+        assert parser().parse_args(["out/a", *written]).ignore == [label]

@@ -193,7 +193,7 @@ def test_unusable_labels_are_refused_with_the_reason(
     tmp_path: Path, write_tif: Callable[..., Path]
 ) -> None:
     point, line = shapely.Point(LEFT, TOP), shapely.LineString([(LEFT, TOP), (LEFT + 9, TOP)])
-    bow = shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])
+    several = shapely.MultiPoint([(LEFT, TOP), (LEFT + 9, TOP)])
     good = vector(tmp_path / "good.gpkg", [point], kind=["a"])
     cases: list[tuple[Path, str | None, str]] = [
         (tmp_path / "none.gpkg", "kind", "no such file"),
@@ -201,7 +201,7 @@ def test_unusable_labels_are_refused_with_the_reason(
         (good, None, "Choose one of kind"),
         (vector(tmp_path / "l.gpkg", [line], kind=["a"]), "kind", "LineString"),
         (vector(tmp_path / "m.gpkg", [point, line], kind=["a", "b"]), "kind", "only points"),
-        (vector(tmp_path / "b.gpkg", [bow], kind=["a"]), "kind", "invalid"),
+        (vector(tmp_path / "b.gpkg", [several], kind=["a"]), "kind", "Split MultiPoints"),
         (vector(tmp_path / "e.gpkg", [point], kind=[None]), "kind", "no feature"),
         (vector(tmp_path / "i.gpkg", [point], kind=[np.inf]), "kind", "infinite"),
     ]
@@ -241,3 +241,104 @@ def test_a_missing_target_is_named_with_the_columns_there_are(tmp_path: Path) ->
     path = vector(tmp_path / "a.gpkg", [shapely.Point(LEFT, TOP)], use=["wood"])
     with pytest.raises(ConfigError, match=r"--target=''`: not given.*Choose one of use\."):
         open_labels(path, None)
+
+
+def bow(left: float, top: float) -> shapely.Polygon:
+    """Return a polygon that crosses itself: two triangles, with half the ground of 40 x 40 m."""
+    right, bottom = left + 40, top - 40
+    return shapely.Polygon([(left, top), (right, bottom), (right, top), (left, bottom)])
+
+
+def test_invalid_polygons_near_are_repaired_and_counted_and_far_ones_do_not_matter(
+    tmp_path: Path,
+) -> None:
+    """One bad parcel among a country's must not stop a probe in another valley."""
+    shapes = [
+        shapely.box(LEFT, TOP - 40, LEFT + 40, TOP),
+        bow(LEFT + 40, TOP),
+        bow(LEFT - 80_000, TOP - 1_600_000),
+        shapely.Polygon([(LEFT + 81, TOP), (LEFT + 82, TOP - 1), (LEFT + 83, TOP - 2)]),
+        shapely.Polygon([(LEFT, TOP), (np.inf, TOP), (LEFT, TOP - 40)]),
+    ]
+    frame = gpd.GeoDataFrame({"use": list("aabbb")}, geometry=shapes, crs=32632)
+    frame.to_parquet(tmp_path / "a.parquet")
+    labels = open_labels(tmp_path / "a.parquet", "use")
+    joined = labels.join(squares(1, 3))
+    np.testing.assert_allclose(joined.cover, [[1, 0.5, 0]])
+    assert [labels.class_of(v) for v in joined.value[0, :2]] == ["a", "a"]
+    record = labels.record()
+    assert (record["repaired_polygons"], record["polygons_without_ground"]) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.csv"])
+def test_blank_text_is_no_class(tmp_path: Path, name: str) -> None:
+    """A class of blanks would be predicted all over the map."""
+    points = [shapely.Point(LEFT + 20 + 40 * k, TOP - 20) for k in range(7)]
+    frame = gpd.GeoDataFrame(
+        {"use": ["wood", "", "  ", "nan", None, "field", "NaN"]}, geometry=points, crs=32632
+    ).to_crs(4326)
+    if name == "a.csv":
+        frame.assign(geometry=frame.geometry.to_wkt()).to_csv(tmp_path / name, index=False)
+    else:
+        frame.to_file(tmp_path / name)
+    labels = open_labels(tmp_path / name, "use")
+    value = labels.join(squares(1, 7)).value[0]
+    assert np.isfinite(value).tolist() == [True, False, False, False, False, True, False]
+    assert {labels.class_of(v) for v in value[[0, 5]]} == {"wood", "field"}
+    assert labels.record()["blank_labels"] == 5
+    assert labels.record()["features_without_label"] == 5
+
+
+def test_points_without_coordinates_are_left_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("TH_LAT,TH_LONG,LC1\n59.9,10.8,A\n,,B\n59.8,10.8,C\n")
+    labels = open_labels(tmp_path / "a.csv", "LC1")
+    assert labels.kind == "points"
+    assert (labels.record()["features"], labels.record()["features_without_label"]) == (3, 1)
+
+
+def test_what_is_ignored_without_effect_is_said_with_how_commas_are_written(
+    tmp_path: Path,
+) -> None:
+    points = [shapely.Point(LEFT + 20 + 40 * k, TOP - 20) for k in range(3)]
+    path = vector(tmp_path / "a.gpkg", points, use=["maize, silage", "wood", "field"])
+    labels = open_labels(path, "use", ignore=("maize", "silage", "wood"))
+    (note,) = labels.notes
+    assert "'maize' or 'silage'" in note
+    assert """--ignore '"maize, silage"'""" in note
+    labels = open_labels(path, "use", ignore=("maize, silage", "wood"))
+    assert labels.notes == ()
+    assert np.isfinite(labels.join(squares(1, 3)).value[0]).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("gap", "add", "nodata", "task", "note"),
+    [
+        (np.nan, 0, None, "classification", True),
+        (np.nan, 0, np.nan, "classification", True),
+        (-9999, 0, -9999, "regression", True),
+        (np.nan, 0.5, None, "regression", False),
+        (-9999.5, 0, -9999.5, "regression", True),
+    ],
+)
+def test_whole_numbers_with_gaps_are_classes_in_rasters_too(
+    tmp_path: Path,
+    write_tif: Callable[..., Path],
+    gap: float,
+    add: float,
+    nodata: float | None,
+    task: str,
+    note: bool,
+) -> None:
+    """Programs turn integers into floats to write NaN; regressed class codes mean nothing."""
+    pixels = np.full((1, 8, 8), 10, dtype=np.float32)
+    pixels[0, :, 4:] = 40 + add
+    pixels[0, 0, 0] = gap
+    path = write_tif(tmp_path / "a.tif", pixels, (LEFT, TOP), nodata=nodata)
+    labels = open_labels(path)
+    assert labels.task == task
+    assert bool(labels.notes) == note
+    other = "regression" if task == "classification" else "classification"
+    assert open_labels(path, task=other).task == other  # type: ignore[arg-type]
+    assert open_labels(path, task=other).notes == ()  # type: ignore[arg-type]
+    if task == "classification":
+        assert labels.join(squares(1, 2)).value.tolist() == [[10, 40]]
