@@ -146,7 +146,8 @@ def test_metadata_says_what_was_done(options: dict[str, Any]) -> None:
         "pooling": "mean",
         "cls_removed": False,
         "grid_kind": "thor_group_grid",
-        "group_patch_sizes": {"group0": 16, "group1": 16},
+        "group_patch_px": {"group0": 16, "group1": 16},
+        "group_grid_side": {"group0": 6, "group1": 3},
         "groups_used": ["group0", "group1"],
         "expected_patch_tokens": 45,
         "tokens_shape": [1, 45, 192],
@@ -161,7 +162,7 @@ def test_metadata_says_what_was_done(options: dict[str, Any]) -> None:
     assert meta["provider"]["backend"] == "emulator"
     assert meta["packages"]["torch"] == version("torch")
     assert meta["input"]["expected_channels"] == 10
-    assert meta["origins"]["image_size"] == "argument"
+    assert meta["origins"]["image_size"] == "input"
     assert meta["origins"]["patch_size"] == "default"
     assert (meta["threads"], meta["float32_matmul"]) == (1, "highest")
 
@@ -180,7 +181,7 @@ def test_the_environment_sets_what_the_call_leaves_out(
     assert (meta["model_key"], meta["patch_size"]) == ("thor_v1_tiny", 8)
     assert (meta["normalization"], meta["group_merge"]) == ("unit_scale", "concat")
     assert meta["origins"]["patch_size"] == "environment"
-    assert meta["origins"]["image_size"] == "argument"
+    assert meta["origins"]["image_size"] == "input"
 
 
 def _pixels(height: int = 96, width: int = 96, seed: int = 0) -> np.ndarray:
@@ -334,7 +335,7 @@ def test_channels_that_earth_engine_does_not_have_can_be_given() -> None:
     assert found.data.shape == (192, 4, 4)
     assert found.meta["ground_cover_m"] == 3840
     assert found.meta["groups_used"] == ["group5", "group6", "group7"]
-    with pytest.raises(ConfigError, match="they describe the pixels of input_chw"):
+    with pytest.raises(ConfigError, match=r"bands=.*it describes the pixels of input_chw"):
         get_embedding("thor_v1_tiny", spatial=CENTRE, temporal=WINDOW, bands=bands)
 
 

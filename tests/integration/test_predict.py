@@ -250,7 +250,7 @@ BAD: list[tuple[list[str], str, list[str]]] = [
     (
         ["--model.patch_size=17"],
         "LayoutError",
-        ["17 x 10 = 170 m", "96 px x 10 m = 960 m", "68 or 102 px", "use a patch size of 4, 6, 8"],
+        ["17 x 10 = 170 m", "96 px x 10 m = 960 m", "68 or 102 px", "take a patch_size of 4, 6, 8"],
     ),
     (["--model.ckpt=missing.pt"], "CheckpointError", ["ckpt='missing.pt'", "Give the path"]),
     (["--data.tile_size=big"], "ConfigError", ["data.tile_size='big'", "Give an integer"]),

@@ -1,4 +1,4 @@
-"""What is to be embedded, and its pixels: fetched into the runs' own cache, or given."""
+"""What is to be embedded, and pixels of places, fetched into the runs' own cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +13,18 @@ import shapely
 import torch
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.api._place import Place, Spatial, is_place
+from thor_geo.api._place import Place, Spatial
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datamodules.source import CompositeSource, disconnect
 from thor_geo.datasets import CompositeDataset
-from thor_geo.errors import AreaError, ConfigError, InputError
+from thor_geo.errors import ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask
 from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import AnyArray
-from thor_geo.transforms import InputReport, check_input, inspect_input
+from thor_geo.transforms import InputReport, inspect_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +53,21 @@ class EmbeddingItem:
         cut: How it goes through the encoder.
         place: Where it is; None for an image without a place.
         image: Its pixels (C, H, W), unless they are fetched.
+        raster: Path of the file that the pixels are from, if any.
     """
 
     cut: Cut
     place: Place | None
     image: AnyArray | None = None
+    raster: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of what was asked for, or given."""
+        if self.image is not None:
+            return self.image.shape[1], self.image.shape[2]
+        assert self.place is not None
+        return self.place.rect.height, self.place.rect.width
 
     def corner(self, resolution: int) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of what the cut takes, metres.
@@ -84,101 +93,38 @@ class EmbeddingItem:
         return shapely.box(0, 0, width * resolution, height * resolution)
 
 
-def items_to_embed(
-    request: EmbeddingRequest,
-    spatials: Sequence[Spatial] | None,
-    temporal: TemporalSpec | None,
-    images: Sequence[Any] | None,
+def place_items(
+    request: EmbeddingRequest, spatials: Sequence[Spatial] | None, temporal: TemporalSpec | None
 ) -> list[EmbeddingItem]:
-    """Return what a call is to embed, everything checked and cut.
+    """Return places as items, checked and cut.
 
     Args:
         request: The settings.
         spatials: Places, or None.
         temporal: Time window of fetched pixels.
-        images: Given pixels, or None.
 
     Raises:
-        ConfigError: If there is neither place nor image, a place without pixels and window, or
-            an argument of the wrong kind.
-        AreaError: If a place is invalid, or not of the size of its pixels.
-        InputError: If given pixels are of the wrong kind.
+        ConfigError: If there is no place or no window, or options describe pixels of the caller's.
+        AreaError: If a place is invalid.
     """
-    _check_kinds(spatials, temporal, images)
-    if images is not None:
-        return _given_items(request, images, spatials)
-    if request.has_own_bands:
-        raise ConfigError(
-            "bands",
-            [band.channel for band in request.selection.bands],
-            "they describe the pixels of input_chw, and there are none",
-            "Give input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
-        )
-    return _fetched_items(request, spatials, temporal)
-
-
-def _check_kinds(spatials: object, temporal: object, images: object) -> None:
-    if temporal is not None and not isinstance(temporal, TemporalSpec):
-        raise ConfigError(
-            "temporal",
-            temporal,
-            f"a {type(temporal).__name__} is not a time window",
-            'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
-        )
-    if is_place(spatials):
-        raise ConfigError(
-            "spatials",
-            spatials,
-            "one place, not a list of them",
-            "Give [place], or use get_embedding.",
-        )
-    if getattr(images, "ndim", None) == 3:
-        raise ConfigError(
-            "input_chw",
-            getattr(images, "shape", None),
-            "one image, not a list of them",
-            "Give [image], or use get_embedding.",
-        )
-
-
-def _given_items(
-    request: EmbeddingRequest, images: Sequence[Any], spatials: Sequence[Spatial] | None
-) -> list[EmbeddingItem]:
-    arrays = []
-    for number, image in enumerate(images):
-        with _naming("input_chw", number, len(images)):
-            arrays.append(checked(image, len(request.selection.bands)))
-            if request.inspect == "error":
-                inspected(arrays[-1], request)
-    if spatials is not None and len(spatials) != len(arrays):
-        raise ConfigError(
-            "spatials",
-            len(spatials),
-            f"there are {len(arrays)} images",
-            "Give one place for each image, or none at all.",
-        )
-    items = []
-    for number, array in enumerate(arrays):
-        place = None
-        if spatials is not None:
-            with _naming("spatials", number, len(spatials)):
-                place = Place.from_spatial(spatials[number], request.resolution)
-                _check_size(place, array)
-        with _naming("input_chw", number, len(arrays)):
-            cut = request.cutter.cut(*array.shape[1:])
-            items.append(EmbeddingItem(cut=cut, place=place, image=array))
-    return items
-
-
-def _fetched_items(
-    request: EmbeddingRequest, spatials: Sequence[Spatial] | None, temporal: TemporalSpec | None
-) -> list[EmbeddingItem]:
+    for name, value in (
+        ("bands", list(request.names or request.plane_names)),
+        ("resolution", request.resolution if request.has_own_resolution else None),
+        ("input_scale", request.input_scale),
+    ):
+        if value:
+            raise ConfigError(
+                name,
+                value,
+                "it describes the pixels of input_chw, and there are none",
+                "Give input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+            )
     if spatials is None or len(spatials) == 0:
         raise ConfigError(
             "spatial" if spatials is None else "spatials",
             spatials,
             "nothing to embed",
-            "Give a place, or pixels as input_chw.",
+            "Give a place, or pixels as input_chw or raster.",
         )
     if temporal is None:
         raise ConfigError(
@@ -189,7 +135,7 @@ def _fetched_items(
         )
     items = []
     for number, spatial in enumerate(spatials):
-        with _naming("spatials", number, len(spatials)):
+        with naming("spatials", number, len(spatials)):
             place = Place.from_spatial(spatial, request.resolution)
             rect = place.rect
             cut = request.cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
@@ -198,8 +144,14 @@ def _fetched_items(
 
 
 @contextmanager
-def _naming(argument: str, number: int, count: int) -> Iterator[None]:
-    """Name in an error which of several places or images it is about."""
+def naming(argument: str, number: int, count: int) -> Iterator[None]:
+    """Name in an error which of several places or images it is about.
+
+    Args:
+        argument: The argument that holds them.
+        number: Its number in it.
+        count: How many there are; 1 needs no number.
+    """
     try:
         yield
     except ConfigError as error:
@@ -231,38 +183,6 @@ def inspected(pixels: AnyArray, request: EmbeddingRequest) -> InputReport:
     return report
 
 
-def _check_size(place: Place | None, array: AnyArray) -> None:
-    if place is not None and array.shape[1:] != (place.rect.height, place.rect.width):
-        raise AreaError(
-            "spatial",
-            place.rect.bounds,
-            f"it covers {place.rect.height} x {place.rect.width} px of the grid of "
-            f"{place.rect.resolution} m that begins at the zone's origin, input_chw has "
-            f"{array.shape[1]} x {array.shape[2]}",
-            "Give the box of the pixels' outer edges in their UTM zone (an Area), on that grid, or "
-            "leave spatial out.",
-        )
-
-
-def given_canvases(
-    items: Sequence[EmbeddingItem], fills: Sequence[float], sensors: int
-) -> Generator[Canvas, None, None]:
-    """Yield what the cuts take of given pixels; what lies beyond them is padding.
-
-    Args:
-        items: The images.
-        fills: Value of padding, plane by plane.
-        sensors: Number of sensors that the planes are of.
-    """
-    for item in items:
-        cut = item.cut
-        assert item.image is not None
-        rows, cols = slice(cut.top, cut.top + cut.height), slice(cut.left, cut.left + cut.width)
-        pixels, mask = padded(item.image[:, rows, cols], cut.height, cut.width, fills)
-        observations = np.repeat(mask[None].astype(np.uint8), sensors, axis=0)
-        yield Canvas(pixels=pixels, observations=observations, scenes=None)
-
-
 def padded(
     chw: AnyArray, height: int, width: int, fills: Sequence[float]
 ) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
@@ -279,29 +199,6 @@ def padded(
         if not mask.all() and (np.isfinite(fill) or np.issubdtype(out.dtype, np.floating)):
             plane[~mask] = fill
     return out, mask
-
-
-def checked(chw: Any, channels: int) -> AnyArray:
-    """Return given pixels as an array.
-
-    Args:
-        chw: Pixels (C, H, W) in stored units: surface reflectance times 10,000.
-        channels: Number of planes expected.
-
-    Raises:
-        InputError: If channels, dimensions or dtype are wrong.
-    """
-    array: AnyArray = np.asarray(chw)
-    try:
-        if array.ndim != 3 or array.size == 0:
-            raise InputError(f"pixels of shape {array.shape}: expected (channel, height, width).")
-        if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-            raise InputError(f"pixels have dtype {array.dtype}: expected numbers.")
-        array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-        check_input(torch.from_numpy(array), channels)
-    except (InputError, TypeError) as error:
-        raise InputError(f"`input_chw`: {error}") from error
-    return array
 
 
 def place_canvases(

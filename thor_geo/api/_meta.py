@@ -49,6 +49,11 @@ def metadata(
     request, cut = encoder.request, item.cut
     task = encoder.task(cut.image_size, cut.ground_cover)
     (top, bottom), (left, right) = cut.result
+    observed = int(clear[top:bottom, left:right].sum())
+    cropped, beyond = cut.margins(*item.shape)
+    origins: dict[str, str] = dict(request.origins)
+    if cut.mode == "native":
+        origins["image_size"] = "input"
     meta: dict[str, Any] = {
         **task.info(),
         "ckpt_path": None if request.ckpt is None else str(request.ckpt),
@@ -60,6 +65,10 @@ def metadata(
         "ground_cover": request.prep.ground_cover,
         "halo": request.prep.halo if cut.mode == "tile" else None,
         "n_inputs": inputs,
+        "tiles": cut.tiles,
+        "input_size": list(item.shape),
+        "cropped": cropped,
+        "extended" if item.image is None else "padded": beyond,
         "tokens_shape": [inputs, task.layout.n_tokens, encoder.embed_dim],
         "groups_used": [f"group{group.group}" for group in task.layout.groups],
         "bands": [band.channel for band in request.selection.bands],
@@ -71,7 +80,10 @@ def metadata(
         if window is None
         else {"start": window.start.isoformat(), "end": window.end.isoformat()},
         "scenes": None if scenes is None else list(scenes),
-        "valid_fraction": float(clear[top:bottom, left:right].mean()),
+        "raster": item.raster,
+        "input_scale": request.input_scale,
+        # Of the result's pixels: padding counts, though it lies beyond the array.
+        "valid_fraction": observed / ((bottom - top) * (right - left)),
         "crs": None if item.place is None else f"EPSG:{item.place.epsg}",
         "bounds": None if item.place is None else list(cut.rect(item.place.rect).bounds),
         "provider": None
@@ -81,7 +93,7 @@ def metadata(
         "device": encoder.device.type,
         "threads": torch.get_num_threads() if encoder.device.type == "cpu" else None,
         "float32_matmul": torch.get_float32_matmul_precision(),
-        "origins": dict(request.origins),
+        "origins": origins,
         "packages": package_versions(),
     }
     if report is not None:

@@ -31,7 +31,7 @@ _MOVED = {
 }
 
 # What the two functions take besides.
-_ARGUMENTS = ("model", "spatial", "spatials", "temporal", "input_chw")
+_ARGUMENTS = ("model", "spatial", "spatials", "temporal", "input_chw", "raster", "rasters")
 
 
 class EmbeddingOptions(TypedDict, total=False):
@@ -41,9 +41,13 @@ class EmbeddingOptions(TypedDict, total=False):
     says where each such value came from.
 
     Attributes:
-        bands: THOR channels or TerraTorch names of the planes of `input_chw`. None for the
-            sensor's bands.
+        bands: Names of the planes of `input_chw` or the bands of `raster`: ``B2``, ``BLUE`` or
+            ``S2:Blue``. With `sensor`, its bands are picked from among them, in any order; without,
+            the model takes all of them. None where planes are the sensor's bands in its order, or
+            have names themselves.
         resolution: Pixel size of `input_chw` in metres. None for the sensor's.
+        input_scale: For given pixels in other than stored units: value x input_scale is reflectance
+            0..1, decibels or kelvin. None for stored units, or what a raster file says.
         output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``. The words ``pooled`` and
             ``grid`` stand for their defaults.
         sensor: Collection, bands and recipe: a `SensorSpec` (by default the ten Sentinel-2 bands at
@@ -80,6 +84,7 @@ class EmbeddingOptions(TypedDict, total=False):
 
     bands: Sequence[str] | None
     resolution: int | None
+    input_scale: float | None
     output: OutputSpec | OutputKind | None
     sensor: AnySensor | Sequence[AnySensor] | None
     backend: Backend | AnySource

@@ -8,10 +8,10 @@ from typing import TypeAlias, TypeGuard
 
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.errors import AreaError
+from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.lattice import Rect, is_utm, zone_of
-from thor_geo.specs import BBox, PointBuffer
+from thor_geo.specs import BBox, PointBuffer, TemporalSpec
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
 Spatial: TypeAlias = PointBuffer | BBox | AreaSpec | Area | BaseGeometry
@@ -64,6 +64,40 @@ class Place:
 def is_place(value: object) -> TypeGuard[Spatial]:
     """Return whether a value is a single place, valid or not."""
     return isinstance(value, PointBuffer | BBox | AreaSpec | Area | BaseGeometry)
+
+
+def check_kinds(spatials: object, temporal: object, images: object) -> None:
+    """Refuse arguments of the wrong kind.
+
+    Args:
+        spatials: Places, or None.
+        temporal: Time window, or None.
+        images: Given pixels, or None.
+
+    Raises:
+        ConfigError: If one of them is something else.
+    """
+    if temporal is not None and not isinstance(temporal, TemporalSpec):
+        raise ConfigError(
+            "temporal",
+            temporal,
+            f"a {type(temporal).__name__} is not a time window",
+            'Give e.g. TemporalSpec.range("2022-06-01", "2022-09-01").',
+        )
+    if is_place(spatials):
+        raise ConfigError(
+            "spatials",
+            spatials,
+            "one place, not a list of them",
+            "Give [place], or use get_embedding.",
+        )
+    if getattr(images, "ndim", None) == 3:
+        raise ConfigError(
+            "input_chw",
+            getattr(images, "shape", None),
+            "one image, not a list of them",
+            "Give [image], or use get_embedding.",
+        )
 
 
 def _utm(crs: str) -> int | None:

@@ -9,6 +9,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex, cast
 
+from thor_geo.api._bands import model_names
 from thor_geo.api._options import Inspect, Options, OutputKind
 from thor_geo.api.prep import Cutter, InputPrep
 from thor_geo.datamodules.sensors import Sensors
@@ -52,7 +53,10 @@ class EmbeddingRequest:
         ckpt: Checkpoint file instead.
         seed: Seed of random weights.
         sensors: Bands and recipes of fetched pixels.
-        names: THOR channels or TerraTorch names of given pixels, or nothing.
+        names: Bands of given pixels that the model takes as they are; nothing for the sensor's.
+        plane_names: Names of given planes among which the sensor's bands are; nothing if they are
+            in the sensor's order, or tell their names themselves.
+        input_scale: Factor from given values to the physical unit; None for stored units.
         selection: The bands, as the encoder wants them.
         resolution: Pixel size in metres.
         output: Vectors or maps.
@@ -80,6 +84,8 @@ class EmbeddingRequest:
     seed: int
     sensors: Sensors
     names: tuple[str, ...]
+    plane_names: tuple[str, ...]
+    input_scale: float | None
     selection: BandSelection
     resolution: int
     output: OutputSpec
@@ -117,7 +123,9 @@ class EmbeddingRequest:
         output = _output(_option(options, "output", "pooled"), crop=options.get("crop", False))
         settings = _with_environment(model, options, output)
         value = {name: setting.value for name, setting in settings.items()}
-        bands, resolution = options.get("bands"), options.get("resolution")
+        resolution = options.get("resolution")
+        planes = tuple(options.get("bands") or ())
+        names = model_names(planes) if options.get("sensor") is None else ()
         batch_size = options.get("batch_size", 32)
         _check_positive(
             batch_size=batch_size,
@@ -135,8 +143,10 @@ class EmbeddingRequest:
             ckpt=None if ckpt is None else checkpoint_path(ckpt),
             seed=options.get("seed", 0),
             sensors=sensors,
-            names=() if bands is None else tuple(bands),
-            selection=sensors.selection if bands is None else select_bands(bands),
+            names=names,
+            plane_names=() if names else planes,
+            input_scale=_scale(options.get("input_scale")),
+            selection=select_bands(names) if names else sensors.selection,
             resolution=sensors.resolution if resolution is None else resolution,
             output=output,
             group_merge=value["group_merge"],
@@ -182,9 +192,9 @@ class EmbeddingRequest:
         return tuple(float(sensor.fill_value) for sensor in sensors for _ in sensor.bands)
 
     @property
-    def has_own_bands(self) -> bool:
-        """Whether bands or pixel size differ from the sensors'."""
-        return bool(self.names) or self.resolution != self.sensors.resolution
+    def has_own_resolution(self) -> bool:
+        """Whether the pixel size differs from the sensors'."""
+        return self.resolution != self.sensors.resolution
 
     @property
     def cutter(self) -> Cutter:
@@ -229,6 +239,19 @@ def _check_positive(**numbers: Any) -> None:
     for name, number in numbers.items():
         if not isinstance(number, int) or number < 1:
             raise ConfigError(name, number, "not a positive whole number", "Give 1 or more.")
+
+
+def _scale(scale: Any) -> float | None:
+    if scale is None:
+        return None
+    if not isinstance(scale, int | float) or not (math.isfinite(scale) and scale > 0):
+        raise ConfigError(
+            "input_scale",
+            scale,
+            "not a positive number",
+            "Give what turns values into reflectance 0..1, decibels or kelvin: 1, 0.0001, ...",
+        )
+    return float(scale)
 
 
 def _output(output: OutputSpec | OutputKind, *, crop: bool) -> OutputSpec:

@@ -74,11 +74,12 @@ def _source(options: Options) -> AnySource:
     return EarthEngineSpec(project=project) if kind is EarthEngineSpec else kind()
 
 
-def refuse_fetching(options: Options) -> None:
+def refuse_fetching(options: Options, given: str) -> None:
     """Refuse options that say how pixels are fetched, for a call that has its own pixels.
 
     Args:
         options: The options of the call.
+        given: Argument that holds the pixels.
 
     Raises:
         ConfigError: If there is one.
@@ -93,6 +94,6 @@ def refuse_fetching(options: Options) -> None:
             raise ConfigError(
                 name,
                 value,
-                "the pixels are given as input_chw, where it has no effect",
-                "Leave it out, or leave input_chw out to have pixels fetched.",
+                f"the pixels are given as {given}, where it has no effect",
+                f"Leave it out, or leave {given} out to have pixels fetched.",
             )

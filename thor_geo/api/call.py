@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Unpack
 
 from thor_geo.api._encode import Encoder
-from thor_geo.api._items import given_canvases, items_to_embed, place_canvases
+from thor_geo.api._given import given_canvases, image_items, raster_items
+from thor_geo.api._items import EmbeddingItem, place_canvases, place_items
 from thor_geo.api._options import EmbeddingOptions, check_names
-from thor_geo.api._place import Spatial
+from thor_geo.api._place import Spatial, check_kinds
+from thor_geo.api._raster import RasterInput, open_rasters
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api._source import composite_source, refuse_fetching
+from thor_geo.api._wording import python_words
 from thor_geo.api._work import embeddings
 from thor_geo.api.result import Embedding
+from thor_geo.errors import ConfigError
 from thor_geo.specs import TemporalSpec
+from thor_geo.specs.environment import VARIABLES
 from thor_geo.support.arrays import AnyArray
-from thor_geo.transforms import observation_planes
+
+_log = logging.getLogger(__name__)
 
 
 def get_embedding(
@@ -25,6 +33,7 @@ def get_embedding(
     spatial: Spatial | None = None,
     temporal: TemporalSpec | None = None,
     input_chw: AnyArray | None = None,
+    raster: str | Path | None = None,
     **options: Unpack[EmbeddingOptions],
 ) -> Embedding:
     """Return the embedding of one place, or of pixels that the caller has.
@@ -37,8 +46,11 @@ def get_embedding(
         temporal: Time window of the composite; needed where pixels are fetched, else recorded.
         input_chw: Pixels instead of fetched ones, (C, H, W), one plane for each band, in stored
             units: Sentinel-2 reflectance times 10,000, Sentinel-1 hundredths of a decibel,
-            Sentinel-3 reflectance or kelvin. NaN, infinite and out-of-range values are replaced
-            and clamped as in a run.
+            Sentinel-3 reflectance or kelvin; others with *input_scale*. NaN, infinite and
+            out-of-range values are replaced and clamped as in a run. An xarray.DataArray (band, y,
+            x) may name its bands in the coordinate ``band``.
+        raster: A GeoTIFF in a UTM zone instead, which also says where it lies, its pixel size, and
+            by its bands' descriptions which band is which.
         **options: Sensor, source, model and output; see `EmbeddingOptions`.
 
     Returns:
@@ -60,6 +72,7 @@ def get_embedding(
         spatials=None if spatial is None else [spatial],
         temporal=temporal,
         input_chw=None if input_chw is None else [input_chw],
+        rasters=None if raster is None else [raster],
         **options,
     )[0]
 
@@ -70,6 +83,7 @@ def get_embeddings_batch(
     spatials: Sequence[Spatial] | None = None,
     temporal: TemporalSpec | None = None,
     input_chw: Sequence[AnyArray] | None = None,
+    rasters: Sequence[str | Path] | None = None,
     **options: Unpack[EmbeddingOptions],
 ) -> list[Embedding]:
     """Return the embeddings of several places or images: one model, full batches.
@@ -82,6 +96,7 @@ def get_embeddings_batch(
         spatials: The places.
         temporal: Time window of all.
         input_chw: Pixels instead of fetched ones, one array for each.
+        rasters: GeoTIFFs instead, all with pixels of the same size.
         **options: Sensor, source, model and output; see `EmbeddingOptions`.
 
     Returns:
@@ -91,22 +106,92 @@ def get_embeddings_batch(
         ConfigError: As `get_embedding`, like all other errors.
     """
     check_names(options)
-    request = EmbeddingRequest.from_options(model, options)
-    if input_chw is not None:
-        refuse_fetching(options)
-    items = items_to_embed(request, spatials, temporal, input_chw)
-    # Settings and weights are refused before anything is fetched.
-    source = None
-    if input_chw is None:
-        source = composite_source(options, request.sensors, request.fetch_workers)
-    encoder = Encoder(request=request)
-    for item in items:
-        encoder.task(item.cut.image_size, item.cut.ground_cover)
-    if source is None:
-        sensors = max(observation_planes(request.selection)) + 1
-        canvases = given_canvases(items, request.fill_values, sensors)
-        return embeddings(items, canvases, encoder, window=temporal)
-    assert temporal is not None  # items_to_embed refuses places without a window
-    canvases = place_canvases(items, source, window=temporal, threads=request.fetch_workers)
-    with closing(canvases):  # ends an emulator that was started for it, whatever happens
-        return embeddings(items, canvases, encoder, window=temporal, source=source)
+    with python_words({"model": model, **options}):
+        opened, options = _opened(rasters, spatials, input_chw, options)
+        request = EmbeddingRequest.from_options(model, options)
+        check_kinds(spatials, temporal, input_chw)
+        if opened is not None:
+            items = raster_items(request, opened)
+        elif input_chw is not None:
+            items = image_items(request, input_chw, spatials)
+        else:
+            items = place_items(request, spatials, temporal)
+        _warn_unused_size(request, items)
+        # Settings and weights are refused before anything is fetched.
+        source = None
+        if items[0].image is None:
+            source = composite_source(options, request.sensors, request.fetch_workers)
+        encoder = Encoder(request=request)
+        for item in items:
+            encoder.task(item.cut.image_size, item.cut.ground_cover)
+        if source is None:
+            return embeddings(items, given_canvases(items, request), encoder, window=temporal)
+        assert temporal is not None  # place_items refuses places without a window
+        canvases = place_canvases(items, source, window=temporal, threads=request.fetch_workers)
+        with closing(canvases):  # ends an emulator that was started for it, whatever happens
+            return embeddings(items, canvases, encoder, window=temporal, source=source)
+
+
+def _opened(
+    rasters: Sequence[str | Path] | None,
+    spatials: Sequence[Spatial] | None,
+    images: Sequence[AnyArray] | None,
+    options: EmbeddingOptions,
+) -> tuple[list[RasterInput] | None, EmbeddingOptions]:
+    """Return the headers of raster files, and the options with their pixel size.
+
+    Raises:
+        ConfigError: If there is something else to embed, too, or options that have no effect.
+    """
+    if images is not None or rasters is not None:
+        refuse_fetching(options, "input_chw" if rasters is None else "raster")
+    if rasters is None:
+        return None, options
+    if isinstance(rasters, str | Path):
+        raise ConfigError(
+            "rasters",
+            str(rasters),
+            "one file, not a list of them",
+            "Give [path], or get_embedding.",
+        )
+    others = {
+        "spatial": spatials,
+        "input_chw": None if images is None else "pixels",
+        "resolution": options.get("resolution"),
+    }
+    for name, value in others.items():
+        if value is not None:
+            raise ConfigError(
+                name, value, "raster says it itself", "Leave it out, or leave raster out."
+            )
+    if not rasters:
+        raise ConfigError("rasters", [], "nothing to embed", "Give at least one file.")
+    opened = open_rasters(rasters)
+    return opened, {**options, "resolution": round(opened[0].file.resolution)}
+
+
+def _warn_unused_size(request: EmbeddingRequest, items: Sequence[EmbeddingItem]) -> None:
+    """Say that an image size that was asked for has no effect.
+
+    Raises:
+        ConfigError: If the settings alone leave it without effect, and it is an argument.
+    """
+    origin = request.origins["image_size"]
+    if origin == "default" or any(item.cut.mode != "native" for item in items):
+        return
+    if request.prep.mode == "native" and origin == "argument":
+        raise ConfigError(
+            "image_size",
+            request.image_size,
+            "input_prep=native keeps the pixels as they are",
+            "Leave it out, or use input_prep='resize' or 'tile'.",
+        )
+    name = VARIABLES["image_size"].name if origin == "environment" else "image_size"
+    sides = ", ".join(map(str, sorted({item.cut.image_size for item in items})))
+    _log.warning(
+        "%s=%d has no effect here: inputs of %s px fit as they are. input_prep='resize' or 'tile' "
+        "uses it.",
+        name,
+        request.image_size,
+        sides,
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, LayoutError
 from thor_geo.ground.images import ImageWindow, NativeFit, native_side, native_unit, tile_windows
 from thor_geo.ground.lattice import Rect
+from thor_geo.models.ranges import MOST_ADVISED_TOKENS, PRETRAINING_PATCH_SIZES
 from thor_geo.specs import check_choice
 from thor_geo.specs.bands import BandSelection
 
@@ -30,7 +32,7 @@ class InputPrep:
     * ``tile``: the tiles of a run, image_size pixels each, stitched. The vector is the mean of the
       tiles' vectors, weighted by their pixels in the place; a tile also sees ground around it.
     * ``auto``: ``native`` if it cuts off at most half a snapping unit and is within `max_side` and
-      `max_tokens`, otherwise ``tile``.
+      `max_tokens`, otherwise tiles: those of a run, or tiles around the place where fewer cover it.
 
     The result's metadata says what was done.
 
@@ -91,6 +93,8 @@ class Cut:
 
     Attributes:
         mode: The mode in use, where `InputPrep` is ``auto`` the one it chose.
+        tiles: Whose tiles the windows are: ``run`` (on the lattice of runs), ``place`` (around the
+            place), or ``image``; None without windows.
         top: First row; negative above the image.
         left: First column; negative to the left of the image.
         height: Number of rows; beyond the image there is more ground, or padding.
@@ -103,6 +107,7 @@ class Cut:
     """
 
     mode: Literal["native", "resize", "tile"]
+    tiles: Literal["run", "place", "image"] | None = None
     top: int
     left: int
     height: int
@@ -122,6 +127,28 @@ class Cut:
             _shared(window.top, window.rows, rows) * _shared(window.left, window.cols, cols)
             for window in self.windows
         )
+
+    def margins(self, height: int, width: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how many pixels on each side are left out, and how many are added.
+
+        Args:
+            height: Rows of the image or place that was cut.
+            width: Its columns.
+
+        Returns:
+            Pixels of the image that no input holds, and pixels of the inputs beyond the image, both
+            by ``top``, ``bottom``, ``left`` and ``right``.
+        """
+        bottom = max([self.height, *(window.top + window.size for window in self.windows)])
+        right = max([self.width, *(window.left + window.size for window in self.windows)])
+        inward = {
+            "top": self.top,
+            "bottom": height - self.top - bottom,
+            "left": self.left,
+            "right": width - self.left - right,
+        }
+        cropped = {side: max(0, pixels) for side, pixels in inward.items()}
+        return cropped, {side: max(0, -pixels) for side, pixels in inward.items()}
 
     def rect(self, asked: Rect) -> Rect:
         """Return the rectangle of the cut for a place's rectangle."""
@@ -158,8 +185,62 @@ class Cutter:
         Raises:
             ConfigError: If image_size is not a valid side, or the halo leaves nothing of a tile.
         """
+        unit, _ = self._unit
         if self.prep.mode in ("tile", "auto"):
-            tile_windows(1, 1, size=self.image_size, halo=self.prep.halo, cell=self.cell)
+            self._check_halo(unit)
+        if self.prep.mode == "native" or (
+            self.prep.mode == "resize" and self.prep.ground_cover == "true"
+        ):
+            return  # any side will do, or it is not used
+        if self.image_size % unit:
+            gsds = " and ".join(f"{gsd} m" for gsd in sorted(set(self._gsds)))
+            raise LayoutError(
+                "image_size",
+                self.image_size,
+                f"not a multiple of {unit} px, which patch_size={self.patch_size} needs for bands "
+                f"at {gsds}",
+                f"Take {' or '.join(map(str, self._valid_sides(unit)))}{self._valid_patches()}.",
+            )
+
+    def _check_halo(self, unit: int) -> None:
+        halo, cell = self.prep.halo, self.cell
+        # The image size may have to change, too: what is advised holds for the size to come.
+        side = self.image_size if self.image_size % unit == 0 else max(self._valid_sides(unit))
+        largest = (side - 1) // 2 // cell * cell
+        if halo % cell == 0 and 0 <= halo <= largest:
+            return
+        near = {min(max(0, value * cell), largest) for value in (halo // cell, halo // cell + 1)}
+        raise ConfigError(
+            "halo",
+            halo,
+            f"not a multiple of {cell} px (a cell of the map) from 0 to {largest}, which leaves "
+            f"something of a tile of {side} px",
+            f"Take {' or '.join(map(str, sorted(near)))}.",
+        )
+
+    def _valid_sides(self, unit: int) -> list[int]:
+        """Return the sides next to the image size that patches divide and the halo leaves."""
+        below = self.image_size // unit * unit
+        least = 2 * self.prep.halo if self.prep.mode in ("tile", "auto") else 0
+        sides = [side for side in (below, below + unit) if side > max(0, least)]
+        return sides or [(least // unit + 1) * unit]
+
+    def _valid_patches(self) -> str:
+        """Return the patch sizes that divide the image size, as an end of a sentence."""
+        sizes = [size for size in PRETRAINING_PATCH_SIZES if self._fits(size)]
+        return f"; or patch_size={', '.join(map(str, sizes))}" if sizes else ""
+
+    def _fits(self, patch_size: int) -> bool:
+        unit, tokens = native_unit(self._gsds, patch_size=patch_size, resolution=self.resolution)
+        times, rest = divmod(self.image_size, unit)
+        if rest or tokens * times**2 > MOST_ADVISED_TOKENS:
+            return False
+        cell, halo = patch_size * min(self._gsds) // self.resolution, self.prep.halo
+        return 0 <= 2 * halo < self.image_size and halo % cell == 0
+
+    @property
+    def _unit(self) -> tuple[int, int]:
+        return native_unit(self._gsds, patch_size=self.patch_size, resolution=self.resolution)
 
     @property
     def _gsds(self) -> tuple[int, ...]:
@@ -187,17 +268,20 @@ class Cutter:
             raise _too_large(height, width, f"{height * width:,} pixels", f"{_MOST_PIXELS:,}")
         if self.prep.mode == "resize" and self.prep.ground_cover == "nominal":
             return self._nominal(height, width)
-        if self.prep.mode == "tile":
+        if self.prep.mode == "tile" or (self.prep.mode == "auto" and not self._has_native):
             return self._tiles(height, width, origin)
         fit = self._fit(height, width)
         if self.prep.mode == "auto" and self._cuts_off(fit, height, width):
             return self._tiles(height, width, origin)
         return self._square(fit, height, width, is_place=origin is not None)
 
+    @property
+    def _has_native(self) -> bool:
+        unit, tokens = self._unit
+        return unit <= self.prep.max_side and tokens <= self.prep.max_tokens
+
     def _fit(self, height: int, width: int) -> NativeFit:
-        unit, tokens = native_unit(
-            self._gsds, patch_size=self.patch_size, resolution=self.resolution
-        )
+        unit, tokens = self._unit
         free = self.prep.mode == "resize"
         longest = unit * (max(height, width) // unit + 1)
         return native_side(
@@ -210,7 +294,7 @@ class Cutter:
         )
 
     def _cuts_off(self, fit: NativeFit, height: int, width: int) -> bool:
-        unit, _ = native_unit(self._gsds, patch_size=self.patch_size, resolution=self.resolution)
+        unit, _ = self._unit
         return 2 * (max(height, width) - fit.side) > unit
 
     def _square(self, fit: NativeFit, height: int, width: int, *, is_place: bool) -> Cut:
@@ -244,40 +328,94 @@ class Cutter:
         )
 
     def _tiles(self, height: int, width: int, origin: tuple[int, int] | None) -> Cut:
-        halo, size, cell = self.prep.halo, self.image_size, self.cell
-        step = size - 2 * halo
         if origin is None:
-            top = left = 0
-            rows, cols = height, width
+            cell = self.cell
             result = ((0, -(-height // cell) * cell), (0, -(-width // cell) * cell))
-        else:
-            # The tiles of a run whose middles meet the place, so that the map has a run's cells.
-            row, col = origin
-            above, before = (-row - halo) % step + halo, (col - halo) % step + halo
-            top, left = -above, -before
-            rows = -(-(above + height - halo) // step) * step + 2 * halo
-            cols = -(-(before + width - halo) // step) * step + 2 * halo
-            result = (
-                (above // cell * cell, -(-(above + height) // cell) * cell),
-                (before // cell * cell, -(-(before + width) // cell) * cell),
+            return self._windows("image", (0, height), (0, width), result, (height, width))
+        row, col = origin
+        halo, step = self.prep.halo, self.image_size - 2 * self.prep.halo
+        # The tiles of a run whose middles meet the place, so that the map has a run's cells.
+        down = _run_span((-row - halo) % step, height, step)
+        across = _run_span((col - halo) % step, width, step)
+        tiles: Literal["run", "place"] = "run"
+        if self.prep.mode == "auto":
+            coarse = math.lcm(*self._gsds, self.resolution) // self.resolution
+            # Above it, rows count from the other end.
+            around = (
+                _place_span(-row % coarse, height, step, coarse),
+                _place_span(col % coarse, width, step, coarse),
             )
-        tiles = -(-rows // step) * -(-cols // step)
-        if tiles > _MOST_TILES:
-            raise _too_large(
-                height, width, f"about {tiles:,} tiles of {size} px", f"{_MOST_TILES:,}"
-            )
-        windows = tile_windows(rows, cols, size=size, halo=halo, cell=cell)
+            if around[0][1] * around[1][1] < down[1] * across[1]:
+                tiles, (down, across) = "place", around
+        (above, rows), (before, cols) = down, across
+        return self._windows(
+            tiles,
+            (-above - halo, rows * step + 2 * halo),
+            (-before - halo, cols * step + 2 * halo),
+            (self._cells(above + halo, height), self._cells(before + halo, width)),
+            (height, width),
+        )
+
+    def _cells(self, start: int, length: int) -> tuple[int, int]:
+        """Return the whole cells of a cut's axis around some of its pixels."""
+        cell = self.cell
+        return start // cell * cell, -(-(start + length) // cell) * cell
+
+    def _windows(
+        self,
+        tiles: Literal["run", "place", "image"],
+        rows: tuple[int, int],
+        cols: tuple[int, int],
+        result: tuple[tuple[int, int], tuple[int, int]],
+        asked: tuple[int, int],
+    ) -> Cut:
+        """Return the cut of tiles over rows and columns, each a start and a length."""
+        halo, size = self.prep.halo, self.image_size
+        step = size - 2 * halo
+        count = -(-rows[1] // step) * -(-cols[1] // step)
+        if count > _MOST_TILES:
+            raise _too_large(*asked, f"about {count:,} tiles of {size} px", f"{_MOST_TILES:,}")
         return Cut(
             mode="tile",
-            top=top,
-            left=left,
-            height=rows,
-            width=cols,
-            windows=windows,
+            tiles=tiles,
+            top=rows[0],
+            left=cols[0],
+            height=rows[1],
+            width=cols[1],
+            windows=tile_windows(rows[1], cols[1], size=size, halo=halo, cell=self.cell),
             image_size=size,
             ground_cover=size * self.resolution,
             result=result,
         )
+
+
+def _run_span(above: int, length: int, step: int) -> tuple[int, int]:
+    """Return how far before a place's first pixel the first middle of a run's tiles begins.
+
+    Args:
+        above: See the return value.
+        length: Pixels of the place along the axis.
+        step: Distance of tiles in pixels.
+
+    Returns:
+        That, and the number of tiles along the axis.
+    """
+    return above, -(-(above + length) // step)
+
+
+def _place_span(least: int, length: int, step: int, coarse: int) -> tuple[int, int]:
+    """Return the same for tiles that lie around the place, as few as cover it.
+
+    Args:
+        least: Pixels from the place's first pixel to the corner of the coarsest band's pixel that
+            holds it: tiles begin at such corners, as those of runs do.
+        length: Pixels of the place along the axis.
+        step: Distance of tiles in pixels.
+        coarse: Side of a pixel of the coarsest band.
+    """
+    count = -(-(least + length) // step)
+    half = (count * step - length) // 2
+    return least + max(0, half - least) // coarse * coarse, count
 
 
 def _shared(start: int, kept: tuple[int, int], result: tuple[int, int]) -> int:

@@ -119,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = own_error(error, contexts=False)
         if explained is None:
             raise
+        if args[0] in ("predict", "fetch", "stats"):
+            explained = import_module("thor_geo.cli.parser").with_key(explained, args[1:])
         print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
         return EXIT_RETRY if explained.retryable else EXIT_ERROR
     known = ", ".join(COMMANDS)

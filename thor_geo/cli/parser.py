@@ -15,7 +15,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.cli.arguments import load_yaml
-from thor_geo.cli.wording import UserValues, explain, short, without_noise
+from thor_geo.cli.wording import UserValues, explain, key_of, short, without_noise
 from thor_geo.errors import ConfigError, ThorGeoError, own_error
 from thor_geo.support.redact import redact
 
@@ -49,7 +49,10 @@ class RunParser(LightningArgumentParser):
         """
         if not self.exit_on_error:  # the parser of a class within: a part of the message to come
             super().error(message, ex)
-        self._leave(message, own_error(ex) or explain(message, _keys(self), _VALUES.get()))
+        values = _VALUES.get()
+        own = own_error(ex)
+        error = explain(message, _keys(self), values) if own is None else _with_key(own, values)
+        self._leave(message, error)
 
     def _leave(self, message: str, error: ThorGeoError | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}" if error else without_noise(message)
@@ -84,6 +87,28 @@ def user_values(args: Sequence[str]) -> dict[str, tuple[Any, str]]:
                 out.pop(member, None)  # the last one comes last
                 out[member] = (leaf, "")
     return out
+
+
+def with_key(error: ThorGeoError, args: Sequence[str]) -> ThorGeoError:
+    """Return an error of a setting by the key that sets it, others as they are.
+
+    Classes name their own arguments, which a user sets by keys of sections.
+
+    Args:
+        error: The error.
+        args: Arguments of the command.
+    """
+    try:
+        return _with_key(error, user_values(args))
+    except ConfigError:  # the error is about the config itself
+        return error
+
+
+def _with_key(error: ThorGeoError, values: UserValues) -> ThorGeoError:
+    key = key_of(error.argument, values) if isinstance(error, ConfigError) else None
+    if not isinstance(error, ConfigError) or key is None:
+        return error
+    return type(error)(key, error.value, error.problem, error.remedy)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from thor_geo.cli.help import HINT
-from thor_geo.cli.settings import CLASSES, LINKED, section_settings
+from thor_geo.cli.settings import CLASSES, LINKED, section_settings, settings_of
 from thor_geo.errors import ConfigError
 from thor_geo.specs.windows import PAIRS
 
@@ -57,6 +57,8 @@ _TYPES = {
     "str": "text",
     "collections.abc.Sequence": "a list",
 }
+# The other class of data that comes with the package.
+_FOLDER = settings_of("thor_geo.datamodules.FolderDataModule")
 # Shapes of keys whose type says too little.
 _SHAPES = {"data.windows": PAIRS}
 
@@ -67,6 +69,36 @@ _CLASS_REMEDY = "Give module.Class of something importable, e.g. thor_geo.tasks.
 def short(key: str) -> str:
     """Return a key of the parser as a user writes it."""
     return key.replace(".init_args.", ".").removesuffix(".init_args").removeprefix("predict.")
+
+
+def key_of(argument: str, values: UserValues) -> str | None:
+    """Return the key that sets an argument of a run's classes, None where it is not clear which.
+
+    Args:
+        argument: Name of the argument, or group and name.
+        values: What the user wrote.
+    """
+    if argument in LINKED:
+        return LINKED[argument] if argument != "bands" else _only_written("bands", values)
+    if argument.partition(".")[0] in CLASSES:
+        return None
+    keys = {
+        f"{section}.{row.key}"
+        for section in CLASSES
+        for row in [*section_settings(section), *(_FOLDER if section == "data" else ())]
+        if argument in (row.key, row.name) and row.key not in LINKED
+    }
+    return keys.pop() if len(keys) == 1 else _only_written(argument, values)
+
+
+def _only_written(argument: str, values: UserValues) -> str | None:
+    """Return the key of an argument's name that the user wrote, where there is one."""
+    keys = [
+        key
+        for key in values
+        if key.partition(".")[0] in CLASSES and key.rpartition(".")[2] == argument
+    ]
+    return keys[0] if len(keys) == 1 else None
 
 
 def explain(message: str, keys: Sequence[str], values: UserValues) -> ConfigError | None:

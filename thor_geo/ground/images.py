@@ -115,19 +115,21 @@ def native_side(
         ("unit_tokens", unit_tokens),
     ):
         _at_least_one(name, value)
+    too_many = max_tokens < unit_tokens
     if max_side < unit:
+        also = f" and max_tokens={unit_tokens} or more" if too_many else ""
         raise ConfigError(
             "max_side",
             max_side,
             f"smaller than the smallest valid side, {unit} px",
-            f"Give {unit} or more, or take a smaller patch_size.",
+            f"Give max_side={unit} or more{also}, or take a smaller patch_size.",
         )
-    if max_tokens < unit_tokens:
+    if too_many:
         raise ConfigError(
             "max_tokens",
             max_tokens,
             f"the smallest valid side, {unit} px, already has {unit_tokens} tokens",
-            f"Give {unit_tokens} or more.",
+            f"Give max_tokens={unit_tokens} or more.",
         )
     most = min(max_side // unit, math.isqrt(max_tokens // unit_tokens))
     # Rounded half up, in whole numbers.

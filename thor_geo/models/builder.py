@@ -82,7 +82,7 @@ def build_from_layout(
     if path is None:
         logger.warning(
             "%s has RANDOM weights (seed %d): its embeddings are meaningless and only good for "
-            "testing the pipeline. Use pretrained=True or ckpt= for real ones.",
+            "testing the pipeline. `pretrained` takes the published ones, `ckpt` those of a file.",
             row.model_key,
             seed,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from thor_geo.errors import LayoutError
-from thor_geo.models.ranges import PRETRAINING_PATCH_SIZES
+from thor_geo.models.ranges import MOST_ADVISED_TOKENS, PRETRAINING_PATCH_SIZES
 from thor_geo.specs import check_choice
 from thor_geo.specs.bands import Band, BandSelection, select_bands
 
@@ -157,34 +157,43 @@ def _refuse_indivisible(
     bad_gsd: int,
 ) -> LayoutError:
     """Return the error for a ground cover that no candidate divides, with sizes that do."""
-    gsds = sorted(set(gsds))
+    groups, gsds = list(gsds), sorted(set(gsds))
     products = ", ".join(f"{size} x {bad_gsd} = {size * bad_gsd}" for size in candidates)
     unit = math.lcm(*(candidates[0] * gsd for gsd in gsds))
-    below = ground_cover // unit * unit
-    covers = [cover for cover in (below, below + unit) if cover > 0]
+    resolution = None if image_size is None else ground_cover / image_size
+    if resolution is not None and resolution.is_integer():
+        unit = math.lcm(unit, int(resolution))
+    most = math.isqrt(MOST_ADVISED_TOKENS // _token_count(unit, groups, candidates[0]))
+    below = min(ground_cover // unit, most) * unit
+    covers = [cover for cover in (below, below + unit) if 0 < cover <= max(1, most) * unit]
     fitting = [
         str(size)
         for size in PRETRAINING_PATCH_SIZES
         if all(ground_cover % (size * gsd) == 0 for gsd in gsds)
+        and _token_count(ground_cover, groups, size) <= MOST_ADVISED_TOKENS
     ]
-    resolution = None if image_size is None else ground_cover / image_size
     if resolution is None or any(cover % resolution for cover in covers):
         argument, value, extent = "ground_cover", ground_cover, f"{ground_cover} m"
-        better = f"a ground cover of {' or '.join(map(str, covers))} m"
+        better = f"{' or '.join(map(str, covers))} m"
     else:
         argument, value = "image_size", image_size or 0
         extent = f"{image_size} px x {resolution:g} m = {ground_cover} m"
         sides = [str(round(cover / resolution)) for cover in covers]
-        better = f"an image size of {' or '.join(sides)} px ({resolution:g} m each)"
-    remedy = f"With patch size {candidates[0]} use {better}"
+        better = f"{' or '.join(sides)} px ({resolution:g} m each)"
+    remedy = f"With patch_size={candidates[0]} take {better}"
     if fitting:
-        remedy += f"; for {ground_cover} m use a patch size of {', '.join(fitting)}"
+        remedy += f"; for {ground_cover} m take a patch_size of {', '.join(fitting)}"
     return LayoutError(
         argument,
         value,
         f"{extent} is not a multiple of patch size x GSD ({products} m) for bands at {bad_gsd} m",
         f"{remedy}.",
     )
+
+
+def _token_count(ground_cover: int, gsds: Iterable[int], patch_size: int) -> int:
+    """Return the tokens of a ground cover that patches divide; a GSD counts for each group."""
+    return sum((ground_cover // (patch_size * gsd)) ** 2 for gsd in gsds)
 
 
 def _choose(

@@ -36,3 +36,7 @@ PRETRAINING_GRID_SIDES = (2, 32)
 
 #: Most tokens per sample, over all groups.
 PRETRAINING_MAX_TOKENS = 1296
+
+#: Most tokens of a configuration that a message proposes: their attention biases (tokens x tokens
+#: for 16 heads, float32) take 24 GiB, which is less than what is refused.
+MOST_ADVISED_TOKENS = 20_000

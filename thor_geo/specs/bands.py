@@ -265,6 +265,12 @@ S2_DEFAULT_BANDS: tuple[str, ...] = (
 
 _BY_NAME: dict[str, Band] = {name: band for band in BANDS for name in band.names}
 _BY_CHANNEL: dict[str, Band] = {band.channel: band for band in BANDS}
+_BY_CHANNEL_UPPER: dict[str, Band] = {band.channel.upper(): band for band in BANDS}
+# Of the polarisations only those of IW: the names of both modes are the same.
+_BY_EE_NAME: dict[str, Band] = {
+    band.ee_name: band for band in reversed(BANDS) if band.ee_name and band.sensor != "S3"
+}
+_ZERO = re.compile(r"^B0(?=\d)")
 _POLARISATIONS = frozenset({"VV", "VH", "HH", "HV"})
 # Polarisation, then an integer as the last component: `VV_60`, `IW_HH_240`.
 _SUFFIX = re.compile(r"^(?P<base>.+)_(?P<gsd>\d+)$")
@@ -306,6 +312,17 @@ class BandSelection:
         """Means and standard deviations of the planes, in the order of the request."""
         pairs = [band.statistics(gsd) for band, gsd in zip(self.bands, self.gsds, strict=True)]
         return tuple(mean for mean, _ in pairs), tuple(std for _, std in pairs)
+
+
+def find_band(name: str) -> Band | None:
+    """Return the band that a name means, or None for a name that is not a band's of THOR.
+
+    Args:
+        name: TerraTorch's name, THOR's channel, or that of Earth Engine for Sentinel-2 or
+            Sentinel-1, in any case and with or without a zero (``B2``, ``b02``, ``B08A``).
+    """
+    upper = _ZERO.sub("B", name.strip().upper())
+    return _BY_NAME.get(upper) or _BY_CHANNEL_UPPER.get(upper) or _BY_EE_NAME.get(upper)
 
 
 def _split_suffix(name: str) -> tuple[str, int | None]:

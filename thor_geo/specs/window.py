@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from thor_geo.errors import ConfigError
+
+# A day as it is to be written, though the calendar may not have it.
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _as_utc(argument: str, value: str | dt.date | dt.datetime) -> dt.datetime:
@@ -14,8 +18,9 @@ def _as_utc(argument: str, value: str | dt.date | dt.datetime) -> dt.datetime:
         try:
             value = dt.datetime.fromisoformat(value)
         except ValueError as error:
+            problem = "there is no such day" if _DAY.match(str(value)) else "not a date"
             raise ConfigError(
-                argument, value, f"not a date ({error})", "Write it as YYYY-MM-DD."
+                argument, value, problem, "Write it as YYYY-MM-DD, e.g. 2022-06-01."
             ) from error
     if not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)

@@ -1,6 +1,6 @@
 """Normalisation of stored pixels, and their inspection beforehand."""
 
-from thor_geo.transforms.inspection import InputReport, inspect_input
+from thor_geo.transforms.inspection import InputReport, inspect_input, unit_problem
 from thor_geo.transforms.normalize import (
     ONE_THREAD,
     PIXEL_DTYPES,
@@ -19,4 +19,5 @@ __all__ = [
     "inspect_input",
     "observation_planes",
     "stored_range",
+    "unit_problem",
 ]

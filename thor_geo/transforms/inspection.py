@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 
 from thor_geo.errors import InputError
-from thor_geo.specs.bands import BandSelection
+from thor_geo.specs.bands import STORAGE, BandSelection, Sensor
 from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_range
+
+# Largest stored reflectance (x 10,000) that is taken for reflectance 0..1 by mistake, as rs-embed
+# does: clouds reach 1.5. In hundredths of a dB, backscatter within 60 would be within 0.6 dB.
+_LARGEST_REFLECTANCE, _LARGEST_DECIBEL = 1.5, 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +147,45 @@ def inspect_input(
             name for name, is_constant in zip(names, constant.tolist(), strict=True) if is_constant
         ),
     )
+
+
+def unit_problem(chw: Tensor, bands: BandSelection | Sequence[str]) -> str | None:
+    """Return what is wrong with the unit of pixels, None where they may be in stored units.
+
+    Args:
+        chw: Pixels (C, H, W) that are meant to be in stored units.
+        bands: Their planes: a selection, or TerraTorch names or THOR channels.
+
+    Returns:
+        A sentence without its full stop: Sentinel-2 whose largest value is above 0 and at most 1.5,
+        or Sentinel-1 that lies between -60 and 60 throughout (and is not 0 throughout).
+    """
+    selection = as_selection(bands)
+    found = _magnitude(chw, selection, "S2")
+    if found is not None and 0 < found[1] <= _LARGEST_REFLECTANCE:
+        return (
+            f"the largest value of Sentinel-2's bands is {found[1]:.4g}: that is reflectance 0..1, "
+            "not reflectance x 10,000"
+        )
+    found = _magnitude(chw, selection, "S1")
+    if found is not None and max(map(abs, found)) <= _LARGEST_DECIBEL:
+        return (
+            f"Sentinel-1's bands lie between {found[0]:.4g} and {found[1]:.4g}: those are decibels "
+            "or linear power, not hundredths of a decibel"
+        )
+    return None
+
+
+def _magnitude(chw: Tensor, selection: BandSelection, sensor: Sensor) -> tuple[float, float] | None:
+    """Return the smallest and the largest value of a sensor's planes; None if all is empty or 0."""
+    nodata = STORAGE[sensor].nodata
+    low, high = float("inf"), float("-inf")
+    for plane, band in zip(chw, selection.bands, strict=True):
+        if band.sensor != sensor:
+            continue
+        # uint16 has hardly any operators before PyTorch 2.9 (pytorch/pytorch#159076).
+        values = plane.to(torch.float32)
+        values = values[values.isfinite() & (values != (0 if nodata is None else nodata))]
+        if values.numel():
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return None if low > high or low == high == 0 else (low, high)

@@ -143,19 +143,28 @@ def test_a_name_or_a_spec_says_where_pixels_are_from(options: dict[str, Any], so
 
 def test_both_functions_take_the_same_options_and_explain_each() -> None:
     ours, theirs = (signature(f).parameters for f in (get_embedding, get_embeddings_batch))
-    assert [{"spatial": "spatials"}.get(name, name) for name in ours] == list(theirs)
+    several = {"spatial": "spatials", "raster": "rasters"}
+    assert [several.get(name, name) for name in ours] == list(theirs)
     explained = re.findall(r"^ {8}(\w+): ", EmbeddingOptions.__doc__ or "", re.MULTILINE)
     assert explained == list(EmbeddingOptions.__annotations__)
 
 
 def test_one_call_passes_every_option_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("model", "spatial", "temporal", "input_chw", *EmbeddingOptions.__annotations__)
+    names = (
+        "model",
+        "spatial",
+        "temporal",
+        "input_chw",
+        "raster",
+        *EmbeddingOptions.__annotations__,
+    )
     options: dict[str, Any] = {name: object() for name in names}
     monkeypatch.setattr(call, "get_embeddings_batch", lambda model, **rest: [(model, rest)])
     model, rest = cast(Any, get_embedding)(**options)
     assert model is options.pop("model")
     assert rest.pop("spatials") == [options.pop("spatial")]
     assert rest.pop("input_chw") == [options.pop("input_chw")]
+    assert rest.pop("rasters") == [options.pop("raster")]
     assert rest == options
 
 

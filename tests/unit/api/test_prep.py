@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -10,6 +13,7 @@ from thor_geo.api._place import Place
 from thor_geo.api.prep import Cut, Cutter, InputPrep, Mode
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.lattice import Lattice, Rect
+from thor_geo.models.layout import token_layout
 from thor_geo.specs import BBox, PointBuffer
 from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 
@@ -108,8 +112,10 @@ def test_an_array_is_padded_where_a_tile_reaches_beyond_it() -> None:
         (lambda: InputPrep(mode="native", halo=16), "no tiles"),
         (lambda: InputPrep(mode="tile", ground_cover="nominal"), "only with input_prep=resize"),
         (lambda: cutter(InputPrep.tile(halo=10)), "halo"),
-        (lambda: cutter(InputPrep.tile(halo=144)), "halo"),
-        (lambda: cutter("tile", image_size=290), "290"),
+        (lambda: cutter(InputPrep.tile(halo=144)), "halo=144.*Take 128"),
+        (lambda: cutter("tile", image_size=290), "image_size=290.*Take 288 or 320"),
+        (lambda: cutter("auto", patch_size=7), "image_size=288.*Take 280 or 294; or patch_size=4"),
+        (lambda: cutter("auto", image_size=100), "image_size=100.*Take 96 or 128"),
         (lambda: cutter("tile").cut(20_000, 20_000, origin=(0, 0)), "thor-geo predict"),
     ],
 )
@@ -148,3 +154,76 @@ def test_points_boxes_and_polygons_are_places() -> None:
 def test_what_is_not_a_place_is_refused() -> None:
     with pytest.raises(AreaError, match="is not a place"):
         Place.from_spatial((10.7, 59.9), 10)  # type: ignore[arg-type]
+
+
+def test_every_remedy_for_a_size_patch_or_halo_is_accepted() -> None:
+    tried = 0
+    for mode in ("auto", "tile"):
+        for patch in (1, 4, 7, 16, 17, 32):
+            for size in (1, 30, 96, 100, 288, 301, 1000):
+                for halo in (0, 7, 16, 48, 150):
+                    tried += _try_remedies(InputPrep(mode=mode, halo=halo), patch, size)  # type: ignore[arg-type]
+    assert tried > 400
+
+
+def _try_remedies(prep: InputPrep, patch: int, size: int) -> int:
+    """Follow every remedy until nothing is refused; each may only lead to another argument."""
+    waiting = [(prep.halo, patch, size, frozenset[str]())]
+    tried = 0
+    while waiting:
+        halo, patch, size, mended = waiting.pop()
+        try:
+            made = cutter(replace(prep, halo=halo), patch_size=patch, image_size=size)
+            token_layout(bands=SELECTION, image_size=size, patch_size=patch)
+            made.cut(300, 300)
+        except ConfigError as error:
+            refusal = error
+        else:
+            continue
+        tried += 1
+        assert refusal.argument not in mended, refusal
+        done = mended | {refusal.argument}
+        first, _, patches = refusal.remedy.partition("; or patch_size=")
+        for number in map(int, re.findall(r"\d+", first)):
+            changed = {"halo": halo, "image_size": size, refusal.argument: number}
+            waiting.append((changed["halo"], patch, changed["image_size"], done))
+        waiting += [(halo, int(number), size, done) for number in re.findall(r"\d+", patches)]
+    return tried
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (57, 1003), (-301, -11), (5, 287)])
+@pytest.mark.parametrize(("side", "count"), [(410, 4), (288, 1), (576, 4), (600, 9), (870, 16)])
+def test_a_place_takes_as_few_tiles_as_cover_it(
+    corner: tuple[int, int], side: int, count: int
+) -> None:
+    row, col = corner
+    prep = InputPrep(mode="auto", max_side=32)  # always tiles
+    cut = cutter(prep).cut(side, side, origin=corner)
+    # An odd corner is brought to the grid of the bands at 20 m, which may take one tile more.
+    least = sum(-(-(side + (edge % 2)) // 288) for edge in corner) / 2
+    assert len(cut.windows) <= max(count, least**2)
+    (first_row, last_row), (first_col, last_col) = cut.result
+    assert (_kept(cut)[first_row:last_row, first_col:last_col] == 1).all()
+    assert first_row <= -cut.top
+    assert last_row >= side - cut.top
+    # Tiles begin at pixels of the bands at 20 m, as those of runs do.
+    assert (row - cut.top) % 2 == (col + cut.left) % 2 == 0
+
+
+def test_a_tile_of_a_run_stays_it() -> None:
+    prep = InputPrep(mode="auto", max_side=32)
+    cut = cutter(prep).cut(288, 576, origin=(288 * 7, 288 * 3))
+    assert (cut.tiles, cut.top, cut.left, len(cut.windows)) == ("run", 0, 0, 2)
+
+
+def test_what_is_left_out_and_what_is_added_is_counted() -> None:
+    nothing = {"top": 0, "bottom": 0, "left": 0, "right": 0}
+    cut = cutter("native").cut(300, 290)
+    assert cut.margins(300, 290) == ({"top": 6, "bottom": 6, "left": 1, "right": 1}, nothing)
+    cut = cutter("native").cut(70, 150)
+    assert cut.margins(70, 150) == (nothing, {**nothing, "bottom": 90, "right": 10})
+    cut = cutter("tile").cut(100, 300)
+    assert cut.margins(100, 300) == (nothing, {**nothing, "bottom": 188, "right": 4})
+    cut = cutter("native").cut(70, 70, origin=(0, 0))
+    cropped, _ = cut.margins(70, 70)
+    assert sum(cropped.values()) == 12

@@ -82,9 +82,12 @@ def refused(
             ["data.sentinel2.mask='clouds'", "Choose none, scl or cloud_score_plus"],
         ),
         (["--model.group_merge=max"], ["model.group_merge='max'", "mean, sum or concat"]),
-        (["--data.sentinel2.bands", "[B2,B99]"], ["BandError: `bands='B99'`", "Choose from: B4"]),
-        (["--data.start=June"], ["ConfigError: `start='June'`", "YYYY-MM-DD"]),
-        (["--data.windows=[[2022-06-01,June]]"], ["`windows=", "end='June'", "YYYY-MM-DD"]),
+        (
+            ["--data.sentinel2.bands", "[B2,B99]"],
+            ["BandError: `data.sentinel2.bands='B99'`", "Choose from: B4"],
+        ),
+        (["--data.start=June"], ["ConfigError: `data.start='June'`", "YYYY-MM-DD"]),
+        (["--data.windows=[[2022-06-01,June]]"], ["`data.windows=", "end='June'", "YYYY-MM-DD"]),
         (
             ["--data.windows=[2022-06-01,2022-07-01]"],
             ["windows=", "a list of [start, end] pairs"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -91,9 +92,9 @@ def test_suffix_leaves_later_selections_alone() -> None:
         # Both examples of section 11.2: p does not divide, but what it leaves does.
         (144, 16, ["144 px x 10 m = 1440 m", "16 x 20 = 320", "at 20 m", "128 or 160 px"]),
         (96, 64, ["96 px x 10 m = 960 m", "64 x 10 = 640", "128 px", "4, 6, 8, 12, 16, 24"]),
-        (8, 16, ["80 m", "16 x 10 = 160", "size of 32 px"]),  # image smaller than a patch
+        (8, 16, ["80 m", "16 x 10 = 160", "take 32 px"]),  # image smaller than a patch
         (1, 16, ["10 m", "16 x 10 = 160"]),  # ground cover below the GSD of the 20 m band
-        (290, 16, ["2900 m", "288 or 320 px", "patch size of 5"]),
+        (290, 16, ["2900 m", "288 or 320 px", "patch_size of 5"]),
         (100, [3, 7], ["1000 m", "3 x 10 = 30, 7 x 10 = 70"]),
     ],
 )
@@ -196,3 +197,25 @@ def test_names_of_a_variant(name: str) -> None:
 def test_unknown_model_key_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"thor_v2.*thor_v1_tiny"):
         variant("thor_v2")
+
+
+def test_every_side_and_patch_size_that_is_proposed_is_accepted() -> None:
+    tried = 0
+    for patch in (1, 3, 7, 8, 16, 17, 32, 64):
+        for side in [*range(1, 700, 13), 288, 5000]:
+            arguments: dict[str, Any] = {"bands": RGBN_SWIR, "resolution": 10}
+            try:
+                token_layout(**arguments, image_size=side, patch_size=patch)
+            except LayoutError as error:
+                text = error.remedy
+            else:
+                continue
+            sides, _, patches = text.removeprefix(f"With patch_size={patch} ").partition(";")
+            for number in re.findall(r"\d+", sides.split("px")[0]):
+                token_layout(**arguments, image_size=int(number), patch_size=patch)
+                tried += 1
+            for number in re.findall(r"\d+", patches.partition("patch_size of")[2]):
+                layout = token_layout(**arguments, image_size=side, patch_size=int(number))
+                assert layout.n_tokens <= 20_000
+                tried += 1
+    assert tried > 300

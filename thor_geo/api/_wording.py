@@ -1,0 +1,76 @@
+"""Errors of code that runs and calls share, in the words of the Python call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from thor_geo.errors import ConfigError, ThorGeoError
+from thor_geo.specs.environment import VARIABLES
+
+# Classes that take the keys of a group of a run's settings.
+_SPECS = {
+    "earthengine": "EarthEngineSpec",
+    "stac": "StacSpec",
+    "emulator": "EmulatorSpec",
+    "sentinel2": "SensorSpec",
+    "sentinel1": "Sentinel1Spec",
+}
+_GROUP = re.compile(rf"\bdata\.({'|'.join(_SPECS)})\.(\w+)(?:=('[^']*'|\w+))?")
+_KEY = re.compile(
+    r"\b(?:data|model)\.(cache_dir|concurrency|fetch_workers|tile_size|scale|resolution|normalize|"
+    r"statistics|patch_size|model_key|ckpt|pretrained|layers)\b"
+)
+
+# Settings whose name in the call is another.
+_NAMES = {
+    "model_key": "model",
+    "tile_size": "image_size",
+    "concurrency": "fetch_workers",
+    "paths": "raster",
+    "scale": "input_scale",
+}
+
+
+@contextmanager
+def python_words(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Let errors name arguments of the call, or environment variables, instead of keys of a config.
+
+    Args:
+        arguments: What the caller gave, by argument.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        # In place, so that the traceback shows one message and not two.
+        name = _argument(error.argument)
+        if name in VARIABLES and arguments.get(name) is None and VARIABLES[name].read() is not None:
+            name = VARIABLES[name].name
+        problem, remedy = _in_python(error.problem), _in_python(error.remedy)
+        ConfigError.__init__(error, name, error.value, problem, remedy)
+        raise
+    except ThorGeoError as error:
+        error.args = tuple(
+            _in_python(text) if isinstance(text, str) else text for text in error.args
+        )
+        raise
+
+
+def _argument(name: str) -> str:
+    if name.partition(".")[0] in _SPECS:
+        name = f"data.{name}"
+    return _NAMES.get(name, _in_python(name))
+
+
+def _in_python(text: str) -> str:
+    """Return a message with keys of a config written as arguments of Python."""
+
+    def spec(match: re.Match[str]) -> str:
+        return f"{_SPECS[match[1]]}({match[2]}={match[3] or '...'})"
+
+    def argument(match: re.Match[str]) -> str:
+        return _NAMES.get(match[1], match[1])
+
+    return _KEY.sub(argument, _GROUP.sub(spec, text))
