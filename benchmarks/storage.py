@@ -35,7 +35,8 @@ from benchmarks.support.neighbours import Vectors, distances, l2_errors, nearest
 from benchmarks.support.report import Report, Row, parser
 from benchmarks.support.timing import compare
 from thor_geo.ground.lattice import zone_name
-from thor_geo.runs.grid import ARRAY, SCALE, GridStore
+from thor_geo.runs.grid import GridStore
+from thor_geo.runs.grid_layout import ARRAY, SCALE
 from thor_geo.runs.pooled import pooled_table, write_pooled
 from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.shard import Dtype
@@ -92,9 +93,7 @@ def read_map(path: Path) -> Vectors:
     group = zarr.open_group(path, path=_ZONE, mode="r")
     values = np.asarray(cast(Any, group[ARRAY])[...])
     if SCALE in group:
-        scale = np.asarray(cast(Any, group[SCALE])[...])
-        cells = values.shape[1] // len(scale)
-        values = dequantise(values, scale.repeat(cells, axis=0).repeat(cells, axis=1))
+        values = dequantise(values, np.asarray(cast(Any, group[SCALE])[...]))
     return values
 
 

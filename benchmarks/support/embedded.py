@@ -14,7 +14,7 @@ from benchmarks.support.commands import box, emulator, quickstart, thor_geo
 from thor_geo.emulator import Acquisition, generate_archive
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.grid import ARRAY
+from thor_geo.runs.grid_layout import ARRAY
 from thor_geo.runs.opened_run import OpenedRun, open_run
 from thor_geo.runs.shard import Dtype, Shapes, ShardResult
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from thor_geo.checks._rows import OWN_SCALE
 from thor_geo.checks._seams import SeamReader, Seams
-from thor_geo.checks._zones import repeated_problems, sides_of, zone_problems
+from thor_geo.checks._zones import repeated_problems, root_problems, sides_of, zone_problems
 from thor_geo.checks.faults import Fault, FaultKind
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.grid import ARRAY, SCALE, array_file, array_names
+from thor_geo.runs.grid_layout import ARRAY, SCALE, array_file, array_names
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
@@ -123,6 +123,11 @@ def open_maps(
     ]
     if not good:
         return None, faults
+    zone, resolution = next(iter(good.values())), plan.lattices[0].resolution
+    faults += [
+        _fault(store, "zarr.json", reason)
+        for reason in root_problems(store, zone, common[0], dtype, fingerprint, resolution)
+    ]
     expected = MapsExpected(
         store=store,
         zones=good,
@@ -159,7 +164,7 @@ def check_maps(
     time = next((part.time for part in parts), None)
     maps: npt.NDArray[Any] | None = None
     embedded = _embedded(plan, shard, missing)
-    # For int8: the largest magnitude of each tile's codes, and the scales, if they can be read.
+    # For int8: the largest magnitude of each cell's codes, and the scales, if they can be read.
     largest: npt.NDArray[np.int16] | None = None
     scales: npt.NDArray[np.float32] | None = None
     sound = embedded
@@ -170,26 +175,23 @@ def check_maps(
         except Exception as error:
             faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
             continue
-        # (k, k) flags: the tile is complete (`full`), the tile has no value at all (`void`). For a
-        # tile that is cropped away, both are true.
+        # Flags of cells, (k s, k s): a cell is present or absent in all bands.
         if part.name == SCALE:
-            scales, void = values, np.asarray(np.isnan(values))
-            full = is_scale(values) | (void if expected.cropped else False)
+            scales, present, absent = values, is_scale(values), np.isnan(values)
             wrong = "a scale that is missing, negative or too large"
         else:
             maps = values
             coded = values.dtype == np.int8
-            present = values != NODATA if coded else np.isfinite(values)
-            absent = ~present if coded else np.isnan(values)
-            # A cell is present or absent in all bands.
-            cells_present, cells_absent = present.all(axis=0), absent.all(axis=0)
-            whole = cells_present | cells_absent if expected.cropped else cells_present
-            full, void = (_throughout(flags, expected.cells) for flags in (whole, cells_absent))
+            present = (values != NODATA if coded else np.isfinite(values)).all(axis=0)
+            absent = (values == NODATA if coded else np.isnan(values)).all(axis=0)
             wrong = str(NODATA) if coded else "NaN or infinity"
             if coded:
                 highest, lowest = (edge.astype(np.int16) for edge in (values.max(0), values.min(0)))
-                magnitude = np.where(cells_absent, 0, np.maximum(highest, -lowest))
-                largest = _by_tile(magnitude, expected.cells).max(axis=(1, 3))
+                largest = np.where(absent, 0, np.maximum(highest, -lowest))
+        # Flags of tiles, (k, k): the tile is complete (`full`), the tile has no value at all
+        # (`void`). For a tile that is cropped away, both are true.
+        whole = present | absent if expected.cropped else present
+        full, void = (_throughout(flags, expected.cells) for flags in (whole, absent))
         sound = sound & full
         if (count := int((embedded & ~full).sum())) > 0:
             faults.append((part, "values", f"{wrong} in {count} tiles that are ok"))
@@ -197,9 +199,9 @@ def check_maps(
             reason = f"values in {count} tiles that are not ok or not planned"
             faults.append((part, "values", reason))
     if largest is not None and scales is not None:
-        count = int((sound & ~is_scale_of(largest, scales)).sum())
-        if count:
-            reason = f"{count} tiles do not match their scales ({OWN_SCALE})"
+        fitting = _throughout(is_scale_of(largest, scales), expected.cells)
+        if (count := int((sound & ~fitting).sum())) > 0:
+            reason = f"cells of {count} tiles do not match their scales ({OWN_SCALE})"
             faults.append((Part(ARRAY, time), "values", reason))
     # In a shard with a fault, numbers may be wrong or missing.
     if faults or maps is None or (scales is None and SCALE in expected.arrays):
@@ -218,16 +220,13 @@ def _embedded(plan: Plan, shard: Shard, missing: npt.NDArray[np.bool_]) -> npt.N
 
 def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool_]:
     """Return for which tiles a flag is true in every cell, (k, k)."""
-    return np.asarray(_by_tile(flags, cells).all(axis=(1, 3)))
-
-
-def _by_tile(values: npt.NDArray[Any], cells: int) -> npt.NDArray[Any]:
-    rows, cols = values.shape
-    return values.reshape(rows // cells, cells, cols // cells, cells)
+    rows, cols = flags.shape
+    by_tile = flags.reshape(rows // cells, cells, cols // cells, cells)
+    return np.asarray(by_tile.all(axis=(1, 3)))
 
 
 def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any]:
-    """Return a shard's part of an array, (D', k h, k w) or (k, k), read from its file alone."""
+    """Return a shard's part of an array, (D', k s, k s) or (k s, k s), read from its file alone."""
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
@@ -240,7 +239,7 @@ def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any
         for key in (folder / "zarr.json", path)
     }
     array = zarr.open_array(MemoryStore(files), mode="r")
-    side = zone.shard_tiles if part.name == SCALE else zone.shard_side
+    side = zone.shard_side
     row, col = zone.shard_position(shard)
     first = () if part.time is None else (part.time,)
     values: npt.NDArray[Any] = np.asarray(

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.plan import Shard
-from thor_geo.runs.quantise import NODATA, dequantise
+from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.support.arrays import Float32Array, Float64Array
 
@@ -119,7 +119,7 @@ class SeamReader:
             zone: The shard's zone.
             shard: The shard.
             values: (D', k s, k s), row 0 = north; NaN (int8: -128) without an embedding.
-            scales: (k, k) for int8, else None.
+            scales: (k s, k s) for int8, NaN without an embedding; else None.
             time: Index of the time window: borders are those between shards of one window.
         """
         row, col = zone.shard_position(shard)
@@ -130,7 +130,7 @@ class SeamReader:
         across, down = np.zeros((rows, columns - 1)), np.zeros((rows - 1, columns))
         # Differences of the largest float32 may overflow; such pairs do not count.
         with np.errstate(over="ignore", invalid="ignore"):
-            for k, band in enumerate(_bands(values, scales, self._cells)):
+            for k, band in enumerate(_bands(values, scales)):
                 across += np.abs(band[:, 1:] - band[:, :-1])
                 down += np.abs(band[1:] - band[:-1])
                 left_edge[k], right[k] = band[:, 0], band[:, -1]
@@ -166,15 +166,7 @@ class SeamReader:
         return out
 
 
-def _bands(
-    values: npt.NDArray[Any], scales: Float32Array | None, cells: int
-) -> Iterator[Float32Array]:
+def _bands(values: npt.NDArray[Any], scales: Float32Array | None) -> Iterator[Float32Array]:
     """Yield one band at a time as float32, NaN without an embedding: a map may be large."""
-    if scales is None:
-        for band in values:
-            yield band.astype(np.float32)
-        return
-    scale = scales.repeat(cells, axis=0).repeat(cells, axis=1)
-    scale[values[0] == NODATA] = np.nan
     for band in values:
-        yield dequantise(band, scale)
+        yield band.astype(np.float32) if scales is None else dequantise(band, scales)

@@ -12,7 +12,7 @@ from itertools import product
 
 from thor_geo.checks._maps import MapsExpected
 from thor_geo.checks.faults import Fault
-from thor_geo.runs.grid import ARRAY
+from thor_geo.runs.grid_layout import ARRAY
 from thor_geo.runs.opened_run import OpenedRun
 
 

@@ -11,17 +11,18 @@ import numpy.typing as npt
 import pyproj
 
 from thor_geo.checks.faults import first_few
-from thor_geo.runs.georeference import array_attributes, grid_mapping
-from thor_geo.runs.grid import (
+from thor_geo.runs.georeference import grid_mapping
+from thor_geo.runs.grid_layout import (
     ARRAY,
     SCALE,
     array_layout,
     array_names,
     dimension_names,
-    quantised_attributes,
+    embedding_facts,
+    map_attributes,
 )
 from thor_geo.runs.shard import Dtype
-from thor_geo.runs.times import TIME, time_attributes, time_coordinates
+from thor_geo.runs.times import END, TIME, time_attributes, time_coordinates
 from thor_geo.runs.zarr_metadata import array_differences
 from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
@@ -77,7 +78,7 @@ def zone_problems(
     """
     import zarr
 
-    coordinates = _coordinates(zone, bands, dtype, windows)
+    coordinates = _coordinates(zone, bands, windows)
     times = len(windows) if windows is not None and windows.listed else None
     try:
         group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
@@ -101,24 +102,50 @@ def zone_problems(
         names, should = arrays[name].metadata.dimension_names, dimension_names(name, times)
         if tuple(names or ()) != should:
             yield name, f"dimensions are {names!s:.200}, should be {', '.join(should)}"
-    for key, value in quantised_attributes(dtype).items():
-        if attributes[ARRAY].get(key) != value:
-            yield ARRAY, f"attribute {key} is not {value}"
-    geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
-    for where, actual in ((ARRAY, attributes[ARRAY]), ("zarr.json", group_attributes)):
-        for key, value in geometry.items():
-            if actual.get(key) != value:
-                yield where, f"attribute {key} is not {str(value)[:80]}"
-    if attributes[ARRAY].get("grid_mapping") != "spatial_ref":
-        yield ARRAY, "has no grid_mapping"
+    for name in array_names(dtype):
+        for key, value in map_attributes(zone, name, dtype, times).items():
+            if attributes[name].get(key) != value:
+                yield name, f"attribute {key} is not {str(value)[:80]}"
+    for where, actual in (("zarr.json", group_attributes), *attributes.items()):
+        inherited = [key for key in actual if key.startswith(("proj:", "spatial:"))]
+        if where not in array_names(dtype) and inherited:
+            yield where, f"is no map and has the attribute {inherited[0]}"
     for name, values in coordinates.items():
         problem = _coordinate_problem(arrays[name], values)
         if problem is not None:
             yield name, problem
-        for key, expected in time_attributes(name).items() if name == TIME else ():
+        for key, expected in time_attributes(name).items() if name in (TIME, END) else ():
             if attributes[name].get(key) != expected:
                 yield name, f"attribute {key} is not {expected}"
     yield from _crs_problems(attributes["spatial_ref"], zone)
+
+
+def root_problems(
+    store: Path, zone: ZoneGrid, bands: int, dtype: Dtype, fingerprint: str, resolution: float
+) -> Iterator[str]:
+    """Yield the faults of what the store's root says about the embeddings.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Any zone of it.
+        bands: Length of an embedding.
+        dtype: Type of the embeddings.
+        fingerprint: Fingerprint of the run.
+        resolution: Side of a pixel of the model's input, metres.
+    """
+    try:
+        attributes = dict(parse_json((store / "zarr.json").read_bytes())["attributes"])
+        metadata = str(attributes["thor_geo"])
+        same_run = parse_json(metadata)["fingerprint"] == fingerprint
+        facts = embedding_facts(metadata, zone, bands, dtype, resolution)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        yield f"has no attributes of a run ({error!r:.200})"
+        return
+    if not same_run:
+        yield "has the fingerprint of another run"
+    for key, value in facts.root_attributes(None).items():
+        if attributes.get(key) != value:
+            yield f"attribute {key} is not {str(value)[:80]}"
 
 
 def repeated_problems(
@@ -140,7 +167,8 @@ def repeated_problems(
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"cannot be read as a Zarr group with consolidated metadata ({error!r:.200})"
         return
-    arrays = [*array_names(dtype), *_names(dtype), *_times(windows)]
+    times = {} if windows is None else time_coordinates(windows)
+    arrays = [*array_names(dtype), "band", "y", "x", "spatial_ref", *times]
     names = [name for zone in zones for name in (zone, *(f"{zone}/{array}" for array in arrays))]
     missing = [name for name in names if name not in repeated]
     if missing:
@@ -167,23 +195,16 @@ def _equal(store: Path, name: str, repeated: Any) -> bool:
     return {**original, **without} == {**repeated, **without}
 
 
-def _names(dtype: Dtype) -> tuple[str, ...]:
-    return ("band", "y", "x", *(dimension_names(SCALE) if dtype == "int8" else ()), "spatial_ref")
-
-
-def _times(windows: Windows | None) -> dict[str, npt.NDArray[Any]]:
-    coordinates = {} if windows is None else time_coordinates(windows)
-    return {name: values for name, (_, values) in coordinates.items()}
-
-
 def _coordinates(
-    zone: ZoneGrid, bands: int, dtype: Dtype, windows: Windows | None
+    zone: ZoneGrid, bands: int, windows: Windows | None
 ) -> dict[str, npt.NDArray[Any]]:
-    values: tuple[npt.NDArray[Any], ...] = (np.arange(bands), zone.y, zone.x)
-    if dtype == "int8":
-        values = (*values, zone.y_tile, zone.x_tile)
-    coordinates = dict(zip(_names(dtype), (*values, np.array(0, dtype=np.int64)), strict=True))
-    return coordinates | _times(windows)
+    return {
+        "band": np.arange(bands),
+        "y": zone.y,
+        "x": zone.x,
+        "spatial_ref": np.array(0, dtype=np.int64),
+        **({} if windows is None else time_coordinates(windows)),
+    }
 
 
 def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:

@@ -35,6 +35,13 @@ _CONVENTIONS = [
     )
 ]
 
+#: Attributes of every map that name its grid mapping.
+MAP_ATTRIBUTES = {
+    "grid_mapping": "spatial_ref",
+    # So that xarray makes it a coordinate, which travels with the array.
+    "coordinates": "spatial_ref",
+}
+
 _AXES: dict[str, dict[str, Any]] = {
     "x": {
         "standard_name": "projection_x_coordinate",
@@ -48,8 +55,6 @@ _AXES: dict[str, dict[str, Any]] = {
         "units": "metre",
         "axis": "Y",
     },
-    "x_tile": {"long_name": "easting of the tile's centre", "units": "metre"},
-    "y_tile": {"long_name": "northing of the tile's centre", "units": "metre"},
     "band": {"long_name": "dimension of the embedding", "units": "1"},
 }
 
@@ -92,5 +97,5 @@ def grid_mapping(epsg: int, bounds: Bounds, cell: float) -> dict[str, Any]:
 
 
 def coordinate_attributes(name: str) -> dict[str, Any]:
-    """Return the CF attributes of ``x``, ``y``, ``x_tile``, ``y_tile`` or ``band``."""
+    """Return the CF attributes of ``x``, ``y`` or ``band``."""
     return _AXES[name]

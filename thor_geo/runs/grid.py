@@ -3,12 +3,12 @@
 Each zone holds ``embeddings (band, y, x)``, north-up. One work shard is one Zarr shard and one
 file, so writers never share a file. The side of its chunks divides its side.
 
-int8 embeddings have ``scale (y_tile, x_tile)`` beside them, one value for each tile, also with one
-file for each work shard: a value is embedding * scale. Where a tile failed, is empty or is not
-planned, embeddings are -128 and the scale is NaN. Cells outside a cropped area are -128 as well.
+int8 embeddings have ``scale (y, x)`` beside them, one value for each cell, also with one file for
+each work shard: a value is embedding * scale. Where a tile failed, is empty or is not planned, and
+outside a cropped area, embeddings are -128 and the scale is NaN.
 
-A run with a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y_tile,
-x_tile)``, with a file for each work shard and window.
+A run with a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y, x)``,
+with a file for each work shard and window.
 """
 
 from __future__ import annotations
@@ -24,21 +24,29 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.crop import AreaCrop
-from thor_geo.runs.georeference import array_attributes, coordinate_attributes, grid_mapping
-from thor_geo.runs.quantise import DESCRIPTION, NODATA, quantise
+from thor_geo.runs.grid_layout import (
+    ARRAY,
+    SCALE,
+    array_file,
+    array_layout,
+    array_names,
+    dimension_names,
+    embedding_facts,
+    map_attributes,
+)
+from thor_geo.runs.quantise import quantise
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
-from thor_geo.runs.zarr_metadata import array_differences, consolidate
-from thor_geo.runs.zone_grid import ZoneGrid, centre_trim, chunk_side, zone_grids
+from thor_geo.runs.zarr_metadata import (
+    add_coordinate,
+    add_coordinates,
+    add_grid_mapping,
+    array_differences,
+    consolidate,
+)
+from thor_geo.runs.zone_grid import centre_trim, zone_grids
 from thor_geo.specs import Windows
 from thor_geo.support.files import sync, temporary_path, write_bytes
-
-# With bits shuffled, embeddings shrink as much at the lowest level as with bytes shuffled at a high
-# one, or more, in a fraction of the time.
-_ZSTD_LEVEL = 1
-
-ARRAY = "embeddings"
-SCALE = "scale"
 
 
 class GridStore:
@@ -75,19 +83,21 @@ class GridStore:
         self.path = path
         self.zones = zone_grids(plan, centre_trim(plan.lattices[0], shape[1:]).side)
         self._bands = shape[0]
-        self._dtype = dtype
+        self._dtype: Dtype = dtype
+        self._resolution = plan.lattices[0].resolution
         self._crop = crop
         self._coordinates = {} if windows is None else time_coordinates(windows)
-        self._times = len(self._coordinates[TIME][1]) if self._coordinates else None
+        self._times = len(self._coordinates[TIME]) if self._coordinates else None
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
-    def create(self, metadata: str) -> None:
+    def create(self, metadata: str, build_version: str | None = None) -> None:
         """Create groups, coordinates and attributes, or check existing ones.
 
         The whole store is built under another name and renamed, so one of several processes wins.
 
         Args:
             metadata: JSON text for the attribute ``thor_geo``.
+            build_version: Version of this package that began the run; None if it is not known.
 
         Raises:
             RunDirectoryError: If a store of another layout exists.
@@ -95,7 +105,7 @@ class GridStore:
         if not self.path.exists():
             temporary = temporary_path(self.path)
             try:
-                self._build(temporary, metadata)
+                self._build(temporary, metadata, build_version)
                 temporary.rename(self.path)
                 sync(self.path.parent)
             except OSError:
@@ -127,11 +137,9 @@ class GridStore:
             values[:, ~self._crop.inside(self.zones[shard.epsg], shard)] = np.nan
         if self._dtype != "int8":
             return (self._put(shard, ARRAY, values, time),)
-        k, side = self.zones[shard.epsg].shard_tiles, values.shape[1:]
-        by_tile = values.reshape(-1, k, side[0] // k, k, side[1] // k)
-        codes, scale = quantise(by_tile, axes=(0, 2, 4))
+        codes, scale = quantise(values, axis=0)
         return (
-            self._put(shard, ARRAY, codes.reshape(values.shape), time),
+            self._put(shard, ARRAY, codes, time),
             self._put(shard, SCALE, scale, time),
         )
 
@@ -174,65 +182,31 @@ class GridStore:
             self._encoders[epsg, name] = array, files
         return self._encoders[epsg, name]
 
-    def _build(self, path: Path, metadata: str) -> None:
+    def _build(self, path: Path, metadata: str, build_version: str | None) -> None:
         import zarr
 
-        root = zarr.create_group(str(path), attributes={"thor_geo": metadata})
-        for zone in self.zones.values():
-            geometry = array_attributes(zone.epsg, zone.bounds, zone.cell, zone.shape)
+        zones = list(self.zones.values())
+        facts = embedding_facts(metadata, zones[0], self._bands, self._dtype, self._resolution)
+        attributes = {"thor_geo": metadata, **facts.root_attributes(build_version)}
+        root = zarr.create_group(str(path), attributes=attributes)
+        for zone in zones:
             group = root.create_group(
-                zone.name,
-                attributes={"Conventions": "CF-1.11", "thor_geo": metadata, **geometry},
+                zone.name, attributes={"Conventions": "CF-1.11", "thor_geo": metadata}
             )
-            group.create_array(
-                ARRAY,
-                **array_layout(zone, ARRAY, self._bands, self._dtype, self._times),
-                dimension_names=dimension_names(ARRAY, self._times),
-                attributes={
-                    "long_name": "THOR embedding",
-                    "grid_mapping": "spatial_ref",
-                    # So that xarray makes it a coordinate, which travels with the array.
-                    "coordinates": "spatial_ref",
-                    **quantised_attributes(self._dtype),
-                    **geometry,
-                },
-            )
-            coordinates = {"band": np.arange(self._bands), "y": zone.y, "x": zone.x}
-            if self._dtype == "int8":
-                self._build_scale(group, zone)
-                coordinates |= {"y_tile": zone.y_tile, "x_tile": zone.x_tile}
-            for name, values in coordinates.items():
+            for name in array_names(self._dtype):
                 group.create_array(
                     name,
-                    data=values,
-                    chunks=values.shape,
-                    dimension_names=(name,),
-                    attributes=coordinate_attributes(name),
+                    **array_layout(zone, name, self._bands, self._dtype, self._times),
+                    dimension_names=dimension_names(name, self._times),
+                    attributes=map_attributes(zone, name, self._dtype, self._times),
                 )
-            for name, (names, ends) in self._coordinates.items():
-                group.create_array(
-                    name,
-                    data=ends,
-                    chunks=ends.shape,
-                    dimension_names=names,
-                    attributes=time_attributes(name),
-                )
-            group.create_array(
-                "spatial_ref",
-                data=np.array(0, dtype=np.int64),
-                attributes=grid_mapping(zone.epsg, zone.bounds, zone.cell),
-            )
+            add_coordinates(group, {"band": np.arange(self._bands), "y": zone.y, "x": zone.x})
+            for name, ends in self._coordinates.items():
+                add_coordinate(group, name, ends, time_attributes(name), dimension=TIME)
+            add_grid_mapping(group, zone.epsg, zone.bounds, zone.cell)
         consolidate(path)
         for file in sorted(path.rglob("*")):
             sync(file)
-
-    def _build_scale(self, group: Any, zone: ZoneGrid) -> None:
-        group.create_array(
-            SCALE,
-            **array_layout(zone, SCALE, self._bands, self._dtype, self._times),
-            dimension_names=dimension_names(SCALE, self._times),
-            attributes={"long_name": "what embeddings are multiplied by"},
-        )
 
     def _compare(self) -> None:
         import zarr
@@ -257,113 +231,3 @@ class GridStore:
                     f"`{self.path}/{path}`: {key} is {actual} there and {expected} in this run. "
                     f"{remedy}"
                 )
-
-
-def array_file(zone: ZoneGrid, shard: Shard, name: str, time: int | None = None) -> PurePosixPath:
-    """Return the path of the file with a shard's embeddings or scales, within the store.
-
-    Args:
-        zone: The shard's zone.
-        shard: The shard.
-        name: `ARRAY` or `SCALE`.
-        time: Index of the time window; None in a store without a time axis.
-    """
-    row, col = map(str, zone.shard_position(shard))
-    first = () if time is None else (str(time),)
-    band = ("0",) if name == ARRAY else ()
-    return PurePosixPath(zone.name, name, "c", *first, *band, row, col)
-
-
-def array_names(dtype: Dtype) -> tuple[str, ...]:
-    """Return the arrays that have a file for each shard: embeddings, and for int8 scales.
-
-    Args:
-        dtype: Type of the embeddings.
-    """
-    return (ARRAY, SCALE) if dtype == "int8" else (ARRAY,)
-
-
-def dimension_names(name: str, times: int | None = None) -> tuple[str, ...]:
-    """Return the names of an array's dimensions.
-
-    Args:
-        name: `ARRAY` or `SCALE`.
-        times: Number of time windows; None without a time axis.
-    """
-    first = () if times is None else (TIME,)
-    return first + (("band", "y", "x") if name == ARRAY else ("y_tile", "x_tile"))
-
-
-def array_layout(
-    zone: ZoneGrid, name: str, bands: int, dtype: Dtype, times: int | None = None
-) -> dict[str, Any]:
-    """Return the arguments of zarr that decide how an array's files are written and read.
-
-    Args:
-        zone: The zone.
-        name: `ARRAY` or `SCALE`.
-        bands: D', the length of an embedding.
-        dtype: Type of the embeddings.
-        times: Number of time windows, each in files of its own; None without a time axis.
-    """
-    length, unit = ((), ()) if times is None else ((times,), (1,))
-    if name == SCALE:
-        k = zone.shard_tiles
-        return {
-            "shape": (*length, *zone.tiles),
-            "chunks": (*unit, k, k),
-            "shards": None,
-            "dtype": "float32",
-            "fill_value": np.nan,
-            "compressors": compressors(dtype, name),
-        }
-    chunk = chunk_side(zone.shard_side)
-    return {
-        "shape": (*length, bands, *zone.shape),
-        "chunks": (*unit, bands, chunk, chunk),
-        "shards": (*unit, bands, zone.shard_side, zone.shard_side),
-        "dtype": dtype,
-        "fill_value": fill_value(dtype),
-        "compressors": compressors(dtype, name),
-    }
-
-
-def compressors(dtype: Dtype, name: str = ARRAY) -> tuple[Any, ...]:
-    """Return the codecs of an array's chunks: compression, and a checksum around it.
-
-    Blosc trusts what it unpacks: damaged bytes give wrong numbers, or end the process. With the
-    checksum, every reader gets an error instead. Scales, some hundred bytes, are not compressed.
-
-    Args:
-        dtype: Type of the embeddings.
-        name: `ARRAY` or `SCALE`.
-    """
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    if name == SCALE:
-        return (Crc32cCodec(),)
-    blosc = BloscCodec(
-        cname="zstd", clevel=_ZSTD_LEVEL, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize
-    )
-    return blosc, Crc32cCodec()
-
-
-def fill_value(dtype: Dtype) -> float:
-    """Return the value of cells without an embedding.
-
-    Args:
-        dtype: Type of the embeddings.
-    """
-    return NODATA if dtype == "int8" else np.nan
-
-
-def quantised_attributes(dtype: Dtype) -> dict[str, Any]:
-    """Return the attributes that mark int8 embeddings; none for other types.
-
-    Args:
-        dtype: Type of the embeddings.
-    """
-    if dtype != "int8":
-        return {}
-    # CF's _FillValue makes xarray read float32 with NaN instead of int8 with -128.
-    return {"_FillValue": NODATA, "comment": f"int8 codes: {DESCRIPTION['formula']}"}

@@ -135,7 +135,7 @@ def pooled_table(
     null = status != "ok"
     vectors, scale = result.pooled, {}
     if dtype == "int8":
-        vectors, scales = quantise(vectors, axes=1)
+        vectors, scales = quantise(vectors, axis=1)
         scale = {"scale": pa.array(scales, mask=null)}
     columns: dict[str, Any] = {
         "id": [f"{tile.id}_{name}" for tile in tiles],

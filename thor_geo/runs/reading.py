@@ -15,10 +15,10 @@ import numpy.typing as npt
 from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.grid import ARRAY, SCALE, array_file
+from thor_geo.runs.grid_layout import ARRAY, SCALE, array_file
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.pooled import stack_vectors, vector_length
-from thor_geo.runs.quantise import NODATA, dequantise
+from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.zone_grid import zone_grids
 
@@ -113,15 +113,8 @@ class MapReader:
         with self._file(shard, ARRAY, time):
             values = array[*first, :, rows, cols].astype(np.float32)
         if scales is not None:
-            cells = array.shape[-2] // scales.shape[-2]
-            tiles = [np.arange(cut.start, cut.stop, cut.step) // cells for cut in (rows, cols)]
-            spans = [slice(int(index[0]), int(index[-1]) + 1) for index in tiles]
             with self._file(shard, SCALE, time):
-                scale = scales[*first, spans[0], spans[1]]
-            # In a tile that is cropped to the area, only some cells have an embedding.
-            missing = values == NODATA
-            values = dequantise(values, scale[np.ix_(*(index - index[0] for index in tiles))])
-            values[missing] = np.nan
+                values = dequantise(values, scales[*first, rows, cols])
         return np.moveaxis(values, 0, -1)
 
     def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:

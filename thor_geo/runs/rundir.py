@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_differences, plain_json
-from thor_geo.runs.grid import array_file, array_names
+from thor_geo.runs.grid_layout import array_file, array_names
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
@@ -290,6 +290,12 @@ class RunDirectory:
         settings = document["settings"]
         content = {"fingerprint": document["fingerprint"], "settings": settings, **info}
         return canonical_json(content).decode()
+
+    @property
+    def build_version(self) -> str | None:
+        """Version of this package that began the run; None if it is not recorded."""
+        version = self.document()["info"].get("packages", {}).get("thor-geo")
+        return None if version is None else str(version)
 
     def confirms(self, marker: Marker, shard: Shard, *, verify: bool = False) -> bool:
         """Return whether a marker confirms that its shard needs no more work.

@@ -120,7 +120,9 @@ class Summary:
             if self.windows > 1:
                 lines += _row("", f"its axis `time` has {self.windows} windows: .isel(time=0)")
         if self.quantised:
-            lines += _row("int8", "a value is embedding * scale; every tile has its scale")
+            lines += _row(
+                "int8", "a value is embedding * scale; each vector and each cell has its scale"
+            )
         if self.quicklook:
             lines += _row("picture", f"{self.path / 'quicklook.png'}")
         if self.failed and self.first_failure:

@@ -1,10 +1,70 @@
-"""The metadata of a Zarr store: compared with what it should be, and repeated at its root."""
+"""The metadata of a Zarr store: coordinates, comparison with what it should be, consolidation."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.ground.lattice import Bounds
+from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
+
+
+def add_coordinates(group: Any, coordinates: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Add the axes of maps to a group.
+
+    Args:
+        group: The zarr group.
+        coordinates: Values by name: ``x``, ``y`` or ``band``.
+    """
+    for name, values in coordinates.items():
+        add_coordinate(group, name, values, coordinate_attributes(name), dimension=name)
+
+
+def add_coordinate(
+    group: Any,
+    name: str,
+    values: npt.NDArray[Any],
+    attributes: Mapping[str, Any],
+    *,
+    dimension: str,
+) -> None:
+    """Add a coordinate in one chunk.
+
+    Args:
+        group: The zarr group.
+        name: Name of the coordinate.
+        values: Its values, (n,).
+        attributes: Its attributes.
+        dimension: Name of its dimension.
+    """
+    group.create_array(
+        name,
+        data=values,
+        chunks=values.shape,
+        dimension_names=(dimension,),
+        attributes=attributes,
+    )
+
+
+def add_grid_mapping(group: Any, epsg: int, bounds: Bounds, cell: float) -> None:
+    """Add CF's grid mapping variable ``spatial_ref``.
+
+    Args:
+        group: The zarr group.
+        epsg: EPSG code.
+        bounds: Left, bottom, right, top of the maps, metres.
+        cell: Side of a cell, metres.
+    """
+    group.create_array(
+        "spatial_ref",
+        data=np.array(0, dtype=np.int64),
+        attributes=grid_mapping(epsg, bounds, cell),
+    )
 
 
 def array_differences(array: Any, wanted: dict[str, Any]) -> list[tuple[str, str, str]]:

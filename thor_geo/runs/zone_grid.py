@@ -84,23 +84,6 @@ class ZoneGrid:
         """Northings of the cell centres, metres, descending."""
         return np.float64(self.bounds[3]) - (np.arange(self.shape[0]) + 0.5) * self.cell
 
-    @property
-    def tiles(self) -> tuple[int, int]:
-        """Rows and columns of tiles."""
-        return self.rows * self.shard_tiles, self.cols * self.shard_tiles
-
-    @property
-    def x_tile(self) -> npt.NDArray[np.float64]:
-        """Eastings of the tiles' centres, metres, ascending."""
-        side = self.cell * self.shard_side / self.shard_tiles
-        return np.float64(self.bounds[0]) + (np.arange(self.tiles[1]) + 0.5) * side
-
-    @property
-    def y_tile(self) -> npt.NDArray[np.float64]:
-        """Northings of the tiles' centres, metres, descending."""
-        side = self.cell * self.shard_side / self.shard_tiles
-        return np.float64(self.bounds[3]) - (np.arange(self.tiles[0]) + 0.5) * side
-
     def shard_position(self, shard: Shard) -> tuple[int, int]:
         """Return row and column of a shard, in shards from the upper left."""
         square = shard.square

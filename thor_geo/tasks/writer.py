@@ -92,7 +92,7 @@ class RunWriter(BasePredictionWriter):
             pooled: Write one vector for each tile, as GeoParquet.
             grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
             dtype: Data type of the embeddings on disk: float32, float16 (half the bytes) or int8 (a
-                third; a vector is `embedding` times the tile's `scale`).
+                third; a value is `embedding` times the `scale` of its vector or cell).
             quicklook: Draw quicklook.png at the end.
             crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
                 -128 for int8. Vectors are of whole tiles in any case.
@@ -186,7 +186,7 @@ class RunWriter(BasePredictionWriter):
         self.run.prepare(started.settings, info, started.plan, with_plan=False)
         if store is not None:
             with self.run.explain_errors("the grid store"):
-                store.create(self.run.metadata)
+                store.create(self.run.metadata, self.run.build_version)
         todo = find_unfinished(self.run, started.plan, owned, trainer, together=together)
         if first:  # after the exchange, so that the other ranks need not wait for it
             self.run.write_plan_once(started.plan)

@@ -29,7 +29,7 @@ from thor_geo.checks.merge import merge_run
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.grid import SCALE, array_file
+from thor_geo.runs.grid_layout import SCALE, array_file
 from thor_geo.runs.opened_run import open_run
 from thor_geo.runs.zone_grid import zone_grids
 
@@ -103,12 +103,12 @@ def test_vectors_and_scales_fit_each_other(run: RunDirectory, plan: Plan, name: 
 
 
 def edit_maps(run: RunDirectory, plan: Plan, change: Callable[[Any, Any], Any]) -> None:
-    """Change codes (D', k h, k w) and scales (k, k) of the shard, and vouch for its files."""
+    """Change codes (D', k s, k s) and scales (k s, k s) of the shard; vouch for its files."""
     shard = plan.shards[SHARD]
     zone = zone_grids(plan, CELLS)[shard.epsg]
     row, col = zone.shard_position(shard)
-    parts = []
-    for name, side in (("embeddings", zone.shard_side), ("scale", zone.shard_tiles)):
+    parts, side = [], zone.shard_side
+    for name in ("embeddings", "scale"):
         array = zarr.open_array(str(run.grid), path=f"{zone.name}/{name}", mode="r+")
         where = (..., slice(row * side, row * side + side), slice(col * side, col * side + side))
         parts.append((name, array, where, np.asarray(array[where])))
@@ -119,10 +119,9 @@ def edit_maps(run: RunDirectory, plan: Plan, change: Callable[[Any, Any], Any]) 
 
 
 def first_ok(codes: Any, scales: Any) -> tuple[tuple[int, int], Any]:
-    """Return a tile with an embedding, row and column, and a view of its codes."""
+    """Return a cell with an embedding, row and column, and a view of its codes."""
     row, col = np.argwhere(~np.isnan(scales))[0]
-    cells = (slice(side * CELLS, (side + 1) * CELLS) for side in (row, col))
-    return (row, col), codes[(slice(None), *cells)]
+    return (row, col), codes[:, row, col]
 
 
 @pytest.mark.parametrize(
@@ -180,11 +179,11 @@ def test_codes_of_maps_are_of_their_scales(run: RunDirectory, plan: Plan, name: 
     change, whole = OTHERS[name]
     edit_maps(run, plan, change)
     found = [(fault.kind, fault.reason.split(" (")[0]) for fault in damage_of(run)]
-    assert found == ([] if whole else [("values", "1 tiles do not match their scales")])
+    assert found == ([] if whole else [("values", "cells of 1 tiles do not match their scales")])
 
 
 def test_a_code_must_not_be_nodata(run: RunDirectory, plan: Plan) -> None:
-    edit_maps(run, plan, lambda *maps: first_ok(*maps)[1].__setitem__((2, 0, 0), -128))
+    edit_maps(run, plan, lambda *maps: first_ok(*maps)[1].__setitem__(2, -128))
     (fault,) = damage_of(run)
     assert (fault.kind, fault.reason) == ("values", "-128 in 1 tiles that are ok")
 
@@ -226,7 +225,7 @@ def test_vectors_of_zeros_and_of_the_smallest_numbers_are_whole(
 
 REPEATED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no scales": (lambda r: r.pop("utm32n/scale"), "lacks utm32n/scale"),
-    "no tile's centres": (lambda r: r.pop("utm33n/x_tile"), "lacks utm33n/x_tile"),
+    "no centres": (lambda r: r.pop("utm33n/x"), "lacks utm33n/x"),
     "no mask": (
         lambda r: r["utm32n/embeddings"]["attributes"].pop("_FillValue"),
         "differs from the zarr.json of utm32n/embeddings",
@@ -253,10 +252,12 @@ STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "shape": ("scale", lambda m: m["shape"].__setitem__(0, 1), "shape"),
     "type": ("scale", lambda m: m.update(data_type="int32", fill_value=0), "dtype"),
     "fill": ("scale", lambda m: m.update(fill_value=0.0), "fill value"),
-    "codecs": ("scale", lambda m: m["codecs"].pop(), "codecs is none, should be crc32c"),
-    "axes": ("scale", lambda m: m.update(dimension_names=["y", "x"]), "dimensions"),
+    "codecs": ("scale", lambda m: m["codecs"].pop(), "codecs is blosc"),
+    "axes": ("scale", lambda m: m.update(dimension_names=["row", "col"]), "dimensions"),
     "nodata": ("embeddings", lambda m: m.update(fill_value=0), "fill value"),
     "mask": ("embeddings", lambda m: m["attributes"].pop("_FillValue"), "_FillValue"),
+    "link": ("embeddings", lambda m: m["attributes"].pop("ancillary_variables"), "ancillary"),
+    "place": ("scale", lambda m: m["attributes"].pop("grid_mapping"), "grid_mapping"),
     "nonsense": ("scale", lambda m: m.clear(), "cannot be opened"),
 }
 

@@ -37,7 +37,7 @@ def counted(run: RunDirectory, plan: Plan, cells: int) -> tuple[list[float], lis
         zone = xr.open_zarr(run.grid, group=lattice.name.split("_")[0])
         data = zone.embeddings
         if "scale" in zone:
-            data = data * zone.scale.sel(y_tile=zone.y, x_tile=zone.x, method="nearest")
+            data = data * zone.scale
         values = data.values.astype(np.float64)
         _, rows, cols = values.shape
         for row in range(rows):

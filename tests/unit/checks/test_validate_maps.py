@@ -73,7 +73,22 @@ STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
         lambda m: m["attributes"].update({"spatial:bbox": [0, 0, 1, 1]}),
         "spatial:bbox",
     ),
-    "code": ("", lambda m: m["attributes"].update({"proj:code": "EPSG:3857"}), "proj:code"),
+    "code": (
+        "embeddings",
+        lambda m: m["attributes"].update({"proj:code": "EPSG:3857"}),
+        "proj:code",
+    ),
+    # Arrays would inherit it, and GDAL take them for maps.
+    "a group with a place": (
+        "",
+        lambda m: m["attributes"].update({"proj:code": "EPSG:32632"}),
+        "is no map and has the attribute proj:code",
+    ),
+    "a coordinate with a place": (
+        "band",
+        lambda m: m["attributes"].update({"spatial:bbox": [0, 0, 1, 1]}),
+        "is no map and has the attribute spatial:bbox",
+    ),
     "run": ("", lambda m: m["attributes"].update(thor_geo='{"fingerprint": ""}'), "another run"),
     "wkt": ("spatial_ref", lambda m: m["attributes"].update(crs_wkt="x"), "crs_wkt"),
     "affine": ("spatial_ref", lambda m: m["attributes"].update(GeoTransform="0 1"), "GeoTransform"),

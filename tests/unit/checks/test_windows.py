@@ -117,9 +117,9 @@ def test_another_time_axis_is_found(windowed: RunDirectory) -> None:
     edit_json(windowed.grid / "utm32n" / "time" / "zarr.json", other_units)
     found = [fault.reason for fault in faults_of(windowed, 0) if fault.kind == "grid"]
     assert any("attribute units is not seconds since 1970" in reason for reason in found)
-    zarr.open_array(str(windowed.grid), path="utm33n/time_bnds", mode="r+")[0, 1] = 0
+    zarr.open_array(str(windowed.grid), path="utm33n/time_end", mode="r+")[0] = 0
     found = [fault.file for fault in faults_of(windowed, 0) if "coordinates are" in fault.reason]
-    assert found == ["grid.zarr/utm33n/time_bnds"]
+    assert found == ["grid.zarr/utm33n/time_end"]
 
 
 def test_a_map_of_no_shard_is_a_stray(

@@ -44,7 +44,7 @@ def maps(run: RunDirectory, plan: Plan) -> dict[int, xr.DataArray]:
         zone = xr.open_zarr(run.grid, group=lattice.name.split("_")[0])
         values = zone.embeddings
         if "scale" in zone:
-            values = values * zone.scale.sel(y_tile=zone.y, x_tile=zone.x, method="nearest")
+            values = values * zone.scale
         out[lattice.epsg] = values.compute()
     return out
 
