@@ -18,7 +18,9 @@ from thor_geo.models import THORBackbone
 from thor_geo.models.official import INSTALL, MODULE, OfficialTHOR, require_official
 from thor_geo.tasks import THOREmbeddingTask
 
-pytest.importorskip("terratorch", reason="terratorch is not installed: pip install terratorch")
+pytest.importorskip(
+    "terratorch", reason="terratorch is not installed: pip install 'thor-geo[terratorch]'"
+)
 
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 

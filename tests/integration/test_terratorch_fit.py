@@ -16,7 +16,9 @@ from rasterio.transform import from_origin
 
 from thor_geo.support.processes import child_environment
 
-pytest.importorskip("terratorch", reason="terratorch is not installed: pip install terratorch")
+pytest.importorskip(
+    "terratorch", reason="terratorch is not installed: pip install 'thor-geo[terratorch]'"
+)
 
 CONFIG = "configs/terratorch/segmentation.yaml"
 
