@@ -203,6 +203,12 @@ class RunLockedError(RunDirectoryError):
     retryable = True
 
 
+class RankLostError(ThorGeoError, RuntimeError):
+    """Another rank of the launch is gone; the run stops, and continues when it is run again."""
+
+    retryable = True
+
+
 class WorkerError(ThorGeoError, RuntimeError):
     """A DataLoader worker died; the run stops, and continues when it is run again."""
 

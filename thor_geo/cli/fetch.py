@@ -18,7 +18,7 @@ from thor_geo.errors import BlockError, ConfigError
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact
 from thor_geo.support.words import duration
-from thor_geo.tasks.signals import stop_on_sigterm
+from thor_geo.tasks.signals import signals_first, stop_on_sigterm
 
 #: A cache is filled by one process on any machine, whatever the run will use.
 HERE = (
@@ -57,20 +57,21 @@ class FetchCLI(PredictCLI):
         stop_on_sigterm(self.trainer)
         data.connect()
         began = time.monotonic()
-        try:
-            prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
-            prefetcher.plan(sampler.blocks(data.block_size))
-            with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
-                while not (stats := prefetcher.stats()).finished:
-                    prefetcher.check()
-                    if data.strict and stats.blocks_failed:
-                        break
+        with signals_first():
+            try:
+                prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
+                prefetcher.plan(sampler.blocks(data.block_size))
+                with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
+                    while not (stats := prefetcher.stats()).finished:
+                        prefetcher.check()
+                        if data.strict and stats.blocks_failed:
+                            break
+                        _show(progress, stats)
+                        time.sleep(_LOOK_S)
                     _show(progress, stats)
-                    time.sleep(_LOOK_S)
-                _show(progress, stats)
-            failures = prefetcher.failures()
-        finally:
-            data.feed.close()
+                failures = prefetcher.failures()
+            finally:
+                data.feed.close()
         if data.strict and failures:
             raise BlockError(next(iter(failures.values())))
         self.failed = bool(failures)

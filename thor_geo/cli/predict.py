@@ -39,9 +39,10 @@ from thor_geo.specs import SensorSpec
 from thor_geo.specs.choices import USUAL_RESOLUTION
 from thor_geo.specs.environment import run_defaults
 from thor_geo.specs.sentinel1 import Sentinel1Spec, channels_of
+from thor_geo.support.progress import is_first_process
 from thor_geo.tasks import RunWriter, TileProgressBar
 from thor_geo.tasks.embedding import DEFAULT_CHANNELS
-from thor_geo.tasks.signals import stop_on_sigterm
+from thor_geo.tasks.signals import signals_first, stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
 EXIT_FAILED_TILES = 3
@@ -201,7 +202,8 @@ class PredictCLI(LightningCLI):
             self.datamodule.connect()
         stop_on_sigterm(self.trainer)
         try:
-            self.trainer.predict(**kwargs, return_predictions=False)
+            with signals_first():
+                self.trainer.predict(**kwargs, return_predictions=False)
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes it exit code 1
                 raise KeyboardInterrupt from stop
@@ -209,10 +211,12 @@ class PredictCLI(LightningCLI):
         except (RuntimeError, ConnectionError, EOFError) as error:
             if not is_dead_worker(error, finished=self.writer.summary is not None):
                 raise
+            # SIGTERM to this process itself would have been the end before.
+            why = "was sent SIGTERM" if "Terminated" in str(error) else "may have run out of memory"
             raise WorkerError(
-                f"A process that reads composites ended unexpectedly ({error}); it may have run "
-                "out of memory. What is written is kept: run the same command again, perhaps with "
-                "a smaller data.num_workers or data.batch_size."
+                f"A process that reads composites ended unexpectedly ({error}); it {why}. What is "
+                "written is kept: run the same command again, perhaps with a smaller "
+                "data.num_workers or data.batch_size."
             ) from error
 
     def _check_stride(self) -> None:
@@ -301,6 +305,10 @@ def prepared(args: Sequence[str]) -> list[str]:
     """
     # Tips for other products, and what the machine lacks, are not worth a user's first lines.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    if not is_first_process():  # of many ranks, one tells the seed, the weights and its number
+        for name in ("lightning.fabric", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("thor_geo.models").setLevel(logging.ERROR)
     for message in (
         "The '.*_dataloader' does not have many workers",
         "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it

@@ -25,7 +25,7 @@ from thor_geo.specs.bands import STORAGE
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import duration
-from thor_geo.tasks.signals import stop_on_sigterm
+from thor_geo.tasks.signals import signals_first, stop_on_sigterm
 from thor_geo.transforms import observation_planes, stored_range
 from thor_geo.transforms.statistics import ChannelStatistics, Moments, Statistics
 
@@ -88,12 +88,13 @@ class StatsCLI(PredictCLI):
         data.job = self.job
         stop_on_sigterm(self.trainer)
         began = time.monotonic()
-        try:
-            data.setup("predict")
-            measured = _measure(data)
-            provenance = _provenance(data, measured, str(self.job))
-        finally:
-            data.teardown("predict")
+        with signals_first():
+            try:
+                data.setup("predict")
+                measured = _measure(data)
+                provenance = _provenance(data, measured, str(self.job))
+            finally:
+                data.teardown("predict")
         if measured.failures:
             self.failed = True
             print(redact(_failures(measured)), flush=True)

@@ -118,7 +118,7 @@ class Progress:
         now = time.monotonic()
         self._rate, self._looked, self._printed = Rate(now), now, now
         self._begin = now + delay
-        self._printed_done = -1
+        self._printed_state = (-1, "")
         self._draw(now)
 
     def __enter__(self) -> Self:
@@ -169,8 +169,8 @@ class Progress:
     def line(self) -> None:
         """Print a line now, except in a terminal or if nothing has changed since the last."""
         self._printed = time.monotonic()
-        if self._lines and self.done != self._printed_done:
-            self._printed_done = self.done
+        if self._lines and (self.done, self.note) != self._printed_state:
+            self._printed_state = (self.done, self.note)
             percent = 100 * self.done // max(self.total, 1)
             print(f"[thor-geo] {percent:3d}%  {self.text}", file=sys.stderr, flush=True)
 

@@ -23,7 +23,7 @@ class TileProgressBar(ProgressBar):
 
     It counts the tiles that were left to do, over all ranks: its own as they come, those of other
     ranks as their shards' markers appear, and a tile in several time windows once for each. Only
-    the first rank shows anything.
+    the first rank shows anything; when its own part is done it goes on, with what it waits for.
     """
 
     def __init__(self, interval: float = LINE_S) -> None:
@@ -63,6 +63,7 @@ class TileProgressBar(ProgressBar):
         self._windows = 1 if writer is None else writer.windows
         total = int((shards.stops[todo] - shards.starts[todo]).sum()) * self._windows
         self._frontier = None if writer is None else writer.frontier
+        self._writer = writer
         # For this rank: tiles done, shards done, and tiles left of the current shard.
         self._tiles = self._own_shards = self._left = 0
         self._plan_shards = shards
@@ -99,9 +100,11 @@ class TileProgressBar(ProgressBar):
         self._progress.set(self.done, note=self._note)
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the final state, before the writer prints its summary."""
+        """Go on until the last rank is done, and show that, before the writer's summary."""
         if self._progress is None or not self._enabled:
             return
+        if self._writer is not None:
+            self._writer.wait_for_ranks(self._show_waiting)
         self._poll()
         self._progress.set(self.done, note=self._note)
         self._progress.line()
@@ -122,8 +125,13 @@ class TileProgressBar(ProgressBar):
     @property
     def _note(self) -> str:
         shards = self._own_shards + (0 if self._frontier is None else self._frontier.shards)
-        failed = f", {self._failed:,} failed" if self._failed else ""
+        count = self._failed if self._writer is None else self._writer.failed
+        failed = f", {count:,} failed" if count else ""
         return f"{shards:,}/{self._shards:,} shards{failed}"
+
+    def _show_waiting(self, text: str) -> None:
+        assert self._progress is not None, "on_predict_start opens it"
+        self._progress.set(self.done, note=f"{self._note}, {text}")
 
     def _close(self) -> None:
         if self._progress is not None:

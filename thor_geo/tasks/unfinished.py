@@ -152,6 +152,17 @@ class Frontier:
         return self.shards > before
 
     @property
+    def left(self) -> dict[int, int]:
+        """The number of shards that are not done, by rank, of every rank that has any."""
+        return {
+            rank: share.stop - position
+            for rank, (position, share) in enumerate(
+                zip(self._next, self._parts, strict=True), start=1
+            )
+            if position < share.stop
+        }
+
+    @property
     def missing(self) -> list[Shard]:
         """The next shard of every rank that is not done."""
         return [

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
 from thor_geo.support.arrays import Int64Array
+from thor_geo.support.progress import LINE_S
+from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
 from thor_geo.tasks.shard_writer import ShardWriter
-from thor_geo.tasks.signals import stop_on_sigterm
+from thor_geo.tasks.signals import is_stopping, stop_on_sigterm
 from thor_geo.tasks.started_run import StartedRun, start_run
 from thor_geo.tasks.unfinished import Frontier, UnfinishedShards, find_unfinished
 
@@ -49,6 +51,8 @@ class _Session:
         shards: The writer of shards.
         todo: The shards that were unfinished when it began, over all ranks.
         frontier: Progress of the other ranks; on the first rank only.
+        watch: Their signs of life, likewise; None without other ranks.
+        heartbeat: This rank's, on every rank but the first.
         since: When it began, UTC.
         began: The same on the steady clock.
     """
@@ -57,6 +61,8 @@ class _Session:
     shards: ShardWriter
     todo: UnfinishedShards
     frontier: Frontier | None
+    watch: RankWatch | None
+    heartbeat: Heartbeat | None
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     began: float = field(default_factory=time.monotonic)
 
@@ -125,6 +131,7 @@ class RunWriter(BasePredictionWriter):
         self._session: _Session | None = None
         self._lock: RunLock | None = None
         self._summary: Summary | None = None
+        self._failed = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse a directory that cannot be written, and become the datamodule's ledger.
@@ -137,6 +144,7 @@ class RunWriter(BasePredictionWriter):
             return
         self.run.check_writable()
         self._around, self._session, self._summary = (trainer, pl_module), None, None
+        self._failed = 0
         datamodule: Any = getattr(trainer, "datamodule", None)
         if hasattr(datamodule, "ledger"):
             datamodule.ledger = self
@@ -188,6 +196,9 @@ class RunWriter(BasePredictionWriter):
             with self.run.explain_errors("the grid store"):
                 store.create(self.run.metadata, self.run.build_version)
         todo = find_unfinished(self.run, started.plan, owned, trainer, together=together)
+        folder, several = ranks_folder(self.run.path, started.job), trainer.world_size > 1
+        watch = RankWatch(folder, trainer.world_size) if first and several and len(todo) else None
+        heartbeat = None if first or not len(todo) else Heartbeat(folder, trainer.global_rank)
         if first:  # after the exchange, so that the other ranks need not wait for it
             self.run.write_plan_once(started.plan)
         self._session = _Session(
@@ -204,7 +215,13 @@ class RunWriter(BasePredictionWriter):
             ),
             todo=todo,
             frontier=Frontier(self.run, started.plan, todo, trainer.world_size) if first else None,
+            watch=watch,
+            heartbeat=heartbeat,
         )
+        if watch is not None:
+            watch.start()
+        if heartbeat is not None:
+            heartbeat.start()
         if not len(todo) and first and together:
             # Lightning calls no predict hook if there is nothing to predict.
             self._finish()
@@ -243,17 +260,54 @@ class RunWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Collect a batch, and write its shard if it is complete."""
+        """Collect a batch, and write its shard if it is complete.
+
+        Raises:
+            RankLostError: If another rank with shards left is gone.
+        """
         assert self._session is not None, "on_predict_start opens it"
-        self._session.shards.add(prediction, batch)
+        session = self._session
+        session.shards.add(prediction, batch)
+        self._failed += sum(error is not None for error in batch["error"])
+        if session.heartbeat is not None:
+            session.heartbeat.count_failed(self._failed)
+        if session.watch is not None and session.frontier is not None:
+            session.watch.check(session.frontier)
+
+    @property
+    def failed(self) -> int:
+        """Tiles that have failed in this launch, on the first rank those of all ranks."""
+        watch = None if self._session is None else self._session.watch
+        return self._failed + (0 if watch is None else watch.failed)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Wait for the last shard, on the first rank also for other ranks, then draw and sum up."""
         assert self._session is not None, "on_predict_start opens it"
-        self._session.shards.close()
-        if self._session.frontier is not None:
-            _wait_for_ranks(self._session.frontier)
+        session = self._session
+        session.shards.close()
+        if session.heartbeat is not None:
+            session.heartbeat.end()
+        if session.frontier is not None:
+            self.wait_for_ranks()
+            if session.watch is not None:
+                session.watch.stop()
             self._finish()
+
+    def wait_for_ranks(self, show: Callable[[str], None] | None = None) -> None:
+        """Wait for the other ranks' markers, without a collective, which a dead rank would block.
+
+        Args:
+            show: Called all the time with what is waited for, in words; None prints that every
+                ten seconds.
+
+        Raises:
+            RankLostError: If a rank with shards left is gone.
+        """
+        assert self._session is not None, "on_predict_start opens it"
+        session = self._session
+        if session.frontier is None or session.watch is None:
+            return
+        _wait_for_ranks(session.frontier, session.watch, show or _PrintNowAndThen())
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -273,7 +327,12 @@ class RunWriter(BasePredictionWriter):
                 self._session.shards.close()
         except Exception:  # the exception that stopped the run must be the one that is raised
             _log.exception("The shard being written when the run stopped was not finished")
-        if isinstance(exception, KeyboardInterrupt | SystemExit) and trainer.is_global_zero:
+        if self._session.watch is not None:
+            self._session.watch.stop()
+        if self._session.heartbeat is not None:
+            self._session.heartbeat.end(_reason(exception))
+        wanted = is_stopping() or isinstance(exception, KeyboardInterrupt | SystemExit)
+        if wanted and trainer.is_global_zero:
             print(f"\n{self._stopped()}; run the same command to continue.", file=sys.stderr)
         self._unlock()
 
@@ -366,11 +425,30 @@ class RunWriter(BasePredictionWriter):
         return Shapes(pooled=pooled, grid=grid, dtype=self._dtype)
 
 
-def _wait_for_ranks(frontier: Frontier) -> None:
-    """Wait for the other ranks' markers, without a collective, which a dead rank would block."""
+class _PrintNowAndThen:
+    """Prints what is waited for, every ten seconds."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if text and time.monotonic() - self._printed >= LINE_S:
+            self._printed = time.monotonic()
+            print(f"[thor-geo] {text}", file=sys.stderr, flush=True)
+
+
+def _reason(exception: BaseException) -> str:
+    if is_stopping() or isinstance(exception, KeyboardInterrupt | SystemExit):
+        return "stopped by a signal"
+    return type(exception).__name__
+
+
+def _wait_for_ranks(frontier: Frontier, watch: RankWatch, show: Callable[[str], None]) -> None:
     since = time.monotonic()
     frontier.advance()
     while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
+        watch.check(frontier)
+        show(watch.waiting_for(frontier))
         time.sleep(max(_POLL_SECONDS, len(left) / _LOOKS_PER_SECOND))
         if frontier.advance():
             since = time.monotonic()
