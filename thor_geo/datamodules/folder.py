@@ -132,7 +132,7 @@ class FolderDataModule(PlannedDataModule):
         Raises:
             ConfigError: If there are none, or one cannot be read or lies in no UTM zone.
         """
-        return read_headers(find_files(self.paths))
+        return read_headers(find_files(self.paths), self.lattice.resolution)
 
     @cached_property
     def area(self) -> ZonedArea:

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
+from thor_geo.datasets._descriptions import check_descriptions
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.extent import IndexedDataset, closed_window
 from thor_geo.datasets.georeference import georeference
@@ -74,7 +75,8 @@ class FolderDataset(IndexedDataset, RasterDataset):
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
-            ConfigError: If a file has another number of bands, or its units are unknown.
+            ConfigError: If a file has another number of bands, describes one as another, or its
+                units are unknown.
         """
         bands = selection.bands
         for file in files:
@@ -86,6 +88,7 @@ class FolderDataset(IndexedDataset, RasterDataset):
                     "Name each band of the files once, in order; gdal_translate -b writes files "
                     "with fewer bands.",
                 )
+            check_descriptions(file, bands)
         self.mint, self.maxt = closed_window(window)
         super().__init__(
             paths=[file.path for file in files],

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from thor_geo.datasets._placement import warp_line
 from thor_geo.datasets.geotiff import RasterFile
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import LONLAT, Area
 from thor_geo.ground.lattice import ON_GRID, Lattice
+
+# How far a pixel's size may be off, as a share: a zone has 10^6 pixels of 10 m from the equator to
+# its end, and an edge counts as on the grid within 10^-3 of a pixel.
+_SAME_SIZE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +111,9 @@ def grid_anchors(
             raise ConfigError(
                 "resolution",
                 res,
-                f"{file.name} has pixels of {file.resolution:g} m",
+                f"{file.name} has pixels of {file.resolution:.12g} m",
                 "Set data.resolution to that of all files, in whole metres, or warp them: "
-                f"gdalwarp -tr {res} {res} -tap {file.name} out.tif",
+                f"{warp_line(file.path, res)}",
             )
         if file.epsg not in anchors:
             usual = Lattice(epsg=file.epsg, resolution=res).origin
@@ -116,6 +121,14 @@ def grid_anchors(
             anchors[file.epsg] = lattice.anchor or (shared if _is_off_grid(file, usual) else None)
         lies_on = Lattice(epsg=file.epsg, resolution=res, anchor=anchors[file.epsg]).origin
         if _is_off_grid(file, lies_on):
+            if abs(file.resolution - res) > _SAME_SIZE * res:
+                raise ConfigError(
+                    "paths",
+                    str(file.path),
+                    f"its pixels are {file.resolution:.12g} m, not {res}, and so leave the grid of "
+                    f"{res} m",
+                    f"Warp it, and give utm.tif in its place: {warp_line(file.path, res)}",
+                )
             corner = f"{file.name} begins at ({file.left!r}, {file.top!r})"
             if lattice.anchor is not None:
                 raise ConfigError(
@@ -126,9 +139,9 @@ def grid_anchors(
                 )
             raise ConfigError(
                 "paths",
-                files[0].path.parent.name,
+                str(file.path),
                 f"{corner}, a fraction of a pixel beside other files of its zone",
-                f"Warp all onto one grid: gdalwarp -tr {res} {res} -tap {file.name} out.tif",
+                f"Warp all onto one grid, this one by {warp_line(file.path, res)}",
             )
     return anchors
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import rasterio.warp
+from rasterio.io import DatasetReader
 
+from thor_geo.datasets._placement import check_placement
 from thor_geo.errors import ConfigError, first_line
-from thor_geo.ground.lattice import Bounds, is_utm, zone_of
+from thor_geo.ground.lattice import Bounds
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
 #: Suffixes of GeoTIFFs in a folder; a glob or a file's path may name anything that GDAL reads.
@@ -43,6 +44,7 @@ class RasterFile:
         dtype: NumPy's name of the type of all bands.
         scales: GDAL's scale of each band: value x scale + offset is in a physical unit.
         offsets: GDAL's offset of each band.
+        descriptions: What the file calls each band; None where it says nothing.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class RasterFile:
     dtype: str
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    descriptions: tuple[str | None, ...]
 
     @property
     def bounds(self) -> Bounds:
@@ -106,11 +109,12 @@ def _matches(pattern: Path) -> list[str]:
     return [str(match) for match in Path(*parts[:first]).glob(str(Path(*parts[first:])))]
 
 
-def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
+def read_headers(paths: Iterable[Path], resolution: float) -> list[RasterFile]:
     """Read the headers of files.
 
     Args:
         paths: The files, absolute, sorted by name.
+        resolution: Pixel size that the run wants, metres; for the remedies in messages.
 
     Raises:
         ConfigError: If a file cannot be read, or is not north-up in a UTM zone with square
@@ -120,18 +124,16 @@ def read_headers(paths: Iterable[Path]) -> list[RasterFile]:
     shared = os.path.commonpath([str(path.parent) for path in files])
     shown = is_first_process()
     return [
-        _read_header(path, path.relative_to(shared).as_posix())
+        _read_header(path, path.relative_to(shared).as_posix(), resolution)
         for path in track(files, "files", label="headers", shown=shown, delay=PATIENCE_S)
     ]
 
 
-def _read_header(path: Path, name: str) -> RasterFile:
+def _read_header(path: Path, name: str, resolution: float) -> RasterFile:
     try:
         with rasterio.open(path) as file:
-            crs, transform, dtypes = file.crs, file.transform, file.dtypes
-            width, height, count = file.width, file.height, file.count
-            scales, offsets = file.scales, file.offsets
-            bounds = tuple(file.bounds)
+            check_placement(path, file, resolution)
+            return _header(path, name, file)
     except rasterio.errors.RasterioError as error:
         raise ConfigError(
             "paths",
@@ -139,8 +141,10 @@ def _read_header(path: Path, name: str) -> RasterFile:
             f"it cannot be read ({first_line(error)})",
             "Repair it, or remove it from the folder.",
         ) from error
-    if crs is None:
-        raise ConfigError("paths", str(path), "it has no CRS", "Set its CRS: gdal_edit.py -a_srs.")
+
+
+def _header(path: Path, name: str, file: DatasetReader) -> RasterFile:
+    dtypes = file.dtypes
     if len(set(dtypes)) > 1 or np.dtype(dtypes[0]).kind not in "iuf":
         raise ConfigError(
             "paths",
@@ -148,41 +152,21 @@ def _read_header(path: Path, name: str) -> RasterFile:
             f"its bands are {', '.join(sorted(set(dtypes)))}",
             "Give all bands one type, integers or floats: gdal_translate -ot Float32.",
         )
-    a, b, _, d, e, _ = tuple(transform)[:6]
-    epsg = crs.to_epsg()
-    if epsg is None or not is_utm(epsg) or b or d or a <= 0 or abs(a + e) > 1e-6 * a:
-        problem = f"its CRS is {crs.to_string()[:60]}" if not b and not d else "it is rotated"
-        raise ConfigError(
-            "paths",
-            str(path),
-            f"{problem}, its pixels {abs(a):g} x {abs(e):g}: tiles are squares of square pixels, "
-            "north-up, in a WGS 84 / UTM zone",
-            f"Warp it: gdalwarp -t_srs {_zone_around(crs, bounds)} -tr METRES METRES -tap {name} "
-            "utm.tif",
-        )
     return RasterFile(
         path=path,
         name=name,
-        epsg=epsg,
-        left=transform.c,
-        top=transform.f,
-        resolution=a,
-        width=width,
-        height=height,
-        count=count,
+        epsg=file.crs.to_epsg(),
+        left=file.transform.c,
+        top=file.transform.f,
+        resolution=file.transform.a,
+        width=file.width,
+        height=file.height,
+        count=file.count,
         dtype=str(dtypes[0]),
-        scales=tuple(map(float, scales)),
-        offsets=tuple(map(float, offsets)),
+        scales=tuple(map(float, file.scales)),
+        offsets=tuple(map(float, file.offsets)),
+        descriptions=tuple(file.descriptions),
     )
-
-
-def _zone_around(crs: rasterio.crs.CRS, bounds: Iterable[float]) -> str:
-    """Return the UTM zone of a file's centre, for gdalwarp."""
-    try:
-        west, south, east, north = rasterio.warp.transform_bounds(crs, "OGC:CRS84", *bounds)
-    except rasterio.errors.RasterioError:  # a local CRS: only the user knows where it is
-        return "EPSG:326ZONE"
-    return f"EPSG:{zone_of((west + east) / 2, (south + north) / 2)}"
 
 
 def content_sha256(files: Sequence[RasterFile]) -> str:

@@ -50,9 +50,10 @@ def file_units(
     """Return how a file's values are converted to stored units.
 
     A value x scale + offset is in the band's physical unit. The defaults are the file's own (GDAL's
-    scale and offset of each band). If the file has none, integers of Sentinel-2 are taken for
-    reflectance x 10,000, as in its products, and floats of other sensors for physical units;
-    everything else is refused, because no rule would be right for all such files.
+    scale and offset of each band). Of bands without (1 and 0), whatever others have, integers of
+    Sentinel-2 are taken for reflectance x 10,000, as in its products, and floats of other sensors
+    for physical units; everything else is refused, because no rule would be right for all such
+    files.
 
     Args:
         file: The file.
@@ -63,20 +64,30 @@ def file_units(
     Raises:
         ConfigError: If neither *scale* nor the file tells the unit of its values.
     """
-    declared = any(value != 1.0 for value in file.scales) or any(
-        value != 0.0 for value in file.offsets
-    )
-    scales = file.scales if declared else None
-    if scale is not None:
-        scales = tuple(scale)
-    if scales is None:
-        scales = tuple(_usual(file, band) for band in bands)
+    scales = tuple(scale) if scale is not None else _own_scales(file, bands)
     offsets = file.offsets if offset is None else tuple(offset)
     stored = [STORAGE[band.sensor].scale for band in bands]
     return Units(
         factor=tuple(value / unit for value, unit in zip(scales, stored, strict=True)),
         shift=tuple(value / unit for value, unit in zip(offsets, stored, strict=True)),
     )
+
+
+def _own_scales(file: RasterFile, bands: Sequence[Band]) -> tuple[float, ...]:
+    """Return the scale of each band: the file's, or the usual one where the file has none."""
+    integers = np.dtype(file.dtype).kind in "iu"
+    scales = []
+    for band, scale, offset in zip(bands, file.scales, file.offsets, strict=True):
+        if scale == 1 and offset and band.sensor == "S2" and integers:
+            raise ConfigError(
+                "scale",
+                None,
+                f"{file.name} has an offset of {offset:g} for {band.channel} and no scale, but its "
+                f"{file.dtype} cannot be reflectance 0..1",
+                "Set data.scale and data.offset, e.g. 0.0001 and -0.1 for an offset of -1000.",
+            )
+        scales.append(scale if scale != 1 or offset else _usual(file, band))
+    return tuple(scales)
 
 
 def _usual(file: RasterFile, band: Band) -> float:

@@ -27,7 +27,7 @@ LEFT, TOP = 600_000, 6_640_000
 
 
 def dataset(folder: Path, bands: Any = RGB, **kwargs: Any) -> FolderDataset:
-    files = read_headers(find_files(str(folder)))
+    files = read_headers(find_files(str(folder)), 10)
     return FolderDataset(files, bands, window=WINDOW, **kwargs)
 
 
@@ -198,12 +198,12 @@ def test_a_broken_file_fails_its_tiles_only(tmp_path: Path, write_tif: Any) -> N
 def test_a_changed_pixel_is_another_input(tmp_path: Path, write_tif: Any) -> None:
     pixels = random((3, 16, 16))
     path = write_tif(tmp_path / "x" / "a.tif", pixels, (LEFT, TOP))
-    before = content_sha256(read_headers([path]))
+    before = content_sha256(read_headers([path], 10))
     renamed = write_tif(tmp_path / "y" / "b.tif", pixels, (LEFT, TOP))
-    assert content_sha256(read_headers([renamed])) == before
+    assert content_sha256(read_headers([renamed], 10)) == before
     pixels[1, 7, 7] += 1
     write_tif(path, pixels, (LEFT, TOP))
-    assert content_sha256(read_headers([path])) != before
+    assert content_sha256(read_headers([path], 10)) != before
 
 
 def test_of_large_files_both_ends_count(tmp_path: Path, write_tif: Any) -> None:
@@ -213,14 +213,14 @@ def test_of_large_files_both_ends_count(tmp_path: Path, write_tif: Any) -> None:
         if row is not None:
             pixels[:, row, row] = 1
         path = write_tif(tmp_path / "a.tif", pixels, (LEFT, TOP))
-        results.add(content_sha256(read_headers([path])))
+        results.add(content_sha256(read_headers([path], 10)))
     assert len(results) == 3
 
 
 @pytest.mark.parametrize(
     ("profile", "says"),
     [
-        ({"crs": "EPSG:4326", "transform": from_origin(10, 60, 1e-4, 1e-4)}, "EPSG:32632 -tr"),
+        ({"crs": "EPSG:4326", "transform": from_origin(10, 60, 1e-4, 1e-4)}, "-t_srs EPSG:32632"),
         ({"crs": "EPSG:3035", "transform": from_origin(4_300_000, 4e6, 10, 10)}, "-t_srs EPSG:326"),
         ({"crs": None}, "has no CRS"),
         ({"transform": from_origin(LEFT, TOP, 10, 20)}, "10 x 20"),
@@ -237,14 +237,14 @@ def test_what_does_not_lie_north_up_in_utm_is_refused_with_a_remedy(
 ) -> None:
     path = write_tif(tmp_path / "a.tif", random((3, 8, 8)), (LEFT, TOP), **profile)
     with pytest.raises(ConfigError, match="paths=") as caught:
-        read_headers([path])
+        read_headers([path], 10)
     assert says in str(caught.value)
 
 
 def test_what_is_not_a_raster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("no raster")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_headers(find_files(str(tmp_path)))
+        read_headers(find_files(str(tmp_path)), 10)
 
 
 def test_another_number_of_bands_is_refused(tmp_path: Path, write_tif: Any) -> None:
