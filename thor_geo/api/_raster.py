@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rasterio
 import shapely
 
 from thor_geo.api._bands import picked_planes
@@ -23,11 +22,14 @@ class RasterInput:
 
     Attributes:
         file: The file.
-        descriptions: What it calls its bands; empty text where it does not say.
     """
 
     file: RasterFile
-    descriptions: tuple[str, ...]
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """What it calls its bands; empty text where it does not say."""
+        return tuple(text or "" for text in self.file.descriptions)
 
     @property
     def place(self) -> Place:
@@ -112,9 +114,4 @@ def open_rasters(paths: Sequence[str | Path]) -> list[RasterInput]:
                 ),
                 f"Warp it: gdalwarp -tr METRES METRES -tap {file.name} out.tif",
             )
-    out = []
-    for file in files:
-        with rasterio.open(file.path) as source:
-            texts = tuple(text or "" for text in source.descriptions)
-        out.append(RasterInput(file=file, descriptions=texts))
-    return out
+    return [RasterInput(file=file) for file in files]

@@ -109,7 +109,7 @@ def _matches(pattern: Path) -> list[str]:
     return [str(match) for match in Path(*parts[:first]).glob(str(Path(*parts[first:])))]
 
 
-def read_headers(paths: Iterable[Path], resolution: float) -> list[RasterFile]:
+def read_headers(paths: Iterable[Path], resolution: float = 10) -> list[RasterFile]:
     """Read the headers of files.
 
     Args:

@@ -276,32 +276,6 @@ _POLARISATIONS = frozenset({"VV", "VH", "HH", "HV"})
 _SUFFIX = re.compile(r"^(?P<base>.+)_(?P<gsd>\d+)$")
 
 
-def _written_names(band: Band) -> set[str]:
-    names = {band.channel, *band.names, *filter(None, [band.ee_name])}
-    if band.sensor == "S2" and band.ee_name is not None:
-        number = band.ee_name.removeprefix("B")
-        names |= {f"B{number.zfill(3 if number.endswith('A') else 2)}"}
-    return {name.upper() for name in names}
-
-
-_BY_WRITTEN_NAME: dict[str, tuple[Band, ...]] = {
-    name: tuple(band for band in BANDS if name in _written_names(band))
-    for name in {name for band in BANDS for name in _written_names(band)}
-}
-
-
-def bands_written(name: str) -> tuple[Band, ...]:
-    """Return the bands that a name in a file's metadata may mean; none if it is unknown.
-
-    Known are THOR's channels and the names of TerraTorch and of the products: ``B4``, ``B04``,
-    ``VV``, ``Oa08_radiance``, in any case.
-
-    Args:
-        name: The name, e.g. the description of a GeoTIFF's band.
-    """
-    return _BY_WRITTEN_NAME.get(name.strip().upper(), ())
-
-
 @dataclass(frozen=True, kw_only=True)
 class BandSelection:
     """A validated request for bands.
