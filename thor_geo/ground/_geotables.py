@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import warnings
+from collections.abc import Mapping
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow
 import pyarrow.parquet as pq
+import pyproj
 import shapely
 
 from thor_geo.errors import first_line
@@ -86,16 +90,53 @@ def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
     return frame.rename(columns=lambda name: str(name).strip())
 
 
-def read_parquet(file: Path | BytesIO) -> pd.DataFrame:
-    """Return a Parquet table, with geometry if it is GeoParquet.
+def read_parquet(file: Path | BytesIO) -> Any:
+    """Return a Parquet table, with geometry if it is GeoParquet or has Parquet's own GEOMETRY type.
 
     Args:
         file: The file, or its content.
     """
-    is_geo = b"geo" in (pq.read_schema(file).metadata or {})
+    opened = pq.ParquetFile(file)
+    metadata = opened.schema_arrow.metadata or {}
+    columns = [opened.schema.column(k) for k in range(len(opened.schema))]
+    kinds = {column.path: json.loads(column.logical_type.to_json()) for column in columns}
+    crs = {n: str(kind.get("crs") or LONLAT) for n, kind in kinds.items() if "crs" in kind}
+    unknown = {name for name, kind in kinds.items() if kind["Type"] == "Undefined"}
     if isinstance(file, BytesIO):
         file.seek(0)
-    return gpd.read_parquet(file) if is_geo else pd.read_parquet(file)
+    if b"geo" in metadata:
+        frame = gpd.read_parquet(file)
+        name = frame.geometry.name
+        # Without a CRS there GeoParquet means CRS84, but DuckDB may write one to the type alone.
+        stated = "crs" in json.loads(metadata[b"geo"])["columns"][name]
+        if name in unknown and not stated:
+            raise _unknown_type(name)
+        if name in crs and not stated:
+            frame = frame.set_crs(_parquet_crs(crs[name], metadata), allow_override=True)
+        return frame
+    for name in unknown & set(_GEOMETRIES):
+        raise _unknown_type(name)
+    plain = pd.read_parquet(file)
+    name = next((n for n in _GEOMETRIES if n in crs), next(iter(crs), None))
+    if name is None:
+        return plain
+    return gpd.GeoDataFrame(
+        plain.drop(columns=name),
+        geometry=gpd.GeoSeries.from_wkb(plain[name], crs=_parquet_crs(crs[name], metadata)),
+    )
+
+
+def _unknown_type(name: str) -> ValueError:
+    # pyarrow knows GEOMETRY from 21 on (tried: 20 reads bytes, 17 refuses the file).
+    return ValueError(f"the type of `{name}` is newer than pyarrow {pyarrow.__version__}")
+
+
+def _parquet_crs(text: str, metadata: Mapping[bytes, bytes]) -> pyproj.CRS:
+    """Return the CRS of a GEOMETRY column: `srid:` and `projjson:` are the Parquet format's own."""
+    kind, _, value = text.partition(":")
+    if kind == "projjson":
+        return pyproj.CRS.from_user_input(metadata[value.encode()].decode())
+    return pyproj.CRS.from_user_input(f"EPSG:{value}" if kind == "srid" else text)
 
 
 def with_geometry(source: GeoFile, frame: pd.DataFrame) -> gpd.GeoDataFrame:

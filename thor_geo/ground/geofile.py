@@ -23,6 +23,8 @@ FileKind: TypeAlias = Literal["parquet", "archive", "table", "other"]
 
 # Suffixes of tables of text. GDAL would read the first two as well, but all columns as text.
 _TABLES = (".csv", ".tsv", ".txt")
+# Archives that GDAL reads as a whole: spreadsheets, whose sheets are layers, and zipped KML.
+_DOCUMENTS = (".xlsx", ".ods", ".kmz")
 # Rasters of Esri's ASCII format, which are often named .txt, begin with their number of columns.
 _ASCII_GRID = b"ncol"
 
@@ -63,7 +65,7 @@ def file_kind(path: Path) -> FileKind:
     if start == b"PAR1":
         return "parquet"
     if start == b"PK\x03\x04":
-        return "archive"
+        return "other" if path.suffix.lower() in _DOCUMENTS else "archive"
     is_table = path.suffix.lower() in _TABLES and start.lower() != _ASCII_GRID
     return "table" if is_table else "other"
 

@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
+import pyproj
 import pytest
 import shapely
 
@@ -245,3 +246,39 @@ def test_rows_keep_their_order_columns_and_types(tmp_path: Path) -> None:
     assert rows["id"].dtype == np.int64
     assert rows["crop"].isna().tolist() == [True, False]
     assert list(rows.columns) == ["id", "day", "lon", "lat", "crop", "geometry"]
+
+
+@pytest.mark.parametrize("version", ["V1", "V2", "NONE"])
+@pytest.mark.parametrize("written", ["projjson", "wkt", "default"])
+def test_parquets_own_geometry_type_says_the_crs(
+    tmp_path: Path, version: str, written: str
+) -> None:
+    """Its coordinates taken for degrees would be another place, or none."""
+    duckdb = pytest.importorskip("duckdb", "1.5", reason="has no GEOMETRY before 1.5")
+    if (version, written) == ("V1", "wkt"):
+        pytest.skip("DuckDB refuses to write it")
+    path = tmp_path / "a.parquet"
+    utm = pyproj.CRS("EPSG:32632")
+    crs = {"projjson": utm.to_json(), "wkt": utm.to_wkt(), "default": "OGC:CRS84"}[written]
+    x, y = (11.98, 59.995) if written == "default" else (666_000, 6_654_000)
+    duckdb.sql(
+        f"COPY (SELECT 'POINT({x} {y})'::GEOMETRY('{crs}') AS shape, 7 AS id) "
+        f"TO '{path}' (FORMAT parquet, GEOPARQUET_VERSION '{version}')"
+    )
+    rows = read(path)
+    assert rows["id"].tolist() == [7]
+    assert rows.crs.equals(pyproj.CRS(crs))
+    assert rows.geometry.x.tolist() == [x]
+    assert AreaSpec(points=path).load().lonlat.distance(POINTS[0]) < 0.1
+
+
+def test_a_spreadsheet_is_a_table_and_its_sheets_are_layers(tmp_path: Path) -> None:
+    path = tmp_path / "a.XLSX"
+    table = pd.DataFrame({"Lon": [11.98], "Lat": [59.995], "crop": ["maize"]})
+    pyogrio.write_dataframe(table, path, layer="survey", driver="XLSX")
+    rows = read(path)
+    assert rows.geometry.tolist() == POINTS[:1]
+    assert rows["crop"].tolist() == ["maize"]
+    pyogrio.write_dataframe(table, path, layer="second", driver="XLSX", append=True)
+    with pytest.raises(ConfigError, match=r"2 layers: 'survey' \(1 feature\), 'second'"):
+        read(path)
