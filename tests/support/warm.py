@@ -39,7 +39,7 @@ from thor_geo.cli.main import ENVIRONMENT
 #: What commands import, at once or when they come to it.
 MODULES = (
     *(f"thor_geo.cli.{name}" for name in ("predict", "fetch", "stats", "status", "validate")),
-    *(f"thor_geo.cli.{name}" for name in ("merge", "view", "similar", "change", "probe")),
+    *(f"thor_geo.cli.{name}" for name in ("merge", "view", "export", "similar", "change", "probe")),
     "thor_geo.composites.prefetch_process",
     "thor_geo.pictures.quicklook",
     "thor_geo.sources.earthengine.client",

@@ -30,7 +30,8 @@ check a run:
   merge       put all vectors into one sorted GeoParquet
 
 use a run:
-  view        see it in the browser, draw it, or export it for QGIS
+  view        see it in the browser, or draw it
+  export      write the embeddings as GeoTIFFs, for QGIS
   similar     find the places most like a given one
   change      compare two runs
   probe       measure what the embeddings know about your labels, and map it
@@ -58,6 +59,7 @@ COMMANDS = {
     "validate": ("thor_geo.cli.validate", "run_validate"),
     "merge": ("thor_geo.cli.merge", "run_merge"),
     "view": ("thor_geo.cli.view", "run_view"),
+    "export": ("thor_geo.cli.export", "run_export"),
     "similar": ("thor_geo.cli.similar", "run_similar"),
     "change": ("thor_geo.cli.change", "run_change"),
     "probe": ("thor_geo.cli.probe", "run_probe"),

@@ -14,9 +14,8 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
-    parse_bbox,
-    parse_lonlat,
 )
+from thor_geo.cli.part import BANDS, COORDINATES, add_part, check_part, part_to_show
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.support.redact import redact
 
@@ -32,13 +31,14 @@ examples:
   thor-geo view out/oslo --png                        # out/oslo/view.png, all of it
   thor-geo view out/oslo --png part.png --at 10.75,59.91 --km 5 --layer pca
   thor-geo view out/oslo --png part.png --bbox 10.7,59.9,10.8,59.95 --size 3000
-  thor-geo view out/oslo --cog maps                   # maps/utm32n_pca.tif, for QGIS
+  thor-geo view out/oslo --cog maps                   # GeoTIFFs of the colours, for QGIS
   thor-geo view out/oslo --cog maps --bands 0,5,7 --zone utm32n
 
 Every part is drawn in the colours of quicklook.png (colours.json). The composite is read from the
 cache that the run filled; whatever is no longer there stays light grey. COGs hold the cells of the
-maps, or the tiles of a run without maps: utm32n_pca.tif is red, green, blue and alpha; --bands adds
-utm32n_bands.tif, float32, NaN where there is no embedding. Longitude comes first.
+maps, or the tiles of a run without maps: utm32n_20220601_20220901_pca.tif is red, green, blue and
+alpha; --bands adds utm32n_20220601_20220901_bands.tif, float32, NaN where there is no embedding.
+The end date is exclusive. `thor-geo export` writes all dimensions. Longitude comes first.
 """
 #: What --layer draws; see `thor_geo.pictures.quicklook.LAYERS`.
 LAYER_CHOICES = ("composite", "pca", "observations", "all")
@@ -63,13 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cog", type=Path, metavar="DIR", help="write cloud-optimised GeoTIFFs")
     add_overwrite(parser)
-    part = parser.add_argument_group("which part (default: all of the run)")
-    part.add_argument("--at", metavar="LON,LAT", help="the middle of a square, in degrees")
-    part.add_argument(
-        "--km", type=float, default=5.0, metavar="KM", help="side of that square in km (default: 5)"
-    )
-    part.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north, in degrees")
-    part.add_argument("--zone", metavar="ZONE", help="one UTM zone, e.g. utm32n")
+    part = add_part(parser)
     part.add_argument(
         "--window", type=int, metavar="N", help=f"{WINDOW} (default with --png: some of them)"
     )
@@ -81,9 +75,7 @@ def parser() -> argparse.ArgumentParser:
         "--size", type=int, default=1600, metavar="PX", help="width in pixels (default: 1600)"
     )
     cogs = parser.add_argument_group("with --cog")
-    cogs.add_argument(
-        "--bands", metavar="N,N,...", help="also write these dimensions, counted from 0"
-    )
+    cogs.add_argument("--bands", metavar="BANDS", help=f"also write these dimensions: {BANDS}")
     browser = parser.add_argument_group("in the browser (without --png and --cog)")
     browser.add_argument(
         "--port",
@@ -112,10 +104,12 @@ def run_view(args: Sequence[str]) -> int:
         RunDirectoryError: If the directory holds no run, or it cannot be read.
     """
     command = parser()
-    options = command.parse_args(join_coordinates(args, "--at", "--bbox"))
+    options = command.parse_args(join_coordinates(args, *COORDINATES))
     _check(command, options)
-    bands = None if options.bands is None else _parse_bands(options.bands)
+    from thor_geo.results.export import Bands, export_pictures
     from thor_geo.runs.opened_run import open_run
+
+    bands = None if options.bands is None else Bands.parse(options.bands)
 
     opened = open_run(options.dir)
     if options.png is None and options.cog is None:
@@ -129,14 +123,12 @@ def run_view(args: Sequence[str]) -> int:
         )
     if options.window is not None or options.cog is not None:
         opened.time_index(options.window)  # refuses a window that the run does not have
-    within = _within(opened, options)
+    within = part_to_show(opened, options)
     written: list[Path] = []
     if options.png is not None:
         written.append(_write_png(opened, within, options))
     if options.cog is not None:
-        from thor_geo.results.export import export_cogs
-
-        written += export_cogs(
+        written += export_pictures(
             opened,
             within,
             options.cog.expanduser(),
@@ -160,37 +152,11 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
         error("--port: give 1 to 65535, or 0 for any free port")
     if options.png not in (None, Path()) and options.png.suffix.lower() != ".png":
         error(f"--png: the name of the picture must end in .png, not {options.png.name}")
-    if options.at is not None and options.bbox is not None:
-        error("give --at or --bbox, not both")
-    if not options.km > 0:
-        error("--km: give more than 0")
+    check_part(command, options)
     if not _MIN_SIZE <= options.size <= _MAX_SIZE:
         error(f"--size: give {_MIN_SIZE} to {_MAX_SIZE:,} pixels")
     if options.bands is not None and options.cog is None:
         error("--bands goes with --cog")
-
-
-def _parse_bands(text: str) -> list[int]:
-    try:
-        bands = [int(part) for part in text.split(",")]
-    except ValueError:
-        bands = []
-    if not bands or min(bands) < 0 or len(set(bands)) < len(bands):
-        raise ConfigError("--bands", text, "not a list of dimensions", "Example: 0,5,7.")
-    return bands
-
-
-def _within(opened: OpenedRun, options: argparse.Namespace) -> dict[int, Bounds]:
-    """Return the part to show: bounds in metres, by index in the plan's lattices."""
-    from thor_geo.results.parts import box_to_show, square_to_show, zones_to_show
-
-    zones = zones_to_show(opened.plan, options.zone)
-    if options.bbox is not None:
-        return box_to_show(opened.plan, zones, parse_bbox("--bbox", options.bbox))
-    if options.at is not None:
-        middle = parse_lonlat("--at", options.at)
-        return square_to_show(opened.plan, zones, middle, options.km * 1000)
-    return zones
 
 
 def _write_png(

@@ -22,6 +22,8 @@ RasterPart = tuple[slice, slice, npt.NDArray[Any]]
 # Possible sides of a file's blocks, the largest first, and the largest size of a block: readers get
 # whole blocks with all bands.
 _BLOCKS, _BLOCK_BYTES = (512, 256, 128, 64), 16 * 1024**2
+# The GDAL whose COG driver first has INTERLEAVE.
+_INTERLEAVE_TILE = (3, 11)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,10 @@ def write_cog(
 ) -> None:
     """Write a COG with overviews: float32 with NaN as nodata, or uint8 as RGBA.
 
+    Compressed by zstd with the predictor for the type. GDAL 3.11 and newer keep each band of a
+    block apart (`INTERLEAVE=TILE`), so that one dimension can be read alone; with older ones a
+    block holds all bands. Every GDAL whose libtiff knows zstd reads both.
+
     Only one window is held in memory. Pixels outside all windows are nodata, or transparent.
 
     Args:
@@ -74,7 +80,9 @@ def write_cog(
     from rasterio.windows import Window as Place
 
     height, width = extent.shape
-    size = len(bands) * np.dtype(dtype).itemsize
+    # What is new in a version is asked of the library itself: rasterio's own copy may be any.
+    apart = tuple(map(int, rasterio.__gdal_version__.split(".")[:2])) >= _INTERLEAVE_TILE
+    size = (1 if apart else len(bands)) * np.dtype(dtype).itemsize
     side = next((k for k in _BLOCKS if k * k * size <= _BLOCK_BYTES), _BLOCKS[-1])
     colour = {"photometric": "RGB", "alpha": "yes"} if dtype == "uint8" else {"nodata": np.nan}
     with atomic_target(run, path, folder=False, overwrite=overwrite) as temporary:
@@ -93,6 +101,7 @@ def write_cog(
                 tiled=True,
                 blockxsize=256,
                 blockysize=256,
+                interleave="band",
                 sparse_ok=True,
                 bigtiff="if_safer",
                 **colour,
@@ -106,11 +115,12 @@ def write_cog(
                 plain,
                 temporary,
                 driver="COG",
-                compress="DEFLATE",
+                compress="ZSTD",
                 predictor="YES",
                 blocksize=side,
                 overview_resampling="AVERAGE",
                 bigtiff="IF_SAFER",
+                **({"interleave": "TILE"} if apart else {}),
             )
         finally:
             plain.unlink(missing_ok=True)

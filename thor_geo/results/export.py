@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,64 @@ from thor_geo.results.map_cut import MapCut
 from thor_geo.results.tilemap import tile_rasters
 from thor_geo.results.tiles import read_tiles
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.pooled import window_name
 from thor_geo.runs.target import check_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """Dimensions of embeddings, as ``--bands`` names them.
+
+    Attributes:
+        text: What the user wrote.
+        ranges: First and last dimension of each part, counted from 0; None for all.
+    """
+
+    text: str
+    ranges: tuple[tuple[int, int], ...] | None
+
+    @classmethod
+    def parse(cls, text: str) -> Bands:
+        """Read ``all``, or numbers and ranges such as ``0-9,64``.
+
+        Raises:
+            ConfigError: If it is anything else, or names a dimension twice.
+        """
+        if text.strip() == "all":
+            return cls(text=text, ranges=None)
+        parts = [re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", p) for p in text.split(",")]
+        ranges = sorted((int(p[1]), int(p[2] or p[1])) for p in parts if p is not None)
+        rising = all(first <= last for first, last in ranges)
+        apart = all(one[1] < other[0] for one, other in pairwise(ranges))
+        if None in parts or not (rising and apart):
+            raise ConfigError(
+                "--bands",
+                text,
+                "not a list of dimensions without repetition",
+                "Give all, or numbers and ranges from 0 on, e.g. 0-9,64.",
+            )
+        return cls(text=text, ranges=tuple((int(p[1]), int(p[2] or p[1])) for p in parts if p))
+
+    def indices(self, dimension: int) -> list[int]:
+        """Return the dimensions in the order given.
+
+        Args:
+            dimension: D, the number there are.
+
+        Raises:
+            ConfigError: If there is no such dimension.
+        """
+        if self.ranges is None:
+            return list(range(dimension))
+        last = max(last for _, last in self.ranges)
+        if last >= dimension:
+            raise ConfigError(
+                "--bands",
+                self.text,
+                f"embeddings have {dimension} dimensions, there is no {last}",
+                f"Give 0 to {dimension - 1}, or all.",
+            )
+        return [band for first, end in self.ranges for band in range(first, end + 1)]
 
 
 class _Map(NamedTuple):
@@ -30,12 +90,12 @@ class _Map(NamedTuple):
     parts: Callable[[], Iterator[RasterPart]]
 
 
-def export_cogs(
+def export_pictures(
     opened: OpenedRun,
     within: Mapping[int, Bounds],
     folder: Path,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Bands | None = None,
     window: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -47,7 +107,7 @@ def export_cogs(
         opened: The run.
         within: Bounds in metres by index of the plan's lattices, each meeting a tile.
         folder: Where the files go.
-        bands: Dimensions of the embeddings, counted from 0; None for colours only.
+        bands: Dimensions of the embeddings; None for colours only.
         window: Which time window; may be left out if there is only one.
         overwrite: Whether earlier files may be replaced.
 
@@ -58,27 +118,16 @@ def export_cogs(
         ConfigError: If a file exists, or there is no such dimension.
         RunDirectoryError: If the run has no embedding yet, or a file cannot be read or written.
     """
-    files = []
-    for k in sorted(within):
-        name = folder / zone_name(opened.plan.lattices[k].epsg)
-        kinds = ["pca", *([] if bands is None else ["bands"])]
-        files.append([name.with_name(f"{name.name}_{kind}.tif") for kind in kinds])
+    kinds = ["pca", *([] if bands is None else ["bands"])]
+    files = [[_file(opened, folder, k, window, kind) for kind in kinds] for k in sorted(within)]
     for path in (path for zone in files for path in zone):
         check_target(opened.run, path, folder=False, overwrite=overwrite)
     fitted = load_or_fit_colours(opened.run, opened.plan)
     if not fitted:
         raise RunDirectoryError(f"`{opened.run.path}` has no tile with an embedding yet.")
-    maps = (_cells if opened.grid else _tiles)(opened, within, window)
-    for zone_map in maps:
-        wrong = [band for band in bands or () if band >= zone_map.dimension]
-        if wrong:
-            raise ConfigError(
-                "--bands",
-                ",".join(map(str, bands or ())),
-                f"embeddings have {zone_map.dimension} dimensions, there is no {wrong[0]}",
-                f"Give 0 to {zone_map.dimension - 1}.",
-            )
-    for zone_map, paths in zip(maps, files, strict=True):
+    maps = _maps(opened, within, window)
+    chosen = None if bands is None else [bands.indices(each.dimension) for each in maps]
+    for k, (zone_map, paths) in enumerate(zip(maps, files, strict=True)):
         write_cog(
             opened.run,
             paths[0],
@@ -89,17 +138,84 @@ def export_cogs(
             tags=run_tags(opened, window, colours="first three principal components"),
             overwrite=overwrite,
         )
-        if bands is not None:
-            write_cog(
-                opened.run,
-                paths[1],
-                zone_map.extent,
-                _chosen(zone_map.parts(), bands),
-                bands=[f"embedding {band}" for band in bands],
-                tags=run_tags(opened, window),
-                overwrite=overwrite,
-            )
+        if chosen is not None:
+            _write_embeddings(opened, paths[1], zone_map, chosen[k], window, overwrite=overwrite)
     return [path for zone in files for path in zone]
+
+
+def export_embeddings(
+    opened: OpenedRun,
+    within: Mapping[int, Bounds],
+    folder: Path,
+    *,
+    bands: Bands,
+    window: int | None = None,
+    overwrite: bool = False,
+) -> Iterator[Path]:
+    """Write one COG of embeddings for each zone and time window, and yield each when it is done.
+
+    The values are float32 whatever the type of the run: GDAL before 3.7 has no int8 and before 3.11
+    no float16, and a GeoTIFF has one scale for a band, where int8 maps have one for each cell. So
+    codes are multiplied by their scales.
+
+    Args:
+        opened: The run.
+        within: Bounds in metres by index of the plan's lattices, each meeting a tile.
+        folder: Where the files go.
+        bands: Dimensions of the embeddings.
+        window: The only time window that is wanted; None for all of them.
+        overwrite: Whether earlier files may be replaced.
+
+    Yields:
+        The files.
+
+    Raises:
+        ConfigError: If a file exists, or there is no such dimension or window.
+        RunDirectoryError: If the run has no embedding yet, or a file cannot be read or written.
+    """
+    windows = range(len(opened.windows)) if window is None else [window]
+    files = {
+        time: [_file(opened, folder, k, time, "embeddings") for k in sorted(within)]
+        for time in windows
+    }
+    for path in (path for zones in files.values() for path in zones):
+        check_target(opened.run, path, folder=False, overwrite=overwrite, argument="--cog")
+    for time, paths in files.items():
+        for zone_map, path in zip(_maps(opened, within, time), paths, strict=True):
+            chosen = bands.indices(zone_map.dimension)
+            _write_embeddings(opened, path, zone_map, chosen, time, overwrite=overwrite)
+            yield path
+
+
+def _file(opened: OpenedRun, folder: Path, zone: int, window: int | None, kind: str) -> Path:
+    """Return the path of a COG, named after zone, dates and content."""
+    span = opened.span if window is None else opened.windows.spans[window]
+    name = zone_name(opened.plan.lattices[zone].epsg)
+    return folder / f"{name}_{window_name(span)}_{kind}.tif"
+
+
+def _write_embeddings(
+    opened: OpenedRun,
+    path: Path,
+    zone_map: _Map,
+    bands: Sequence[int],
+    window: int | None,
+    *,
+    overwrite: bool,
+) -> None:
+    write_cog(
+        opened.run,
+        path,
+        zone_map.extent,
+        _chosen(zone_map.parts(), bands),
+        bands=[f"embedding {band}" for band in bands],
+        tags=run_tags(opened, window),
+        overwrite=overwrite,
+    )
+
+
+def _maps(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+    return (_cells if opened.grid else _tiles)(opened, within, window)
 
 
 def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:

@@ -25,6 +25,9 @@ from thor_geo.results.changes import cosine_distance
 from thor_geo.results.similarity import similar_cells, similar_tiles
 from thor_geo.runs.opened_run import open_run
 
+# The window of the synthetic run in the names of files.
+DAYS = "20220601_20220901"
+
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     vectors, query = vectors.astype(np.float64), query.astype(np.float64)
@@ -225,7 +228,7 @@ def test_cogs_hold_the_colours_and_the_numbers_of_the_maps(
         tile = plan.tile(k)
         zone = f"utm{tile.epsg % 100}n"
         true = embed(tile)[1]
-        with rasterio.open(tmp_path / f"{zone}_bands.tif") as file:
+        with rasterio.open(tmp_path / f"{zone}_{DAYS}_bands.tif") as file:
             assert file.crs.to_epsg() == tile.epsg
             assert file.descriptions == ("embedding 0", "embedding 4")
             assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -233,7 +236,7 @@ def test_cogs_hold_the_colours_and_the_numbers_of_the_maps(
             part = file.read(window=file.window(*tile.bounds))
             assert part.shape == (2, CELLS, CELLS)
             np.testing.assert_array_equal(part, true[[0, 4]] if k not in (3, 4) else np.nan * part)
-        with rasterio.open(tmp_path / f"{zone}_pca.tif") as file:
+        with rasterio.open(tmp_path / f"{zone}_{DAYS}_pca.tif") as file:
             assert [one.name for one in file.colorinterp] == ["red", "green", "blue", "alpha"]
             part = file.read(window=file.window(*tile.bounds))
             assert (part[3] == (0 if k in (3, 4) else 255)).all()
@@ -263,7 +266,7 @@ def test_a_run_without_maps_is_exported_by_tile(tmp_path: Path, plan: Plan) -> N
     assert main(["view", str(tmp_path / "run"), "--cog", str(tmp_path), "--bands", "1"]) == 0
     for k in range(len(plan)):
         tile = plan.tile(k)
-        with rasterio.open(tmp_path / f"utm{tile.epsg % 100}n_bands.tif") as file:
+        with rasterio.open(tmp_path / f"utm{tile.epsg % 100}n_{DAYS}_bands.tif") as file:
             (value,) = file.read(1, window=file.window(*tile.bounds)).ravel()
             assert value == embed(tile)[0][1]
 
