@@ -210,6 +210,44 @@ def run_arguments(arguments: Arguments, folder: Path, archive: Path) -> list[str
     ]
 
 
+def test_a_scene_that_cannot_be_used_is_named_by_every_command(
+    thor_geo: Run, quick_arguments: Arguments, catalogue: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(catalogue, tmp_path / "scenes")
+    path = sorted((folder / "items").glob("*.json"))[0]
+    item = json.loads(path.read_text())
+    why = "has B5 in none of its assets by name"
+    item["assets"] = {key: asset for key, asset in item["assets"].items() if key != "20m"}
+    path.write_text(json.dumps(item))
+    arguments = run_arguments(quick_arguments, tmp_path, folder)
+    refused = thor_geo("fetch", *arguments[1:], "--strict")
+    assert refused.returncode == 2
+    assert f"Item '{item['id']}' {why}" in refused.stderr
+    assert "data.stac.exclude" in refused.stderr
+    fetched = thor_geo("fetch", *arguments[1:])
+    assert fetched.returncode == 0, fetched.stderr
+    ran = thor_geo(*arguments)
+    assert ran.returncode == 0, ran.stderr
+    status = thor_geo("status", tmp_path / "run")
+    for output in (fetched.stdout, ran.stdout, status.stdout):
+        assert "left out  1 scene that could not be used" in output
+        assert f"{item['id']} {why}" in output
+    left_out = json.loads(thor_geo("status", "--json", tmp_path / "run").stdout)["scenes_left_out"]
+    assert list(left_out) == [item["id"]]
+    markers = [json.loads(each.read_text()) for each in (tmp_path / "run/markers").glob("*.json")]
+    assert any(marker["left_out"] == left_out for marker in markers)
+    assert all(item["id"] not in marker["scenes"] for marker in markers)
+    assert thor_geo("validate", tmp_path / "run").returncode == 0
+    # With the scene left out by hand there is nothing to refuse.
+    by_hand = [f"--data.stac.exclude=[{item['id']}]", f"--output.dir={tmp_path / 'by-hand'}"]
+    assert thor_geo(*arguments, *by_hand, "--strict").returncode == 0
+    ours = sorted((tmp_path / "run/pooled").iterdir())
+    theirs = sorted((tmp_path / "by-hand/pooled").iterdir())
+    for one, other in zip(ours, theirs, strict=True):
+        vectors = [geopandas.read_parquet(each)["embedding"].to_list() for each in (one, other)]
+        np.testing.assert_array_equal(*vectors)
+
+
 @pytest.fixture(scope="module")
 def catalogue(archive: Path) -> Path:
     write_catalogue(archive)

@@ -26,6 +26,9 @@ class Web(ThreadingHTTPServer):
         #: Status, headers and body to answer with, one after the other, where the path matches.
         self.faults: list[tuple[str, int, dict[str, str], bytes]] = []
         self.page = 2
+        #: Status to refuse later parts of files with, and whether their bytes are others.
+        self.late: int | None = None
+        self.garbled = False
         #: How the API's root says that it can be searched, and whether a page without items comes
         #: first.
         self.conforms, self.method, self.empty_page = True, "POST", False
@@ -160,7 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         first, last = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
         where = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
-        self._answer(206, content[first : last + 1], where)
+        part = content[first : last + 1]
+        if first and self.server.late is not None:
+            self._answer(self.server.late, b"later")
+        else:
+            # Not the end, where GDAL may find out what the file is.
+            garbled = self.server.garbled and first > 0 and last < len(content) // 2
+            self._answer(206, bytes(len(part)) if garbled else part, where)
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

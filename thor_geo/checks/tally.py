@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -59,6 +59,8 @@ class Tally:
         messages: Failed tiles by message, most frequent first; ids in messages are replaced by
             ``<id>``.
         windows: Number of time windows.
+        left_out: Why each scene that passes the filters and could not be used is missing from
+            composites, by the scene's id.
     """
 
     shards: int
@@ -78,6 +80,7 @@ class Tally:
     failures: tuple[Failure, ...]
     messages: dict[str, int]
     windows: int = 1
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shards_left(self) -> int:
@@ -158,6 +161,7 @@ def count_markers(
         failures=tuple(counts.failures),
         messages=dict(counts.messages.most_common()),
         windows=len(opened.windows),
+        left_out=counts.left_out,
     )
 
 
@@ -171,6 +175,7 @@ class _Counts:
         self.finished: list[_FinishedShard] = []
         self.failures: list[Failure] = []
         self.messages: Counter[str] = Counter()
+        self.left_out: dict[str, str] = {}
 
     def add(self, marker: Marker, failures: Path) -> None:
         """Count a shard by its marker and, where tiles failed, its list of failures."""
@@ -181,6 +186,7 @@ class _Counts:
         self.failed += marker.failed
         for name in COSTS:
             self.fetch[name] += marker.fetch.get(name, 0.0)
+        self.left_out = {**marker.left_out, **self.left_out}
         time = _timestamp(marker.finished_at)
         self.finished.append(
             _FinishedShard(time, marker.compute_seconds, marker.tiles, marker.session)

@@ -12,9 +12,11 @@ import numpy as np
 from thor_geo.cli.launch import check_launch
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.composites.prefetch import PrefetchStats
+from thor_geo.composites.source import left_out_error
 from thor_geo.datamodules import CompositeDataModule
 from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.errors import BlockError, ConfigError
+from thor_geo.runs.summary import left_out_rows
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact
 from thor_geo.support.words import duration
@@ -64,18 +66,22 @@ class FetchCLI(PredictCLI):
                 with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
                     while not (stats := prefetcher.stats()).finished:
                         prefetcher.check()
-                        if data.strict and stats.blocks_failed:
+                        if data.strict and (stats.blocks_failed or prefetcher.left_out()):
                             break
                         _show(progress, stats)
                         time.sleep(_LOOK_S)
                     _show(progress, stats)
-                failures = prefetcher.failures()
+                failures, left_out = prefetcher.failures(), prefetcher.left_out()
             finally:
                 data.feed.close()
         if data.strict and failures:
             raise BlockError(next(iter(failures.values())))
+        for scene, why in left_out.items() if data.strict else ():
+            raise left_out_error(scene, why)
         self.failed = bool(failures)
-        print(redact(_report(stats, failures, time.monotonic() - began, data)), flush=True)
+        print(
+            redact(_report(stats, failures, left_out, time.monotonic() - began, data)), flush=True
+        )
 
 
 def _show(progress: Progress, stats: PrefetchStats) -> None:
@@ -88,7 +94,11 @@ def _show(progress: Progress, stats: PrefetchStats) -> None:
 
 
 def _report(
-    stats: PrefetchStats, failures: dict[str, str], seconds: float, data: CompositeDataModule
+    stats: PrefetchStats,
+    failures: dict[str, str],
+    left_out: dict[str, str],
+    seconds: float,
+    data: CompositeDataModule,
 ) -> str:
     lines = [
         f"Fetched {stats.blocks_fetched:,} blocks in {duration(seconds)}; "
@@ -98,6 +108,7 @@ def _report(
         f"{stats.bytes / 1e6:,.1f} MB, {duration(stats.seconds_waiting)} waiting",
         f"  empty     {stats.blocks_empty:,} blocks without any scene",
         *_other_pass(stats),
+        *left_out_rows(left_out),
         f"  cache     {data.feed.spec.source.cache_dir}",
     ]
     for block, message in list(failures.items())[:_NAMED]:

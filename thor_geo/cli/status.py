@@ -121,6 +121,7 @@ def status_json(path: Path, counts: Tally) -> dict[str, Any]:
         "seconds_left": counts.seconds_left,
         "seconds_since_newest": counts.newest_age,
         "fetch": counts.fetch,
+        "scenes_left_out": dict(sorted(counts.left_out.items())),
         "failures": [asdict(failure) for failure in counts.failures],
         "messages": counts.messages,
     }
@@ -133,6 +134,8 @@ def status_text(path: Path, counts: Tally) -> str:
         path: The run directory.
         counts: What its markers say.
     """
+    from thor_geo.runs.summary import left_out_rows
+
     done = counts.ok + counts.empty
     each = ""
     if counts.windows > 1:
@@ -163,6 +166,7 @@ def status_text(path: Path, counts: Tally) -> str:
             f"{counted(fetch['splits'], 'split')}, {size_of(fetch['bytes'])}, "
             f"{duration(fetch['seconds_waiting'])} waiting"
         )
+    lines += left_out_rows(counts.left_out)
     return "\n".join([*lines, *_failure_lines(counts)])
 
 

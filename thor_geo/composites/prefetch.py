@@ -151,6 +151,7 @@ class Prefetcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._last_stats = PrefetchStats()
         self._last_failures: dict[str, str] = {}
+        self._last_left_out: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Start."""
@@ -304,6 +305,12 @@ class Prefetcher:
             self._last_failures = self._state.failures()
         return dict(self._last_failures)
 
+    def left_out(self) -> dict[str, str]:
+        """Return the scenes that are left out of blocks of this run's plan, and why, by id."""
+        if self._state is not None:
+            self._last_left_out = self._state.left_out()
+        return dict(self._last_left_out)
+
     def close(self) -> None:
         """End the process; it leaves the cache as it is. Repeating it does no harm."""
         process, state = self._process, self._state
@@ -323,6 +330,7 @@ class Prefetcher:
             process.wait()
         self.stats()
         self.failures()
+        self.left_out()
         self._process = self._state = None
         if self.spec.state_dir is None:
             shutil.rmtree(state.path, ignore_errors=True)

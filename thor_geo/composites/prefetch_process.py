@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -70,6 +70,7 @@ class PrefetchService:
         self._threads = spec.concurrency + max(4, spec.concurrency // 2)
         self._running: dict[Future[bool], str] = {}
         self._stats = PrefetchStats()
+        self._left_out: dict[str, str] = {}
         self._stats_lock = threading.Lock()
         self._finished = False
         self._error: Exception | None = None
@@ -175,14 +176,19 @@ class PrefetchService:
         check = order == URGENT or self._ahead is None
         try:
             cached = store.get(block) is not None if check else store.has(block)
+            left_out: Mapping[str, str] = {}
             if cached:
                 count.blocks_cached = 1
+                pinned = store.pinned(block) if self._service.reads_files else None
+                left_out = {} if pinned is None else pinned.left_out
             else:
                 check = True
                 stored = produce(store, self._service, block, cost, order=order)
                 count.blocks_fetched = 1
                 count.blocks_empty = int(stored.path is None)
                 count.blocks_other_pass = int(stored.orbit_fallback)
+                left_out = stored.left_out
+            self._note(left_out)
             if key in self._failed:
                 self._state.clear_failed(key)
                 self._failed.discard(key)
@@ -195,6 +201,13 @@ class PrefetchService:
                 self._stats.add(count)
                 self._stats.add(cost)
         return check
+
+    def _note(self, left_out: Mapping[str, str]) -> None:
+        """Record scenes that are left out of a block."""
+        with self._stats_lock:
+            if left_out.keys() - self._left_out.keys():
+                self._left_out = dict(sorted({**left_out, **self._left_out}.items()))
+                self._state.set_left_out(self._left_out)
 
     def wind_up(self) -> None:
         """Make no more requests, store what has been answered, and leave no block half stored."""

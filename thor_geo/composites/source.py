@@ -10,7 +10,7 @@ from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
-from thor_geo.errors import BlockError
+from thor_geo.errors import BlockError, SceneError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
@@ -40,6 +40,48 @@ class BlockSource(Protocol):
             CacheError: If the cache cannot be used.
         """
         ...
+
+
+class StrictSource:
+    """Gives the blocks of another source; refuses those that are made without a scene."""
+
+    def __init__(self, source: BlockSource) -> None:
+        """Initialize a new StrictSource instance.
+
+        Args:
+            source: Where the blocks come from.
+        """
+        self._source = source
+
+    def get(self, block: Block) -> StoredBlock:
+        """Return a block.
+
+        Args:
+            block: The block.
+
+        Raises:
+            SceneError: If a scene that passes the filters could not be used.
+            ThorGeoError: What the other source raises.
+        """
+        stored = self._source.get(block)
+        for scene, why in stored.left_out.items():
+            raise left_out_error(scene, why)
+        return stored
+
+
+def left_out_error(scene: str, why: str) -> SceneError:
+    """Return the error of a strict run for a scene that was left out.
+
+    Args:
+        scene: Its id.
+        why: Why it could not be used.
+    """
+    return SceneError(
+        scene,
+        why,
+        "It was left out, where `data.strict` wants every scene: name it in `data.stac.exclude`, "
+        "or run without --strict.",
+    )
 
 
 class DirectSource:

@@ -4,6 +4,7 @@
     status.json      written once its session is set up
     error.json       why it ended, if it ended by an error
     stats.json       what it has done so far
+    left-out.json    scenes that are left out of its blocks, and why
     process.log      what it printed
     progress/        per reading process, the block it asked for last
     requests/        blocks that a reader misses
@@ -20,7 +21,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ _SAME: dict[str, type[ThorGeoError]] = {
         CacheError,
     )
 }
+
+# What an earlier process may have left.
+_FILES = ("alive", "status.json", "error.json", "stats.json", "left-out.json", "process.log")
 
 #: Free bytes below which the folder counts as full.
 _ENOUGH = 1 << 20
@@ -113,7 +117,7 @@ class StateDir:
             for name in ("progress", "requests", "failed"):
                 shutil.rmtree(self.path / name, ignore_errors=True)
                 (self.path / name).mkdir(parents=True)
-            for name in ("alive", "status.json", "error.json", "stats.json", "process.log"):
+            for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
 
     # The prefetch process's side.
@@ -143,6 +147,12 @@ class StateDir:
     def set_stats(self, stats: dict[str, Any]) -> None:
         """Record what has been done so far."""
         _write_json(self.path / "stats.json", stats)
+
+    def set_left_out(self, left_out: Mapping[str, str]) -> None:
+        """Record the scenes that are left out of blocks, and why, by their ids."""
+        _write_json(
+            self.path / "left-out.json", {scene: redact(why) for scene, why in left_out.items()}
+        )
 
     def set_failed(self, key: str, block: Block, message: str) -> None:
         """Record that a block could not be produced."""
@@ -262,6 +272,14 @@ class StateDir:
         """Return what the process has done so far; empty before it has begun."""
         try:
             text = (self.path / "stats.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        return dict(json.loads(text))
+
+    def left_out(self) -> dict[str, str]:
+        """Return the scenes that are left out of blocks, and why, by their ids."""
+        try:
+            text = (self.path / "left-out.json").read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
         return dict(json.loads(text))

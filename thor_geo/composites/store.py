@@ -1,7 +1,7 @@
 """The block store: a content-addressed cache of composites, verified on read.
 
-    scenes/<2>/<query key>.json    the pinned scenes of a block, the key of its pixels, and what
-                                   listing them cost
+    scenes/<2>/<query key>.json    the pinned scenes of a block, those left out and why, the key of
+                                   its pixels, and what listing them cost
     blocks/<2>/<block key>.tif     the requested bands and the observation count, uint16 or int16
     blocks/<2>/<block key>.json    sidecar, written last: checksum, provenance, cost
     writing/                       temporary files of writers
@@ -33,7 +33,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine.recipe import RECIPE_VERSION
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, provenance, scene_from_dict
+from thor_geo.sources.scenes import OBSERVATIONS, provenance, scene_from_dict
 from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
@@ -153,6 +153,7 @@ class BlockStore:
             "recipe_version": RECIPE_VERSION,
             "collection": self.sensor.collection,
             "scenes": [scene.to_dict() for scene in pinned.scenes],
+            "left_out": dict(pinned.left_out),
             **provenance(self.sensor, pinned.scenes),
             "created": _now(),
         }
@@ -162,7 +163,9 @@ class BlockStore:
             if write_record(path, content, scratch=self._scratch, replace=False):
                 return pinned
             before = self.pinned(block)
-            if before is not None and (before.scenes != pinned.scenes or before == pinned):
+            if before is not None and (
+                before.scenes != pinned.scenes or before.block_key == pinned.block_key
+            ):
                 return before
             # The same scenes under another key, or a list that turned out damaged.
             write_record(path, content, scratch=self._scratch)
@@ -215,21 +218,22 @@ class BlockStore:
         if path is not None and verified is None:
             return None
         which, checksum = verified or (None, None)
-        stored = self.block(block, pinned.scenes, path=path, which=which, checksum=checksum)
+        stored = self.block(block, pinned, path=path, which=which, checksum=checksum)
         if len(_known) >= _REMEMBERED:
             _known.clear()
         _known[record_path] = _Known(record=before, stored=stored)
         return stored
 
-    def block(self, block: Block, scenes: tuple[AnyScene, ...], **file: Any) -> StoredBlock:
+    def block(self, block: Block, pinned: Pinned, **file: Any) -> StoredBlock:
         """Return a block as readers see it; *file* is `path`, `which` and `checksum`."""
         return StoredBlock(
             block=block,
             bands=self.sensor.bands,
-            scenes=scenes,
+            scenes=pinned.scenes,
+            left_out=pinned.left_out,
             fill_value=self.sensor.fill_value,
             signed=self._dtype == np.int16,
-            **provenance(self.sensor, scenes),
+            **provenance(self.sensor, pinned.scenes),
             **file,
         )
 
@@ -320,6 +324,7 @@ class BlockStore:
             "file": {"crc32c": checksum, "size": len(content)},
             "bands": list(names),
             "scenes": [scene.to_dict() for scene in pinned.scenes],
+            "left_out": dict(pinned.left_out),
             **provenance(self.sensor, pinned.scenes),
             "values": _count_values(planes, storage_of(self.sensor).valid_range),
             "fetch": asdict(stats),
@@ -330,7 +335,7 @@ class BlockStore:
             # Not durable: if a crash takes the sidecar, the block is fetched again.
             write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
         which = _tiff.identity(path)
-        return self.block(block, pinned.scenes, path=path, which=which, checksum=checksum)
+        return self.block(block, pinned, path=path, which=which, checksum=checksum)
 
     def _discard(self, why: str, *paths: Path) -> None:
         logger.warning("Damaged file in the cache, it will be fetched again: %s", why)
@@ -350,8 +355,11 @@ def _pinned(record: dict[str, Any], key: str, sensor: AnySensor) -> Pinned:
     block_key = record["block_key"]
     # Records of earlier releases have no cost.
     cost = FetchStats.from_dict(record["fetch"]) if "fetch" in record else None
+    left_out = record.get("left_out", {})
+    if not all(isinstance(text, str) for pair in left_out.items() for text in pair):
+        raise ValueError("scenes left out without a reason")
     if is_key(block_key) if scenes else block_key is None:
-        return Pinned(scenes=scenes, block_key=block_key, cost=cost)
+        return Pinned(scenes=scenes, block_key=block_key, left_out=left_out, cost=cost)
     raise ValueError(f"{str(block_key)[:80]!r} is not the key of a block with {len(scenes)} scenes")
 
 

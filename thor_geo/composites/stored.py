@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class StoredBlock:
         checksum: Its checksum.
         signed: Whether pixels are int16 (Sentinel-1) rather than uint16.
         orbit_fallback: Whether its Sentinel-1 scenes are of the other orbit pass than asked for.
+        left_out: Why each scene that passes the filters and could not be used is not in it, by
+            index.
     """
 
     block: Block
@@ -42,6 +45,7 @@ class StoredBlock:
     checksum: str | None = None
     signed: bool = False
     orbit_fallback: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def read(
         self, rows: slice | None = None, cols: slice | None = None
@@ -130,10 +134,13 @@ class Pinned:
     Attributes:
         scenes: Sorted by index; empty where no scene passes the filters.
         block_key: Name of the pixels, None without scenes.
+        left_out: Why each scene that passes the filters and could not be used is not among them, by
+            index. The first process to make the block says so, and all others keep to it.
         cost: What listing the scenes cost; None where it was not recorded. Two lists of the same
             scenes are equal whatever they cost.
     """
 
     scenes: tuple[AnyScene, ...]
     block_key: str | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     cost: FetchStats | None = field(default=None, compare=False)

@@ -306,9 +306,22 @@ class CompositeDataModule(PlannedDataModule):
         """Return what fetching has cost this process so far; see `FetchStats`."""
         return self.feed.cost()
 
+    def left_out(self, tiles: Iterable[int]) -> dict[str, str]:
+        """Return the scenes that are left out of the composites of some tiles, and why.
+
+        Args:
+            tiles: Indices in the plan; their composites are in the cache, unless they failed.
+        """
+        return self.feed.left_out(self.load_plan().tile(index) for index in tiles)
+
     def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset | WindowDataset:
         return self.feed.dataset(
-            self.load_plan(), self.area.zones(), blocks, clamp=self.clamp, strict=strict
+            self.load_plan(),
+            self.area.zones(),
+            blocks,
+            clamp=self.clamp,
+            strict=strict,
+            every_scene=self.strict,
         )
 
     def _labelled(self, stage: str) -> DataLoader[dict[str, Any]]:

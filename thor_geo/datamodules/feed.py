@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset
 
-from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
+from thor_geo.composites import BlockSource, BlockStore, Prefetcher, PrefetchSpec, StrictSource
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datasets import (
@@ -21,7 +21,7 @@ from thor_geo.datasets import (
     WindowDataset,
     composite_picture,
 )
-from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect
+from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect, blocks_meeting
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.policy import FetchStats
 from thor_geo.specs import TemporalSpec, Windows
@@ -152,6 +152,7 @@ class Feed:
         *,
         clamp: bool,
         strict: bool,
+        every_scene: bool = False,
     ) -> PlanDataset | WindowDataset:
         """Ask the started process to fetch blocks, and return the plan's tiles.
 
@@ -163,11 +164,14 @@ class Feed:
             blocks: The blocks in the order in which they will be read; picklable.
             clamp: Clamp values outside the valid range, instead of refusing them.
             strict: Stop at a tile that cannot be produced.
+            every_scene: Fail tiles of a composite from which a scene was left out.
         """
         assert self.prefetcher is not None, "start() comes first"
         self.prefetcher.plan(blocks)
         datasets = [
-            self._in_window(number, plan, footprints, clamp=clamp, strict=strict)
+            self._in_window(
+                number, plan, footprints, clamp=clamp, strict=strict, every_scene=every_scene
+            )
             for number in range(len(self.spec.windows))
         ]
         return WindowDataset(datasets) if self.spec.windows.listed else datasets[0]
@@ -180,11 +184,16 @@ class Feed:
         *,
         clamp: bool,
         strict: bool,
+        every_scene: bool,
     ) -> PlanDataset:
         assert self.prefetcher is not None, "start() comes first"
         sensors = list(self.sensors.by_kind.values())
         first = number * len(sensors)
-        sources = [self.prefetcher.source(first + place) for place in range(len(sensors))]
+        sources: list[BlockSource] = [
+            self.prefetcher.source(first + place) for place in range(len(sensors))
+        ]
+        if every_scene:
+            sources = [StrictSource(source) for source in sources]
         zones: dict[int, GeoDataset] = {}
         for lattice in plan.lattices:
             datasets = [
@@ -202,6 +211,26 @@ class Feed:
             zones[lattice.epsg] = datasets[0] if len(datasets) == 1 else SensorStack(datasets)
         channels = sum(len(sensor.bands) for sensor in sensors)
         return PlanDataset(plan, zones, channels=channels, sensors=len(sensors), strict=strict)
+
+    def left_out(self, rects: Iterable[Rect]) -> dict[str, str]:
+        """Return the scenes that are left out of the cached blocks under some tiles, and why.
+
+        Args:
+            rects: The tiles.
+
+        Returns:
+            Reasons by the scenes' ids, sorted.
+        """
+        if self.prefetcher is None or self.spec.source.name != "stac":
+            return {}  # no other source leaves scenes out
+        blocks = {block for rect in rects for block in blocks_meeting(rect, self.spec.block_size)}
+        reasons: dict[str, str] = {}
+        for store in self.prefetcher.spec.stores():
+            for block in sorted(blocks, key=lambda block: block.id):
+                pinned = store.pinned(block)
+                for scene, why in () if pinned is None else pinned.left_out.items():
+                    reasons.setdefault(scene, why)
+        return dict(sorted(reasons.items()))
 
     def picture(
         self,

@@ -82,6 +82,8 @@ class Marker:
             bytes, seconds, seconds_waiting). The sum over markers is the cost of the shards as they
             are, without anything fetched by `thor-geo fetch` or by a process that was killed before
             its next marker.
+        left_out: Why each scene that passes the filters and could not be used is missing from its
+            composites, or from some of them, by the scene's id.
     """
 
     shard_id: str
@@ -103,6 +105,7 @@ class Marker:
     batches: tuple[tuple[int, ...], ...] = ()
     threads: int = 0
     fetch: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the marker; the outputs must already be on the disk."""
@@ -228,6 +231,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "tuple[tuple[int, ...], ...]": _are(_are(_is_int)),
     "dict[str, ShardFile]": _maps(_is_inside, _is_output),
     "dict[str, float]": _maps(_is_text, _is_number),
+    "dict[str, str]": _maps(_is_text, _is_text),
 }
 
 

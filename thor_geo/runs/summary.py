@@ -22,6 +22,9 @@ from thor_geo.support.words import counted, duration
 
 _LABEL_WIDTH = 10
 
+#: Scenes left out that a summary names.
+_LISTED = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -48,6 +51,8 @@ class Summary:
         job: The part that is summed up; the whole run, or one job of it.
         fetch: Cost of fetching so far: requests, retries, splits, bytes, seconds and
             seconds_waiting; empty if nothing was fetched.
+        left_out: Why each scene that passes the filters and could not be used is missing from
+            composites, by the scene's id.
         quantised: Whether the embeddings are int8.
         windows: Number of time windows.
     """
@@ -69,6 +74,7 @@ class Summary:
     first_failure: tuple[str, str] | None
     job: Job = field(default_factory=Job)
     fetch: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     quantised: bool = False
     windows: int = 1
 
@@ -103,6 +109,7 @@ class Summary:
         if self.zones:
             lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
         lines += _row("scenes", f"{self.scenes:,}")
+        lines += left_out_rows(self.left_out)
         if self.new_tiles and self.fetch.get("requests"):
             lines += _row("fetched", _fetched(self.fetch))
         lines += _row("run", f"{self.path / 'run.json'}")
@@ -140,6 +147,21 @@ class Summary:
         return ", ".join(states)
 
 
+def left_out_rows(left_out: Mapping[str, str]) -> list[str]:
+    """Return lines about the scenes that were left out, the first few by name; none without any.
+
+    Args:
+        left_out: Why each of them could not be used, by its id.
+    """
+    if not left_out:
+        return []
+    listed = sorted(left_out.items())
+    lines = [f"{scene} {why}" for scene, why in listed[:_LISTED]]
+    if listed[_LISTED:]:
+        lines.append(f"and {len(listed) - _LISTED:,} more")
+    return _row("left out", f"{counted(len(listed), 'scene')} that could not be used:", *lines)
+
+
 def summarise(
     run: RunDirectory,
     plan: Plan,
@@ -162,6 +184,7 @@ def summarise(
     shards = tiles = total = ok = empty = failed = new = 0
     scenes: set[str] = set()
     fetch: Counter[str] = Counter()
+    left_out: dict[str, str] = {}
     first_failure: tuple[str, str] | None = None
     document = run.document() if run.run_json.exists() else {"settings": {}, "info": {}}
     windows = len(time_axis(document["settings"].get("data", {})))
@@ -173,6 +196,7 @@ def summarise(
         ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
         scenes.update(marker.scenes)
         fetch.update(marker.fetch)
+        left_out = {**marker.left_out, **left_out}
         if session is None or marker.session == session:
             new += marker.tiles
         if marker.failed and first_failure is None:
@@ -203,6 +227,7 @@ def summarise(
         first_failure=first_failure,
         job=job,
         fetch=dict(fetch),
+        left_out=left_out,
         quantised=shards > 0 and "quantisation" in document["info"],
         windows=windows,
     )

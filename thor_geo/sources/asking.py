@@ -249,9 +249,12 @@ class Asker(ABC):
     ) -> None:
         if verdict.kind == "too_large":
             raise TooLargeError(verdict.message) from cause
-        if verdict.kind not in ("throttled", "transient", "unreachable"):
-            raise self.refusal(verdict, subject) from cause
         retry = self.retry
+        damaged = verdict.kind == "damaged"
+        if verdict.kind not in ("throttled", "transient", "unreachable", "damaged") or (
+            damaged and failures.transient >= retry.tries
+        ):
+            raise self.refusal(verdict, subject) from cause
         if verdict.kind == "unreachable":
             seconds = failures.seconds_unreachable
             if seconds >= retry.unreachable_s:
@@ -294,7 +297,7 @@ class _Failures:
 
     def add(self, verdict: Verdict, now: float) -> None:
         self.all += 1
-        self.transient += verdict.kind == "transient"
+        self.transient += verdict.kind in ("transient", "damaged")
         self.throttled += verdict.kind == "throttled"
         if verdict.kind == "unreachable":
             self.since = now if self.since is None else self.since

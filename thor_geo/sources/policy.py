@@ -19,6 +19,7 @@ FailureKind = Literal[
     "transient",
     "too_large",
     "missing",
+    "damaged",
     "authentication",
     "permission",
     "fatal",
@@ -147,7 +148,8 @@ class Verdict:
 
     Attributes:
         kind: ``throttled``, ``unreachable`` and ``transient`` are asked again, ``too_large`` is
-            asked for in pieces, ``missing`` is given up alone, the others end the run.
+            asked for in pieces, ``damaged`` is asked again and then given up alone, as ``missing``
+            is at once; the others end the run.
         message: What the service or the connection said.
         status: HTTP status, or None where there was no answer.
         retry_after_s: What the Retry-After header asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias, cast
 
 from thor_geo.ground.lattice import Block
@@ -130,6 +130,19 @@ class Sentinel1Scene(AnyAcquisition):
 
 #: One acquisition behind a composite, of either sensor.
 AnyScene: TypeAlias = Scene | Sentinel1Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedScenes:
+    """The scenes of a block, as a source lists them.
+
+    Attributes:
+        scenes: Those that can be used, sorted by index.
+        left_out: Why each of the others that pass the filters cannot be used, by index.
+    """
+
+    scenes: tuple[AnyScene, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def scene_from_dict(sensor: AnySensor, fields: dict[str, Any]) -> AnyScene:

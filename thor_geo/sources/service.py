@@ -11,7 +11,7 @@ import numpy.typing as npt
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.asking import Asker
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.scenes import AnyScene
+from thor_geo.sources.scenes import AnyScene, ListedScenes
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 
@@ -21,6 +21,11 @@ BlockPixels: TypeAlias = npt.NDArray[np.uint16 | np.int16]
 
 class CompositeService(Protocol):
     """What `produce` asks; threads may share one."""
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether `pixels` reads files of scenes, and may find that one cannot be used."""
+        ...
 
     @property
     def client(self) -> Asker:
@@ -39,8 +44,8 @@ class CompositeService(Protocol):
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> tuple[AnyScene, ...]:
-        """List the scenes of a block, sorted by index; none is an answer."""
+    ) -> ListedScenes:
+        """List the scenes of a block; none is an answer."""
         ...
 
     def image(
@@ -57,5 +62,9 @@ class CompositeService(Protocol):
     def pixels(
         self, sensor: AnySensor, block: Block, image: Any, stats: FetchStats, *, order: int = 0
     ) -> BlockPixels:
-        """Return the planes (bands, size, size) of a block: the sensor's, then observations."""
+        """Return the planes (bands, size, size) of a block: the sensor's, then observations.
+
+        Raises:
+            SceneError: If `reads_files`, and one of the scenes cannot be used.
+        """
         ...

@@ -100,6 +100,7 @@ class StacSpec:
         offset: Number to add to every reflectance, DN; None for what each item says. 0 where files
             hold reflectance x 10,000, -1000 for what ESA publishes since baseline 04.00.
         sign: Service that signs the addresses of files: ``planetary_computer`` or ``none``.
+        exclude: Ids of items to leave out, e.g. of scenes whose files are known to be wrong.
 
     Raises:
         ConfigError: If a value is out of range or a choice unknown.
@@ -110,10 +111,12 @@ class StacSpec:
     assets: Mapping[str, str] = field(default_factory=dict)
     offset: int | None = None
     sign: Sign = "none"
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate, and turn a path into text."""
         object.__setattr__(self, "url", str(self.url))
+        object.__setattr__(self, "exclude", _ids(self.exclude))
         check_choice("stac.sign", self.sign, Sign)
         if not self.url or ("://" in self.url and not self.url.startswith(("http://", "https://"))):
             raise ConfigError(
@@ -151,6 +154,19 @@ class StacSpec:
                     "not the key of an asset",
                     "Give the key, e.g. red, or red#2 for the second band of the asset's file.",
                 )
+
+
+def _ids(ids: object) -> tuple[str, ...]:
+    """Return ids of items, each once.
+
+    Raises:
+        ConfigError: If they are not a list of texts.
+    """
+    if isinstance(ids, list | tuple | set) and all(isinstance(one, str) and one for one in ids):
+        return tuple(sorted(set(ids)))
+    raise ConfigError(
+        "stac.exclude", ids, "not a list of ids", "Give the items' ids, e.g. [ID] or [ID, ID]."
+    )
 
 
 #: Where the composites of a run or a call come from.

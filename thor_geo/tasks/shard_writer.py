@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def write_shard(
     compute_seconds: float,
     session: str = "",
     fetch: Mapping[str, float] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Marker:
     """Write a complete shard: pooled file, map, failures, and last the marker.
 
@@ -49,6 +50,7 @@ def write_shard(
         compute_seconds: Time from the end of the previous shard to the end of this one.
         session: Id of the launch.
         fetch: Cost of fetching since the previous marker.
+        left_out: Scenes left out of its composites, and why.
 
     Returns:
         The marker.
@@ -100,6 +102,7 @@ def write_shard(
             batches=tuple(shape for result in results for shape in result.batches),
             threads=torch.get_num_threads(),
             fetch=dict(fetch or {}),
+            left_out=dict(left_out or {}),
         )
         marker.write(run.marker_path(shard))
     return marker
@@ -149,6 +152,7 @@ class ShardWriter:
         session: str = "",
         strict: bool = False,
         fetch_cost: Callable[[], Mapping[str, float]] | None = None,
+        left_out: Callable[[Iterable[int]], Mapping[str, str]] | None = None,
     ) -> None:
         """Initialize a new ShardWriter instance.
 
@@ -161,11 +165,12 @@ class ShardWriter:
             session: Id of the launch.
             strict: Refuse a tile without a finite embedding.
             fetch_cost: Returns the cost of this process's fetching so far.
+            left_out: Returns the scenes left out of the composites of some tiles, and why.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
         self._windows, self._store = windows, store
         self._session, self._strict = session, strict
-        self._fetch_cost = fetch_cost
+        self._fetch_cost, self._left_out = fetch_cost, left_out
         self._recorded_cost: Mapping[str, float] = {}
         self.written = 0
         self._complete: set[str] = set()
@@ -219,6 +224,7 @@ class ShardWriter:
             compute_seconds=seconds,
             session=self._session,
             fetch=self._fetched(),
+            left_out=self._missed(results[0].shard),
         )
 
     def wait(self) -> None:
@@ -261,6 +267,10 @@ class ShardWriter:
 
     def _shard_of(self, tile: int) -> Shard:
         return self._plan.shards[self._plan.shards.holding(tile)]
+
+    def _missed(self, shard: Shard) -> Mapping[str, str]:
+        """Return the scenes left out of a shard's composites, and why."""
+        return {} if self._left_out is None else self._left_out(range(shard.start, shard.stop))
 
     def _fetched(self) -> dict[str, float]:
         """Return the cost of fetching since the previous shard."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class StartedRun:
         job: The part of the plan that this launch computes.
         strict: Whether to stop at the first tile that cannot be produced.
         fetch_cost: Returns the cost of this process's fetching so far, or None.
+        left_out: Returns the scenes left out of the composites of some tiles, and why, or None.
         crop: Which cells of maps are written, or None for all.
     """
 
@@ -49,6 +50,7 @@ class StartedRun:
     job: Job = field(default_factory=Job)
     strict: bool = False
     fetch_cost: Callable[[], Mapping[str, float]] | None = None
+    left_out: Callable[[Iterable[int]], Mapping[str, str]] | None = None
     crop: AreaCrop | None = None
 
 
@@ -61,7 +63,7 @@ def start_run(
     """Gather the run from Lightning's objects, once data and model are set up.
 
     The datamodule must have ``plan``, ``settings()`` (with ``start`` and ``end``, or ``windows``, a
-    list of both) and ``info()``; it may have ``truecolour``, ``job``, ``strict`` and
+    list of both) and ``info()``; it may have ``truecolour``, ``job``, ``strict``, ``left_out`` and
     ``fetch_cost``, and needs ``area`` if maps are cropped to it. The model may have ``settings()``,
     ``info()`` and ``output_shapes()``. Settings are everything that changes the numbers. Settings
     and infos are JSON without anything about machines or ranks, because every output contains them.
@@ -114,6 +116,7 @@ def start_run(
         job=getattr(datamodule, "job", None) or Job(),
         strict=bool(getattr(datamodule, "strict", False)),
         fetch_cost=getattr(datamodule, "fetch_cost", None),
+        left_out=getattr(datamodule, "left_out", None),
         crop=crop,
     )
 

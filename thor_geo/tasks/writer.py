@@ -212,6 +212,7 @@ class RunWriter(BasePredictionWriter):
                 session=todo.session,
                 strict=started.strict,
                 fetch_cost=started.fetch_cost,
+                left_out=started.left_out,
             ),
             todo=todo,
             frontier=Frontier(self.run, started.plan, todo, trainer.world_size) if first else None,

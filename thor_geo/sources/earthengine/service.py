@@ -11,7 +11,7 @@ from thor_geo.sources.earthengine.fetch import fetch_block, fetch_scenes
 from thor_geo.sources.earthengine.named import check_named_scenes
 from thor_geo.sources.earthengine.recipe import block_key
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.scenes import OBSERVATIONS, AnyScene
+from thor_geo.sources.scenes import OBSERVATIONS, AnyScene, ListedScenes
 from thor_geo.sources.service import BlockPixels
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
@@ -19,6 +19,8 @@ from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 class EarthEngine:
     """Lists the scenes of blocks and has their pixels computed; threads may share one."""
+
+    reads_files = False
 
     def __init__(self, client: EarthEngineClient) -> None:
         """Initialize a new EarthEngine instance; nothing is contacted.
@@ -41,9 +43,11 @@ class EarthEngine:
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> tuple[AnyScene, ...]:
+    ) -> ListedScenes:
         """List the scenes of a block; see `fetch_scenes`."""
-        return fetch_scenes(self.client, sensor, window, block, stats, order=order)
+        return ListedScenes(
+            scenes=fetch_scenes(self.client, sensor, window, block, stats, order=order)
+        )
 
     def image(
         self,

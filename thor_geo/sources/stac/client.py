@@ -6,8 +6,27 @@ from thor_geo.errors import BlockError, StacError, StacUnreachableError, ThorGeo
 from thor_geo.sources.asking import Asker
 from thor_geo.sources.policy import FetchStats, Verdict
 from thor_geo.sources.stac.session import StacSession
-from thor_geo.sources.stac.verdicts import CERTIFICATE, classify_stac_error
+from thor_geo.sources.stac.verdicts import CERTIFICATE, MISSING_FILE, classify_stac_error
 from thor_geo.support.redact import redact
+
+
+class UnreadableFileError(BlockError):
+    """A file is not there, or is not what it should be.
+
+    Attributes:
+        reason: What its server or GDAL says, without a full stop.
+        whole: Whether no part of it can be read.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Initialize a new UnreadableFileError instance.
+
+        Args:
+            reason: What its server or GDAL says.
+        """
+        self.reason = reason.strip().rstrip(".")
+        self.whole = MISSING_FILE.search(reason) is not None
+        super().__init__(reason)
 
 
 class StacClient(Asker):
@@ -47,11 +66,8 @@ class StacClient(Asker):
             subject: What was asked for.
         """
         reason = redact(verdict.sentence)
-        if verdict.kind == "missing":
-            return BlockError(
-                f"{subject} cannot be read. {reason} If the file is gone for good, the catalogue "
-                "should no longer list it."
-            )
+        if verdict.kind in ("missing", "damaged"):
+            return UnreadableFileError(f"HTTP {verdict.status}" if verdict.status else reason)
         where = f"{self.service} {self.session.spec.endpoint}"
         return StacError(f"{where} refused {subject}. {reason} {_remedy(verdict)}")
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 import numpy as np
 import shapely
-from pyproj import Transformer
-from pyproj.exceptions import ProjError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.errors import StacError
+from thor_geo.errors import SceneError, StacError
 from thor_geo.ground.lattice import Block, Bounds
 from thor_geo.sources.scenes import Scene
 from thor_geo.sources.stac.bands import FIELDS as BAND_FIELDS
@@ -30,6 +32,16 @@ EDGE_PARTS = 64
 
 # What says where an asset's bands are and what their values mean.
 _ASSET_FIELDS = BAND_FIELDS | {"href", "offset", "scale", "raster:offset", "raster:scale"}
+
+#: Characters of an item's id that are kept.
+_LONGEST_ID = 400
+
+#: What reading metadata raises that is not as STAC lays it down.
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException)
+
+_REMEDY = "Leave it out with `data.stac.exclude`, or have the catalogue corrected."
+
+_T = TypeVar("_T")
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -55,40 +67,52 @@ class StacItem:
 
     Attributes:
         scene: What is recorded of it.
-        millis: Acquisition time, milliseconds since 1970 in UTC.
+        millis: Acquisition time, milliseconds since 1970 in UTC; None where that cannot be read.
         epsg: EPSG code of the footprint's CRS.
-        footprint: Where it is: the rectangle of its rasters, or else its geometry in degrees.
+        footprint: Where it is: the rectangle of its rasters, or else its geometry in degrees; None
+            where it states neither.
         content: Of its JSON, what says where bands are and what their values mean.
+        fault: Why it cannot be used, as a clause; None if nothing is wrong with it as a whole.
     """
 
     scene: Scene
-    millis: int
+    millis: int | None
     epsg: int
-    footprint: BaseGeometry
+    footprint: BaseGeometry | None
     content: Mapping[str, Any]
+    fault: str | None = None
 
     @property
     def id(self) -> str:
         """The item's id."""
         return self.scene.index
 
+    @property
+    def placed(self) -> bool:
+        """Whether it is known where and when it was acquired."""
+        return self.millis is not None and self.footprint is not None
+
     def within(self, window: TemporalSpec) -> bool:
-        """Return whether it was acquired in a half-open window, to the millisecond.
+        """Return whether it may have been acquired in a half-open window, to the millisecond.
 
         Args:
             window: The window.
         """
+        if self.millis is None:
+            return True
         start, end = (
             (when - _EPOCH) // dt.timedelta(milliseconds=1) for when in (window.start, window.end)
         )
         return start <= self.millis < end
 
     def reaches(self, block: Block) -> bool:
-        """Return whether it shares ground with a block; touching it is not enough.
+        """Return whether it may share ground with a block; touching it is not enough.
 
         Args:
             block: The block.
         """
+        if self.footprint is None:
+            return True
         area = shapely.box(*block.bounds)
         if self.epsg == block.epsg:
             footprint = self.footprint
@@ -104,63 +128,104 @@ class StacItem:
             spec: What the metadata does not say.
 
         Raises:
-            StacError: If the item does not say where the band is, or what its values mean.
+            SceneError: If the item cannot be used, or does not say where the band is or what its
+                values mean.
         """
-        located = locate(self.content, band, spec.assets)
-        offset = 0
-        if band != "SCL":
-            offset = dn_offset(self.content, located) if spec.offset is None else spec.offset
-        return BandRaster(href=str(located.asset["href"]), number=located.number, offset=offset)
+        if self.fault is not None:
+            raise SceneError(self.id, self.fault, _REMEDY)
+        try:
+            located = locate(self.content, band, spec.assets)
+            offset = 0
+            if band != "SCL":
+                offset = dn_offset(self.content, located) if spec.offset is None else spec.offset
+            href = located.asset["href"]
+        except _MALFORMED as error:
+            why = f"has metadata of {band} that cannot be read ({error!r:.200})"
+            raise SceneError(self.id, why, _REMEDY) from error
+        if not (isinstance(href, str) and href):
+            raise SceneError(self.id, f"has no address of a file for {band}", _REMEDY)
+        return BandRaster(href=href, number=located.number, offset=offset)
+
+    def fault_in(self, bands: Iterable[str], spec: CatalogueSpec) -> SceneError | None:
+        """Return why the item cannot be used for some bands, None if nothing it says is wrong.
+
+        Args:
+            bands: Earth Engine's names of the bands.
+            spec: What the metadata does not say.
+        """
+        try:
+            for band in bands:
+                self.raster(band, spec)
+        except SceneError as error:
+            return error
+        return None
 
 
-def parse(content: Mapping[str, Any]) -> StacItem:
-    """Return an item from its JSON.
+def parse(content: Any, base: str = "") -> StacItem:
+    """Return an item from its JSON; one that is not as it should be has a `StacItem.fault`.
 
     Args:
-        content: The item; the addresses of its files are complete.
-
-    Raises:
-        StacError: If it is not an item, or has no time or no geometry.
+        content: The item.
+        base: Address from which relative addresses of its files are; empty if they are complete.
     """
-    try:
-        properties = content["properties"]
-        when = _time(properties)
-        epsg, footprint = _footprint(content)
-        scene = Scene(
-            index=str(content["id"]),
-            time_start=when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            mgrs_tile=_mgrs_tile(properties),
-            processing_baseline=baseline(content),
-            cloudy_pct=_cloudy(properties),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
-        name = content.get("id") if isinstance(content, Mapping) else content
-        raise StacError(
-            f"Item {str(name)[:100]!r} of the catalogue is not a valid STAC item: {error!r:.200}. "
-            "Choose another `data.stac.collection`, or have the catalogue corrected."
-        ) from error
-    millis = (when - _EPOCH) // dt.timedelta(milliseconds=1)
+    stated: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
+    faults: list[str] = []
+
+    def tried(read: Callable[[Mapping[str, Any]], _T], fault: str) -> _T | None:
+        try:
+            return read(stated)
+        except _MALFORMED as error:
+            faults.append(f"{fault} ({error!r:.200})")
+            return None
+
+    when = tried(_time, "states no time of acquisition")
+    place = tried(_footprint, "states neither a rectangle (proj:bbox) nor a geometry")
+    kept = tried(lambda stated: _kept(stated, base), "has no list of assets")
+    cloudy = tried(_cloudy, "states a cloud cover that is no number")
+    properties = stated.get("properties")
+    properties = properties if isinstance(properties, Mapping) else {}
+    scene = Scene(
+        index=str(stated.get("id") or "without an id")[:_LONGEST_ID],
+        time_start=None if when is None else _text(when),
+        mgrs_tile=_mgrs_tile(properties),
+        processing_baseline=baseline({"properties": properties}),
+        cloudy_pct=cloudy,
+    )
     return StacItem(
-        scene=scene, millis=millis, epsg=epsg, footprint=footprint, content=_kept(content)
+        scene=scene,
+        millis=None if when is None else (when - _EPOCH) // dt.timedelta(milliseconds=1),
+        epsg=4326 if place is None else place[0],
+        footprint=None if place is None else place[1],
+        content=kept or {"id": scene.index},
+        fault=faults[0] if faults else None,
     )
 
 
-def _kept(content: Mapping[str, Any]) -> Mapping[str, Any]:
+def _kept(content: Mapping[str, Any], base: str) -> Mapping[str, Any]:
     """Return the part of an item that `raster` reads: a session holds thousands."""
+    assets = {
+        key: {k: v for k, v in asset.items() if k in _ASSET_FIELDS}
+        for key, asset in content["assets"].items()
+    }
+    for asset in assets.values():
+        if base and isinstance(asset.get("href"), str):
+            asset["href"] = urljoin(base, asset["href"])
     return {
         "id": content["id"],
         "properties": {k: v for k, v in content["properties"].items() if k in OFFSET_FIELDS},
-        "assets": {
-            key: {k: v for k, v in asset.items() if k in _ASSET_FIELDS}
-            for key, asset in content["assets"].items()
-        },
+        "assets": assets,
     }
 
 
-def _time(properties: Mapping[str, Any]) -> dt.datetime:
+def _time(content: Mapping[str, Any]) -> dt.datetime:
+    properties = content["properties"]
     text = properties.get("datetime") or properties["start_datetime"]
     when = dt.datetime.fromisoformat(text)
     return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
+
+
+def _text(when: dt.datetime) -> str:
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _mgrs_tile(properties: Mapping[str, Any]) -> str | None:
@@ -172,8 +237,8 @@ def _mgrs_tile(properties: Mapping[str, Any]) -> str | None:
     return None if tile is None else str(tile)
 
 
-def _cloudy(properties: Mapping[str, Any]) -> float | None:
-    cover = properties.get("eo:cloud_cover")
+def _cloudy(content: Mapping[str, Any]) -> float | None:
+    cover = content["properties"].get("eo:cloud_cover")
     return None if cover is None else float(cover)
 
 
@@ -184,19 +249,32 @@ def _footprint(content: Mapping[str, Any]) -> tuple[int, BaseGeometry]:
     geometry are joined by lines that are straight in degrees, which miss the raster's edge by
     hundreds of metres.
     """
-    assets = [asset for asset in content.get("assets", {}).values() if isinstance(asset, Mapping)]
+    listed = content.get("assets")
+    listed = listed.values() if isinstance(listed, Mapping) else ()
+    assets = [asset for asset in listed if isinstance(asset, Mapping)]
     for fields in (content["properties"], *assets):
         epsg = _epsg(fields) or _epsg(content["properties"])
         bounds = _bounds(fields)
-        if epsg is not None and bounds is not None:
+        if epsg is not None and bounds is not None and _is_known(epsg):
             return epsg, shapely.box(*bounds)
     geometry = shape(content["geometry"])
+    if geometry.is_empty:
+        raise ValueError("an empty geometry")
     return 4326, geometry if geometry.is_valid else geometry.buffer(0)
 
 
 def _epsg(fields: Mapping[str, Any]) -> int | None:
     code = str(fields.get("proj:code") or fields.get("proj:epsg") or "").removeprefix("EPSG:")
     return int(code) if code.isdecimal() else None
+
+
+@cache
+def _is_known(epsg: int) -> bool:
+    try:
+        CRS.from_epsg(epsg)
+    except CRSError:
+        return False
+    return True
 
 
 def _bounds(fields: Mapping[str, Any]) -> Bounds | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urljoin
 
 from pyproj import Transformer
 
 from thor_geo.errors import ConfigError, StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.items import StacItem, parse
-from thor_geo.sources.stac.root import is_api, links, read_root, walk
+from thor_geo.sources.stac.root import is_api, links, read_root
 from thor_geo.sources.stac.spec import CatalogueSpec, public
+from thor_geo.sources.stac.walking import walk
 from thor_geo.specs import TemporalSpec
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 #: lines that are straight in degrees: those of an edge of 110 km miss its raster's by
 #: L^2 / 8R * tan(latitude), 0.4 km at 60 degrees and 1.4 km at 80.
 MARGIN_M = 2000.0
+
+#: Items of an API that are looked at before any work starts.
+SOME = 10
 
 #: Items in one answer; Earth Search and the Planetary Computer allow more.
 PAGE = 100
@@ -39,8 +43,8 @@ class Listing(Protocol):
         """Return the items with these ids that there are."""
         ...
 
-    def first(self) -> StacItem | None:
-        """Return any item; None if there is none."""
+    def some(self) -> Sequence[StacItem]:
+        """Return a few items, or none if there are none."""
         ...
 
 
@@ -65,15 +69,16 @@ def open_listing(spec: CatalogueSpec) -> Listing:
             f"{spec.endpoint} is an API, which may have many collections",
             "Give the id of one, e.g. sentinel-2-l2a.",
         )
-    return _Api(spec.collection, root, reader)
+    return _Api(spec, spec.collection, root, reader)
 
 
 class _Api:
     """Items from an API's search."""
 
-    def __init__(self, collection: str, root: str, reader: StacApiIO) -> None:
+    def __init__(self, spec: CatalogueSpec, collection: str, root: str, reader: StacApiIO) -> None:
         from pystac_client import Client
 
+        self._excluded = frozenset(spec.exclude)
         self._collections = [collection]
         self._root = root
         self._reader = reader
@@ -93,22 +98,19 @@ class _Api:
         for start in range(0, len(ids), PAGE):
             yield from self._query(ids=list(ids[start : start + PAGE]))
 
-    def first(self) -> StacItem | None:
-        return next(self._query(), None)
+    def some(self) -> Sequence[StacItem]:
+        return list(islice(self._query(limit=SOME), SOME))
 
-    def _query(self, **query: Any) -> Iterator[StacItem]:
+    def _query(self, limit: int = PAGE, **query: Any) -> Iterator[StacItem]:
         search = self._client.search(
-            method=self._method, collections=self._collections, limit=PAGE, **query
+            method=self._method, collections=self._collections, limit=limit, **query
         )
         for page in self._pages(search.url, search.get_parameters()):
             for content in page.get("features") or ():
-                links = content.get("links") or ()
-                base = next(
-                    (link["href"] for link in links if link.get("rel") == "self"), self._root
-                )
-                for asset in content.get("assets", {}).values():
-                    asset["href"] = urljoin(base, asset["href"])
-                yield parse(content)
+                addresses = [link["href"] for link in links(content) if link["rel"] == "self"]
+                item = parse(content, addresses[0] if addresses else self._root)
+                if item.id not in self._excluded:
+                    yield item
 
     def _pages(self, url: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the pages of an answer; pystac-client's own walk ends at an empty one."""
@@ -147,8 +149,8 @@ class _Static:
         walked = self._walked()
         return [walked[name] for name in ids if name in walked]
 
-    def first(self) -> StacItem | None:
-        return next(iter(self._walked().values()), None)
+    def some(self) -> Sequence[StacItem]:
+        return list(self._walked().values())
 
     def _walked(self) -> dict[str, StacItem]:
         with self._lock:
@@ -160,10 +162,12 @@ class _Static:
         items: dict[str, StacItem] = {}
         elsewhere: set[str] = set()
         for entry in walk(self._root, self._reader):
-            if self._spec.collection not in (None, entry.collection_id):
-                elsewhere.add(str(entry.collection_id))
+            if self._spec.collection not in (None, entry.collection):
+                elsewhere.add(str(entry.collection))
                 continue
-            item = parse(entry.to_dict(include_self_link=False, transform_hrefs=False))
+            item = entry.item
+            if item.id in self._spec.exclude:
+                continue
             if item.id in items:
                 raise StacError(
                     f"The catalogue {self._spec.endpoint} has two items {item.id!r}. Name one of "

@@ -8,20 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import StacError
 from thor_geo.sources.policy import FetchStats
 from thor_geo.sources.stac.client import StacClient
+from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.recipe import STAC_RECIPE_VERSION
-from thor_geo.sources.stac.root import is_api, local_path, read_root, walk
+from thor_geo.sources.stac.root import is_api, local_path, read_root
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.sources.stac.spec import CatalogueSpec, is_remote, public
+from thor_geo.sources.stac.walking import WalkedItem, walk
 from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
+from thor_geo.support.words import counted
 
 
 def catalogue_name(spec: CatalogueSpec) -> str:
@@ -46,9 +49,8 @@ def catalogue_name(spec: CatalogueSpec) -> str:
     """
     client = StacClient(StacSession(spec))
     client.connect()
-    item = client.call(client.session.first, "an item of the collection", FetchStats())
-    for band in spec.bands:
-        item.raster(band, spec)
+    items = client.call(client.session.some, "items of the collection", FetchStats())
+    _check_bands(spec, items)
     where = client.call(lambda: _where(spec), "its root", FetchStats())
     return "stac-" + canonical_sha256(
         {
@@ -57,8 +59,21 @@ def catalogue_name(spec: CatalogueSpec) -> str:
             "collection": spec.collection,
             "assets": dict(spec.assets),
             "offset": spec.offset,
+            **({"exclude": list(spec.exclude)} if spec.exclude else {}),
         }
     )
+
+
+def _check_bands(spec: CatalogueSpec, items: Sequence[StacItem]) -> None:
+    """Refuse a catalogue none of whose items, as far as they are looked at, has all bands."""
+    faults = []
+    for item in items:
+        fault = item.fault_in(spec.bands, spec)
+        if fault is None:
+            return
+        faults.append(fault)
+    others = f" Nor can {counted(len(faults) - 1, 'other item')} be used." if faults[1:] else ""
+    raise StacError(f"{faults[0]}{others}") from faults[0]
 
 
 def _where(spec: CatalogueSpec) -> Mapping[str, Any]:
@@ -69,31 +84,40 @@ def _where(spec: CatalogueSpec) -> Mapping[str, Any]:
         return {"static": public(root), "root": canonical_sha256(content)}
     folder = Path(root).parent
     digest = hashlib.sha256()
-    items = sorted(walk(root, reader), key=lambda item: item.id)
+    walked = sorted(walk(root, reader), key=lambda entry: entry.item.id)
     shown = is_first_process()
-    for item in track(items, "items", label="content", shown=shown, delay=PATIENCE_S):
-        stated = {key: asset.to_dict() for key, asset in item.assets.items()}
-        files = {}
-        for key, asset in item.assets.items():
-            path = local_path(asset.href)
-            stated[key]["href"] = public(asset.href) if path is None else _relative(path, folder)
-            if path is not None:
-                files[key] = _sha256(path, item.id)
-        text = json.dumps(
-            [item.id, item.collection_id, item.geometry, item.properties, stated, files],
-            sort_keys=True,
-        )
+    for entry in track(walked, "items", label="content", shown=shown, delay=PATIENCE_S):
+        text = json.dumps(_stated(entry, folder), sort_keys=True)
         digest.update(text.encode())
     return {"content": digest.hexdigest()}
+
+
+def _stated(entry: WalkedItem, folder: Path) -> list[Any]:
+    """Return what an item of a catalogue on this machine says, and the checksums of its files."""
+    item, content = entry.item, entry.content
+    if content is None or item.fault is not None:
+        return [item.id, entry.collection, "cannot be used"]
+    stated, files = {}, {}
+    for key, asset in content["assets"].items():
+        href = str(asset.get("href", ""))
+        path = local_path(href)
+        shown = public(href) if path is None else _relative(path, folder)
+        stated[key] = {**asset, "href": shown}
+        if path is not None:
+            files[key] = _sha256(path, item.id)
+    return [item.id, entry.collection, content["geometry"], content["properties"], stated, files]
 
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _sha256(path: Path, item: str) -> str:
+def _sha256(path: Path, item: str) -> str | None:
+    """Return the checksum of an item's file; None where it is missing, or no file."""
     try:
         return file_sha256(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
     except OSError as error:
         raise StacError(
             f"Item {item!r} of the catalogue names the file {path}, which cannot be read "

@@ -80,6 +80,15 @@ def check_supported(sensor: AnySensor) -> SensorSpec:
     return sensor
 
 
+def needed_bands(recipe: SensorSpec) -> tuple[str, ...]:
+    """Return the bands that every item must have: the sensor's, and what its mask reads.
+
+    Args:
+        recipe: Bands and recipe.
+    """
+    return (*(("SCL",) if recipe.mask == "scl" else ()), *recipe.bands)
+
+
 def catalogue_spec(
     source: StacSpec, sensors: Iterable[AnySensor], *, pool_size: int = 40
 ) -> CatalogueSpec:
@@ -94,6 +103,14 @@ def catalogue_spec(
         ConfigError: If a catalogue's scenes cannot be reduced to such composites.
     """
     checked, *_ = [check_supported(sensor) for sensor in sensors]  # a second one is refused
+    both = sorted(set(checked.scenes or ()).intersection(source.exclude))
+    if both:
+        raise ConfigError(
+            "stac.exclude",
+            list(source.exclude),
+            f"data.sentinel2.scenes names {', '.join(both)}, too",
+            "Take them out of one of the two.",
+        )
     return CatalogueSpec(
         url=source.url,
         collection=source.collection,
@@ -101,7 +118,8 @@ def catalogue_spec(
         offset=source.offset,
         sign=source.sign,
         pool_size=pool_size,
-        bands=(*checked.bands, *(("SCL",) if checked.mask == "scl" else ())),
+        exclude=source.exclude,
+        bands=needed_bands(checked),
     )
 
 

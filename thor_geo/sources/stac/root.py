@@ -1,9 +1,9 @@
-"""The root of a catalogue, and the walk through all items of a static one."""
+"""The root of a catalogue: reading it, and telling an API's from a static catalogue's."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -13,7 +13,6 @@ from thor_geo.sources.stac.spec import CatalogueSpec, is_remote, public
 from thor_geo.sources.stac.verdicts import classify_stac_error
 
 if TYPE_CHECKING:
-    import pystac
     from pystac_client.stac_api_io import StacApiIO
 
 _ITEM_SEARCH = "item-search"
@@ -127,30 +126,6 @@ def _no_catalogue(spec: CatalogueSpec, why: str) -> str:
         "Give the root of an API, e.g. https://earth-search.aws.element84.com/v1, or of a static "
         "catalogue: a catalog.json."
     )
-
-
-def walk(root: str, reader: StacApiIO) -> Iterator[pystac.Item]:
-    """Yield every item of a static catalogue, with the complete addresses of its files.
-
-    Args:
-        root: Address or path of the root.
-        reader: Reads it.
-    """
-    import pystac
-    from pystac.stac_io import DefaultStacIO
-
-    class Plain(DefaultStacIO):
-        """Reads as *reader* does, and makes plain objects: its own warn that there is no API."""
-
-        def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
-            return reader.read_text(source, *args, **kwargs)
-
-    catalogue = pystac.read_file(root, stac_io=Plain())
-    if not isinstance(catalogue, pystac.Catalog):
-        raise StacError(f"{root} is a {catalogue.STAC_OBJECT_TYPE}, not the root of a catalogue.")
-    for item in catalogue.get_items(recursive=True):
-        item.make_asset_hrefs_absolute()
-        yield item
 
 
 def local_path(href: str) -> Path | None:

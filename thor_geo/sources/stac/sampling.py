@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from thor_geo.errors import StacError
+from thor_geo.errors import SceneError
 from thor_geo.ground.lattice import Block
 from thor_geo.support.arrays import BoolArray
 
@@ -66,9 +66,10 @@ def sample(
     href: str,
     number: int,
     block: Block,
-    subject: str,
+    band: str,
     dtypes: tuple[str, ...] = DTYPES,
     *,
+    scene: str,
     again: bool = False,
 ) -> Sample:
     """Return one band of a file on a block's grid.
@@ -77,18 +78,26 @@ def sample(
         href: Path or address.
         number: Number of the band, from 1.
         block: The block.
-        subject: What is read, for messages.
+        band: Earth Engine's name of the band.
         dtypes: Data types that are accepted.
+        scene: Id of the item.
         again: Whether an earlier attempt to read it failed.
 
     Raises:
-        StacError: If the file is not a raster on an upright grid, or lacks the band, or its data
+        SceneError: If the file is not a raster on an upright grid, or lacks the band, or its data
             type is not accepted.
         rasterio.errors.RasterioError: If it cannot be read.
     """
     options = {**GDAL_OPTIONS, **FORGETFUL} if again else GDAL_OPTIONS
     with rasterio.Env(**options), rasterio.open(href, OVERVIEW_LEVEL="NONE") as source:
-        _check(source, number, subject, dtypes)
+        problem = _problem(source, number, dtypes)
+        if problem is not None:
+            raise SceneError(
+                scene,
+                f"has a file for {band} that {problem}",
+                "Choose another `data.stac.collection` or `data.stac.assets`, or have the "
+                "catalogue corrected.",
+            )
         read = _read if source.crs.to_epsg() == block.epsg else _warp
         values, inside, size = read(source, number, block)
         nodata = 0 if source.nodata is None else source.nodata
@@ -96,25 +105,20 @@ def sample(
     return Sample(values=np.where(seen, values, 0), seen=seen, read=size)
 
 
-def _check(source: Any, number: int, subject: str, dtypes: tuple[str, ...]) -> None:
+def _problem(source: Any, number: int, dtypes: tuple[str, ...]) -> str | None:
+    """Return what is wrong with a file, as a clause; None if nothing is."""
     transform = source.transform
     if number > source.count:
-        raise StacError(
-            f"{subject} should be band {number} of its file, which has {source.count}. Correct "
-            "`data.stac.assets`, or have the catalogue corrected."
-        )
+        return f"should hold it as band {number}, and has {source.count}"
     if source.crs is None or transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise StacError(
-            f"{subject} is not on an upright grid with a CRS "
-            f"({source.crs}, {tuple(transform)[:6]}), as a Sentinel-2 tile is. "
-            "Choose another `data.stac.collection` or `data.stac.assets`."
+        return (
+            "is not on an upright grid with a CRS, as a Sentinel-2 tile is "
+            f"({source.crs}, {tuple(transform)[:6]})"
         )
     dtype = source.dtypes[number - 1]
     if dtype not in dtypes:
-        raise StacError(
-            f"{subject} holds {dtype}; Sentinel-2 values are {' or '.join(dtypes)}: "
-            "reflectance x 10000. Choose another `data.stac.collection` or `data.stac.assets`."
-        )
+        return f"holds {dtype}; Sentinel-2 values are {' or '.join(dtypes)}: reflectance x 10000"
+    return None
 
 
 def _read(source: Any, number: int, block: Block) -> tuple[npt.NDArray[Any], BoolArray, int]:

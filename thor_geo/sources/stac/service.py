@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from rasterio.errors import RasterioError
 
-from thor_geo.errors import BlockError, ConfigError, StacError, StacUnreachableError
+from thor_geo.errors import (
+    BlockError,
+    ConfigError,
+    SceneError,
+    StacError,
+    StacUnreachableError,
+    first_line,
+)
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.policy import FetchStats
-from thor_geo.sources.scenes import AnyScene, Scene, sentinel2_order, wrong_scenes
-from thor_geo.sources.stac.client import StacClient
+from thor_geo.sources.scenes import (
+    AnyScene,
+    ListedScenes,
+    Scene,
+    sentinel2_order,
+    wrong_scenes,
+)
+from thor_geo.sources.stac.client import StacClient, UnreadableFileError
 from thor_geo.sources.stac.compose import compose_planes
 from thor_geo.sources.stac.items import StacItem
-from thor_geo.sources.stac.recipe import block_key, check_supported
+from thor_geo.sources.stac.recipe import block_key, check_supported, needed_bands
 from thor_geo.sources.stac.reduce import harmonised
+from thor_geo.sources.stac.root import local_path
 from thor_geo.sources.stac.sampling import CLASS_DTYPES, DTYPES, sample
+from thor_geo.sources.stac.session import REMEMBERED
 from thor_geo.sources.stac.signing import signer
-from thor_geo.specs import TemporalSpec
+from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.support.arrays import BoolArray, UInt16Array
+from thor_geo.support.redact import redact
+from thor_geo.support.words import counted
 
 
 class Stac:
     """Lists the scenes of blocks and computes their pixels; threads may share one."""
+
+    reads_files = True
 
     def __init__(self, client: StacClient) -> None:
         """Initialize a new Stac instance; nothing is contacted.
@@ -34,6 +55,8 @@ class Stac:
         """
         self.client = client
         self._sign: Callable[[str], str] | None = None
+        # Single dict operations only.
+        self._unreadable: dict[str, SceneError] = {}
 
     def check(self, sensor: AnySensor, window: TemporalSpec) -> None:
         """Refuse what is not supported, and scenes which a sensor names that cannot be used.
@@ -61,6 +84,8 @@ class Stac:
             raise StacUnreachableError(str(error)) from error
         listed = {name: item.scene for name, item in items.items()}
         wrong = list(wrong_scenes(recipe, window, listed, self.client.session.spec.endpoint))
+        faults = [self._fault_in(item, recipe) for item in items.values()]
+        wrong += [f"{fault.scene} {fault.why}" for fault in faults if fault is not None]
         if wrong:
             raise StacError(
                 f"`data.sentinel2.scenes` names scenes that cannot be used: {'; '.join(wrong)}. "
@@ -76,12 +101,13 @@ class Stac:
         stats: FetchStats,
         *,
         order: int = 0,
-    ) -> tuple[Scene, ...]:
+    ) -> ListedScenes:
         """List the scenes of a block.
 
         All items that share ground with it, were acquired in the half-open window and are not
         cloudier than the limit; an item that states no cloud percentage passes. As on Earth Engine,
-        products of one overpass by several processing baselines are several scenes.
+        products of one overpass by several processing baselines are several scenes. An item that
+        cannot be used is left out.
 
         Args:
             sensor: Cloud limit.
@@ -91,11 +117,12 @@ class Stac:
             order: Who is served first, see `Asker.call`.
 
         Returns:
-            The scenes, sorted by id; none is an answer.
+            The scenes; none is an answer.
 
         Raises:
-            BlockError: If the catalogue failed too often.
-            StacError: If it refused, or its items are not as they should be.
+            BlockError: If the catalogue failed too often, or none of the items can be used.
+            SceneError: If an item cannot be used that the sensor names.
+            StacError: If it refused.
         """
         recipe = check_supported(sensor)
         self.client.connect()
@@ -105,14 +132,28 @@ class Stac:
             stats,
             order=order,
         )
-        scenes = (item.scene for item in items)
-        passing = (
-            scene
-            for scene in scenes
-            if (scene.cloudy_pct is None or scene.cloudy_pct <= recipe.cloudy_pct)
-            and (recipe.scenes is None or scene.index in recipe.scenes)
+        passing = [
+            item
+            for item in items
+            if (item.scene.cloudy_pct is None or item.scene.cloudy_pct <= recipe.cloudy_pct)
+            and (recipe.scenes is None or item.id in recipe.scenes)
+        ]
+        faults = {item.id: self._fault_in(item, recipe) for item in passing}
+        scenes = [item.scene for item in passing if faults[item.id] is None]
+        left_out = {name: fault for name, fault in sorted(faults.items()) if fault is not None}
+        if left_out and recipe.scenes is not None:
+            raise next(iter(left_out.values()))
+        if not scenes and any(item.placed for item in passing):
+            raise BlockError(none_usable(block, left_out.values()))
+        return ListedScenes(
+            scenes=tuple(sorted(scenes, key=lambda scene: scene.index)),
+            left_out={name: fault.why for name, fault in left_out.items()},
         )
-        return tuple(sorted(passing, key=lambda scene: scene.index))
+
+    def _fault_in(self, item: StacItem, recipe: SensorSpec) -> SceneError | None:
+        """Return why an item cannot be used, None if nothing is known to be wrong with it."""
+        known = self._unreadable.get(item.id)
+        return known or item.fault_in(needed_bands(recipe), self.client.session.spec)
 
     def image(
         self,
@@ -171,8 +212,10 @@ class Stac:
             Pixels (bands, size, size), uint16.
 
         Raises:
-            BlockError: If a file cannot be read, or was not answered for too often.
-            StacError: If the catalogue refused, or an item does not say where a band is.
+            SceneError: If an item cannot be used: it is gone, does not say where a band is, or
+                one of its files cannot be read.
+            BlockError: If a file was not answered for too often.
+            StacError: If the catalogue refused.
         """
         recipe = check_supported(sensor)
         self.client.connect()
@@ -186,14 +229,21 @@ class Stac:
         def read(item: StacItem, band: str) -> tuple[UInt16Array, BoolArray]:
             return self._read(item, band, block, stats, order)
 
-        return compose_planes(recipe, [named[name] for name in image], read, block.size)
+        try:
+            return compose_planes(recipe, [named[name] for name in image], read, block.size)
+        except SceneError as error:
+            if recipe.scenes is None:
+                raise
+            raise BlockError(f"{error} Or take it out of `data.sentinel2.scenes`.") from error
 
     def _read(
         self, item: StacItem, band: str, block: Block, stats: FetchStats, order: int
     ) -> tuple[npt.NDArray[Any], BoolArray]:
         """Return a band's values on a block, without offset, and where there are any."""
         raster = item.raster(band, self.client.session.spec)
-        subject = f"{band} of item {item.id!r} for block {block.id}"
+        path = local_path(raster.href)
+        if path is not None:
+            _check_there(path, item.id, band)
 
         tried = False
 
@@ -204,8 +254,65 @@ class Stac:
                 self._sign = signer(self.client.session.spec.sign)
             dtypes = CLASS_DTYPES if band == "SCL" else DTYPES
             href = self._sign(raster.href)
-            band_sample = sample(href, raster.number, block, subject, dtypes, again=again)
+            try:
+                band_sample = sample(
+                    href, raster.number, block, band, dtypes, scene=item.id, again=again
+                )
+            except RasterioError as error:
+                # What is on this machine need not be asked for again.
+                if path is None:
+                    raise
+                raise UnreadableFileError(redact(first_line(error))) from error
             stats.bytes += band_sample.read
             return harmonised(band_sample.values, raster.offset), band_sample.seen
 
-        return self.client.call(read, subject, stats, order=order)
+        subject = f"{band} of item {item.id!r} for block {block.id}"
+        try:
+            return self.client.call(read, subject, stats, order=order)
+        except UnreadableFileError as error:
+            fault = _unreadable(item.id, band, error.reason)
+            if error.whole:
+                # Blocks that are listed from now on need not find it out again. A file of which
+                # only a part is damaged is left out of the blocks that need that part.
+                if len(self._unreadable) >= REMEMBERED:
+                    self._unreadable.clear()
+                self._unreadable[item.id] = fault
+            raise fault from error
+
+
+def none_usable(block: Block, faults: Iterable[SceneError]) -> str:
+    """Return a message for a block none of whose scenes can be used."""
+    listed = list(faults)
+    others = f" and {counted(len(listed) - 1, 'other')}" if listed[1:] else ""
+    return (
+        f"Block {block.id}: none of the scenes that pass the filters can be used: "
+        f"{listed[0].scene}{others}. {listed[0]}"
+    )
+
+
+def _check_there(path: Path, scene: str, band: str) -> None:
+    """Refuse a file on this machine that is not there or may not be read.
+
+    Raises:
+        SceneError: If it is not there.
+        BlockError: If it cannot be opened for another reason.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise _unreadable(scene, band, f"{path.name} is not there") from error
+    except OSError as error:
+        raise BlockError(
+            f"{path}, the file of item {scene!r} for {band}, cannot be opened "
+            f"({error.strerror}). Give yourself permission to read it, and run again."
+        ) from error
+
+
+def _unreadable(scene: str, band: str, reason: str) -> SceneError:
+    return SceneError(
+        scene,
+        f"has a file for {band} that cannot be read: {reason}",
+        "If it is gone for good, the catalogue should no longer list it; `data.stac.exclude` "
+        "leaves the item out.",
+    )

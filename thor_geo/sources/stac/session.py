@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from thor_geo.errors import ConfigError, StacError
+from thor_geo.errors import ConfigError, SceneError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.listing import Listing, open_listing
@@ -105,26 +105,27 @@ class StacSession:
             ids: The ids.
 
         Raises:
-            StacError: If the catalogue no longer has one of them.
+            SceneError: If the catalogue no longer has one of them.
         """
         items = self.existing(ids)
         gone = [name for name in ids if name not in items]
         if gone:
-            raise StacError(
-                f"The catalogue {self.spec.endpoint} no longer has the item {gone[0]!r}, from "
-                "which a block in the cache was made. Wait until it is back, or use another "
-                "`data.cache_dir` (and `output.dir`) to list the scenes again."
+            raise SceneError(
+                gone[0],
+                f"is no longer in the catalogue {self.spec.endpoint}",
+                "A block in the cache was made from it: wait until it is back, or use another "
+                "`data.cache_dir` (and `output.dir`) to list the scenes again.",
             )
         return items
 
-    def first(self) -> StacItem:
-        """Return any item of the collection.
+    def some(self) -> Sequence[StacItem]:
+        """Return a few items of the collection, all of a static catalogue.
 
         Raises:
             ConfigError: If it has none.
         """
-        item = self._opened.first()
-        if item is None:
+        items = self._opened.some()
+        if not items:
             raise ConfigError(
                 "stac.collection",
                 self.spec.collection,
@@ -132,7 +133,7 @@ class StacSession:
                 "Check the id (the API lists them under /collections), or leave it out for a "
                 "static catalogue.",
             )
-        return item
+        return items
 
     @property
     def _opened(self) -> Listing:

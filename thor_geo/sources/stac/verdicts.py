@@ -6,7 +6,7 @@ import json
 import re
 
 from thor_geo.errors import ThorGeoError, error_chain, shorten
-from thor_geo.sources.policy import Verdict, classify_status
+from thor_geo.sources.policy import FailureKind, Verdict, classify_status
 
 #: How GDAL reports an answer, and the lack of one.
 _GDAL_STATUS = re.compile(r"HTTP (?:response|error) code\D{0,40}(\d{3})\b")
@@ -14,6 +14,26 @@ _GDAL_NO_CONNECTION = re.compile(
     r"could ?n.t (?:resolve|connect)|could not (?:resolve|connect)|failed to connect|"
     r"connection (?:refused|reset|timed out)|timed? ?out|empty reply|CURL error",
     re.IGNORECASE,
+)
+#: How it says that a file is not there, or is no raster.
+MISSING_FILE = re.compile(
+    r"HTTP (?:404|410)|not recognized as being in a supported file format|no such|not exist",
+    re.IGNORECASE,
+)
+#: How GDAL says that a file's content is not what it should be. All else may be the connection's or
+#: the server's doing: of a refusal while a part of a file is read it passes on no status.
+_GDAL_DAMAGED = re.compile(
+    r"not recognized as being in a supported file format|"
+    r"decod(?:e|ing) error|Decode:|corrupt|cannot decode|not a TIFF|wrong tile size",
+    re.IGNORECASE,
+)
+#: What GDAL's errors of object stores mean, by the end of their class's name.
+_GDAL_STORES: tuple[tuple[str, FailureKind], ...] = (
+    ("ObjectNotFoundError", "missing"),
+    ("AccessDeniedError", "permission"),
+    ("InvalidCredentialsError", "authentication"),
+    ("SignatureDoesNotMatchError", "authentication"),
+    ("BucketNotFoundError", "fatal"),
 )
 #: A certificate that is not trusted: no connection, but waiting does not help.
 CERTIFICATE = re.compile(r"certificate", re.IGNORECASE)
@@ -55,14 +75,15 @@ def classify_stac_error(error: BaseException) -> Verdict | None:
         if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
             return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
     if isinstance(error, RasterioError):
-        return _classify_gdal_error([str(link) for link in error_chain(error)])
+        return _classify_gdal_error(list(error_chain(error)))
     if isinstance(error, OSError):  # a file of a catalogue on this machine
         return Verdict(kind="fatal", message=str(error))
     return None
 
 
-def _classify_gdal_error(texts: list[str]) -> Verdict:
+def _classify_gdal_error(chain: list[BaseException]) -> Verdict:
     """Classify a failure of GDAL to read a file by all its messages."""
+    texts = [str(link) for link in chain]
     message = " / ".join(dict.fromkeys(shorten(text, _LONGEST) for text in texts))
     status = next((match for text in texts if (match := _GDAL_STATUS.search(text))), None)
     if status is not None:
@@ -72,7 +93,11 @@ def _classify_gdal_error(texts: list[str]) -> Verdict:
         return _fatal(verdict) if verdict.kind == "too_large" else verdict
     if _GDAL_NO_CONNECTION.search(message):
         return Verdict(kind="unreachable", message=message)
-    return Verdict(kind="missing", message=message)
+    for ending, kind in _GDAL_STORES:
+        if any(type(link).__name__.endswith(ending) for link in chain):
+            return Verdict(kind=kind, message=message)
+    damaged = _GDAL_DAMAGED.search(message) is not None
+    return Verdict(kind="damaged" if damaged else "transient", message=message)
 
 
 def _fatal(verdict: Verdict) -> Verdict:

@@ -15,6 +15,7 @@ from tests.support.stac_web import Web
 from thor_geo.errors import (
     BlockError,
     ConfigError,
+    SceneError,
     StacError,
     StacUnreachableError,
     ThorGeoError,
@@ -49,7 +50,7 @@ def api(web: Web, **more: Any) -> CatalogueSpec:
 
 def made(source: Stac, sensor: SensorSpec = SENSOR) -> tuple[list[str], Any]:
     """Return ids and planes of the block."""
-    scenes = source.scenes(sensor, SUMMER, BLOCK, FetchStats())
+    scenes = source.scenes(sensor, SUMMER, BLOCK, FetchStats()).scenes
     _, image = source.image(sensor, SUMMER, BLOCK, scenes, "c")
     planes = source.pixels(sensor, BLOCK, image, FetchStats())
     return [scene.index for scene in scenes], planes
@@ -72,16 +73,16 @@ def test_scenes_cloudier_than_the_limit_are_left_out_and_unknown_ones_pass(
 ) -> None:
     clouds = sorted(item["properties"]["eo:cloud_cover"] for item in web.items)
     sensor = SensorSpec(cloudy_pct=clouds[2])
-    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats())) == 3
+    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats()).scenes) == 3
     for item in web.items:
         del item["properties"]["eo:cloud_cover"]
-    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats())) == 6
+    assert len(service(api(web)).scenes(sensor, SUMMER, BLOCK, FetchStats()).scenes) == 6
 
 
 def test_the_end_of_the_window_is_not_in_it(web: Web) -> None:
     times = sorted({item["properties"]["datetime"] for item in web.items})
     window = TemporalSpec(start=SUMMER.start, end=parsed(times[1]))
-    scenes = service(api(web)).scenes(SENSOR, window, BLOCK, FetchStats())
+    scenes = service(api(web)).scenes(SENSOR, window, BLOCK, FetchStats()).scenes
     assert {scene.time_start for scene in scenes} == {times[0]}
 
 
@@ -93,14 +94,14 @@ def parsed(text: str) -> Any:
 
 def test_pinned_scenes_are_asked_for_by_id_and_one_that_is_gone_is_named(web: Web) -> None:
     first = service(api(web))
-    scenes = first.scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+    scenes = first.scenes(SENSOR, SUMMER, BLOCK, FetchStats()).scenes
     _, image = first.image(SENSOR, SUMMER, BLOCK, scenes, "c")
     web.searches.clear()
     later = service(api(web))
     later.pixels(SENSOR, BLOCK, image, FetchStats())
     assert sorted(web.searches[0]["ids"]) == [scene.index for scene in scenes]
     gone = web.items.pop()["id"]
-    with pytest.raises(StacError, match=f"no longer has the item '{gone}'"):
+    with pytest.raises(SceneError, match=f"Item '{gone}' is no longer in the catalogue"):
         service(api(web)).pixels(SENSOR, BLOCK, image, FetchStats())
 
 
@@ -114,7 +115,7 @@ def test_what_passes_is_asked_for_again(
     _, planes = made(service(CatalogueSpec(url=str(archive))))
     web.faults += [(path, status, headers, b"later")] * 2
     source, stats = service(api(web)), FetchStats()
-    scenes = source.scenes(SENSOR, SUMMER, BLOCK, stats)
+    scenes = source.scenes(SENSOR, SUMMER, BLOCK, stats).scenes
     _, image = source.image(SENSOR, SUMMER, BLOCK, scenes, "c")
     got = source.pixels(SENSOR, BLOCK, image, stats)
     np.testing.assert_array_equal(got, planes)
@@ -135,7 +136,7 @@ def test_what_does_not_pass_is_given_up_for_the_block_alone(web: Web) -> None:
         ("search", 400, StacError, "HTTP 400: no such thing.*check `data.stac.url`"),
         ("search", 413, StacError, "HTTP 413"),
         ("_10m.tif", 403, StacError, r"B4 of item .*`data\.stac\.sign: planetary_computer`"),
-        ("_20m.tif", 404, BlockError, r"B11 of item .* cannot be read.*404"),
+        ("_20m.tif", 404, BlockError, r"Item .* has a file for B11 that cannot be read.*404"),
     ],
 )
 def test_a_refusal_says_what_to_do(
@@ -151,7 +152,7 @@ def test_a_file_that_is_damaged_fails_its_block_alone(archive: Path, tmp_path: P
     next(folder.glob("*32632*_20m.tif"), next(folder.glob("*_20m.tif"))).write_bytes(b"II*\0")
     for broken in folder.glob("*_20m.tif"):
         broken.write_bytes(b"II*\0 no raster")
-    with pytest.raises(BlockError, match=r"B11 of item .* cannot be read"):
+    with pytest.raises(BlockError, match=r"has a file for B11 that cannot be read"):
         made(service(CatalogueSpec(url=str(folder))))
 
 
@@ -299,7 +300,7 @@ def test_a_signature_is_neither_logged_nor_part_of_the_key(
     signer.sign_url = sign_url  # type: ignore[attr-defined] # a stand-in for the package
     monkeypatch.setitem(sys.modules, "planetary_computer", signer)
     source = service(api(web, sign="planetary_computer"))
-    scenes = source.scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+    scenes = source.scenes(SENSOR, SUMMER, BLOCK, FetchStats()).scenes
     key, image = source.image(SENSOR, SUMMER, BLOCK, scenes, "c")
     assert key == service(api(web)).image(SENSOR, SUMMER, BLOCK, scenes, "c")[0]
     caplog.set_level(logging.DEBUG)

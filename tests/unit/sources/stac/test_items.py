@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pyproj import Transformer
 
-from thor_geo.errors import StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.items import parse
 from thor_geo.specs import TemporalSpec
 
+TIME = "2022-06-05T10:40:31.024Z"
 JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
 BLOCK = Block(epsg=32632, size=64, resolution=10, left=64_000, top=640_000)
 LEFT, BOTTOM, RIGHT, TOP = BLOCK.bounds
@@ -106,10 +107,44 @@ def test_only_reflectance_has_an_offset() -> None:
     assert item.raster("B4", CatalogueSpec(url="catalog.json", offset=5)).offset == 5
 
 
-@pytest.mark.parametrize("broken", [{"datetime": None}, {"datetime": "June"}])
-def test_an_item_that_is_none_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(StacError, match="Item 's' of the catalogue is not a valid STAC item"):
-        parse(content(**broken))
+@pytest.mark.parametrize(
+    ("broken", "fault"),
+    [
+        ({"properties": {"datetime": None}}, "states no time of acquisition"),
+        ({"properties": {"datetime": "June"}}, "states no time of acquisition"),
+        ({"properties": None}, "states no time of acquisition"),
+        ({"geometry": None, "properties": {"datetime": TIME}}, "neither a rectangle"),
+        ({"geometry": {}, "properties": {"datetime": TIME}}, "neither a rectangle"),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": []}, "properties": {"datetime": TIME}},
+            "neither a rectangle",
+        ),
+        ({"assets": None}, "has no list of assets"),
+        ({"assets": {"B04": "b04.tif"}}, "has no list of assets"),
+        ({"assets": {}}, "has B4 in none of its assets"),
+        ({"assets": {"B04": {}}}, "metadata of B4 that cannot be read|no address"),
+        ({"assets": {"B04": {"href": None}}}, "no address of a file for B4"),
+        ({"assets": {"B04": {"href": "f", "eo:bands": 7}}}, "metadata of B4 that cannot be read"),
+    ],
+)
+def test_an_item_that_is_none_is_a_fault_of_that_item_alone(
+    broken: dict[str, Any], fault: str
+) -> None:
+    one = {**content(**{"s2:processing_baseline": "02.09"}), **broken}
+    error = parse(one).fault_in(["B4"], CatalogueSpec(url="catalog.json"))
+    assert error is not None
+    assert re.search(fault, error.why)
+    assert error.scene == "s"
+
+
+def test_what_is_no_object_at_all_is_an_item_with_a_fault() -> None:
+    for nothing in (None, "item", [], 7):
+        assert parse(nothing).fault is not None
+
+
+def test_an_unknown_crs_leaves_the_geometry_to_count() -> None:
+    one = content(**{"proj:epsg": 999_999, "proj:bbox": [0, 0, 1, 1]})
+    assert parse(one).epsg == 4326
 
 
 def test_a_picture_of_the_same_names_does_not_hide_a_band() -> None:

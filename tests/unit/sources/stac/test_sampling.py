@@ -11,7 +11,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.transform import from_origin
 
-from thor_geo.errors import StacError
+from thor_geo.errors import SceneError, StacError
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.stac.sampling import CLASS_DTYPES, sample
 
@@ -64,7 +64,7 @@ def test_each_pixel_is_the_files_pixel_under_its_centre(
         x, y = Transformer.from_crs(32632, epsg, always_xy=True).transform(LEFT, TOP)
         left, top = round(x / 10) - 20, round(y / 10) + 20
         block = Block(epsg=epsg, size=64, resolution=10, left=left, top=top)
-    found = sample(str(tmp_path / "a.tif"), 1, block, "B4")
+    found = sample(str(tmp_path / "a.tif"), 1, block, "B4", scene="x")
     values = expected(tmp_path / "a.tif", block)
     assert 0 < (values > 0).sum() < values.size
     np.testing.assert_array_equal(found.values, values)
@@ -87,7 +87,7 @@ def test_between_zones_a_pixel_in_100_000_may_be_a_neighbour(
         file.write(values, 1)
     x, y = Transformer.from_crs(32632, 32633, always_xy=True).transform(LEFT, TOP)
     block = Block(epsg=32633, size=576, resolution=10, left=round(x / 10) + 90, top=round(y / 10))
-    got = sample(str(tmp_path / "a.tif"), 1, block, "B4")
+    got = sample(str(tmp_path / "a.tif"), 1, block, "B4", scene="x")
     left, _, _, top = block.bounds
     steps = (np.arange(block.size) + 0.5) * block.resolution
     centres = np.meshgrid(left + steps, top - steps)
@@ -113,12 +113,12 @@ def test_a_file_that_is_cut_short_is_an_error_not_zeros(tmp_path: Path, epsg: in
     x, y = Transformer.from_crs(32632, epsg, always_xy=True).transform(LEFT, TOP)
     block = Block(epsg=epsg, size=512, resolution=10, left=round(x / 10), top=round(y / 10))
     with pytest.raises(rasterio.errors.RasterioError):
-        sample(str(path), 1, block, "B4")
+        sample(str(path), 1, block, "B4", scene="x")
 
 
 def test_the_files_own_nodata_is_not_a_value(tmp_path: Path) -> None:
     raster(tmp_path / "a.tif", 10, nodata=60)
-    found = sample(str(tmp_path / "a.tif"), 1, BLOCK, "B4")
+    found = sample(str(tmp_path / "a.tif"), 1, BLOCK, "B4", scene="x")
     # 0 is a value then; 60 is none.
     assert found.seen.sum() == 41 * 46 - 1
     assert not (found.values == 60).any()
@@ -128,7 +128,7 @@ def test_the_files_own_nodata_is_not_a_value(tmp_path: Path) -> None:
 def test_a_block_beside_the_file_reads_nothing(tmp_path: Path, epsg: int) -> None:
     raster(tmp_path / "a.tif", 10)
     beside = Block(epsg=epsg, size=64, resolution=10, left=70_000, top=665_000)
-    found = sample(str(tmp_path / "a.tif"), 1, beside, "B4")
+    found = sample(str(tmp_path / "a.tif"), 1, beside, "B4", scene="x")
     assert (found.read, found.seen.any(), found.values.any()) == (0, False, False)
 
 
@@ -158,13 +158,14 @@ def test_what_is_not_reflectance_on_an_upright_grid_is_refused(
             file.write(np.ones((5, 5), np.uint8), 1)
     else:
         raster(tmp_path / "a.tif", 10, **profile)
-    with pytest.raises(StacError, match=f"B4 of x.*{match}|B4 of x {match}"):
-        sample(str(tmp_path / "a.tif"), 1, BLOCK, "B4 of x")
+    with pytest.raises(SceneError, match=f"Item 'x' has a file for B4 that.*{match}"):
+        sample(str(tmp_path / "a.tif"), 1, BLOCK, "B4", scene="x")
     if profile.get("dtype") == "uint8":
-        assert sample(str(tmp_path / "a.tif"), 1, BLOCK, "SCL", CLASS_DTYPES).seen.sum() == 25
+        classes = sample(str(tmp_path / "a.tif"), 1, BLOCK, "SCL", CLASS_DTYPES, scene="x")
+        assert classes.seen.sum() == 25
 
 
 def test_a_band_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
     raster(tmp_path / "a.tif", 10)
-    with pytest.raises(StacError, match="should be band 2 of its file, which has 1"):
-        sample(str(tmp_path / "a.tif"), 2, BLOCK, "B4")
+    with pytest.raises(StacError, match="should hold it as band 2, and has 1"):
+        sample(str(tmp_path / "a.tif"), 2, BLOCK, "B4", scene="x")
