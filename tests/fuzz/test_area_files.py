@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,20 @@ def test_points_as_parquet(tmp_path: Path) -> None:
     check_points(path, buffer.getvalue())
     seeds = [buffer.getvalue()]
     fuzz("points table, Parquet", damaged(seeds), lambda content: check_points(path, content))
+
+
+def test_polygons_in_an_archive(tmp_path: Path) -> None:
+    path, buffer = tmp_path / "area.zip", io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("export/area.geojson", json.dumps(AREAS[0]))
+    check_file(path, buffer.getvalue())
+    seeds = [buffer.getvalue()]
+    fuzz("area in a zip", damaged(seeds), lambda content: check_file(path, content), share=0.5)
+
+
+def test_polygons_in_a_table(tmp_path: Path) -> None:
+    path, wkt = tmp_path / "area.csv", shapely.Polygon(RING).wkt
+    seeds = [f'id,wkt\n1,"{wkt}"\n2,"SRID=4326;{wkt}"\n'.encode(), f"wkt;n\n{wkt};1,5\n".encode()]
+    check_file(path, seeds[0])
+    check_file(path, seeds[1])
+    fuzz("WKT table", damaged(seeds), lambda content: check_file(path, content), share=0.5)

@@ -72,11 +72,6 @@ def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
     separator = max(_SEPARATORS, key=header.count)
     try:
         frame = _parse(text, separator)
-        if separator != ",":
-            decimal = _parse(text, separator, decimal=",")
-            for column in decimal.columns:
-                if _is_numeric(decimal[column]) and not _is_numeric(frame[column]):
-                    frame[column] = decimal[column]
     except pd.errors.ParserWarning as error:
         raise source.refusal(
             "not readable: its rows have more values than its header has names",
@@ -87,6 +82,7 @@ def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
             f"not readable ({first_line(error)})",
             "Give a table with a header and a row for each place.",
         ) from error
+    frame = frame.apply(_typed, decimal_comma=separator != ",")
     return frame.rename(columns=lambda name: str(name).strip())
 
 
@@ -181,13 +177,27 @@ def with_geometry(source: GeoFile, frame: pd.DataFrame) -> gpd.GeoDataFrame:
     )
 
 
-def _parse(text: str, separator: str, decimal: str = ".") -> pd.DataFrame:
+def _parse(text: str, separator: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Longer rows than the header would lose their ends, or move by a column.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
-            StringIO(text), sep=separator, decimal=decimal, skipinitialspace=True, index_col=False
+            StringIO(text), sep=separator, dtype=str, skipinitialspace=True, index_col=False
         )
+
+
+def _typed(column: pd.Series[Any], decimal_comma: bool) -> pd.Series[Any]:
+    """Return a column of text as numbers, if all its texts are and none loses a digit by it."""
+    texts = column.str.strip()
+    if decimal_comma:
+        texts = texts.str.replace(",", ".", regex=False)
+    texts = texts.where(texts != "")
+    numbers = pd.to_numeric(texts, errors="coerce")
+    # 007 is a code, and float64 holds 15 digits of any whole number.
+    code = texts.str.fullmatch(r"[+-]?0\d+", na=False)
+    if pd.api.types.is_float_dtype(numbers):
+        code |= texts.str.fullmatch(r"[+-]?\d{16,}", na=False)
+    return column if code.any() or (numbers.isna() & texts.notna()).any() else numbers
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:

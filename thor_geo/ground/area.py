@@ -32,6 +32,8 @@ _MOST_POINTS = 20_000_000
 # Half the side of the square that stands for a bare point, metres: far below a pixel.
 _POINT_M = 0.05
 
+# By its default method, shapely.make_valid leaves out the ground where parts overlap.
+_REPAIR = "Repair it with shapely.make_valid(..., method='structure') or QGIS 'Fix geometries'."
 _SOURCES = "bbox, point with buffer_m, file, or points"
 
 
@@ -170,7 +172,7 @@ class Area:
                 self.source,
                 self.geometry.wkt[:80],
                 f"invalid geometry: {shapely.is_valid_reason(self.geometry)}",
-                "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+                _REPAIR,
             )
         west, south, east, north = self.lonlat.bounds
         if not all(map(math.isfinite, (west, south, east, north))):
@@ -319,7 +321,7 @@ def _from_file(path: Path, layer: str | None) -> Area:
         reason = shapely.is_valid_reason(broken.geometry.iloc[0])
         raise source.refusal(
             f"feature {broken.index[0]} is invalid: {reason}",
-            "Repair it first, e.g. with shapely.make_valid or QGIS 'Fix geometries'.",
+            _REPAIR,
         )
     # Areas keep their CRS: edges that are straight in it are densified when it changes.
     code = frame.crs.to_epsg()

@@ -68,7 +68,7 @@ def test_points_of_any_file_are_points(tmp_path: Path, name: str) -> None:
     if path.suffix == ".parquet":
         points.to_crs(32632).to_parquet(path)
     elif path.suffix == ".csv":
-        points.assign(geometry=points.geometry.to_wkt()).to_csv(path, index=False)
+        pd.DataFrame({"wkt": points.geometry.to_wkt()}).to_csv(path, index=False)
     else:
         points.assign(geometry=[shapely.MultiPoint([p]) for p in POINTS]).to_file(path)
     area = AreaSpec(points=path, buffer_m=50).load()
@@ -106,6 +106,16 @@ def test_decimal_commas_are_numbers_in_every_column(tmp_path: Path) -> None:
     assert rows["height"].tolist() == [3.5, 4]
     assert rows["kind"].tolist() == ["a,b", "c"]
     assert rows.geometry.x.tolist() == [11.5, 12]
+
+
+def test_codes_keep_their_digits(tmp_path: Path) -> None:
+    """A code of a crop or parcel as a number would be another code."""
+    path = csv(tmp_path, "lon,lat,code,parcel,n,m\n1,2,007,12345678901234567,7,7\n3,4,12,,8,\n")
+    rows = read(path)
+    assert rows["code"].tolist() == ["007", "12"]
+    assert rows["parcel"].iloc[0] == "12345678901234567"
+    assert rows["n"].dtype == np.int64
+    assert rows["m"].dtype == np.float64
 
 
 def test_a_plain_parquet_table_has_wkb_or_coordinates(tmp_path: Path) -> None:

@@ -278,7 +278,8 @@ def test_blank_text_is_no_class(tmp_path: Path, name: str) -> None:
         {"use": ["wood", "", "  ", "nan", None, "field", "NaN"]}, geometry=points, crs=32632
     ).to_crs(4326)
     if name == "a.csv":
-        frame.assign(geometry=frame.geometry.to_wkt()).to_csv(tmp_path / name, index=False)
+        table = pd.DataFrame({"use": frame["use"], "wkt": frame.geometry.to_wkt()})
+        table.to_csv(tmp_path / name, index=False)
     else:
         frame.to_file(tmp_path / name)
     labels = open_labels(tmp_path / name, "use")
