@@ -27,7 +27,7 @@ VERSIONED := tests/unit/datasets tests/unit/datamodules tests/unit/sources/stac 
 	tests/integration/test_terratorch_fit.py tests/integration/test_stac.py
 
 .PHONY: help predict test test-all test-versions install-test update lint site notebook gallery \
-	chaos bench clean python
+	chaos bench cluster clean python
 
 help:
 	@echo "make predict   install, then embed a generated area (configs/quickstart.yaml)"
@@ -40,6 +40,7 @@ help:
 	@echo "make notebook  install, then execute docs/notebooks/quickstart.ipynb anew, in place"
 	@echo "make gallery   install, then draw the pictures of docs/gallery.md anew"
 	@echo "make chaos     install, then break runs on purpose for hours: benchmarks/results/chaos_*.json"
+	@echo "make cluster   install, then run the cluster scripts under a SLURM of this machine (root, slurm-wlm)"
 	@echo "make bench     install, then measure how fast it is: benchmarks/results"
 	@echo "make clean     remove the environment and what runs leave behind"
 
@@ -120,6 +121,10 @@ chaos: $(VENV)/.installed-test
 # All of them, whatever the others say; the list is in the module.
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.performance
+
+# Needs root, and Debian's slurm-wlm, munge and iproute2; half an hour.
+cluster: $(VENV)/.installed-test
+	$(BIN)/python -m tests.cluster
 
 clean:
 	rm -rf $(VENV) out site .mypy_cache .ruff_cache .pytest_cache

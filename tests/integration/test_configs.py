@@ -31,7 +31,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "seasons.yaml",
         "stac.yaml",
     ]
-    assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "gpu.yaml"]
+    assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "ddp_cpu.yaml", "gpu.yaml"]
     assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
 
 

@@ -22,7 +22,7 @@ Parse: TypeAlias = Callable[[list[str], dict[str, str]], PredictCLI]
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "configs" / "cluster").iterdir())
-RUN = "configs/gee_pooled.yaml"
+RUN = str(ROOT / "configs" / "gee_pooled.yaml")
 # A GPU cannot be asked for on every machine; numbers of devices and nodes stay the script's.
 ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.precision=32-true"]
 
@@ -63,7 +63,13 @@ def slurm(script: str) -> dict[str, str]:
 
 
 def recorded(command: list[str], folder: Path, variables: dict[str, str]) -> tuple[str, list[str]]:
-    """Run a script with stand-ins; return which command it started last, and its arguments."""
+    """Run a script with stand-ins; return which command it started last, and its arguments.
+
+    It runs in a folder that has nothing to do with the checkout.
+    """
+    command = [
+        str(ROOT / word) if word.startswith("configs/cluster/") else word for word in command
+    ]
     for name, text in {"srun": SRUN, "thor-geo": RECORD, "torchrun": RECORD}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -72,7 +78,7 @@ def recorded(command: list[str], folder: Path, variables: dict[str, str]) -> tup
     inherited = {key: value for key, value in os.environ.items() if "SLURM" not in key}
     path = f"{folder}:{os.environ['PATH']}"
     env = {**inherited, **variables, "PATH": path, "RECORD": str(record)}
-    subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, env=env, check=True, timeout=60)
     name, *args = record.read_text().split("\0")[:-1]
     return Path(name).name, args
 
@@ -179,32 +185,184 @@ def test_torchrun_and_lightning_are_told_the_same_numbers(tmp_path: Path, parse:
     assert cli.trainer.world_size == nodes * processes
 
 
-@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_array.sbatch", "fetch.sbatch"])
-@pytest.mark.parametrize(
-    ("code", "restarts", "again"),
-    [(EXIT_RETRY, 0, True), (EXIT_RETRY, 10, False), (EXIT_ERROR, 0, False), (0, 0, False)],
-)
-def test_a_passing_trouble_queues_the_job_again(
-    tmp_path: Path, script: str, code: int, restarts: int, again: bool
-) -> None:
-    commands = {"srun": SRUN, "thor-geo": f"#!/bin/bash\nexit {code}\n", "scontrol": RECORD}
+SBATCH = ["slurm.sbatch", "slurm_array.sbatch", "fetch.sbatch"]
+# In the place of srun: three tasks, of which the first to fail has the others ended, as with
+# --kill-on-bad-exit; the highest code is returned.
+SRUN_OF_THREE = r"""#!/bin/bash
+while [[ "$1" == -* ]]; do shift; done
+pids=()
+for SLURM_PROCID in 0 1 2; do
+    export SLURM_PROCID
+    "$@" & pids+=($!)
+done
+highest=0 left=3
+while [ $left -gt 0 ]; do
+    code=0; wait -n || code=$?; left=$((left - 1))
+    [ $code -gt $highest ] && highest=$code
+    [ $code != 0 ] && kill -TERM "${pids[@]}" 2>/dev/null
+done
+exit $highest
+"""
+
+
+def ended(
+    script: str, folder: Path, thor_geo: str, *, restarts: int = 0, srun: str = SRUN
+) -> subprocess.CompletedProcess[str]:
+    """Run a script with a stand-in for the command; `record` shows whether it was queued again."""
+    commands = {"srun": srun, "thor-geo": f"#!/bin/bash\n{thor_geo}\n", "scontrol": RECORD}
     for name, text in commands.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     env = {
         **os.environ,
         **slurm(script),
         **ARRAY,
         "SLURM_RESTART_COUNT": str(restarts),
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "RECORD": str(tmp_path / "record"),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "RECORD": str(folder / "record"),
     }
-    path = f"configs/cluster/{script}"
-    done = subprocess.run(["bash", path, RUN], cwd=ROOT, env=env, check=False, timeout=60)
+    command = ["bash", str(ROOT / "configs" / "cluster" / script), RUN]
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not [*folder.glob(".*")], "nothing is left of how the codes were noted"
+    return done
+
+
+def queued_again(folder: Path) -> bool:
+    """Return whether `scontrol requeue` was called."""
+    record = folder / "record"
+    if not record.exists():
+        return False
+    assert record.read_text().split("\0")[1:3] == ["requeue", "4711"]
+    return True
+
+
+@pytest.mark.parametrize("script", SBATCH)
+@pytest.mark.parametrize(
+    ("code", "restarts", "again"),
+    [
+        (EXIT_RETRY, 0, True),
+        (EXIT_RETRY, 10, False),
+        # before a pre-emption with a grace time; a cancelled job's shell is killed
+        (EXIT_SIGTERM, 10, True),
+        (EXIT_SIGTERM, 100, False),
+        (EXIT_ERROR, 0, False),
+        (EXIT_FAILED_TILES, 0, False),
+        (137, 0, False),
+        (1, 0, False),
+        (0, 0, False),
+    ],
+)
+def test_a_passing_trouble_queues_the_job_again(
+    tmp_path: Path, script: str, code: int, restarts: int, again: bool
+) -> None:
+    done = ended(script, tmp_path, f"exit {code}", restarts=restarts)
     assert done.returncode == code
-    assert (tmp_path / "record").exists() == again
-    if again:
-        assert (tmp_path / "record").read_text().split("\0")[1:3] == ["requeue", "4711"]
+    assert queued_again(tmp_path) == again
+    assert ("want of memory" in done.stderr) == (code == 137)
+
+
+@pytest.mark.parametrize("script", SBATCH)
+@pytest.mark.parametrize(("code", "again"), [(EXIT_RETRY, True), (EXIT_ERROR, False), (3, False)])
+def test_the_code_of_the_rank_that_failed_counts_not_that_of_those_ended_for_it(
+    tmp_path: Path, script: str, code: int, again: bool
+) -> None:
+    command = f"""trap 'exit {EXIT_SIGTERM}' TERM
+if [ "$SLURM_PROCID" = 1 ]; then sleep 0.3; exit {code}; fi
+sleep 20 > /dev/null 2>&1 & wait $!"""
+    done = ended(script, tmp_path, command, srun=SRUN_OF_THREE)
+    assert done.returncode == code
+    assert queued_again(tmp_path) == again
+
+
+@pytest.mark.parametrize("script", SBATCH)
+def test_want_of_memory_is_told_whatever_srun_makes_of_it(tmp_path: Path, script: str) -> None:
+    # After an oom-kill in the step, srun returns 1 whatever the task exits with.
+    srun = SRUN.replace('exec "$@"', '"$@"\nexit 1')
+    done = ended(script, tmp_path, f"exit {EXIT_RETRY}", srun=srun)
+    assert done.returncode == EXIT_RETRY
+    assert "want of memory" in done.stderr
+    assert queued_again(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_array.sbatch"])
+@pytest.mark.parametrize(("restarts", "again"), [(0, True), (100, False)])
+def test_a_job_whose_time_is_nearly_over_is_queued_again(
+    tmp_path: Path, script: str, restarts: int, again: bool
+) -> None:
+    # The shell above srun gets USR1, and the run goes on meanwhile.
+    srun = SRUN.replace('exec "$@"', 'kill -USR1 $PPID; "$@"')
+    done = ended(script, tmp_path, "sleep 0.5", restarts=restarts, srun=srun)
+    assert done.returncode == 0
+    assert queued_again(tmp_path) == again
+    assert "Time is nearly over" in done.stderr
+
+
+def test_a_signal_to_a_task_reaches_the_command(tmp_path: Path) -> None:
+    # srun's tasks get the signal, and not what they have started.
+    srun = SRUN.replace(
+        'exec "$@"', '"$@" & task=$!; sleep 0.5; kill -TERM $task; wait $task; exit $?'
+    )
+    command = (
+        f"trap 'echo told > told; exit {EXIT_SIGTERM}' TERM; sleep 20 > /dev/null 2>&1 & wait $!"
+    )
+    ended("slurm_array.sbatch", tmp_path, command, srun=srun)
+    assert (tmp_path / "told").read_text() == "told\n"
+
+
+@pytest.mark.parametrize("script", [*SBATCH, "torchrun.sh"])
+def test_a_run_of_another_source_is_not_turned_into_one_of_earth_engine(
+    tmp_path: Path, script: str
+) -> None:
+    run = str(ROOT / "configs" / "quickstart.yaml")
+    head = ["node1"] if script == "torchrun.sh" else []
+    variables = {} if head else slurm(script) | ARRAY
+    command = ["bash", f"configs/cluster/{script}", *head, run]
+    _, args = recorded(command, tmp_path, variables)
+    assert not any("earthengine" in arg for arg in args)
+
+
+def test_the_three_scripts_have_their_common_part_in_common() -> None:
+    parts = {
+        re.search(r"# ---- the same in .*?# ---- until here ----", text, re.DOTALL)[0]  # type: ignore[index]
+        for text in ((ROOT / "configs" / "cluster" / name).read_text() for name in SBATCH)
+    }
+    assert len(parts) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "trainer"), [("slurm.sbatch", "ddp"), ("slurm_array.sbatch", "gpu")]
+)
+def test_the_trainer_is_that_of_the_config_for_a_pilot(
+    tmp_path: Path, script: str, trainer: str
+) -> None:
+    variables = slurm(script) | ARRAY
+    _, args = recorded(["bash", f"configs/cluster/{script}", RUN], tmp_path, variables)
+    keys = dict(arg.removeprefix("--trainer.").split("=") for arg in args if "--trainer." in arg)
+    config = yaml.safe_load((ROOT / "configs" / "trainer" / f"{trainer}.yaml").read_text())
+    for name, value in config["trainer"].items():
+        if name not in ("devices", "num_nodes", "use_distributed_sampler"):
+            assert keys[name] == str(value)
+
+
+def test_further_arguments_are_passed_on_and_make_a_run_on_cpus(
+    tmp_path: Path, parse: Parse
+) -> None:
+    more = ["-c", "configs/trainer/ddp_cpu.yaml", "--data.num_workers=3"]
+    variables = slurm("slurm.sbatch")
+    _, args = recorded(["bash", "configs/cluster/slurm.sbatch", RUN, *more], tmp_path, variables)
+    cli = parse(args[1:], variables)
+    assert cli.trainer.precision == "32-true"
+    assert cli.trainer.world_size == int(variables["SLURM_NTASKS"])
+    assert cli.datamodule.num_workers == 3
+    for script in ("slurm_array.sbatch", "fetch.sbatch"):
+        _, args = recorded(
+            ["bash", f"configs/cluster/{script}", RUN, *more], tmp_path, slurm(script) | ARRAY
+        )
+        assert args[args.index("-c", 3) :][:3] == more
+    _, args = recorded(["bash", "configs/cluster/torchrun.sh", "node1", RUN, *more], tmp_path, {})
+    assert more[-1] in args
 
 
 def test_the_kubernetes_job_is_a_job_array(tmp_path: Path, parse: Parse) -> None:

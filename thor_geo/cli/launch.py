@@ -19,6 +19,7 @@ from lightning.pytorch import Trainer
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.job import Job
+from thor_geo.support.words import counted
 
 # Names of jobs in which Lightning takes no notice of SLURM (SLURMEnvironment.detect).
 _INTERACTIVE = frozenset({"bash", "interactive"})
@@ -249,17 +250,18 @@ def _check_numbers(launch: Launch, devices: int, nodes: int) -> None:
             launch,
             "trainer.num_nodes",
             nodes,
-            f"{launch.starter} started processes on {launch.nodes} nodes",
+            f"{launch.starter} started processes on {counted(launch.nodes, 'node')}",
             f"Set trainer.num_nodes={launch.nodes}, or start them with {name}={nodes}.",
         )
     started = launch.tasks // launch.nodes
+    first = "" if started == devices else f"Set trainer.devices={started}, or start them with "
     _refuse(
         launch,
         "trainer.devices",
         devices,
-        f"{launch.starter} started {launch.tasks} processes on {launch.nodes} nodes"
-        + (f", with {option}={local}" if local != started else ""),
-        f"Set trainer.devices={started}, or start them with {option}={devices}.",
+        f"{launch.starter} started {counted(launch.tasks, 'process', 'processes')} on "
+        f"{counted(launch.nodes, 'node')}, with {option}={local}",
+        f"{first or 'Start them with '}{option}={devices}.",
     )
 
 

@@ -98,6 +98,11 @@ def parsed(
             DDP,
             r"Set trainer\.devices=3",
         ),
+        (
+            {**TWO, "SLURM_NTASKS_PER_NODE": "4"},  # a step that is smaller than its job
+            DDP,
+            r"2 processes on 1 node, with --ntasks-per-node=4\. Start them .*node=2",
+        ),
         (FOUR, DDP, r"`trainer\.num_nodes=1`: .*2 nodes.*Set trainer\.num_nodes=2"),
         (TWO, [], r"`trainer\.devices=1`: .*whole run of its own.*--job"),
         (FOUR, [], r"Set trainer\.devices=2 and trainer\.num_nodes=2"),

@@ -1,0 +1,388 @@
+"""What happens to jobs on clusters, and what must follow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.daemons import NODES, Cluster
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "configs" / "cluster"
+# A job ends, is queued again, and ends again within this time.
+PATIENCE_S = 600.0
+# Shards on the disk when something happens to the job.
+DONE = 2
+
+_RUN = """trainer: {accelerator: cpu, devices: 1}
+model: {model_key: thor_v1_tiny, pretrained: false, patch_size: 4, threads: 1}
+data:
+  emulator: {archive: null}
+  area: {bbox: [11.96, 59.98, 12.04, 60.02]}
+  start: 2022-06-01
+  end: 2022-09-01
+  sentinel2: {cloudy_pct: 60, mask: scl}
+  tile_size: 144
+  shard_tiles: 1
+  block_size: 288
+  batch_size: 1
+  num_workers: 1
+  cache_dir: cache
+output: {dir: reference, quicklook: false}
+"""
+# Two nodes with a process each, and an array of two jobs, on the CPU.
+_SLURM = ("--gpus-per-node=0", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=2")
+_ARRAY = ("--gpus-per-node=0", "--cpus-per-task=2", "--array=1-2%2")
+_ON_CPU = ("-c", str(ROOT / "configs" / "trainer" / "ddp_cpu.yaml"))
+_ONE_CPU = ("--trainer.accelerator=cpu", "--trainer.precision=32-true")
+_STATES = re.compile(r"(\w+)=(\S*)")
+
+
+class Workplace:
+    """A folder from which jobs are submitted, outside the checkout, and the undisturbed run."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Initialize a new Workplace instance.
+
+        Args:
+            cluster: A running one.
+        """
+        self.cluster = cluster
+        self.folder = cluster.base / "work of a user"
+        self.folder.mkdir()
+        self._reference: dict[str, str] = {}
+        self._runs = 0
+
+    def prepare(self) -> None:
+        """Fill the cache with fetch.sbatch, and make the undisturbed run."""
+        (self.folder / "run.yaml").write_text(_RUN)
+        job = self.submit("fetch.sbatch", "--cpus-per-task=2", more=())
+        state = self.end(job)
+        assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), self.log(job)
+        command = [sys.executable, "-m", "thor_geo", "predict", "-c", "run.yaml"]
+        environment = {**self.cluster.environment, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=self.folder, env=environment, check=True, timeout=600)
+        self._reference = digests(self.folder / "reference")
+
+    def commit(self) -> str:
+        """Return the checkout's commit."""
+        command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def new_run(self) -> Path:
+        """Return the folder of a run that does not exist yet."""
+        self._runs += 1
+        return self.folder / f"run {self._runs}"
+
+    def submit(self, script: str, *options: str, more: tuple[str, ...], **variables: str) -> int:
+        """Submit a shipped script as it is; return the job's id.
+
+        Args:
+            script: Its name.
+            *options: Of sbatch.
+            more: Arguments after the run's config.
+            **variables: Of the shell that submits.
+        """
+        usual = ("--parsable", "--mem-per-cpu=2G", "--time=30")
+        command = ["sbatch", *usual, *options, str(SCRIPTS / script), "run.yaml", *more]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.cluster.environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    def wrapped(self, command: str, *options: str) -> int:
+        """Submit a command in a script of its own; return the job's id."""
+        text = ("--parsable", "--mem-per-cpu=2G", "--output=thor-geo-%j.log", f"--wrap={command}")
+        return int(self.cluster.run("sbatch", f"--chdir={self.folder}", *options, *text))
+
+    def state(self, job: int | str) -> dict[str, str]:
+        """Return what SLURM says of a job."""
+        return dict(_STATES.findall(self.cluster.run("scontrol", "-o", "show", "job", str(job))))
+
+    def end(self, job: int | str) -> dict[str, str]:
+        """Wait for the end of a job, however often it is queued again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (state := self.state(job))["JobState"] in (
+            *("PENDING", "RUNNING", "COMPLETING", "REQUEUED", "CONFIGURING", "PREEMPTED"),
+            "NODE_FAIL",
+        ):
+            assert time.monotonic() < deadline, f"still {state['JobState']}: {self.log(job)}"
+            time.sleep(1)
+        return state
+
+    def log(self, job: int | str) -> str:
+        """Return what a job has printed."""
+        files = [*self.folder.glob(f"thor-geo-*{job}.log"), *self.folder.glob(f"*-{job}_*.log")]
+        return "\n".join(file.read_text() for file in files)
+
+    def wait_until_under_way(self, job: int | str, run: Path) -> None:
+        """Wait until a run has written some shards."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len([*run.glob("markers/*.json")]) < DONE:
+            assert self.state(job)["JobState"] in ("PENDING", "RUNNING"), self.log(job)
+            assert time.monotonic() < deadline, self.log(job)
+            time.sleep(0.3)
+
+    def check(self, run: Path, *jobs: int | str) -> None:
+        """Compare a run with the undisturbed one, and look for what no log should hold."""
+        ours = digests(run)
+        differing = [name for name in self._reference if ours.get(name) != self._reference[name]]
+        assert ours == self._reference, f"{len(differing)} files differ, the first {differing[:1]}"
+        for job in jobs:
+            assert "Traceback" not in self.log(job), self.log(job)
+        assert not [*self.folder.glob("*.ckpt"), *self.folder.glob(".thor-geo-*")]
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Return the sha256 of the plan and of every file that holds or describes embeddings."""
+    files = [run / "plan.parquet", *run.glob("pooled/*.parquet"), *run.rglob("grid.zarr/**/*")]
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+        if path.is_file()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Something that happens to a job.
+
+    Attributes:
+        script: The shipped script.
+        event: What happens.
+        expected: What must follow.
+        run: Makes it happen; returns what was seen, or fails.
+    """
+
+    script: str
+    event: str
+    expected: str
+    run: Callable[[Workplace], str]
+
+
+def _ended(state: dict[str, str]) -> str:
+    return f"{state['JobState']} {state['ExitCode']}, {state['Restarts']} restarts"
+
+
+def _start(work: Workplace, *options: str) -> tuple[int, Path]:
+    run = work.new_run()
+    return work.submit("slurm.sbatch", *_SLURM, *options, more=_more(run)), run
+
+
+def _more(run: Path) -> tuple[str, ...]:
+    return (*_ON_CPU, f"--output.dir={run}")
+
+
+def _completed(work: Workplace, job: int, run: Path, *, restarts: bool) -> str:
+    state = work.end(job)
+    assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), work.log(job)
+    assert (int(state["Restarts"]) > 0) == restarts, _ended(state)
+    work.check(run, job)
+    return f"{_ended(state)}, same bytes"
+
+
+def _undisturbed(work: Workplace) -> str:
+    job, run = _start(work, "--ntasks-per-node=2")
+    seen = _completed(work, job, run, restarts=False)
+    assert work.log(job).count("has RANDOM weights") == 1, "the start is told once"
+    return seen
+
+
+def _disturbed(
+    disturb: Callable[[Workplace, int], None], *options: str
+) -> Callable[[Workplace], str]:
+    """Return a case in which the job is queued again, and ends well."""
+
+    def run_case(work: Workplace) -> str:
+        job, run = _start(work, *options)
+        work.wait_until_under_way(job, run)
+        disturb(work, job)
+        return _completed(work, job, run, restarts=True)
+
+    return run_case
+
+
+def _requeue(work: Workplace, job: int) -> None:
+    work.cluster.run("scontrol", "requeue", str(job))
+
+
+def _preempt(work: Workplace, job: int) -> None:
+    work.wrapped("sleep 3", "--partition=first", f"--nodes={len(NODES)}", "--exclusive")
+
+
+def _warn(work: Workplace, job: int) -> None:
+    # So that it is two minutes before the end.
+    work.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=2")
+
+
+def _kill_reader(work: Workplace, job: int) -> None:
+    group = Path("/sys/fs/cgroup/freezer/thor2")
+    for file in group.rglob("cgroup.procs"):
+        for pid in file.read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().startswith("pt_data_worker"):
+                os.kill(int(pid), signal.SIGKILL)
+                return
+    raise AssertionError("no reading process was found")
+
+
+def _lose_node(work: Workplace, job: int) -> None:
+    work.cluster.lose("thor2")
+
+
+def _lost_node(work: Workplace) -> str:
+    try:
+        return _disturbed(_lose_node)(work)
+    finally:
+        work.cluster.restore("thor2")
+
+
+def _cancelled(work: Workplace) -> str:
+    job, run = _start(work)
+    work.wait_until_under_way(job, run)
+    work.cluster.run("scancel", str(job))
+    state = work.end(job)
+    assert state["JobState"] == "CANCELLED", _ended(state)
+    time.sleep(15)  # more than a job that is queued again waits
+    assert work.state(job)["JobState"] == "CANCELLED", "it was queued again"
+    again = work.submit("slurm.sbatch", *_SLURM, more=_more(run))
+    return f"{_ended(state)}; again: {_completed(work, again, run, restarts=False)}"
+
+
+def _array(work: Workplace) -> str:
+    run = work.new_run()
+    more = (*_ONE_CPU, f"--output.dir={run}")
+    job = work.submit("slurm_array.sbatch", *_ARRAY, "--partition=grace", more=more, JOBS="2")
+    work.wait_until_under_way(f"{job}_1", run)
+    _preempt(work, job)
+    states = [work.end(f"{job}_{k}") for k in (1, 2)]
+    for state in states:
+        assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), work.log(job)
+    assert any(int(state["Restarts"]) for state in states), "nothing was pre-empted"
+    work.check(run, job)
+    return "; ".join(map(_ended, states)) + ", same bytes"
+
+
+def _out_of_memory(work: Workplace) -> str:
+    run = work.new_run()
+    more = (*_ONE_CPU, f"--output.dir={run}")
+    options = (*_ARRAY, "--array=1", "--cpus-per-task=1", "--mem-per-cpu=400M")
+    job = work.submit("slurm_array.sbatch", *options, more=more, JOBS="2")
+    state = work.end(f"{job}_1")
+    assert state["JobState"] in ("FAILED", "OUT_OF_MEMORY"), _ended(state)
+    assert "want of memory" in work.log(job), work.log(job)
+    return f"{_ended(state)}, told"
+
+
+def _two_at_once(work: Workplace) -> str:
+    run = work.new_run()
+    ranks = "--trainer.strategy=ddp --trainer.devices=2"
+    command = " & ".join(
+        f"srun --exact --nodes=1 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 thor-geo predict "
+        f"-c run.yaml {ranks} --job {k}/2 '--output.dir={run}'"
+        for k in (1, 2)
+    )
+    job = work.wrapped(
+        f"{command} & wait -n && wait -n", "--job-name=thor-geo", "--ntasks=4", "--nodes=1"
+    )
+    return _completed(work, job, run, restarts=False)
+
+
+def _refused(arguments: str, *options: str, says: str, srun: bool = True) -> Callable[..., str]:
+    """Return a case of a launch that does not fit."""
+
+    def run_case(work: Workplace) -> str:
+        starter = "srun " if srun else ""
+        command = f"{starter}thor-geo predict -c run.yaml --output.dir=never {arguments}"
+        job = work.wrapped(command, "--job-name=thor-geo", *options)
+        state, log = work.end(job), work.log(job)
+        assert state["ExitCode"].split(":")[0] == "2", f"{_ended(state)}: {log}"
+        assert "Traceback" not in log, log
+        lines = [line for line in log.splitlines() if line.startswith("thor-geo: ")]
+        assert len(lines) == 1, log
+        assert says in lines[0], log
+        return f"{state['JobState']} {state['ExitCode']}: {lines[0].removeprefix('thor-geo: ')}"
+
+    return run_case
+
+
+_TWO = "--trainer.strategy=ddp --trainer.devices=2"
+_SAME = "COMPLETED, same bytes"
+_AGAIN = f"queued again; {_SAME}"
+
+#: All cases.
+CASES = (
+    Case(script="slurm", event="nothing, 2 ranks a node", expected=_SAME, run=_undisturbed),
+    Case(
+        script="slurm",
+        event="scancel",
+        expected="CANCELLED, not queued again; submitted again: same bytes",
+        run=_cancelled,
+    ),
+    Case(script="slurm", event="scontrol requeue", expected=_AGAIN, run=_disturbed(_requeue)),
+    Case(
+        script="slurm",
+        event="pre-emption",
+        expected=_AGAIN,
+        run=_disturbed(_preempt),
+    ),
+    Case(
+        script="slurm",
+        event="pre-emption with GraceTime=60",
+        expected=_AGAIN,
+        run=_disturbed(_preempt, "--partition=grace"),
+    ),
+    Case(script="slurm", event="time limit", expected=_AGAIN, run=_disturbed(_warn)),
+    Case(script="slurm", event="a reader is killed", expected=_AGAIN, run=_disturbed(_kill_reader)),
+    Case(script="slurm", event="a node is lost", expected=_AGAIN, run=_lost_node),
+    Case(
+        script="slurm_array",
+        event="pre-emption with GraceTime=60",
+        expected=_AGAIN,
+        run=_array,
+    ),
+    Case(
+        script="slurm_array",
+        event="out of memory",
+        expected="FAILED, and told",
+        run=_out_of_memory,
+    ),
+    Case(script="none", event="two launches at once in a job", expected=_SAME, run=_two_at_once),
+    Case(
+        script="none",
+        event="`srun --ntasks=2`",
+        expected="one line, exit code 2",
+        run=_refused(_TWO, "--ntasks=2", says="--ntasks-per-node=2"),
+    ),
+    Case(
+        script="none",
+        event="two tasks, trainer.devices=1",
+        expected="one line, exit code 2",
+        run=_refused("", "--nodes=1", "--ntasks-per-node=2", says="run of its own"),
+    ),
+    Case(
+        script="none",
+        event="two tasks, no srun",
+        expected="one line, exit code 2",
+        run=_refused(_TWO, "--nodes=1", "--ntasks-per-node=2", says="Put srun before", srun=False),
+    ),
+    Case(
+        script="none",
+        event="three tasks, trainer.devices=2",
+        expected="one line, exit code 2",
+        run=_refused(_TWO, "--nodes=1", "--ntasks-per-node=3", says="trainer.devices=3"),
+    ),
+)
