@@ -47,8 +47,7 @@ class Place:
         area = _area(spatial)
         epsg = _utm(area.crs)
         if epsg is None:
-            centre = area.lonlat.centroid
-            epsg = zone_of(centre.x, centre.y)
+            epsg = zone_of(*area.middle)
         geometry = area.in_zone(epsg)
         if not all(map(math.isfinite, geometry.bounds)):
             raise AreaError(

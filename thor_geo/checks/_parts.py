@@ -55,8 +55,12 @@ def part_bounds(
         for window_parts in part[start:stop].T:
             chosen = window_parts >= 0
             rings, into = all_rings[chosen], window_parts[chosen]
-            np.minimum.at(boxes[:, :2], into, rings.min(axis=1))
-            np.maximum.at(boxes[:, 2:], into, rings.max(axis=1))
+            low, high = rings.min(axis=1), rings.max(axis=1)
+            # The covering of a footprint that the antimeridian cuts.
+            across = (low[:, 0] < -180) | (high[:, 0] > 180)
+            low[across, 0], high[across, 0] = -180, 180
+            np.minimum.at(boxes[:, :2], into, low)
+            np.maximum.at(boxes[:, 2:], into, high)
     return boxes
 
 
@@ -77,6 +81,7 @@ class PartWriter:
         *,
         part_rows: int,
         folder: bool,
+        multi: bool,
     ) -> None:
         """Initialize a new PartWriter instance.
 
@@ -86,7 +91,9 @@ class PartWriter:
             boxes: From `part_bounds`.
             part_rows: Rows of a part, a multiple of the rows of a batch.
             folder: Whether *path* is a folder.
+            multi: Whether tiles lie on both sides of the antimeridian.
         """
+        self._multi = multi
         self._path, self._schema, self._boxes = path, schema, boxes
         self._part_rows, self._folder = part_rows, folder
         self.rows = self.files = self.bytes = 0
@@ -107,7 +114,7 @@ class PartWriter:
             self.files, self.bytes = self.files + 1, self.bytes + path.stat().st_size
 
     def _schema_of(self, part: int) -> pa.Schema:
-        about = json.loads(geo_metadata(None))
+        about = json.loads(geo_metadata(None, multi=self._multi))
         about["columns"]["geometry"]["bbox"] = self._boxes[part].tolist()
         geo = canonical_json(about)
         return self._schema.with_metadata({**self._schema.metadata, b"geo": geo})

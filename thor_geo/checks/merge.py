@@ -107,7 +107,14 @@ def merge_run(
         Progress(len(order), "rows", label="merging", shown=progress) as bar,
     ):
         boxes = part_bounds(opened.plan, order, part, windows)
-        writer = PartWriter(temporary, gatherer.schema, boxes, part_rows=part, folder=folder)
+        writer = PartWriter(
+            temporary,
+            gatherer.schema,
+            boxes,
+            part_rows=part,
+            folder=folder,
+            multi=opened.plan.crosses_antimeridian,
+        )
         for written in writer.write(gatherer.batches(group)):
             bar.advance(written)
     return Merged(

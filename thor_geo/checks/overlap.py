@@ -11,6 +11,7 @@ import numpy.typing as npt
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan
+from thor_geo.support.antimeridian import continuous_longitudes
 from thor_geo.support.arrays import BoolArray, Float64Array
 
 # A tile's ground is checked at 3 x 3 points, this far inside its edges (metres), because edges of
@@ -62,7 +63,8 @@ def _neighbours(plan: Plan, k: int) -> Iterator[int]:
     """Yield the lattices of the same and the adjacent strips, in both hemispheres."""
     strip = plan.lattices[k].epsg % 100
     for j, lattice in enumerate(plan.lattices):
-        if abs(lattice.epsg % 100 - strip) <= 1:
+        # Strips 60 and 1 are neighbours, across the antimeridian.
+        if (lattice.epsg % 100 - strip) % 60 in (0, 1, 59):
             yield j
 
 
@@ -98,7 +100,8 @@ def _covered(
 ) -> BoolArray:
     """Return which points lie in one of a lattice's tiles, given by their sorted positions."""
     out = np.zeros(lon.shape, dtype=np.bool_)
-    near = np.abs(lon - ((lattice.epsg % 100) * 6.0 - 183.0)) < _REACH
+    middle = (lattice.epsg % 100) * 6.0 - 183.0
+    near = np.abs(continuous_longitudes(lon, middle) - middle) < _REACH
     if len(keys) == 0 or not near.any():
         return out
     x, y = transformer(LONLAT, f"EPSG:{lattice.epsg}").transform(lon[near], lat[near])

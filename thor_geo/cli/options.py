@@ -97,6 +97,8 @@ def parse_lonlat(option: str, text: str) -> tuple[float, float]:
 def parse_bbox(option: str, text: str) -> LonLatBox:
     """Return west, south, east and north in degrees from ``west,south,east,north``.
 
+    West is greater than east where the box crosses the antimeridian.
+
     Args:
         option: Name of the option, for the message.
         text: The text.
@@ -105,7 +107,9 @@ def parse_bbox(option: str, text: str) -> LonLatBox:
         ConfigError: If the text has another form, or the box is out of range or empty.
     """
     west, south, east, north = _numbers(option, text, 4, "11.9,59.9,12.1,60.1")
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+    width = (east - west) % 360 or 360 * (west != east)
+    inside = max(abs(west), abs(east)) <= 180 and -90 <= south < north <= 90
+    if not inside or width == 0 or (west > east and width > 180):
         raise ConfigError(
             option, text, "not a box", "Give west,south,east,north in degrees, longitude first."
         )

@@ -15,11 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import shapely
+import shapely.geometry
+
 from thor_geo.emulator._archive import Archive, Stored
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._geometry import WGS84, dense_footprint
 from thor_geo.emulator._images import Image, ImageBand
 from thor_geo.emulator._raster import Grid
+from thor_geo.support.antimeridian import cut_at_antimeridian
 from thor_geo.support.files import write_atomic
 
 STAC_VERSION = "1.0.0"
@@ -100,8 +106,7 @@ def _name(scene: Image) -> str:
 
 def _item(scene: Image, archive: Archive) -> dict[str, Any]:
     (footprint,) = scene.footprint or ()
-    ring = dense_footprint(footprint, WGS84).round(9).tolist()
-    longitudes, latitudes = zip(*ring, strict=True)
+    geometry, bbox = _outline(dense_footprint(footprint, WGS84).round(9))
     time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(
         milliseconds=float(scene.properties["system:time_start"])
     )
@@ -123,12 +128,31 @@ def _item(scene: Image, archive: Archive) -> dict[str, Any]:
         "stac_version": STAC_VERSION,
         "stac_extensions": list(EXTENSIONS),
         "id": name,
-        "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
-        "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
+        "geometry": geometry,
+        "bbox": bbox,
         "properties": properties,
         "assets": {_key(path, name): _asset(path, bands) for path, bands in files.items()},
         "links": [_link("root", "../catalog.json"), _link("parent", "../catalog.json")],
     }
+
+
+def _outline(ring: npt.NDArray[np.float64]) -> tuple[dict[str, Any], list[float]]:
+    """Return a ring in degrees as geometry and bounding box of GeoJSON.
+
+    Across the antimeridian the geometry is cut, and west of the box greater than east (RFC 7946,
+    sections 3.1.9 and 5.2).
+    """
+    polygon = shapely.Polygon(ring)
+    parts = cut_at_antimeridian(polygon)
+    if parts is polygon:
+        points = ring.tolist()
+        west, south, east, north = polygon.bounds
+        coordinates = [[*points, points[0]]]
+        return {"type": "Polygon", "coordinates": coordinates}, [west, south, east, north]
+    edges = shapely.bounds(shapely.get_parts(parts))
+    west, east = edges[:, 0].max(), edges[:, 2].min()
+    box = [float(west), float(edges[:, 1].min()), float(east), float(edges[:, 3].max())]
+    return dict(shapely.geometry.mapping(parts)), box
 
 
 def _key(path: Path, scene: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.errors import AreaError
 from thor_geo.ground.lattice import zone_of, zone_strip
 from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
+from thor_geo.support.antimeridian import (
+    cut_all_at_antimeridian,
+    cut_at_antimeridian,
+    middle_of,
+)
 from thor_geo.support.words import rows_text
+
+_log = logging.getLogger(__name__)
 
 #: Longitude and latitude in this order (OGC:CRS84), as GeoParquet and GeoJSON have them.
 LONLAT = "OGC:CRS84"
@@ -34,6 +42,7 @@ _POINT_M = 0.05
 
 # By its default method, shapely.make_valid leaves out the ground where parts overlap.
 _REPAIR = "Repair it with shapely.make_valid(..., method='structure') or QGIS 'Fix geometries'."
+_CUT = f"Cut it at 180 degrees, and at 84 N or 80 S. {_REPAIR}"
 _SOURCES = "bbox, point with buffer_m, file, or points"
 
 
@@ -70,7 +79,8 @@ class AreaSpec:
     """Where to embed: exactly one of a box, a point, a polygon file and a table of points.
 
     Attributes:
-        bbox: West, south, east, north; degrees, or metres with `crs`.
+        bbox: West, south, east, north; degrees, or metres with `crs`. In degrees, west is greater
+            than east where the box crosses the antimeridian: [177, -19, -178, -16].
         crs: CRS of `bbox`, e.g. ``EPSG:32631``.
         point: Longitude and latitude in degrees; needs `buffer_m`.
         buffer_m: Half the side in metres of the square around a point; with `points` it may be
@@ -145,13 +155,15 @@ class Area:
     """A valid, non-empty polygonal area.
 
     Attributes:
-        geometry: (Multi)polygon in `crs`.
+        geometry: (Multi)polygon in `crs`. In degrees it is cut at the antimeridian, as RFC 7946 has
+            it; one that crosses it otherwise (an edge from 179 to -179, or longitudes beyond 180)
+            is cut here.
         crs: Anything pyproj understands; x before y.
         source: What the user called it, for messages.
 
     Raises:
-        AreaError: If the geometry is empty, not polygonal, self-intersecting, crosses the
-            antimeridian, or reaches beyond 84 N or 80 S.
+        AreaError: If the geometry is empty, not polygonal, self-intersecting, or reaches beyond
+            84 N or 80 S.
     """
 
     geometry: BaseGeometry
@@ -160,6 +172,7 @@ class Area:
 
     def __post_init__(self) -> None:
         """Validate."""
+        object.__setattr__(self, "geometry", _cut(self.geometry, self.crs, self.source))
         if self.geometry.is_empty or self.geometry.area == 0:
             raise AreaError(
                 self.source,
@@ -179,6 +192,10 @@ class Area:
             raise AreaError(
                 self.source, self.crs, "coordinates do not fit the CRS", "Check crs and axis order."
             )
+        if west < -180 or east > 180:
+            raise AreaError(
+                self.source, (west, east), "these are no longitudes", "Check crs and axis order."
+            )
         if south < UTM_SOUTH or north > UTM_NORTH:
             raise AreaError(
                 self.source,
@@ -186,18 +203,25 @@ class Area:
                 "the area reaches beyond 80 S or 84 N, where UTM tiles end",
                 "Cut it there; polar grids are not supported.",
             )
-        if west < -180 or east > 180 or east - west > 359:
-            raise AreaError(
-                self.source,
-                (west, east),
-                "the area crosses the antimeridian or wraps the globe",
-                "Split it at 180 degrees and run the parts separately.",
-            )
+
+    @cached_property
+    def lonlat(self) -> BaseGeometry:
+        """The area in longitude and latitude, edges densified if it comes from elsewhere.
+
+        It lies between -180 and 180, and is cut there.
+        """
+        if self.crs == LONLAT:
+            return self.geometry
+        moved = _reproject(self.geometry, self.crs, LONLAT)
+        # Where coordinates do not fit the CRS they are infinite, which is refused.
+        if not np.isfinite(moved.bounds).all():
+            return moved
+        return _cut(moved, LONLAT, self.source, aloud=False)
 
     @property
-    def lonlat(self) -> BaseGeometry:
-        """The area in longitude and latitude, edges densified if it comes from elsewhere."""
-        return self.geometry if self.crs == LONLAT else _reproject(self.geometry, self.crs, LONLAT)
+    def middle(self) -> tuple[float, float]:
+        """Longitude and latitude of the area's centroid."""
+        return middle_of(self.lonlat)
 
     def in_zone(self, epsg: int) -> BaseGeometry:
         """Return the whole area in one UTM zone's metres, even where it leaves the zone's strip.
@@ -207,7 +231,12 @@ class Area:
         """
         utm = f"EPSG:{epsg}"
         # An area that came in this very CRS stays exact: no round trip.
-        return self.geometry if self.crs == utm else _reproject(self.lonlat, LONLAT, utm)
+        if self.crs == utm:
+            return self.geometry
+        moved = _reproject(self.lonlat, LONLAT, utm)
+        # The parts on both sides of the antimeridian touch in metres.
+        touches = self.lonlat.bounds[0] == -180 and self.lonlat.bounds[2] == 180
+        return shapely.union_all(shapely.get_parts(moved)) if touches else moved
 
     def zones(self) -> dict[int, BaseGeometry]:
         """Return the area's part in every UTM zone strip it meets, in metres, by EPSG code."""
@@ -218,30 +247,72 @@ class Area:
         lonlat = self.lonlat
         west, south, east, north = lonlat.bounds
         parts: dict[int, BaseGeometry] = {}
+        for zone in sorted(_zones_within(shapely.get_parts(lonlat))):
+            strip = zone_strip(zone)
+            part = shapely.intersection(lonlat, shapely.box(*strip))
+            if part.area == 0:  # empty, or only an edge on the zone's border
+                continue
+            inside = (
+                strip[0] <= west and strip[1] <= south and east <= strip[2] and north <= strip[3]
+            )
+            utm = f"EPSG:{zone}"
+            # An area that came in this very CRS stays exact: no round trip.
+            if inside and self.crs == utm:
+                parts[zone] = self.geometry
+            else:
+                parts[zone] = _reproject(part, LONLAT, utm)
+        return parts
+
+
+def _cut(geometry: BaseGeometry, crs: str, source: str, *, aloud: bool = True) -> BaseGeometry:
+    """Return polygons cut at the antimeridian, if they are in degrees.
+
+    Raises:
+        AreaError: If they go round a pole, or are invalid once they are put together.
+    """
+    if crs != LONLAT and not _is_geographic(crs):
+        return geometry
+    try:
+        parts = cut_at_antimeridian(geometry)
+    except ValueError as error:
+        raise AreaError(source, geometry.wkt[:80], str(error), _CUT) from error
+    if aloud and parts is not geometry:
+        _tell_crossing(source, parts)
+    return parts
+
+
+def _tell_crossing(source: str, parts: Any) -> None:
+    """Say how wide an area is that was read as crossing; some mean the other way round."""
+    edges = shapely.bounds(shapely.get_parts(parts))[:, [0, 2]]
+    eastern = edges[:, 0] >= 0
+    _log.warning(
+        "%s: it crosses the antimeridian, from %g to %g degrees.",
+        source,
+        edges[eastern, 0].min(initial=180),
+        edges[~eastern, 1].max(initial=-180),
+    )
+
+
+@cache
+def _is_geographic(crs: str) -> bool:
+    return pyproj.CRS.from_user_input(crs).is_geographic
+
+
+def _zones_within(parts: npt.NDArray[np.object_]) -> set[int]:
+    """Return the UTM zones whose strips polygons may meet."""
+    zones: set[int] = set()
+    for west, south, east, north in shapely.bounds(parts).tolist():
         for lat in {math.copysign(1, south), math.copysign(1, north)}:
-            for zone in range(zone_of(west, lat), zone_of(east, lat) + 1):
-                strip = zone_strip(zone)
-                part = shapely.intersection(lonlat, shapely.box(*strip))
-                if part.area == 0:  # empty, or only an edge on the zone's border
-                    continue
-                inside = (
-                    strip[0] <= west
-                    and strip[1] <= south
-                    and east <= strip[2]
-                    and north <= strip[3]
-                )
-                utm = f"EPSG:{zone}"
-                # An area that came in this very CRS stays exact: no round trip.
-                if inside and self.crs == utm:
-                    parts[zone] = self.geometry
-                else:
-                    parts[zone] = _reproject(part, LONLAT, utm)
-        return dict(sorted(parts.items()))
+            zones.update(range(zone_of(west, lat), zone_of(east, lat) + 1))
+    return zones
 
 
 def _from_bbox(bbox: tuple[float, float, float, float], crs: str) -> Area:
     if crs == LONLAT:
-        return Area(geometry=shapely.box(*bbox), source="bbox")
+        box = BBox(west=bbox[0], south=bbox[1], east=bbox[2], north=bbox[3])
+        parts = [shapely.box(*part) for part in box.parts]
+        whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+        return Area(geometry=whole, source="bbox")
     try:
         known = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
@@ -316,6 +387,16 @@ def _from_file(path: Path, layer: str | None) -> Area:
             f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
             "Give polygons; for points there is `points`.",
         )
+    if frame.crs is not None and frame.crs.is_geographic:
+        # Before they are looked at and merged: an edge across the line looks like any other.
+        try:
+            parts = cut_all_at_antimeridian(frame.geometry.to_numpy())
+        except ValueError as error:
+            raise source.refusal(f"a polygon across the antimeridian: {error}", _CUT) from error
+        changed = parts != frame.geometry.to_numpy()
+        if changed.any():
+            _tell_crossing("file", parts[changed])
+        frame = frame.set_geometry(parts, crs=frame.crs)
     broken = frame[~frame.geometry.is_valid]
     if len(broken):
         reason = shapely.is_valid_reason(broken.geometry.iloc[0])

@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Lattice, zone_strip
+from thor_geo.support.antimeridian import continuous_longitudes
 from thor_geo.support.arrays import BoolArray, Float64Array, Int32Array
 
 # Tiles that only touch the area's edge are left out: a footprint shrunk by a centimetre must meet
@@ -81,7 +82,7 @@ def tiles_meeting(lattice: Lattice, geometry: BaseGeometry) -> TileColumns:
         geometry: (Multi)polygon in the lattice's zone, metres.
 
     Raises:
-        AreaError: If a tile would straddle the antimeridian, or lies too far from the anchor.
+        AreaError: If a tile lies too far from the anchor.
     """
     shapely.prepare(geometry)
     shards = _shards_meeting(lattice, geometry)
@@ -217,17 +218,7 @@ def _primary(lattice: Lattice, col: Integers, row: Integers) -> BoolArray:
     x0, y0, x1, y1 = tile_bounds(lattice, col, row)
     lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform((x0 + x1) / 2, (y0 + y1) / 2)
     west, south, east, north = zone_strip(lattice.epsg)
-    corner, _ = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(
-        np.where(lon < (west + east) / 2, x0, x1), (y0 + y1) / 2
-    )
-    straddles = np.abs(corner - lon) > 180
-    if straddles.any():
-        k = int(np.flatnonzero(straddles)[0])
-        raise AreaError(
-            "area",
-            lattice.tile(int(col[k]), int(row[k])).id,
-            "this tile would straddle the antimeridian",
-            "Keep the area at least one tile away from 180 degrees.",
-        )
+    # Of zones 1 and 60, tiles beyond the antimeridian have longitudes of the other hemisphere.
+    lon = continuous_longitudes(lon, (west + east) / 2)
     inside: BoolArray = (lon >= west) & (lon < east) & (lat >= south) & (lat < north)
     return inside

@@ -10,12 +10,12 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
 from thor_geo.errors import AreaError
 from thor_geo.ground.area import LONLAT, Area, transformer
-from thor_geo.ground.lattice import Lattice, Square, Tile, zone_name
+from thor_geo.ground.lattice import Lattice, Square, Tile, zone_name, zone_strip
 from thor_geo.ground.meeting import tile_bounds, tiles_meeting
+from thor_geo.support.antimeridian import continuous_longitudes, cut_rings
 from thor_geo.support.arrays import Int32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 
@@ -180,8 +180,7 @@ class Plan:
                 None for the lattice's in all.
 
         Raises:
-            AreaError: If a tile would straddle the antimeridian, an anchored lattice meets several
-                zones, or the area holds no tile.
+            AreaError: If an anchored lattice meets several zones, or the area holds no tile.
         """
         parts = area.zones()
         if anchors is None and lattice.anchor is not None and len(parts) > 1:
@@ -255,9 +254,10 @@ class Plan:
             stop: Tile after the last; None for the plan's end.
 
         Returns:
-            (stop - start,) shapely polygons, corners exact, edges straight.
+            (stop - start,) shapely polygons, corners exact, edges straight; of tiles across the
+            antimeridian multipolygons that are cut there (RFC 7946, section 3.1.9).
         """
-        return np.asarray(shapely.polygons(self.rings(start, stop)))
+        return cut_rings(self.rings(start, stop))
 
     def rings(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float64]:
         """Return the corners of tile footprints in longitude and latitude.
@@ -268,6 +268,7 @@ class Plan:
 
         Returns:
             (stop - start, 5, 2): lower left, lower right, upper right, upper left, lower left.
+            Beyond the antimeridian longitudes go on: in zone 1 below -180, in zone 60 above 180.
         """
         part = slice(start, stop)
         zone = self.zone[part]
@@ -280,9 +281,23 @@ class Plan:
             x = np.stack([left, right, right, left], axis=1)
             y = np.stack([bottom, bottom, top, top], axis=1)
             lon, lat = transformer(f"EPSG:{lattice.epsg}", LONLAT).transform(x, y)
+            west, _, east, _ = zone_strip(lattice.epsg)
+            lon = continuous_longitudes(lon, (west + east) / 2)
             out[chosen, :4] = np.stack([lon, lat], axis=-1)
         out[:, 4] = out[:, 0]
         return out
+
+    @cached_property
+    def crosses_antimeridian(self) -> bool:
+        """Whether a tile's footprint lies on both sides of it."""
+        for k, lattice in enumerate(self.lattices):
+            if lattice.epsg % 100 not in (1, 60):
+                continue
+            first, last = np.searchsorted(self.zone, (k, k + 1)).tolist()
+            for start in range(first, last, _ROWS):
+                if (np.abs(self.rings(start, min(start + _ROWS, last))[..., 0]) > 180).any():
+                    return True
+        return False
 
     @property
     def tile_km2(self) -> float:

@@ -17,6 +17,7 @@ from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 from thor_geo.ground.lattice import Bounds, zone_strip
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
 from thor_geo.probe.spec import Task, ignore_option
+from thor_geo.support.antimeridian import cut_all_at_antimeridian
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
 # Degrees by which a zone's tiles may extend beyond its strip, even at a latitude of 84 degrees.
@@ -110,7 +111,7 @@ class VectorLabels:
         else:
             self._values = values
         self._codes = np.arange(len(self._classes), dtype=np.float64)
-        self._geometry, self._zones = frame.geometry, dict[int, _ZoneFeatures]()
+        self._geometry, self._zones = _cut(frame.geometry, path), dict[int, _ZoneFeatures]()
         self._repaired, self._without_ground = set[int](), set[int]()
 
     def record(self) -> Mapping[str, object]:
@@ -173,7 +174,11 @@ class VectorLabels:
         if epsg not in self._zones:
             west, south, east, north = zone_strip(epsg)
             bounds = self._geometry.to_crs(LONLAT).bounds.to_numpy()
-            near = (bounds[:, 2] >= west - _STRIP_MARGIN) & (bounds[:, 0] <= east + _STRIP_MARGIN)
+            near = np.zeros(len(bounds), dtype=np.bool_)
+            for turn in (0, -360, 360):  # zones 1 and 60 are neighbours
+                near |= (bounds[:, 2] + turn >= west - _STRIP_MARGIN) & (
+                    bounds[:, 0] + turn <= east + _STRIP_MARGIN
+                )
             near &= (bounds[:, 3] >= south - _STRIP_MARGIN) & (
                 bounds[:, 1] <= north + _STRIP_MARGIN
             )
@@ -191,6 +196,10 @@ class VectorLabels:
             # Short edges stay in place when the CRS changes.
             part = part.segmentize(_EDGE_DEGREES if part.crs.is_geographic else _EDGE_METRES)
         part = part.to_crs(epsg)
+        if epsg % 100 in (1, 60) and self.kind == "polygons":
+            # Parts on both sides of the antimeridian touch in metres, which is invalid.
+            whole = shapely.union_all(part.to_numpy()[:, None], axis=1)
+            part = type(part)(whole, index=part.index, crs=part.crs)
         if self.kind == "polygons":
             part, moved = _repair(part)
             repaired = repaired | moved
@@ -262,6 +271,23 @@ def _kind(path: Path, frame: Any) -> str:
             else "Give only points, or only polygons.",
         )
     return "points" if kinds <= _POINTS else "polygons"
+
+
+def _cut(geometry: Any, path: Path) -> Any:
+    """Return features in degrees cut at the antimeridian, others as they are.
+
+    Raises:
+        ConfigError: If a polygon goes round a pole, or crosses itself.
+    """
+    if geometry.crs is None or not geometry.crs.is_geographic:
+        return geometry
+    try:
+        parts = cut_all_at_antimeridian(geometry.to_numpy())
+    except ValueError as error:
+        raise ConfigError(
+            "--labels", str(path), f"a polygon across the antimeridian: {error}", "Leave it out."
+        ) from error
+    return type(geometry)(parts, index=geometry.index, crs=geometry.crs)
 
 
 def _repair(polygons: Any) -> tuple[Any, BoolArray]:

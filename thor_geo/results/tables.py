@@ -13,6 +13,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.target import atomic_target
+from thor_geo.support.antimeridian import cut_rings
 
 if TYPE_CHECKING:
     import geopandas
@@ -93,10 +94,8 @@ def square_polygons(epsg: int, bounds: npt.NDArray[np.float64]) -> npt.NDArray[A
         epsg: EPSG code of the zone.
         bounds: Left, bottom, right, top, metres, (n, 4).
     """
-    import shapely
-
     left, bottom, right, top = bounds.T
     x = np.stack([left, right, right, left, left], axis=1)
     y = np.stack([bottom, bottom, top, top, bottom], axis=1)
     rings = np.stack(transformer(f"EPSG:{epsg}", LONLAT).transform(x, y), axis=-1)
-    return np.asarray(shapely.polygons(rings))
+    return cut_rings(rings)

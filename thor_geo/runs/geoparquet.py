@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
+# GeoParquet's names of shapely's types of footprints.
+_TYPES = {
+    shapely.GeometryType.POLYGON.value: "Polygon",
+    shapely.GeometryType.MULTIPOLYGON.value: "MultiPolygon",
+}
 # zstd's default; higher levels save less than 1 % on embeddings.
 _ZSTD_LEVEL = 3
 
@@ -42,11 +47,13 @@ def bbox_column(polygons: ObjectArray) -> pa.StructArray:
     )
 
 
-def geo_metadata(polygons: ObjectArray | None) -> bytes:
+def geo_metadata(polygons: ObjectArray | None, *, multi: bool = False) -> bytes:
     """Return the file's `geo` metadata.
 
     Args:
         polygons: All polygons of the file, for its bounding box; None leaves the box out.
+        multi: Whether there are multipolygons, of tiles across the antimeridian. Their covering is
+            that of both parts, -180 to 180, so that no reader's filter misses one.
     """
     column: dict[str, Any] = {
         "encoding": "WKB",
@@ -56,6 +63,10 @@ def geo_metadata(polygons: ObjectArray | None) -> bytes:
     }
     if polygons is not None:
         column["bbox"] = [float(edge) for edge in shapely.total_bounds(polygons)]
+        types = np.unique(shapely.get_type_id(polygons)).tolist()
+        column["geometry_types"] = [_TYPES[number] for number in types]
+    elif multi:
+        column["geometry_types"] = [*_TYPES.values()]
     content = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     return canonical_json(content)
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import bbox_type, geo_metadata, parquet_writer
+from thor_geo.support.antimeridian import cut_rings
 from thor_geo.support.arrays import Int32Array
 from thor_geo.support.jsontext import canonical_json, parse_json
 from thor_geo.support.progress import PATIENCE_S, Progress, is_first_process
@@ -68,7 +70,10 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
         ],
     }
     schema = plan_schema().with_metadata(
-        {"geo": geo_metadata(None), "thor_geo": canonical_json(footer)}
+        {
+            "geo": geo_metadata(None, multi=plan.crosses_antimeridian),
+            "thor_geo": canonical_json(footer),
+        }
     )
     # Dictionaries pay off where values repeat; elsewhere they are built only to be discarded.
     repeating = ["shard_id", "epsg", "transform.list.element"]
@@ -176,16 +181,15 @@ def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
     import pyarrow as pa
 
     zone, col, row = plan.zone[start:stop], plan.col[start:stop], plan.row[start:stop]
-    rings = plan.rings(start, stop)
+    geometry, edges = _footprints(plan.rings(start, stop))
     return [
         *_ids(plan, zone, col, row),
         pa.array(np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int32)[zone]),
         _transforms(plan, zone, col, row),
         pa.array(plan.primary[start:stop]),
-        _polygons(rings),
+        geometry,
         pa.StructArray.from_arrays(
-            [pa.array(edge) for edge in (*rings.min(axis=1).T, *rings.max(axis=1).T)],
-            fields=list(bbox_type()),
+            [pa.array(edge) for edge in np.ascontiguousarray(edges.T)], fields=list(bbox_type())
         ),
     ]
 
@@ -223,6 +227,18 @@ def _transforms(
         left, _, _, top = tile_bounds(plan.lattices[k], col[chosen], row[chosen])
         values[chosen, 2], values[chosen, 5] = left, top
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6)
+
+
+def _footprints(
+    rings: npt.NDArray[np.float64],
+) -> tuple[pa.BinaryArray, npt.NDArray[np.float64]]:
+    """Return footprints as WKB, and their edges (n, 4), west, south, east, north."""
+    import pyarrow as pa
+
+    if (np.abs(rings[..., 0]) > 180).any():
+        polygons = cut_rings(rings)
+        return pa.array(shapely.to_wkb(polygons, byte_order=1)), shapely.bounds(polygons)
+    return _polygons(rings), np.concatenate([rings.min(axis=1), rings.max(axis=1)], axis=1)
 
 
 def _polygons(rings: npt.NDArray[np.float64]) -> pa.BinaryArray:

@@ -61,13 +61,14 @@ class BBox:
     """A box in longitude and latitude, degrees, WGS 84.
 
     Attributes:
-        west: Western edge.
+        west: Western edge. East of `east` it says that the box crosses the antimeridian.
         south: Southern edge.
         east: Eastern edge.
         north: Northern edge.
 
     Raises:
-        AreaError: If an edge is out of range, the box is empty, or it crosses the antimeridian.
+        AreaError: If an edge is out of range, or the box is empty, or crosses the antimeridian and
+            is more than 180 degrees wide.
     """
 
     west: float
@@ -80,15 +81,26 @@ class BBox:
         _check_lon_lat("bbox", self.west, self.south)
         _check_lon_lat("bbox", self.east, self.north)
         bounds = (self.west, self.south, self.east, self.north)
-        if self.west > self.east:
+        if self.west > self.east and (width := self.east + 360 - self.west) > 180:
             raise AreaError(
                 "bbox",
                 bounds,
-                f"west {self.west:g} is east of east {self.east:g}",
-                "The order is west, south, east, north. Give a box across the antimeridian as two "
-                "runs, one on each side.",
+                f"west {self.west:g} is east of east {self.east:g}, which means a box across the "
+                f"antimeridian that is {width:g} degrees wide, at most 180",
+                "The order is west, south, east, north.",
             )
         if self.west == self.east or self.south >= self.north:
             raise AreaError(
                 "bbox", bounds, "the box is empty", "The order is west, south, east, north."
             )
+
+    @property
+    def parts(self) -> tuple[tuple[float, float, float, float], ...]:
+        """West, south, east and north of the box, or of its parts beside the antimeridian."""
+        if self.west < self.east:
+            return ((self.west, self.south, self.east, self.north),)
+        both = (
+            (self.west, self.south, 180.0, self.north),
+            (-180.0, self.south, self.east, self.north),
+        )
+        return tuple(part for part in both if part[0] < part[2])

@@ -343,3 +343,24 @@ def test_whole_numbers_with_gaps_are_classes_in_rasters_too(
     assert open_labels(path, task=other).notes == ()  # type: ignore[arg-type]
     if task == "classification":
         assert labels.join(squares(1, 2)).value.tolist() == [[10, 40]]
+
+
+@pytest.mark.parametrize("epsg", [32760, 32701])
+def test_labels_on_both_sides_of_the_antimeridian_are_joined(epsg: int, tmp_path: Path) -> None:
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(180.0, -17.0)
+    across = Squares(epsg, x - 200, y + 100, 100, 2, 4)
+    points = [
+        shapely.Point(lon, lat) for lat in (-16.9995, -17.0005) for lon in (179.999, -179.999)
+    ]
+    path = vector(tmp_path / "points.gpkg", points, "OGC:CRS84", kind=["a", "b", "c", "d"])
+    joined = open_labels(path, target="kind").join(across)
+    assert np.isfinite(joined.value).sum() == 4
+    polygon = shapely.Polygon(
+        [(179.998, -17.1), (-179.998, -17.1), (-179.998, -16.9), (179.998, -16.9)]
+    )
+    uncut = vector(tmp_path / "polygon.gpkg", [polygon], "OGC:CRS84", kind=["a"])
+    joined = open_labels(uncut, target="kind").join(across)
+    assert (joined.value == 0).all()
+    np.testing.assert_allclose(joined.cover, 1)
+    far = Squares(32632, 500_000, y, 100, 2, 4)
+    assert np.isnan(open_labels(uncut, target="kind").join(far).value).all()

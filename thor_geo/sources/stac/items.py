@@ -25,6 +25,7 @@ from thor_geo.sources.stac.offset import FIELDS as OFFSET_FIELDS
 from thor_geo.sources.stac.offset import baseline, dn_offset
 from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.antimeridian import cut_at_antimeridian
 
 #: Parts into which each edge is cut before it is brought to another CRS: on an edge of 110 km the
 #: chord between two neighbours is within 2 cm of the curve.
@@ -260,6 +261,7 @@ def _footprint(content: Mapping[str, Any]) -> tuple[int, BaseGeometry]:
     geometry = shape(content["geometry"])
     if geometry.is_empty:
         raise ValueError("an empty geometry")
+    geometry = cut_at_antimeridian(geometry)  # many catalogues do not
     return 4326, geometry if geometry.is_valid else geometry.buffer(0)
 
 
@@ -292,8 +294,9 @@ def _bounds(fields: Mapping[str, Any]) -> Bounds | None:
 
 
 def _transformed(geometry: BaseGeometry, source: int, target: int) -> BaseGeometry:
-    west, south, east, north = geometry.bounds
-    longest = max(east - west, north - south) / EDGE_PARTS
+    # Part by part: those of a footprint on both sides of the antimeridian lie 360 degrees apart.
+    west, south, east, north = shapely.bounds(shapely.get_parts(geometry)).T
+    longest = float(max((east - west).max(), (north - south).max())) / EDGE_PARTS
     dense = shapely.segmentize(geometry, longest) if longest > 0 else geometry
     transformer = Transformer.from_crs(source, target, always_xy=True)
 
