@@ -28,17 +28,20 @@ if TYPE_CHECKING:
     from thor_geo.ground.geofile import GeoFile
 
 # Names of columns of coordinates, in lower case, in the order in which they are looked for: plain
-# ones, Darwin Core's (GBIF), and those of the points that LUCAS planned (TH, theoretical; its GPS
-# columns keep the sign of the longitude in a column of its own).
+# ones, Darwin Core's (GBIF), and those of the points that LUCAS planned (TH, theoretical, to 2018;
+# POINT in 2022; its GPS columns keep the sign of the longitude in a column of its own).
 _COORDINATES = (
     (("lon", "long", "lng", "longitude"), ("lat", "latitude")),
     (("decimallongitude",), ("decimallatitude",)),
-    (("th_long", "th_lon"), ("th_lat",)),
+    (("th_long",), ("th_lat",)),
+    (("point_long",), ("point_lat",)),
 )
 _GEOMETRIES = ("geometry", "geom", "the_geom", "wkt", "wkt_geom", "wkb", "wkb_geometry")
 _LOOKED_FOR = "lon and lat (or longitude and latitude, th_long and th_lat) and no WKT (wkt)"
 _WKT = re.compile(r"\s*(?:SRID=(?P<epsg>\d+);)?\s*(?P<wkt>(?:MULTI)?(?:POINT|POLYGON)\b.*)", re.I)
 _SEPARATORS = (",", ";", "\t", "|")
+# The first line by which spreadsheets tell each other the separator.
+_STATED = re.compile(r'"?sep=(.)"?', re.I)
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -49,7 +52,8 @@ _MARKS = {
 def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
     """Return a table of text, its columns with types of their own.
 
-    Whichever of comma, semicolon, tab and bar is most frequent in the header separates columns.
+    Whichever of comma, semicolon, tab and bar is most frequent in the header separates columns, or
+    what a line ``sep=;`` before it says.
     Blanks around names and before values do not count. Where commas do not separate columns, they
     may be decimal.
 
@@ -68,8 +72,11 @@ def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
             f"not readable: it is not {encoding.upper()} text ({first_line(error)})",
             "Save it as UTF-8 ('CSV UTF-8' in a spreadsheet, or iconv -f WINDOWS-1252 -t UTF-8).",
         ) from error
-    header = re.sub(r'"[^"]*"', "", text.lstrip().split("\n", 1)[0])
-    separator = max(_SEPARATORS, key=header.count)
+    first, _, rest = text.lstrip().partition("\n")
+    if stated := _STATED.fullmatch(first.strip("\r\n ")):
+        separator, text = stated[1], rest
+    else:
+        separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", first).count)
     try:
         frame = _parse(text, separator)
     except pd.errors.ParserWarning as error:

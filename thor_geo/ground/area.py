@@ -85,11 +85,9 @@ class AreaSpec:
         point: Longitude and latitude in degrees; needs `buffer_m`.
         buffer_m: Half the side in metres of the square around a point; with `points` it may be
             left out, which takes the tiles that hold the points.
-        file: Polygons: GeoJSON, GeoPackage, GeoParquet, a zipped shapefile, or whatever else
-            geopandas reads.
+        file: Polygons in a file that geopandas reads, zipped or not.
         layer: Layer of `file` or `points`, where it has several.
-        points: Points: a table with columns ``lon`` and ``lat`` (CSV or Parquet), or any file that
-            `file` may be.
+        points: Points in such a file, or in a table with ``lon`` and ``lat``.
 
     Raises:
         AreaError: If not exactly one area is given, or a value is out of range.
@@ -343,7 +341,7 @@ def _read_points(path: Path, layer: str | None) -> npt.NDArray[np.float64]:
     """Return longitude and latitude of the points of a file, (N, 2)."""
     from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 
-    source = GeoFile(path=Path(path), argument="points", layer=layer, error=AreaError)
+    source = GeoFile(path=Path(path).expanduser(), argument="points", layer=layer, error=AreaError)
     frame = read_geofile(source)
     missing = np.flatnonzero(without_geometry(frame)).tolist()
     if missing:
@@ -378,7 +376,7 @@ def _read_points(path: Path, layer: str | None) -> npt.NDArray[np.float64]:
 def _from_file(path: Path, layer: str | None) -> Area:
     from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 
-    source = GeoFile(path=Path(path), argument="file", layer=layer, error=AreaError)
+    source = GeoFile(path=Path(path).expanduser(), argument="file", layer=layer, error=AreaError)
     frame = read_geofile(source)
     frame = frame[~without_geometry(frame)]
     others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]

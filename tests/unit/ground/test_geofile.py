@@ -85,6 +85,8 @@ def test_points_of_any_file_are_points(tmp_path: Path, name: str) -> None:
         "id;Long;Latitude\na;11,98;59,995\nb;11,985;59,996\n",
         "id\tlon\tlat\na\t11.98\t59.995\nb\t11.985\t59.996\n",
         "TH_LAT,TH_LONG,GPS_LAT,GPS_LONG,id\n59.995,11.98,1,2,a\n59.996,11.985,1,2,b\n",
+        "POINT_LAT,POINT_LONG,id\n59.995,11.98,a\n59.996,11.985,b\n",
+        "sep=;\r\nid;lon;lat\r\na;11,98;59,995\r\nb;11,985;59,996\r\n",
         "id,decimalLatitude,decimalLongitude\na,59.995,11.98\nb,59.996,11.985\n",
         'WKT,id\n"POINT (11.98 59.995)",a\n"SRID=4326;POINT (11.985 59.996)",b\n',
         b"\xef\xbb\xbflon,lat,id\n11.98,59.995,a\n11.985,59.996,b\n",
