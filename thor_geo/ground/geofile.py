@@ -74,7 +74,7 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     """Return the rows of a file, with their columns, geometry and CRS.
 
     Tables without geometry have it in columns (see `with_geometry`), in longitude and latitude. A
-    MultiPoint of one point becomes that point.
+    MultiPoint of one point becomes that point, and a collection with polygons its polygons.
 
     Args:
         source: The file. Its rows keep their order, and are numbered from 0.
@@ -100,7 +100,7 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     if not isinstance(frame, gpd.GeoDataFrame):
         frame = with_geometry(source, frame)
     frame = frame.reset_index(drop=True)
-    frame = frame.set_geometry(_single_points(frame.geometry))
+    frame = frame.set_geometry(_plain_geometry(frame.geometry))
     if without_geometry(frame).all():
         raise source.refusal("it holds no geometry", "Give points or polygons.")
     if frame.crs is None:
@@ -132,11 +132,24 @@ def _read(source: GeoFile) -> Any:
     return read_parquet(path) if kind == "parquet" else parse_table(source, path.read_bytes())
 
 
-def _single_points(geometry: gpd.GeoSeries) -> gpd.GeoSeries:
-    """Return geometries with the point itself in place of each MultiPoint of one point."""
-    values = geometry.to_numpy()
-    multiple = (shapely.get_type_id(values) == shapely.GeometryType.MULTIPOINT) & (
+def _plain_geometry(geometry: gpd.GeoSeries) -> gpd.GeoSeries:
+    """Return geometries without needless collections.
+
+    A MultiPoint of one point is that point. Of a collection with polygons, such as programs make
+    that repair polygons, or Google Earth with a point for the label, the polygons are left.
+    """
+    values = geometry.to_numpy().copy()
+    kinds = shapely.get_type_id(values)
+    multiple = (kinds == shapely.GeometryType.MULTIPOINT) & (
         shapely.get_num_geometries(values) == 1
     )
-    single = np.where(multiple, shapely.get_geometry(values, 0), values)
-    return gpd.GeoSeries(single, index=geometry.index, crs=geometry.crs)
+    values[multiple] = shapely.get_geometry(values[multiple], 0)
+    for k in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
+        parts = shapely.get_parts(values[k])
+        polygons = parts[shapely.get_dimensions(parts) == 2]
+        if not len(polygons):
+            continue
+        # Parts that share an edge are no valid MultiPolygon until they are united.
+        whole = shapely.is_valid(polygons).all()
+        values[k] = shapely.union_all(polygons) if whole else shapely.multipolygons(polygons)
+    return gpd.GeoSeries(values, index=geometry.index, crs=geometry.crs)

@@ -197,6 +197,24 @@ def test_of_several_layers_none_is_taken_silently(tmp_path: Path) -> None:
     assert not AreaSpec(points=text, layer="plots").load().geometry.is_empty
 
 
+def test_of_a_collection_with_polygons_the_polygons_are_taken(tmp_path: Path) -> None:
+    """Google Earth and repairing programs write such collections around one polygon."""
+    ring = "11.97,59.99 11.99,59.99 11.99,60 11.97,60 11.97,59.99"
+    polygon = f"<outerBoundaryIs><LinearRing><coordinates>{ring}</coordinates></LinearRing>"
+    shape = f"{POINT_KML}<Polygon>{polygon}</outerBoundaryIs></Polygon>"
+    path = tmp_path / "a.kml"
+    path.write_text(kml(("plot", f"<MultiGeometry>{shape}</MultiGeometry>")))
+    assert AreaSpec(file=path).load().geometry.equals(BOX)
+    west, east = shapely.box(11.97, 59.99, 11.98, 60), shapely.box(11.98, 59.99, 11.99, 60)
+    line = shapely.LineString([(11, 59), (11, 60)])
+    for parts in ([west, east], [west, line, east], [shapely.MultiPolygon([west]), east]):
+        frame([shapely.GeometryCollection(parts)]).to_parquet(tmp_path / "a.parquet")
+        assert AreaSpec(file=tmp_path / "a.parquet").load().geometry.equals(BOX)
+    frame([shapely.GeometryCollection([line]), BOX]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(AreaError, match="feature 0 is a GeometryCollection"):
+        AreaSpec(file=tmp_path / "a.parquet").load()
+
+
 def test_a_layer_needs_a_file_that_has_layers(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat\n1,2\n")
     with pytest.raises(AreaError, match=r"`layer='a'`.*has no layers\. Leave it out"):
