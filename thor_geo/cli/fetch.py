@@ -63,7 +63,8 @@ class FetchCLI(PredictCLI):
             try:
                 prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
                 prefetcher.plan(sampler.blocks(data.block_size))
-                with Progress(0, "blocks", label=f"{sampler.tiles:,} tiles") as progress:
+                label = f"{sampler.tiles:,} tiles"
+                with Progress(0, "blocks", label=label, shown=self.shows_progress) as progress:
                     while not (stats := prefetcher.stats()).finished:
                         prefetcher.check()
                         if data.strict and (stats.blocks_failed or prefetcher.left_out()):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from thor_geo.cli.arguments import (
@@ -26,6 +27,7 @@ from thor_geo.cli.arguments import (
 from thor_geo.cli.launch import Launch, check_launch, plugins, root_dir
 from thor_geo.cli.moved import refuse_moved
 from thor_geo.cli.parser import RunParser
+from thor_geo.cli.scalars import refuse_octal
 from thor_geo.cli.settings import CLASSES, LINKED
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
@@ -53,7 +55,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "use_distributed_sampler": False,
     "enable_checkpointing": False,
     "enable_model_summary": False,
-    "callbacks": [TileProgressBar()],
 }
 
 
@@ -139,6 +140,11 @@ class PredictCLI(LightningCLI):
         return writer
 
     @property
+    def shows_progress(self) -> bool:
+        """Whether the user wants to see progress: `trainer.enable_progress_bar`."""
+        return self.trainer.progress_bar_callback is not None
+
+    @property
     def job(self) -> Job:
         """Which part of the run is this command's.
 
@@ -152,13 +158,14 @@ class PredictCLI(LightningCLI):
         launch = Launch.from_environment()
         configured = self._get(self.config_init, "trainer", default={})
         kwargs["plugins"] = plugins(configured.get("plugins"), launch, self.job)
+        kwargs["callbacks"] = _with_progress(configured)
         folder = configured.get("default_root_dir")
         kwargs["default_root_dir"] = root_dir(folder, self.writer.run.path)
         usual = inspect.signature(Trainer).parameters
         settings = {
             key: value
             for key, value in self._get(self.config, "trainer", default={}).items()
-            if key not in TRAINER_DEFAULTS and value != usual[key].default
+            if key not in (*TRAINER_DEFAULTS, "callbacks") and value != usual[key].default
         }
         try:
             return super().instantiate_trainer(**kwargs)
@@ -235,6 +242,20 @@ class PredictCLI(LightningCLI):
                 f"not a multiple of patch_size={patch}",
                 "Patches of neighbouring tiles would not line up; take a multiple.",
             )
+
+
+def _with_progress(configured: Mapping[str, Any]) -> list[Callback]:
+    """Return the configured callbacks, and the bar of tiles unless there is one or none is wanted.
+
+    Args:
+        configured: The trainer's section, its classes instantiated.
+    """
+    callbacks = configured.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+    barred = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    if barred or configured.get("enable_progress_bar") is False:
+        return callbacks
+    return [*callbacks, TileProgressBar()]
 
 
 def is_dead_worker(error: Exception, *, finished: bool) -> bool:
@@ -317,6 +338,7 @@ def prepared(args: Sequence[str]) -> list[str]:
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)
+    refuse_octal(args)
     refuse_moved(args)
     refuse_linked(args)
     args = with_nested_nulls(with_listed_windows(with_whole_areas(args)))

@@ -91,7 +91,7 @@ class StatsCLI(PredictCLI):
         with signals_first():
             try:
                 data.setup("predict")
-                measured = _measure(data)
+                measured = _measure(data, shown=self.shows_progress)
                 provenance = _provenance(data, measured, str(self.job))
             finally:
                 data.teardown("predict")
@@ -151,14 +151,14 @@ class _Measured:
         return Statistics(channels=channels, provenance=provenance)
 
 
-def _measure(data: Measurable) -> _Measured:
+def _measure(data: Measurable, *, shown: bool) -> _Measured:
     """Read all tiles of the job; each counts as the model would see it."""
     measured = _Measured(data)
     plan = data.load_plan()
     shards = plan.shards
     total = sum(int(shards.stops[k] - shards.starts[k]) for k in data.job.part(len(shards)))
     # In a list of time windows a tile counts once for each.
-    with Progress(total * len(data.windows)) as progress:
+    with Progress(total * len(data.windows), shown=shown) as progress:
         for batch in data.predict_dataloader():
             measured.add(data.on_before_batch_transfer(batch, 0))
             failed = len(measured.failures)

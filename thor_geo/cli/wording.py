@@ -16,6 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from thor_geo.cli.help import HINT
+from thor_geo.cli.scalars import written_value
 from thor_geo.cli.settings import CLASSES, LINKED, section_settings, settings_of
 from thor_geo.errors import ConfigError
 from thor_geo.specs.windows import PAIRS
@@ -44,6 +45,7 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "no value": re.compile(r"argument (\S+): expected one argument"),
     "no group": re.compile(r"Unable to load config"),
     "class wanted": re.compile(r"Expected a dot import path string: "),
+    "no path": re.compile(r"Not of type Path: expected str"),
 }
 
 # Lines of the parser's prose that tell a user nothing.
@@ -56,6 +58,7 @@ _TYPES = {
     "bool": "true or false",
     "str": "text",
     "collections.abc.Sequence": "a list",
+    "tuple": "a list",
 }
 # The other class of data that comes with the package.
 _FOLDER = settings_of("thor_geo.datamodules.FolderDataModule")
@@ -135,7 +138,22 @@ def explain(message: str, keys: Sequence[str], values: UserValues) -> ConfigErro
     if key and (match := PATTERNS["not imported"].search(message)):
         name, _ = values.get(key, (None, ""))
         return ConfigError(f"{key}.class_path", name, f"it {match[0]}", _CLASS_REMEDY)
-    return _wrong_type(message, key, *values.get(key, (None, ""))) if key else None
+    value, source = values.get(key, (None, ""))
+    if key and PATTERNS["no path"].search(message):
+        return _unquoted(key, value, source, "wrong type or shape")
+    return _wrong_type(message, key, value, source) if key else None
+
+
+def _unquoted(key: str, value: object, source: str, problem: str) -> ConfigError:
+    """Return the error of a value that should be text, and is read as something else."""
+    place = f" in {source}" if source else ""
+    text = written_value(source, key) if source else None
+    example = "" if text is None else f', as in {key.rpartition(".")[2]}: "{text}"'
+    if isinstance(value, list):
+        remedy = "Give a list of texts: put each in quotes."
+    else:
+        remedy = f"Give text: put it in quotes{example}."
+    return ConfigError(key, value, f"{problem}{place}", remedy)
 
 
 def _no_value(section: str, values: UserValues) -> ConfigError:
@@ -245,12 +263,15 @@ def _wrong_type(message: str, key: str, value: object, source: str) -> ConfigErr
         kinds = [shape]
     else:
         kinds = list(dict.fromkeys(_kind(kind, key) for kind, _ in expected))
+    problem = "wrong type or shape"
+    if _TYPES["str"] in kinds and isinstance(value, bool | int | float | str | list):
+        return _unquoted(key, value, source, problem)
     place = f" in {source}" if source else ""
     choice = expected[0][0].startswith("typing.Literal")
     return ConfigError(
         key,
         value,
-        f"{'not one of the choices' if choice else 'wrong type or shape'}{place}",
+        f"{'not one of the choices' if choice else problem}{place}",
         f"{'Choose' if choice else 'Give'} {', or '.join(kinds)}.",
     )
 

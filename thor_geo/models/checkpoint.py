@@ -66,6 +66,10 @@ def checkpoint_path(ckpt: str | Path) -> Path:
 def download(variant: Variant) -> Path:
     """Return the published weights of a variant, downloaded unless the cache has them.
 
+    What the cache has is taken without a request: a newer revision is not looked for, and the
+    processes of a cluster ask nothing of the hub at once. Which weights a run used, its run.json
+    says by their checksum.
+
     Args:
         variant: The size.
 
@@ -84,8 +88,14 @@ def download(variant: Variant) -> Path:
             f"download {variant.hub_file} from the Hugging Face repository {variant.hub_repo} and "
             "pass its path as `ckpt=`."
         ) from error
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    where = (variant.hub_repo, variant.hub_file)
     try:
-        return Path(huggingface_hub.hf_hub_download(variant.hub_repo, variant.hub_file))
+        try:
+            return Path(huggingface_hub.hf_hub_download(*where, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(huggingface_hub.hf_hub_download(*where))
     except Exception as error:
         # Errors of the hub, of its HTTP client and of the disk have no narrower base in common.
         raise CheckpointError(

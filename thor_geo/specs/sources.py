@@ -97,10 +97,10 @@ class StacSpec:
             an API needs one.
         assets: Assets of bands that the items' metadata does not name, e.g. ``{B4: red}``, or
             ``{B4: KEY#2}`` for the second band of a file.
-        offset: Number to add to every reflectance, DN; None for what each item says. 0 where files
-            hold reflectance x 10,000, -1000 for what ESA publishes since baseline 04.00.
+        offset: Number to add to every reflectance, DN; None for what each item says. 0 for
+            reflectance x 10,000, -1000 for ESA's files since baseline 04.00.
         sign: Service that signs the addresses of files: ``planetary_computer`` or ``none``.
-        exclude: Ids of items to leave out, e.g. of scenes whose files are known to be wrong.
+        exclude: Ids of items to leave out, e.g. of scenes known to be wrong.
 
     Raises:
         ConfigError: If a value is out of range or a choice unknown.

@@ -135,6 +135,66 @@ def test_a_mistake_in_a_config(refused: Refused, old: str, new: str, words: list
         assert word in message
 
 
+@pytest.mark.parametrize("text", ["010", "-0_17", "[7, 010]"])
+@pytest.mark.parametrize(
+    "key", ["data.concurrency", "data.sentinel2.cloudy_pct", "trainer.devices"]
+)
+def test_a_number_that_begins_with_0_is_refused_wherever_it_stands(
+    refused: Refused, key: str, text: str
+) -> None:
+    section, *_, name = key.split(".")
+    inner = f"sentinel2: {{{name}: {text}}}" if "sentinel2" in key else f"{name}: {text}"
+    messages = [
+        refused(f"--{key}={text}"),
+        refused(f"--{key}", text),
+        refused(config=f"{section}:\n  {inner}\n"),
+    ]
+    for message in messages:
+        assert f"`{key}=" in message
+        assert "begins with 0" in message
+    assert "mine.yaml" in messages[-1]
+
+
+def test_both_numbers_that_a_leading_0_may_mean_are_named(refused: Refused) -> None:
+    message = refused("--data={concurrency: 010}")
+    assert "configs mean 8 by it (octal), the command line means 10. Write 10, or 8" in message
+    # The remedy works: what is refused then is something else.
+    assert "begins with 0" not in refused("--data={concurrency: 10, tile_size: big}")
+    for same in ("007", "00", "089", "0.10", "2022-06-01"):
+        assert "begins with 0" not in refused(f"--data.concurrency={same}", "--data.tile_size=big")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("data.earthengine.project", "12345678"),
+        ("data.earthengine.project", "no"),
+        ("data.earthengine.project", "1e3"),
+        ("data.earthengine.project", "010"),
+        ("data.stac.collection", "2022"),
+        ("data.start", "20220601"),
+        ("output.dir", "2022"),
+        ("trainer.max_time", "1:12:00:00"),
+    ],
+)
+def test_text_that_yaml_reads_as_something_else_is_wanted_in_quotes(
+    refused: Refused, key: str, text: str
+) -> None:
+    section, *groups, name = key.split(".")
+    body = f"{name}: {text}"
+    for group in reversed(groups):
+        body = f"{group}: {{{body}}}"
+    message = refused(config=f"{section}:\n  {body}\n")
+    assert f"`{key}=" in message
+    assert f'mine.yaml. Give text: put it in quotes, as in {name}: "{text}".' in message
+
+
+def test_a_list_of_texts_is_wanted_in_quotes_too(refused: Refused) -> None:
+    base = ("--data.emulator=null", "--data.stac.url=x")
+    assert "put each in quotes" in refused(*base, "--data.stac.exclude=[no]")
+    assert "Give a list" in refused(*base, "--data.stac.exclude=S2A")
+
+
 def test_the_line_of_a_syntax_error_is_the_files(refused: Refused) -> None:
     assert "line 3," in refused(config="model:\n  patch_size: 8\n  seed: ]\n")
 

@@ -39,6 +39,7 @@ MISTAKES = {
     "no file: folder": (["-c", "."], ["Path is not a file", "."]),
     "no value": (["--data.tile_size"], ["--data"]),
     "no group": (["--data.area=5"], ["Unable to load config"]),
+    "no path": (["-c", "path.yaml"], ["Not of type Path: expected str"]),
     "class wanted": (["--model=5"], ["Expected a dot import path string: "]),
     "class wanted: group": (["--data.sentinel1=5"], ["Expected a dot import path string: "]),
 }
@@ -50,6 +51,7 @@ def prose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.chdir(tmp_path)
     Path("group.yaml").write_text("output: {poold: true}\n")
     Path("top.yaml").write_text("modle: {patch_size: 8}\n")
+    Path("path.yaml").write_text("output: {dir: 2022}\n")
     Path("empty.yaml").write_text("data: {area: {bbox: [1, 2, 3, 4]}}\n")
     messages: list[str] = []
 

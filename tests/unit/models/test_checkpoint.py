@@ -6,7 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
 from thor_geo.errors import CheckpointError, ConfigError
@@ -278,7 +281,9 @@ def test_download(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     torch.save(official(state), path)
     asked: list[tuple[str, str]] = []
 
-    def fake(repo: str, file: str) -> str:
+    def fake(repo: str, file: str, *, local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not in the cache")
         asked.append((repo, file))
         return str(path)
 
@@ -288,6 +293,46 @@ def test_download(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert weights_sha256(backbone) == weights_sha256(build(seed=5))
     assert backbone.weights is not None
     assert backbone.weights.location == "FM4CS/THOR-1.0-tiny/thor_v1_vit_tiny.pt"
+
+
+def test_weights_in_the_cache_are_taken_without_a_request(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        monkeypatch.setattr(
+            huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{hub.server_port}"
+        )
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        # What is not in the cache is asked for: the hub really is this one.
+        with pytest.raises(CheckpointError, match="could not get"):
+            build(pretrained=True)
+        assert asked
+        asked.clear()
+        # As huggingface_hub lays its cache out.
+        folder = tmp_path / "models--FM4CS--THOR-1.0-tiny"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("a" * 40)
+        snapshot = folder / "snapshots" / ("a" * 40)
+        snapshot.mkdir(parents=True)
+        torch.save(official(state), snapshot / "thor_v1_vit_tiny.pt")
+        assert weights_sha256(build(pretrained=True)) == weights_sha256(build(seed=5))
+        hub.shutdown()
+    assert asked == []
 
 
 def test_ckpt_wins_over_the_download(
