@@ -26,10 +26,13 @@ from thor_geo.ground.lattice import ON_GRID, Bounds, Rect
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import BandSelection
 from thor_geo.support.arrays import Float32Array
-from thor_geo.transforms import observation_planes
+from thor_geo.transforms import observation_planes, unit_problem
 
 # Most pixels of the ground that a picture shows: three granules of Sentinel-2.
 _MOST_PIXELS = 400_000_000
+
+# Files that are looked into when a dataset is made, and the side of what is looked at, in pixels.
+_LOOKED_AT, _LOOK_PX = 8, 256
 
 # Red, green and blue of Sentinel-2 and of OLCI (665, 560 and 490 nm).
 _RGB = (
@@ -106,6 +109,7 @@ class FolderDataset(IndexedDataset, RasterDataset):
             for sensor in range(max(planes) + 1)
         ]
         self._edges = np.array([file.bounds for file in files])
+        self._check_units(scale)
 
     @property
     def sensors(self) -> int:
@@ -278,6 +282,40 @@ class FolderDataset(IndexedDataset, RasterDataset):
         valid = ~np.ma.getmaskarray(values) if self.nodata is None else values != self.nodata
         values = np.ma.getdata(values)
         return self._units[number].apply(values), valid & np.isfinite(values)
+
+    def _check_units(self, scale: Sequence[float] | None) -> None:
+        """Look at the middle of some files, whether their values are in the unit that is stated.
+
+        Raises:
+            ConfigError: If they are reflectance 0..1 or decibels where their scale says otherwise.
+        """
+        stated = [
+            number
+            for number, file in enumerate(self._inputs)
+            if np.dtype(file.dtype).kind == "f" or scale is not None or set(file.scales) != {1.0}
+        ]
+        for number in stated[:: -(-len(stated) // _LOOKED_AT) or 1]:
+            file = self._inputs[number]
+            middle = Window(
+                max(0, (file.width - _LOOK_PX) // 2),
+                max(0, (file.height - _LOOK_PX) // 2),
+                min(_LOOK_PX, file.width),
+                min(_LOOK_PX, file.height),
+            )
+            try:
+                pixels, valid = self._read(number, middle)
+            except BlockError:  # its tiles are recorded as failed
+                continue
+            pixels[~valid] = np.nan
+            problem = unit_problem(torch.from_numpy(pixels), self.selection)
+            if problem is not None:
+                raise ConfigError(
+                    "scale",
+                    None if scale is None else list(scale),
+                    f"{file.name}, as it is scaled: {problem}",
+                    "Set data.scale so that value x scale is reflectance 0..1 or decibels: 1 if "
+                    "the file holds these.",
+                )
 
     def _on_grid(self, x: slice, y: slice) -> tuple[Bounds, tuple[int, int]]:
         """Return bounds and shape of a query.

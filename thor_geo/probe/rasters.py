@@ -177,9 +177,32 @@ class RasterLabels:
 
     def _look_up(self, squares: Squares, k: int) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
         """Return values at points (rows * k, columns * k), and which have a label."""
+        values, labelled = self._warped(squares, k, self._file.transform)
+        for turn in self._turns():
+            # Ground beyond the antimeridian, which GDAL looks for on the other side of the raster.
+            turned = rasterio.Affine.translation(turn, 0) * self._file.transform
+            more, there = self._warped(squares, k, turned)
+            values, labelled = np.where(labelled, values, more), labelled | there
+        labelled &= np.isfinite(values)
+        for value in self._without:
+            labelled &= values != value
+        return values, labelled
+
+    def _turns(self) -> tuple[float, ...]:
+        """Return by how many degrees a raster that reaches beyond 180 has to be turned, too."""
+        if not self._file.crs.is_geographic:
+            return ()
+        west, east = float(self._file.bounds.left), float(self._file.bounds.right)
+        return (-360.0,) * (east > 180) + (360.0,) * (west < -180)
+
+    def _warped(
+        self, squares: Squares, k: int, transform: rasterio.Affine
+    ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+        """Return values at points, and which are in the raster, placed by *transform*."""
         step = squares.side / k
         with WarpedVRT(
             self._file,
+            src_transform=transform,
             crs=f"EPSG:{squares.epsg}",
             transform=rasterio.Affine(step, 0, squares.left, 0, -step, squares.top),
             width=squares.cols * k,
@@ -190,12 +213,7 @@ class RasterLabels:
             src_nodata=None,
             nodata=None,
         ) as warped:
-            values = warped.read(self._band).astype(np.float64)
-            labelled = warped.read(warped.count) > 0
-        labelled &= np.isfinite(values)
-        for value in self._without:
-            labelled &= values != value
-        return values, labelled
+            return warped.read(self._band).astype(np.float64), warped.read(warped.count) > 0
 
 
 def is_raster(path: Path) -> bool:

@@ -16,8 +16,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-# Coordinates this near to the antimeridian, in degrees, are on it: less than a micrometre.
-_ON_LINE = 1e-11
+# Coordinates this near to the antimeridian, in degrees, are on it: a tenth of a millimetre.
+_ON_LINE = 1e-9
 
 
 def continuous_longitudes(
@@ -129,7 +129,12 @@ def _cut(polygon: shapely.Polygon) -> list[BaseGeometry]:
     for turn in range(int((west + 180) // 360), int((east + 180) // 360) + 1):
         first, last = 360.0 * turn - 180, 360.0 * turn + 180
         part = shapely.intersection(polygon, shapely.box(first, -90, last, 90))
-        polygons = [piece for piece in shapely.get_parts(part) if piece.area > 0]
+        # Not the slivers of edges that lie on the line but for rounding.
+        polygons = [
+            piece
+            for piece in shapely.get_parts(part)
+            if piece.area > 0 and piece.bounds[2] - piece.bounds[0] > _ON_LINE
+        ]
         # RFC 7946 and GeoParquet want shells counter-clockwise.
         pieces += [orient(shapely.transform(piece, _turned(turn))) for piece in polygons]
     return pieces

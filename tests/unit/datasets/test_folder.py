@@ -269,3 +269,17 @@ def test_folders_globs_and_files_are_found_once_by_name(tmp_path: Path) -> None:
     for missing in ("none", "*.jp2", "none/*.tif"):
         with pytest.raises(ConfigError, match="paths"):
             names("b.tif", missing)
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [([1e-4] * 3, "float32"), (None, "float32")])
+def test_reflectance_under_the_scale_of_its_ten_thousandfold_is_refused(
+    tmp_path: Path, write_tif: Any, scale: list[float] | None, dtype: str
+) -> None:
+    pixels = (random((3, 300, 300)) / 10_000).astype(dtype)
+    pixels[:, :150] = np.nan
+    write_tif(tmp_path / "a.tif", pixels, (LEFT, TOP), scale=None if scale else 1e-4)
+    with pytest.raises(ConfigError, match=r"`scale=.*a\.tif.*reflectance 0\.\.1.*data\.scale"):
+        dataset(tmp_path, scale=scale)
+    right = dataset(tmp_path, scale=[1.0] * 3)
+    image = right[LEFT : LEFT + 3000, TOP - 3000 : TOP]["image"]
+    np.testing.assert_allclose(image[:, 200:].numpy(), pixels[:, 200:] * 10_000, rtol=1e-6)

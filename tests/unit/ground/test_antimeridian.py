@@ -242,3 +242,10 @@ def test_a_box_on_the_command_line_may_cross() -> None:
     for text in ("10.9,59,10.6,60", "5,1,5,2", "1,3,2,2", "170,0,190,1"):
         with pytest.raises(ConfigError, match="not a box"):
             parse_bbox("--bbox", text)
+
+
+def test_edges_on_the_line_but_for_rounding_add_nothing_beyond_it() -> None:
+    edge = [(179.9, -17), (180, -17), (-180 + 1e-12, -16.95), (180, -16.9), (179.9, -16.9)]
+    area = Area(geometry=shapely.Polygon(edge))
+    assert sorted(area.zones()) == [32760]
+    assert area.lonlat.bounds[2] == 180

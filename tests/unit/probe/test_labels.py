@@ -10,8 +10,10 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 from pyproj import Transformer
+from rasterio.transform import from_origin
 
 from thor_geo.errors import ConfigError
 from thor_geo.probe import open_labels
@@ -364,3 +366,27 @@ def test_labels_on_both_sides_of_the_antimeridian_are_joined(epsg: int, tmp_path
     np.testing.assert_allclose(joined.cover, 1)
     far = Squares(32632, 500_000, y, 100, 2, 4)
     assert np.isnan(open_labels(uncut, target="kind").join(far).value).all()
+
+
+@pytest.mark.parametrize("epsg", [32760, 32701])
+@pytest.mark.parametrize("west", [179.9, -180.1])
+def test_a_raster_of_labels_may_reach_beyond_180_degrees(
+    epsg: int, west: float, tmp_path: Path
+) -> None:
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(180.0, -17.0)
+    path = tmp_path / "labels.tif"
+    with rasterio.open(
+        path,
+        "w",
+        "GTiff",
+        count=1,
+        dtype="uint8",
+        crs="EPSG:4326",
+        width=200,
+        height=200,
+        transform=from_origin(west, -16.9, 1e-3, 1e-3),
+    ) as file:
+        file.write(np.full((1, 200, 200), 3, np.uint8))
+    joined = open_labels(path).join(Squares(epsg, x - 2000, y + 1000, 500, 4, 8))
+    assert (joined.value == 3).all()
+    assert joined.cover.min() > 0.9
