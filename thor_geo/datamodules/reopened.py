@@ -201,7 +201,7 @@ def _datamodule(
         config = parser.parse_object(
             {"data": {"class_path": section["class_path"], "init_args": arguments}}
         )
-        data = parser.instantiate_classes(config).data
+        data = parser.instantiate(config).data
     except ThorGeoError:
         raise
     except Exception as error:  # whatever the parser makes of a class or a value
