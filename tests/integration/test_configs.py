@@ -32,7 +32,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "stac.yaml",
     ]
     assert [path.name for path in FRAGMENTS] == ["cpu.yaml", "ddp.yaml", "ddp_cpu.yaml", "gpu.yaml"]
-    assert [path.name for path in TERRATORCH] == ["segmentation.yaml"]
+    assert [path.name for path in TERRATORCH] == ["embeddings.yaml", "segmentation.yaml"]
 
 
 @pytest.mark.parametrize("path", COMPOSITES, ids=lambda path: path.stem)

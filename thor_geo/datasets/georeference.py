@@ -39,8 +39,8 @@ def georeference(x: slice, y: slice, t: slice) -> dict[str, Tensor]:
     Returns:
         ``transform``, as `transform_tensor` returns it, and from torchgeo 0.9 on ``bounds``,
         float64 (9,): left, right, x step, bottom, top, y step, start, end, time step; times in
-        seconds since 1970 (UTC). TorchGeo's own are float32, which is half a metre coarse in
-        northings and two minutes in times.
+        seconds since 1970 (UTC). TorchGeo rounds its own to float32 (its `bounds` only for Python's
+        floats), which is half a metre coarse in northings and two minutes in times.
     """
     sample = {"transform": transform_tensor(x, y)}
     if _WITH_BOUNDS:

@@ -25,15 +25,17 @@ class PlanDataset(Dataset[dict[str, Any]]):
 
     To the image and observations of the zone's dataset it adds:
 
-    * ``tile``: int64 scalar, index in the plan
-    * ``epsg``: int64 scalar
+    * ``tile``, ``tile_id``: int64 scalar, index in the plan; the tile's name
+    * ``epsg``, ``crs``: int64 scalar; the same as "EPSG:..."
+    * ``bounds``: float64 (4,), left, bottom, right, top in metres
     * ``transform``: float64 (9,), as in `CompositeDataset`
     * ``scenes``: tuple of the ids of the scenes, or the names of the files, behind it
     * ``error``: None, or why the tile could not be produced; its tensors are then zeros, so that
       batches keep their shape and the other tiles their numbers
 
-    The last two are no tensors, so `collate` forms batches, and TorchGeo's ``stack_samples`` does
-    not. A zone that is another GeoDataset, as of composites and labels, gives no ``scenes``.
+    Some are no tensors, so `collate` forms batches, and TorchGeo's ``stack_samples`` does not.
+    ``tile_id``, ``crs`` and ``bounds`` are what TerraTorch names and georeferences its files by. A
+    zone that is another GeoDataset, as of composites and labels, gives no ``scenes``.
 
     An error that must stop the run is returned as ``{"fatal": error}``: raised in a DataLoader
     worker, it would reach the main process as another class, with a traceback for a message.
@@ -110,12 +112,10 @@ class PlanDataset(Dataset[dict[str, Any]]):
                 "scenes": (),
                 "error": str(error),
             }
-        # `epsg` and `transform` say the same, of every dataset alike; another's may be a CRS, which
-        # processes cannot exchange, and those of an intersection lie one after the other.
-        for key in ("crs", "bounds"):
-            sample.pop(key, None)
-        sample["tile"] = torch.tensor(index)
-        sample["epsg"] = torch.tensor(tile.epsg)
+        sample["tile"], sample["tile_id"] = torch.tensor(index), tile.id
+        sample["epsg"], sample["crs"] = torch.tensor(tile.epsg), f"EPSG:{tile.epsg}"
+        # TorchGeo's have more numbers, and those of an intersection lie one after the other.
+        sample["bounds"] = torch.tensor(tile.bounds, dtype=torch.float64)
         sample["transform"] = transform_tensor(
             slice(left, right, tile.resolution), slice(bottom, top, tile.resolution)
         )
