@@ -25,16 +25,17 @@ NOTEBOOK = ROOT / "docs" / "notebooks" / "quickstart.ipynb"
 TIMEOUT_S = 500
 
 
-def execute(folder: Path) -> NotebookNode:
+def execute(folder: Path, *paths: Path) -> NotebookNode:
     """Execute the notebook with this checkout's code, and return it with its outputs.
 
-    Raises CellExecutionError if a cell fails. The notebook writes into the folder only.
+    Raises CellExecutionError if a cell fails. The notebook writes into the folder only, and its
+    processes import from further paths, too.
     """
     environment = {
         "TMPDIR": str(folder),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *paths))),
     }
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = NotebookClient(

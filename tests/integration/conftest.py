@@ -69,16 +69,22 @@ def warm_server(root: Path) -> Iterator[WarmServer]:
 
 
 @pytest.fixture(scope="session")
-def thor_geo(warm_server: WarmServer, thor_geo_process: Run, small_archive: Path) -> Iterator[Run]:
+def emulator_url(small_archive: Path) -> Iterator[str]:
+    """Return the address of an emulator over the small archive."""
+    with EmulatorProcess(small_archive) as emulator:
+        yield emulator.url
+
+
+@pytest.fixture(scope="session")
+def thor_geo(warm_server: WarmServer, thor_geo_process: Run, emulator_url: str) -> Run:
     """Return a function that runs the command in a fork of a process that has imported it.
 
     Runs over the small archive share one emulator; those over another start their own.
     """
     # Elsewhere a fork after such imports may crash.
     run = warm_server.run if sys.platform == "linux" else thor_geo_process
-    with EmulatorProcess(small_archive) as emulator:
-        shared = {"THOR_GEO_EMULATOR_URL": emulator.url}
-        yield lambda *args, env=None: run(*args, env={**shared, **(env or {})})
+    shared = {"THOR_GEO_EMULATOR_URL": emulator_url}
+    return lambda *args, env=None: run(*args, env={**shared, **(env or {})})
 
 
 @pytest.fixture(scope="session")
