@@ -195,6 +195,8 @@ def _parse(text: str, separator: str) -> pd.DataFrame:
 
 def _typed(column: pd.Series[Any], decimal_comma: bool) -> pd.Series[Any]:
     """Return a column of text as numbers, if all its texts are and none loses a digit by it."""
+    if column.isna().all():  # before pandas 3 no text, but floats
+        return column
     texts = column.str.strip()
     if decimal_comma:
         texts = texts.str.replace(",", ".", regex=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -296,11 +297,10 @@ def _repair(polygons: Any) -> tuple[Any, BoolArray]:
     By structure: the ground inside the outer ring and outside the others. The default method would
     add the ground of holes that leave the outer ring. What has no ground becomes empty.
     """
-    invalid = ~polygons.is_valid
-    if invalid.any():
-        polygons = polygons.copy()
-        polygons[invalid] = polygons[invalid].make_valid(method="structure", keep_collapsed=False)
-    return polygons, invalid.to_numpy()
+    shapes = polygons.to_numpy().copy()
+    invalid: BoolArray = ~shapely.is_valid(shapes)
+    shapes[invalid] = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
+    return gpd.GeoSeries(shapes, crs=polygons.crs), invalid
 
 
 def _blank(column: Any) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import rasterio
 import shapely
+import shapely.affinity
 from PIL import Image
 
 from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
@@ -168,6 +169,36 @@ def test_a_probe_of_numbers_on_tiles_writes_a_table(opened: OpenedRun, tmp_path:
     assert table.tile_id.tolist() == [plan.tile(k).id for k in range(len(plan))]
     report = json.loads((folder / "probe.json").read_text())
     assert report["results"][0]["scores"]["r2"][0] > 0.9
+
+
+def test_the_summary_counts_what_was_left_out_repaired_and_ignored(
+    opened: OpenedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = opened.plan
+    boxes = [plan.tile(k).bounds for k in range(len(plan))]
+    middle = np.median([left for left, *_ in boxes])
+    kind = ["east, far" if left > middle else "west" for left, *_ in boxes]
+    left, bottom, right, top = boxes[0]
+    crossed = shapely.Polygon([(left, top), (right, top), (left, bottom), (right, bottom)])
+    far = shapely.affinity.translate(crossed, 0, -2e6)
+    geometry = [crossed, *(shapely.box(*box) for box in boxes[1:]), far]
+    frame = gpd.GeoDataFrame({"side": [*kind, "west"]}, geometry=geometry, crs=32632)
+    frame.loc[1:3, "side"] = ["", " ", None]
+    frame.loc[4, "side"] = "river"
+    frame.to_parquet(tmp_path / "p.parquet")
+    labels = str(tmp_path / "p.parquet")
+    command = ["probe", str(opened.run.path), "--labels", labels, "--target", "side"]
+    options = ["--no-baseline", "--folds", "2", "--split", "random", "--fractions", "100"]
+    ignored = ["--ignore", "river", "--ignore", "lake", "--min-cover", "0.4"]
+    assert main([*command, *options, *ignored, "--to", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    counts = "3 without a label (null or blank), 1 ignored, 1 invalid and repaired"
+    assert f"labels    of {len(frame)} features: {counts}\n" in out
+    assert "no label is 'lake'" in err
+    assert """--ignore '"east, far"'""" in err
+    report = json.loads((tmp_path / "out" / "probe.json").read_text())["labels"]
+    assert report["features_without_label"] == 4
+    assert (report["repaired_polygons"], report["polygons_without_ground"]) == (1, 0)
 
 
 def test_probabilities_of_tiles_sum_to_one(opened: OpenedRun, tmp_path: Path) -> None:
