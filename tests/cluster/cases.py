@@ -225,8 +225,13 @@ def _preempt(work: Workplace, job: int) -> None:
 
 
 def _warn(work: Workplace, job: int) -> None:
-    # So that it is two minutes before the end.
+    # So that it is two minutes before the end; the limit is the job's, and stays when it is queued.
     work.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=2")
+    deadline = time.monotonic() + PATIENCE_S
+    while work.state(job)["Restarts"] == "0":
+        assert time.monotonic() < deadline, work.log(job)
+        time.sleep(0.5)
+    work.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=30")
 
 
 def _kill_reader(work: Workplace, job: int) -> None:
@@ -289,15 +294,13 @@ def _out_of_memory(work: Workplace) -> str:
 
 def _two_at_once(work: Workplace) -> str:
     run = work.new_run()
-    ranks = "--trainer.strategy=ddp --trainer.devices=2"
-    command = " & ".join(
+    first, second = (
         f"srun --exact --nodes=1 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 thor-geo predict "
-        f"-c run.yaml {ranks} --job {k}/2 '--output.dir={run}'"
+        f"-c run.yaml {_TWO} --job {k}/2 '--output.dir={run}'"
         for k in (1, 2)
     )
-    job = work.wrapped(
-        f"{command} & wait -n && wait -n", "--job-name=thor-geo", "--ntasks=4", "--nodes=1"
-    )
+    command = f"{first} & other=$!; {second} && wait $other"
+    job = work.wrapped(command, "--job-name=thor-geo", "--ntasks=4", "--nodes=1")
     return _completed(work, job, run, restarts=False)
 
 

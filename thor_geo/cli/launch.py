@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
+from thor_geo.cli.main import EXIT_ERROR, let_first_rank_speak
 from thor_geo.errors import ConfigError
 from thor_geo.ground.job import Job
 from thor_geo.support.words import counted
@@ -28,10 +28,6 @@ _INTERACTIVE = frozenset({"bash", "interactive"})
 _PORTS = range(20_000, 32_768)
 # What Lightning reads of a task's place; salloc does not set it.
 _RANK_NAMES = frozenset({"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"})
-# The first rank says what is wrong. The others end after it: a launcher that sees one of them end
-# would stop the first before it has spoken. Importing takes this long on a slow file system.
-_BEHIND_FIRST_S = 15.0
-_EXIT_ERROR = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +85,23 @@ class Launch:
 
 
 class SlurmRanks(SLURMEnvironment):
-    """Lightning's ranks under SLURM, without its requeueing, and with a port of each launch's own.
+    """Lightning's ranks under SLURM, without its requeueing, each launch in a place of its own.
 
     Lightning requeues with a checkpoint of the model, which every later command in that folder
-    would load; and it gives all launches within a job one port.
+    would load; and it has all launches within a job meet on the job's first node, at one port.
     """
 
     def __init__(self) -> None:
         """Initialize a new SlurmRanks instance."""
         super().__init__(auto_requeue=False)
+
+    @property
+    def main_address(self) -> str:
+        """The node of the first rank: ``MASTER_ADDR``, or the first of this step's nodes."""
+        if address := os.environ.get("MASTER_ADDR"):
+            return address
+        nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST")
+        return self.resolve_root_node_address(nodes or "127.0.0.1")
 
     @property
     def main_port(self) -> int:
@@ -174,8 +178,8 @@ def check_launch(trainer: Trainer, job: Job, launch: Launch | None = None) -> No
 
 def _refuse(launch: Launch, argument: str, value: object, problem: str, remedy: str) -> NoReturn:
     if launch.rank > 0:
-        time.sleep(_BEHIND_FIRST_S)
-        raise SystemExit(_EXIT_ERROR)
+        let_first_rank_speak()
+        raise SystemExit(EXIT_ERROR)
     raise ConfigError(argument, value, problem, remedy)
 
 
@@ -213,8 +217,8 @@ def _check_started_by_srun(launch: Launch, devices: int, nodes: int) -> None:
             launch,
             "trainer.devices",
             devices,
-            f"this process was not started by srun, so the other {launch.tasks - 1} of the job's "
-            f"{launch.tasks} tasks do not exist, and it would wait for them",
+            f"the job has {launch.tasks} tasks, and this process was not started by srun: it would "
+            "wait for the others",
             "Put srun before the command.",
         )
     _refuse(

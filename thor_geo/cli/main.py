@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
 
 from thor_geo.cli.help import page, wants_help
-from thor_geo.errors import own_error
+from thor_geo.errors import ConfigError, own_error
+from thor_geo.support.progress import is_first_process
 from thor_geo.support.redact import redact, redact_output
 
 HELP = """\
@@ -79,6 +81,19 @@ ENVIRONMENT = {
 #: (EX_TEMPFAIL of sysexits.h); Ctrl-C (128 + SIGINT); a closed output (128 + SIGPIPE).
 EXIT_ERROR, EXIT_RETRY, EXIT_INTERRUPTED, EXIT_PIPE = 2, 75, 130, 141
 
+# Ranks but the first wait this long, seconds, before they speak of what is wrong with the command.
+# Importing may take the first so long on a slow file system.
+_BEHIND_FIRST_S = 15.0
+
+
+def let_first_rank_speak() -> None:
+    """Wait, on every rank but the first, before an error that all of them have is printed.
+
+    Launchers end the others when the first has said it and ended.
+    """
+    if not is_first_process():
+        time.sleep(_BEHIND_FIRST_S)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -121,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = own_error(error, contexts=False)
         if explained is None:
             raise
+        if isinstance(explained, ConfigError):
+            let_first_rank_speak()
         if args[0] in ("predict", "fetch", "stats"):
             explained = import_module("thor_geo.cli.parser").with_key(explained, args[1:])
         print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)

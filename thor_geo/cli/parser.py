@@ -15,6 +15,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.cli.arguments import load_yaml
+from thor_geo.cli.main import EXIT_ERROR, let_first_rank_speak
 from thor_geo.cli.wording import UserValues, explain, key_of, short, without_noise
 from thor_geo.errors import ConfigError, ThorGeoError, own_error
 from thor_geo.support.redact import redact
@@ -56,7 +57,8 @@ class RunParser(LightningArgumentParser):
 
     def _leave(self, message: str, error: ThorGeoError | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}" if error else without_noise(message)
-        self.exit(2, f"thor-geo: {redact(text)}\n")
+        let_first_rank_speak()
+        self.exit(EXIT_ERROR, f"thor-geo: {redact(text)}\n")
         raise AssertionError("exit returns never")
 
 

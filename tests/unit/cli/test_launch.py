@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
-from thor_geo.cli import launch
+from thor_geo.cli import main
 from thor_geo.cli.launch import Launch, SlurmRanks, check_launch, cluster_environment
 from thor_geo.cli.predict import PredictCLI, make_cli
 from thor_geo.errors import CheckpointError, ConfigError
@@ -150,7 +150,7 @@ def test_tasks_without_a_number_for_each_node_are_refused(
 
 def test_only_the_first_rank_says_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(launch.time, "sleep", slept.append)
+    monkeypatch.setattr(main.time, "sleep", slept.append)
     cli = parsed(monkeypatch, tmp_path, **{**TWO, "SLURM_PROCID": "1", "SLURM_LOCALID": "1"})
     with pytest.raises(SystemExit, match="2"):
         cli.predict(model=cli.model, datamodule=cli.datamodule)
@@ -199,6 +199,30 @@ def test_two_launches_in_one_job_have_different_ports(monkeypatch: pytest.Monkey
     # a job that is queued again need not wait for the port of before
     assert port(SLURM_RESTART_COUNT="1") != port(SLURM_RESTART_COUNT="0")
     assert port(MASTER_PORT="1234") == 1234
+
+
+def test_a_step_meets_on_a_node_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """srun gives its tasks the job's nodes as SLURM_NODELIST, on which they need not be."""
+    for key, value in {**TWO, "SLURM_NODELIST": "node[1-2]"}.items():
+        monkeypatch.setenv(key, value)
+    assert SlurmRanks().main_address == "node1"
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node2")
+    assert SlurmRanks().main_address == "node2"
+    monkeypatch.setenv("MASTER_ADDR", "other")
+    assert SlurmRanks().main_address == "other"
+
+
+@pytest.mark.parametrize(("rank", "waits"), [("0", False), ("1", True)])
+def test_the_first_rank_speaks_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str, waits: bool
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(main.time, "sleep", slept.append)
+    monkeypatch.setenv("SLURM_PROCID", rank)
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["predict", "-c", "no such file.yaml"])
+    assert "no such file" in capsys.readouterr().err
+    assert bool(slept) == waits
 
 
 def test_a_port_that_another_process_has_is_refused(
