@@ -19,6 +19,7 @@ from thor_geo.pictures.colours import write_colours
 from thor_geo.pictures.maps import draw_north, draw_scale_bar
 from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.pictures.pca import Colours
+from thor_geo.pictures.previews import write_previews
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
 from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
@@ -52,9 +53,10 @@ def write_quicklook(
     truecolour: TrueColour | None = None,
     windows: Windows | None = None,
 ) -> None:
-    """Draw ``quicklook.png`` of a finished run, and write its colours as ``colours.json``.
+    """Draw ``quicklook.png`` of a finished run, after its ``colours.json`` and previews.
 
-    If a run is too large for a picture, a warning says so.
+    The picture comes last: where it exists, the others do. If a run is too large for a picture, a
+    warning says so.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
@@ -72,9 +74,10 @@ def write_quicklook(
             f"{MAX_SHARDS:,}",
         )
         return
-    pictures, colours = read_pictures(
-        run, plan, truecolour, windows, colours=write_colours(run, plan)
-    )
+    fitted = write_colours(run, plan)
+    if run.grid.exists():
+        write_previews(run, plan, fitted, windows)
+    pictures, colours = read_pictures(run, plan, truecolour, windows, colours=fitted)
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
     caption = run_caption(run, plan)
     if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):

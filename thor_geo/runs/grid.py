@@ -7,6 +7,8 @@ int8 embeddings have ``scale (y, x)`` beside them, one value for each cell, also
 each work shard: a value is embedding * scale. Where a tile failed, is empty or is not planned, and
 outside a cropped area, embeddings are -128 and the scale is NaN.
 
+A zone may have a `preview` in colours (`thor_geo.runs.preview`).
+
 A run with a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y, x)``,
 with a file for each work shard and window.
 """
@@ -34,6 +36,7 @@ from thor_geo.runs.grid_layout import (
     embedding_facts,
     map_attributes,
 )
+from thor_geo.runs.preview import MOST_BYTES, add_preview
 from thor_geo.runs.quantise import quantise
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.times import TIME, time_attributes, time_coordinates
@@ -43,6 +46,7 @@ from thor_geo.runs.zarr_metadata import (
     add_grid_mapping,
     array_differences,
     consolidate,
+    memory_array,
 )
 from thor_geo.runs.zone_grid import centre_trim, zone_grids
 from thor_geo.specs import Windows
@@ -65,6 +69,8 @@ class GridStore:
         dtype: Dtype = "float32",
         crop: AreaCrop | None = None,
         windows: Windows | None = None,
+        *,
+        preview: bool = False,
     ) -> None:
         """Initialize a new GridStore instance; nothing is read or written yet.
 
@@ -75,6 +81,7 @@ class GridStore:
             dtype: Type of the values.
             crop: Which cells are written; None for the whole centre of every tile.
             windows: The time windows; None for a store without a time axis.
+            preview: Whether it has previews in colours, if its maps are not too large for that.
 
         Raises:
             ConfigError: If the halo of overlapping tiles is not a whole number of cells, or cells
@@ -88,6 +95,9 @@ class GridStore:
         self._crop = crop
         self._coordinates = {} if windows is None else time_coordinates(windows)
         self._times = len(self._coordinates[TIME]) if self._coordinates else None
+        size = sum(z.shape[0] * z.shape[1] for z in self.zones.values()) * self._bands
+        size *= np.dtype(dtype).itemsize * (self._times or 1)
+        self._preview = preview and size <= MOST_BYTES
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str, build_version: str | None = None) -> None:
@@ -162,24 +172,10 @@ class GridStore:
         return self.path / path
 
     def _encoder(self, epsg: int, name: str) -> tuple[Any, dict[str, Any]]:
-        """Return an array of the zone in memory, and the files that writing to it makes.
-
-        If zarr wrote to the store itself, it would first read the shard's old file, even to replace
-        it whole, and fail if a crash had damaged that.
-        """
-        import zarr
-        from zarr.core.buffer import default_buffer_prototype
-        from zarr.storage import MemoryStore
-
+        """Return an array of the zone in memory, and the files that writing to it makes."""
         if (epsg, name) not in self._encoders:
-            about = (self.path / self.zones[epsg].name / name / "zarr.json").read_bytes()
-            files: dict[str, Any] = {
-                "zarr.json": default_buffer_prototype().buffer.from_bytes(about)
-            }
-            # A shard full of NaN is a file too: its absence means "not done".
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                array = zarr.open_array(MemoryStore(files), mode="r+")
-            self._encoders[epsg, name] = array, files
+            about = self.path / self.zones[epsg].name / name / "zarr.json"
+            self._encoders[epsg, name] = memory_array(about)
         return self._encoders[epsg, name]
 
     def _build(self, path: Path, metadata: str, build_version: str | None) -> None:
@@ -204,6 +200,8 @@ class GridStore:
             for name, ends in self._coordinates.items():
                 add_coordinate(group, name, ends, time_attributes(name), dimension=TIME)
             add_grid_mapping(group, zone.epsg, zone.bounds, zone.cell)
+            if self._preview:
+                add_preview(group, zone, self._times)
         consolidate(path)
         for file in sorted(path.rglob("*")):
             sync(file)

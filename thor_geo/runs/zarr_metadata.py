@@ -14,6 +14,30 @@ from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
 
 
+def memory_array(about: Path) -> tuple[Any, dict[str, Any]]:
+    """Return an array in memory with the layout of one on disk, and the files that writing makes.
+
+    If zarr wrote to the store itself, it would first read the old file, even to replace it whole,
+    and fail if a crash had damaged that.
+
+    Args:
+        about: The ``zarr.json`` of the array.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
+    buffer = default_buffer_prototype().buffer
+    files: dict[str, Any] = {"zarr.json": buffer.from_bytes(about.read_bytes())}
+    # A chunk full of NaN is a file too: its absence means "not done".
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array = zarr.open_array(MemoryStore(files), mode="r+")
+    return array, files
+
+
 def add_coordinates(group: Any, coordinates: Mapping[str, npt.NDArray[Any]]) -> None:
     """Add the axes of maps to a group.
 

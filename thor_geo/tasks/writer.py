@@ -99,7 +99,7 @@ class RunWriter(BasePredictionWriter):
             grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
             dtype: Data type of the embeddings on disk: float32, float16 (half the bytes) or int8 (a
                 third; a value is `embedding` times the `scale` of its vector or cell).
-            quicklook: Draw quicklook.png at the end.
+            quicklook: Draw quicklook.png at the end, and the previews in the maps.
             crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
                 -128 for int8. Vectors are of whole tiles in any case.
 
@@ -184,6 +184,7 @@ class RunWriter(BasePredictionWriter):
                 self._dtype,
                 crop=started.crop,
                 windows=started.windows,
+                preview=self._quicklook,
             )
         first = trainer.is_global_zero
         owned = started.job.part(len(started.plan.shards))
