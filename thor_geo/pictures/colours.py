@@ -50,18 +50,19 @@ def load_or_fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
     return load_colours(run) if run.colours.exists() else fit_colours(run, plan)
 
 
-def write_colours(run: RunDirectory, plan: Plan) -> RunColours:
-    """Fit the colours of a finished run, and write them as colours.json.
+def write_colours(run: RunDirectory, plan: Plan, colours: RunColours | None = None) -> RunColours:
+    """Write the colours of a finished run as colours.json.
 
     Args:
         run: The run directory.
         plan: Its plan.
+        colours: The colours; None to fit them.
 
     Raises:
         RunDirectoryError: If a sample cannot be read.
         OSError: If the file cannot be written.
     """
-    colours = fit_colours(run, plan)
+    colours = fit_colours(run, plan) if colours is None else colours
     document = {
         "format": _FORMAT,
         "fingerprint": run.fingerprint,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import RunColours
 from thor_geo.pictures.pca import Colours
-from thor_geo.runs.preview import has_preview, preview_levels, write_level
+from thor_geo.runs.preview import has_preview, is_preview_filled, preview_levels, write_level
 from thor_geo.runs.reading import MapReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
@@ -33,17 +35,47 @@ def write_previews(
         RunDirectoryError: If a shard's file cannot be read.
         OSError: If a preview cannot be written.
     """
-    maps = MapReader(run, plan)
-    listed = windows is not None and windows.listed
-    times: list[int | None] = list(range(len(windows))) if windows and listed else [None]
-    for zone in np.unique(plan.shards.zone).tolist():
-        epsg = plan.lattices[zone].epsg
-        if not has_preview(run.grid, zone_name(epsg)):
-            continue
-        array = maps.open(epsg)[0]
+    maps, times = MapReader(run, plan), _times(windows)
+    for zone in _zones(run, plan):
+        array = maps.open(plan.lattices[zone].epsg)[0]
         fitted = colours.get(int(array.shape[-3]))
         for time in times:
             _write_zone(run, plan, maps, zone, fitted, time)
+
+
+def previews_to_fill(run: RunDirectory, plan: Plan, windows: Windows | None, changed: bool) -> bool:
+    """Return whether a run has previews that are not filled, or not with its embeddings.
+
+    Args:
+        run: The run directory.
+        plan: Its plan.
+        windows: The run's time windows; None for one.
+        changed: Whether a shard has been written since they may have been filled.
+
+    Raises:
+        RunDirectoryError: If the store is damaged.
+    """
+    times = _times(windows)
+    try:
+        return any(
+            changed or not is_preview_filled(run.grid, zone_name(plan.lattices[zone].epsg), times)
+            for zone in _zones(run, plan)
+        )
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(
+            f"`{run.grid}`: a preview's metadata cannot be read ({error}). `thor-geo validate "
+            f"{run.path}` looks for more damage."
+        ) from error
+
+
+def _zones(run: RunDirectory, plan: Plan) -> list[int]:
+    """Return the zones with a preview, as indices of the plan's lattices."""
+    zones = np.unique(plan.shards.zone).tolist()
+    return [k for k in zones if has_preview(run.grid, zone_name(plan.lattices[k].epsg))]
+
+
+def _times(windows: Windows | None) -> Sequence[int | None]:
+    return range(len(windows)) if windows is not None and windows.listed else (None,)
 
 
 def _write_zone(

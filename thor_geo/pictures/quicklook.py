@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.caption import Caption, run_caption
-from thor_geo.pictures.colours import write_colours
+from thor_geo.pictures.colours import RunColours, write_colours
 from thor_geo.pictures.maps import draw_north, draw_scale_bar
 from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.pictures.pca import Colours
-from thor_geo.pictures.previews import write_previews
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
 from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
@@ -52,11 +51,11 @@ def write_quicklook(
     *,
     truecolour: TrueColour | None = None,
     windows: Windows | None = None,
+    colours: RunColours | None = None,
 ) -> None:
-    """Draw ``quicklook.png`` of a finished run, after its ``colours.json`` and previews.
+    """Draw ``quicklook.png`` of a finished run, and write its colours as ``colours.json``.
 
-    The picture comes last: where it exists, the others do. If a run is too large for a picture, a
-    warning says so.
+    If a run is too large for a picture, a warning says so.
 
     Args:
         run: The run directory; every shard of the plan has a marker.
@@ -65,6 +64,7 @@ def write_quicklook(
             (rows, columns), and with a list of time windows with the index of one; returns uint8
             RGB of that shape, row 0 = north, or None. None leaves the composites out.
         windows: The run's time windows; None for one.
+        colours: The colours of the finished run; None to fit them.
     """
     zones = drawn_zones(plan)
     if not zones:
@@ -74,15 +74,13 @@ def write_quicklook(
             f"{MAX_SHARDS:,}",
         )
         return
-    fitted = write_colours(run, plan)
-    if run.grid.exists():
-        write_previews(run, plan, fitted, windows)
-    pictures, colours = read_pictures(run, plan, truecolour, windows, colours=fitted)
+    fitted = write_colours(run, plan, colours)
+    pictures, drawn = read_pictures(run, plan, truecolour, windows, colours=fitted)
     hidden = len(set(plan.shards.zone.tolist())) - len(zones)
     caption = run_caption(run, plan)
     if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
         caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
-    figure = draw_quicklook(pictures, colours, caption, hidden=hidden)
+    figure = draw_quicklook(pictures, drawn, caption, hidden=hidden)
     with atomic_path(run.quicklook) as temporary:
         save_png(figure, temporary)
 

@@ -7,7 +7,7 @@ int8 embeddings have ``scale (y, x)`` beside them, one value for each cell, also
 each work shard: a value is embedding * scale. Where a tile failed, is empty or is not planned, and
 outside a cropped area, embeddings are -128 and the scale is NaN.
 
-A zone may have a `preview` in colours (`thor_geo.runs.preview`).
+Zones have a `preview` in colours, unless the store is too large (`thor_geo.runs.preview`).
 
 A run with a list of time windows has ``embeddings (time, band, y, x)`` and ``scale (time, y, x)``,
 with a file for each work shard and window.
@@ -69,8 +69,6 @@ class GridStore:
         dtype: Dtype = "float32",
         crop: AreaCrop | None = None,
         windows: Windows | None = None,
-        *,
-        preview: bool = False,
     ) -> None:
         """Initialize a new GridStore instance; nothing is read or written yet.
 
@@ -81,7 +79,6 @@ class GridStore:
             dtype: Type of the values.
             crop: Which cells are written; None for the whole centre of every tile.
             windows: The time windows; None for a store without a time axis.
-            preview: Whether it has previews in colours, if its maps are not too large for that.
 
         Raises:
             ConfigError: If the halo of overlapping tiles is not a whole number of cells, or cells
@@ -97,7 +94,7 @@ class GridStore:
         self._times = len(self._coordinates[TIME]) if self._coordinates else None
         size = sum(z.shape[0] * z.shape[1] for z in self.zones.values()) * self._bands
         size *= np.dtype(dtype).itemsize * (self._times or 1)
-        self._preview = preview and size <= MOST_BYTES
+        self._preview = size <= MOST_BYTES
         self._encoders: dict[tuple[int, str], tuple[Any, dict[str, Any]]] = {}
 
     def create(self, metadata: str, build_version: str | None = None) -> None:

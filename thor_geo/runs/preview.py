@@ -8,6 +8,7 @@ ends; until then they are transparent. A store that would take too long to read 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from thor_geo.runs.zarr_metadata import add_coordinates, add_grid_mapping, memor
 from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.support.arrays import UInt8Array
 from thor_geo.support.files import write_bytes
+from thor_geo.support.jsontext import parse_json
 
 PREVIEW, COLOURS = "preview", "colours"
 #: Most bytes of maps, before compression, that the end of a run reads for previews: some minutes.
@@ -151,6 +153,30 @@ def has_preview(store: Path, zone: str) -> bool:
         zone: Name of the zone's group.
     """
     return (store / zone / PREVIEW / "zarr.json").exists()
+
+
+def is_preview_filled(store: Path, zone: str, times: Sequence[int | None]) -> bool:
+    """Return whether the last file of each time window is there; the others were written before.
+
+    Args:
+        store: ``grid.zarr``.
+        zone: Name of a zone with a preview.
+        times: Indices of the time windows; (None,) without a time axis.
+
+    Raises:
+        ValueError: If the preview's metadata is damaged.
+        OSError: If it cannot be read.
+    """
+    about = parse_json((store / zone / PREVIEW / "zarr.json").read_bytes())
+    try:
+        coarsest = str(about["attributes"]["multiscales"]["layout"][-1]["asset"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"no levels: {error!r:.100}") from error
+    chunks = store / zone / PREVIEW / coarsest / COLOURS / "c"
+    return all(
+        chunks.joinpath(*([] if time is None else [str(time)]), "0", "0", "0").exists()
+        for time in times
+    )
 
 
 def write_level(

@@ -99,7 +99,7 @@ class RunWriter(BasePredictionWriter):
             grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
             dtype: Data type of the embeddings on disk: float32, float16 (half the bytes) or int8 (a
                 third; a value is `embedding` times the `scale` of its vector or cell).
-            quicklook: Draw quicklook.png at the end, and the previews in the maps.
+            quicklook: Draw quicklook.png at the end.
             crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
                 -128 for int8. Vectors are of whole tiles in any case.
 
@@ -184,7 +184,6 @@ class RunWriter(BasePredictionWriter):
                 self._dtype,
                 crop=started.crop,
                 windows=started.windows,
-                preview=self._quicklook,
             )
         first = trainer.is_global_zero
         owned = started.job.part(len(started.plan.shards))
@@ -372,28 +371,21 @@ class RunWriter(BasePredictionWriter):
         return {"quantisation": DESCRIPTION} if self._dtype == "int8" else {}
 
     def _finish(self) -> None:
-        """Draw the quicklook if every shard of the plan is done, and print the summary."""
+        """Draw the run if every shard of the plan is done, and print the summary."""
         assert self._session is not None
         session, started = self._session, self._session.started
         seconds = time.monotonic() - session.began
-        drawn = not len(session.todo) and self.run.quicklook.exists()
         try:
-            from thor_geo.pictures.quicklook import write_quicklook
-            from thor_geo.pictures.zone_pictures import drawn_zones
+            from thor_geo.pictures.finished import draw_finished
 
-            # A run that is too large to be drawn needs no look at every marker.
-            if (
-                self._quicklook
-                and not drawn
-                and (not drawn_zones(started.plan) or self.run.all_marked(started.plan.shards))
-            ):
-                with self.run.explain_errors("quicklook.png"):
-                    write_quicklook(
-                        self.run,
-                        started.plan,
-                        truecolour=started.truecolour,
-                        windows=started.windows,
-                    )
+            draw_finished(
+                self.run,
+                started.plan,
+                truecolour=started.truecolour,
+                windows=started.windows,
+                quicklook=self._quicklook,
+                changed=len(session.todo) > 0,
+            )
         finally:  # the embeddings are complete even if the picture fails
             # The process that was writing the plan may have been killed.
             self.run.write_plan_once(started.plan)

@@ -17,7 +17,6 @@ from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs import RunDirectory
 from thor_geo.runs import preview as previews
-from thor_geo.runs.grid import GridStore
 from thor_geo.runs.preview import preview_levels
 
 FAILED, EMPTY = 1, 2
@@ -40,9 +39,7 @@ def test_the_finest_level_has_the_colours_of_the_cells(
     plan: Plan, tmp_path: Path, dtype: str
 ) -> None:
     failed = {FAILED: "lost"}
-    run = write_run(
-        tmp_path / "run", plan, failed=failed, empty=(EMPTY,), quicklook=True, dtype=dtype
-    ).run
+    run = write_run(tmp_path / "run", plan, failed=failed, empty=(EMPTY,), dtype=dtype).run
     fitted = load_or_fit_colours(run, plan)[5]
     for k in range(len(plan)):
         tile = plan.tile(k)
@@ -69,7 +66,7 @@ def test_coarser_levels_are_means_of_the_cells_behind_them(
     monkeypatch.setattr(previews, "_FINEST", 5)
     monkeypatch.setattr(previews, "_COARSEST", 2)
     plan = plan_of()
-    run = write_run(tmp_path / "run", plan, failed={FAILED: "lost"}, quicklook=True).run
+    run = write_run(tmp_path / "run", plan, failed={FAILED: "lost"}).run
     root = zarr.open_group(str(run.grid), mode="r")
     layout = root["utm32n/preview"].attrs["multiscales"]["layout"]
     assert [entry["asset"] for entry in layout] == ["0", "1", "2"]
@@ -105,12 +102,12 @@ def test_coarser_levels_are_means_of_the_cells_behind_them(
 def test_a_stopped_run_has_none_yet_and_ends_with_the_same_bytes(
     plan: Plan, tmp_path: Path
 ) -> None:
-    write_windows(tmp_path / "whole", plan, quicklook=True)
-    write_windows(tmp_path / "part", plan, quicklook=True, only=1)
+    write_windows(tmp_path / "whole", plan)
+    write_windows(tmp_path / "part", plan, only=1)
     whole, part = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "part")
     assert not colours_of(part, "utm33n").values.any()
     layout = {name: digest for name, digest in digests(part).items() if "zarr.json" in name}
-    write_windows(tmp_path / "part", plan, quicklook=True)
+    write_windows(tmp_path / "part", plan)
     assert digests(part) == digests(whole)
     assert layout.items() <= digests(part).items()
     image = colours_of(part, "utm33n")
@@ -118,14 +115,25 @@ def test_a_stopped_run_has_none_yet_and_ends_with_the_same_bytes(
     assert (image.values[0] != image.values[1]).any()
 
 
-def test_runs_without_pictures_and_too_large_ones_have_no_preview(
+def test_they_do_not_depend_on_the_picture_and_are_made_up_for(plan: Plan, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", plan).run
+    assert not run.quicklook.exists()
+    before = digests(run)
+    for zone in ("utm32n", "utm33n"):
+        assert colours_of(run, zone).values.any()
+    # What a process that was killed in between leaves: all markers, and a preview missing.
+    (run.grid / "utm33n" / "preview" / "0" / "colours" / "c" / "0" / "0" / "0").unlink()
+    write_run(tmp_path / "run", plan, quicklook=True)
+    assert digests(run) == before
+
+
+def test_too_large_runs_have_none(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = write_run(tmp_path / "a", plan, quicklook=False, only=0).run
-    assert not (run.grid / "utm32n" / "preview").exists()
     monkeypatch.setattr("thor_geo.runs.grid.MOST_BYTES", 1000)
-    GridStore(tmp_path / "b.zarr", plan, (5, CELLS, CELLS), preview=True).create("{}")
-    assert not (tmp_path / "b.zarr" / "utm32n" / "preview").exists()
+    run = write_run(tmp_path / "run", plan, quicklook=True).run
+    assert not (run.grid / "utm32n" / "preview").exists()
+    assert run.quicklook.exists()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def run(request: pytest.FixtureRequest, plan: Plan, tmp_path_factory: Any) -> Ru
     dtype, _, windows = request.param.partition(" in ")
     path: Path = tmp_path_factory.mktemp("rules") / "run"
     data = Data(plan, windows=WINDOWS) if windows else None
-    return write_run(path, plan, only=0, dtype=dtype, data=data, quicklook=True).run
+    return write_run(path, plan, only=0, dtype=dtype, data=data).run
 
 
 def members(run: RunDirectory) -> dict[str, Any]:
