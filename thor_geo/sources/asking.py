@@ -24,6 +24,9 @@ T = TypeVar("T")
 #: Requests in flight unless the user sets another number.
 CONCURRENCY = 40
 
+#: Seconds of failures after which the user is told what is waited for, and told again.
+PATIENCE_S, REMINDER_S = 10.0, 30.0
+
 
 class TooLargeError(Exception):
     """The request exceeds the service's memory, time or size: ask for less at a time."""
@@ -203,11 +206,28 @@ class Asker(ABC):
             if verdict.kind == "throttled":
                 self.limiter.slow_down()
             pause = self._pause(verdict, failures)
-            level = logging.WARNING if failures.unreachable == 1 else logging.INFO
-            logger.log(level, "%s: %s; asking again in %.1f s", subject, verdict.message, pause)
+            logger.info("%s: %s; asking again in %.1f s", subject, verdict.message, pause)
+            self._report_waiting(verdict, subject, failures)
             stats.retries += 1
             stats.seconds_waiting += pause
             self._sleep(pause)
+
+    def _report_waiting(self, verdict: Verdict, subject: str, failures: _Failures) -> None:
+        """Warn at once of a lost connection, of other failures after a while; then now and then."""
+        seconds = failures.seconds
+        lost = verdict.kind == "unreachable"
+        if seconds < failures.next_report and not (lost and failures.unreachable == 1):
+            return
+        failures.next_report = seconds + REMINDER_S
+        limit = f" (up to {self.retry.unreachable_s:.0f} s without a connection)" if lost else ""
+        logger.warning(
+            "Waiting for %s: %s, for %.0f s so far%s. %s",
+            self.session.spec.endpoint,
+            subject,
+            seconds,
+            limit,
+            verdict.sentence,
+        )
 
     @contextmanager
     def _slot(
@@ -294,9 +314,14 @@ class _Failures:
     all: int = 0
     since: float | None = None
     seconds_unreachable: float = 0.0
+    seconds: float = 0.0
+    next_report: float = PATIENCE_S
+    first: float | None = None
 
     def add(self, verdict: Verdict, now: float) -> None:
         self.all += 1
+        self.first = now if self.first is None else self.first
+        self.seconds = now - self.first
         self.transient += verdict.kind in ("transient", "damaged")
         self.throttled += verdict.kind == "throttled"
         if verdict.kind == "unreachable":

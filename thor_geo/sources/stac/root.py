@@ -15,6 +15,9 @@ from thor_geo.sources.stac.verdicts import classify_stac_error
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
+#: Seconds within which a server must take a connection.
+CONNECT_TIMEOUT_S = 15.0
+
 _ITEM_SEARCH = "item-search"
 
 #: Types of the answers of a link that searches; one to a page for people has another.
@@ -41,7 +44,7 @@ def read_root(spec: CatalogueSpec) -> tuple[str, Mapping[str, Any], StacApiIO]:
             "`data.stac` needs the package pystac-client: pip install 'thor-geo[stac]'."
         ) from error
     # One layer of retries, `StacClient`.
-    reader = StacApiIO(max_retries=None, timeout=spec.timeout_s)
+    reader = StacApiIO(max_retries=None, timeout=(CONNECT_TIMEOUT_S, spec.timeout_s))
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=spec.pool_size)
     for scheme in ("http://", "https://"):
         reader.session.mount(scheme, adapter)

@@ -68,6 +68,8 @@ def classify_stac_error(error: BaseException) -> Verdict | None:
             return _fatal(verdict) if verdict.kind == "too_large" else verdict
         if isinstance(link, requests.exceptions.SSLError) or CERTIFICATE.search(text):
             return Verdict(kind="fatal", message=text)
+        if isinstance(link, requests.ConnectTimeout):
+            return Verdict(kind="unreachable", message=text)
         if isinstance(link, (requests.Timeout, requests.exceptions.ChunkedEncodingError)):
             return Verdict(kind="transient", message=f"{type(link).__name__}: {text}")
         if isinstance(link, (requests.ConnectionError, ConnectionError)):

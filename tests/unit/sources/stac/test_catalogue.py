@@ -161,6 +161,27 @@ def test_an_address_where_nobody_answers_is_said_to_be_one() -> None:
         service(CatalogueSpec(url="http://127.0.0.1:9")).client.connect()
 
 
+def test_what_is_waited_for_is_told_at_once_and_again(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    client = StacClient(
+        StacSession(CatalogueSpec(url="http://127.0.0.1:9")),
+        retry=RetryPolicy(unreachable_s=100),
+        sleep=sleep,
+        clock=lambda: now[0],
+    )
+    with pytest.raises(StacUnreachableError):
+        client.connect()
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert 3 <= len(told) <= 5
+    for record in told:
+        assert "Waiting for http://127.0.0.1:9: its root, for " in record.message
+        assert "(up to 100 s without a connection)" in record.message
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"type": "Feature"}'])
 def test_what_is_not_a_catalogue_is_refused_as_such(web: Web, body: bytes) -> None:
     web.faults.append(("/api", 200, {}, body))
