@@ -27,6 +27,8 @@ class Web(ThreadingHTTPServer):
         self.faults: list[tuple[str, int, dict[str, str], bytes]] = []
         self.page = 2
         #: Status to refuse later parts of files with, and whether their bytes are others.
+        #: What the collection says beside its id.
+        self.extent: dict[str, Any] = {}
         self.late: int | None = None
         self.garbled = False
         #: How the API's root says that it can be searched, and whether a page without items comes
@@ -147,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(405, b"another method")
         elif path == "/api/collections/made-up":
             root = {"rel": "root", "href": f"{web.url}/api"}
-            collection = {"type": "Collection", "id": "made-up", "links": [root]}
+            collection = {"type": "Collection", "id": "made-up", "links": [root], **web.extent}
             self._answer(200, json.dumps(collection).encode())
         else:
             file = web.folder / path.lstrip("/")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thor_geo.cli.launch import check_launch
-from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared, say_coverage
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.composites.source import left_out_error
 from thor_geo.datamodules import CompositeDataModule
@@ -38,8 +38,8 @@ _NAMED = 5
 class FetchCLI(PredictCLI):
     """Parses what `thor-geo predict` takes, and only fetches."""
 
-    #: Whether a block could not be fetched.
-    failed = False
+    #: Whether a block could not be fetched, and whether blocks were fetched and none has a scene.
+    failed = found_nothing = False
 
     def predict(self, **kwargs: Any) -> None:
         """Fetch the blocks of the job's tiles."""
@@ -80,6 +80,7 @@ class FetchCLI(PredictCLI):
         for scene, why in left_out.items() if data.strict else ():
             raise left_out_error(scene, why)
         self.failed = bool(failures)
+        self.found_nothing = bool(stats.blocks_empty) and stats.blocks_empty == stats.blocks_fetched
         print(
             redact(_report(stats, failures, left_out, time.monotonic() - began, data)), flush=True
         )
@@ -137,4 +138,6 @@ def fetch(args: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *prepared(["predict", *args[1:], *HERE])]
     cli = make_cli(cli=FetchCLI)
     assert isinstance(cli, FetchCLI)
+    if cli.found_nothing:
+        say_coverage(cli.datamodule)
     return EXIT_FAILED_TILES if cli.failed else 0

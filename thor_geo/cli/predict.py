@@ -32,7 +32,7 @@ from thor_geo.cli.settings import CLASSES, LINKED
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.datamodules.sensors import Sensors, as_spec
-from thor_geo.errors import ConfigError, ThorGeoError, WorkerError
+from thor_geo.errors import BlockError, ConfigError, StacError, ThorGeoError, WorkerError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models.layout import TokenLayout
@@ -42,6 +42,7 @@ from thor_geo.specs.choices import USUAL_RESOLUTION
 from thor_geo.specs.environment import run_defaults
 from thor_geo.specs.sentinel1 import Sentinel1Spec, channels_of
 from thor_geo.support.progress import is_first_process
+from thor_geo.support.redact import redact
 from thor_geo.tasks import RunWriter, TileProgressBar
 from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.tasks.signals import signals_first, stop_on_sigterm
@@ -314,8 +315,30 @@ def predict(args: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *prepared(args)]
     cli = make_cli()
     summary = cli.writer.summary  # of rank 0 only: another rank's exit would end its siblings
+    if summary is not None and summary.empty and not (summary.ok or summary.failed):
+        say_coverage(cli.datamodule)
     left = summary is not None and (summary.failed or not summary.complete)
     return EXIT_FAILED_TILES if left else 0
+
+
+def say_coverage(datamodule: object) -> None:
+    """Say, where no scene was found, where and when the source has any.
+
+    Args:
+        datamodule: The run's data.
+    """
+    if not isinstance(datamodule, CompositeDataModule):
+        return
+    try:
+        coverage = datamodule.coverage()
+    except (StacError, BlockError) as error:  # the run is complete, whatever becomes of the advice
+        print(redact(f"What the catalogue covers could not be asked for: {error}"), file=sys.stderr)
+        return
+    if coverage is not None:
+        name = datamodule.feed.spec.source.name
+        print(
+            redact(f"No scene was found. The scenes of data.{name} cover: {coverage}"), flush=True
+        )
 
 
 def prepared(args: Sequence[str]) -> list[str]:

@@ -34,6 +34,7 @@ from thor_geo.specs.sources import (
     chosen_source,
     expanded_path,
 )
+from thor_geo.support.coverage import Coverage
 
 # Frozen, so that all instances may share it.
 _SENTINEL2 = SensorSpec()
@@ -305,6 +306,10 @@ class CompositeDataModule(PlannedDataModule):
     def fetch_cost(self) -> dict[str, float]:
         """Return what fetching has cost this process so far; see `FetchStats`."""
         return self.feed.cost()
+
+    def coverage(self) -> Coverage | None:
+        """Return where and when the source's scenes are; see `CompositeSource.coverage`."""
+        return self.feed.spec.source.coverage()
 
     def left_out(self, tiles: Iterable[int]) -> dict[str, str]:
         """Return the scenes that are left out of the composites of some tiles, and why.

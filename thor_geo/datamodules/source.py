@@ -16,6 +16,7 @@ from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.recipe import catalogue_spec
 from thor_geo.specs.bands import Sensor
 from thor_geo.specs.sources import AnySource, EarthEngineSpec, EmulatorSpec, StacSpec, source_name
+from thor_geo.support.coverage import Coverage
 from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -109,6 +110,23 @@ class CompositeSource:
         if isinstance(self.source, EmulatorSpec):
             return self._emulator()
         return self._earthengine(self.source)
+
+    def coverage(self) -> Coverage | None:
+        """Return where and when the source's scenes are; None for Earth Engine, which has all.
+
+        Raises:
+            StacError: If a catalogue cannot be reached, or refuses.
+            BlockError: If it failed too often.
+        """
+        if isinstance(self.source, StacSpec):
+            from thor_geo.sources.stac.opening import catalogue_coverage
+
+            return catalogue_coverage(self._catalogue_spec(self.source))
+        if isinstance(self.source, EmulatorSpec):
+            from thor_geo.emulator import Archive
+
+            return Archive.open(self._folder(next(iter(self.collections)))).coverage()
+        return None
 
     def _stac(self, source: StacSpec) -> Connection:
         # Loads what no other source needs.

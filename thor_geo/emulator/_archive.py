@@ -21,6 +21,7 @@ nodata value (0 if it states none), and outside the scene.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 from collections.abc import Mapping
@@ -35,10 +36,11 @@ from rasterio.errors import RasterioIOError
 
 from thor_geo.emulator._errors import ArchiveError
 from thor_geo.emulator._functions import to_millis
-from thor_geo.emulator._geometry import Footprint
+from thor_geo.emulator._geometry import WGS84, Footprint, dense_footprint
 from thor_geo.emulator._images import Image, ImageBand
 from thor_geo.emulator._raster import Grid, Node
 from thor_geo.emulator._sampling import scene_node
+from thor_geo.support.coverage import Coverage
 from thor_geo.support.jsontext import fits, parse_json
 
 FORMAT = "thor-geo-archive"
@@ -138,6 +140,17 @@ class Archive:
     def fingerprint(self) -> str:
         """Return the sha256, in hex, of the index and of the rasters' names and contents."""
         return self._fingerprint
+
+    def coverage(self) -> Coverage:
+        """Return where and when its scenes are."""
+        rings = [
+            dense_footprint(part, WGS84) for scene in self.scenes for part in scene.footprint or ()
+        ]
+        seconds = [float(scene.properties["system:time_start"]) / 1000 for scene in self.scenes]
+        return Coverage.from_scenes(
+            [(*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()) for ring in rings],
+            [dt.datetime.fromtimestamp(second, dt.UTC).isoformat() for second in seconds],
+        )
 
     def as_collection(self, asset_id: str) -> tuple[Image, ...]:
         """Return the scenes with the asset ids they have in a collection of that id."""

@@ -93,6 +93,14 @@ class StacItem:
         """Whether it is known where and when it was acquired."""
         return self.millis is not None and self.footprint is not None
 
+    @property
+    def degrees(self) -> Bounds | None:
+        """West, south, east, north of the footprint in degrees; None without one."""
+        if self.footprint is None:
+            return None
+        degrees = _transformed(self.footprint, self.epsg, 4326)
+        return None if degrees.is_empty else degrees.bounds
+
     def within(self, window: TemporalSpec) -> bool:
         """Return whether it may have been acquired in a half-open window, to the millisecond.
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from pyproj import Transformer
 
@@ -16,6 +17,7 @@ from thor_geo.sources.stac.root import is_api, links, read_root
 from thor_geo.sources.stac.spec import CatalogueSpec, public
 from thor_geo.sources.stac.walking import walk
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.coverage import Coverage
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -45,6 +47,10 @@ class Listing(Protocol):
 
     def some(self) -> Sequence[StacItem]:
         """Return a few items, or none if there are none."""
+        ...
+
+    def coverage(self) -> Coverage:
+        """Return where and when its items are."""
         ...
 
 
@@ -101,6 +107,23 @@ class _Api:
     def some(self) -> Sequence[StacItem]:
         return list(islice(self._query(limit=SOME), SOME))
 
+    def coverage(self) -> Coverage:
+        (name,) = self._collections
+        page = self._reader.read_json(f"{self._root.rstrip('/')}/collections/{quote(name)}")
+        extent = page.get("extent") or {}
+        try:
+            box = extent["spatial"]["bbox"][0]
+            first, last = extent["temporal"]["interval"][0]
+            # Six numbers where heights are stated, too.
+            west, south, east, north = map(float, (*box[:2], *box[len(box) // 2 :][:2]))
+        except (LookupError, TypeError, ValueError):
+            return Coverage(box=None, first=None, last=None)
+        return Coverage(
+            box=(west, south, east, north),
+            first=None if first is None else str(first)[:10],
+            last=None if last is None else str(last)[:10],
+        )
+
     def _query(self, limit: int = PAGE, **query: Any) -> Iterator[StacItem]:
         search = self._client.search(
             method=self._method, collections=self._collections, limit=limit, **query
@@ -151,6 +174,14 @@ class _Static:
 
     def some(self) -> Sequence[StacItem]:
         return list(self._walked().values())
+
+    def coverage(self) -> Coverage:
+        items = [item for item in self._walked().values() if item.placed]
+        boxes = [item.degrees for item in items]
+        times = [item.scene.time_start for item in items]
+        return Coverage.from_scenes(
+            [box for box in boxes if box is not None], [time for time in times if time is not None]
+        )
 
     def _walked(self) -> dict[str, StacItem]:
         with self._lock:

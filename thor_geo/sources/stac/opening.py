@@ -21,6 +21,7 @@ from thor_geo.sources.stac.root import is_api, local_path, read_root
 from thor_geo.sources.stac.session import StacSession
 from thor_geo.sources.stac.spec import CatalogueSpec, is_remote, public
 from thor_geo.sources.stac.walking import WalkedItem, walk
+from thor_geo.support.coverage import Coverage
 from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
@@ -62,6 +63,21 @@ def catalogue_name(spec: CatalogueSpec) -> str:
             **({"exclude": list(spec.exclude)} if spec.exclude else {}),
         }
     )
+
+
+def catalogue_coverage(spec: CatalogueSpec) -> Coverage:
+    """Return where and when the items of a catalogue are: of an API, what its collection says.
+
+    Args:
+        spec: Which catalogue.
+
+    Raises:
+        StacError: If it cannot be reached, or refuses.
+        BlockError: If it failed too often.
+    """
+    client = StacClient(StacSession(spec))
+    client.connect()
+    return client.call(client.session.coverage, "the extent of the collection", FetchStats())
 
 
 def _check_bands(spec: CatalogueSpec, items: Sequence[StacItem]) -> None:

@@ -12,6 +12,7 @@ from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.listing import Listing, open_listing
 from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.coverage import Coverage
 
 #: Items that a session remembers, so that those which were listed need not be asked for again.
 REMEMBERED = 4096
@@ -134,6 +135,10 @@ class StacSession:
                 "static catalogue.",
             )
         return items
+
+    def coverage(self) -> Coverage:
+        """Return where and when the items of the collection are."""
+        return self._opened.coverage()
 
     @property
     def _opened(self) -> Listing:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.stac_web import Web
+from thor_geo.emulator import Archive
 from thor_geo.errors import (
     BlockError,
     ConfigError,
@@ -25,7 +26,7 @@ from thor_geo.sources.earthengine import FetchStats, RetryPolicy
 from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.client import StacClient
 from thor_geo.sources.stac.listing import boxes_around
-from thor_geo.sources.stac.opening import catalogue_name
+from thor_geo.sources.stac.opening import catalogue_coverage, catalogue_name
 from thor_geo.sources.stac.recipe import catalogue_spec
 from thor_geo.sources.stac.service import Stac
 from thor_geo.sources.stac.session import StacSession
@@ -251,6 +252,30 @@ def test_pages_that_go_round_in_a_circle_are_refused(web: Web) -> None:
     web.faults += [("search", 200, {}, json.dumps(again).encode())] * 3
     with pytest.raises(StacError, match="without end"):
         service(api(web)).scenes(SENSOR, SUMMER, BLOCK, FetchStats())
+
+
+def test_what_a_catalogue_covers_is_told_in_the_words_of_the_settings(
+    web: Web, archive: Path
+) -> None:
+    static = catalogue_coverage(CatalogueSpec(url=str(archive)))
+    assert static.box is not None
+    west, south, east, north = static.box
+    assert west < 12 < east
+    assert south < 60 < north + 0.1
+    assert f"{north - south:.2f}" == "0.02"  # 2400 m
+    assert (static.first, static.last) == ("2022-06-05", "2022-08-05")
+    emulator = Archive.open(archive).coverage()
+    np.testing.assert_allclose(static.box, emulator.box or (), atol=1e-5)
+    assert str(emulator).startswith(f"bbox [{west:.3f}, {south:.3f}, ")
+    spatial, temporal = {"bbox": [[1, 2, 3, 4]]}, {"interval": [["2015-06-27T10:25:31Z", None]]}
+    web.extent = {"extent": {"spatial": spatial, "temporal": temporal}}
+    assert (
+        str(catalogue_coverage(api(web))) == "bbox [1.000, 2.000, 3.000, 4.000], 2015-06-27 to now"
+    )
+    spatial["bbox"] = [[1, 2, -9, 3, 4, 99]]
+    assert catalogue_coverage(api(web)).box == (1, 2, 3, 4)
+    web.extent = {}
+    assert str(catalogue_coverage(api(web))) == "an extent that it does not state"
 
 
 def test_a_static_catalogue_lists_its_collections(archive: Path) -> None:
