@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.daemons import NODES, Cluster
+from thor_geo.support.words import counted
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "configs" / "cluster"
@@ -175,7 +176,8 @@ class Case:
 
 
 def _ended(state: dict[str, str]) -> str:
-    return f"{state['JobState']} {state['ExitCode']}, {state['Restarts']} restarts"
+    restarts = counted(int(state["Restarts"]), "restart")
+    return f"{state['JobState']} {state['ExitCode']}, {restarts}"
 
 
 def _start(work: Workplace, *options: str) -> tuple[int, Path]:
@@ -292,16 +294,22 @@ def _out_of_memory(work: Workplace) -> str:
     return f"{_ended(state)}, told"
 
 
-def _two_at_once(work: Workplace) -> str:
-    run = work.new_run()
-    first, second = (
-        f"srun --exact --nodes=1 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 thor-geo predict "
-        f"-c run.yaml {_TWO} --job {k}/2 '--output.dir={run}'"
-        for k in (1, 2)
-    )
-    command = f"{first} & other=$!; {second} && wait $other"
-    job = work.wrapped(command, "--job-name=thor-geo", "--ntasks=4", "--nodes=1")
-    return _completed(work, job, run, restarts=False)
+def _two_at_once(nodes: int) -> Callable[[Workplace], str]:
+    """Return a case of two steps at the same time, on one node or on one each."""
+
+    def run_case(work: Workplace) -> str:
+        run = work.new_run()
+        first, second = (
+            f"srun --exact --nodes=1 --relative={k % nodes} --ntasks=2 --ntasks-per-node=2 "
+            f"--cpus-per-task=1 thor-geo predict -c run.yaml {_TWO} --job {k + 1}/2 "
+            f"'--output.dir={run}'"
+            for k in (0, 1)
+        )
+        command = f"{first} & other=$!; {second} && wait $other"
+        job = work.wrapped(command, "--job-name=thor-geo", "--ntasks=4", f"--nodes={nodes}")
+        return _completed(work, job, run, restarts=False)
+
+    return run_case
 
 
 def _refused(arguments: str, *options: str, says: str, srun: bool = True) -> Callable[..., str]:
@@ -363,7 +371,18 @@ CASES = (
         expected="FAILED, and told",
         run=_out_of_memory,
     ),
-    Case(script="none", event="two launches at once in a job", expected=_SAME, run=_two_at_once),
+    Case(
+        script="none",
+        event="two launches at once in a job, on one node",
+        expected=_SAME,
+        run=_two_at_once(1),
+    ),
+    Case(
+        script="none",
+        event="two launches at once in a job, on a node each",
+        expected=_SAME,
+        run=_two_at_once(2),
+    ),
     Case(
         script="none",
         event="`srun --ntasks=2`",
