@@ -22,7 +22,8 @@ def check_descriptions(file: RasterFile, bands: Sequence[Band]) -> None:
         ConfigError: If it does.
     """
     known = [
-        _described(text or "", band) for text, band in zip(file.descriptions, bands, strict=True)
+        _described_band(text or "", band)
+        for text, band in zip(file.descriptions, bands, strict=True)
     ]
     wrong = [k for k, band in enumerate(known) if band not in (None, bands[k])]
     if not wrong:
@@ -43,7 +44,7 @@ def check_descriptions(file: RasterFile, bands: Sequence[Band]) -> None:
     )
 
 
-def _described(text: str, band: Band) -> Band | None:
+def _described_band(text: str, band: Band) -> Band | None:
     """Return the band that a description means, *band* itself if that may be it, or None."""
     # A polarisation alone is that of any mode of Sentinel-1.
     may_be = band.sensor == "S1" and text.strip().upper() == band.ee_name

@@ -28,7 +28,7 @@ def check_placement(path: Path, file: DatasetReader, resolution: float) -> None:
         ConfigError: With what is the matter, and a line for gdalwarp that mends it.
     """
     if file.transform.is_identity:
-        raise _unplaced(path, file, resolution)
+        raise _unplaced_refusal(path, file, resolution)
     if file.crs is None:
         raise ConfigError(
             "paths",
@@ -71,7 +71,7 @@ def warp_line(path: Path, resolution: float, *options: str) -> str:
     return shlex.join(["gdalwarp", "-tr", side, side, "-tap", *options, str(path), "utm.tif"])
 
 
-def _unplaced(path: Path, file: DatasetReader, resolution: float) -> ConfigError:
+def _unplaced_refusal(path: Path, file: DatasetReader, resolution: float) -> ConfigError:
     """Return the refusal of a file without a grid of its own."""
     points, crs = file.gcps
     if points:

@@ -89,7 +89,7 @@ def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
             f"not readable ({first_line(error)})",
             "Give a table with a header and a row for each place.",
         ) from error
-    frame = frame.apply(_typed, decimal_comma=separator != ",")
+    frame = frame.apply(_typed_column, decimal_comma=separator != ",")
     return frame.rename(columns=lambda name: str(name).strip())
 
 
@@ -176,7 +176,7 @@ def with_geometry(source: GeoFile, frame: pd.DataFrame) -> gpd.GeoDataFrame:
                 "Keep one of each, named lon and lat.",
             )
         if lon and lat:
-            return _at_coordinates(source, frame, lon[0], lat[0])
+            return _points_at_coordinates(source, frame, lon[0], lat[0])
     raise source.refusal(
         f"it holds no geometry: no {_LOOKED_FOR} among its columns "
         f"{', '.join(map(str, frame.columns))}",
@@ -193,7 +193,7 @@ def _parse(text: str, separator: str) -> pd.DataFrame:
         )
 
 
-def _typed(column: pd.Series[Any], decimal_comma: bool) -> pd.Series[Any]:
+def _typed_column(column: pd.Series[Any], decimal_comma: bool) -> pd.Series[Any]:
     """Return a column of text as numbers, if all its texts are and none loses a digit by it."""
     if column.isna().all():  # before pandas 3 no text, but floats
         return column
@@ -238,7 +238,9 @@ def _written_geometry(source: GeoFile, column: pd.Series[Any]) -> gpd.GeoSeries 
     return gpd.GeoSeries(geometry, index=column.index, crs=crs)
 
 
-def _at_coordinates(source: GeoFile, frame: pd.DataFrame, lon: Any, lat: Any) -> gpd.GeoDataFrame:
+def _points_at_coordinates(
+    source: GeoFile, frame: pd.DataFrame, lon: Any, lat: Any
+) -> gpd.GeoDataFrame:
     x, y = _numbers(source, frame[lon]), _numbers(source, frame[lat])
     _check_degrees(source, x, y)
     known = np.isfinite(x) & np.isfinite(y)

@@ -174,7 +174,7 @@ def _label_lines(labels: Mapping[str, Any]) -> list[str]:
         ("blank_labels", "without a label (null or blank)"),
         ("ignored_labels", "ignored"),
         ("repaired_polygons", "invalid and repaired"),
-        ("polygons_without_ground", "left out for want of ground"),
+        ("polygons_left_out", "invalid and beyond repair"),
     ]
     parts = [f"{labels[key]:,} {what}" for key, what in cases if labels.get(key)]
     return [f"  labels    of {labels['features']:,} features: {', '.join(parts)}"] if parts else []

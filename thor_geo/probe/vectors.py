@@ -16,8 +16,15 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 from thor_geo.ground.lattice import Bounds, zone_strip
+from thor_geo.probe.columns import (
+    blank_labels,
+    class_codes,
+    ignore_notes,
+    ignored_labels,
+    label_values,
+)
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
-from thor_geo.probe.spec import Task, ignore_option
+from thor_geo.probe.spec import Task
 from thor_geo.support.antimeridian import cut_all_at_antimeridian
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
@@ -89,7 +96,7 @@ class VectorLabels:
         self.name, self.source = target, str(path)
         self.kind = _kind(path, frame)
         column = frame[target]
-        blank, ignored = _blank(column), _ignored(column, ignore)
+        blank, ignored = blank_labels(column), ignored_labels(column, ignore)
         labelled = ~(blank | without_geometry(frame) | ignored)
         self._counts = {
             "features": len(frame),
@@ -97,23 +104,21 @@ class VectorLabels:
             "blank_labels": int(blank.sum()),
             "ignored_labels": int((ignored & ~blank).sum()),
         }
-        self.notes = _unmatched(column, ignore)
+        self.notes = ignore_notes(column, ignore)
         gaps = bool(blank.any())
         frame, column = frame[labelled], column[labelled]
         if frame.empty:
             raise ConfigError(
                 "--target", target, f"no feature of {path} has a label", "Choose another column."
             )
-        self.task, values = _values(target, column, task, gaps=gaps)
+        self.task, self._values = label_values(target, column, task, gaps=gaps)
         self._classes: list[str | int] = []
         if self.task == "classification":
-            self._classes, codes = _codes(values)
-            self._values = codes
-        else:
-            self._values = values
+            self._classes, self._values = class_codes(self._values)
         self._codes = np.arange(len(self._classes), dtype=np.float64)
-        self._geometry, self._zones = _cut(frame.geometry, path), dict[int, _ZoneFeatures]()
-        self._repaired, self._without_ground = set[int](), set[int]()
+        self._geometry, failed = _cut(frame.geometry)
+        self._zones = dict[int, _ZoneFeatures]()
+        self._repaired, self._left_out = set[int](), set[int](failed.tolist())
 
     def record(self) -> Mapping[str, object]:
         """Return the record of the labels for probe.json; complete once they are joined."""
@@ -123,7 +128,7 @@ class VectorLabels:
             "column": self.name,
             **self._counts,
             "repaired_polygons": len(self._repaired),
-            "polygons_without_ground": len(self._without_ground),
+            "polygons_left_out": len(self._left_out),
         }
 
     def extent(self) -> Bounds:
@@ -205,7 +210,7 @@ class VectorLabels:
             part, moved = _repair(part)
             repaired = repaired | moved
             ground = (part.area > 0).to_numpy()
-            self._without_ground.update(number[~ground].tolist())
+            self._left_out.update(number[~ground].tolist())
             part, number, repaired = part[ground], number[ground], repaired[ground]
         shapes = part.to_numpy()
         return _ZoneFeatures(shapely.STRtree(shapes), self._values[number], repaired, number)
@@ -274,21 +279,33 @@ def _kind(path: Path, frame: Any) -> str:
     return "points" if kinds <= _POINTS else "polygons"
 
 
-def _cut(geometry: Any, path: Path) -> Any:
+def _cut(geometry: Any) -> tuple[Any, Int64Array]:
     """Return features in degrees cut at the antimeridian, others as they are.
 
-    Raises:
-        ConfigError: If a polygon goes round a pole, or crosses itself.
+    Returns:
+        The features, and the indices of those that cannot be cut, because they go round a pole or
+        cross themselves: they are empty.
     """
-    if geometry.crs is None or not geometry.crs.is_geographic:
-        return geometry
+    none = np.empty(0, dtype=np.int64)
+    if not geometry.crs.is_geographic:
+        return geometry, none
+    shapes = geometry.to_numpy()
     try:
-        parts = cut_all_at_antimeridian(geometry.to_numpy())
-    except ValueError as error:
-        raise ConfigError(
-            "--labels", str(path), f"a polygon across the antimeridian: {error}", "Leave it out."
-        ) from error
-    return type(geometry)(parts, index=geometry.index, crs=geometry.crs)
+        parts, failed = cut_all_at_antimeridian(shapes), none
+    except ValueError:
+        parts, failed = _cut_one_by_one(shapes)
+    return gpd.GeoSeries(parts, crs=geometry.crs), failed
+
+
+def _cut_one_by_one(shapes: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Int64Array]:
+    parts, failed = shapes.copy(), []
+    for k in range(len(shapes)):
+        try:
+            parts[k : k + 1] = cut_all_at_antimeridian(shapes[k : k + 1])
+        except ValueError:
+            parts[k] = shapely.Polygon()
+            failed.append(k)
+    return parts, np.array(failed, dtype=np.int64)
 
 
 def _repair(polygons: Any) -> tuple[Any, BoolArray]:
@@ -301,77 +318,3 @@ def _repair(polygons: Any) -> tuple[Any, BoolArray]:
     invalid: BoolArray = ~shapely.is_valid(shapes)
     shapes[invalid] = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
     return gpd.GeoSeries(shapes, crs=polygons.crs), invalid
-
-
-def _blank(column: Any) -> Any:
-    """Return which values are no label: null, and text that is blank or says NaN, (N,) bool."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return column.isna().to_numpy()
-    texts = column.astype(str).str.strip()
-    # Rows that became text before they were written say how Python or NumPy write NaN.
-    return (column.isna() | texts.isin(("", "nan", "NaN"))).to_numpy()
-
-
-def _ignored(column: Any, ignore: tuple[str, ...]) -> Any:
-    """Return which values are to be ignored, compared as text, and numbers as numbers, too.
-
-    Readers turn integers with gaps into floats, so 255 becomes 255.0.
-    """
-    import pandas as pd
-
-    ignored = column.astype(str).isin(ignore)
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        numbers = pd.to_numeric(pd.Series(ignore, dtype=object), errors="coerce").dropna()
-        ignored |= column.isin(numbers.astype(np.float64).tolist())
-    return ignored.to_numpy()
-
-
-def _unmatched(column: Any, ignore: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a note about values to ignore that no label has."""
-    missing = [value for value in ignore if not _ignored(column, (value,)).any()]
-    if not missing:
-        return ()
-    comma = next((v for v in column.dropna().astype(str).unique() if "," in v), None)
-    hint = "" if comma is None else f" A label with a comma needs quotes: {ignore_option(comma)}."
-    return (
-        f"no label is {' or '.join(map(repr, missing))}, so --ignore has no effect on it.{hint}",
-    )
-
-
-def _values(target: str, column: Any, task: Task | None, *, gaps: bool) -> tuple[Task, Any]:
-    """Return the task and the column's values."""
-    import pandas as pd
-
-    numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if not numbers:
-        if task == "regression":
-            raise ConfigError(
-                "--task", task, f"`{target}` holds text", "Choose a column of numbers."
-            )
-        return "classification", column.astype(str).to_numpy(dtype=object)
-    values = column.to_numpy(dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ConfigError(
-            "--target", target, "it holds infinite values", "Remove them, or make them null."
-        )
-    whole = bool((values == np.rint(values)).all())
-    # Readers turn integers with gaps into floats, which are still classes.
-    integers = pd.api.types.is_integer_dtype(column) or (whole and gaps)
-    chosen: Task = task or ("classification" if integers else "regression")
-    if chosen == "classification" and not whole:
-        raise ConfigError(
-            "--task",
-            task,
-            f"`{target}` holds numbers that are not whole",
-            "Use --task regression, or a column of classes.",
-        )
-    return chosen, values
-
-
-def _codes(values: Any) -> tuple[list[str | int], Float64Array]:
-    """Return the classes in ascending order, and the index of each value's class."""
-    classes, codes = np.unique(values, return_inverse=True)
-    named: list[str | int] = [c if isinstance(c, str) else int(c) for c in classes.tolist()]
-    return named, codes.reshape(-1).astype(np.float64)

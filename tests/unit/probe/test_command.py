@@ -198,7 +198,7 @@ def test_the_summary_counts_what_was_left_out_repaired_and_ignored(
     assert """--ignore '"east, far"'""" in err
     report = json.loads((tmp_path / "out" / "probe.json").read_text())["labels"]
     assert report["features_without_label"] == 4
-    assert (report["repaired_polygons"], report["polygons_without_ground"]) == (1, 0)
+    assert (report["repaired_polygons"], report["polygons_left_out"]) == (1, 0)
 
 
 def test_probabilities_of_tiles_sum_to_one(opened: OpenedRun, tmp_path: Path) -> None:

@@ -269,7 +269,20 @@ def test_invalid_polygons_near_are_repaired_and_counted_and_far_ones_do_not_matt
     np.testing.assert_allclose(joined.cover, [[1, 0.5, 0]])
     assert [labels.class_of(v) for v in joined.value[0, :2]] == ["a", "a"]
     record = labels.record()
-    assert (record["repaired_polygons"], record["polygons_without_ground"]) == (1, 1)
+    assert (record["repaired_polygons"], record["polygons_left_out"]) == (1, 1)
+
+
+def test_a_polygon_that_cannot_be_cut_at_the_antimeridian_is_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
+    near = gpd.GeoSeries([shapely.box(LEFT, TOP - 40, LEFT + 40, TOP)], crs=32632).to_crs(4326)[0]
+    crossed = shapely.Polygon([(179, 0), (-179, 2), (-179, 0), (179, 2)])
+    frame = gpd.GeoDataFrame({"use": list("ab")}, geometry=[near, crossed], crs=4326)
+    frame.to_parquet(tmp_path / "a.parquet")
+    labels = open_labels(tmp_path / "a.parquet", "use")
+    assert labels.class_of(labels.join(squares(1, 1)).value[0, 0]) == "a"
+    assert labels.record()["polygons_left_out"] == 1
+    assert np.isfinite(labels.extent()).all()
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.csv"])
