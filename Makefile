@@ -24,7 +24,8 @@ SHOW := awk '/^ *Downloading .*[0-9] [MG]B/ { sub(/^ */, "  "); print; fflush() 
 # What newer versions of other packages may break: what reads and writes through them, and a run.
 VERSIONED := tests/unit/datasets tests/unit/datamodules tests/unit/sources/stac tests/unit/runs \
 	tests/unit/tasks tests/unit/test_terratorch.py tests/integration/test_terratorch.py \
-	tests/integration/test_terratorch_fit.py tests/integration/test_stac.py
+	tests/integration/test_terratorch_embeddings.py tests/integration/test_terratorch_fit.py \
+	tests/integration/test_stac.py
 
 .PHONY: help predict test test-all test-versions install-test update lint site notebook gallery \
 	chaos bench cluster clean python
