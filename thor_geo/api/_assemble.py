@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.api.prep import Cut
+from thor_geo.api._cut import Cut
 from thor_geo.ground.images import stitch
 from thor_geo.ground.lattice import Bounds
 from thor_geo.support.arrays import Float32Array

@@ -13,9 +13,9 @@ import shapely
 import torch
 from shapely.geometry.base import BaseGeometry
 
+from thor_geo.api._cut import Cut
 from thor_geo.api._place import Place, Spatial
 from thor_geo.api._request import EmbeddingRequest
-from thor_geo.api.prep import Cut
 from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datamodules.source import CompositeSource, disconnect
 from thor_geo.datasets import CompositeDataset

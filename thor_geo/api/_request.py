@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, SupportsIndex, cast
 
 from thor_geo.api._bands import model_names
+from thor_geo.api._cutter import Cutter
 from thor_geo.api._options import Inspect, Options, OutputKind
-from thor_geo.api.prep import Cutter, InputPrep
+from thor_geo.api.prep import InputPrep
 from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
 from thor_geo.models import checkpoint_path, variant

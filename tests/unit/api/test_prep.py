@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import shapely
 
+from thor_geo.api._cut import Cut
+from thor_geo.api._cutter import Cutter
 from thor_geo.api._place import Place
-from thor_geo.api.prep import Cut, Cutter, InputPrep, Mode
+from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.lattice import Lattice, Rect
 from thor_geo.models.layout import token_layout
@@ -20,13 +22,15 @@ from thor_geo.specs.bands import S2_DEFAULT_BANDS, bands_from_ee, select_bands
 SELECTION = select_bands([band.channel for band in bands_from_ee(S2_DEFAULT_BANDS)])
 
 
-def cutter(prep: InputPrep | Mode, *, patch_size: int = 16, image_size: int = 288) -> Cutter:
+def cutter(
+    prep: InputPrep | Mode, *, patch_size: int = 16, image_size: int = 288, resolution: int = 10
+) -> Cutter:
     prep = prep if isinstance(prep, InputPrep) else InputPrep(mode=prep)
     return Cutter(
         prep=prep,
         selection=SELECTION,
         patch_size=patch_size,
-        resolution=10,
+        resolution=resolution,
         image_size=image_size,
     )
 
@@ -116,6 +120,7 @@ def test_an_array_is_padded_where_a_tile_reaches_beyond_it() -> None:
         (lambda: cutter("tile", image_size=290), "image_size=290.*Take 288 or 320"),
         (lambda: cutter("auto", patch_size=7), "image_size=288.*Take 280 or 294; or patch_size=4"),
         (lambda: cutter("auto", image_size=100), "image_size=100.*Take 96 or 128"),
+        (lambda: cutter("auto", patch_size=4, resolution=60), "patch_size=4.*Take 6 or more"),
         (lambda: cutter("tile").cut(20_000, 20_000, origin=(0, 0)), "thor-geo predict"),
     ],
 )

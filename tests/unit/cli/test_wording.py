@@ -13,7 +13,7 @@ import pytest
 
 from thor_geo.cli import parser as module
 from thor_geo.cli.predict import make_cli
-from thor_geo.cli.wording import PATTERNS, explain
+from thor_geo.cli.wording import PATTERNS, explain, key_of
 from thor_geo.errors import ConfigError
 
 QUICKSTART = str(Path(__file__).parents[3] / "configs" / "quickstart.yaml")
@@ -104,3 +104,26 @@ def test_a_group_is_a_mapping_to_a_user(
 
 def test_what_is_not_understood_is_left_to_the_parsers_own_words() -> None:
     assert explain("Something new", [], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "written", "key"),
+    [
+        ("image_size", [], "data.tile_size"),
+        ("start", [], "data.start"),
+        ("patch_size", [], "model.patch_size"),
+        ("earthengine.service_account_file", [], "data.earthengine.service_account_file"),
+        ("bbox", [], "data.area.bbox"),
+        ("bands", ["data.sentinel2.bands"], "data.sentinel2.bands"),
+        ("bands", ["data.bands"], "data.bands"),
+        ("bands", [], None),
+        ("paths", [], "data.paths"),
+        ("data.start", [], None),
+        ("model", [], None),
+        ("trainer", [], None),
+    ],
+)
+def test_an_argument_is_named_by_its_key(
+    argument: str, written: list[str], key: str | None
+) -> None:
+    assert key_of(argument, dict.fromkeys(written, (1, ""))) == key

@@ -62,8 +62,9 @@ def _service_account(spec: SessionSpec) -> Any:
         )
     except (OSError, ValueError) as error:
         raise AuthenticationError(
-            f"`service_account_file={str(path)!r}`: not a readable service account key ({error}). "
-            "Give the JSON key file that the Google Cloud console made for the account."
+            f"`data.earthengine.service_account_file={str(path)!r}`: not a readable service "
+            f"account key ({error}). Give the JSON key file that the Google Cloud console made for "
+            "the account."
         ) from error
 
 
