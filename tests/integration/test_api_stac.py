@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,26 @@ def test_a_catalogue_gives_the_emulators_embeddings_bit_for_bit(
     shifted = embed(backend=StacSpec(url=str(catalogue), offset=-100))
     assert not np.array_equal(np.asarray(shifted[0].data), np.asarray(emulated[0].data))
     assert shifted[0].meta["provider"]["stac"]["offset"] == -100
+
+
+def test_scenes_that_could_not_be_used_are_in_the_metadata(
+    catalogue: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(catalogue, tmp_path / "scenes")
+    path = sorted((folder / "items").glob("*T32*.json"))[0]
+    item = json.loads(path.read_text())
+    file = folder / Path(item["assets"]["20m"]["href"]).name
+    file.unlink()
+    (embedding,) = get_embeddings_batch(
+        "thor_v1_tiny",
+        spatials=PLACES[:1],
+        temporal=TemporalSpec.range("2022-06-01", "2022-09-01"),
+        sensor=SENSOR,
+        pretrained=False,
+        cache_dir=tmp_path / "cache",
+        backend=StacSpec(url=str(folder)),
+    )
+    why = f"has a file for B5 that cannot be read: {file.name} is not there"
+    assert embedding.meta["scenes_left_out"] == {item["id"]: why}
+    assert item["id"] not in embedding.meta["scenes"] != []
+    assert f"is made without the scene {item['id']}: it {why}" in caplog.text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ class Canvas:
         observations: (S, h, w) uint8: observations behind each pixel of each sensor; of given
             pixels 1 where there is one, 0 where there is padding.
         scenes: Ids of the scenes behind it, or None for given pixels.
+        left_out: Why scenes that could not be used are not among them, by id.
         catalogues: Where the scenes of each sensor are from; see `Connection`.
     """
 
@@ -43,6 +44,7 @@ class Canvas:
     observations: npt.NDArray[np.uint8]
     scenes: tuple[str, ...] | None
     catalogues: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,10 +271,18 @@ def place_canvases(
                 else np.concatenate([_signed(composite.image) for composite in composites]),
                 observations=np.stack([composite.observations for composite in composites]),
                 scenes=tuple(sorted({scene for each in composites for scene in each.scenes})),
+                left_out=_left_out(direct.values(), blocks_meeting(rect, block_size)),
                 catalogues=tuple(connection.catalogues[kind] for kind in sensors),
             )
     finally:
         disconnect(connection)
+
+
+def _left_out(sources: Iterable[DirectSource], blocks: Iterable[Block]) -> dict[str, str]:
+    """Return why scenes that could not be used are missing from blocks, by id."""
+    pinned = [source.store.pinned(block) for block in blocks for source in sources]
+    reasons = [pair for each in pinned if each is not None for pair in each.left_out.items()]
+    return dict(sorted(reasons))
 
 
 def _signed(image: AnyArray) -> npt.NDArray[np.int16]:

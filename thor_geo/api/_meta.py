@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def metadata(
     inputs: int,
     clear: npt.NDArray[np.bool_],
     scenes: tuple[str, ...] | None,
+    left_out: Mapping[str, str],
     catalogues: tuple[str, ...],
     report: InputReport | None,
     window: TemporalSpec | None,
@@ -41,6 +43,7 @@ def metadata(
         inputs: Number of its inputs.
         clear: Whether each pixel of the cut has an observation, (h, w).
         scenes: Ids of the scenes.
+        left_out: Why scenes that could not be used are not among them, by id.
         catalogues: Catalogue of the scenes of each sensor.
         report: Findings of the inspection.
         window: Time window of fetched pixels.
@@ -80,6 +83,7 @@ def metadata(
         if window is None
         else {"start": window.start.isoformat(), "end": window.end.isoformat()},
         "scenes": None if scenes is None else list(scenes),
+        "scenes_left_out": None if scenes is None else dict(left_out),
         "raster": item.raster,
         "input_scale": request.input_scale,
         # Of the result's pixels: padding counts, though it lies beyond the array.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class _Open:
     Attributes:
         clear: Whether each pixel of the cut has an observation, (h, w).
         scenes: Ids of the scenes behind it; None for the user's own pixels.
+        left_out: Why scenes that could not be used are not among them, by id.
         catalogues: Catalogue of the scenes of each sensor.
         report: Findings of the inspection.
         left: Number of inputs that are still to come.
@@ -45,6 +46,7 @@ class _Open:
     catalogues: tuple[str, ...]
     report: InputReport | None
     left: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
     empty: set[int] = field(default_factory=set)
     outputs: dict[int, Outputs] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ def embeddings(
             under_way[number] = _Open(
                 clear=np.asarray((canvas.observations > 0).any(axis=0)),
                 scenes=canvas.scenes,
+                left_out=canvas.left_out,
                 catalogues=canvas.catalogues,
                 report=report,
                 left=len(windows),
@@ -155,6 +158,7 @@ def _finished(
         inputs=len(parts),
         clear=state.clear,
         scenes=state.scenes,
+        left_out=state.left_out,
         catalogues=state.catalogues,
         report=state.report,
         window=window,
