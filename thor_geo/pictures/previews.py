@@ -151,9 +151,12 @@ class _Sums:
         return _Sums(image[:3], image[3], image[4])
 
     def image(self) -> UInt8Array:
-        """Return the means, and as opacity the share of cells that have an embedding."""
+        """Return the means, and as opacity the share of cells that have an embedding.
+
+        Colours begin at 1: GDAL takes the fill value, 0, for missing, band by band.
+        """
         image = np.zeros((4, *self.present.shape), dtype=np.uint8)
-        image[:3] = _quotient(self.colours, self.present)
+        image[:3] = np.maximum(_quotient(self.colours, self.present), self.present > 0)
         image[3] = _quotient(255 * self.present, self.cells)
         return image
 
