@@ -54,9 +54,10 @@ class Cutter:
             raise LayoutError(
                 "image_size",
                 self.image_size,
-                f"not a multiple of {unit} px, which patch_size={self.patch_size} needs for bands "
-                f"at {gsds}",
-                f"Take {' or '.join(map(str, self._valid_sides(unit)))}{self._valid_patches()}.",
+                f"{self.image_size} px are no multiple of {unit} px, which "
+                f"patch_size={self.patch_size} needs for bands at {gsds}",
+                f"Take image_size={' or '.join(map(str, self._valid_sides(unit)))}"
+                f"{self._valid_patches()}.",
             )
 
     def _check_halo(self, unit: int) -> None:

@@ -45,17 +45,33 @@ def python_words(arguments: Mapping[str, Any]) -> Iterator[None]:
         yield
     except ConfigError as error:
         # In place, so that the traceback shows one message and not two.
-        name = _argument(error.argument)
-        if name in VARIABLES and arguments.get(name) is None and VARIABLES[name].read() is not None:
-            name = VARIABLES[name].name
+        name, value = _written(_argument(error.argument), error.value, arguments)
         problem, remedy = _in_python(error.problem), _in_python(error.remedy)
-        ConfigError.__init__(error, name, error.value, problem, remedy)
+        ConfigError.__init__(error, name, value, problem, remedy)
         raise
     except ThorGeoError as error:
         error.args = tuple(
             _in_python(text) if isinstance(text, str) else text for text in error.args
         )
         raise
+
+
+def _written(name: str, value: object, arguments: Mapping[str, Any]) -> tuple[str, object]:
+    """Return an argument's name and value, or those of the variable that the user set instead.
+
+    Image size and patch size have to fit each other: of the two, the one that was set.
+    """
+    if name not in VARIABLES or arguments.get(name) is not None:
+        return name, value
+    if VARIABLES[name].read() is not None:
+        return VARIABLES[name].name, value
+    if name == "image_size":
+        patch_size = arguments.get("patch_size")
+        if patch_size is not None:
+            return "patch_size", patch_size
+        if (patch_size := VARIABLES["patch_size"].read()) is not None:
+            return VARIABLES["patch_size"].name, patch_size
+    return name, value
 
 
 def _argument(name: str) -> str:

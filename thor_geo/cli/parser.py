@@ -20,6 +20,7 @@ from thor_geo.cli.wording import UserValues, explain, key_of, short, without_noi
 from thor_geo.errors import ConfigError, ThorGeoError, own_error
 from thor_geo.support.redact import redact
 
+_PATCH_SIZE = "model.patch_size"
 _VALUES: ContextVar[UserValues] = ContextVar("values", default=MappingProxyType({}))
 
 
@@ -110,7 +111,11 @@ def _with_key(error: ThorGeoError, values: UserValues) -> ThorGeoError:
     key = key_of(error.argument, values) if isinstance(error, ConfigError) else None
     if not isinstance(error, ConfigError) or key is None:
         return error
-    return type(error)(key, error.value, error.problem, error.remedy)
+    value = error.value
+    if key == "data.tile_size" and key not in values and _PATCH_SIZE in values:
+        # The two have to fit each other: the one that was set is the one to name.
+        key, (value, _) = _PATCH_SIZE, values[_PATCH_SIZE]
+    return type(error)(key, value, error.problem, error.remedy)
 
 
 def _load(path: Path) -> dict[str, Any]:

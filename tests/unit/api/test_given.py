@@ -233,8 +233,14 @@ def test_errors_name_what_the_caller_wrote(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigError, match="`RS_EMBED_THOR_MODEL_KEY='thor_v3'`"):
         get_embedding(input_chw=PIXELS, pretrained=False)
     monkeypatch.setenv("RS_EMBED_THOR_PATCH_SIZE", "7")
+    with pytest.raises(ConfigError, match=r"`RS_EMBED_THOR_PATCH_SIZE=7`.*=280 or 294"):
+        embed(PIXELS)
+    with pytest.raises(
+        ConfigError, match=r"`patch_size=11`: 288 px .*=286 or 308; or patch_size=4"
+    ):
+        embed(PIXELS, patch_size=11)
     monkeypatch.setenv("RS_EMBED_THOR_IMG", "288")
-    with pytest.raises(ConfigError, match=r"`RS_EMBED_THOR_IMG=288`.*Take 280 or 294"):
+    with pytest.raises(ConfigError, match=r"`RS_EMBED_THOR_IMG=288`.*=280 or 294"):
         embed(PIXELS)
 
 

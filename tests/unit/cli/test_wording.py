@@ -12,9 +12,10 @@ import jsonargparse
 import pytest
 
 from thor_geo.cli import parser as module
+from thor_geo.cli.parser import with_key
 from thor_geo.cli.predict import make_cli
 from thor_geo.cli.wording import PATTERNS, explain, key_of
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, LayoutError
 
 QUICKSTART = str(Path(__file__).parents[3] / "configs" / "quickstart.yaml")
 
@@ -127,3 +128,11 @@ def test_an_argument_is_named_by_its_key(
     argument: str, written: list[str], key: str | None
 ) -> None:
     assert key_of(argument, dict.fromkeys(written, (1, ""))) == key
+
+
+def test_of_two_settings_that_do_not_fit_the_one_that_was_set_is_named() -> None:
+    error = LayoutError("image_size", 288, "it does not fit", "Take 280.")
+    named = with_key(error, ["predict", "--model.patch_size=7"])
+    assert str(named) == "`model.patch_size=7`: it does not fit. Take 280."
+    both = with_key(error, ["predict", "--model.patch_size=7", "--data.tile_size=288"])
+    assert str(both).startswith("`data.tile_size=288`")
