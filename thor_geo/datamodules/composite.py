@@ -45,9 +45,10 @@ class CompositeDataModule(PlannedDataModule):
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
     before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
-    ``tile`` (B,) int64, index in the plan; with `labels`, ``mask`` (B, H, W); and the lists
-    ``error`` and ``scenes``. With `windows` a batch is of one window, whose index ``window`` lists
-    for each tile: the windows of some tiles come one after the other.
+    ``tile`` (B,) int64, index in the plan, and what else `PlanDataset` says of a tile; the list
+    ``error``; and the list ``scenes`` or, with `labels`, ``mask`` (B, H, W). With `windows` a batch
+    is of one window, whose index ``window`` lists for each tile: the windows of some tiles come one
+    after the other.
     """
 
     def __init__(

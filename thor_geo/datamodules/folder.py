@@ -33,7 +33,8 @@ class FolderDataModule(PlannedDataModule):
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device; ``observations``
     (B, S, H, W) uint8, one plane for each sensor: 1 where all its bands have data, else 0; ``tile``
-    (B,) int64, index in the plan; and the lists ``error`` and ``scenes`` (names of files).
+    (B,) int64, index in the plan, and what else `PlanDataset` says of a tile; and the lists
+    ``error`` and ``scenes`` (names of files).
     """
 
     def __init__(
