@@ -5,31 +5,22 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-import numpy as np
 import shapely
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.errors import SceneError, StacError
+from thor_geo.errors import SceneError
 from thor_geo.ground.lattice import Block, Bounds
 from thor_geo.sources.scenes import Scene
 from thor_geo.sources.stac.bands import FIELDS as BAND_FIELDS
 from thor_geo.sources.stac.bands import locate
+from thor_geo.sources.stac.footprints import stated_footprint, transformed
 from thor_geo.sources.stac.offset import FIELDS as OFFSET_FIELDS
 from thor_geo.sources.stac.offset import baseline, dn_offset
 from thor_geo.sources.stac.spec import CatalogueSpec
 from thor_geo.specs import TemporalSpec
-from thor_geo.support.antimeridian import cut_at_antimeridian
-
-#: Parts into which each edge is cut before it is brought to another CRS: on an edge of 110 km the
-#: chord between two neighbours is within 2 cm of the curve.
-EDGE_PARTS = 64
 
 # What says where an asset's bands are and what their values mean.
 _ASSET_FIELDS = BAND_FIELDS | {"href", "offset", "scale", "raster:offset", "raster:scale"}
@@ -98,7 +89,7 @@ class StacItem:
         """West, south, east, north of the footprint in degrees; None without one."""
         if self.footprint is None:
             return None
-        degrees = _transformed(self.footprint, self.epsg, 4326)
+        degrees = transformed(self.footprint, self.epsg, 4326)
         return None if degrees.is_empty else degrees.bounds
 
     def within(self, window: TemporalSpec) -> bool:
@@ -126,7 +117,7 @@ class StacItem:
         if self.epsg == block.epsg:
             footprint = self.footprint
         else:
-            footprint = _transformed(self.footprint, self.epsg, block.epsg)
+            footprint = transformed(self.footprint, self.epsg, block.epsg)
         return bool(footprint.intersects(area) and not footprint.touches(area))
 
     def raster(self, band: str, spec: CatalogueSpec) -> BandRaster:
@@ -188,7 +179,7 @@ def parse(content: Any, base: str = "") -> StacItem:
             return None
 
     when = tried(_time, "states no time of acquisition")
-    place = tried(_footprint, "states neither a rectangle (proj:bbox) nor a geometry")
+    place = tried(stated_footprint, "states neither a rectangle (proj:bbox) nor a geometry")
     kept = tried(lambda stated: _kept(stated, base), "has no list of assets")
     cloudy = tried(_cloudy, "states a cloud cover that is no number")
     properties = stated.get("properties")
@@ -249,74 +240,3 @@ def _mgrs_tile(properties: Mapping[str, Any]) -> str | None:
 def _cloudy(content: Mapping[str, Any]) -> float | None:
     cover = content["properties"].get("eo:cloud_cover")
     return None if cover is None else float(cover)
-
-
-def _footprint(content: Mapping[str, Any]) -> tuple[int, BaseGeometry]:
-    """Return EPSG code and polygon of where the item may have pixels.
-
-    The rectangle of its rasters where the extension `projection` states it: the corners of its
-    geometry are joined by lines that are straight in degrees, which miss the raster's edge by
-    hundreds of metres.
-    """
-    listed = content.get("assets")
-    listed = listed.values() if isinstance(listed, Mapping) else ()
-    assets = [asset for asset in listed if isinstance(asset, Mapping)]
-    for fields in (content["properties"], *assets):
-        epsg = _epsg(fields) or _epsg(content["properties"])
-        bounds = _bounds(fields)
-        if epsg is not None and bounds is not None and _is_known(epsg):
-            return epsg, shapely.box(*bounds)
-    geometry = shape(content["geometry"])
-    if geometry.is_empty:
-        raise ValueError("an empty geometry")
-    geometry = cut_at_antimeridian(geometry)  # many catalogues do not
-    return 4326, geometry if geometry.is_valid else geometry.buffer(0)
-
-
-def _epsg(fields: Mapping[str, Any]) -> int | None:
-    code = str(fields.get("proj:code") or fields.get("proj:epsg") or "").removeprefix("EPSG:")
-    return int(code) if code.isdecimal() else None
-
-
-@cache
-def _is_known(epsg: int) -> bool:
-    try:
-        CRS.from_epsg(epsg)
-    except CRSError:
-        return False
-    return True
-
-
-def _bounds(fields: Mapping[str, Any]) -> Bounds | None:
-    box = fields.get("proj:bbox")
-    if box is not None and len(box) == 4:
-        return float(box[0]), float(box[1]), float(box[2]), float(box[3])
-    size, transform = fields.get("proj:shape"), fields.get("proj:transform")
-    if size is None or transform is None:
-        return None
-    a, b, left, d, e, top = map(float, transform[:6])
-    if b or d:
-        return None
-    right, bottom = left + a * float(size[1]), top + e * float(size[0])
-    return min(left, right), min(bottom, top), max(left, right), max(bottom, top)
-
-
-def _transformed(geometry: BaseGeometry, source: int, target: int) -> BaseGeometry:
-    # Part by part: those of a footprint on both sides of the antimeridian lie 360 degrees apart.
-    west, south, east, north = shapely.bounds(shapely.get_parts(geometry)).T
-    longest = float(max((east - west).max(), (north - south).max())) / EDGE_PARTS
-    dense = shapely.segmentize(geometry, longest) if longest > 0 else geometry
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-
-    def moved(points: Any) -> Any:
-        return np.column_stack(transformer.transform(*points.T))
-
-    try:
-        transformed = shapely.transform(dense, moved)
-    except ProjError as error:
-        raise StacError(
-            f"A footprint in EPSG:{source} cannot be transformed to EPSG:{target} ({error})."
-        ) from error
-    if not np.isfinite(shapely.get_coordinates(transformed)).all():
-        return shapely.Polygon()  # beyond what the block's zone can express: far from it
-    return transformed if transformed.is_valid else transformed.buffer(0)

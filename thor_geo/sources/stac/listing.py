@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -47,6 +47,10 @@ class Listing(Protocol):
 
     def some(self) -> Sequence[StacItem]:
         """Return a few items, or none if there are none."""
+        ...
+
+    def excluded(self) -> Iterable[str]:
+        """Return the ids of items that there are, and that the user leaves out."""
         ...
 
     def coverage(self) -> Coverage:
@@ -107,6 +111,13 @@ class _Api:
     def some(self) -> Sequence[StacItem]:
         return list(islice(self._query(limit=SOME), SOME))
 
+    def excluded(self) -> Iterator[str]:
+        ids = sorted(self._excluded)
+        for start in range(0, len(ids), PAGE):
+            for content, _ in self._contents(ids=ids[start : start + PAGE]):
+                if isinstance(content, Mapping) and content.get("id") in self._excluded:
+                    yield str(content["id"])
+
     def coverage(self) -> Coverage:
         (name,) = self._collections
         page = self._reader.read_json(f"{self._root.rstrip('/')}/collections/{quote(name)}")
@@ -125,15 +136,20 @@ class _Api:
         )
 
     def _query(self, limit: int = PAGE, **query: Any) -> Iterator[StacItem]:
+        for content, base in self._contents(limit, **query):
+            item = parse(content, base)
+            if item.id not in self._excluded:
+                yield item
+
+    def _contents(self, limit: int = PAGE, **query: Any) -> Iterator[tuple[Any, str]]:
+        """Yield items as the API answers them, with the base of their relative addresses."""
         search = self._client.search(
             method=self._method, collections=self._collections, limit=limit, **query
         )
         for page in self._pages(search.url, search.get_parameters()):
             for content in page.get("features") or ():
                 addresses = [link["href"] for link in links(content) if link["rel"] == "self"]
-                item = parse(content, addresses[0] if addresses else self._root)
-                if item.id not in self._excluded:
-                    yield item
+                yield content, addresses[0] if addresses else self._root
 
     def _pages(self, url: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the pages of an answer; pystac-client's own walk ends at an empty one."""
@@ -164,6 +180,7 @@ class _Static:
         self._reader = reader
         self._lock = threading.Lock()
         self._all: dict[str, StacItem] | None = None
+        self._left_out: set[str] = set()
 
     def search(self, block: Block, window: TemporalSpec) -> Iterable[StacItem]:
         return self._walked().values()
@@ -174,6 +191,10 @@ class _Static:
 
     def some(self) -> Sequence[StacItem]:
         return list(self._walked().values())
+
+    def excluded(self) -> Iterable[str]:
+        self._walked()
+        return self._left_out
 
     def coverage(self) -> Coverage:
         items = [item for item in self._walked().values() if item.placed]
@@ -198,6 +219,7 @@ class _Static:
                 continue
             item = entry.item
             if item.id in self._spec.exclude:
+                self._left_out.add(item.id)
                 continue
             if item.id in items:
                 raise StacError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import canonical_sha256
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
 from thor_geo.support.words import counted
+
+logger = logging.getLogger(__name__)
 
 
 def catalogue_name(spec: CatalogueSpec) -> str:
@@ -52,6 +55,17 @@ def catalogue_name(spec: CatalogueSpec) -> str:
     client.connect()
     items = client.call(client.session.some, "items of the collection", FetchStats())
     _check_bands(spec, items)
+    if spec.exclude and is_first_process():
+        unknown = client.call(
+            client.session.unknown_exclusions, "the items to leave out", FetchStats()
+        )
+        if unknown:
+            logger.warning(
+                "data.stac.exclude=%s: %s has no such items, so nothing is left out by them. "
+                "Correct the ids, or take them out.",
+                unknown,
+                spec.endpoint,
+            )
     where = client.call(lambda: _where(spec), "its root", FetchStats())
     return "stac-" + canonical_sha256(
         {

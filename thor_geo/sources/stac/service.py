@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from thor_geo.sources.scenes import (
 )
 from thor_geo.sources.stac.client import StacClient, UnreadableFileError
 from thor_geo.sources.stac.compose import compose_planes
+from thor_geo.sources.stac.faults import check_there, none_usable, unreadable_file
 from thor_geo.sources.stac.items import StacItem
 from thor_geo.sources.stac.recipe import block_key, check_supported, needed_bands
 from thor_geo.sources.stac.reduce import harmonised
@@ -39,7 +39,6 @@ from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.support.arrays import BoolArray, UInt16Array
 from thor_geo.support.redact import redact
-from thor_geo.support.words import counted
 
 
 class Stac:
@@ -243,7 +242,7 @@ class Stac:
         raster = item.raster(band, self.client.session.spec)
         path = local_path(raster.href)
         if path is not None:
-            _check_there(path, item.id, band)
+            check_there(path, item.id, band)
 
         tried = False
 
@@ -270,7 +269,7 @@ class Stac:
         try:
             return self.client.call(read, subject, stats, order=order)
         except UnreadableFileError as error:
-            fault = _unreadable(item.id, band, error.reason)
+            fault = unreadable_file(item.id, band, error.reason)
             if error.whole:
                 # Blocks that are listed from now on need not find it out again. A file of which
                 # only a part is damaged is left out of the blocks that need that part.
@@ -278,41 +277,3 @@ class Stac:
                     self._unreadable.clear()
                 self._unreadable[item.id] = fault
             raise fault from error
-
-
-def none_usable(block: Block, faults: Iterable[SceneError]) -> str:
-    """Return a message for a block none of whose scenes can be used."""
-    listed = list(faults)
-    others = f" and {counted(len(listed) - 1, 'other')}" if listed[1:] else ""
-    return (
-        f"Block {block.id}: none of the scenes that pass the filters can be used: "
-        f"{listed[0].scene}{others}. {listed[0]}"
-    )
-
-
-def _check_there(path: Path, scene: str, band: str) -> None:
-    """Refuse a file on this machine that is not there or may not be read.
-
-    Raises:
-        SceneError: If it is not there.
-        BlockError: If it cannot be opened for another reason.
-    """
-    try:
-        with path.open("rb"):
-            pass
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise _unreadable(scene, band, f"{path.name} is not there") from error
-    except OSError as error:
-        raise BlockError(
-            f"{path}, the file of item {scene!r} for {band}, cannot be opened "
-            f"({error.strerror}). Give yourself permission to read it, and run again."
-        ) from error
-
-
-def _unreadable(scene: str, band: str, reason: str) -> SceneError:
-    return SceneError(
-        scene,
-        f"has a file for {band} that cannot be read: {reason}",
-        "If it is gone for good, the catalogue should no longer list it; `data.stac.exclude` "
-        "leaves the item out.",
-    )

@@ -136,6 +136,10 @@ class StacSession:
             )
         return items
 
+    def unknown_exclusions(self) -> list[str]:
+        """Return ids that the user leaves out, of which there is no item."""
+        return sorted({*self.spec.exclude}.difference(self._opened.excluded()))
+
     def coverage(self) -> Coverage:
         """Return where and when the items of the collection are."""
         return self._opened.coverage()

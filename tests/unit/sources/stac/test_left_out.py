@@ -235,6 +235,19 @@ def test_items_are_left_out_by_hand_whatever_is_wrong_with_them(web: Web, tmp_pa
     assert StacSpec(url="x", exclude=["b", "a", "b"]).exclude == ("a", "b")  # type: ignore[arg-type] # as configs give it
 
 
+@pytest.mark.parametrize("static", [True, False])
+def test_an_id_to_leave_out_that_there_is_not_is_named(
+    web: Web, archive: Path, static: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    exclude = (web.items[1]["id"], "S2A_TYPO")
+    spec = CatalogueSpec(url=str(archive), exclude=exclude)
+    assert catalogue_name(spec if static else api(web, exclude=exclude))
+    assert "data.stac.exclude=['S2A_TYPO']" in caplog.text
+    caplog.clear()
+    assert catalogue_name(api(web, exclude=exclude[:1]))
+    assert "exclude" not in caplog.text
+
+
 def test_ids_to_leave_out_are_checked_before_any_work() -> None:
     for wrong in ("S2A", [7], [""], {"a": 1}):
         with pytest.raises(ConfigError, match=r"stac\.exclude.*not a list of ids"):
