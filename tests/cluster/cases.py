@@ -306,7 +306,8 @@ def _two_at_once(nodes: int) -> Callable[[Workplace], str]:
             for k in (0, 1)
         )
         command = f"{first} & other=$!; {second} && wait $other"
-        job = work.wrapped(command, "--job-name=thor-geo", "--ntasks=4", f"--nodes={nodes}")
+        options = (f"--nodes={nodes}", f"--ntasks-per-node={4 // nodes}")
+        job = work.wrapped(command, "--job-name=thor-geo", *options)
         return _completed(work, job, run, restarts=False)
 
     return run_case
