@@ -309,6 +309,9 @@ def _from_bbox(bbox: tuple[float, float, float, float], crs: str) -> Area:
     if crs == LONLAT:
         box = BBox(west=bbox[0], south=bbox[1], east=bbox[2], north=bbox[3])
         parts = [shapely.box(*part) for part in box.parts]
+        if box.west < box.east and box.east - box.west > 180:
+            # A point in between says that the edges are meant to be that long.
+            parts = [shapely.segmentize(part, 90) for part in parts]
         whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
         return Area(geometry=whole, source="bbox")
     try:

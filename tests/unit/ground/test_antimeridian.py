@@ -249,3 +249,12 @@ def test_edges_on_the_line_but_for_rounding_add_nothing_beyond_it() -> None:
     area = Area(geometry=shapely.Polygon(edge))
     assert sorted(area.zones()) == [32760]
     assert area.lonlat.bounds[2] == 180
+
+
+@pytest.mark.parametrize("box", [(-170, 10, 170, 11), (-179.9, 10, 179.9, 11), (-180, 10, 180, 11)])
+def test_a_box_wider_than_half_the_world_stays_it(
+    box: tuple[float, float, float, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    area = AreaSpec(bbox=box).load()
+    assert area.lonlat.area == pytest.approx(box[2] - box[0])
+    assert not caplog.text
