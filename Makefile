@@ -5,6 +5,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# pyenv has a python3.13 on PATH even where that version is switched off: then take it from its folder.
+PYENV_ROOT ?= $(HOME)/.pyenv
+FOUND := $(shell for python in "$(PYTHON)" "$(PYENV_ROOT)"/versions/$(PYTHON:python%=%).*/bin/python; do \
+	"$$python" -c '' 2>/dev/null && echo "$$python" && break; done)
+override PYTHON := $(or $(FOUND),$(PYTHON))
+
 # One set of versions for Python 3.11, and one for newer Pythons, for which there are newer packages.
 SAY_VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(SAY_VERSION) 2>/dev/null)

@@ -70,6 +70,12 @@ def test_a_python_that_is_not_there_is_called_so(tmp_path: Path) -> None:
     assert "/nowhere/python3.13 is no Python that runs here" in done.stdout
 
 
+def test_a_python_that_pyenv_has_is_found_though_it_is_switched_off(tmp_path: Path) -> None:
+    chosen = python(tmp_path / "pyenv" / "versions" / "3.99.1" / "bin" / "python", "3.99")
+    asked = ("PYTHON=python3.99", f"PYENV_ROOT={tmp_path / 'pyenv'}")
+    assert f"{chosen} -m venv .venv" in make(tmp_path, "-n", *asked, "install-test").stdout
+
+
 @pytest.mark.parametrize("lock", sorted((ROOT / "constraints").glob("*.txt")), ids=lambda p: p.name)
 def test_a_lock_names_one_version_of_each_package(lock: Path) -> None:
     lines = [line for line in lock.read_text().splitlines() if not line.startswith("#")]
