@@ -16,8 +16,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cases import CASES, Case, Workplace
+from tests.cluster.cases import CASES, Case
 from tests.cluster.daemons import NODES, Cluster
+from tests.cluster.workplace import Workplace
 
 REPORT = Path(__file__).with_name("report.md")
 
