@@ -293,7 +293,10 @@ def _tell_crossing(source: str, parts: Any) -> None:
 
 @cache
 def _is_geographic(crs: str) -> bool:
-    return pyproj.CRS.from_user_input(crs).is_geographic
+    try:
+        return pyproj.CRS.from_user_input(crs).is_geographic
+    except pyproj.exceptions.CRSError:  # which is refused where the area is brought to degrees
+        return False
 
 
 def _zones_within(parts: npt.NDArray[np.object_]) -> set[int]:

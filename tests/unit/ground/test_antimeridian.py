@@ -224,6 +224,7 @@ def test_a_crossing_is_told(caplog: pytest.LogCaptureFixture) -> None:
         ),
         (lambda: Area(geometry=shapely.Polygon([(0, 70), (120, 80), (-120, 75)])), "pole"),
         (lambda: Area(geometry=shapely.box(500_000, 10, 600_000, 20)), "no longitudes"),
+        (lambda: Area(geometry=shapely.box(0, 0, 1, 1), crs="EPSG:99"), "cannot be transformed"),
         (
             lambda: Area(
                 geometry=shapely.Polygon([(179, 0), (-179, 1), (179, 1), (-179, 0), (179, 0)])
