@@ -279,7 +279,7 @@ def test_statistics_are_of_all_windows(data: Data) -> None:
         made = data(**kwargs)
         made.setup("predict")
         try:
-            found = _measure(made)
+            found = _measure(made, shown=False)
             rows = found.statistics({}).channels
             return {name: (row.mean * row.pixels, row.pixels) for name, row in rows.items()}
         finally:

@@ -63,6 +63,9 @@ def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
     rows = pq.read_table(merged.path)
     assert rows.schema.field("embedding").type == pa.list_(pa.int8())
     assert json.loads(rows.schema.metadata[b"thor_geo"])["quantisation"]["nodata"] == -128
+    facts = json.loads(rows.schema.metadata[b"geoemb"])
+    assert (facts["dimensions"], facts["data_type"]) == (DIMENSION, "int8")
+    assert facts["quantization"]["scale"]["array_name"] in rows.schema.names
     pooled = pa.concat_tables([pq.read_table(path) for path in run.pooled.glob("*.parquet")])
     scale = dict(zip(pooled["id"].to_pylist(), pooled["scale"].to_pylist(), strict=True))
     assert rows["scale"].to_pylist() == [scale[name] for name in rows["id"].to_pylist()]
