@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +12,13 @@ from typing import Any, NoReturn
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch import Trainer
 
 from thor_geo.cli.main import EXIT_ERROR, let_first_rank_speak
 from thor_geo.errors import ConfigError
 from thor_geo.ground.job import Job
-from thor_geo.support.words import counted
 
-# Names of jobs in which Lightning takes no notice of SLURM (SLURMEnvironment.detect).
-_INTERACTIVE = frozenset({"bash", "interactive"})
+#: Names of jobs in which Lightning takes no notice of SLURM (SLURMEnvironment.detect).
+INTERACTIVE = frozenset({"bash", "interactive"})
 # Ports of launches under SLURM, below those that Linux gives to outgoing connections (32768 on,
 # net.ipv4.ip_local_port_range).
 _PORTS = range(20_000, 32_768)
@@ -125,13 +121,11 @@ def cluster_environment(launch: Launch, job: Job) -> list[ClusterEnvironment]:
     """
     if launch.starter == "torchrun":
         return []
-    plain = (
-        not launch.together or job_name() in _INTERACTIVE or not os.environ.keys() >= _RANK_NAMES
-    )
+    plain = not launch.together or job_name() in INTERACTIVE or not os.environ.keys() >= _RANK_NAMES
     if plain or (launch.tasks_per_node is None and (job.count > 1 or launch.starter == "sbatch")):
         return [LightningEnvironment()]
     if launch.tasks_per_node is None:
-        _refuse(
+        refuse(
             launch,
             "--ntasks",
             launch.tasks,
@@ -146,166 +140,24 @@ def job_name() -> str:
     return os.environ.get("SLURM_JOB_NAME", "")
 
 
-def check_launch(trainer: Trainer, job: Job, launch: Launch | None = None) -> None:
-    """Refuse a launch whose processes are not the ranks that the trainer expects.
-
-    The first rank says so; the others end in silence, with the same exit code.
+def refuse(launch: Launch, argument: str, value: object, problem: str, remedy: str) -> NoReturn:
+    """Raise what is wrong with a launch on its first rank, and end the others in silence.
 
     Args:
-        trainer: The trainer, before it runs.
-        job: The part of the run.
-        launch: The launch; None reads it from the environment.
+        launch: The launch.
+        argument: As `ConfigError` takes it, like the rest.
+        value: See there.
+        problem: See there.
+        remedy: See there.
 
     Raises:
-        ConfigError: With what to change.
+        ConfigError: On the first rank.
+        SystemExit: On the others.
     """
-    launch = Launch.from_environment() if launch is None else launch
-    devices, nodes = trainer.num_devices, trainer.num_nodes
-    ranks = devices * nodes
-    if ranks == 1:
-        if launch.starter in ("srun", "torchrun") and launch.tasks > 1 and job.count == 1:
-            _refuse_separate_runs(launch)
-        return
-    if launch.starter == "":
-        _check_nodes(launch, nodes)
-    elif launch.starter == "sbatch":
-        _check_started_by_srun(launch, devices, nodes)
-    else:
-        _check_numbers(launch, devices, nodes)
-    _check_address(launch, nodes)
-    _check_port(trainer, launch)
-
-
-def _refuse(launch: Launch, argument: str, value: object, problem: str, remedy: str) -> NoReturn:
     if launch.rank > 0:
         let_first_rank_speak()
         raise SystemExit(EXIT_ERROR)
     raise ConfigError(argument, value, problem, remedy)
-
-
-def _refuse_separate_runs(launch: Launch) -> NoReturn:
-    local = launch.tasks_per_node or -(-launch.tasks // launch.nodes)
-    _refuse(
-        launch,
-        "trainer.devices",
-        1,
-        f"{launch.starter} started {launch.tasks} processes, and each would be the whole run of "
-        "its own",
-        f"Set trainer.devices={local} and trainer.num_nodes={launch.nodes} to make them the ranks "
-        "of one run, give each its own part with --job, or start one process.",
-    )
-
-
-def _check_nodes(launch: Launch, nodes: int) -> None:
-    if nodes > 1 and not {"NODE_RANK", "GROUP_RANK", "LOCAL_RANK"} & os.environ.keys():
-        _refuse(
-            launch,
-            "trainer.num_nodes",
-            nodes,
-            "nothing has started a process on the other nodes, and this one would wait for them",
-            "Start the command with srun or torchrun (docs/clusters.md), or set "
-            "trainer.num_nodes=1.",
-        )
-
-
-def _check_started_by_srun(launch: Launch, devices: int, nodes: int) -> None:
-    if job_name() in _INTERACTIVE:
-        _check_nodes(launch, nodes)
-        return
-    if launch.tasks > 1:
-        _refuse(
-            launch,
-            "trainer.devices",
-            devices,
-            f"the job has {launch.tasks} tasks, and this process was not started by srun: it would "
-            "wait for the others",
-            "Put srun before the command.",
-        )
-    _refuse(
-        launch,
-        "trainer.devices" if devices > 1 else "trainer.num_nodes",
-        devices if devices > 1 else nodes,
-        "the SLURM job has one task, and Lightning starts none by itself there",
-        f"Ask SLURM for --nodes={nodes} --ntasks-per-node={devices} and put srun before the "
-        "command, or set trainer.devices=1 and trainer.num_nodes=1.",
-    )
-
-
-def _check_numbers(launch: Launch, devices: int, nodes: int) -> None:
-    if launch.starter == "srun" and job_name() in _INTERACTIVE:
-        if launch.tasks == 1:
-            _check_nodes(launch, nodes)
-            return
-        _refuse(
-            launch,
-            "--job-name",
-            job_name(),
-            "Lightning takes no notice of SLURM in jobs of this name, so each of the "
-            f"{launch.tasks} tasks would start a whole run of its own",
-            "Give the job another name.",
-        )
-    local = launch.tasks_per_node
-    option = "--ntasks-per-node" if launch.starter == "srun" else "--nproc-per-node"
-    if launch.tasks == devices * nodes and launch.nodes == nodes and local == devices:
-        return
-    if launch.nodes != nodes:
-        name = "--nodes" if launch.starter == "srun" else "--nnodes"
-        _refuse(
-            launch,
-            "trainer.num_nodes",
-            nodes,
-            f"{launch.starter} started processes on {counted(launch.nodes, 'node')}",
-            f"Set trainer.num_nodes={launch.nodes}, or start them with {name}={nodes}.",
-        )
-    started = launch.tasks // launch.nodes
-    first = "" if started == devices else f"Set trainer.devices={started}, or start them with "
-    _refuse(
-        launch,
-        "trainer.devices",
-        devices,
-        f"{launch.starter} started {counted(launch.tasks, 'process', 'processes')} on "
-        f"{counted(launch.nodes, 'node')}, with {option}={local}",
-        f"{first or 'Start them with '}{option}={devices}.",
-    )
-
-
-def _check_address(launch: Launch, nodes: int) -> None:
-    address = os.environ.get("MASTER_ADDR")
-    # torchrun tells its processes an address that they reach.
-    if nodes == 1 or launch.starter == "torchrun" or address is None:
-        return
-    try:
-        local = address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:  # a name
-        return
-    if local:
-        _refuse(
-            launch,
-            "MASTER_ADDR",
-            address,
-            f"on each of the {nodes} nodes that is the node itself, and the ranks would wait for "
-            "one another",
-            "Unset the variable, or set it to the first node's name.",
-        )
-
-
-def _check_port(trainer: Trainer, launch: Launch) -> None:
-    """Refuse a port that another process has, on the rank that would listen at it."""
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if not isinstance(environment, SlurmRanks) or launch.rank > 0:
-        return
-    port = environment.main_port
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PyTorch's does
-        try:
-            listener.bind(("", port))
-        except OSError as error:
-            raise ConfigError(
-                "MASTER_PORT",
-                port,
-                f"cannot be listened at ({error.strerror or error})",
-                "Set the variable to a free port for each launch.",
-            ) from error
 
 
 def root_dir(configured: str | None, run: Path) -> Path:

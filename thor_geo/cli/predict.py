@@ -24,7 +24,8 @@ from thor_geo.cli.arguments import (
     with_strict,
     with_whole_areas,
 )
-from thor_geo.cli.launch import Launch, check_launch, plugins, root_dir
+from thor_geo.cli.launch import Launch, plugins, root_dir
+from thor_geo.cli.launch_checks import check_launch
 from thor_geo.cli.moved import refuse_moved
 from thor_geo.cli.parser import RunParser
 from thor_geo.cli.scalars import refuse_octal
@@ -357,7 +358,7 @@ def prepared(args: Sequence[str]) -> list[str]:
         "The '.*_dataloader' does not have many workers",
         "You are using a custom batch sampler `ShardBatchSampler`",  # as the design wants it
         ".*isinstance.treespec, LeafSpec.",  # between Lightning and PyTorch
-        "The `srun` command is available on your system but is not used",  # see cli/launch.py
+        "The `srun` command is available on your system but is not used",  # launch_checks.py knows
         "Total length of `DataLoader` across ranks is zero",  # the summary says it better
     ):
         warnings.filterwarnings("ignore", message)

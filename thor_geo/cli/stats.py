@@ -16,7 +16,7 @@ import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
 
 from thor_geo.cli.fetch import HERE
-from thor_geo.cli.launch import check_launch
+from thor_geo.cli.launch_checks import check_launch
 from thor_geo.cli.parser import user_values
 from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule

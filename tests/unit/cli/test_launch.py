@@ -13,7 +13,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
 from thor_geo.cli import main
-from thor_geo.cli.launch import Launch, SlurmRanks, check_launch, cluster_environment
+from thor_geo.cli.launch import Launch, SlurmRanks, cluster_environment
+from thor_geo.cli.launch_checks import check_launch
 from thor_geo.cli.predict import PredictCLI, make_cli
 from thor_geo.errors import CheckpointError, ConfigError
 from thor_geo.ground.job import Job
