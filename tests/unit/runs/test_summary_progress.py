@@ -85,11 +85,12 @@ def bar_over(plan: Plan, tmp_path: Path, world_size: int = 1) -> tuple[TileProgr
 def test_without_a_terminal_it_prints_plain_lines(
     tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bar, trainer = bar_over(plan, tmp_path)
+    _, trainer = bar_over(plan, tmp_path)
     model: Any = Model()
     for shard in plan.shards[:2]:
         for prediction, batch in batches(plan, shard, failed={1: "timed out"}):
-            bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
+            for callback in trainer.callbacks:
+                callback.on_predict_batch_end(trainer, model, prediction, batch, 0)
     error = capsys.readouterr().err
     assert "\r" not in error
     done = sum(map(len, plan.shards[:2]))
@@ -120,15 +121,16 @@ def test_in_a_terminal_it_draws_a_bar(
 def test_other_ranks_count_when_their_markers_appear(tmp_path: Path, plan: Plan) -> None:
     bar, trainer = bar_over(plan, tmp_path, world_size=2)
     model: Any = Model()
-    own, other = plan.shards[0], plan.shards[-(-len(plan.shards) // 2)]
+    first = -(-len(plan.shards) // 2)
+    own, others = plan.shards[0], plan.shards[first:]
     for prediction, batch in batches(plan, own):
         bar.on_predict_batch_end(trainer, model, prediction, batch, 0)
     assert bar.done == len(own)
     run: RunDirectory = trainer.callbacks[0].run
-    run.marker_path(other).write_text("{}")
-    run.marker_path(own).write_text("{}")
+    for shard in (own, *others):
+        run.marker_path(shard).write_text("{}")
     bar.on_predict_epoch_end(trainer, model)
-    assert bar.done == len(own) + len(other)
+    assert bar.done == len(own) + sum(map(len, others))
 
 
 def test_other_ranks_show_nothing(
