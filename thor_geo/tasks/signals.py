@@ -81,6 +81,7 @@ def signals_first() -> Iterator[None]:
     finally:
         if is_stopping():
             # When Python ends it gives signals that have a handler their usual meaning back: to
-            # kill. It leaves alone those that are ignored.
+            # kill. It leaves alone those that are ignored (`_PySignal_Fini` in CPython's
+            # Modules/signalmodule.c).
             for signum in _CODES:
                 signal.signal(signum, signal.SIG_IGN)
