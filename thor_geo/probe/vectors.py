@@ -7,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -15,7 +14,7 @@ import shapely
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
-from thor_geo.ground.lattice import Bounds, zone_strip
+from thor_geo.ground.lattice import Bounds
 from thor_geo.probe.columns import (
     blank_labels,
     class_codes,
@@ -24,14 +23,15 @@ from thor_geo.probe.columns import (
     label_values,
 )
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
+from thor_geo.probe.moving import (
+    cut_features,
+    moved_polygons,
+    near_zone,
+    repaired_polygons,
+)
 from thor_geo.probe.spec import Task
-from thor_geo.support.antimeridian import cut_all_at_antimeridian
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
-# Degrees by which a zone's tiles may extend beyond its strip, even at a latitude of 84 degrees.
-_STRIP_MARGIN = 3.0
-# Longest edge of a polygon when the CRS changes, degrees and metres (see ground.area).
-_EDGE_DEGREES, _EDGE_METRES = 0.01, 500.0
 _POINTS, _POLYGONS = {"Point"}, {"Polygon", "MultiPolygon"}
 
 
@@ -116,7 +116,7 @@ class VectorLabels:
         if self.task == "classification":
             self._classes, self._values = class_codes(self._values)
         self._codes = np.arange(len(self._classes), dtype=np.float64)
-        self._geometry, failed = _cut(frame.geometry)
+        self._geometry, failed = cut_features(frame.geometry)
         self._zones = dict[int, _ZoneFeatures]()
         self._repaired, self._left_out = set[int](), set[int](failed.tolist())
 
@@ -178,40 +178,31 @@ class VectorLabels:
     def _zone(self, epsg: int) -> _ZoneFeatures:
         """Return the features near a zone."""
         if epsg not in self._zones:
-            west, south, east, north = zone_strip(epsg)
             bounds = self._geometry.to_crs(LONLAT).bounds.to_numpy()
-            near = np.zeros(len(bounds), dtype=np.bool_)
-            for turn in (0, -360, 360):  # zones 1 and 60 are neighbours
-                near |= (bounds[:, 2] + turn >= west - _STRIP_MARGIN) & (
-                    bounds[:, 0] + turn <= east + _STRIP_MARGIN
-                )
-            near &= (bounds[:, 3] >= south - _STRIP_MARGIN) & (
-                bounds[:, 1] <= north + _STRIP_MARGIN
-            )
-            number = np.flatnonzero(near & np.isfinite(bounds).all(axis=1))
-            self._zones[epsg] = self._project(number, epsg)
+            number = np.flatnonzero(near_zone(bounds, epsg))
+            self._zones[epsg] = self._project(number, bounds[number], epsg)
         return self._zones[epsg]
 
-    def _project(self, number: Int64Array, epsg: int) -> _ZoneFeatures:
+    def _project(self, number: Int64Array, bounds: Float64Array, epsg: int) -> _ZoneFeatures:
         """Return some features in a zone's metres, invalid polygons repaired."""
         part = self._geometry.iloc[number]
-        repaired = np.zeros(len(number), dtype=np.bool_)
-        if self.kind == "polygons":
-            # First of all: GEOS drops ground of an invalid polygon when it shortens its edges.
-            part, repaired = _repair(part)
-            # Short edges stay in place when the CRS changes.
-            part = part.segmentize(_EDGE_DEGREES if part.crs.is_geographic else _EDGE_METRES)
-        part = part.to_crs(epsg)
-        if epsg % 100 in (1, 60) and self.kind == "polygons":
+        if self.kind == "points":
+            shapes = part.to_crs(epsg).to_numpy()
+            unchanged = np.zeros(len(number), dtype=np.bool_)
+            return _ZoneFeatures(shapely.STRtree(shapes), self._values[number], unchanged, number)
+        # First of all: GEOS drops ground of an invalid polygon when it shortens its edges.
+        part, repaired = repaired_polygons(part)
+        part, elsewhere = moved_polygons(part, bounds, epsg)
+        part, number, repaired = part[~elsewhere], number[~elsewhere], repaired[~elsewhere]
+        if epsg % 100 in (1, 60):
             # Parts on both sides of the antimeridian touch in metres, which is invalid.
             whole = shapely.union_all(part.to_numpy()[:, None], axis=1)
             part = type(part)(whole, index=part.index, crs=part.crs)
-        if self.kind == "polygons":
-            part, moved = _repair(part)
-            repaired = repaired | moved
-            ground = (part.area > 0).to_numpy()
-            self._left_out.update(number[~ground].tolist())
-            part, number, repaired = part[ground], number[ground], repaired[ground]
+        part, moved = repaired_polygons(part)
+        repaired = repaired | moved
+        ground = (part.area > 0).to_numpy()
+        self._left_out.update(number[~ground].tolist())
+        part, number, repaired = part[ground], number[ground], repaired[ground]
         shapes = part.to_numpy()
         return _ZoneFeatures(shapely.STRtree(shapes), self._values[number], repaired, number)
 
@@ -277,44 +268,3 @@ def _kind(path: Path, frame: Any) -> str:
             else "Give only points, or only polygons.",
         )
     return "points" if kinds <= _POINTS else "polygons"
-
-
-def _cut(geometry: Any) -> tuple[Any, Int64Array]:
-    """Return features in degrees cut at the antimeridian, others as they are.
-
-    Returns:
-        The features, and the indices of those that cannot be cut, because they go round a pole or
-        cross themselves: they are empty.
-    """
-    none = np.empty(0, dtype=np.int64)
-    if not geometry.crs.is_geographic:
-        return geometry, none
-    shapes = geometry.to_numpy()
-    try:
-        parts, failed = cut_all_at_antimeridian(shapes), none
-    except ValueError:
-        parts, failed = _cut_one_by_one(shapes)
-    return gpd.GeoSeries(parts, crs=geometry.crs), failed
-
-
-def _cut_one_by_one(shapes: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Int64Array]:
-    parts, failed = shapes.copy(), []
-    for k in range(len(shapes)):
-        try:
-            parts[k : k + 1] = cut_all_at_antimeridian(shapes[k : k + 1])
-        except ValueError:
-            parts[k] = shapely.Polygon()
-            failed.append(k)
-    return parts, np.array(failed, dtype=np.int64)
-
-
-def _repair(polygons: Any) -> tuple[Any, BoolArray]:
-    """Return polygons with the invalid ones repaired, and which they are, (N,).
-
-    By structure: the ground inside the outer ring and outside the others. The default method would
-    add the ground of holes that leave the outer ring. What has no ground becomes empty.
-    """
-    shapes = polygons.to_numpy().copy()
-    invalid: BoolArray = ~shapely.is_valid(shapes)
-    shapes[invalid] = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
-    return gpd.GeoSeries(shapes, crs=polygons.crs), invalid
