@@ -20,11 +20,9 @@ from thor_geo.errors import AreaError
 from thor_geo.ground.lattice import zone_of, zone_strip
 from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 from thor_geo.support.antimeridian import (
-    cut_all_at_antimeridian,
     cut_at_antimeridian,
     middle_of,
 )
-from thor_geo.support.words import rows_text
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +39,8 @@ _MOST_POINTS = 20_000_000
 _POINT_M = 0.05
 
 # By its default method, shapely.make_valid leaves out the ground where parts overlap.
-_REPAIR = "Repair it with shapely.make_valid(..., method='structure') or QGIS 'Fix geometries'."
-_CUT = f"Cut it at 180 degrees, and at 84 N or 80 S. {_REPAIR}"
+REPAIR = "Repair it with shapely.make_valid(..., method='structure') or QGIS 'Fix geometries'."
+CUT = f"Cut it at 180 degrees, and at 84 N or 80 S. {REPAIR}"
 _SOURCES = "bbox, point with buffer_m, file, or points"
 
 
@@ -137,15 +135,18 @@ class AreaSpec:
             AreaError: If a file is missing or unreadable, or the geometry is empty, invalid or
                 outside what UTM tiles cover.
         """
+        from thor_geo.ground import _area_files
+
         if self.bbox is not None:
             return _from_bbox(self.bbox, self.crs)
         if self.point is not None:
             assert self.buffer_m is not None
             return _from_points(np.array([self.point]), self.buffer_m)
         if self.points is not None:
-            return _from_points(_read_points(self.points, self.layer), self.buffer_m or 0.0)
+            lonlat = _area_files.read_points(self.points, self.layer)
+            return _from_points(lonlat, self.buffer_m or 0.0)
         assert self.file is not None
-        return _from_file(self.file, self.layer)
+        return _area_files.area_of_file(self.file, self.layer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +184,7 @@ class Area:
                 self.source,
                 self.geometry.wkt[:80],
                 f"invalid geometry: {shapely.is_valid_reason(self.geometry)}",
-                _REPAIR,
+                REPAIR,
             )
         west, south, east, north = self.lonlat.bounds
         if not all(map(math.isfinite, (west, south, east, north))):
@@ -273,21 +274,28 @@ def _cut(geometry: BaseGeometry, crs: str, source: str, *, aloud: bool = True) -
     try:
         parts = cut_at_antimeridian(geometry)
     except ValueError as error:
-        raise AreaError(source, geometry.wkt[:80], str(error), _CUT) from error
+        raise AreaError(source, geometry.wkt[:80], str(error), CUT) from error
     if aloud and parts is not geometry:
-        _tell_crossing(source, parts)
+        tell_crossing(source, parts)
     return parts
 
 
-def _tell_crossing(source: str, parts: Any) -> None:
-    """Say how wide an area is that was read as crossing; some mean the other way round."""
+def tell_crossing(source: str, parts: Any) -> None:
+    """Say where an area lies whose longitudes were read anew; some mean the other way round."""
     edges = shapely.bounds(shapely.get_parts(parts))[:, [0, 2]]
     eastern = edges[:, 0] >= 0
+    begins = edges[eastern, 0].min(initial=180)
+    ends = edges[~eastern, 1].max(initial=-180)
+    if begins < 180 and ends > -180 and (edges[~eastern, 1] < 180).all():
+        _log.warning(
+            "%s: it crosses the antimeridian, from %g to %g degrees.", source, begins, ends
+        )
+        return
     _log.warning(
-        "%s: it crosses the antimeridian, from %g to %g degrees.",
+        "%s: its longitudes are turned by 360 degrees: it lies from %g to %g degrees.",
         source,
-        edges[eastern, 0].min(initial=180),
-        edges[~eastern, 1].max(initial=-180),
+        edges[:, 0].min(),
+        edges[:, 1].max(),
     )
 
 
@@ -341,81 +349,3 @@ def _from_points(lonlat: npt.NDArray[np.float64], buffer_m: float) -> Area:
             return Area(geometry=shapely.union_all(boxes), crs=utm, source="point")
         squares.extend(_reproject(box, utm, LONLAT) for box in boxes)
     return Area(geometry=shapely.union_all(squares), source="points")
-
-
-def _read_points(path: Path, layer: str | None) -> npt.NDArray[np.float64]:
-    """Return longitude and latitude of the points of a file, (N, 2)."""
-    from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
-
-    source = GeoFile(path=Path(path).expanduser(), argument="points", layer=layer, error=AreaError)
-    frame = read_geofile(source)
-    missing = np.flatnonzero(without_geometry(frame)).tolist()
-    if missing:
-        raise source.refusal(
-            f"no coordinates in {rows_text(missing)}", "Fill them in, or remove the rows."
-        )
-    others = np.flatnonzero(frame.geom_type != "Point").tolist()
-    if others:
-        kinds = frame.geom_type.tolist()
-        raise source.refusal(
-            f"no point in {rows_text(others, kinds)}",
-            "Give one point in each row; for polygons there is `file`.",
-        )
-    try:
-        points = shapely.get_coordinates(frame.geometry.to_crs(LONLAT).to_numpy())
-    except pyproj.exceptions.ProjError as error:
-        raise source.refusal(
-            f"its CRS cannot be transformed to {LONLAT} ({error})", "Save the points in EPSG:4326."
-        ) from error
-    lon, lat = points.T
-    inside = (np.abs(lon) <= 180) & (lat >= UTM_SOUTH) & (lat <= UTM_NORTH)
-    beyond = np.flatnonzero(~inside).tolist()  # not finite among them
-    if beyond:
-        raise source.refusal(
-            f"longitude, latitude outside -180..180, {UTM_SOUTH:g}..{UTM_NORTH:g}, where UTM tiles "
-            f"end, in {rows_text(beyond, [f'{x:g}, {y:g}' for x, y in points.tolist()])}",
-            "Leave them out; polar grids are not supported.",
-        )
-    return points
-
-
-def _from_file(path: Path, layer: str | None) -> Area:
-    from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
-
-    source = GeoFile(path=Path(path).expanduser(), argument="file", layer=layer, error=AreaError)
-    frame = read_geofile(source)
-    frame = frame[~without_geometry(frame)]
-    others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]
-    if len(others):
-        raise source.refusal(
-            f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
-            "Give polygons; for points there is `points`.",
-        )
-    if frame.crs is not None and frame.crs.is_geographic:
-        # Before they are looked at and merged: an edge across the line looks like any other.
-        try:
-            parts = cut_all_at_antimeridian(frame.geometry.to_numpy())
-        except ValueError as error:
-            raise source.refusal(f"a polygon across the antimeridian: {error}", _CUT) from error
-        changed = parts != frame.geometry.to_numpy()
-        if changed.any():
-            _tell_crossing("file", parts[changed])
-        frame = frame.set_geometry(parts, crs=frame.crs)
-    broken = frame[~frame.geometry.is_valid]
-    if len(broken):
-        reason = shapely.is_valid_reason(broken.geometry.iloc[0])
-        raise source.refusal(
-            f"feature {broken.index[0]} is invalid: {reason}",
-            _REPAIR,
-        )
-    # Areas keep their CRS: edges that are straight in it are densified when it changes.
-    code = frame.crs.to_epsg()
-    crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
-    try:
-        # The union of one is itself, but of a detailed coast takes longer than all the planning.
-        whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
-    except shapely.errors.GEOSException as error:
-        raise source.refusal(
-            f"its polygons cannot be merged ({error})", "Dissolve them in QGIS."
-        ) from error
-    return Area(geometry=whole, crs=crs, source="file")

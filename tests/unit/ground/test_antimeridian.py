@@ -216,6 +216,33 @@ def test_a_crossing_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
+    ("box", "words"),
+    [((190, 0, 200, 1), "from -170 to -160 degrees"), ((0, 0, 360, 1), "from -180 to 180 degrees")],
+)
+def test_longitudes_to_360_are_told(
+    box: tuple[float, float, float, float], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        area = Area(geometry=shapely.box(*box), source="field")
+    assert f"field: its longitudes are turned by 360 degrees: it lies {words}" in caplog.text
+    assert area.lonlat.area == pytest.approx(box[2] - box[0])
+
+
+@pytest.mark.parametrize("name", ["world.geojson", "world.gpkg", "world.parquet"])
+def test_the_four_corners_of_the_world_in_a_file_are_the_world(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An edge of 360 degrees is no crossing."""
+    frame = geopandas.GeoDataFrame(geometry=[shapely.box(-180, -60, 180, 60)], crs=4326)
+    path = tmp_path / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_file(path)
+    area = AreaSpec(file=path).load()
+    assert area.lonlat.area == pytest.approx(360 * 120)
+    assert len(area.zones()) == 120
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (
