@@ -75,10 +75,10 @@ def area_of_file(path: Path, layer: str | None) -> Area:
     others = frame[~frame.geom_type.isin(("Polygon", "MultiPolygon"))]
     if len(others):
         raise source.refusal(
-            f"feature {others.index[0]} is a {others.geom_type.iloc[0]}",
+            f"no polygon in {rows_text(others.index.tolist(), others.geom_type.to_dict())}",
             "Give polygons; for points there is `points`.",
         )
-    if frame.crs is not None and frame.crs.is_geographic:
+    if frame.crs.is_geographic:
         # Before they are looked at and merged: an edge across the line looks like any other.
         try:
             parts = cut_all_at_antimeridian(frame.geometry.to_numpy())
@@ -90,14 +90,8 @@ def area_of_file(path: Path, layer: str | None) -> Area:
         frame = frame.set_geometry(parts, crs=frame.crs)
     broken = frame[~frame.geometry.is_valid]
     if len(broken):
-        reason = shapely.is_valid_reason(broken.geometry.iloc[0])
-        raise source.refusal(
-            f"feature {broken.index[0]} is invalid: {reason}",
-            REPAIR,
-        )
-    # Areas keep their CRS: edges that are straight in it are densified when it changes.
-    code = frame.crs.to_epsg()
-    crs = LONLAT if code == 4326 else f"EPSG:{code}" if code else frame.crs.to_wkt()
+        reasons = {k: shapely.is_valid_reason(polygon) for k, polygon in broken.geometry.items()}
+        raise source.refusal(f"invalid polygon in {rows_text(list(reasons), reasons)}", REPAIR)
     try:
         # The union of one is itself, but of a detailed coast takes longer than all the planning.
         whole = frame.geometry.union_all() if len(frame) > 1 else frame.geometry.iloc[0]
@@ -105,4 +99,13 @@ def area_of_file(path: Path, layer: str | None) -> Area:
         raise source.refusal(
             f"its polygons cannot be merged ({error})", "Dissolve them in QGIS."
         ) from error
-    return Area(geometry=whole, crs=crs, source="file")
+    return Area(geometry=whole, crs=_crs_name(frame.crs), source="file")
+
+
+def _crs_name(crs: pyproj.CRS) -> str:
+    """Return what areas call a CRS. They keep it: straight edges are densified when it changes."""
+    authority = crs.to_authority()
+    if authority in (("EPSG", "4326"), ("OGC", "CRS84")):  # GeoParquet's default is the latter
+        return LONLAT
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else crs.to_wkt()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # Rows of a table that a message names.
 _NAMED_ROWS = 5
@@ -38,12 +38,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def rows_text(rows: Sequence[int], values: Sequence[object] | None = None) -> str:
+def rows_text(
+    rows: Sequence[int], values: Sequence[object] | Mapping[int, object] | None = None
+) -> str:
     """Return the numbers of a table's rows: ``rows 2, 5 and 9 (counted from 1, without a header)``.
 
     Args:
         rows: Indices of the rows, from 0; five are named, and the others counted.
-        values: A value for each row of the table, which is added to its number.
+        values: By index, a value for each of the rows, which is added to its number.
     """
     shown = [
         f"{row + 1:,}" if values is None else f"{row + 1:,} ({values[row]})"

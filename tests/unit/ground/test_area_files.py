@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from thor_geo.errors import AreaError
-from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.area import LONLAT, AreaSpec
 
 BOX = shapely.box(10.6, 59.8, 10.7, 59.9)
 
@@ -29,8 +29,8 @@ def test_features_without_geometry_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("geometries", "problem"),
     [
-        ([BOX, shapely.Point(10, 60)], "feature 1 is a Point"),
-        ([shapely.LineString([(10, 60), (11, 60)])], "feature 0 is a LineString"),
+        ([BOX, shapely.Point(10, 60)], r"no polygon in row 2 \(Point\)"),
+        ([shapely.LineString([(10, 60), (11, 60)])], r"no polygon in row 1 \(LineString\)"),
         ([None, shapely.Polygon()], "holds no geometry"),
     ],
 )
@@ -40,6 +40,15 @@ def test_anything_but_polygons_is_refused(
     path = save(tmp_path / "a.geojson", geometries)
     with pytest.raises(AreaError, match=problem):
         AreaSpec(file=path).load()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "OGC:CRS84"])
+def test_degrees_are_degrees_whichever_name_they_have(tmp_path: Path, crs: str) -> None:
+    """GeoParquet's default is OGC:CRS84; the same polygon must not get other edges by it."""
+    gpd.GeoDataFrame(geometry=[BOX], crs=crs).to_parquet(tmp_path / "a.parquet")
+    area = AreaSpec(file=tmp_path / "a.parquet").load()
+    assert area.crs == LONLAT
+    assert area.lonlat.equals_exact(BOX)
 
 
 def test_a_table_without_geometry_is_refused(tmp_path: Path) -> None:

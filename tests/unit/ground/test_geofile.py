@@ -211,7 +211,7 @@ def test_of_a_collection_with_polygons_the_polygons_are_taken(tmp_path: Path) ->
         frame([shapely.GeometryCollection(parts)]).to_parquet(tmp_path / "a.parquet")
         assert AreaSpec(file=tmp_path / "a.parquet").load().geometry.equals(BOX)
     frame([shapely.GeometryCollection([line]), BOX]).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(AreaError, match="feature 0 is a GeometryCollection"):
+    with pytest.raises(AreaError, match=r"no polygon in row 1 \(GeometryCollection\)"):
         AreaSpec(file=tmp_path / "a.parquet").load()
 
 
