@@ -1,6 +1,9 @@
 """Signs of life of a launch's ranks, as small files in the run directory.
 
-There is no collective in them, which a dead rank would block.
+There is no collective in them, which a dead rank would block. Network file systems show a new or a
+removed name to another node up to a minute late (NFS: acdirmax), but what is in a file that is
+opened at once. So the first rank makes the files and removes them, the others write in place, and
+no rank is given up because of a name.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -32,6 +36,9 @@ _SILENT_S = 45.0
 # Silence of a rank that is worth a word.
 _TOLD_S = 3 * _BEAT_S
 
+# Files of launches that were killed are removed when they have not changed for so long.
+_OLD_S = 3600.0
+
 
 def ranks_folder(run: Path, job: Job) -> Path:
     """Return the folder of a launch's files; launches of different jobs may run at once.
@@ -43,21 +50,39 @@ def ranks_folder(run: Path, job: Job) -> Path:
     return run / ".ranks" / f"{job.index}-{job.count}"
 
 
+def remove_signs(folder: Path) -> None:
+    """Remove a launch's files, and those that killed launches of other jobs have left.
+
+    Args:
+        folder: See `ranks_folder`; its ranks are done.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # there is none, or another launch has removed it meanwhile
+        for other in list(folder.parent.iterdir()):
+            newest = max((file.stat().st_mtime for file in other.iterdir()), default=0.0)
+            if time.time() - newest > _OLD_S:
+                shutil.rmtree(other, ignore_errors=True)
+        folder.parent.rmdir()  # not empty: another job's launch is under way
+
+
 class Heartbeat:
     """Tells the first rank that this one lives, how far it is, and why it ends."""
 
-    def __init__(self, folder: Path, rank: int) -> None:
+    def __init__(self, folder: Path, rank: int, launch: str) -> None:
         """Initialize a new Heartbeat instance; nothing is written yet.
 
         Args:
             folder: See `ranks_folder`.
             rank: This process's.
+            launch: Id of the launch, the same on all its ranks.
         """
         self._path = folder / f"{rank}.json"
         self._state: dict[str, Any] = {
+            "launch": launch,
             "host": socket.gethostname(),
             "process": os.getpid(),
             "failed": 0,
+            "done": False,
             "ended": None,
         }
         self._beats = 0
@@ -75,7 +100,7 @@ class Heartbeat:
         self._state["failed"] = failed
 
     def end(self, reason: str | None = None) -> None:
-        """Say why this rank ends before its work is done, or remove the file.
+        """Say that this rank's work is done, or why it ends before that; once.
 
         Args:
             reason: Why; None for a rank whose work is done.
@@ -84,12 +109,8 @@ class Heartbeat:
             return
         self._over.set()
         self._thread.join()
-        if reason is not None:
-            self._state["ended"] = reason
-            self._write()
-            return
-        self._path.unlink(missing_ok=True)
-        remove_folder(self._path.parent)
+        self._state |= {"done": reason is None, "ended": reason}
+        self._write()
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT_S):
@@ -100,19 +121,11 @@ class Heartbeat:
         text = json.dumps({**self._state, "beat": self._beats})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # In place: on network file systems another node sees that at once, and a new name not.
-            self._path.write_text(text)
+            self._path.write_text(text)  # in place, see above
         except OSError as error:
             if not self._warned:
                 _log.warning("%s cannot be written (%s)", self._path, error.strerror or error)
             self._warned = True
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove the folder of a launch's files, once all ranks have removed theirs."""
-    for path in (folder, folder.parent):
-        with suppress(OSError):  # not empty: another rank or job has a file in it
-            path.rmdir()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,30 +135,43 @@ class RankState:
     Attributes:
         name: For messages: ``rank 3 on node2``.
         failed: Tiles that have failed there.
+        done: Whether its work is done; its last markers may not be visible here yet.
         ended: Why it has ended before its work was done, or None.
         silent_s: For how long its file has not changed, seconds, by the clock of the first rank.
     """
 
     name: str
     failed: int = 0
+    done: bool = False
     ended: str | None = None
     silent_s: float = 0.0
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or shows no sign of life, before its work was done."""
+        return not self.done and (self.ended is not None or self.silent_s >= _SILENT_S)
 
 
 class RankWatch:
     """Follows the signs of life of all ranks but the first, on the first."""
 
-    def __init__(self, folder: Path, world_size: int) -> None:
-        """Initialize a new RankWatch instance.
+    def __init__(self, folder: Path, world_size: int, launch: str) -> None:
+        """Initialize a new RankWatch instance, and make the ranks' files.
 
         Args:
             folder: See `ranks_folder`.
             world_size: Number of ranks.
+            launch: Id of the launch, the same on all its ranks. What another launch has left or
+                still writes, while its processes end, is no sign of life. Without an id that holds
+                for what is in the files by now.
         """
-        self._folder = folder
+        self._folder, self._launch = folder, launch
         self._states = {rank: RankState(name=f"rank {rank}") for rank in range(1, world_size)}
-        # What an earlier launch has left does not change any more.
-        self._texts = {rank: self._read(rank) for rank in self._states}
+        with suppress(OSError):  # the ranks make them themselves, and warn if they cannot
+            folder.mkdir(parents=True, exist_ok=True)
+            for rank in self._states:
+                (folder / f"{rank}.json").touch()
+        self._texts = {rank: "" if launch else self._read(rank) for rank in self._states}
         self._looked = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="thor-geo-ranks", daemon=True)
@@ -157,7 +183,6 @@ class RankWatch:
     def stop(self) -> None:
         """Look no more."""
         self._over.set()
-        remove_folder(self._folder)
 
     @property
     def failed(self) -> int:
@@ -173,7 +198,7 @@ class RankWatch:
         Raises:
             RankLostError: Names the rank.
         """
-        lost = {rank for rank, state in self._states.items() if _is_gone(state)}
+        lost = {rank for rank, state in self._states.items() if state.gone}
         if not lost & frontier.left.keys():
             return
         frontier.advance()  # it may have ended because it was done
@@ -197,7 +222,8 @@ class RankWatch:
             return ""
         first = self._states[next(iter(left))]
         who = first.name if len(left) == 1 else f"{len(left)} ranks"
-        silent = max(self._states[rank].silent_s for rank in left)
+        states = [self._states[rank] for rank in left]
+        silent = max(0.0 if state.done else state.silent_s for state in states)
         heard = f", no sign of life for {silent:.0f} s" if silent >= _TOLD_S else ""
         return f"waiting for {who}: {counted(sum(left.values()), 'shard')} left{heard}"
 
@@ -213,31 +239,29 @@ class RankWatch:
         self._looked = now
         for rank, state in self._states.items():
             text = self._read(rank)
-            if text is None or text == self._texts[rank]:
+            told = None if text == self._texts[rank] else self._parsed(rank, text)
+            if told is None:
                 self._states[rank] = replace(state, silent_s=state.silent_s + since)
-                continue
-            self._texts[rank] = text
-            self._states[rank] = _parsed(rank, text) or replace(state, silent_s=0.0)
+            else:
+                self._texts[rank], self._states[rank] = text, told
 
-    def _read(self, rank: int) -> str | None:
+    def _read(self, rank: int) -> str:
         try:
             return (self._folder / f"{rank}.json").read_text()
         except OSError:  # not there yet, no more, or out of reach for a moment
+            return ""
+
+    def _parsed(self, rank: int, text: str) -> RankState | None:
+        """Return the state in a file; None while it is being written, and of another launch's."""
+        try:
+            fields = json.loads(text)
+        except ValueError:
             return None
-
-
-def _is_gone(state: RankState) -> bool:
-    return state.ended is not None or state.silent_s >= _SILENT_S
-
-
-def _parsed(rank: int, text: str) -> RankState | None:
-    """Return the state in a file; None while it is being written."""
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        return None
-    return RankState(
-        name=f"rank {rank} on {fields['host']} (process {fields['process']})",
-        failed=fields["failed"],
-        ended=fields["ended"],
-    )
+        if fields.get("launch") != self._launch:
+            return None
+        return RankState(
+            name=f"rank {rank} on {fields['host']} (process {fields['process']})",
+            failed=fields["failed"],
+            done=fields["done"],
+            ended=fields["ended"],
+        )

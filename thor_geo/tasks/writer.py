@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,56 +12,22 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from thor_geo.errors import ConfigError
 from thor_geo.runs.fingerprint import JSON
-from thor_geo.runs.grid import GridStore
 from thor_geo.runs.lock import RunLock
 from thor_geo.runs.quantise import DESCRIPTION
 from thor_geo.runs.rundir import RunDirectory
-from thor_geo.runs.shard import Dtype, Shapes
+from thor_geo.runs.shard import Dtype
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
 from thor_geo.support.arrays import Int64Array
-from thor_geo.support.progress import LINE_S
-from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
-from thor_geo.tasks.shard_writer import ShardWriter
+from thor_geo.tasks.ranks import ranks_folder, remove_signs
+from thor_geo.tasks.session import Session, open_session, wanted_shapes
 from thor_geo.tasks.signals import is_stopping, stop_on_sigterm
-from thor_geo.tasks.started_run import StartedRun, start_run
-from thor_geo.tasks.unfinished import Frontier, UnfinishedShards, find_unfinished
+from thor_geo.tasks.started_run import start_run
+from thor_geo.tasks.unfinished import Frontier, UnfinishedShards
+from thor_geo.tasks.waiting import PrintNowAndThen, wait_for_ranks
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-_log = logging.getLogger(__name__)
-
-# The first rank checks for the other ranks' markers at most this often (checks per second over all
-# of them, seconds between rounds), and gives up after this time without a new marker.
-_LOOKS_PER_SECOND = 200
-_POLL_SECONDS = 0.5
-_STALL_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Session:
-    """The open files and state of one predict run of Lightning.
-
-    Attributes:
-        started: The run.
-        shards: The writer of shards.
-        todo: The shards that were unfinished when it began, over all ranks.
-        frontier: Progress of the other ranks; on the first rank only.
-        watch: Their signs of life, likewise; None without other ranks.
-        heartbeat: This rank's, on every rank but the first.
-        since: When it began, UTC.
-        began: The same on the steady clock.
-    """
-
-    started: StartedRun
-    shards: ShardWriter
-    todo: UnfinishedShards
-    frontier: Frontier | None
-    watch: RankWatch | None
-    heartbeat: Heartbeat | None
-    since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    began: float = field(default_factory=time.monotonic)
 
 
 class RunWriter(BasePredictionWriter):
@@ -128,7 +91,7 @@ class RunWriter(BasePredictionWriter):
         self._dtype: Dtype = dtype
         self._crop = crop
         self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._lock: RunLock | None = None
         self._summary: Summary | None = None
         self._failed = 0
@@ -166,7 +129,7 @@ class RunWriter(BasePredictionWriter):
         """
         return self._open(together=True).todo.shards
 
-    def _open(self, *, together: bool) -> _Session:
+    def _open(self, *, together: bool) -> Session:
         if self._session is not None:
             return self._session
         if self._around is None:
@@ -174,56 +137,14 @@ class RunWriter(BasePredictionWriter):
         trainer, module = self._around
         stop_on_sigterm(trainer)
         started = start_run(trainer, module, self.settings(), self.config)
-        shapes = self._shapes(started)
-        store = None
-        if shapes.grid is not None:
-            store = GridStore(
-                self.run.grid,
-                started.plan,
-                shapes.grid,
-                self._dtype,
-                crop=started.crop,
-                windows=started.windows,
-            )
-        first = trainer.is_global_zero
-        owned = started.job.part(len(started.plan.shards))
-        if first:
-            self._lock = RunLock(self.run.path, owned)
+        shapes = wanted_shapes(started, self._dtype, pooled=self._pooled, grid=self._grid)
+        if trainer.is_global_zero:
+            self._lock = RunLock(self.run.path, started.job.part(len(started.plan.shards)))
             self._lock.acquire()
-        info = {**started.info, **self.info()}
-        self.run.prepare(started.settings, info, started.plan, with_plan=False)
-        if store is not None:
-            with self.run.explain_errors("the grid store"):
-                store.create(self.run.metadata, self.run.build_version)
-        todo = find_unfinished(self.run, started.plan, owned, trainer, together=together)
-        folder, several = ranks_folder(self.run.path, started.job), trainer.world_size > 1
-        watch = RankWatch(folder, trainer.world_size) if first and several and len(todo) else None
-        heartbeat = None if first or not len(todo) else Heartbeat(folder, trainer.global_rank)
-        if first:  # after the exchange, so that the other ranks need not wait for it
-            self.run.write_plan_once(started.plan)
-        self._session = _Session(
-            started=started,
-            shards=ShardWriter(
-                self.run,
-                started.plan,
-                shapes,
-                started.windows,
-                store,
-                session=todo.session,
-                strict=started.strict,
-                fetch_cost=started.fetch_cost,
-                left_out=started.left_out,
-            ),
-            todo=todo,
-            frontier=Frontier(self.run, started.plan, todo, trainer.world_size) if first else None,
-            watch=watch,
-            heartbeat=heartbeat,
+        self._session = open_session(
+            self.run, started, shapes, self.info(), trainer, together=together
         )
-        if watch is not None:
-            watch.start()
-        if heartbeat is not None:
-            heartbeat.start()
-        if not len(todo) and first and together:
+        if together and trainer.is_global_zero and not len(self._session.todo):
             # Lightning calls no predict hook if there is nothing to predict.
             self._finish()
         return self._session
@@ -308,7 +229,7 @@ class RunWriter(BasePredictionWriter):
         session = self._session
         if session.frontier is None or session.watch is None:
             return
-        _wait_for_ranks(session.frontier, session.watch, show or _PrintNowAndThen())
+        wait_for_ranks(session.frontier, session.watch, show or PrintNowAndThen())
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -317,34 +238,11 @@ class RunWriter(BasePredictionWriter):
         if self._session is None:
             self._unlock()
             return
-        try:
-            try:
-                self._session.shards.close()
-            except RuntimeError as error:
-                # PyTorch reports a dead reading process from a signal handler, wherever the main
-                # thread is at that moment: perhaps while it waited here.
-                if "DataLoader worker" not in str(error):
-                    raise
-                self._session.shards.close()
-        except Exception:  # the exception that stopped the run must be the one that is raised
-            _log.exception("The shard being written when the run stopped was not finished")
-        if self._session.watch is not None:
-            self._session.watch.stop()
-        if self._session.heartbeat is not None:
-            self._session.heartbeat.end(_reason(exception))
+        self._session.break_off(exception)
         wanted = is_stopping() or isinstance(exception, KeyboardInterrupt | SystemExit)
         if wanted and trainer.is_global_zero:
-            print(f"\n{self._stopped()}; run the same command to continue.", file=sys.stderr)
+            print(f"\n{self._session.stopped}; run the same command to continue.", file=sys.stderr)
         self._unlock()
-
-    def _stopped(self) -> str:
-        assert self._session is not None
-        session = self._session
-        done = session.shards.written
-        if session.frontier is not None:
-            session.frontier.advance()
-            done += session.frontier.shards
-        return f"Stopped with {len(session.todo) - done} of {len(session.todo)} shards left"
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -396,60 +294,6 @@ class RunWriter(BasePredictionWriter):
                 session=session.todo.session,
                 seconds=seconds,
             )
+            remove_signs(ranks_folder(self.run.path, started.job))
             self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)
-
-    def _shapes(self, started: StartedRun) -> Shapes:
-        for name, wanted in (("pooled", self._pooled), ("grid", self._grid)):
-            if wanted and name not in started.shapes:
-                raise ConfigError(
-                    f"output.{name}",
-                    wanted,
-                    f"the model only returns {', '.join(started.shapes) or 'nothing'}",
-                    f"Set output.{name}=false, or let the model return it.",
-                )
-        pooled: tuple[int] | None = None
-        grid: tuple[int, int, int] | None = None
-        if self._pooled:
-            (dimension,) = started.shapes["pooled"]
-            pooled = (dimension,)
-        if self._grid:
-            bands, height, width = started.shapes["grid"]
-            grid = (bands, height, width)
-        return Shapes(pooled=pooled, grid=grid, dtype=self._dtype)
-
-
-class _PrintNowAndThen:
-    """Prints what is waited for, every ten seconds."""
-
-    def __init__(self) -> None:
-        self._printed = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        if text and time.monotonic() - self._printed >= LINE_S:
-            self._printed = time.monotonic()
-            print(f"[thor-geo] {text}", file=sys.stderr, flush=True)
-
-
-def _reason(exception: BaseException) -> str:
-    if is_stopping() or isinstance(exception, KeyboardInterrupt | SystemExit):
-        return "stopped by a signal"
-    return type(exception).__name__
-
-
-def _wait_for_ranks(frontier: Frontier, watch: RankWatch, show: Callable[[str], None]) -> None:
-    since = time.monotonic()
-    frontier.advance()
-    while (left := frontier.missing) and time.monotonic() - since < _STALL_SECONDS:
-        watch.check(frontier)
-        show(watch.waiting_for(frontier))
-        time.sleep(max(_POLL_SECONDS, len(left) / _LOOKS_PER_SECOND))
-        if frontier.advance():
-            since = time.monotonic()
-    if left:
-        _log.error(
-            "No other rank has finished a shard for %.0f min; the next missing one is %s. Run the "
-            "same command again to compute the missing shards.",
-            _STALL_SECONDS / 60,
-            left[0].id,
-        )

@@ -32,6 +32,7 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.quantise import dequantise
 from thor_geo.specs import Windows
 from thor_geo.tasks.progress import TileProgressBar
+from thor_geo.tasks.session import wanted_shapes
 from thor_geo.tasks.shard_writer import ShardWriter
 
 COUNT = len(WINDOWS)
@@ -147,10 +148,11 @@ def test_a_shard_that_lost_one_windows_file_is_made_again(plan: Plan, tmp_path: 
 def test_a_batch_that_does_not_say_its_window_stops_the_run(plan: Plan, tmp_path: Path) -> None:
     shard = plan.shards[0]
     writer = write_windows(tmp_path / "run", plan, only=0)
+    assert writer._session is not None
     shards = ShardWriter(
         writer.run,
         plan,
-        writer._shapes(writer._session.started),  # type: ignore[union-attr]
+        wanted_shapes(writer._session.started, "float32", pooled=True, grid=True),
         Windows.from_dates(windows=WINDOWS),
         None,
     )

@@ -381,7 +381,7 @@ def test_lightning_drives_it_and_resumes_when_nothing_is_left(
 def test_the_first_rank_waits_for_the_others(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thor_geo.tasks import writer as callback
+    from thor_geo.tasks import waiting
 
     failed = plan.shards[-1]  # has a marker, which says nothing until it is replaced
     run = write_run(tmp_path / "run", plan, failed={failed.start: "timed out"}).run
@@ -403,7 +403,7 @@ def test_the_first_rank_waits_for_the_others(
             other.write_on_batch_end(its_trainer, its_model, prediction, None, batch, 0, 0)
         other.on_exception(its_trainer, its_model, KeyboardInterrupt())
 
-    monkeypatch.setattr(callback.time, "sleep", other_rank)
+    monkeypatch.setattr(waiting.time, "sleep", other_rank)
     writer.on_predict_end(trainer, model)
     assert not left
     assert writer.summary is not None
@@ -414,10 +414,10 @@ def test_the_first_rank_waits_for_the_others(
 def test_a_rank_that_never_ends_is_not_waited_for_for_ever(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from thor_geo.tasks import writer as callback
+    from thor_geo.tasks import waiting
 
-    monkeypatch.setattr(callback, "_STALL_SECONDS", 0.05)
-    monkeypatch.setattr(callback, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "_STALL_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.01)
     writer, trainer, model = opened(tmp_path / "run", plan, world_size=2)
     writer.on_predict_end(trainer, model)
     assert plan.shards[-(-len(plan.shards) // 2)].id in caplog.text
