@@ -26,9 +26,11 @@ class Web(ThreadingHTTPServer):
         #: Status, headers and body to answer with, one after the other, where the path matches.
         self.faults: list[tuple[str, int, dict[str, str], bytes]] = []
         self.page = 2
-        #: Status to refuse later parts of files with, and whether their bytes are others.
         #: What the collection says beside its id.
         self.extent: dict[str, Any] = {}
+        #: Share of their bytes that files have, by the end of their names.
+        self.kept: dict[str, float] = {}
+        #: Status to refuse later parts of files with, and whether their bytes are others.
         self.late: int | None = None
         self.garbled = False
         #: How the API's root says that it can be searched, and whether a page without items comes
@@ -156,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             if not file.is_file():
                 self._answer(404, b"no such file")
                 return
-            self._file(file.read_bytes())
+            content = file.read_bytes()
+            shares = (share for end, share in web.kept.items() if path.endswith(end))
+            self._file(content[: int(len(content) * next(shares, 1))])
 
     def _file(self, content: bytes) -> None:
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -164,6 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, content, {"Accept-Ranges": "bytes"})
             return
         first, last = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
+        if first > last:
+            self._answer(416, b"")
+            return
         where = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
         part = content[first : last + 1]
         if first and self.server.late is not None:

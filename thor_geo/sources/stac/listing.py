@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -179,54 +180,50 @@ class _Static:
         self._root = root
         self._reader = reader
         self._lock = threading.Lock()
-        self._all: dict[str, StacItem] | None = None
+        self._all: list[StacItem] | None = None
+        self._by_id: dict[str, StacItem] = {}
         self._left_out: set[str] = set()
 
     def search(self, block: Block, window: TemporalSpec) -> Iterable[StacItem]:
-        return self._walked().values()
+        return self._walked()
 
     def named(self, ids: Sequence[str]) -> Iterable[StacItem]:
-        walked = self._walked()
-        return [walked[name] for name in ids if name in walked]
+        self._walked()
+        return [self._by_id[name] for name in ids if name in self._by_id]
 
     def some(self) -> Sequence[StacItem]:
-        return list(self._walked().values())
+        return self._walked()
 
     def excluded(self) -> Iterable[str]:
         self._walked()
         return self._left_out
 
     def coverage(self) -> Coverage:
-        items = [item for item in self._walked().values() if item.placed]
+        items = [item for item in self._walked() if item.placed]
         boxes = [item.degrees for item in items]
         times = [item.scene.time_start for item in items]
         return Coverage.from_scenes(
             [box for box in boxes if box is not None], [time for time in times if time is not None]
         )
 
-    def _walked(self) -> dict[str, StacItem]:
+    def _walked(self) -> Sequence[StacItem]:
         with self._lock:
             if self._all is None:
-                self._all = self._walk()
+                walked = _with_unique_ids(self._walk())
+                self._by_id = {item.id: item for item in walked}
+                self._all = walked
             return self._all
 
-    def _walk(self) -> dict[str, StacItem]:
-        items: dict[str, StacItem] = {}
+    def _walk(self) -> list[StacItem]:
+        items: list[StacItem] = []
         elsewhere: set[str] = set()
         for entry in walk(self._root, self._reader):
-            if self._spec.collection not in (None, entry.collection):
+            if not entry.may_be_of(self._spec.collection):
                 elsewhere.add(str(entry.collection))
-                continue
-            item = entry.item
-            if item.id in self._spec.exclude:
-                self._left_out.add(item.id)
-                continue
-            if item.id in items:
-                raise StacError(
-                    f"The catalogue {self._spec.endpoint} has two items {item.id!r}. Name one of "
-                    "its collections with `data.stac.collection`, in which ids are unique."
-                )
-            items[item.id] = item
+            elif entry.item.id in self._spec.exclude:
+                self._left_out.add(entry.item.id)
+            else:
+                items.append(entry.item)
         if not items and elsewhere:
             raise ConfigError(
                 "stac.collection",
@@ -235,6 +232,31 @@ class _Static:
                 f"Choose from: {', '.join(sorted(elsewhere))}; or leave it out for all of them.",
             )
         return items
+
+
+def _with_unique_ids(items: Iterable[StacItem]) -> list[StacItem]:
+    """Return items of which none can be taken for another one.
+
+    An item that is listed twice counts once. Where several items have one id, each has a fault: a
+    block's scenes are pinned by their ids.
+
+    Args:
+        items: The items of a catalogue.
+    """
+    by_id: dict[str, list[StacItem]] = {}
+    for item in items:
+        namesakes = by_id.setdefault(item.id, [])
+        if item not in namesakes:
+            namesakes.append(item)
+    fault = (
+        "has an id that another item of the catalogue has, too (`data.stac.collection` chooses one "
+        "collection, in which ids are unique)"
+    )
+    return [
+        replace(item, fault=item.fault or fault) if namesakes[1:] else item
+        for namesakes in by_id.values()
+        for item in namesakes
+    ]
 
 
 def boxes_around(block: Block) -> list[tuple[float, float, float, float]]:

@@ -28,13 +28,15 @@ from thor_geo.sources.scenes import (
 from thor_geo.sources.stac.client import StacClient, UnreadableFileError
 from thor_geo.sources.stac.compose import compose_planes
 from thor_geo.sources.stac.faults import check_there, none_usable, unreadable_file
-from thor_geo.sources.stac.items import StacItem
+from thor_geo.sources.stac.items import BandRaster, StacItem
 from thor_geo.sources.stac.recipe import block_key, check_supported, needed_bands
 from thor_geo.sources.stac.reduce import harmonised
 from thor_geo.sources.stac.root import local_path
 from thor_geo.sources.stac.sampling import CLASS_DTYPES, DTYPES, sample
 from thor_geo.sources.stac.session import REMEMBERED
 from thor_geo.sources.stac.signing import signer
+from thor_geo.sources.stac.truncation import cut_short
+from thor_geo.sources.stac.verdicts import classify_stac_error
 from thor_geo.specs import SensorSpec, TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.support.arrays import BoolArray, UInt16Array
@@ -259,9 +261,10 @@ class Stac:
                 )
             except RasterioError as error:
                 # What is on this machine need not be asked for again.
-                if path is None:
+                reason = self._cut_short(error, href, raster) if path is None else first_line(error)
+                if reason is None:
                     raise
-                raise UnreadableFileError(redact(first_line(error))) from error
+                raise UnreadableFileError(redact(reason)) from error
             stats.bytes += band_sample.read
             return harmonised(band_sample.values, raster.offset), band_sample.seen
 
@@ -277,3 +280,10 @@ class Stac:
                     self._unreadable.clear()
                 self._unreadable[item.id] = fault
             raise fault from error
+
+    def _cut_short(self, error: RasterioError, href: str, raster: BandRaster) -> str | None:
+        """Return how a file on a server is too short, if that may be why it could not be read."""
+        verdict = classify_stac_error(error)
+        if verdict is None or verdict.kind != "transient" or verdict.status is not None:
+            return None
+        return cut_short(href, raster.number, self.client.session.spec.timeout_s)

@@ -191,6 +191,20 @@ def test_a_server_that_fails_in_the_middle_of_a_file_is_not_a_missing_scene(
     assert stored(api(web), tmp_path).left_out == {}
 
 
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.5, 0.9])
+def test_a_file_on_a_server_that_is_cut_short_is_a_scene_that_cannot_be_used(
+    web: Web, tmp_path: Path, share: float
+) -> None:
+    name = web.items[1]["id"]
+    expected = without(web, name, tmp_path / "expected")
+    web.kept[web.items[1]["assets"]["20m"]["href"].rpartition("/")[2]] = share
+    block = stored(api(web), tmp_path / "cache")
+    assert list(block.left_out) == [name]
+    assert "has a file for B11 that cannot be read: " in block.left_out[name]
+    for ours, theirs in zip(block.read(), expected.read(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_block_none_of_whose_scenes_can_be_used_fails_and_is_tried_again(
     web: Web, tmp_path: Path
 ) -> None:
@@ -301,6 +315,74 @@ def test_an_item_of_a_static_catalogue_that_cannot_be_read_is_left_out(
     block = stored(spec, tmp_path / "cache")
     assert len(block.scenes) == 5
     assert len(block.left_out) == 1
+
+
+def link(page: Path, rel: str, href: str) -> None:
+    content = json.loads(page.read_text())
+    content["links"].append({"rel": rel, "href": href})
+    page.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("served", [True, False])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "is a sub-catalogue that is listed in the catalogue, but its file is not there"),
+        ("<html>", "is a sub-catalogue that is not JSON"),
+        ('{"type": "Feature", "id": "x"}', "is a sub-catalogue that is not a STAC catalogue"),
+    ],
+)
+def test_a_sub_catalogue_that_cannot_be_read_is_left_out_and_named(
+    web: Web, folder: Path, tmp_path: Path, content: str | None, why: str, served: bool
+) -> None:
+    link(folder / "catalog.json", "child", "./2021/catalog.json")
+    if content is not None:
+        (folder / "2021").mkdir()
+        (folder / "2021/catalog.json").write_text(content)
+    web.folder = folder
+    url = f"{web.url}/catalog.json" if served else str(folder)
+    assert catalogue_name(CatalogueSpec(url=url))
+    block = stored(CatalogueSpec(url=url), tmp_path / "cache")
+    assert len(block.scenes) == 6
+    assert list(block.left_out) == ["2021/catalog.json"]
+    assert why in block.left_out["2021/catalog.json"]
+    # What is left out by hand is not counted.
+    known = CatalogueSpec(url=url, exclude=("2021/catalog.json",))
+    assert stored(known, tmp_path / "known").left_out == {}
+
+
+def test_a_server_that_does_not_answer_for_a_sub_catalogue_is_asked_again(
+    web: Web, folder: Path
+) -> None:
+    link(folder / "catalog.json", "child", "./2021/catalog.json")
+    web.folder = folder
+    web.faults += [("2021", 503, {}, b"later")] * 200
+    with pytest.raises(BlockError, match="did not answer"):
+        catalogue_name(CatalogueSpec(url=f"{web.url}/catalog.json"))
+
+
+def test_an_item_listed_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+    item = sorted((folder / "items").glob("*T32*"))[0]
+    link(folder / "catalog.json", "item", f"./items/{item.name}")
+    # A catalogue that lists its root is walked once, too.
+    link(folder / "catalog.json", "child", "./catalog.json")
+    block = stored(CatalogueSpec(url=str(folder)), tmp_path / "cache")
+    assert (len(block.scenes), len(block.left_out)) == (6, 0)
+
+
+def test_items_with_one_id_are_left_out_as_none_knows_which_is_meant(
+    folder: Path, tmp_path: Path
+) -> None:
+    item = sorted((folder / "items").glob("*T32*"))[0]
+    other = json.loads(item.read_text())
+    other["properties"]["eo:cloud_cover"] = 1.5
+    (folder / "items/other.json").write_text(json.dumps(other))
+    link(folder / "catalog.json", "item", "./items/other.json")
+    spec = CatalogueSpec(url=str(folder))
+    assert catalogue_name(spec)
+    block = stored(spec, tmp_path / "cache")
+    assert (len(block.scenes), list(block.left_out)) == (5, [other["id"]])
+    assert "has an id that another item" in block.left_out[other["id"]]
 
 
 def test_a_file_that_is_missing_on_this_machine_is_part_of_the_catalogues_name(
