@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 import subprocess
@@ -49,6 +50,8 @@ class Workplace:
         self.cluster = cluster
         self.folder = cluster.base / "work of a user"
         self.folder.mkdir()
+        #: The checkout's commit, and the day.
+        self.commit = f"{commit()}, {dt.datetime.now(dt.UTC):%Y-%m-%d}"
         self._reference: dict[str, str] = {}
         self._runs = 0
 
@@ -62,11 +65,6 @@ class Workplace:
         environment = {**self.cluster.environment, "PYTHONPATH": str(ROOT)}
         subprocess.run(command, cwd=self.folder, env=environment, check=True, timeout=600)
         self._reference = digests(self.folder / "reference")
-
-    def commit(self) -> str:
-        """Return the checkout's commit."""
-        command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def new_run(self) -> Path:
         """Return the folder of a run that does not exist yet."""
@@ -136,6 +134,18 @@ class Workplace:
         for job in jobs:
             assert "Traceback" not in self.log(job), self.log(job)
         assert not [*self.folder.glob("*.ckpt"), *self.folder.glob(".thor-geo-*")]
+
+
+def commit() -> str:
+    """Return the checkout's commit, and whether anything but the report differs from it."""
+
+    def git(*command: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!tests/cluster/report.md")
+    return git("rev-parse", "--short", "HEAD") + (" and changes" if changed else "")
 
 
 def digests(run: Path) -> dict[str, str]:
