@@ -86,7 +86,7 @@ def raster_items(request: EmbeddingRequest, rasters: Sequence[RasterInput]) -> l
     for number, raster in enumerate(rasters):
         with naming("raster", number, len(rasters)):
             file = raster.file
-            planes = raster.planes(request.selection, request.names)
+            planes = raster.planes(request)
             cut = request.cutter.cut(file.height, file.width)
             array = _raster_pixels(raster, planes, request)
             if request.inspect == "error":

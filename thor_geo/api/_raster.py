@@ -10,10 +10,16 @@ import shapely
 
 from thor_geo.api._bands import picked_planes
 from thor_geo.api._place import Place
+from thor_geo.api._request import EmbeddingRequest
+from thor_geo.datasets._descriptions import check_alpha
+from thor_geo.datasets._placement import warp_line
 from thor_geo.datasets.geotiff import RasterFile, read_headers
 from thor_geo.errors import BandError, ConfigError
 from thor_geo.ground.lattice import Rect
-from thor_geo.specs.bands import BandSelection, find_band
+from thor_geo.specs.bands import find_band
+
+# Pixels of the model's finest bands, metres.
+_FINEST_M = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +52,45 @@ class RasterInput:
         )
         return Place(epsg=file.epsg, geometry=shapely.box(*file.bounds), rect=rect)
 
-    def planes(self, selection: BandSelection, names: Sequence[str]) -> list[int]:
-        """Return which of its bands are those of a selection, in its order.
+    def planes(self, request: EmbeddingRequest) -> list[int]:
+        """Return which of its bands are those that a call wants, in its order.
 
         Args:
-            selection: The bands wanted.
-            names: The caller's names of all bands in their order; empty for the file's own.
+            request: The settings.
 
         Raises:
-            BandError: If bands are missing or contradict their descriptions.
+            BandError: If bands are missing, or contradict their descriptions.
+            ConfigError: If one of them is transparency.
         """
-        described = [find_band(text) for text in self.descriptions]
-        if names:
-            return self._as_named(selection, names)
-        if any(described):
+        selection = request.selection
+        if request.names:
+            self._check_names(request.names)
+            return list(range(len(request.names)))
+        if request.plane_names:
+            self._check_names(request.plane_names)
+            return picked_planes(request.plane_names, selection)
+        if any(map(find_band, self.descriptions)):
             return picked_planes(self.descriptions, selection)
-        return self._as_named(selection, [band.channel for band in selection.bands])
+        wanted = [band.channel for band in selection.bands]
+        check_alpha(self.file, wanted)
+        if len(wanted) != self.file.count:
+            raise BandError(
+                "bands",
+                None,
+                f"{self.file.name} has {self.file.count} bands and no names of bands that are "
+                f"known; {len(wanted)} are wanted",
+                "Name each band of the file in its order: bands=['B2', 'B3', ...].",
+            )
+        return list(range(len(wanted)))
 
-    def _as_named(self, selection: BandSelection, names: Sequence[str]) -> list[int]:
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Refuse names that are too few or too many, or contradict the file's own."""
+        check_alpha(self.file, names)
         if len(names) != self.file.count:
             raise BandError(
                 "bands",
                 list(names),
-                f"{len(names)} names, but {self.file.name} has {self.file.count} bands, "
-                "and does not name them itself",
+                f"{len(names)} names, but {self.file.name} has {self.file.count} bands",
                 "Name each band of the file once, in its order.",
             )
         for text, name in zip(self.descriptions, names, strict=True):
@@ -81,7 +102,6 @@ class RasterInput:
                     f"{self.file.name} calls the band {text!r} that is named {name!r} here",
                     "Correct the order, or leave bands out to go by the file's names.",
                 )
-        return list(range(len(selection.bands)))
 
 
 def open_rasters(paths: Sequence[str | Path]) -> list[RasterInput]:
@@ -101,17 +121,15 @@ def open_rasters(paths: Sequence[str | Path]) -> list[RasterInput]:
             raise ConfigError("raster", str(path), "no such file", "Give the path of a GeoTIFF.")
         files += read_headers([whole])
     for file in files:
-        size = file.resolution
-        if abs(size - round(size)) > 1e-6 * size or round(size) != round(files[0].resolution):
+        size, first = file.resolution, files[0].resolution
+        # Finer pixels than the model's finest take other settings, too.
+        whole_metres = max(round(first), _FINEST_M)
+        others = "" if file == files[0] else f", those of {files[0].name} {first:g} m"
+        if abs(size - round(size)) > 1e-6 * size or round(size) != round(first):
             raise ConfigError(
                 "raster",
-                file.name,
-                f"its pixels are {size:g} m"
-                + (
-                    f", those of {files[0].name} {files[0].resolution:g} m"
-                    if file != files[0]
-                    else ""
-                ),
-                f"Warp it: gdalwarp -tr METRES METRES -tap {file.name} out.tif",
+                str(file.path),
+                f"its pixels are {size:g} m{others}: they must be whole metres, the same in all",
+                f"Warp it, and give utm.tif in its place: {warp_line(file.path, whole_metres)}",
             )
     return [RasterInput(file=file) for file in files]

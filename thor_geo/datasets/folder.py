@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
-from thor_geo.datasets._descriptions import check_descriptions
+from thor_geo.datasets._descriptions import check_alpha, check_descriptions
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.extent import IndexedDataset, closed_window
 from thor_geo.datasets.georeference import georeference
@@ -78,11 +78,12 @@ class FolderDataset(IndexedDataset, RasterDataset):
             transforms: Takes a sample and returns a transformed one.
 
         Raises:
-            ConfigError: If a file has another number of bands, describes one as another, or its
-                units are unknown.
+            ConfigError: If a file has another number of bands, describes one as another or as
+                transparency, or its units are unknown.
         """
         bands = selection.bands
         for file in files:
+            check_alpha(file, [band.channel for band in bands])
             if file.count != len(bands):
                 raise ConfigError(
                     "bands",

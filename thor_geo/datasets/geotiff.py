@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from thor_geo.datasets._placement import check_placement
@@ -45,6 +46,7 @@ class RasterFile:
         scales: GDAL's scale of each band: value x scale + offset is in a physical unit.
         offsets: GDAL's offset of each band.
         descriptions: What the file calls each band; None where it says nothing.
+        alpha: Which bands are transparency, no pixels; numbered from 0.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class RasterFile:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     descriptions: tuple[str | None, ...]
+    alpha: tuple[int, ...] = ()
 
     @property
     def bounds(self) -> Bounds:
@@ -139,7 +142,7 @@ def _read_header(path: Path, name: str, resolution: float) -> RasterFile:
             "paths",
             str(path),
             f"it cannot be read ({first_line(error)})",
-            "Repair it, or remove it from the folder.",
+            "Repair it, or leave it out.",
         ) from error
 
 
@@ -166,6 +169,7 @@ def _header(path: Path, name: str, file: DatasetReader) -> RasterFile:
         scales=tuple(map(float, file.scales)),
         offsets=tuple(map(float, file.offsets)),
         descriptions=tuple(file.descriptions),
+        alpha=tuple(k for k, use in enumerate(file.colorinterp) if use == ColorInterp.alpha),
     )
 
 
@@ -198,7 +202,7 @@ def content_sha256(files: Sequence[RasterFile]) -> str:
                 "paths",
                 str(file.path),
                 f"it cannot be read ({first_line(error)})",
-                "Repair it, or remove it from the folder.",
+                "Repair it, or leave it out.",
             ) from error
     return digest.hexdigest()
 

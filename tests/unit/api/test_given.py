@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +197,51 @@ def test_a_raster_file_says_where_it_is_and_what_its_bands_are(tmp_path: Path) -
     wrong = _write(tmp_path / "wrong.tif", PIXELS, NAMES)
     with pytest.raises(BandError, match="calls the band 'B2' that is named 'S2:Green'"):
         embed(raster=wrong, bands=["B3", "B2", *NAMES[2:]])
+
+
+def test_of_a_raster_the_sensors_bands_are_taken_by_the_names_given(tmp_path: Path) -> None:
+    """In whatever order: two bands that are exchanged give a vector, too."""
+    sensor = SensorSpec(bands=("B2", "B4"))
+    wanted = embed(PIXELS[:2], sensor=sensor).data
+    turned = _write(tmp_path / "turned.tif", PIXELS[1::-1])
+    found = embed(raster=turned, sensor=sensor, bands=["RED", "BLUE"])
+    np.testing.assert_allclose(found.data, wanted, atol=1e-5)
+    more = _write(tmp_path / "more.tif", PIXELS[[5, 1, 0]])
+    found = embed(raster=more, sensor=sensor, bands=["SCL", "RED", "BLUE"])
+    np.testing.assert_allclose(found.data, wanted, atol=1e-5)
+    with pytest.raises(BandError, match=r"2 names, but more\.tif has 3 bands"):
+        embed(raster=more, sensor=sensor, bands=["RED", "BLUE"])
+    with pytest.raises(BandError, match=r"`bands=None`: more\.tif has 3 bands.*bands=\["):
+        embed(raster=more, sensor=sensor)
+    named = _write(tmp_path / "named.tif", PIXELS[:2], ["B2", "B4"])
+    with pytest.raises(BandError, match="calls the band 'B2' that is named 'RED'"):
+        embed(raster=named, sensor=sensor, bands=["RED", "BLUE"])
+
+
+def test_transparency_is_no_band(tmp_path: Path) -> None:
+    clear = np.full((1, 32, 32), 65_535, np.uint16)
+    options = {"photometric": "RGB", "alpha": "YES"}
+    path = _write(tmp_path / "a.tif", np.concatenate([PIXELS[:3], clear]), **options)
+    with pytest.raises(ConfigError, match=r"its band 4 is alpha.*gdal_translate .* -mask 4 "):
+        embed(raster=path, bands=["B2", "B3", "B4", "B8"])
+    # Where it is known not to be one, it says which pixels there are.
+    found = embed(raster=path, bands=["B2", "B3", "B4", "alpha"], sensor=SensorSpec(bands=("B4",)))
+    assert found.meta["bands"] == ["S2:Red"]
+
+
+@pytest.mark.parametrize("side", [10.5, 0.4])
+def test_the_line_that_warps_a_raster_to_whole_metres_can_be_run(
+    tmp_path: Path, side: float
+) -> None:
+    placed = from_origin(500_000, 6_600_000, side, side)
+    path = _write(tmp_path / "a.tif", PIXELS, NAMES, transform=placed)
+    with pytest.raises(ConfigError, match="must be whole metres") as caught:
+        embed(raster=path)
+    if shutil.which("gdalwarp") is None:
+        pytest.skip("no gdalwarp on this machine to try the line with")
+    words = shlex.split(str(caught.value).partition("in its place: ")[2])
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    assert embed(raster=tmp_path / "utm.tif").meta["resolution"] == 10
 
 
 def test_what_a_raster_file_does_not_say_is_asked_for(tmp_path: Path) -> None:

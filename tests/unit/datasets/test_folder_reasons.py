@@ -138,7 +138,7 @@ def describe(path: Path, *names: str | None) -> None:
             ("B4", "B3", "B2"),
             r"band 1 as 'B4', not BLUE, band 3 as 'B2', not RED.*\[RED, GREEN, BL",
         ),
-        ((None, "red", None), r"band 2 as 'red', not GREEN.*bands: \[BLUE, RED, RED\]"),
+        ((None, "red", None), r"band 2 as 'red', not GREEN.*right, correct the order of"),
         (("VV", "B03", "B04"), "band 1 as 'VV', not BLUE"),
         (("B2", "B03", "S2:Red"), None),
         (("blue", "Green ", "b04"), None),
@@ -160,6 +160,33 @@ def test_descriptions_that_contradict_the_bands_are_refused(
     assert code is not None
     subprocess.run([sys.executable, "-c", code[1]], check=True)
     plan(tmp_path)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_transparency_is_no_band(tmp_path: Path, write_tif: Any, last: bool) -> None:
+    """An alpha band under the name of a band is a constant that the model takes for ground."""
+    clear = np.full((1, SIDE, SIDE), 65_535, np.uint16)
+    clear[:, :4, :4] = 0
+    options = {"photometric": "RGB", "alpha": "YES"}
+    pixels = np.concatenate([PIXELS, clear])
+    path = write_tif(tmp_path / "in" / "a.tif", pixels, (LEFT, TOP), **options)
+    bands = ["BLUE", "GREEN", "RED", "NIR_BROAD"] if last else ["BLUE", "GREEN", "RED"]
+    with pytest.raises(ConfigError, match=r"a\.tif says that its band 4 is alpha") as caught:
+        plan(path.parent, bands=bands)
+    mask = re.search(r"(gdal_translate .* masked\.tif)\.", str(caught.value))
+    code = re.search(r"python -c '(.*)'$", str(caught.value))
+    assert mask is not None
+    assert code is not None
+    if shutil.which("gdal_translate") is not None:
+        (tmp_path / "out").mkdir()
+        subprocess.run(mask[1].split(), cwd=tmp_path / "out", check=True)
+        module = plan(tmp_path / "out", bands=bands[:3])
+        sample = module.zones[32632][LEFT : LEFT + SIDE * 10, TOP - SIDE * 10 : TOP]
+        seen = sample["observations"][0].numpy()
+        np.testing.assert_array_equal(seen == 0, clear[0] == 0)
+        np.testing.assert_array_equal(sample["image"].numpy()[:, seen > 0], PIXELS[:, seen > 0])
+    subprocess.run([sys.executable, "-c", code[1]], check=True)
+    plan(path.parent, bands=["BLUE", "GREEN", "RED", "NIR_BROAD"])
 
 
 @pytest.mark.parametrize("name", ["VV", "vh"])
