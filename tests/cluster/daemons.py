@@ -124,8 +124,10 @@ class Cluster:
             self._end(name)
         for name in NODES:
             self._kill_all(name)
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
-        subprocess.run(["ip", "link", "del", _BRIDGE], check=False, stderr=subprocess.DEVNULL)
+            # The link by itself: with its namespace, it goes some time after the command.
+            _remove("link", f"{name}v")
+            _remove("netns", name)
+        _remove("link", _BRIDGE)
         for controller in _CONTROLLERS:
             for name in NODES:
                 groups = [*(_CGROUPS / controller / name).rglob("*/"), _CGROUPS / controller / name]
@@ -252,6 +254,10 @@ class Cluster:
             ),
             "nodes",
         )
+
+
+def _remove(kind: str, name: str) -> None:
+    subprocess.run(["ip", kind, "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
 def _wait(condition: object, what: str) -> None:
