@@ -134,6 +134,7 @@ class Workplace:
         for job in jobs:
             assert "Traceback" not in self.log(job), self.log(job)
         assert not [*self.folder.glob("*.ckpt"), *self.folder.glob(".thor-geo-*")]
+        assert not (run / ".ranks").exists()
 
 
 def commit() -> str:

@@ -110,7 +110,8 @@ class Heartbeat:
         self._over.set()
         self._thread.join()
         self._state |= {"done": reason is None, "ended": reason}
-        self._write()
+        if self._path.exists():  # else the first rank has seen all markers, and tidied up
+            self._write()
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT_S):

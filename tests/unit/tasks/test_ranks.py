@@ -157,6 +157,15 @@ def test_nothing_is_left_of_a_launch_that_is_done(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_rank_that_says_so_last_makes_no_file_anew(tmp_path: Path) -> None:
+    folder = ranks_folder(tmp_path, Job())
+    heartbeat = Heartbeat(folder, 1, LAUNCH)
+    heartbeat.start()
+    remove_signs(folder)  # the first rank needs its markers alone to end
+    heartbeat.end()
+    assert not folder.parent.exists()
+
+
 def test_what_killed_launches_of_other_jobs_left_goes_when_it_is_old(tmp_path: Path) -> None:
     ours, old, alive = (ranks_folder(tmp_path, Job(index=k, count=3)) for k in (1, 2, 3))
     for folder in (ours, old, alive):
