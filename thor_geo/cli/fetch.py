@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from thor_geo.cli.launch_checks import check_launch
-from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared, say_coverage
+from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli, prepared
+from thor_geo.cli.trouble import say_coverage
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.composites.source import left_out_error
 from thor_geo.datamodules import CompositeDataModule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import pkgutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,24 +27,20 @@ from thor_geo.cli.launch import Launch, plugins, root_dir
 from thor_geo.cli.launch_checks import check_launch
 from thor_geo.cli.moved import refuse_moved
 from thor_geo.cli.parser import RunParser
+from thor_geo.cli.planes import model_bands
 from thor_geo.cli.scalars import refuse_octal
 from thor_geo.cli.settings import CLASSES, LINKED
+from thor_geo.cli.trouble import is_dead_worker, say_coverage, worker_error
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.datamodules.sensors import Sensors, as_spec
-from thor_geo.errors import BlockError, ConfigError, StacError, ThorGeoError, WorkerError
+from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import Lattice
 from thor_geo.models.layout import TokenLayout
 from thor_geo.runs.zone_grid import centre_trim
-from thor_geo.specs import SensorSpec
-from thor_geo.specs.choices import USUAL_RESOLUTION
 from thor_geo.specs.environment import run_defaults
-from thor_geo.specs.sentinel1 import Sentinel1Spec, channels_of
 from thor_geo.support.progress import is_first_process
-from thor_geo.support.redact import redact
 from thor_geo.tasks import RunWriter, TileProgressBar
-from thor_geo.tasks.embedding import DEFAULT_CHANNELS
 from thor_geo.tasks.signals import signals_first, stop_on_sigterm
 
 #: Exit code of a run that left failed tiles.
@@ -58,38 +53,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_checkpointing": False,
     "enable_model_summary": False,
 }
-
-
-def model_bands(data: Mapping[str, Any]) -> list[str]:
-    """Return the names under which the model takes the planes of the data (links both).
-
-    A datamodule whose bands have other names than Earth Engine's resolves them itself, by a static
-    method `channels_of`: nothing is guessed from the names.
-
-    Args:
-        data: The config's section: ``class_path`` and ``init_args``, of which ``bands``, or
-            ``sentinel2`` and ``sentinel1``, are looked at; the model's default where the class has
-            none of them.
-    """
-    settings = data.get("init_args") or {}
-    if "sentinel2" in settings or "sentinel1" in settings:
-        sensors = Sensors.on_grid(
-            settings.get("resolution", USUAL_RESOLUTION),
-            as_spec(SensorSpec, _fields(settings.get("sentinel2")), "sentinel2"),
-            as_spec(Sentinel1Spec, _fields(settings.get("sentinel1")), "sentinel1"),
-        )
-        return channels_of(sensors.by_kind.values())
-    if "bands" not in settings:
-        return list(DEFAULT_CHANNELS)
-    resolve = getattr(pkgutil.resolve_name(data["class_path"]), "channels_of", None)
-    if resolve is not None:
-        return list(resolve(settings["bands"]))
-    return channels_of([SensorSpec(bands=tuple(settings["bands"]))])
-
-
-def _fields(group: Any) -> Any:
-    """Return the fields of a dataclass, which the parser wraps as it does classes."""
-    return group.get("init_args", group) if isinstance(group, Mapping) else group
 
 
 class PredictCLI(LightningCLI):
@@ -220,13 +183,7 @@ class PredictCLI(LightningCLI):
         except (RuntimeError, ConnectionError, EOFError) as error:
             if not is_dead_worker(error, finished=self.writer.summary is not None):
                 raise
-            # SIGTERM to this process itself would have been the end before.
-            why = "was sent SIGTERM" if "Terminated" in str(error) else "may have run out of memory"
-            raise WorkerError(
-                f"A process that reads composites ended unexpectedly ({error}); it {why}. What is "
-                "written is kept: run the same command again, perhaps with a smaller "
-                "data.num_workers or data.batch_size."
-            ) from error
+            raise worker_error(error) from error
 
     def _check_stride(self) -> None:
         lattice = getattr(self.datamodule, "lattice", None)
@@ -258,22 +215,6 @@ def _with_progress(configured: Mapping[str, Any]) -> list[Callback]:
     if barred or configured.get("enable_progress_bar") is False:
         return callbacks
     return [*callbacks, TileProgressBar()]
-
-
-def is_dead_worker(error: Exception, *, finished: bool) -> bool:
-    """Return whether an error of the predict loop means that a reading process was killed.
-
-    PyTorch notices the signal, or the worker's pipe breaks off; either is first. Requests to Earth
-    Engine are made by another process. Once all batches have come, a broken pipe is that of the
-    output, as with ``| head``.
-
-    Args:
-        error: What the loop raised.
-        finished: Whether every batch had come.
-    """
-    if isinstance(error, RuntimeError):
-        return "DataLoader worker" in str(error)
-    return not finished
 
 
 def make_cli(
@@ -320,26 +261,6 @@ def predict(args: Sequence[str]) -> int:
         say_coverage(cli.datamodule)
     left = summary is not None and (summary.failed or not summary.complete)
     return EXIT_FAILED_TILES if left else 0
-
-
-def say_coverage(datamodule: object) -> None:
-    """Say, where no scene was found, where and when the source has any.
-
-    Args:
-        datamodule: The run's data.
-    """
-    if not isinstance(datamodule, CompositeDataModule):
-        return
-    try:
-        coverage = datamodule.coverage()
-    except (StacError, BlockError) as error:  # the run is complete, whatever becomes of the advice
-        print(redact(f"What the catalogue covers could not be asked for: {error}"), file=sys.stderr)
-        return
-    if coverage is not None:
-        name = datamodule.feed.spec.source.name
-        print(
-            redact(f"No scene was found. The scenes of data.{name} cover: {coverage}"), flush=True
-        )
 
 
 def prepared(args: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import ProgressBar
 
-from thor_geo.cli.predict import is_dead_worker, make_cli
+from thor_geo.cli.predict import make_cli
+from thor_geo.cli.trouble import is_dead_worker
 
 KILLED = RuntimeError("DataLoader worker (pid 14815) is killed by signal: Killed.")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thor_geo.cli.predict import model_bands
+from thor_geo.cli.planes import model_bands
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import AreaError, BandError, ConfigError
 from thor_geo.runs.crop import AreaCrop
