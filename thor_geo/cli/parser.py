@@ -21,6 +21,7 @@ from thor_geo.errors import ConfigError, ThorGeoError, own_error
 from thor_geo.support.redact import redact
 
 _PATCH_SIZE = "model.patch_size"
+_SECTIONS = ("trainer", "model", "data", "output")
 _VALUES: ContextVar[UserValues] = ContextVar("values", default=MappingProxyType({}))
 
 
@@ -34,7 +35,9 @@ class RunParser(LightningArgumentParser):
         if not self.exit_on_error:  # the parser of a class within
             return super().parse_args(args, *more, **kwargs)
         try:
-            token = _VALUES.set(user_values(sys.argv[1:] if args is None else args))
+            values = user_values(sys.argv[1:] if args is None else args)
+            _refuse_empty(values)
+            token = _VALUES.set(values)
         except ConfigError as error:
             self._leave(str(error), error)
         try:
@@ -61,6 +64,23 @@ class RunParser(LightningArgumentParser):
         let_first_rank_speak()
         self.exit(EXIT_ERROR, f"thor-geo: {redact(text)}\n")
         raise AssertionError("exit returns never")
+
+
+def _refuse_empty(values: UserValues) -> None:
+    """Refuse a section without keys, which the parser takes for null and then trips over.
+
+    Raises:
+        ConfigError: If a config has one.
+    """
+    for section in _SECTIONS:
+        value, source = values.get(section, ({}, ""))
+        if value is None and source:
+            raise ConfigError(
+                section,
+                None,
+                f"a section without keys in {source}",
+                "Write its keys below it, indented, or delete the line.",
+            )
 
 
 def user_values(args: Sequence[str]) -> dict[str, tuple[Any, str]]:

@@ -203,6 +203,13 @@ def test_a_config_that_is_not_a_mapping(refused: Refused) -> None:
     assert "not a mapping" in refused(config="hello")
 
 
+@pytest.mark.parametrize("section", ["trainer", "model", "data", "output"])
+def test_a_section_without_keys_is_named(refused: Refused, section: str) -> None:
+    message = refused(config=f"{section}:\n  # devices: 1\n")
+    for word in (f"`{section}=None`", "without keys", "mine.yaml", "delete the line"):
+        assert word in message
+
+
 def test_everything_required_is_named_at_once(refused: Refused) -> None:
     area = "data: {area: {point: [10.75, 59.91], buffer_m: 500}}"
     message = refused(config=f"output: {{dir: out}}\n{area}")
