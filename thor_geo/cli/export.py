@@ -72,7 +72,8 @@ def run_export(args: Sequence[str]) -> int:
     command = parser()
     options = command.parse_args(join_coordinates(args, *COORDINATES))
     check_part(command, options)
-    from thor_geo.results.export import Bands, export_embeddings
+    from thor_geo.results.bands import Bands
+    from thor_geo.results.export import export_embeddings
     from thor_geo.runs.opened_run import open_run
 
     bands = Bands.parse(options.bands)

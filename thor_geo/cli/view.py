@@ -106,7 +106,8 @@ def run_view(args: Sequence[str]) -> int:
     command = parser()
     options = command.parse_args(join_coordinates(args, *COORDINATES))
     _check(command, options)
-    from thor_geo.results.export import Bands, export_pictures
+    from thor_geo.results.bands import Bands
+    from thor_geo.results.export import export_pictures
     from thor_geo.runs.opened_run import open_run
 
     bands = None if options.bands is None else Bands.parse(options.bands)

@@ -2,84 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.pictures.pca import Colours
+from thor_geo.results.bands import Bands
 from thor_geo.results.cells import zone_cells
 from thor_geo.results.cog import RasterExtent, RasterPart, run_tags, write_cog
 from thor_geo.results.map_cut import MapCut
 from thor_geo.results.tilemap import tile_rasters
-from thor_geo.results.tiles import read_tiles
+from thor_geo.results.tiles import NoEmbeddingError, read_tiles
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.pooled import window_name
 from thor_geo.runs.target import check_target
 
-
-@dataclass(frozen=True, kw_only=True)
-class Bands:
-    """Dimensions of embeddings, as ``--bands`` names them.
-
-    Attributes:
-        text: What the user wrote.
-        ranges: First and last dimension of each part, counted from 0; None for all.
-    """
-
-    text: str
-    ranges: tuple[tuple[int, int], ...] | None
-
-    @classmethod
-    def parse(cls, text: str) -> Bands:
-        """Read ``all``, or numbers and ranges such as ``0-9,64``.
-
-        Raises:
-            ConfigError: If it is anything else, or names a dimension twice.
-        """
-        if text.strip() == "all":
-            return cls(text=text, ranges=None)
-        parts = [re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", p) for p in text.split(",")]
-        ranges = sorted((int(p[1]), int(p[2] or p[1])) for p in parts if p is not None)
-        rising = all(first <= last for first, last in ranges)
-        apart = all(one[1] < other[0] for one, other in pairwise(ranges))
-        if None in parts or not (rising and apart):
-            raise ConfigError(
-                "--bands",
-                text,
-                "not a list of dimensions without repetition",
-                "Give all, or numbers and ranges from 0 on, e.g. 0-9,64.",
-            )
-        return cls(text=text, ranges=tuple((int(p[1]), int(p[2] or p[1])) for p in parts if p))
-
-    def indices(self, dimension: int) -> list[int]:
-        """Return the dimensions in the order given.
-
-        Args:
-            dimension: D, the number there are.
-
-        Raises:
-            ConfigError: If there is no such dimension.
-        """
-        if self.ranges is None:
-            return list(range(dimension))
-        last = max(last for _, last in self.ranges)
-        if last >= dimension:
-            raise ConfigError(
-                "--bands",
-                self.text,
-                f"embeddings have {dimension} dimensions, there is no {last}",
-                f"Give 0 to {dimension - 1}, or all.",
-            )
-        return [band for first, end in self.ranges for band in range(first, end + 1)]
+logger = logging.getLogger(__name__)
 
 
 class _Map(NamedTuple):
@@ -156,7 +101,8 @@ def export_embeddings(
 
     The values are float32 whatever the type of the run: GDAL before 3.7 has no int8 and before 3.11
     no float16, and a GeoTIFF has one scale for a band, where int8 maps have one for each cell. So
-    codes are multiplied by their scales.
+    codes are multiplied by their scales. Of a run without maps, a zone and time window in which no
+    tile has an embedding gets no file, which is logged.
 
     Args:
         opened: The run.
@@ -180,11 +126,20 @@ def export_embeddings(
     }
     for path in (path for zones in files.values() for path in zones):
         check_target(opened.run, path, folder=False, overwrite=overwrite, argument="--cog")
+    absent: NoEmbeddingError | None = None
+    written = 0
     for time, paths in files.items():
-        for zone_map, path in zip(_maps(opened, within, time), paths, strict=True):
-            chosen = bands.indices(zone_map.dimension)
-            _write_embeddings(opened, path, zone_map, chosen, time, overwrite=overwrite)
+        for found, path in zip(_found_maps(opened, within, time), paths, strict=True):
+            if isinstance(found, NoEmbeddingError):
+                absent = found
+                logger.warning("%s is not written: %s", path.name, found)
+                continue
+            chosen = bands.indices(found.dimension)
+            _write_embeddings(opened, path, found, chosen, time, overwrite=overwrite)
+            written += 1
             yield path
+    if absent is not None and not written:
+        raise absent
 
 
 def _file(opened: OpenedRun, folder: Path, zone: int, window: int | None, kind: str) -> Path:
@@ -215,7 +170,29 @@ def _write_embeddings(
 
 
 def _maps(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
-    return (_cells if opened.grid else _tiles)(opened, within, window)
+    """Return the embeddings of each zone.
+
+    Raises:
+        NoEmbeddingError: If a zone has none.
+    """
+    maps = []
+    for found in _found_maps(opened, within, window):
+        if isinstance(found, NoEmbeddingError):
+            raise found
+        maps.append(found)
+    return maps
+
+
+def _found_maps(
+    opened: OpenedRun, within: Mapping[int, Bounds], window: int | None
+) -> Sequence[_Map | NoEmbeddingError]:
+    """Return the embeddings of each zone, or why there are none."""
+    if opened.grid:
+        return _cells(opened, within, window)
+    try:
+        return _tiles(opened, within, window)
+    except NoEmbeddingError as error:
+        return [error] * len(within)
 
 
 def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
@@ -232,18 +209,23 @@ def _cells(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) 
     return maps
 
 
-def _tiles(opened: OpenedRun, within: Mapping[int, Bounds], window: int | None) -> list[_Map]:
+def _tiles(
+    opened: OpenedRun, within: Mapping[int, Bounds], window: int | None
+) -> list[_Map | NoEmbeddingError]:
     tiles = read_tiles(opened, window=window, progress=True)
-    maps = []
+    maps: list[_Map | NoEmbeddingError] = []
     for k in sorted(within):
         epsg, (left, bottom, right, top) = opened.plan.lattices[k].epsg, within[k]
         chosen = (tiles.epsg == epsg) & (tiles.bounds[:, 0] < right) & (tiles.bounds[:, 2] > left)
         chosen &= (tiles.bounds[:, 1] < top) & (tiles.bounds[:, 3] > bottom)
         if not chosen.any():
-            raise RunDirectoryError(
-                f"`{opened.run.path}` has no tile with an embedding in this part of "
-                f"{zone_name(epsg)}. `thor-geo status` shows the progress of the run."
+            maps.append(
+                NoEmbeddingError(
+                    f"`{opened.run.path}` has no tile with an embedding in this part of "
+                    f"{zone_name(epsg)}. `thor-geo status` shows the progress of the run."
+                )
             )
+            continue
         rasters = tile_rasters(opened.plan, tiles.index[chosen], tiles.vectors[chosen], np.nan)
         extent, values = rasters[epsg]
         whole = (slice(0, extent.shape[0]), slice(0, extent.shape[1]))

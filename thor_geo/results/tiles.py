@@ -15,6 +15,10 @@ from thor_geo.runs.reading import VectorReader
 from thor_geo.support.progress import PATIENCE_S, track
 
 
+class NoEmbeddingError(RunDirectoryError):
+    """No tile of a run, in a time window, has an embedding."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tiles:
     """Tiles with an embedding, in the plan's order.
@@ -57,8 +61,8 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
         The tiles that have an embedding; at least one.
 
     Raises:
-        RunDirectoryError: If the run has no pooled files, no tile has an embedding, or a file
-            cannot be read.
+        NoEmbeddingError: If no tile has an embedding.
+        RunDirectoryError: If the run has no pooled files, or a file cannot be read.
         ConfigError: If there are several windows and none is chosen, or there is no such window.
     """
     run, plan = opened.run, opened.plan
@@ -87,9 +91,15 @@ def read_tiles(opened: OpenedRun, *, window: int | None = None, progress: bool =
         vectors.append(values[valid])
     index = np.concatenate(indices) if indices else np.empty(0, dtype=np.int64)
     if not len(index):
-        raise RunDirectoryError(
-            f"`{run.path}` has no tile with an embedding yet ({missing:,} of {len(plan):,} tiles "
-            f"are not done). `thor-geo status {run.path}` shows more."
+        when = f" in time window {time}" if len(opened.windows) > 1 else ""
+        why = (
+            f" yet ({missing:,} of {len(plan):,} tiles are not done)"
+            if missing
+            else ": all of them are empty or failed"
+        )
+        raise NoEmbeddingError(
+            f"`{run.path}` has no tile with an embedding{when}{why}. `thor-geo status {run.path}` "
+            "shows more."
         )
     bounds = np.empty((len(index), 4))
     lonlat = np.empty((len(index), 2))

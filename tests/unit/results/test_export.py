@@ -13,7 +13,7 @@ from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.results import zone_cells
-from thor_geo.results.export import Bands
+from thor_geo.results.bands import Bands
 from thor_geo.runs.opened_run import open_run
 
 FAILED, EMPTY = 3, 4
@@ -64,6 +64,28 @@ def test_each_window_has_its_file_and_one_can_be_chosen(plan: Plan, tmp_path: Pa
     assert found == [
         f"utm33n_{days}_embeddings.tif" for days in ("20220601_20220701", "20220701_20220901")
     ]
+
+
+def test_a_zone_without_an_embedding_does_not_end_the_export_of_the_others(
+    plan: Plan, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    west = tuple(k for k in range(len(plan)) if plan.tile(k).epsg == 32632)
+    write_run(run, plan, grid=False, empty=west)
+    assert main(["export", str(run), "--cog"]) == 0
+    found = sorted(path.name for path in (run / "cog").iterdir())
+    assert found == ["utm33n_20220601_20220901_embeddings.tif"]
+    assert "utm32n_20220601_20220901_embeddings.tif is not written" in caplog.text
+
+
+def test_a_run_without_any_embedding_has_nothing_to_export(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, every = tmp_path / "run", tuple(range(len(plan)))
+    write_run(run, plan, grid=False, empty=every)
+    assert main(["export", str(run), "--cog"]) == 2
+    assert "no tile with an embedding: all of them are empty or failed" in capsys.readouterr().err
+    assert not (run / "cog").exists()
 
 
 def test_nothing_is_replaced_or_begun_if_it_cannot_be_done(
