@@ -356,7 +356,9 @@ def _pinned(record: dict[str, Any], key: str, sensor: AnySensor) -> Pinned:
     # Records of earlier releases have no cost.
     cost = FetchStats.from_dict(record["fetch"]) if "fetch" in record else None
     left_out = record.get("left_out", {})
-    if not all(isinstance(text, str) for pair in left_out.items() for text in pair):
+    if not isinstance(left_out, dict) or not all(
+        isinstance(text, str) for pair in left_out.items() for text in pair
+    ):
         raise ValueError("scenes left out without a reason")
     if is_key(block_key) if scenes else block_key is None:
         return Pinned(scenes=scenes, block_key=block_key, left_out=left_out, cost=cost)
