@@ -25,7 +25,10 @@ from thor_geo.transforms import check_input, observation_planes, unit_problem
 
 _log = logging.getLogger(__name__)
 
-_SCALE = "`input_scale=1` says that values x 1 are reflectance 0..1, decibels or kelvin"
+_SCALE = (
+    "`input_scale=1` says that values x 1 are reflectance 0..1, decibels or kelvin, and without it "
+    "they are reflectance x 10,000, hundredths of a decibel or kelvin"
+)
 
 
 def image_items(

@@ -288,7 +288,8 @@ class FolderDataset(IndexedDataset, RasterDataset):
         """Look at the middle of some files, whether their values are in the unit that is stated.
 
         Raises:
-            ConfigError: If they are reflectance 0..1 or decibels where their scale says otherwise.
+            ConfigError: If they are reflectance 0..1 or decibels where their scale says otherwise,
+                or not where it says that they are.
         """
         stated = [
             number
@@ -315,7 +316,8 @@ class FolderDataset(IndexedDataset, RasterDataset):
                     None if scale is None else list(scale),
                     f"{file.name}, as it is scaled: {problem}",
                     "Set data.scale so that value x scale is reflectance 0..1 or decibels: 1 if "
-                    "the file holds these.",
+                    "the file holds these, 0.0001 for reflectance x 10,000, 0.01 for hundredths "
+                    "of a decibel.",
                 )
 
     def _on_grid(self, x: slice, y: slice) -> tuple[Bounds, tuple[int, int]]:

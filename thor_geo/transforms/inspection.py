@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from thor_geo.transforms.normalize import PIXEL_DTYPES, as_selection, stored_ran
 # Largest stored reflectance (x 10,000) that is taken for reflectance 0..1 by mistake, as rs-embed
 # does: clouds reach 1.5. In hundredths of a dB, backscatter within 60 would be within 0.6 dB.
 _LARGEST_REFLECTANCE, _LARGEST_DECIBEL = 1.5, 60.0
+# Where half of an image is beyond what 16 bits can store (reflectance 6.55, 328 dB), its values
+# were scaled once too often.
+_MIDDLE_REFLECTANCE, _MIDDLE_DECIBEL = 65_535.0, 32_768.0
+# Values of a plane among which the middle is looked for.
+_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,28 +164,47 @@ def unit_problem(chw: Tensor, bands: BandSelection | Sequence[str]) -> str | Non
 
     Returns:
         A sentence without its full stop: Sentinel-2 whose largest value is above 0 and at most 1.5,
-        or Sentinel-1 that lies between -60 and 60 throughout (and is not 0 throughout).
+        or whose middle one is beyond 65,535; Sentinel-1 that lies between -60 and 60 throughout
+        (and is not 0 throughout), or whose middle value is beyond 32,768.
     """
     selection = as_selection(bands)
     found = _magnitude(chw, selection, "S2")
-    if found is not None and 0 < found[1] <= _LARGEST_REFLECTANCE:
+    if found is not None and 0 < found.high <= _LARGEST_REFLECTANCE:
         return (
-            f"the largest value of Sentinel-2's bands is {found[1]:.4g}: that is reflectance 0..1, "
-            "not reflectance x 10,000"
+            f"the largest value of Sentinel-2's bands is {found.high:.4g}: that is reflectance "
+            "0..1, not reflectance x 10,000"
+        )
+    if found is not None and found.middle > _MIDDLE_REFLECTANCE:
+        return (
+            "half of the values of Sentinel-2's bands are above reflectance "
+            f"{found.middle * 1e-4:.4g}: that is reflectance x 10,000, scaled once more"
         )
     found = _magnitude(chw, selection, "S1")
-    if found is not None and max(map(abs, found)) <= _LARGEST_DECIBEL:
+    if found is not None and max(abs(found.low), abs(found.high)) <= _LARGEST_DECIBEL:
         return (
-            f"Sentinel-1's bands lie between {found[0]:.4g} and {found[1]:.4g}: those are decibels "
-            "or linear power, not hundredths of a decibel"
+            f"Sentinel-1's bands lie between {found.low:.4g} and {found.high:.4g}: those are "
+            "decibels or linear power, not hundredths of a decibel"
+        )
+    if found is not None and abs(found.middle) > _MIDDLE_DECIBEL:
+        return (
+            f"half of the values of Sentinel-1's bands are beyond {found.middle * 1e-2:.4g} "
+            "decibels: those are hundredths of a decibel, scaled once more"
         )
     return None
 
 
-def _magnitude(chw: Tensor, selection: BandSelection, sensor: Sensor) -> tuple[float, float] | None:
-    """Return the smallest and the largest value of a sensor's planes; None if all is empty or 0."""
+class _Magnitude(NamedTuple):
+    """Smallest, largest and middle value of a sensor's planes."""
+
+    low: float
+    high: float
+    middle: float
+
+
+def _magnitude(chw: Tensor, selection: BandSelection, sensor: Sensor) -> _Magnitude | None:
+    """Return the magnitude of a sensor's planes; None if all is empty or 0."""
     nodata = STORAGE[sensor].nodata
-    low, high = float("inf"), float("-inf")
+    low, high, some = float("inf"), float("-inf"), []
     for plane, band in zip(chw, selection.bands, strict=True):
         if band.sensor != sensor:
             continue
@@ -188,4 +213,7 @@ def _magnitude(chw: Tensor, selection: BandSelection, sensor: Sensor) -> tuple[f
         values = values[values.isfinite() & (values != (0 if nodata is None else nodata))]
         if values.numel():
             low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return None if low > high or low == high == 0 else (low, high)
+            some.append(values[:: -(-len(values) // _LOOKED_AT)])
+    if low > high or low == high == 0:
+        return None
+    return _Magnitude(low, high, float(torch.cat(some).median()))

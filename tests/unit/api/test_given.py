@@ -158,6 +158,21 @@ def test_named_planes_are_taken_in_any_order_and_from_among_others() -> None:
     assert two.meta["bands"] == ["S2:Blue", "S2:Green"]
 
 
+def test_what_is_stored_already_is_not_scaled_once_more(tmp_path: Path) -> None:
+    """It would be embedded as a surface that reflects all light."""
+    with pytest.raises(InputError, match=r"above reflectance \d{3,}: .*without it they are"):
+        embed(PIXELS, input_scale=1)
+    found = embed(PIXELS, input_scale=0.0001)
+    np.testing.assert_allclose(found.data, embed(PIXELS).data, atol=1e-5)
+    radar = np.random.default_rng(1).integers(-2500, -500, (2, 32, 32)).astype(np.float32)
+    with pytest.raises(InputError, match=r"beyond -\d+ decibels: .*scaled once more"):
+        embed(radar, bands=["VV", "VH"], input_scale=1)
+    embed(radar, bands=["VV", "VH"], input_scale=0.01)
+    path = _write(tmp_path / "a.tif", PIXELS)
+    with pytest.raises(InputError, match=r"raster='a\.tif'.*above reflectance"):
+        embed(raster=path, input_scale=1)
+
+
 def _write(path: Path, pixels: np.ndarray, names: list[str] | None = None, **profile: Any) -> Path:
     profile = {
         "crs": "EPSG:32632",

@@ -114,10 +114,22 @@ def test_units(
     factor: float,
 ) -> None:
     pixels = np.arange(1, 17).reshape(1, 4, 4).astype(dtype)
+    if dtype == "float32":  # no reflectance is 16
+        pixels /= 8
     write_tif(tmp_path / "a.tif", pixels, (LEFT, TOP), scale=written)
     data = dataset(tmp_path, select_bands([band]), scale=given)
     image = data[LEFT : LEFT + 40, TOP - 40 : TOP]["image"].numpy()
     np.testing.assert_allclose(image, pixels * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("band", ["RED", "VV"])
+def test_what_is_stored_already_is_not_scaled_once_more(
+    tmp_path: Path, write_tif: Any, band: str
+) -> None:
+    write_tif(tmp_path / "a.tif", random((1, 4, 4)) + 500, (LEFT, TOP))
+    with pytest.raises(ConfigError, match=r"scale=\[1\].*scaled once more.*Set data\.scale"):
+        dataset(tmp_path, select_bands([band]), scale=[1])
+    dataset(tmp_path, select_bands([band]), scale=[1e-4 if band == "RED" else 1e-2])
 
 
 @pytest.mark.parametrize(
