@@ -184,13 +184,14 @@ def _inner(
 ) -> list[tuple[Int64Array, Int64Array]]:
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
 
+    divided_by: Int64Array | None = groups
     options: dict[str, Any] = {"n_splits": _INNER, "shuffle": True, "random_state": seed}
     if len(np.unique(groups)) >= _INNER:
         # With one or two samples of each class there is nothing to stratify.
         even = classes and np.unique(targets, return_counts=True)[1].max() >= _INNER
         divide = StratifiedGroupKFold(**options) if even else GroupKFold(**options)
     elif len(targets) >= _INNER:
-        divide = KFold(**options)
+        divide, divided_by = KFold(**options), None
     else:
         return []
     import warnings
@@ -198,5 +199,5 @@ def _inner(
     with warnings.catch_warnings():
         # A class with fewer members than folds is spread as far as possible.
         warnings.filterwarnings("ignore", message="The least populated class")
-        splits = list(divide.split(targets, targets, groups))
+        splits = list(divide.split(targets, targets, divided_by))
     return [(a, b) for a, b in splits if len(np.unique(targets[a])) > 1 or not classes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -62,6 +64,13 @@ def test_the_penalty_is_chosen_for_other_ground() -> None:
     y = rng.normal(size=12)[groups]
     assert fit_linear(x, y, groups, "regression", 0).penalty == max(ALPHAS)
     assert fit_linear(x, y, np.arange(240), "regression", 0).penalty < max(ALPHAS)
+
+
+def test_two_blocks_divide_samples_without_a_warning() -> None:
+    x, y, _ = blobs(2, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit_linear(x, y, np.arange(40) % 2, "classification", 0).penalty in CS
 
 
 def test_knn_is_that_of_scikit_learn_and_takes_all_where_there_are_fewer() -> None:
