@@ -180,7 +180,8 @@ def with_geometry(source: GeoFile, frame: pd.DataFrame) -> gpd.GeoDataFrame:
     raise source.refusal(
         f"it holds no geometry: no {_LOOKED_FOR} among its columns "
         f"{', '.join(map(str, frame.columns))}",
-        "Name the columns of degrees `lon` and `lat`.",
+        "Name the columns of degrees `lon` and `lat`. Coordinates in another CRS need a file that "
+        "states it, such as a GeoPackage.",
     )
 
 

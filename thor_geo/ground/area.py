@@ -103,8 +103,12 @@ class AreaSpec:
         """Validate everything that needs no file."""
         sources = [n for n in ("bbox", "point", "file", "points") if getattr(self, n) is not None]
         if len(sources) != 1:
+            replaced = " On the command line, --data.area='{file: ...}' replaces a config's area."
             raise AreaError(
-                "area", sources, "exactly one area is needed", f"Give one of {_SOURCES}."
+                "area",
+                sources,
+                "exactly one area is needed",
+                f"Give one of {_SOURCES}.{replaced if sources else ''}",
             )
         if self.point is not None:
             if self.buffer_m is None:
