@@ -86,8 +86,8 @@ def test_groups_need_a_layout_that_fits(pooling: Any) -> None:
         pool_tokens(tokens()[:, 1:], pooling, layout=LAYOUT)
 
 
-def golden_task(case: golden.Case, **kwargs: Any) -> THOREmbeddingTask:
-    """Return a task with the test weights, for a case's bands and size."""
+def random_task(case: golden.Case, **kwargs: Any) -> THOREmbeddingTask:
+    """Return a task with random weights, for a case's bands and size."""
     task = THOREmbeddingTask(
         case["variant"],
         pretrained=False,
@@ -98,6 +98,12 @@ def golden_task(case: golden.Case, **kwargs: Any) -> THOREmbeddingTask:
         **kwargs,
     )
     task.configure_model()
+    return task
+
+
+def golden_task(case: golden.Case, **kwargs: Any) -> THOREmbeddingTask:
+    """Return a task with the test weights, for a case's bands and size."""
+    task = random_task(case, **kwargs)
     assert task.thor is not None
     golden.fill(task.thor.encoder)
     return task
@@ -148,7 +154,7 @@ def test_every_choice_is_what_the_reference_gives(case: golden.Case) -> None:
 
 def test_a_run_records_what_was_read() -> None:
     (case,) = [case for case in CASES if case["name"] == "s2_10b_gc2880_p16"]
-    task = golden_task(case, layers=[5, -1], norm=True, pooling="group_mean")
+    task = random_task(case, layers=[5, -1], norm=True, pooling="group_mean")
     assert task.output_shapes() == {"pooled": (4 * 192,), "grid": (2 * 192, 18, 18)}
     settings, info = task.settings(), task.info()
     for record in (settings, info):

@@ -228,7 +228,10 @@ def test_equal_runs_give_equal_bytes_and_a_retry_only_adds_what_failed(
     whole = write_run(tmp_path / "one", plan, dtype="int8").run
     assert outputs(stopped) == outputs(whole)
     shard = next(shard for shard in plan.shards if shard.start <= FAILED < shard.stop)
-    others = {name for name, digest in outputs(again).items() if outputs(coded)[name] != digest}
+    before = outputs(coded)
+    others = {name for name, digest in outputs(again).items() if before[name] != digest}
+    # Previews are of the whole run: another tile changes what its colours mean.
+    others = {name for name in others if "/preview/" not in name}
     assert others == set(json.loads(again.marker_path(shard).read_text())["outputs"])
 
 
