@@ -69,11 +69,11 @@ def classify_stac_error(error: BaseException) -> Verdict | None:
         if isinstance(link, requests.exceptions.SSLError) or CERTIFICATE.search(text):
             return Verdict(kind="fatal", message=text)
         if isinstance(link, requests.ConnectTimeout):
-            return Verdict(kind="unreachable", message=text)
+            return Verdict(kind="unreachable", message=_no_connection(link))
         if isinstance(link, (requests.Timeout, requests.exceptions.ChunkedEncodingError)):
             return Verdict(kind="transient", message=f"{type(link).__name__}: {text}")
         if isinstance(link, (requests.ConnectionError, ConnectionError)):
-            return Verdict(kind="unreachable", message=text)
+            return Verdict(kind="unreachable", message=_no_connection(link))
         if isinstance(link, (requests.RequestException, json.JSONDecodeError)):
             return Verdict(kind="fatal", message=f"{type(link).__name__}: {text}")
     if isinstance(error, RasterioError):
@@ -100,6 +100,14 @@ def _classify_gdal_error(chain: list[BaseException]) -> Verdict:
             return Verdict(kind=kind, message=message)
     damaged = _GDAL_DAMAGED.search(message) is not None
     return Verdict(kind="damaged" if damaged else "transient", message=message)
+
+
+def _no_connection(error: BaseException) -> str:
+    """Return why there is no connection, without what requests and urllib3 write around it."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    # "HTTPConnection(host='x', port=80): Failed to resolve 'x'"; "max retries" are not ours.
+    text = str(error if reason is None else reason)
+    return shorten(text.partition("): ")[2] or text or type(error).__name__, _LONGEST)
 
 
 def _fatal(verdict: Verdict) -> Verdict:

@@ -180,7 +180,8 @@ def test_what_is_waited_for_is_told_at_once_and_again(caplog: pytest.LogCaptureF
     assert 3 <= len(told) <= 5
     for record in told:
         assert "Waiting for http://127.0.0.1:9: its root, for " in record.message
-        assert "(up to 100 s without a connection)" in record.message
+        assert "(up to 100 s without a connection). Failed to" in record.message
+        assert "retries" not in record.message, "urllib3's, which are none of ours"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"type": "Feature"}'])
