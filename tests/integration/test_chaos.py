@@ -46,7 +46,11 @@ def size_before_a_marker(run: Path, number: int) -> int:
          pages(file.stat().st_size))
         for file in sorted(markers(run), key=lambda file: file.stat().st_mtime_ns)
     ]  # fmt: skip
-    everything = sum(pages(file.stat().st_size) for file in run.rglob("*") if file.is_file())
+    everything = sum(
+        pages(file.stat().st_size)
+        for file in run.rglob("*")
+        if file.is_file() and not {"preview", "c"} <= set(file.parts)  # drawn when the run ends
+    )
     return everything - sum(map(sum, shards[number:])) + shards[number][0]
 
 

@@ -11,9 +11,9 @@ import shapely
 from thor_geo.api._bands import picked_planes
 from thor_geo.api._place import Place
 from thor_geo.api._request import EmbeddingRequest
-from thor_geo.datasets._descriptions import check_alpha
-from thor_geo.datasets._placement import warp_line
+from thor_geo.datasets.descriptions import check_alpha
 from thor_geo.datasets.geotiff import RasterFile, read_headers
+from thor_geo.datasets.placement import warp_line
 from thor_geo.errors import BandError, ConfigError
 from thor_geo.ground.lattice import Rect
 from thor_geo.specs.bands import find_band

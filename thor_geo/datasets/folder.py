@@ -15,8 +15,8 @@ from rasterio.windows import Window
 from torch import Tensor
 from torchgeo.datasets import RasterDataset
 
-from thor_geo.datasets._descriptions import check_alpha, check_descriptions
 from thor_geo.datasets.colour import true_colour
+from thor_geo.datasets.descriptions import check_alpha, check_descriptions
 from thor_geo.datasets.extent import IndexedDataset, closed_window
 from thor_geo.datasets.georeference import georeference
 from thor_geo.datasets.geotiff import RasterFile

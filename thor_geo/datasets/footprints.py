@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.datasets._placement import warp_line
 from thor_geo.datasets.geotiff import RasterFile
+from thor_geo.datasets.placement import warp_line
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import LONLAT, Area
 from thor_geo.ground.lattice import ON_GRID, Lattice

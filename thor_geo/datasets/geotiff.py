@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from thor_geo.datasets._placement import check_placement
+from thor_geo.datasets.placement import check_placement
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.lattice import Bounds
 from thor_geo.support.progress import PATIENCE_S, is_first_process, track
