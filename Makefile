@@ -53,7 +53,7 @@ help:
 
 # Asked for every time: an environment of another Python would be used without a word.
 python:
-	@test -n "$(VERSION)" || { echo "$(PYTHON) is no Python that runs here: make PYTHON=python3.12 ..."; exit 1; }
+	@test -n "$(VERSION)" || { echo "$(PYTHON) is not a Python that runs here: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "thor-geo needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	@test ! -e $(VENV) || { \
 		made="$$($(BIN)/python $(SAY_VERSION) 2>/dev/null)"; \

@@ -67,7 +67,7 @@ def test_an_environment_whose_python_is_gone_is_refused(tmp_path: Path) -> None:
 def test_a_python_that_is_not_there_is_called_so(tmp_path: Path) -> None:
     done = make(tmp_path, "PYTHON=/nowhere/python3.13", "predict")
     assert done.returncode != 0
-    assert "/nowhere/python3.13 is no Python that runs here" in done.stdout
+    assert "/nowhere/python3.13 is not a Python that runs here" in done.stdout
 
 
 def test_a_python_that_pyenv_has_is_found_though_it_is_switched_off(tmp_path: Path) -> None:

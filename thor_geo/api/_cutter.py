@@ -54,7 +54,7 @@ class Cutter:
             raise LayoutError(
                 "image_size",
                 self.image_size,
-                f"{self.image_size} px are no multiple of {unit} px, which "
+                f"{self.image_size} px is not a multiple of {unit} px, which "
                 f"patch_size={self.patch_size} needs for bands at {gsds}",
                 f"Take image_size={' or '.join(map(str, self._valid_sides(unit)))}"
                 f"{self._valid_patches()}.",

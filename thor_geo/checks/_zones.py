@@ -109,7 +109,7 @@ def zone_problems(
     for where, actual in (("zarr.json", group_attributes), *attributes.items()):
         inherited = [key for key in actual if key.startswith(("proj:", "spatial:"))]
         if where not in array_names(dtype) and inherited:
-            yield where, f"is no map and has the attribute {inherited[0]}"
+            yield where, f"is not a map but has the attribute {inherited[0]}"
     for name, values in coordinates.items():
         problem = _coordinate_problem(arrays[name], values)
         if problem is not None:

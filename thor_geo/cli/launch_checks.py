@@ -165,6 +165,6 @@ def _check_port(trainer: Trainer, launch: Launch) -> None:
             raise ConfigError(
                 "MASTER_PORT",
                 port,
-                f"cannot be listened at ({error.strerror or error})",
+                f"nothing can listen on it ({error.strerror or error})",
                 "Set the variable to a free port for each launch.",
             ) from error

@@ -50,7 +50,7 @@ def check_placement(path: Path, file: DatasetReader, resolution: float) -> None:
         if a < 0:
             problems.append("its columns run from east to west")
         if abs(abs(a) - abs(e)) > 1e-6 * abs(a):
-            problems.append(f"its pixels are no squares but {abs(a):g} x {abs(e):g}")
+            problems.append(f"its pixels are not square but {abs(a):g} x {abs(e):g}")
     if problems:
         moved = not in_utm or bool(b or d)
         # Pixels that only lie in another order keep their size, and so their values.

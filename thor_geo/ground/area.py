@@ -197,7 +197,7 @@ class Area:
             )
         if west < -180 or east > 180:
             raise AreaError(
-                self.source, (west, east), "these are no longitudes", "Check crs and axis order."
+                self.source, (west, east), "these are not longitudes", "Check crs and axis order."
             )
         if south < UTM_SOUTH or north > UTM_NORTH:
             raise AreaError(

@@ -82,12 +82,12 @@ STORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "a group with a place": (
         "",
         lambda m: m["attributes"].update({"proj:code": "EPSG:32632"}),
-        "is no map and has the attribute proj:code",
+        "is not a map but has the attribute proj:code",
     ),
     "a coordinate with a place": (
         "band",
         lambda m: m["attributes"].update({"spatial:bbox": [0, 0, 1, 1]}),
-        "is no map and has the attribute spatial:bbox",
+        "is not a map but has the attribute spatial:bbox",
     ),
     "run": ("", lambda m: m["attributes"].update(thor_geo='{"fingerprint": ""}'), "another run"),
     "wkt": ("spatial_ref", lambda m: m["attributes"].update(crs_wkt="x"), "crs_wkt"),
