@@ -85,7 +85,7 @@ def test_a_misplaced_file_gets_the_reason_and_a_line_that_mends_it(
     with pytest.raises(ConfigError, match=REASONS[case]) as caught:
         plan(path.parent)
     message = str(caught.value)
-    assert not re.search("its CRS|no CRS|beside other|rotated|no squares", message)
+    assert not re.search("its CRS|no CRS|beside other|rotated|not square", message)
     line = re.search(r"gdalwarp (.*) utm\.tif$", message)
     assert line is not None
     options = line[1].split()
