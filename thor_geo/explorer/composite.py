@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from thor_geo.errors import ThorGeoError
-from thor_geo.explorer.places import Places, tile_pixels
+from thor_geo.explorer.located import RasterVectors, tile_pixels
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import UInt8Array
@@ -90,7 +90,7 @@ class CompositePictures:
         tile_of = np.arange(side) * k // side
         return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
 
-    def thumbnail(self, places: Places, place: int, side: int) -> UInt8Array | None:
+    def thumbnail(self, places: RasterVectors, place: int, side: int) -> UInt8Array | None:
         """Return a picture of a place and, if it is small, its surroundings.
 
         Args:

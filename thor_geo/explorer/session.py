@@ -13,8 +13,8 @@ from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import CompositePictures
 from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
-from thor_geo.explorer.places import (
-    Places,
+from thor_geo.explorer.located import (
+    RasterVectors,
     cell_places,
     shard_patches,
     tile_pixels,
@@ -115,7 +115,7 @@ class ExplorerSession:
                 self._drawn[unit] = self._pack_places(places)
             return self._drawn[unit]
 
-    def _pack_places(self, places: Places) -> bytes:
+    def _pack_places(self, places: RasterVectors) -> bytes:
         patches = shard_patches(places)
         colours = self._colours[places.vectors.shape[1]]
         header = {
@@ -198,7 +198,7 @@ class ExplorerSession:
     def _count_shards(self, read: int, total: int) -> None:
         self._read = (read, total)
 
-    def _place_json(self, places: Places, place: int) -> dict[str, Any]:
+    def _place_json(self, places: RasterVectors, place: int) -> dict[str, Any]:
         lon, lat = places.lonlat[place].tolist()
         name = None
         if places.tile is not None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from thor_geo.explorer.places import Places, cell_places, tile_places
+from thor_geo.explorer.located import RasterVectors, cell_places, tile_places
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.opened_run import OpenedRun, open_run
@@ -15,12 +15,12 @@ def opened(written: RunDirectory) -> OpenedRun:
 
 
 @pytest.fixture(scope="session")
-def tiles(opened: OpenedRun) -> Places:
+def tiles(opened: OpenedRun) -> RasterVectors:
     return tile_places(opened)
 
 
 @pytest.fixture(scope="session")
-def cells(opened: OpenedRun) -> Places:
+def cells(opened: OpenedRun) -> RasterVectors:
     return cell_places(opened)
 
 

@@ -12,12 +12,12 @@ from sklearn.preprocessing import StandardScaler
 
 from thor_geo.errors import InputError
 from thor_geo.explorer.compare import Comparison
-from thor_geo.explorer.places import Places
+from thor_geo.explorer.located import RasterVectors
 
 
 @pytest.mark.parametrize("unit", ["tiles", "cells"])
 def test_the_most_similar_are_those_of_numpy(unit: str, request: pytest.FixtureRequest) -> None:
-    places: Places = request.getfixturevalue(unit)
+    places: RasterVectors = request.getfixturevalue(unit)
     query = 3
     x = places.vectors.astype(np.float64)
     cosine = x @ x[query] / np.linalg.norm(x, axis=1) / np.linalg.norm(x[query])
@@ -31,11 +31,11 @@ def test_the_most_similar_are_those_of_numpy(unit: str, request: pytest.FixtureR
     assert unit == "tiles" or not places.searched.all()
 
 
-def test_more_neighbours_than_places_are_all_of_them(tiles: Places) -> None:
+def test_more_neighbours_than_places_are_all_of_them(tiles: RasterVectors) -> None:
     assert len(Comparison(tiles).similar(0, 1000).nearest) == tiles.searched[1:].sum()
 
 
-def test_the_probe_is_scikit_learns_on_standardised_embeddings(cells: Places) -> None:
+def test_the_probe_is_scikit_learns_on_standardised_embeddings(cells: RasterVectors) -> None:
     positive, negative = np.array([0, 1, 2, 40]), np.array([100, 200])
     scores = Comparison(cells).probe(positive, negative)
     scaler = StandardScaler().fit(cells.vectors)
@@ -47,7 +47,7 @@ def test_the_probe_is_scikit_learns_on_standardised_embeddings(cells: Places) ->
     assert scores.dtype == np.float32
 
 
-def test_a_dimension_without_variance_does_no_harm(tiles: Places) -> None:
+def test_a_dimension_without_variance_does_no_harm(tiles: RasterVectors) -> None:
     flat = tiles.vectors.copy()
     flat[:, 2] = 7
     scores = Comparison(dataclasses.replace(tiles, vectors=flat)).probe(
@@ -62,7 +62,7 @@ def test_a_dimension_without_variance_does_no_harm(tiles: Places) -> None:
     [([1], [], "1 positive and 0 negative"), ([1, 2], [2], "both positive and negative")],
 )
 def test_examples_that_make_no_probe_are_refused(
-    tiles: Places, positive: list[int], negative: list[int], told: str
+    tiles: RasterVectors, positive: list[int], negative: list[int], told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
         Comparison(tiles).probe(np.array(positive, dtype=int), np.array(negative, dtype=int))

@@ -14,7 +14,7 @@ import rasterio
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.download import ExplorerFindings, findings_file
-from thor_geo.explorer.places import Places, cell_places
+from thor_geo.explorer.located import RasterVectors, cell_places
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
 POSITIVE, NEGATIVE = np.array([0, 3]), np.array([5])
@@ -32,7 +32,7 @@ def make_findings(query: int | None, *, examples: bool = True) -> ExplorerFindin
 
 
 def test_tiles_come_as_layers_with_their_footprints(
-    opened: OpenedRun, tiles: Places, tmp_path: Path
+    opened: OpenedRun, tiles: RasterVectors, tmp_path: Path
 ) -> None:
     comparison = Comparison(tiles)
     file = findings_file(opened.plan, comparison, make_findings(2))
@@ -58,14 +58,14 @@ def test_tiles_come_as_layers_with_their_footprints(
 
 
 def test_layers_of_what_was_not_asked_are_left_out(
-    opened: OpenedRun, tiles: Places, tmp_path: Path
+    opened: OpenedRun, tiles: RasterVectors, tmp_path: Path
 ) -> None:
     file = findings_file(opened.plan, Comparison(tiles), make_findings(2, examples=False))
     (path := tmp_path / str(file.name)).write_bytes(file.body)
     assert geopandas.list_layers(path)["name"].tolist() == ["neighbours"]
 
 
-def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Places) -> None:
+def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: RasterVectors) -> None:
     comparison = Comparison(cells)
     file = findings_file(opened.plan, comparison, make_findings(7))
     scores, cosine = comparison.probe(POSITIVE, NEGATIVE), comparison.similar(7, 0).cosine

@@ -1,7 +1,8 @@
-"""The places that the explorer compares: a run's tiles, or the cells of its maps."""
+"""What the explorer compares: a run's tiles, or the cells of its maps."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,12 +30,45 @@ ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Places:
-    """Places with a vector. The places of a shard are pixels of a square raster.
+class LocatedVectors(ABC):
+    """Vectors of tiles, cells or places of a table, and where on the Earth they are.
 
     Attributes:
-        unit: Whether they are tiles or cells.
+        unit: What has a vector.
         vectors: (N, D) float32, finite.
+        searched: Whether searches consider the place, (N,) bool.
+        lonlat: Longitude and latitude, degrees, (N, 2) float64.
+        tile: Index in the plan of each place's tile or chip, (N,) int64; None for cells.
+        missing: Shards that are not done yet.
+    """
+
+    unit: Unit
+    vectors: npt.NDArray[np.float32]
+    searched: npt.NDArray[np.bool_]
+    lonlat: npt.NDArray[np.float64]
+    tile: npt.NDArray[np.int64] | None
+    missing: int
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return len(self.vectors)
+
+    @abstractmethod
+    def bounds(self, place: int) -> Bounds:
+        """Return left, bottom, right, top of a place's ground, metres in its zone."""
+
+    @abstractmethod
+    def epsg(self, place: int) -> int:
+        """Return the EPSG code of a place's zone."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RasterVectors(LocatedVectors):
+    """Vectors of tiles or cells: those of a shard are pixels of a square raster.
+
+    Searches consider main places, and tiles whose ground is in no main tile.
+
+    Attributes:
         shards: The plan's shards.
         shard: Index in `shards` of each place, (N,) int64.
         row: Row in the shard's raster, 0 = north, (N,) int64.
@@ -42,31 +76,16 @@ class Places:
         side: Rows and columns of a shard's raster.
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
             is in both zones. These are drawn on top.
-        searched: Whether searches consider the place, (N,) bool: main places, and tiles whose
-            ground is in no main tile.
-        lonlat: Longitude and latitude of the centres, degrees, (N, 2) float64.
-        tile: Index in the plan of each tile, (N,) int64; None for cells.
         step: Distance in cells between the cells that are compared; 1 for tiles.
-        missing: Shards that are not done yet.
     """
 
-    unit: Unit
-    vectors: npt.NDArray[np.float32]
     shards: Shards
     shard: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
     col: npt.NDArray[np.int64]
     side: int
     main: npt.NDArray[np.bool_]
-    searched: npt.NDArray[np.bool_]
-    lonlat: npt.NDArray[np.float64]
-    tile: npt.NDArray[np.int64] | None
     step: int
-    missing: int
-
-    def __len__(self) -> int:
-        """Return the number of places."""
-        return len(self.vectors)
 
     def bounds(self, place: int) -> Bounds:
         """Return left, bottom, right, top of a place, metres in its zone.
@@ -118,7 +137,9 @@ def tile_pixels(plan: Plan, tiles: slice | Int64Array) -> tuple[Int64Array, Int6
     return -(-row // k) * k - row, col % k
 
 
-def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool = False) -> Places:
+def tile_places(
+    opened: OpenedRun, *, window: int | None = None, progress: bool = False
+) -> RasterVectors:
     """Read the vectors of a run's tiles.
 
     Args:
@@ -136,7 +157,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
     done = len(np.unique(shard))
     produced = np.zeros(len(plan), dtype=np.bool_)
     produced[tiles.index] = True
-    return Places(
+    return RasterVectors(
         unit="tiles",
         vectors=tiles.vectors,
         shards=plan.shards,
@@ -155,7 +176,7 @@ def tile_places(opened: OpenedRun, *, window: int | None = None, progress: bool 
 
 def cell_places(
     opened: OpenedRun, *, window: int | None = None, report: ProgressCallback | None = None
-) -> Places:
+) -> RasterVectors:
     """Read the cells of a run's maps, as many as `MOST_BYTES` allow, evenly spread.
 
     Args:
@@ -199,7 +220,7 @@ def cell_places(
             f"`thor-geo status {opened.run.path}` says more."
         )
     in_strip = np.concatenate(main)
-    return Places(
+    return RasterVectors(
         unit="cells",
         vectors=np.concatenate(vectors),
         shards=shards,
@@ -216,7 +237,7 @@ def cell_places(
     )
 
 
-def shard_patches(places: Places) -> Patches:
+def shard_patches(places: RasterVectors) -> Patches:
     """Return the rasters of places; those of main places come last and are drawn on top."""
     count = len(places.shards)
     keys, patch = np.unique(places.shard + count * places.main, return_inverse=True)

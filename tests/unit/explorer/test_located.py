@@ -9,12 +9,12 @@ import pyproj
 import pytest
 
 from tests.support.synthetic_run import CELLS, embed
-from thor_geo.explorer import places as module
-from thor_geo.explorer.places import Places, cell_places, shard_patches
+from thor_geo.explorer import located as module
+from thor_geo.explorer.located import RasterVectors, cell_places, shard_patches
 from thor_geo.runs.opened_run import OpenedRun
 
 
-def test_tiles_are_where_the_plan_has_them(opened: OpenedRun, tiles: Places) -> None:
+def test_tiles_are_where_the_plan_has_them(opened: OpenedRun, tiles: RasterVectors) -> None:
     assert tiles.tile is not None
     assert len(tiles) == len(opened.plan) - 2  # one failed, one is empty
     for k, index in enumerate(tiles.tile.tolist()):
@@ -43,7 +43,7 @@ def test_cells_hold_the_embedding_of_their_place(
         np.testing.assert_allclose(cells.lonlat[k], to_lonlat.transform(x, y), rtol=1e-9)
 
 
-def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: Places) -> None:
+def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: RasterVectors) -> None:
     patches = shard_patches(tiles)
     for p, shard in enumerate(patches.shard.tolist()):
         square = tiles.shards[shard].square
@@ -55,7 +55,7 @@ def test_a_patch_lies_where_web_mercator_has_its_corners(tiles: Places) -> None:
             )
 
 
-def test_main_places_are_drawn_last(tiles: Places) -> None:
+def test_main_places_are_drawn_last(tiles: RasterVectors) -> None:
     patches = shard_patches(tiles)
     of_main = np.unique(patches.patch[tiles.main])
     of_others = np.unique(patches.patch[~tiles.main])
@@ -63,7 +63,7 @@ def test_main_places_are_drawn_last(tiles: Places) -> None:
     assert of_others.max() < of_main.min()
 
 
-def test_a_run_across_the_antimeridian_is_one_sheet(tiles: Places) -> None:
+def test_a_run_across_the_antimeridian_is_one_sheet(tiles: RasterVectors) -> None:
     lattices = tuple(
         dataclasses.replace(lattice, epsg=epsg)
         for lattice, epsg in zip(tiles.shards.lattices, (32660, 32601), strict=True)
