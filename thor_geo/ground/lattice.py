@@ -199,14 +199,26 @@ class Square(Rect):
 
 @dataclass(frozen=True, kw_only=True)
 class Block(Square):
-    """A square of pixels fetched and cached as one; see `blocks_meeting`."""
+    """A square of pixels fetched and cached as one; see `blocks_meeting`.
+
+    Most lie on a lattice; one that is fetched for a single chip alone lies where the chip does.
+    """
 
     @property
     def id(self) -> str:
-        """Name of the block, e.g. ``utm32n_r10_b576_x104_y1150``."""
+        """Name of the block, e.g. ``utm32n_r10_b576_x104_y1150``.
+
+        Off the lattice it is named for its corner in pixels: ``utm32n_r10_b288_px29954_py331202``.
+        """
+        on_lattice = self.left % self.size == self.top % self.size == 0
+        where = (
+            f"x{self.left // self.size}_y{self.top // self.size}"
+            if on_lattice
+            else f"px{self.left}_py{self.top}"
+        )
         return (
-            f"{zone_name(self.epsg)}_r{self.resolution}_b{self.size}"
-            f"_x{self.left // self.size}_y{self.top // self.size}{_anchor_suffix(self.anchor)}"
+            f"{zone_name(self.epsg)}_r{self.resolution}_b{self.size}_{where}"
+            f"{_anchor_suffix(self.anchor)}"
         )
 
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from thor_geo.errors import ConfigError
-from thor_geo.ground.lattice import Lattice, Rect, blocks_meeting, zone_name, zone_of, zone_strip
+from thor_geo.ground.lattice import (
+    Block,
+    Lattice,
+    Rect,
+    blocks_meeting,
+    zone_name,
+    zone_of,
+    zone_strip,
+)
 
 
 def test_a_tile_hangs_from_its_lattice_point() -> None:
@@ -178,3 +186,13 @@ def test_a_rectangle_covers_bounds_with_whole_pixels(anchor: tuple[float, float]
     assert (wider.left, wider.width, wider.height) == (rect.left - 1, 32, 20)
     point = Rect.covering((left + 4, bottom + 4, left + 4, bottom + 4), **grid)
     assert (point.width, point.height) == (1, 1)
+
+
+def test_blocks_off_the_lattice_have_names_of_their_own() -> None:
+    def name(left: int, top: int) -> str:
+        return Block(epsg=32632, size=288, resolution=10, left=left, top=top).id
+
+    assert name(576, -288) == "utm32n_r10_b288_x2_y-1"
+    assert name(578, -288) == "utm32n_r10_b288_px578_py-288"
+    # A pixel apart they would share a column and a row of the lattice.
+    assert len({name(578 + left, 288 + top) for left in range(3) for top in range(3)}) == 9
