@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thor_geo.errors import ConfigError, InputError
+from thor_geo.models.at_place import largest_within, weighted_mean
 from thor_geo.models.layout import TokenLayout
 from thor_geo.specs import Merge, Pooling, check_choice
 
@@ -18,6 +19,7 @@ def pool_tokens(
     cls_token: bool = False,
     layout: TokenLayout | None = None,
     merge: Merge = "mean",
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Reduce the patch tokens of every sample to one vector.
 
@@ -30,9 +32,12 @@ def pool_tokens(
         cls_token: Whether the first token is a CLS token, which is left out.
         layout: The token layout of the tokens; needed for the last two modes.
         merge: How groups become one grid, for ``grid_mean``.
+        weights: Weight (B, N) of each patch token, not negative; None for all alike. Means are
+            weighted, a maximum is over tokens with a weight. A cell of the merged grid has the
+            weight of the finest group's patch.
 
     Returns:
-        float32 (B, D), or as wide as `pooled_dim` says.
+        float32 (B, D), or as wide as `pooled_dim` says; NaN for a sample without any weight.
 
     Raises:
         ConfigError: If *mode* or *merge* is unknown, or the layout is missing.
@@ -41,17 +46,37 @@ def pool_tokens(
     check_choice("pooling", mode, Pooling)
     patches = tokens[:, 1:] if cls_token else tokens
     if mode == "max":
-        return patches.amax(dim=1).float()
+        if weights is None:
+            return patches.amax(dim=1).float()
+        return largest_within(patches, weights)
     if mode == "mean":
-        return patches.mean(dim=1, dtype=torch.float32)
+        return _mean(patches, weights)
     if layout is None:
         raise ConfigError(
             "pooling", mode, "it needs the groups of a token layout", "Pass `layout`, or take mean."
         )
-    if mode == "grid_mean":
-        return merge_groups(patches, layout, merge).mean(dim=(2, 3), dtype=torch.float32)
-    means = [part.mean(dim=(2, 3), dtype=torch.float32) for part in split_groups(patches, layout)]
-    return torch.cat(means, dim=1)
+    shares: list[Tensor | None] = [None] * len(layout.groups)
+    if weights is not None:
+        shares = [part.flatten(1) for part in split_groups(weights[..., None], layout)]
+    maps = split_groups(patches, layout)
+    if mode == "group_mean":
+        means = [_map_mean(part, share) for part, share in zip(maps, shares, strict=True)]
+        return torch.cat(means, dim=1)
+    finest = [group.n for group in layout.groups].index(layout.n_max)
+    return _map_mean(merge_groups(patches, layout, merge), shares[finest])
+
+
+def _mean(tokens: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return tokens.mean(dim=1, dtype=torch.float32)
+    return weighted_mean(tokens, weights)
+
+
+def _map_mean(cells: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean (B, D) of a map (B, D, n, n), with weights (B, n * n)."""
+    if weights is None:
+        return cells.mean(dim=(2, 3), dtype=torch.float32)
+    return weighted_mean(cells.flatten(2).mT, weights)
 
 
 def pooled_dim(embed_dim: int, layout: TokenLayout, mode: Pooling, merge: Merge = "mean") -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thor_geo.models.at_place import patch_shares
 from thor_geo.models.layout import TokenLayout
 from thor_geo.models.merge import merge_groups, pool_tokens, pooled_dim
 from thor_geo.specs import Merge, Pooling
@@ -32,18 +33,30 @@ class Readout:
     pooling: Pooling = "mean"
     merge: Merge = "mean"
 
-    def pooled(self, tokens: Sequence[Tensor]) -> Tensor:
+    def pooled(self, tokens: Sequence[Tensor], within: Tensor | None = None) -> Tensor:
         """Return the vectors, float32 (B, D').
 
         Args:
             tokens: Patch tokens (B, N, D) of each of `layers`.
+            within: (B, H, W), 1 for pixels within a polygon, over which vectors are then pooled:
+                each patch weighs as much of it as the polygon covers, on its group's own grid.
+                None for the whole tile.
 
         Raises:
             InputError: If they do not fit the layout.
         """
+        weights = None
+        if within is not None:
+            weights = patch_shares(within, [(group.n, group.n) for group in self.layout.groups])
         return _concatenate(
             [
-                pool_tokens(block_tokens, self.pooling, layout=self.layout, merge=self.merge)
+                pool_tokens(
+                    block_tokens,
+                    self.pooling,
+                    layout=self.layout,
+                    merge=self.merge,
+                    weights=weights,
+                )
                 for block_tokens in tokens
             ]
         )

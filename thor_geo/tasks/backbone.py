@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from thor_geo.errors import InputError
 from thor_geo.models import pool_tokens
+from thor_geo.models.at_place import patch_shares
 from thor_geo.models.describe import describe_module
 from thor_geo.specs import check_choice
 from thor_geo.tasks.base import EmbeddingTask
@@ -26,6 +27,7 @@ class BackboneEmbeddingTask(EmbeddingTask):
 
     * ``pooled``: float32 (B, D), the mean or maximum of all patch tokens
     * ``grid``: float32 (B, D, h, w), the model's map, or its tokens where they form a square
+    * ``centre``: float32 (B, D), the grid's cell that holds a place
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class BackboneEmbeddingTask(EmbeddingTask):
         pooled: bool = True,
         grid: bool = True,
         threads: int | None = None,
+        centre: bool = False,
     ) -> None:
         """Initialize a new BackboneEmbeddingTask instance.
 
@@ -51,10 +54,10 @@ class BackboneEmbeddingTask(EmbeddingTask):
             pooled: Return pooled vectors (linked to the output).
             grid: Return grids (linked to the output).
             threads: CPU threads per process, part of a CPU run's fingerprint; None takes all cores.
+            centre: Return the grid's cell that holds a place (linked to the output).
 
         Raises:
-            ConfigError: If *pooling* is unknown, neither output is wanted, or *threads* is less
-                than 1.
+            ConfigError: If *pooling* is unknown, no output is wanted, or *threads* is less than 1.
         """
         super().__init__(
             bands=bands,
@@ -63,26 +66,50 @@ class BackboneEmbeddingTask(EmbeddingTask):
             pooled=pooled,
             grid=grid,
             threads=threads,
+            centre=centre,
         )
         check_choice("pooling", pooling, TokenPooling)
         self.pooling: TokenPooling = pooling
         self.backbone = backbone
 
-    def embed(self, image: Tensor) -> dict[str, Tensor]:
-        """Return ``pooled`` and/or ``grid`` of normalised images (B, C, H, W), as float32."""
+    def embed(self, image: Tensor, within: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``pooled`` and/or ``grid``, as float32; ``grid`` also where `centre` is wanted.
+
+        Args:
+            image: Normalised images (B, C, H, W).
+            within: (B, H, W), 1 for pixels within the polygon over which vectors are pooled; None
+                for whole tiles.
+
+        Raises:
+            InputError: If a map is needed, and the model's tokens do not form any.
+        """
         features = read_features(self.backbone(image))
         out: dict[str, Tensor] = {}
         if self.pooled:
-            out["pooled"] = pool_tokens(features.tokens, self.pooling)
-        if self.grid:
-            out["grid"] = features.require_grid().float()
+            weights = None
+            if within is not None:
+                height, width = features.require_grid("data.places.within").shape[-2:]
+                weights = patch_shares(within, [(height, width)])
+            out["pooled"] = pool_tokens(features.tokens, self.pooling, weights=weights)
+        if self.grid or self.centre:
+            key = "output.grid" if self.grid else "output.centre"
+            out["grid"] = features.require_grid(key).float()
         return out
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one tile's outputs: ``pooled`` (D,) and/or ``grid`` (D, h, w)."""
+        """Return the shapes of one tile's outputs that are wanted.
+
+        Returns:
+            ``pooled`` (D,), ``grid`` (D, h, w), ``centre`` (D,).
+        """
         with torch.no_grad():
             outputs = self.embed(self._blank())
-        return {key: tuple(value.shape[1:]) for key, value in outputs.items()}
+        shapes = {key: tuple(value.shape[1:]) for key, value in outputs.items()}
+        if self.centre:
+            shapes["centre"] = shapes["grid"][:1]
+            if not self.grid:
+                del shapes["grid"]
+        return shapes
 
     def settings(self) -> dict[str, Any]:
         """Return everything about the model that changes the numbers."""
@@ -125,16 +152,19 @@ class Features:
     reason: str = ""
     cls_removed: bool = False
 
-    def require_grid(self) -> Tensor:
+    def require_grid(self, key: str) -> Tensor:
         """Return the map.
+
+        Args:
+            key: The setting that needs it.
 
         Raises:
             InputError: If there is none, with the reason; suggests pooled output.
         """
         if self.grid is None:
             raise InputError(
-                f"`output.grid=True`: {self.reason}. Set output.grid to false and keep pooled "
-                "vectors, or use a backbone that returns (B, D, h, w)."
+                f"`{key}=True`: {self.reason}. Set {key} to false and keep pooled vectors, or use "
+                "a backbone that returns (B, D, h, w)."
             )
         return self.grid
 

@@ -11,7 +11,8 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, InputError
+from thor_geo.models.at_place import centre_cells
 from thor_geo.support.processes import usable_cores
 
 
@@ -22,7 +23,12 @@ class EmbeddingTask(LightningModule, ABC):
     ((B, S, H, W) uint8) and ``tile`` ((B,) int64), and returns a dict of tensors:
 
     * ``pooled`` (B, D) and/or ``grid`` (B, D', h, w), row 0 is north: see `embed`
+    * ``centre`` (B, D'), where it is wanted: the grid's cell that holds the place at ``place_at``
+      ((B, 2) floating point, row and column in pixels from the tile's upper left corner)
     * ``tile``, ``valid_fraction`` (share of pixels with an observation), ``observations_mean``
+
+    With ``within`` ((B, H, W), 1 for pixels within the place's polygon) in the batch, vectors are
+    pooled over the patches that the polygon covers, each with the share that it covers.
 
     Attributes:
         bands: Names of the image's planes.
@@ -31,6 +37,7 @@ class EmbeddingTask(LightningModule, ABC):
         pooling: How tokens become one vector.
         pooled: Whether vectors are returned.
         grid: Whether grids are returned.
+        centre: Whether the cell that holds a place is returned.
         threads: CPU threads of a process; None takes all cores.
     """
 
@@ -45,6 +52,7 @@ class EmbeddingTask(LightningModule, ABC):
         pooled: bool,
         grid: bool,
         threads: int | None,
+        centre: bool = False,
     ) -> None:
         """Initialize a new EmbeddingTask instance.
 
@@ -55,15 +63,15 @@ class EmbeddingTask(LightningModule, ABC):
             pooled: Return vectors.
             grid: Return grids.
             threads: At least 1, or None.
+            centre: Return the cell that holds a place.
 
         Raises:
-            ConfigError: If neither output is wanted, or *threads* is less than 1.
+            ConfigError: If no output is wanted, or *threads* is less than 1.
         """
         super().__init__()
-        if not (pooled or grid):
-            raise ConfigError(
-                "output", {"pooled": pooled, "grid": grid}, "no output", "Set one of them to true."
-            )
+        wanted = {"pooled": pooled, "grid": grid, "centre": centre}
+        if not any(wanted.values()):
+            raise ConfigError("output", wanted, "no output", "Set one of them to true.")
         if threads is not None and threads < 1:
             raise ConfigError("threads", threads, "not positive", "Give 1 or more, or null.")
         self.bands = tuple(bands)
@@ -71,6 +79,7 @@ class EmbeddingTask(LightningModule, ABC):
         self.ground_cover = ground_cover
         self.pooled = pooled
         self.grid = grid
+        self.centre = centre
         self.threads = threads
 
     def setup(self, stage: str) -> None:
@@ -105,23 +114,41 @@ class EmbeddingTask(LightningModule, ABC):
         """Embed one batch; see the class for keys and shapes.
 
         Raises:
-            InputError: If grids are wanted and the model's tokens do not form any.
+            InputError: If grids are wanted and the model's tokens do not form any, or the cells of
+                places and the batch has none.
         """
         clear = (batch["observations"] > 0).any(dim=1)
+        # Without polygons, tasks of others need not know of them.
+        polygons = {"within": batch["within"]} if "within" in batch else {}
+        outputs = self.embed(batch["image"], **polygons)
+        if self.centre:
+            outputs["centre"] = centre_cells(outputs["grid"], _places(batch), self.image_size)
+            if not self.grid:
+                del outputs["grid"]
         return {
-            **self.embed(batch["image"]),
+            **outputs,
             "tile": batch["tile"],
             "valid_fraction": clear.float().mean(dim=(1, 2)),
             "observations_mean": batch["observations"].float().mean(dim=(1, 2, 3)),
         }
 
     @abstractmethod
-    def embed(self, image: Tensor) -> dict[str, Tensor]:
-        """Return ``pooled`` and/or ``grid`` of normalised images (B, C, H, W), as float32."""
+    def embed(self, image: Tensor, within: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``pooled`` and/or ``grid``, as float32; ``grid`` also where `centre` is wanted.
+
+        Args:
+            image: Normalised images (B, C, H, W).
+            within: (B, H, W), 1 for pixels within the polygon over which vectors are pooled; None
+                for whole tiles.
+        """
 
     @abstractmethod
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one tile's outputs: ``pooled`` (D,) and/or ``grid`` (D', h, w)."""
+        """Return the shapes of one tile's outputs that are wanted.
+
+        Returns:
+            ``pooled`` (D,), ``grid`` (D', h, w), ``centre`` (D',).
+        """
 
     def settings(self) -> dict[str, Any]:
         """Return everything about the model that changes the numbers."""
@@ -145,3 +172,12 @@ class EmbeddingTask(LightningModule, ABC):
             "ground_cover_m": self.ground_cover,
             "pooling": self.pooling,
         }
+
+
+def _places(batch: Mapping[str, Tensor]) -> Tensor:
+    if "place_at" not in batch:
+        raise InputError(
+            "`output.centre=True`: the batch has no `place_at`, as its tiles belong to an area. "
+            "Set output.centre to false, or give a table as data.places."
+        )
+    return batch["place_at"]

@@ -44,6 +44,7 @@ class THOREmbeddingTask(EmbeddingTask):
     * ``grid``: (B, D', h, w), the groups' token maps brought to the finest one and merged. D' is D,
       or D times the number of groups for ``concat``; several layers are concatenated along the
       channels (``grid_parts``)
+    * ``centre``: (B, D'), the grid's cell that holds a place
 
     Weights are loaded in `configure_model`, never in the constructor.
     """
@@ -67,6 +68,7 @@ class THOREmbeddingTask(EmbeddingTask):
         grid: bool = True,
         seed: int = 0,
         threads: int | None = None,
+        centre: bool = False,
     ) -> None:
         """Initialize a new THOREmbeddingTask instance.
 
@@ -96,10 +98,11 @@ class THOREmbeddingTask(EmbeddingTask):
             seed: Seed of the random weights when `pretrained` is false and `ckpt` is None.
             threads: CPU threads per process; they change the last digits of a CPU run's results.
                 None for one thread per core.
+            centre: Return the grid's cell that holds a place (linked to the output).
 
         Raises:
-            ConfigError: If a choice is unknown, a block does not exist or is repeated, or neither
-                output is wanted.
+            ConfigError: If a choice is unknown, a block does not exist or is repeated, or no output
+                is wanted.
             LayoutError: If `patch_size` does not divide a group's image.
             BandError: If a band is unknown or repeated.
             CheckpointError: If *ckpt* is not a file.
@@ -112,6 +115,7 @@ class THOREmbeddingTask(EmbeddingTask):
             pooled=pooled,
             grid=grid,
             threads=threads,
+            centre=centre,
         )
         check_choice("group_merge", group_merge, Merge)
         check_choice("pooling", pooling, Pooling)
@@ -169,13 +173,19 @@ class THOREmbeddingTask(EmbeddingTask):
             self._loaded_sha256 = weights_sha256(self._thor)
         super().configure_model()
 
-    def embed(self, image: Tensor) -> dict[str, Tensor]:
-        """Return ``pooled`` and/or ``grid`` of normalised images (B, C, H, W), as float32."""
+    def embed(self, image: Tensor, within: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``pooled`` and/or ``grid``, as float32; ``grid`` also where `centre` is wanted.
+
+        Args:
+            image: Normalised images (B, C, H, W).
+            within: (B, H, W), 1 for pixels within the polygon over which vectors are pooled; None
+                for whole tiles.
+        """
         tokens = self._thor.features(image, self.layers, norm=self.norm)
         out: dict[str, Tensor] = {}
         if self.pooled:
-            out["pooled"] = self.readout.pooled(tokens)
-        if self.grid:
+            out["pooled"] = self.readout.pooled(tokens, within)
+        if self.grid or self.centre:
             out["grid"] = self.readout.grid(tokens)
         return out
 
@@ -186,12 +196,19 @@ class THOREmbeddingTask(EmbeddingTask):
         return self.thor
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of one tile's outputs: ``pooled`` (D,) and/or ``grid`` (D', h, w)."""
+        """Return the shapes of one tile's outputs that are wanted.
+
+        Returns:
+            ``pooled`` (D,), ``grid`` (D', h, w), ``centre`` (D',).
+        """
         shapes: dict[str, tuple[int, ...]] = {}
+        grid = self.readout.grid_shape(self._thor.embed_dim)
         if self.pooled:
             shapes["pooled"] = self.readout.pooled_shape(self._thor.embed_dim)
         if self.grid:
-            shapes["grid"] = self.readout.grid_shape(self._thor.embed_dim)
+            shapes["grid"] = grid
+        if self.centre:
+            shapes["centre"] = grid[:1]
         return shapes
 
     def on_predict_start(self) -> None:

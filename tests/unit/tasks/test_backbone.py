@@ -36,7 +36,7 @@ def test_tokens_without_a_square_pool_but_have_no_map() -> None:
     features = read_features(torch.randn(1, 405, 8))
     assert pool_tokens(features.tokens, "mean").shape == (1, 8)
     with pytest.raises(InputError, match=r"405 tokens.*output\.grid to false"):
-        features.require_grid()
+        features.require_grid("output.grid")
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(3, 4), {"x": 1}, "tokens"])
