@@ -24,6 +24,7 @@ LINKED: Mapping[str, str] = {
     "bands": "data.sentinel2.bands",
     "pooled": "output.pooled",
     "grid": "output.grid",
+    "centre": "output.centre",
 }
 
 #: The sections of a run, and the classes that take them unless a config names others.

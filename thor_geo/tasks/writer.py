@@ -53,6 +53,7 @@ class RunWriter(BasePredictionWriter):
         dtype: Dtype = "float32",
         quicklook: bool = True,
         crop: bool = False,
+        centre: bool = False,
     ) -> None:
         """Initialize a new RunWriter instance.
 
@@ -60,14 +61,16 @@ class RunWriter(BasePredictionWriter):
             dir: Directory of the run; the same command continues the run in it.
             pooled: Write one vector for each tile, as GeoParquet.
             grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
-            dtype: Data type of the embeddings on disk: float32, float16 (half the bytes) or int8 (a
-                third; a value is `embedding` times the `scale` of its vector or cell).
+            dtype: Data type of the embeddings on disk: float32, float16, or int8 (a value is
+                `embedding` times the `scale` of its vector or cell).
             quicklook: Draw quicklook.png at the end.
             crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
                 -128 for int8. Vectors are of whole tiles in any case.
+            centre: Write the map's cell that holds each place, beside its vector.
 
         Raises:
-            ConfigError: If there is nothing to write or to crop, or *dtype* is unknown.
+            ConfigError: If there is nothing to write or to crop, centres have no vector to stand
+                beside, or *dtype* is unknown.
         """
         super().__init__(write_interval="batch")
         if not (pooled or grid):
@@ -84,12 +87,20 @@ class RunWriter(BasePredictionWriter):
                 "there is no map to crop, as output.grid is false",
                 "Leave it out: vectors are of whole tiles.",
             )
+        if centre and not pooled:
+            raise ConfigError(
+                "output.centre",
+                centre,
+                "output.pooled is false, and it is written beside those vectors",
+                "Set output.pooled to true, or leave output.centre out.",
+            )
         check_choice("output.dtype", dtype, Dtype)
         self.run = RunDirectory(dir)
         self.config: Mapping[str, Any] | None = None
         self._pooled, self._grid, self._quicklook = pooled, grid, quicklook
         self._dtype: Dtype = dtype
         self._crop = crop
+        self._centre = centre
         self._around: tuple[pl.Trainer, pl.LightningModule] | None = None
         self._session: Session | None = None
         self._lock: RunLock | None = None
@@ -262,6 +273,8 @@ class RunWriter(BasePredictionWriter):
         }
         if self._crop:  # runs older than this setting do not have it, and must go on
             settings["crop"] = True
+        if self._centre:
+            settings["centre"] = True
         return settings
 
     def info(self) -> dict[str, JSON]:

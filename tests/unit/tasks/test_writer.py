@@ -287,6 +287,9 @@ def test_bad_settings_fail_in_the_constructor_or_before_work(tmp_path: Path, pla
         RunWriter(dir=tmp_path, pooled=False, grid=False)
     with pytest.raises(ConfigError, match=r"output\.dtype.*float32, float16, int8"):
         RunWriter(dir=tmp_path, dtype="int4")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"output\.centre.*output\.pooled"):
+        RunWriter(dir=tmp_path, pooled=False, centre=True)
+    assert "centre" not in RunWriter(dir=tmp_path).settings(), "older runs must go on"
     with pytest.raises(ConfigError, match=r"output\.grid=false"):
         write_run(tmp_path / "overlap", plan_of(stride=144))
     assert not (tmp_path / "overlap" / "run.json").exists()
