@@ -14,16 +14,12 @@ All sides take turns in this run, on the same pixels.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -31,6 +27,7 @@ from benchmarks.support import cold, terratorch
 from benchmarks.support import predicting as ours
 from benchmarks.support.ground import Ground
 from benchmarks.support.report import Report, parser
+from benchmarks.support.side import Side
 from benchmarks.support.timing import Timing, compare
 from thor_geo.cli.main import ENVIRONMENT
 
@@ -62,36 +59,6 @@ NOTES = (
     "In `cold` the emulator and the fetching process share the two cores with the encoder; three "
     "requests in flight make fetching take about as long as computing.",
 )
-
-
-def _like_a_command() -> None:
-    # A spawned process would spawn its DataLoader's workers, too, with all their imports.
-    multiprocessing.set_start_method(None, force=True)
-
-
-class Side:
-    """A process of its own that calls functions: one for ours, one for TerraTorch."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Start the process.
-
-        Args:
-            environment: What the command sets for libraries that read it when they are loaded.
-        """
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(
-            max_workers=1, mp_context=context, initializer=_like_a_command
-        )
-        with patch.dict(os.environ, {**environment, **os.environ}):
-            self(os.getpid)  # starts it
-
-    def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Return what a function returns there."""
-        return self._pool.submit(call, *args, **kwargs).result()
-
-    def close(self) -> None:
-        """End the process."""
-        self._pool.shutdown()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from thor_geo.emulator.catalogue import write_catalogue as write_catalogue
     from thor_geo.emulator.generate import ensure_archive as ensure_archive
     from thor_geo.emulator.generate import generate_archive as generate_archive
+    from thor_geo.emulator.generate_places import ensure_places as ensure_places
     from thor_geo.emulator.generate_s1 import ensure_sentinel1_archive as ensure_sentinel1_archive
     from thor_geo.emulator.generate_s1 import (
         generate_sentinel1_archive as generate_sentinel1_archive,
@@ -42,6 +43,7 @@ _MODULES = {
     "Overpass": "_radar",
     "Product": "_products",
     "ensure_archive": "generate",
+    "ensure_places": "generate_places",
     "ensure_sentinel1_archive": "generate_s1",
     "generate_archive": "generate",
     "generate_sentinel1_archive": "generate_s1",
@@ -61,6 +63,7 @@ __all__ = [
     "Overpass",
     "Product",
     "ensure_archive",
+    "ensure_places",
     "ensure_sentinel1_archive",
     "generate_archive",
     "generate_sentinel1_archive",
