@@ -128,6 +128,18 @@ class CompositeSource:
             return Archive.open(self._folder(next(iter(self.collections)))).coverage()
         return None
 
+    def places_table(self) -> Path | None:
+        """Return the table of places on the generated landscape, made if it is missing.
+
+        Returns:
+            The file, beside the archive in the cache; None where scenes are not generated.
+        """
+        if not isinstance(self.source, EmulatorSpec) or self.source.archive is not None:
+            return None
+        from thor_geo.emulator import ensure_places
+
+        return ensure_places(self.cache_dir / "emulator-places.csv")
+
     def _stac(self, source: StacSpec) -> Connection:
         # Loads what no other source needs.
         from thor_geo.sources.stac.opening import catalogue_name

@@ -24,6 +24,7 @@ def read_places(spec: PlacesSpec, window: TemporalSpec | None, earliest: dt.date
     """Read and check a table; see `PlacesSpec.load`."""
     from thor_geo.ground.places import Places
 
+    assert spec.file is not None  # `load` refuses it
     source = GeoFile(
         path=spec.file.expanduser(),
         argument="data.places.file",

@@ -54,7 +54,8 @@ class PlacesSpec:
     """A table of places to embed, each in the middle of its own chip.
 
     Attributes:
-        file: Points or polygons: CSV, Parquet, GeoPackage, GeoJSON, shapefile, zipped or not.
+        file: Points or polygons: CSV, Parquet, GeoPackage, GeoJSON, shapefile, zipped or not. Null
+            makes a table of the emulator's generated landscape.
         layer: Layer of `file`, where it has several.
         crs: CRS of the columns `x` and `y`, e.g. ``EPSG:25832``, where the file states none.
         id: Column with an id of each place; null for the row number.
@@ -72,7 +73,7 @@ class PlacesSpec:
         ConfigError: If these do not fit together.
     """
 
-    file: Path
+    file: Path | None = None
     layer: str | None = None
     crs: str | None = None
     id: str | None = None
@@ -143,6 +144,14 @@ class PlacesSpec:
             ConfigError: If the table cannot be read, a column is missing or unsuitable, or rows are
                 bad and `on_bad_row` is ``fail``.
         """
+        if self.file is None:
+            raise ConfigError(
+                "data.places.file",
+                None,
+                "there is no table of places",
+                "Give a file with points or polygons. Only the landscape that the emulator "
+                "generates comes with a table.",
+            )
         from thor_geo.ground._place_rows import read_places
 
         return read_places(self, window, earliest)

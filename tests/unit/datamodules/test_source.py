@@ -94,3 +94,12 @@ def test_a_folder_of_ones_own_has_other_collections_below_it(
     finally:
         disconnect(connection)
     assert made == {}
+
+
+def test_only_the_generated_landscape_has_a_table_of_places(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """If this fails, places of one land are embedded with the pixels of another."""
+    monkeypatch.setattr("thor_geo.emulator.ensure_places", lambda file: file, raising=False)
+    assert source(cache_dir=tmp_path).places_table() == tmp_path / "emulator-places.csv"
+    assert source(archive=tmp_path / "mine", cache_dir=tmp_path).places_table() is None

@@ -46,3 +46,8 @@ def test_settings_that_do_not_fit_are_refused_before_the_file_is_opened(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         PlacesSpec(file=Path("none.csv"), **settings)
+
+
+def test_no_table_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"`data.places.file=None`: there is no table of places"):
+        PlacesSpec().load()
