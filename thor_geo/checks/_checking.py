@@ -43,7 +43,7 @@ def check_shards(
     """
     shards = opened.plan.shards
     parts = (
-        subplan(opened.plan, int(part.starts[0]), int(part.stops[-1]))
+        opened.plan.part(int(part.starts[0]), int(part.stops[-1]))
         for part in (shards[k : k + _AT_ONCE] for k in range(0, len(shards), _AT_ONCE))
     )
     waiting: deque[tuple[Future[Checked], int]] = deque()
@@ -68,23 +68,6 @@ def check_shards(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def subplan(plan: Plan, start: int, stop: int) -> Plan:
-    """Return a plan with some tiles of another; whole shards keep their ids.
-
-    Args:
-        plan: The plan.
-        start: First tile.
-        stop: Tile after the last.
-    """
-    return Plan(
-        lattices=plan.lattices,
-        zone=plan.zone[start:stop],
-        col=plan.col[start:stop],
-        row=plan.row[start:stop],
-        primary=plan.primary[start:stop],
-    )
 
 
 def common_dimension(opened: OpenedRun) -> int | None:

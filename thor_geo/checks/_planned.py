@@ -34,7 +34,7 @@ def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterat
 
     try:
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(plan_schema(), check_metadata=False):
+            if not file.schema_arrow.equals(plan_schema(plan), check_metadata=False):
                 yield _fault(path, "its columns are not those of a plan")
                 return
             label = "checking the plan"

@@ -66,7 +66,7 @@ class PlacesSpec:
         days: First and last day of the window, counted from `date`.
         keep: Columns to write beside the embeddings; null for all.
         within: Whether to pool a polygon over the patches that it covers, not over its chip.
-        on_bad_row: ``fail``, or ``skip`` to keep a row without embedding, with the reason.
+        on_bad_row: What a faulty row does: ``fail``, or ``skip``, which keeps it with the reason.
         shard_places: Places to a shard, the unit of work and of output.
 
     Raises:
@@ -129,6 +129,11 @@ class PlacesSpec:
                 raise ConfigError(
                     "data.places.crs", self.crs, f"unknown CRS ({error})", "Give e.g. EPSG:25832."
                 ) from error
+
+    @property
+    def dated(self) -> str | None:
+        """Name of the column that gives rows their windows; None if they have none of their own."""
+        return self.date or self.start or self.year
 
     def load(
         self, window: TemporalSpec | None = None, *, earliest: dt.date | None = None

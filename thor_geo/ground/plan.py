@@ -226,6 +226,16 @@ class Plan:
         """Yield several tiles of the plan."""
         return map(self.tile, indices)
 
+    def part(self, start: int, stop: int) -> Plan:
+        """Return a plan with some tiles of this one; whole shards keep their ids.
+
+        Args:
+            start: First tile.
+            stop: Tile after the last.
+        """
+        columns = ("zone", "col", "row", "primary")
+        return replace(self, **{name: getattr(self, name)[start:stop] for name in columns})
+
     @cached_property
     def shards(self) -> Shards:
         """The shards, in plan order."""

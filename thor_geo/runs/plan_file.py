@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,16 @@ import shapely
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.meeting import tile_bounds
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.geoparquet import bbox_type, geo_metadata, parquet_writer
+from thor_geo.runs.place_plan_file import (
+    as_place_plan,
+    place_columns,
+    place_fields,
+    place_footer,
+    place_shard_ids,
+)
 from thor_geo.support.antimeridian import cut_rings
 from thor_geo.support.arrays import Int32Array
 from thor_geo.support.jsontext import canonical_json, parse_json
@@ -34,8 +42,12 @@ _DAMAGED = (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionEr
 _REMEDY = "Delete it and run the same `thor-geo predict` command, which writes it again."
 
 
-def plan_schema() -> pa.Schema:
-    """Return the schema of ``plan.parquet``."""
+def plan_schema(plan: Plan) -> pa.Schema:
+    """Return the schema of ``plan.parquet``.
+
+    Args:
+        plan: The plan; one of places has `place_fields` besides.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -47,6 +59,7 @@ def plan_schema() -> pa.Schema:
             ("primary", pa.bool_()),
             ("geometry", pa.binary()),
             ("bbox", bbox_type()),
+            *(place_fields() if isinstance(plan, PlacePlan) else ()),
         ]
     )
 
@@ -68,8 +81,9 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
         "lattices": [
             {field: getattr(lattice, field) for field in _FIELDS} for lattice in plan.lattices
         ],
+        **place_footer(plan),
     }
-    schema = plan_schema().with_metadata(
+    schema = plan_schema(plan).with_metadata(
         {
             "geo": geo_metadata(None, multi=plan.crosses_antimeridian),
             "thor_geo": canonical_json(footer),
@@ -103,16 +117,20 @@ def read_plan(path: Path) -> Plan:
 
     try:
         with pq.ParquetFile(path) as file:
-            digest, lattices = _footer(file.schema_arrow.metadata)
-            parts = [
-                _integers(batch, lattices)
-                for batch in file.iter_batches(_ROWS, columns=["epsg", "transform", "primary"])
-            ]
+            footer, lattices = _footer(file.schema_arrow.metadata)
+            batches = file.iter_batches(_ROWS, columns=["epsg", "transform", "primary"])
+            parts = [_integers(batch, lattices) for batch in batches]
+            places: list[pa.RecordBatch] = []
+            if "places" in footer:
+                names = [name for name, _ in place_fields()]
+                places = list(file.iter_batches(_ROWS, columns=names))
         if not parts:
             raise ValueError("it has no rows")
         zone, col, row, primary = (np.concatenate(column) for column in zip(*parts, strict=True))
         plan = Plan(lattices=lattices, zone=zone, col=col, row=row, primary=primary)
-        if plan.digest != digest:
+        if "places" in footer:
+            plan = as_place_plan(plan, footer, places)
+        if plan.digest != str(footer["plan"]):
             raise ValueError("its tiles do not match its digest")
     except FileNotFoundError as error:
         raise RunDirectoryError(
@@ -127,7 +145,9 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-def _footer(metadata: Mapping[bytes, bytes] | None) -> tuple[str, tuple[Lattice, ...]]:
+def _footer(
+    metadata: Mapping[bytes, bytes] | None,
+) -> tuple[Mapping[str, Any], tuple[Lattice, ...]]:
     content = parse_json((metadata or {}).get(b"thor_geo", b"{}"))
     if not isinstance(content, dict) or not content.get("lattices"):
         raise ValueError("its footer names no lattices")
@@ -145,7 +165,7 @@ def _footer(metadata: Mapping[bytes, bytes] | None) -> tuple[str, tuple[Lattice,
     epsg = [lattice.epsg for lattice in lattices]
     if epsg != sorted(set(epsg)):
         raise ValueError("its lattices are not in order")
-    return str(content["plan"]), tuple(lattices)
+    return content, tuple(lattices)
 
 
 def _integers(
@@ -182,8 +202,14 @@ def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
 
     zone, col, row = plan.zone[start:stop], plan.col[start:stop], plan.row[start:stop]
     geometry, edges = _footprints(plan.rings(start, stop))
+    k = plan.lattices[0].shard_tiles
     return [
-        *_ids(plan, zone, col, row),
+        _ids([lattice.name for lattice in plan.lattices], zone, col, row),
+        place_shard_ids(plan, start, stop)
+        if isinstance(plan, PlacePlan)
+        else _ids(
+            [f"{lattice.name}_k{k}" for lattice in plan.lattices], zone, col // k, -(-row // k)
+        ),
         pa.array(np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int32)[zone]),
         _transforms(plan, zone, col, row),
         pa.array(plan.primary[start:stop]),
@@ -191,26 +217,20 @@ def plan_columns(plan: Plan, start: int, stop: int) -> list[pa.Array]:
         pa.StructArray.from_arrays(
             [pa.array(edge) for edge in np.ascontiguousarray(edges.T)], fields=list(bbox_type())
         ),
+        *(place_columns(plan, start, stop) if isinstance(plan, PlacePlan) else ()),
     ]
 
 
 def _ids(
-    plan: Plan, zone: npt.NDArray[np.uint8], col: Int32Array, row: Int32Array
-) -> tuple[pa.Array, pa.Array]:
-    """Return the ids of tiles and of their shards."""
+    names: list[str], zone: npt.NDArray[np.uint8], col: Int32Array, row: Int32Array
+) -> pa.Array:
+    """Return ids made of a zone's name, a column and a row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    def joined(names: list[str], col: Int32Array, row: Int32Array) -> pa.Array:
-        name = pa.array(names).take(pa.array(zone))
-        x, y = (pa.array(values).cast(pa.string()) for values in (col, row))
-        return pc.binary_join_element_wise(pc.binary_join_element_wise(name, x, "_x"), y, "_y")
-
-    k = plan.lattices[0].shard_tiles
-    return (
-        joined([lattice.name for lattice in plan.lattices], col, row),
-        joined([f"{lattice.name}_k{k}" for lattice in plan.lattices], col // k, -(-row // k)),
-    )
+    name = pa.array(names).take(pa.array(zone))
+    x, y = (pa.array(values).cast(pa.string()) for values in (col, row))
+    return pc.binary_join_element_wise(pc.binary_join_element_wise(name, x, "_x"), y, "_y")
 
 
 def _transforms(
