@@ -1,18 +1,19 @@
-"""What planning costs: seconds and memory, for a million tiles and for as many as all land has.
+"""What planning costs, in seconds and memory: a million tiles, all land, a million places.
 
-Claim (docs/performance.md, "Memory and large runs"): a million tiles are planned in under 60 s and
-1.5 GB, and rank 517 of 1,024 starts in under 30 s.
+Claim (docs/performance.md, "Memory and large runs"): a million tiles, or a table of a million
+places, are planned in under 60 s and 1.5 GB, and rank or job 517 of 1,024 starts in under 30 s.
 
-    python -m benchmarks.planning            # 2 minutes
-    python -m benchmarks.planning --quick    # the million alone: 30 seconds
+    python -m benchmarks.planning            # 3 minutes
+    python -m benchmarks.planning --quick    # the million tiles and the million places: 2 minutes
 
 The areas are made up: land with ragged coasts, of 100,000 and of half a million corners, over many
-zones and both hemispheres. Every step runs in a process of its own, whose clock starts before
+zones and both hemispheres. So is the table: places on three continents, each with a day of five
+years and labels, as Parquet. Every step runs in a process of its own, whose clock starts before
 Python does and whose peak memory (VmHWM) is its own:
 
-- plan: read the area, plan it, compute its digest;
+- plan: read the area or table, plan it, compute its digest;
 - write: then also write plan.parquet;
-- read: read plan.parquet back, without the area;
+- read: read plan.parquet back, without the area or table;
 - start: what rank 517 of 1,024 does before its first batch. It imports Lightning and TorchGeo,
   plans, compares run.json, looks at the markers of its share (half of them exist), and lists its
   batches and its first 64 blocks. The ranks' exchange is not part of it: the shares of the others
@@ -46,12 +47,13 @@ RANK, RANKS = 517, 1024
 #: Largest figures that the claim allows: seconds and gigabytes for a million tiles, seconds.
 MOST_SECONDS, MOST_GB, MOST_START_SECONDS = 60.0, 1.5, 30.0
 
-# The settings that run.json is compared with.
-_SETTINGS: dict[str, Any] = {"output": {"pooled": True, "grid": True, "dtype": "float32"}}
+
+#: The plans that have limits of their own: an area's, and a table's.
+MILLION, PLACES = "1 million", "1 million places"
 
 #: Continents: longitude and latitude of the middle, half the height and width in degrees, corners.
 AREAS: dict[str, list[tuple[float, float, float, float, int]]] = {
-    "1 million": [(22.0, -3.0, 15.2, 15.5, 100_000)],
+    MILLION: [(22.0, -3.0, 15.2, 15.5, 100_000)],
     "all land": [
         (20.0, 5.0, 36.0, 30.0, 80_000),
         (85.0, 50.0, 27.0, 66.0, 150_000),
@@ -105,22 +107,56 @@ def write_area(path: Path, continents: list[tuple[float, float, float, float, in
     gpd.GeoDataFrame(geometry=[merged], crs="OGC:CRS84").to_file(path)
 
 
+def write_places(path: Path, count: int) -> None:
+    """Write a table of places: ids, degrees, days of five years, and labels with gaps."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    middles = np.array([(22.0, 0.0), (15.0, 50.0), (-100.0, 40.0)])
+    lon, lat = (middles[rng.integers(3, size=count)] + rng.uniform(-12, 12, (count, 2))).T
+    days = np.datetime64("2018-01-01", "D") + rng.integers(5 * 365, size=count)
+    crops = pa.array(["maize", "wheat", "grass", None]).take(pa.array(rng.integers(4, size=count)))
+    columns = {
+        "plot": pa.array([f"P{k:07d}" for k in range(count)]),
+        "lon": lon,
+        "lat": lat,
+        "surveyed": pa.array(days),
+        "crop": crops,
+        "height_m": rng.uniform(0, 3000, count),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
 # --- what runs in a process of its own ---
 
 
-def load_plan(area: Path) -> Plan:
-    """Plan an area with the default tiles."""
+def load_plan(folder: Path) -> Plan:
+    """Plan an area or a table with the default tiles."""
     from thor_geo.ground.area import AreaSpec
     from thor_geo.ground.lattice import Lattice
+    from thor_geo.ground.place_plan import PlacePlan
+    from thor_geo.ground.places import PlacesSpec
     from thor_geo.ground.plan import Plan
 
-    return Plan.from_area(AreaSpec(file=area).load(), Lattice(epsg=32601))
+    lattice, table = Lattice(epsg=32601), folder / "places.parquet"
+    if not table.exists():
+        return Plan.from_area(AreaSpec(file=folder / "area.gpkg").load(), lattice)
+    places = PlacesSpec(file=table, id="plot", date="surveyed").load()
+    return PlacePlan.from_places(places, lattice, unit=2, shard_places=64, block_size=576)
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """Return the settings that run.json is compared with: a table's run writes no maps."""
+    grid = not (folder / "places.parquet").exists()
+    return {"output": {"pooled": True, "grid": grid, "dtype": "float32"}}
 
 
 def step_plan(folder: Path) -> dict[str, Any]:
-    """Plan the area."""
+    """Plan the area or table."""
     began = time.monotonic()
-    plan = load_plan(folder / "area.gpkg")
+    plan = load_plan(folder)
     digest, shards = plan.digest, len(plan.shards)
     return {
         "seconds": time.monotonic() - began,
@@ -133,13 +169,13 @@ def step_plan(folder: Path) -> dict[str, Any]:
 
 
 def step_write(folder: Path) -> dict[str, Any]:
-    """Plan the area and write run.json and plan.parquet."""
+    """Plan the area or table and write run.json and plan.parquet."""
     from thor_geo.runs import RunDirectory
 
-    plan = load_plan(folder / "area.gpkg")
+    plan = load_plan(folder)
     run = RunDirectory(folder / "run")
     began = time.monotonic()
-    run.prepare(_SETTINGS, {}, plan)
+    run.prepare(settings(folder), {}, plan)
     return {
         "seconds": time.monotonic() - began,
         "tiles": len(plan),
@@ -160,16 +196,18 @@ def step_read(folder: Path) -> dict[str, Any]:
 def step_mark(folder: Path) -> dict[str, Any]:
     """Finish every second shard of the rank's share."""
     from thor_geo.ground.job import part
+    from thor_geo.ground.place_plan import PlacePlan
     from thor_geo.runs import RunDirectory
     from thor_geo.runs.grid import GridStore
     from thor_geo.runs.markers import Marker, ShardFile
 
     run = RunDirectory(folder / "run")
     plan = run.plan()
-    store = GridStore(run.grid, plan, (768, 18, 18))
+    store = None if isinstance(plan, PlacePlan) else GridStore(run.grid, plan, (768, 18, 18))
     for index in part(len(plan.shards), RANK, RANKS)[::2]:
         shard = plan.shards[index]
-        outputs = [run.pooled_path(shard), store.embeddings_path(shard)]
+        outputs = [run.pooled_path(shard)]
+        outputs += [] if store is None else [store.embeddings_path(shard)]
         for output in outputs:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_bytes(b"embeddings")
@@ -207,10 +245,10 @@ def step_start(folder: Path) -> dict[str, Any]:
     from thor_geo.runs.reading import read_markers
 
     imported = time.monotonic()
-    plan = load_plan(folder / "area.gpkg")
+    plan = load_plan(folder)
     planned = time.monotonic()
     run = RunDirectory(folder / "run")
-    run.prepare(_SETTINGS, {}, plan, with_plan=False)
+    run.prepare(settings(folder), {}, plan, with_plan=False)
     share = part(len(plan.shards), RANK, RANKS)
     states = np.zeros(len(plan.shards), dtype=np.bool_)
     states[share.start : share.stop] = [
@@ -256,7 +294,7 @@ def measure(step: str, folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Run the benchmark, or one step of it; return the exit code."""
-    arguments = parser(__doc__, "the smaller area")
+    arguments = parser(__doc__, "the million tiles and the million places")
     arguments.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.step:
@@ -266,20 +304,23 @@ def main() -> int:
         return 0
     report = Report(
         name="planning",
-        claim="A million tiles are planned in under 60 s and 1.5 GB, and rank 517 of 1,024 starts "
-        "in under 30 s.",
+        claim="A million tiles, or a table of a million places, are planned in under 60 s and 1.5 "
+        "GB, and rank 517 of 1,024 starts in under 30 s.",
         quick=options.quick,
         notes=[
             "Each step has a process of its own; peak memory is VmHWM, GB are 10^9 bytes.",
             f"start: what rank {RANK} of {RANKS:,} does before its first batch. The land is made "
-            "up, with ragged coasts.",
+            "up, with ragged coasts; so is the table, with a window of 91 days for each place.",
         ],
     )
     starts: list[dict[str, Any]] = []
-    for name in list(AREAS)[: 1 if options.quick else None]:
+    for name in [MILLION, PLACES] if options.quick else [*AREAS, PLACES]:
         with tempfile.TemporaryDirectory() as text:
             folder = Path(text)
-            write_area(folder / "area.gpkg", AREAS[name])
+            if name == PLACES:
+                write_places(folder / "places.parquet", 1_000_000)
+            else:
+                write_area(folder / "area.gpkg", AREAS[name])
             steps = {step: measure(step, folder) for step in STEPS}
         report.rows += [row(name, step, steps[step]) for step in steps if step != "mark"]
         report.faults += faults(name, steps)
@@ -320,7 +361,7 @@ def faults(name: str, steps: dict[str, dict[str, Any]]) -> list[str]:
         f"rank {RANK} started after {start['process_seconds']:.0f} s": start["process_seconds"]
         > MOST_START_SECONDS,
     }
-    if name == "1 million":
+    if name in (MILLION, PLACES):
         took = f"planning took {plan['process_seconds']:.0f} s and {plan['peak_gb']:.2f} GB"
         checks[took] = plan["process_seconds"] > MOST_SECONDS or plan["peak_gb"] > MOST_GB
     return [f"{name}: {fault}" for fault, wrong in checks.items() if wrong]
