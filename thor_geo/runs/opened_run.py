@@ -55,11 +55,12 @@ class OpenedRun:
         return isinstance(self.plan, PlacePlan)
 
     @property
-    def skipped(self) -> int:
-        """How many rows of the table were skipped; 0 in a run of an area."""
+    def table(self) -> tuple[int, int] | None:
+        """Rows of the table of places, and how many of them were skipped; None for an area."""
         if not self.places:
-            return 0
-        return int(self.document["settings"]["data"]["places"]["rows"]) - len(self.plan)
+            return None
+        rows = int(self.document["settings"]["data"]["places"]["rows"])
+        return rows, rows - len(self.plan)
 
     @property
     def table_columns(self) -> list[str]:

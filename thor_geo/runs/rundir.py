@@ -16,6 +16,7 @@ from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_difference
 from thor_geo.runs.grid_layout import array_file, array_names
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.place_layout import place_file
+from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.files import create_once, sync, temporary_path
@@ -403,11 +404,15 @@ class RunDirectory:
                     ", ".join(changed[:_NAMED]),
                 )
             return
-        problems = [
+        table = table_changes(ours["settings"], theirs["settings"])
+        problems = [f"the table of places has changed ({'; '.join(table)})"] if table else []
+        problems += [
             f"{key} is {now} here and {then} there"
             for key, now, then in json_differences(ours["settings"], theirs["settings"])
+            if not key.startswith(TABLE_KEYS)
         ]
-        if ours["plan"] != theirs["plan"]:
+        # Another table has another plan, of which nothing more is to be said.
+        if ours["plan"] != theirs["plan"] and not table:
             now, then = (
                 f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
                 for plan in (ours["plan"], theirs["plan"])
