@@ -61,7 +61,8 @@ def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Pl
     """Return a table of 12 rows, the fifth skipped, in three windows."""
     n, skipped = len(POINTS), np.isin(np.arange(len(POINTS)), list(SKIPPED))
     starts, ends = (
-        np.array([WINDOWS[k % 3][edge] for k in range(n)], dtype="datetime64[us]") for edge in (0, 1)
+        np.array([WINDOWS[k % 3][edge] for k in range(n)], dtype="datetime64[us]")
+        for edge in (0, 1)
     )
     starts[skipped] = ends[skipped] = np.datetime64("NaT")
     columns = table() if columns is None else columns
@@ -83,9 +84,7 @@ def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Pl
 def plan_of(table: Places, *, shard_places: int = 4) -> PlacePlan:
     """Return the plan of a table, in small shards."""
     lattice = Lattice(epsg=32632, tile_size=288)
-    return PlacePlan.from_places(
-        table, lattice, unit=2, shard_places=shard_places, block_size=576
-    )
+    return PlacePlan.from_places(table, lattice, unit=2, shard_places=shard_places, block_size=576)
 
 
 class PlaceData(Data):

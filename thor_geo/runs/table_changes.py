@@ -32,7 +32,10 @@ def table_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[st
     changes = []
     if now["rows"] != then["rows"]:
         changes.append(f"it has {now['rows']:,} rows here and {then['rows']:,} there")
-    for name in then["columns"].keys() & now["columns"].keys():
-        if now["columns"][name] != then["columns"][name]:
-            changes.append(f"its {_WORDS.get(name, f'column {name!r}')} differ")
-    return sorted(changes)
+    digests, before = now["columns"], then["columns"]
+    changes += [
+        f"its {_WORDS.get(name, f'column {name!r}')} differ"
+        for name in sorted(digests.keys() & before.keys())
+        if digests[name] != before[name]
+    ]
+    return changes
