@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.vectors import EMBEDDING, SCALES, stack_vectors, vector_length
 from thor_geo.runs.zone_grid import zone_grids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class VectorReader:
@@ -62,6 +65,26 @@ class VectorReader:
         if SCALES[column] in table.column_names:
             out = dequantise(out, table[SCALES[column]].to_numpy()[:, None])
         return out if time is None else out[time :: max(1, len(out) // len(shard))]
+
+
+def read_rows(run: RunDirectory, shard: Shard, *, without: Collection[str]) -> pa.Table:
+    """Return the columns of a shard's pooled file that are not vectors.
+
+    Args:
+        run: The run directory.
+        shard: A shard whose file exists.
+        without: Columns to leave out.
+
+    Raises:
+        RunDirectoryError: If its file cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    path = run.pooled_path(shard)
+    with _readable(run, shard, path), pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name not in without]
+        # Files are read side by side.
+        return file.read(columns=names, use_threads=False).replace_schema_metadata()
 
 
 class MapReader:
