@@ -9,14 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thor_geo.api import (
-        Embedding,
-        InputPrep,
-        Run,
-        get_embedding,
-        get_embeddings_batch,
-        open_run,
-    )
+    from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
     from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.ground.area import Area, AreaSpec
     from thor_geo.ground.plan import Plan
@@ -39,7 +32,6 @@ _HOMES = {
     "OutputSpec": "specs",
     "Plan": "ground.plan",
     "PointBuffer": "specs",
-    "Run": "api",
     "RunWriter": "tasks",
     "SensorSpec": "specs",
     "SensorStack": "datasets",
@@ -51,7 +43,6 @@ _HOMES = {
     "build_thor": "models",
     "get_embedding": "api",
     "get_embeddings_batch": "api",
-    "open_run": "api",
 }
 
 __all__ = [
@@ -66,7 +57,6 @@ __all__ = [
     "OutputSpec",
     "Plan",
     "PointBuffer",
-    "Run",
     "RunWriter",
     "SensorSpec",
     "SensorStack",
@@ -78,7 +68,6 @@ __all__ = [
     "build_thor",
     "get_embedding",
     "get_embeddings_batch",
-    "open_run",
 ]
 
 

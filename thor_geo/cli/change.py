@@ -23,6 +23,9 @@ compared, and the result goes to a folder:
   utm32n_change_tiles.tif   the same for tiles
   change.parquet            the tiles as GeoParquet, the most changed first
   change.png                a picture
+
+Runs of places have a table and a picture; places are matched by their ids, or by the rows of one
+table.
 """
 
 
@@ -64,11 +67,26 @@ def run_change(args: Sequence[str]) -> int:
     options = command.parse_args(args)
     if options.k < 0:
         command.error("-k: give 0 or more")
+    from thor_geo.ground.place_plan import PlacePlan
     from thor_geo.results.changes import check_comparable
     from thor_geo.results.comparison import RunComparison
+    from thor_geo.results.place_changes import PlaceChange
+    from thor_geo.results.place_parts import refuse_window
     from thor_geo.runs.opened_run import open_run
 
     before, after = open_run(options.before), open_run(options.after)
+    folder = options.after / "change" if options.to is None else options.to.expanduser()
+    if any(isinstance(run.plan, PlacePlan) for run in (before, after)):
+        refuse_window(before, options.window_a, "--window-a")
+        refuse_window(after, options.window_b, "--window-b")
+        if all(isinstance(run.plan, PlacePlan) for run in (before, after)):
+            check_comparable(before, after)
+        change = PlaceChange.between(before, after)
+        for path in change.write(
+            folder, options.k, lambda text: print(redact(text)), overwrite=options.overwrite
+        ):
+            print(redact(f"  written   {path}"))
+        return 0
     check_comparable(before, after)
     windows = options.window_a, options.window_b
     for run, window in zip((before, after), windows, strict=True):
@@ -77,7 +95,7 @@ def run_change(args: Sequence[str]) -> int:
         before=before,
         after=after,
         windows=windows,
-        folder=options.after / "change" if options.to is None else options.to.expanduser(),
+        folder=folder,
         overwrite=options.overwrite,
     )
     for path in comparison.write(options.k, lambda text: print(redact(text))):

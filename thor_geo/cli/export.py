@@ -74,10 +74,12 @@ def run_export(args: Sequence[str]) -> int:
     check_part(command, options)
     from thor_geo.results.bands import Bands
     from thor_geo.results.export import export_embeddings
+    from thor_geo.results.place_parts import refuse_maps
     from thor_geo.runs.opened_run import open_run
 
     bands = Bands.parse(options.bands)
     opened = open_run(options.dir)
+    refuse_maps(opened, "--cog", options.cog)
     if options.window is not None:
         opened.time_index(options.window)  # refuses a window that the run does not have
     folder = opened.run.path / "cog" if options.cog == Path() else options.cog.expanduser()

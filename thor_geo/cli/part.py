@@ -10,6 +10,7 @@ from thor_geo.cli.options import parse_bbox, parse_lonlat
 if TYPE_CHECKING:
     from thor_geo.ground.lattice import Bounds
     from thor_geo.runs.opened_run import OpenedRun
+    from thor_geo.support.arrays import BoolArray
 
 #: The options that take coordinates; see `join_coordinates`.
 COORDINATES = ("--at", "--bbox")
@@ -56,3 +57,26 @@ def part_to_show(opened: OpenedRun, options: argparse.Namespace) -> dict[int, Bo
         middle = parse_lonlat("--at", options.at)
         return square_to_show(opened.plan, zones, middle, options.km * 1000)
     return zones
+
+
+def places_to_show(opened: OpenedRun, options: argparse.Namespace) -> BoolArray:
+    """Return which places of a run's plan the options choose, (n,).
+
+    Args:
+        opened: A run of places.
+        options: The parsed options.
+
+    Raises:
+        ConfigError: If a coordinate is invalid, or no place lies there.
+    """
+    from thor_geo.ground.place_plan import PlacePlan
+    from thor_geo.results.place_parts import chosen_places
+
+    assert isinstance(opened.plan, PlacePlan)
+    return chosen_places(
+        opened.plan,
+        zone=options.zone,
+        bbox=None if options.bbox is None else parse_bbox("--bbox", options.bbox),
+        middle=None if options.at is None else parse_lonlat("--at", options.at),
+        side_m=options.km * 1000,
+    )

@@ -18,7 +18,11 @@ from thor_geo.cli.options import (
 from thor_geo.support.redact import redact
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from thor_geo.results.similar_places import PlaceUnit
     from thor_geo.results.similarity import SimilarPlaces
+    from thor_geo.runs.opened_run import OpenedRun
 
 _EXAMPLES = """\
 examples:
@@ -26,6 +30,7 @@ examples:
   thor-geo similar out/oslo --at 10.75,59.91 --at 10.60,59.95 --to like.gpkg --png like.png
   thor-geo similar out/oslo --tile utm32n_r10_t288_x230_y2308
   thor-geo similar out/oslo --at 10.75,59.91 --on cells --tif maps --png like.png
+  thor-geo similar out/survey --id P0042 --on centres --to like.gpkg     # a run of places
 
 Similarity is the cosine of the angle between two embeddings: 1 if they point the same way. Several
 places make one query, the mean of their directions, and are not listed themselves. Ground where the
@@ -33,7 +38,7 @@ maps of two UTM zones overlap is listed once. Longitude comes first.
 
 --to writes .parquet, .gpkg or .geojson: rank, id, cosine, lon, lat and the footprint. The id of a
 cell is its zone, row and column in grid.zarr. Maps are read shard by shard, so a run of any size
-fits in memory.
+fits in memory. Places have their kept columns beside them, and are points in the table.
 """
 
 
@@ -54,10 +59,23 @@ def parser() -> argparse.ArgumentParser:
         "--tile", action="append", default=[], metavar="ID", help="a tile's id; may be repeated"
     )
     parser.add_argument(
+        "--place",
+        action="append",
+        default=[],
+        type=int,
+        metavar="ROW",
+        help="of a run of places: a row of the table, from 0; may be repeated",
+    )
+    parser.add_argument(
+        "--id", action="append", default=[], metavar="ID", help="its id; may be repeated"
+    )
+    parser.add_argument(
         "-k", type=int, default=20, metavar="N", help="how many places to list (default: 20)"
     )
     parser.add_argument(
-        "--on", choices=("tiles", "cells"), default="tiles", help="what to compare (default: tiles)"
+        "--on",
+        choices=("tiles", "cells", "chips", "centres"),
+        help="what to compare (default: tiles, or the chips of places)",
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="write the places as a table")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw a map of the places")
@@ -86,15 +104,23 @@ def run_similar(args: Sequence[str]) -> int:
     options = command.parse_args(join_coordinates(args, "--at"))
     _check(command, options)
     places = [parse_lonlat("--at", text) for text in options.at]
-    from thor_geo.pictures.sheet import save_png
+    from thor_geo.ground.place_plan import PlacePlan
     from thor_geo.results.similar_maps import cosine_map_paths, draw_similar, find_similar
     from thor_geo.results.tables import check_suffix, write_table
     from thor_geo.runs.opened_run import open_run
-    from thor_geo.runs.target import atomic_target, check_target
+    from thor_geo.runs.target import check_target
 
     if options.to is not None:
         check_suffix("--to", options.to)
     opened, overwrite = open_run(options.dir), options.overwrite
+    if isinstance(opened.plan, PlacePlan):
+        return _similar_places(command, opened, places, options)
+    for name in ("place", "id"):
+        if getattr(options, name):
+            command.error(f"--{name} goes with a run of places; give --at or --tile")
+    if options.on in ("chips", "centres"):
+        command.error(f"--on {options.on} goes with a run of places; this one has tiles and cells")
+    options.on = options.on or "tiles"
     opened.time_index(options.window)  # refuses a window that the run does not have
     maps = {} if options.tif is None else cosine_map_paths(opened, options.tif, options.on)
     for path in (options.to, options.png, *maps.values()):
@@ -117,20 +143,79 @@ def run_similar(args: Sequence[str]) -> int:
         written.append(options.to)
     if options.png is not None:
         figure = draw_similar(opened, similar, options.on, options.window)
-        with atomic_target(opened.run, options.png, folder=False, overwrite=overwrite) as temporary:
-            save_png(figure, temporary)
-        written.append(options.png)
+        written.append(_save(opened, figure, options))
     for path in written:
         print(redact(f"  written   {path}"))
     return 0
+
+
+def _similar_places(
+    command: argparse.ArgumentParser,
+    opened: OpenedRun,
+    at: Sequence[tuple[float, float]],
+    options: argparse.Namespace,
+) -> int:
+    """Find similar places of a table and print them."""
+    from thor_geo.results.place_parts import refuse_maps, refuse_window
+    from thor_geo.results.place_table import place_lines
+    from thor_geo.results.similar_places import draw_similar_places, similar_places
+    from thor_geo.results.tables import write_table
+    from thor_geo.runs.target import check_target
+
+    if options.tile:
+        command.error("--tile: chips of places may be shared; give --place, --id or --at")
+    if options.on in ("tiles", "cells"):
+        command.error(
+            f"--on {options.on}: a run of places has chips, and centres, the vectors of the cells "
+            "that hold its places"
+        )
+    refuse_window(opened, options.window)
+    if options.tif is not None:
+        refuse_maps(opened, "--tif", options.tif)
+    overwrite = options.overwrite
+    unit: PlaceUnit = options.on or "chips"
+    for path in (options.to, options.png):
+        if path is not None:
+            check_target(opened.run, path, folder=False, overwrite=overwrite)
+    similar = similar_places(
+        opened, options.k, at=at, places=options.place, ids=options.id, unit=unit
+    )
+    head = (
+        f"{options.dir}: {len(similar.index):,} of {similar.compared:,} {unit}, by cosine to "
+        f"{', '.join(similar.queries)} (not listed)"
+    )
+    lines = place_lines(similar.plan, similar.index, similar.columns, similar.cosine, "cosine")
+    print(redact("\n".join([head, "", *lines])))
+    written: list[Path] = []
+    if options.to is not None:
+        write_table(opened.run, options.to, similar.table(), overwrite=overwrite)
+        written.append(options.to)
+    if options.png is not None:
+        written.append(_save(opened, draw_similar_places(opened, similar, unit), options))
+    for path in written:
+        print(redact(f"  written   {path}"))
+    return 0
+
+
+def _save(opened: OpenedRun, figure: Figure, options: argparse.Namespace) -> Path:
+    from thor_geo.pictures.sheet import save_png
+    from thor_geo.runs.target import atomic_target
+
+    path: Path = options.png
+    with atomic_target(opened.run, path, folder=False, overwrite=options.overwrite) as temporary:
+        save_png(figure, temporary)
+    return path
 
 
 def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Refuse options that are out of range or do not go together."""
     if options.k < 1:
         command.error("-k: give 1 or more")
-    if not options.at and not options.tile:
-        command.error("give a place with --at LON,LAT, or a tile with --tile ID")
+    if not (options.at or options.tile or options.place or options.id):
+        command.error(
+            "give a place with --at LON,LAT, a tile with --tile ID, or of a run of places a row "
+            "with --place or --id"
+        )
     if options.tile and options.on == "cells":
         command.error("--tile goes with --on tiles; give the place of a cell with --at")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,14 @@ from thor_geo.cli.options import (
     command_parser,
     join_coordinates,
 )
-from thor_geo.cli.part import BANDS, COORDINATES, add_part, check_part, part_to_show
+from thor_geo.cli.part import (
+    BANDS,
+    COORDINATES,
+    add_part,
+    check_part,
+    part_to_show,
+    places_to_show,
+)
 from thor_geo.errors import ConfigError, ThorGeoError
 from thor_geo.support.redact import redact
 
@@ -33,12 +41,14 @@ examples:
   thor-geo view out/oslo --png part.png --bbox 10.7,59.9,10.8,59.95 --size 3000
   thor-geo view out/oslo --cog maps                   # GeoTIFFs of the colours, for QGIS
   thor-geo view out/oslo --cog maps --bands 0,5,7 --zone utm32n
+  thor-geo view out/survey --png crops.png --by crop  # a run of places, counted by a column
 
 Every part is drawn in the colours of quicklook.png (colours.json). The composite is read from the
 cache that the run filled; whatever is no longer there stays light grey. COGs hold the cells of the
 maps, or the tiles of a run without maps: utm32n_20220601_20220901_pca.tif is red, green, blue and
 alpha; --bands adds utm32n_20220601_20220901_bands.tif, float32, NaN where there is no embedding.
 The end date is exclusive. `thor-geo export` writes all dimensions. Longitude comes first.
+Of places a picture shows dots, counts by class, and with the composite some chips.
 """
 #: What --layer draws; see `thor_geo.pictures.quicklook.LAYERS`.
 LAYER_CHOICES = ("composite", "pca", "observations", "all")
@@ -74,6 +84,9 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument(
         "--size", type=int, default=1600, metavar="PX", help="width in pixels (default: 1600)"
     )
+    picture.add_argument(
+        "--by", metavar="COLUMN", help="of places: the column to count (default: one of few values)"
+    )
     cogs = parser.add_argument_group("with --cog")
     cogs.add_argument("--bands", metavar="BANDS", help=f"also write these dimensions: {BANDS}")
     browser = parser.add_argument_group("in the browser (without --png and --cog)")
@@ -106,13 +119,18 @@ def run_view(args: Sequence[str]) -> int:
     command = parser()
     options = command.parse_args(join_coordinates(args, *COORDINATES))
     _check(command, options)
+    from thor_geo.ground.place_plan import PlacePlan
     from thor_geo.results.bands import Bands
     from thor_geo.results.export import export_pictures
+    from thor_geo.results.place_parts import refuse_maps, refuse_window
     from thor_geo.runs.opened_run import open_run
 
     bands = None if options.bands is None else Bands.parse(options.bands)
 
     opened = open_run(options.dir)
+    refuse_window(opened, options.window)
+    if options.by is not None and not isinstance(opened.plan, PlacePlan):
+        command.error("--by goes with a run of places")
     if options.png is None and options.cog is None:
         from thor_geo.explorer import serve
 
@@ -124,8 +142,12 @@ def run_view(args: Sequence[str]) -> int:
         )
     if options.window is not None or options.cog is not None:
         opened.time_index(options.window)  # refuses a window that the run does not have
-    within = part_to_show(opened, options)
     written: list[Path] = []
+    if options.cog is not None:
+        refuse_maps(opened, "--cog", options.cog)
+    if isinstance(opened.plan, PlacePlan):
+        return _say([_write_places(opened, options)])
+    within = part_to_show(opened, options)
     if options.png is not None:
         written.append(_write_png(opened, within, options))
     if options.cog is not None:
@@ -137,6 +159,10 @@ def run_view(args: Sequence[str]) -> int:
             window=options.window,
             overwrite=options.overwrite,
         )
+    return _say(written)
+
+
+def _say(written: Sequence[Path]) -> int:
     for path in written:
         print(redact(f"  written   {path}"))
     return 0
@@ -156,6 +182,8 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     check_part(command, options)
     if not _MIN_SIZE <= options.size <= _MAX_SIZE:
         error(f"--size: give {_MIN_SIZE} to {_MAX_SIZE:,} pixels")
+    if options.by is not None and options.png is None:
+        error("--by goes with --png; the page has a choice of columns")
     if options.bands is not None and options.cog is None:
         error("--bands goes with --cog")
 
@@ -163,44 +191,60 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
 def _write_png(
     opened: OpenedRun, within: Mapping[int, Bounds], options: argparse.Namespace
 ) -> Path:
-    from thor_geo.pictures.sheet import WIDTH, save_png
-    from thor_geo.results.parts import check_part_fits
-    from thor_geo.runs.target import atomic_target, check_target
+    from thor_geo.results.parts import check_part_fits, draw_part
 
-    target = opened.run.path / "view.png" if options.png == Path() else options.png
+    target = _target(opened, options)
+    check_part_fits(opened.plan, within, str(target))
+    draw = partial(draw_part, opened, within, window=options.window, part=_part_in_words(options))
+    return _save(opened, _drawn(opened, draw, options), target, options)
+
+
+def _write_places(opened: OpenedRun, options: argparse.Namespace) -> Path:
+    from thor_geo.results.place_parts import draw_some_places
+
+    target, chosen = _target(opened, options), places_to_show(opened, options)
+    part = _part_in_words(options)
+    draw = partial(draw_some_places, opened, chosen, by=options.by, part=part)
+    return _save(opened, _drawn(opened, draw, options), target, options)
+
+
+def _part_in_words(options: argparse.Namespace) -> str | None:
+    if options.at is not None:
+        return f"{options.km:g} km around {options.at}"
+    part: str | None = options.bbox or options.zone
+    return part
+
+
+def _target(opened: OpenedRun, options: argparse.Namespace) -> Path:
+    from thor_geo.runs.target import check_target
+
+    target = opened.run.path / "view.png" if options.png == Path() else Path(options.png)
     overwrite = options.overwrite
     check_target(opened.run, target, folder=False, overwrite=overwrite, argument="--png")
-    check_part_fits(opened.plan, within, str(target))
-    figure = _drawn(opened, within, options)
-    with atomic_target(opened.run, target, folder=False, overwrite=overwrite) as temporary:
+    return target
+
+
+def _save(opened: OpenedRun, figure: Figure, target: Path, options: argparse.Namespace) -> Path:
+    from thor_geo.pictures.sheet import WIDTH, save_png
+    from thor_geo.runs.target import atomic_target
+
+    with atomic_target(opened.run, target, folder=False, overwrite=options.overwrite) as temporary:
         save_png(figure, temporary, options.size / WIDTH)
-    return Path(target)
+    return target
 
 
-def _drawn(opened: OpenedRun, within: Mapping[int, Bounds], options: argparse.Namespace) -> Figure:
+def _drawn(opened: OpenedRun, draw: Callable[..., Figure], options: argparse.Namespace) -> Figure:
     """Draw the layers; of all layers, the composite only where it can be read."""
-    from thor_geo.results.parts import draw_part
-
-    part = options.bbox or options.zone
-    if options.at is not None:
-        part = f"{options.km:g} km around {options.at}"
     layers = LAYER_CHOICES[:-1] if options.layer == "all" else (options.layer,)
     if "composite" not in layers:
-        return draw_part(opened, within, layers, window=options.window, part=part)
+        return draw(layers)
     from thor_geo.datamodules.reopened import pixels_of
 
     try:
         with pixels_of(opened, num_workers=0) as pixels:
-            return draw_part(
-                opened,
-                within,
-                layers,
-                truecolour=pixels.truecolour,
-                window=options.window,
-                part=part,
-            )
+            return draw(layers, truecolour=pixels.truecolour)
     except ThorGeoError as error:
         if options.layer == "composite" or isinstance(error, ConfigError):
             raise
         print(f"thor-geo: the composite is left out: {redact(error)}", file=sys.stderr)
-    return draw_part(opened, within, layers[1:], window=options.window, part=part)
+    return draw(layers[1:])

@@ -1,4 +1,4 @@
-"""The words of a quicklook."""
+"""The words of pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
+from thor_geo.pictures.pca import Colours
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.support.words import counted
@@ -50,13 +52,10 @@ def run_caption(run: RunDirectory, plan: Plan) -> Caption:
         for part in ("model", "data")
     )
     name = model.get("model_key")
-    lattice = plan.lattices[0]
-    side = lattice.tile_size * lattice.resolution / 1000
     parts = [
         _when(data),
         _source(data),
-        f"{counted(len(plan), 'tile')} of {side:g} km",
-        f"{plan.area_km2:,.{0 if plan.area_km2 >= 10 else 2}f} km²",
+        *_ground(plan),
         f"patch {model['patch_size']} px" if "patch_size" in model else "",
     ]
     return Caption(
@@ -66,6 +65,17 @@ def run_caption(run: RunDirectory, plan: Plan) -> Caption:
         mark=f"run {document['fingerprint'][:_DIGITS]}",
         picture=str(data.get("picture", Caption.picture)),
     )
+
+
+def _ground(plan: Plan) -> list[str]:
+    side = plan.lattices[0].tile_size * plan.lattices[0].resolution / 1000
+    if isinstance(plan, PlacePlan):
+        windows = counted(len(plan.windows), "window")
+        return [counted(len(plan), "place"), windows, f"chips of {side:g} km"]
+    return [
+        f"{counted(len(plan), 'tile')} of {side:g} km",
+        f"{plan.area_km2:,.{0 if plan.area_km2 >= 10 else 2}f} km²",
+    ]
 
 
 def _notice(model: Mapping[str, Any]) -> str:
@@ -95,3 +105,26 @@ def _when(data: Mapping[str, Any]) -> str:
 
 def _day(value: object) -> str:
     return str(value)[:10]
+
+
+def colours_legend(colours: Colours | None, hidden: int = 0) -> str:
+    """Return the meaning of the colours of embeddings in words.
+
+    Args:
+        colours: The colours; None if no tile has an embedding.
+        hidden: Number of zones that are not drawn.
+    """
+    if colours is None:
+        text = "No tile has an embedding."
+    else:
+        parts = [
+            f"{name} {share:.0%}"
+            for name, share in zip(("red", "green", "blue"), colours.share, strict=True)
+        ]
+        text = (
+            f"Colours: first three principal components of the embeddings ({', '.join(parts)} of "
+            "the variance), one fit for the whole run, 2nd to 98th percentile."
+        )
+    if hidden:
+        text += f" {counted(hidden, 'more zone is', 'more zones are')} not drawn."
+    return text

@@ -13,12 +13,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
-from thor_geo.pictures.caption import Caption, run_caption
+from thor_geo.pictures.caption import Caption, colours_legend, run_caption
 from thor_geo.pictures.colours import RunColours, write_colours
 from thor_geo.pictures.maps import draw_north, draw_scale_bar
 from thor_geo.pictures.panels import draw_composite, draw_embeddings, draw_observations
 from thor_geo.pictures.pca import Colours
+from thor_geo.pictures.place_quicklook import draw_places
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet, save_png
 from thor_geo.pictures.zone_pictures import (
     MAX_SHARDS,
@@ -31,7 +33,6 @@ from thor_geo.pictures.zone_pictures import (
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
 from thor_geo.support.files import atomic_path
-from thor_geo.support.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +63,14 @@ def write_quicklook(
         plan: Its plan.
         truecolour: Called once for each zone with its EPSG code, bounds in metres and a shape
             (rows, columns), and with a list of time windows with the index of one; returns uint8
-            RGB of that shape, row 0 = north, or None. None leaves the composites out.
+            RGB of that shape, row 0 = north, or None. None leaves the composites out. Of places it
+            is called for some chips, with the index of a window of the plan.
         windows: The run's time windows; None for one.
         colours: The colours of the finished run; None to fit them.
     """
+    if isinstance(plan, PlacePlan):
+        _write_place_quicklook(run, plan, truecolour, colours)
+        return
     zones = drawn_zones(plan)
     if not zones:
         _log.warning(
@@ -81,6 +86,21 @@ def write_quicklook(
     if windows is not None and (left_out := len(windows) - len(drawn_windows(plan, windows))):
         caption = replace(caption, rest=f"{left_out} of {len(windows)} windows are not drawn.")
     figure = draw_quicklook(pictures, drawn, caption, hidden=hidden)
+    with atomic_path(run.quicklook) as temporary:
+        save_png(figure, temporary)
+
+
+def _write_place_quicklook(
+    run: RunDirectory, plan: PlacePlan, truecolour: TrueColour | None, colours: RunColours | None
+) -> None:
+    if not run.pooled.exists():
+        _log.warning(
+            "quicklook.png is not drawn: a run of places without vectors (output.pooled=false) has "
+            "nothing to colour its places by."
+        )
+        return
+    fitted = write_colours(run, plan, colours)
+    figure = draw_places(run, plan, LAYERS, truecolour=truecolour, colours=fitted)
     with atomic_path(run.quicklook) as temporary:
         save_png(figure, temporary)
 
@@ -140,26 +160,3 @@ def _observations(picture: ZonePicture, oriented: bool, axes: Axes, first: bool)
     if oriented:
         draw_scale_bar(axes, picture.shown)
         draw_north(axes)
-
-
-def colours_legend(colours: Colours | None, hidden: int = 0) -> str:
-    """Return the meaning of the colours of embeddings in words.
-
-    Args:
-        colours: The colours; None if no tile has an embedding.
-        hidden: Number of zones that are not drawn.
-    """
-    if colours is None:
-        text = "No tile has an embedding."
-    else:
-        parts = [
-            f"{name} {share:.0%}"
-            for name, share in zip(("red", "green", "blue"), colours.share, strict=True)
-        ]
-        text = (
-            f"Colours: first three principal components of the embeddings ({', '.join(parts)} of "
-            "the variance), one fit for the whole run, 2nd to 98th percentile."
-        )
-    if hidden:
-        text += f" {counted(hidden, 'more zone is', 'more zones are')} not drawn."
-    return text

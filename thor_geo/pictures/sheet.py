@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 DPI = 100
 WIDTH = 16.0
 _LEFT, _RIGHT, _GAP = 0.95, 0.45, 0.5
-_HEADER, _FOOTER = 1.2, 0.6
+#: Room above all maps for the caption, and below them for a line of text.
+HEADER, FOOTER = 1.2, 0.6
 # Room above a map for its title, and below it for ticks, axis label and colour bar.
 _ABOVE, _BELOW = 0.55, 1.1
 # Room above that for a row's heading, if it has one.
@@ -88,15 +89,10 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
     Returns:
         A figure 1600 pixels wide.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     placed = [_layout(row) for row in rows]
-    height = _HEADER + sum(tall for _, tall in placed) + _FOOTER
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    _draw_header(figure, caption)
-    top = height - _HEADER
+    height = HEADER + sum(tall for _, tall in placed) + FOOTER
+    figure = captioned_figure(height, caption, footer)
+    top = height - HEADER
     for row, (boxes, tall) in zip(rows, placed, strict=True):
         if row.heading:
             figure.text(
@@ -118,6 +114,23 @@ def draw_sheet(rows: Sequence[Row], caption: Caption, footer: str) -> Figure:
             )
             panel.draw(axes, box.left == boxes[0].left)
         top -= tall
+    return figure
+
+
+def captioned_figure(height: float, caption: Caption, footer: str) -> Figure:
+    """Return a figure with its caption and the line below, and nothing between them.
+
+    Args:
+        height: Its height, inches; `HEADER` and `FOOTER` of it are taken.
+        caption: Text above.
+        footer: Text below.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    _draw_header(figure, caption)
     y = 0.3 / height
     footer = f"{footer} {caption.rest}".strip()
     figure.text(0.45 / WIDTH, y, footer, fontsize=10.5, color=MUTED)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds, Lattice
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.pictures.caption import format_days
 from thor_geo.pictures.colours import RunColours, load_or_fit_colours
@@ -149,8 +150,10 @@ def drawn_zones(plan: Plan) -> list[int]:
     """Return the zones to draw, as ascending indices of the plan's lattices.
 
     They are those with most tiles, at most `MAX_ZONES`, with at most `MAX_SHARDS` shards together;
-    none if the largest has more.
+    none if the largest has more. Of a table of places all are drawn.
     """
+    if isinstance(plan, PlacePlan):
+        return list(range(len(plan.lattices)))
     tiles = np.bincount(plan.zone, minlength=len(plan.lattices))
     shards = np.bincount(plan.shards.zone, minlength=len(plan.lattices))
     largest = np.argsort(-tiles, kind="stable")[: min(MAX_ZONES, np.count_nonzero(tiles))]

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
-from thor_geo.pictures.caption import SEPARATOR, format_days, run_caption
+from thor_geo.pictures.caption import SEPARATOR, colours_legend, format_days, run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
-from thor_geo.pictures.quicklook import colours_legend
+from thor_geo.pictures.marks import Marks
 from thor_geo.pictures.sheet import Panel, Row, draw_sheet
 from thor_geo.pictures.zone_pictures import MAX_ZONES
 from thor_geo.results.cog import RasterExtent
-from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
+from thor_geo.results.drawing import drawn_pictures, numbers_panel, picture_panel
 from thor_geo.runs.opened_run import OpenedRun
 
 if TYPE_CHECKING:

@@ -88,6 +88,9 @@ def check_comparable(ours: OpenedRun, theirs: OpenedRun) -> None:
 def _bound(run: OpenedRun, part: str) -> dict[str, Any]:
     settings = run.document["settings"].get(part, {})
     bound = {key: value for key, value in settings.items() if key not in _FREE[part]}
+    if isinstance(bound.get("places"), dict):
+        # Which places, and when, is what may differ; what is pooled may not.
+        bound["places"] = {"within": bound["places"].get("within")}
     for name in ("sentinel2", "sentinel1"):
         if isinstance(bound.get(name), dict):
             sensor = bound[name].items()

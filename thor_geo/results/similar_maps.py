@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thor_geo.ground.lattice import zone_name
-from thor_geo.pictures.caption import SEPARATOR, run_caption
-from thor_geo.pictures.quicklook import colours_legend
+from thor_geo.pictures.caption import SEPARATOR, colours_legend, run_caption
+from thor_geo.pictures.marks import Marks
 from thor_geo.pictures.sheet import Row, draw_sheet
 from thor_geo.pictures.zone_pictures import MAX_ZONES
 from thor_geo.results.cog import RasterExtent, run_tags, write_cog
-from thor_geo.results.drawing import Marks, drawn_pictures, numbers_panel, picture_panel
+from thor_geo.results.drawing import drawn_pictures, numbers_panel, picture_panel
 from thor_geo.results.similarity import LonLat, SimilarPlaces, similar_cells, similar_tiles
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.specs.choices import Unit

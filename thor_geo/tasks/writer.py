@@ -148,9 +148,7 @@ class RunWriter(BasePredictionWriter):
         trainer, module = self._around
         stop_on_sigterm(trainer)
         started = start_run(trainer, module, self.settings(), self.config)
-        shapes = wanted_shapes(
-            started, self._dtype, pooled=self._pooled, grid=self._grid, centre=self._centre
-        )
+        shapes = wanted_shapes(started, self._dtype, pooled=self._pooled, grid=self._grid)
         if trainer.is_global_zero:
             self._lock = RunLock(self.run.path, started.job.part(len(started.plan.shards)))
             self._lock.acquire()
