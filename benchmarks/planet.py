@@ -24,6 +24,9 @@ DOCS = ROOT / "docs" / "scale.md"
 
 HOUR, DAY, MONTH = 3600, 86_400, 30 * 86_400
 
+#: Rows of tables of places: one by hand, a continent's survey, and the largest that is tested.
+PLACES = (1_000, 20_000, 1_000_000)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assumed:
@@ -159,6 +162,29 @@ def storage(inputs: Inputs) -> list[Row]:
     return rows
 
 
+def places(inputs: Inputs) -> list[Row]:
+    """Tables of scattered places: each chip of 288 px is a block of its own."""
+    rows, costs = [], inputs.costs
+    chip = {**costs["block"], "raw_bytes": costs["block"]["raw_bytes"] * (cost.TILE / 576) ** 2}
+    for count in PLACES:
+        row: dict[str, Any] = {
+            "places": f"{count:,}",
+            "requests": si(count * (1 + cost.pixel_requests(cost.TILE))),
+            "bytes sent": si(count * chip["raw_bytes"], "B"),
+        }
+        for latency in (0.5, 5, 30):
+            row[f"{latency:g} s a request"] = span(cost.fetch_seconds(count, cost.TILE, latency))
+        shards, float32 = -(-count // 64), costs["pooled_bytes"]["float32"]
+        row["vectors float32, with centre"] = si(
+            cost.pooled_bytes(count, shards, float32) + count * cost.WIDTH * 4, "B"
+        )
+        row["cache"] = si(cost.cache_bytes(count, chip), "B")
+        rate = 1 / costs["encoder"]["thor_v1_base"]["core_s_per_tile"]
+        row["core-hours, base"] = f"{count / rate / HOUR:,.1f}"
+        rows.append(row)
+    return rows
+
+
 def computing(inputs: Inputs) -> list[Row]:
     """Hours of computing by size of the model."""
     rows = []
@@ -204,6 +230,7 @@ TABLES: dict[str, Callable[[Inputs], list[Row]]] = {
     "requests": requests,
     "quota": quota,
     "storage": storage,
+    "places": places,
     "computing": computing,
     "limits": limits,
 }

@@ -9,7 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thor_geo.api import Embedding, InputPrep, get_embedding, get_embeddings_batch
+    from thor_geo.api import (
+        Embedding,
+        InputPrep,
+        Run,
+        get_embedding,
+        get_embeddings_batch,
+        open_run,
+    )
     from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.ground.area import Area, AreaSpec
     from thor_geo.ground.plan import Plan
@@ -32,6 +39,7 @@ _HOMES = {
     "OutputSpec": "specs",
     "Plan": "ground.plan",
     "PointBuffer": "specs",
+    "Run": "api",
     "RunWriter": "tasks",
     "SensorSpec": "specs",
     "SensorStack": "datasets",
@@ -43,6 +51,7 @@ _HOMES = {
     "build_thor": "models",
     "get_embedding": "api",
     "get_embeddings_batch": "api",
+    "open_run": "api",
 }
 
 __all__ = [
@@ -57,6 +66,7 @@ __all__ = [
     "OutputSpec",
     "Plan",
     "PointBuffer",
+    "Run",
     "RunWriter",
     "SensorSpec",
     "SensorStack",
@@ -68,6 +78,7 @@ __all__ = [
     "build_thor",
     "get_embedding",
     "get_embeddings_batch",
+    "open_run",
 ]
 
 

@@ -115,8 +115,9 @@ def cache_bytes(blocks: int, block: dict[str, Any]) -> float:
     """Return the bytes of the cache: pixels, sidecar and list of scenes of every block.
 
     Args:
-        blocks: Number of blocks of 576 px.
-        block: What `benchmarks.costs` measured of one, with 38 scenes.
+        blocks: Number of blocks.
+        block: What `benchmarks.costs` measured of one of 576 px, with 38 scenes; or of another
+            size.
     """
     pixels = block["raw_bytes"] * block["compressed_ratio"]
     return float(

@@ -1,193 +1,203 @@
-"""A run of places without a model: its files by hand, embeddings that are functions of place."""
+"""A run of places without a model: embeddings that are known functions of place and window."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 
+from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, trainer_of
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places
-from thor_geo.runs import RunDirectory
-from thor_geo.runs.markers import Marker, ShardFile
+from thor_geo.ground.plan import Shard
+from thor_geo.tasks import RunWriter
 
-CROPS = ("wheat", "maize", "barley", "rapeseed")
-DIMENSION, CENTRE_DIMENSION = 6, 4
+#: Longitude and latitude of 12 places in zones 32 and 33; two are the same, two share a chip.
+POINTS = (
+    (11.50, 59.90),
+    (12.40, 59.95),
+    (11.50, 59.90),
+    (11.62, 60.01),
+    (float("nan"), float("nan")),
+    (12.41, 59.95),
+    (11.500001, 59.90),
+    (12.10, 60.20),
+    (11.90, 59.70),
+    (11.91, 59.70),
+    (12.70, 60.30),
+    (11.30, 60.10),
+)
+#: First and last day (exclusive) of the windows, in turn.
+WINDOWS = (("2022-03-01", "2022-06-01"), ("2022-06-01", "2022-09-01"), ("2021-06-01", "2021-09-01"))
+#: Which row was skipped, and why.
+SKIPPED = {4: "row 4: no longitude and no latitude"}
 
 
-def table_of(
-    lon: Any, lat: Any, *, seed: int = 0, years: tuple[int, ...] = (2021, 2022), offset: int = 0
-) -> Places:
-    """Return a table with ids, a crop, a country and a yield, each place in one of some summers."""
-    lon, lat = np.asarray(lon, float), np.asarray(lat, float)
-    n, rng = len(lon), np.random.default_rng(seed)
-    starts = np.array([f"{years[k % len(years)]}-05-01" for k in range(n)], "datetime64[us]")
-    crops = [CROPS[k] for k in np.minimum(rng.geometric(0.4, n) - 1, 3)]
-    columns = pa.table(
+def table() -> pa.Table:
+    """Return the columns of the table: ids, and kept ones of several types, with nulls."""
+    n = len(POINTS)
+    return pa.table(
         {
-            "plot_id": [f"P{k:04d}" for k in range(n)],
-            "yield": pa.array(rng.uniform(1, 9, n), pa.float32()),
-            "crop": pa.array([None if k % 17 == 3 else crop for k, crop in enumerate(crops)]),
-            "country": ["NO" if k % 2 else "SE" for k in range(n)],
+            "plot_id": pa.array([f"plot-{k:02d}" for k in range(n)]),
+            "crop": pa.array(["wheat", "barley", None, "wheat"] * 3).dictionary_encode(),
+            "country": pa.array(["NO", "SE", "NO"] * 4),
+            "yield_t": pa.array([None if k == 5 else k / 4 for k in range(n)], pa.float32()),
+            "cut": pa.array([None if k % 5 == 0 else k % 2 == 0 for k in range(n)]),
+            "visits": pa.array([None if k == 3 else k for k in range(n)], pa.int16()),
+            "surveyed": pa.array([19_000 + k for k in range(n)], pa.int32()).cast(pa.date32()),
+            "seen": pa.array([k * 10**9 for k in range(n)], pa.int64()).cast(
+                pa.timestamp("ms", tz="Europe/Oslo")
+            ),
         }
     )
+
+
+def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Places:
+    """Return a table of 12 rows, the fifth skipped, in three windows."""
+    n, skipped = len(POINTS), np.isin(np.arange(len(POINTS)), list(SKIPPED))
+    starts, ends = (
+        np.array([WINDOWS[k % 3][edge] for k in range(n)], dtype="datetime64[us]")
+        for edge in (0, 1)
+    )
+    starts[skipped] = ends[skipped] = np.datetime64("NaT")
+    columns = table() if columns is None else columns
+    names = ("geometry", "datetime_start", "datetime_end", *columns.column_names)
     return Places(
-        source="survey.csv",
-        lon=lon,
-        lat=lat,
+        source="survey.parquet",
+        lon=np.array([lon for lon, _ in POINTS]),
+        lat=np.array([lat for _, lat in POINTS]),
         starts=starts,
-        ends=starts + np.timedelta64(90 + offset, "D"),
+        ends=ends,
         columns=columns,
-        id="plot_id",
+        id=id,
         polygons=None,
-        skipped={},
-        digests={
-            "geometry": f"{hash((lon.tobytes(), lat.tobytes()))}",
-            "datetime_start": str(years),
-        },
+        skipped=SKIPPED,
+        digests={name: f"{k:064x}" for k, name in enumerate(names)},
     )
 
 
-def plan_of_places(places: Places, *, shard_places: int = 8, tile_size: int = 96) -> PlacePlan:
+def plan_of(table: Places, *, shard_places: int = 4) -> PlacePlan:
     """Return the plan of a table, in small shards."""
-    return PlacePlan.from_places(
-        places,
-        Lattice(epsg=32632, tile_size=tile_size),
-        unit=2,
-        shard_places=shard_places,
-        block_size=None,
-    )
+    lattice = Lattice(epsg=32632, tile_size=288)
+    return PlacePlan.from_places(table, lattice, unit=2, shard_places=shard_places, block_size=576)
 
 
-def embed_place(lon: float, lat: float, year: int = 0) -> np.ndarray:
-    """Return (D,): functions of longitude and latitude."""
-    a, b = np.radians(lon), np.radians(lat)
-    return np.array(
-        [
-            np.cos(b) * np.cos(a),
-            np.cos(b) * np.sin(a),
-            np.sin(b),
-            np.sin(40 * a),
-            np.cos(40 * b),
-            year,
-        ],
-        np.float32,
-    )
+class PlaceData(Data):
+    """The part of a datamodule of places that writers ask."""
+
+    def __init__(self, table: Places, plan: PlacePlan, **settings: Any) -> None:
+        kept = [name for name in table.columns.column_names if name != table.id]
+        about = {
+            "rows": len(table),
+            "id": table.id,
+            "keep": kept,
+            "columns": dict(table.digests),
+            "days": None,
+            "within": False,
+            "shard_places": plan.shard_places,
+        }
+        span = {"start": "2021-06-01", "end": "2022-09-01"}
+        super().__init__(plan, places=about, **settings)
+        self._settings |= span
+        self.places_table = table
 
 
-def write_place_run(
-    path: Path,
-    places: Places,
+class PlaceModel(Model):
+    """The part of a model that writers ask, with the vector of the place's cell."""
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {**super().output_shapes(), "centre": (DIMENSION,)}
+
+
+def place_batches(
     plan: PlacePlan,
+    shard: Shard,
     *,
-    failed: Collection[int] = (),
+    size: int = 3,
+    failed: Mapping[int, str] | None = None,
     empty: Collection[int] = (),
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return (prediction, batch) pairs of a shard; window k adds k to every number.
+
+    Failed and empty are rows of the table.
+    """
+    failed, out = failed or {}, []
+    for start in range(shard.start, shard.stop, size):
+        chips = range(start, min(start + size, shard.stop))
+        rows = [int(plan.place[k]) for k in chips]
+        there = torch.tensor([float(row not in failed and row not in empty) for row in rows])
+        later = torch.tensor([float(plan.window[k]) for k in chips])
+        pairs = [embed(plan.tile(k)) for k in chips]
+        pooled = torch.from_numpy(np.stack([vector for vector, _ in pairs]))
+        grid = torch.from_numpy(np.stack([cells for _, cells in pairs]))
+        centre = torch.stack(
+            [
+                cells[:, int(row * CELLS / 288), int(col * CELLS / 288)]
+                for cells, (row, col) in zip(grid, map(plan.at, chips), strict=True)
+            ]
+        )
+        prediction = {
+            "tile": torch.tensor(list(chips)),
+            "valid_fraction": 0.75 * there,
+            "observations_mean": (torch.tensor(rows) % 7 + 2.5) * there,
+            "pooled": (pooled + later[:, None]) * there[:, None],
+            "grid": (grid + later[:, None, None, None]) * there[:, None, None, None],
+            "centre": (centre + later[:, None]) * there[:, None],
+        }
+        batch = {
+            "tile": prediction["tile"],
+            "image": torch.zeros(len(rows), 1, 2, 2),
+            "error": [failed.get(row) for row in rows],
+            "scenes": [() if row in empty else (f"S2_{row % 3}", f"S2_{row}") for row in rows],
+        }
+        out.append((prediction, batch))
+    return out
+
+
+def write_places(
+    path: Path,
+    table: Places | None = None,
+    plan: PlacePlan | None = None,
+    *,
     only: int | None = None,
-    centre: bool = True,
-    **data: Any,
-) -> RunDirectory:
-    """Write a run; *failed* and *empty* are rows of the table, *only* so many shards."""
-    run = RunDirectory(path)
-    span = {
-        "start": min(each.start for each in plan.windows).date().isoformat(),
-        "end": max(each.end for each in plan.windows).date().isoformat(),
-    }
-    settings = {
-        "data": {
-            **span,
-            "places": {
-                "rows": len(places),
-                "id": places.id,
-                "columns": places.columns.column_names,
-                "content": dict(places.digests),
-                "within": False,
-                "shard_places": plan.shard_places,
-            },
-            **data,
-        },
-        "model": {"patch_size": 16},
-        "output": {"pooled": True, "grid": False, "dtype": "float32", "centre": centre},
-    }
-    info = {"model": {"model_key": "thor_v1_tiny", "pretrained": False}, "data": {"source": "test"}}
-    run.prepare(settings, info, plan)
-    run.pooled.mkdir(exist_ok=True)
-    for shard in list(plan.shards)[:only]:
-        _write_shard(run, places, plan, shard, set(failed), set(empty), centre)
-    return run
+    failed: Mapping[int, str] | None = None,
+    empty: Collection[int] = (),
+    data: Data | None = None,
+    order: int = 1,
+    **writer: Any,
+) -> RunWriter:
+    """Write a run of places as Lightning makes the callback do it.
 
-
-def _write_shard(
-    run: RunDirectory,
-    places: Places,
-    plan: PlacePlan,
-    shard: Any,
-    failed: set[int],
-    empty: set[int],
-    centre: bool,
-) -> None:
-    indices = range(shard.start, shard.stop)
-    rows = [int(plan.place[k]) for k in indices]
-    status = ["failed" if r in failed else "empty" if r in empty else "ok" for r in rows]
-    vectors = [
-        embed_place(plan.lon[k], plan.lat[k], plan.window_of(k).start.year - 2020).tolist()
-        if status[k - shard.start] == "ok"
-        else None
-        for k in indices
-    ]
-    means = [
-        None if s == "failed" else 0.0 if s == "empty" else r % 7 + 2.5
-        for s, r in zip(status, rows, strict=True)
-    ]
-    table = {
-        "id": [f"{plan.tile(k).id}_p{plan.place[k]}" for k in indices],
-        "tile_id": [plan.tile(k).id for k in indices],
-        "embedding": pa.array(vectors, pa.list_(pa.float32())),
-        "datetime_start": pa.array(
-            [plan.window_of(k).start for k in indices], pa.timestamp("us", "UTC")
-        ),
-        "observations_mean": pa.array(means, pa.float32()),
-        "status": status,
-        "place": pa.array(rows, pa.int64()),
-        **(
-            {
-                "centre": pa.array(
-                    [None if v is None else v[::-1][:CENTRE_DIMENSION] for v in vectors],
-                    pa.list_(pa.float32()),
-                )
-            }
-            if centre
-            else {}
-        ),
-    }
-    own = places.columns.take(pa.array(rows))
-    whole = pa.table({**table, **{name: own[name] for name in own.column_names}})
-    dimensions = b'{"dimensions": %d}'
-    whole = whole.replace_schema_metadata(
-        {"geoemb": dimensions % DIMENSION, "centre": dimensions % CENTRE_DIMENSION}
-    )
-    file = run.pooled_path(shard)
-    pq.write_table(whole, file)
-    now = dt.datetime.now(dt.UTC).isoformat()
-    Marker(
-        shard_id=shard.id,
-        fingerprint=run.fingerprint,
-        tiles=len(rows),
-        ok=status.count("ok"),
-        empty=status.count("empty"),
-        failed=status.count("failed"),
-        empty_tiles=tuple(f"p{r}" for r, s in zip(rows, status, strict=True) if s == "empty"),
-        failed_tiles=tuple(f"p{r}" for r, s in zip(rows, status, strict=True) if s == "failed"),
-        observations_mean=tuple(means),
-        scenes=(),
-        outputs={f"pooled/{file.name}": ShardFile.from_path(file)},
-        started_at=now,
-        finished_at=now,
-        compute_seconds=1.0,
-        write_seconds=0.1,
-    ).write(run.marker_path(shard))
+    Args:
+        path: The run directory.
+        table: The table; None for `places`.
+        plan: Its plan; None for that of `plan_of`.
+        only: Shards to write, then stop; None for all.
+        failed: Errors by row of the table.
+        empty: Rows of the table without an observation.
+        data: The datamodule; None for a new one.
+        order: -1 to write shards in the opposite order.
+        **writer: Arguments of `RunWriter`.
+    """
+    table = places() if table is None else table
+    plan = plan_of(table) if plan is None else plan
+    data = data or PlaceData(table, plan)
+    model: Any = PlaceModel()
+    trainer = trainer_of(data)
+    callback = RunWriter(dir=path, **{"quicklook": False, "centre": True, **writer})
+    callback.setup(trainer, model, "predict")
+    todo = [plan.shards[k] for k in data.ledger.unfinished()][::order][:only]
+    if todo:
+        callback.on_predict_start(trainer, model)
+        for shard in todo:
+            made = place_batches(plan, shard, failed=failed, empty=empty)
+            for k, (prediction, batch) in enumerate(made):
+                callback.on_predict_batch_end(trainer, model, prediction, batch, k)
+        callback.on_predict_end(trainer, model)
+    callback.teardown(trainer, model, "predict")
+    return callback

@@ -17,7 +17,7 @@ from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.runs.pooled import vector_length
+from thor_geo.runs.vectors import vector_length
 
 # Shards of a task: many enough that handing it over costs nothing, few enough that cores finish
 # together. Seams between shards are measured within a task, so the number of seams depends on it.

@@ -16,15 +16,10 @@ from thor_geo.checks.faults import FaultKind, first_few
 from thor_geo.errors import first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.conventions import FOOTER_KEY
-from thor_geo.runs.pooled import (
-    pooled_schema,
-    row_ids,
-    vector_facts,
-    vector_length,
-    window_name,
-)
+from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
+from thor_geo.runs.vectors import vector_facts, vector_length
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
 
@@ -157,7 +152,7 @@ def _footer(table: pa.Table, plan: Plan, expected: RowsExpected) -> Iterator[tup
         if expected.dimension not in (None, length):
             yield "schema", f"the footer says {length} dimensions, most have {expected.dimension}"
         text = metadata[b"thor_geo"].decode()
-        facts = vector_facts(text, plan.lattices[0], length, expected.dtype)
+        facts = vector_facts(text, plan, length, expected.dtype)
         if metadata[FOOTER_KEY.encode()] != facts:
             yield "schema", f"the footer's `{FOOTER_KEY}` does not fit its `thor_geo`"
     except (KeyError, TypeError, ValueError, RecursionError) as error:

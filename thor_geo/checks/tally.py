@@ -61,6 +61,7 @@ class Tally:
         windows: Number of time windows.
         left_out: Why each scene that passes the filters and could not be used is missing from
             composites, by the scene's id.
+        table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
     shards: int
@@ -81,6 +82,7 @@ class Tally:
     messages: dict[str, int]
     windows: int = 1
     left_out: Mapping[str, str] = field(default_factory=dict)
+    table: tuple[int, int] | None = None
 
     @property
     def shards_left(self) -> int:
@@ -162,6 +164,7 @@ def count_markers(
         messages=dict(counts.messages.most_common()),
         windows=len(opened.windows),
         left_out=counts.left_out,
+        table=opened.table,
     )
 
 

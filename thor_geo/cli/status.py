@@ -115,6 +115,9 @@ def status_json(path: Path, counts: Tally) -> dict[str, Any]:
             "left": counts.left,
         },
         "windows": counts.windows,
+        "table": None
+        if counts.table is None
+        else dict(zip(("rows", "skipped"), counts.table, strict=True)),
         "tiles_per_second": counts.rate,
         "rate_over_seconds": counts.rate_seconds,
         "launches": counts.launches,
@@ -141,19 +144,23 @@ def status_text(path: Path, counts: Tally) -> str:
     if counts.windows > 1:
         each = f" ({counts.tiles // counts.windows:,} in each of {counts.windows} windows)"
     lines = [f"{path}: {_headline(counts, done)}", ""]
+    noun = "tiles" if counts.table is None else "places"
     lines.append(
-        f"  tiles     {done:,} of {counts.tiles:,}{each} done ({counts.ok:,} ok, {counts.empty:,} "
+        f"  {noun:<10}{done:,} of {counts.tiles:,}{each} done ({counts.ok:,} ok, {counts.empty:,} "
         f"empty), {counts.failed:,} failed, {counts.left:,} left"
     )
+    if counts.table is not None and counts.table[1]:
+        rows, skipped = counts.table
+        lines.append(f"  {'':<10}{skipped:,} of the table's {rows:,} rows skipped")
     lines.append(
         f"  shards    {counts.shards_done:,} of {counts.shards:,} done, {counts.shards_failed:,} "
-        f"with failed tiles, {counts.shards_left:,} left"
+        f"with failed {noun}, {counts.shards_left:,} left"
     )
     if counts.rate is not None and counts.rate_seconds is not None:
         span = duration(counts.rate_seconds)
         past = f"over the last {span}" if counts.running else f"in {span} of work"
         by = f", {counts.launches:,} launches" if counts.launches > 1 else ""
-        lines.append(f"  rate      {speed(counts.rate)} {past}{by}")
+        lines.append(f"  rate      {speed(counts.rate, noun)} {past}{by}")
     if counts.seconds_left is not None:
         lines.append(f"  left      about {duration(counts.seconds_left)} at this rate")
     if counts.newest_age is not None:
@@ -185,6 +192,7 @@ def _failure_lines(counts: Tally) -> Iterator[str]:
 
 
 def _headline(counts: Tally, done: int) -> str:
+    noun = "tiles" if counts.table is None else "places"
     perhaps = "perhaps " if counts.locked is None else ""
     if counts.running:
         state = f"; {perhaps}running"
@@ -193,7 +201,7 @@ def _headline(counts: Tally, done: int) -> str:
     else:
         state = f"; {perhaps}stopped: run the same command, or its other jobs, to continue"
     if counts.shards_left == 0:
-        return ("complete" if not counts.failed else "complete, except for failed tiles") + state
+        return ("complete" if not counts.failed else f"complete, except for failed {noun}") + state
     if counts.newest_age is None:
         return f"no shard is finished yet{state}"
-    return f"{100 * done / counts.tiles:.1f} % of the tiles are done{state}"
+    return f"{100 * done / counts.tiles:.1f} % of the {noun} are done{state}"

@@ -9,9 +9,11 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyogrio
 
-from thor_geo.ground._geotables import parse_table, read_parquet
+from thor_geo.ground._dates import times_of_text
+from thor_geo.ground._geotables import GeoTable, layer_table, parse_table, read_parquet
 from thor_geo.support.words import counted
 
 if TYPE_CHECKING:
@@ -45,15 +47,30 @@ class GeoLayer:
     number: int | None
     geometry: str | None
 
-    def read(self, source: GeoFile) -> Any:
-        """Return the layer as a frame, with or without geometry."""
+    def read(self, source: GeoFile) -> GeoTable:
+        """Return the layer's rows."""
         if self.number is not None:
-            return pyogrio.read_dataframe(self.data, layer=self.number)
+            return self._read_gdal(source)
         with zipfile.ZipFile(source.path) as archive:
             content = archive.read(self.data)
         if self.data.lower().endswith(_TABLES):
             return parse_table(source, content)
-        return read_parquet(BytesIO(content))
+        return read_parquet(source, BytesIO(content))
+
+    def _read_gdal(self, source: GeoFile) -> GeoTable:
+        # Times as text: as Arrow's they have one zone for a whole column, and from FlatGeobuf none.
+        meta, columns = pyogrio.read_arrow(
+            self.data, layer=self.number, read_geometry=False, datetime_as_string=True
+        )
+        if meta["encoding"] not in (None, "UTF-8"):
+            columns = _decoded(columns, meta["encoding"])
+        for name, kind in zip(meta["fields"], meta["ogr_types"], strict=True):
+            if kind == "OFTDateTime":
+                k = columns.column_names.index(name)
+                columns = columns.set_column(k, name, times_of_text(columns.column(k)))
+        # Geometry by the other way, which makes lines of the arcs of curves.
+        meta, _, wkb, _ = pyogrio.raw.read(self.data, layer=self.number, columns=[])
+        return layer_table(source, columns, wkb, meta["crs"])
 
     def features(self) -> int:
         """Return the number of features; 1 for what GDAL does not read."""
@@ -147,6 +164,16 @@ def choose_layer(source: GeoFile, layers: Sequence[GeoLayer]) -> GeoLayer:
     if not candidates:
         raise source.refusal("it has no layer", "Open it in QGIS to see what it holds.")
     return candidates[0]
+
+
+def _decoded(table: Any, encoding: str) -> Any:
+    """Return a table whose text GDAL has left in the encoding of the file."""
+    for k, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            values = table.column(k).cast(pa.binary()).to_pylist()
+            texts = [None if value is None else value.decode(encoding) for value in values]
+            table = table.set_column(k, field.name, pa.array(texts, pa.string()))
+    return table
 
 
 def _names(layers: Sequence[GeoLayer]) -> str:

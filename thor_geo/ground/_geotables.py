@@ -1,28 +1,27 @@
-"""Tables whose geometry stands in plain columns: CSV, and Parquet without GeoParquet's metadata."""
+"""Tables with places: their columns as they are, and their geometry, wherever it stands."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
-import warnings
 from collections.abc import Mapping
-from io import BytesIO, StringIO
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
-import pyarrow
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyproj
 import shapely
 
-from thor_geo.errors import first_line
+from thor_geo.ground._row_faults import ColumnValues, Lines, RowFault
+from thor_geo.ground._text_tables import numbers_in, parse_text, text_lines
 from thor_geo.ground.area import LONLAT
-from thor_geo.support.arrays import Float64Array
-from thor_geo.support.words import rows_text
+from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 
 if TYPE_CHECKING:
     from thor_geo.ground.geofile import GeoFile
@@ -36,68 +35,73 @@ _COORDINATES = (
     (("th_long",), ("th_lat",)),
     (("point_long",), ("point_lat",)),
 )
+# Columns of coordinates in a CRS that only the user can know.
+_PLANAR = ((("x", "easting"), ("y", "northing")),)
 _GEOMETRIES = ("geometry", "geom", "the_geom", "wkt", "wkt_geom", "wkb", "wkb_geometry")
 _LOOKED_FOR = "lon and lat (or longitude and latitude, th_long and th_lat) and no WKT (wkt)"
 _WKT = re.compile(r"\s*(?:SRID=(?P<epsg>\d+);)?\s*(?P<wkt>(?:MULTI)?(?:POINT|POLYGON)\b.*)", re.I)
-_SEPARATORS = (",", ";", "\t", "|")
-# The first line by which spreadsheets tell each other the separator.
-_STATED = re.compile(r'"?sep=(.)"?', re.I)
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+# What WKT and WKB are in that state no EPSG code.
+_WGS84 = "4326"
+# The index of a pandas table that has no name.
+_INDEX = re.compile(r"__index_level_\d+__")
+_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_DECIMAL_COMMAS = r"^\s*(?:[+-]?\d+(?:,\d+)?)?\s*$"
+_DEGREES = "Give decimal degrees. Decimal commas need semicolons between columns."
+_METRES = "Give decimal numbers. Decimal commas need semicolons between columns."
 
 
-def parse_table(source: GeoFile, content: bytes) -> pd.DataFrame:
-    """Return a table of text, its columns with types of their own.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GeoTable:
+    """The n rows of a file of places, in the file's order.
 
-    Whichever of comma, semicolon, tab and bar is most frequent in the header separates columns, or
-    what a line ``sep=;`` before it says.
-    Blanks around names and before values do not count. Where commas do not separate columns, they
-    may be decimal.
+    Attributes:
+        columns: pyarrow Table of n rows, all but the geometry; columns of coordinates are in it.
+        geometry: Shapes, None where a row has none (n,); None where coordinates stand in columns.
+        x: Longitudes or eastings from columns, NaN where a row has none (n,).
+        y: Latitudes or northings from columns (n,).
+        crs: CRS of geometry or coordinates; None if nothing states it.
+        stated: Whether the file states the CRS, or the user; otherwise degrees are assumed.
+        faults: What is wrong with rows.
+        lines: Lines of a text file for rows; None for other files.
+    """
+
+    columns: Any
+    geometry: ObjectArray | None = None
+    x: Float64Array | None = None
+    y: Float64Array | None = None
+    crs: pyproj.CRS | None
+    stated: bool
+    faults: tuple[RowFault, ...] = ()
+    lines: Lines | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns if self.geometry is None else self.geometry)
+
+
+def parse_table(source: GeoFile, content: bytes) -> GeoTable:
+    """Return a table of text.
 
     Args:
         source: The file, for messages.
-        content: Its bytes: UTF-8, or UTF-16 with a byte-order mark.
+        content: Its bytes.
 
     Raises:
-        ConfigError: If it is not such a table, or a row is longer than the header.
+        ConfigError: If it is not such a table, or `with_geometry` refuses it.
     """
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise source.refusal(
-            f"not readable: it is not {encoding.upper()} text ({first_line(error)})",
-            "Save it as UTF-8 ('CSV UTF-8' in a spreadsheet, or iconv -f WINDOWS-1252 -t UTF-8).",
-        ) from error
-    first, _, rest = text.lstrip().partition("\n")
-    if stated := _STATED.fullmatch(first.strip("\r\n ")):
-        separator, text = stated[1], rest
-    else:
-        separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", first).count)
-    try:
-        frame = _parse(text, separator)
-    except pd.errors.ParserWarning as error:
-        raise source.refusal(
-            "not readable: its rows have more values than its header has names",
-            "Give each value a column. Decimal commas need semicolons between columns.",
-        ) from error
-    except ValueError as error:  # pandas' own classes among them
-        raise source.refusal(
-            f"not readable ({first_line(error)})",
-            "Give a table with a header and a row for each place.",
-        ) from error
-    frame = frame.apply(_typed_column, decimal_comma=separator != ",")
-    return frame.rename(columns=lambda name: str(name).strip())
+    table = with_geometry(source, parse_text(source, content))
+    return replace(table, lines=text_lines(content))
 
 
-def read_parquet(file: Path | BytesIO) -> Any:
+def read_parquet(source: GeoFile, file: Path | BytesIO) -> GeoTable:
     """Return a Parquet table, with geometry if it is GeoParquet or has Parquet's own GEOMETRY type.
 
     Args:
+        source: The file, for messages.
         file: The file, or its content.
+
+    Raises:
+        ConfigError: If it is a plain table, and `with_geometry` refuses it.
     """
     opened = pq.ParquetFile(file)
     metadata = opened.schema_arrow.metadata or {}
@@ -105,33 +109,111 @@ def read_parquet(file: Path | BytesIO) -> Any:
     kinds = {column.path: json.loads(column.logical_type.to_json()) for column in columns}
     crs = {n: str(kind.get("crs") or LONLAT) for n, kind in kinds.items() if "crs" in kind}
     unknown = {name for name, kind in kinds.items() if kind["Type"] == "Undefined"}
-    if isinstance(file, BytesIO):
-        file.seek(0)
+    names = [name for name in opened.schema_arrow.names if not _INDEX.fullmatch(name)]
     if b"geo" in metadata:
-        frame = gpd.read_parquet(file)
-        name = frame.geometry.name
+        geo = json.loads(metadata[b"geo"])
+        name = geo["primary_column"]
         # Without a CRS there GeoParquet means CRS84, but DuckDB may write one to the type alone.
-        stated = "crs" in json.loads(metadata[b"geo"])["columns"][name]
+        stated = "crs" in geo["columns"][name]
         if name in unknown and not stated:
             raise _unknown_type(name)
+        # A box of each row, by which readers skip rows, is part of the geometry.
+        box = geo["columns"][name].get("covering", {}).get("bbox", {})
+        names = [n for n in names if n != name and n not in {path[0] for path in box.values()}]
+        rest = _plain_types(opened.read(columns=names).select(names))
+        if isinstance(file, BytesIO):
+            file.seek(0)
+        geometry = gpd.read_parquet(file, columns=[name]).geometry
         if name in crs and not stated:
-            frame = frame.set_crs(_parquet_crs(crs[name], metadata), allow_override=True)
-        return frame
+            geometry = geometry.set_crs(_parquet_crs(crs[name], metadata), allow_override=True)
+        return _of_geometry(source, rest, geometry.to_numpy(), geometry.crs)
     for name in unknown & set(_GEOMETRIES):
         raise _unknown_type(name)
-    plain = pd.read_parquet(file)
-    name = next((n for n in _GEOMETRIES if n in crs), next(iter(crs), None))
-    if name is None:
-        return plain
-    return gpd.GeoDataFrame(
-        plain.drop(columns=name),
-        geometry=gpd.GeoSeries.from_wkb(plain[name], crs=_parquet_crs(crs[name], metadata)),
+    plain = _plain_types(opened.read().select(names))
+    shape = next((n for n in _GEOMETRIES if n in crs), next(iter(crs), None))
+    if shape is None:
+        return with_geometry(source, plain)
+    values = shapely.from_wkb(plain[shape].to_numpy(zero_copy_only=False))
+    return _of_geometry(source, plain.drop(shape), values, _parquet_crs(crs[shape], metadata))
+
+
+def layer_table(source: GeoFile, columns: Any, wkb: Any, crs: str | None) -> GeoTable:
+    """Return a layer that GDAL has read.
+
+    Args:
+        source: The file, for messages.
+        columns: pyarrow Table of its attributes.
+        wkb: Its geometry as WKB, None where a row has none; None for a plain table.
+        crs: CRS of its geometry.
+
+    Raises:
+        ConfigError: If it is a plain table, and `with_geometry` refuses it.
+    """
+    columns = _plain_types(columns)
+    if wkb is None:
+        return with_geometry(source, columns)
+    known = None if crs is None else pyproj.CRS.from_user_input(crs)
+    return _of_geometry(source, columns, shapely.from_wkb(wkb), known)
+
+
+def with_geometry(source: GeoFile, table: Any) -> GeoTable:
+    """Return a table with the geometry that stands in its columns.
+
+    WKT or WKB in a column `geometry`, `geom` or `wkt` goes before columns of coordinates; names are
+    compared without case. Where neither the table nor the user names a CRS, coordinates are
+    longitude and latitude. Where the user does, columns `x` and `y` have it.
+
+    Args:
+        source: The file, for messages.
+        table: pyarrow Table.
+
+    Raises:
+        ConfigError: If there are no such columns, or their types are not those of coordinates.
+    """
+    if not len(table):
+        raise source.refusal("the table is empty", "Give at least one row.")
+    names: dict[str, list[int]] = {}
+    for k, column in enumerate(table.column_names):
+        names.setdefault(column.lower(), []).append(k)
+    for name in _GEOMETRIES:
+        for k in names.get(name, []):
+            written = _written_geometry(source, table, k)
+            if written is not None:
+                return written
+    for pairs, planar in ((_PLANAR, True), (_COORDINATES, False)):
+        if planar and source.crs is None:
+            continue
+        for pair in pairs:
+            x, y = ([k for name in axis for k in names.get(name, [])] for axis in pair)
+            if len(x) > 1 or len(y) > 1:
+                several = [table.column_names[k] for k in x + y]
+                raise source.refusal(
+                    f"several of its columns are coordinates: {', '.join(several)}",
+                    f"Keep one of each, named {'x and y' if planar else 'lon and lat'}.",
+                )
+            if x and y:
+                return _coordinates(source, table, x[0], y[0], planar)
+    if source.crs is None and source.crs_argument and "x" in names and "y" in names:
+        raise source.error(
+            source.crs_argument,
+            None,
+            f"{source.path} has the columns x and y, and nothing states their CRS",
+            f"Give it, e.g. {source.crs_argument}: EPSG:25832.",
+        )
+    raise source.refusal(
+        f"it holds no geometry: no {_LOOKED_FOR} among its columns {', '.join(table.column_names)}",
+        "Name the columns of degrees `lon` and `lat`. "
+        + (
+            f"Coordinates in another CRS: name them `x` and `y`, and give `{source.crs_argument}`."
+            if source.crs_argument
+            else "Coordinates in another CRS need a file that states it, such as a GeoPackage."
+        ),
     )
 
 
 def _unknown_type(name: str) -> ValueError:
     # pyarrow knows GEOMETRY from 21 on (tried: 20 reads bytes, 17 refuses the file).
-    return ValueError(f"the type of `{name}` is newer than pyarrow {pyarrow.__version__}")
+    return ValueError(f"the type of `{name}` is newer than pyarrow {pa.__version__}")
 
 
 def _parquet_crs(text: str, metadata: Mapping[bytes, bytes]) -> pyproj.CRS:
@@ -142,144 +224,144 @@ def _parquet_crs(text: str, metadata: Mapping[bytes, bytes]) -> pyproj.CRS:
     return pyproj.CRS.from_user_input(f"EPSG:{value}" if kind == "srid" else text)
 
 
-def with_geometry(source: GeoFile, frame: pd.DataFrame) -> gpd.GeoDataFrame:
-    """Return a table with the geometry that stands in its columns.
-
-    WKT or WKB in a column `geometry`, `geom` or `wkt` goes before columns of coordinates; names are
-    compared without case. Where the table names no CRS, coordinates are longitude and latitude.
-
-    Args:
-        source: The file, for messages.
-        frame: The table.
-
-    Returns:
-        The table; geometry is None in rows without coordinates.
-
-    Raises:
-        ConfigError: If there are no such columns, or their values are not coordinates.
-    """
-    if frame.empty:
-        raise source.refusal("the table is empty", "Give at least one row.")
-    names: dict[str, list[Any]] = {}
-    for column in frame.columns:
-        names.setdefault(str(column).lower(), []).append(column)
-    for name in _GEOMETRIES:
-        for column in names.get(name, []):
-            written = _written_geometry(source, frame[column])
-            if written is not None:
-                return gpd.GeoDataFrame(frame.drop(columns=column), geometry=written)
-    for pair in _COORDINATES:
-        lon, lat = ([c for name in axis for c in names.get(name, [])] for axis in pair)
-        if len(lon) > 1 or len(lat) > 1:
-            raise source.refusal(
-                f"several of its columns are coordinates: {', '.join(map(str, lon + lat))}",
-                "Keep one of each, named lon and lat.",
+def _of_geometry(
+    source: GeoFile, columns: Any, geometry: Any, crs: pyproj.CRS | None, **others: Any
+) -> GeoTable:
+    """Return a table whose geometry may have a CRS; the user's is for those that have none."""
+    if source.crs is not None:
+        given = pyproj.CRS.from_user_input(source.crs)
+        if crs is not None and crs != given:
+            raise source.error(
+                source.crs_argument,
+                source.crs,
+                f"{source.path} states another CRS, {crs.to_string()[:80]}",
+                "Leave it out: it is for files that state none.",
             )
-        if lon and lat:
-            return _points_at_coordinates(source, frame, lon[0], lat[0])
-    raise source.refusal(
-        f"it holds no geometry: no {_LOOKED_FOR} among its columns "
-        f"{', '.join(map(str, frame.columns))}",
-        "Name the columns of degrees `lon` and `lat`. Coordinates in another CRS need a file that "
-        "states it, such as a GeoPackage.",
-    )
+        crs = given
+    stated = others.pop("stated", True)
+    return GeoTable(columns=columns, geometry=geometry, crs=crs, stated=stated, **others)
 
 
-def _parse(text: str, separator: str) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        # Longer rows than the header would lose their ends, or move by a column.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            StringIO(text), sep=separator, dtype=str, skipinitialspace=True, index_col=False
-        )
-
-
-def _typed_column(column: pd.Series[Any], decimal_comma: bool) -> pd.Series[Any]:
-    """Return a column of text as numbers, if all its texts are and none loses a digit by it."""
-    if column.isna().all():  # before pandas 3 no text, but floats
-        return column
-    texts = column.str.strip()
-    if decimal_comma:
-        texts = texts.str.replace(",", ".", regex=False)
-    texts = texts.where(texts != "")
-    numbers = pd.to_numeric(texts, errors="coerce")
-    # 007 is a code, and float64 holds 15 digits of any whole number.
-    code = texts.str.fullmatch(r"[+-]?0\d+", na=False)
-    if pd.api.types.is_float_dtype(numbers):
-        code |= texts.str.fullmatch(r"[+-]?\d{16,}", na=False)
-    return column if code.any() or (numbers.isna() & texts.notna()).any() else numbers
-
-
-def _is_numeric(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-
-def _written_geometry(source: GeoFile, column: pd.Series[Any]) -> gpd.GeoSeries | None:
+def _written_geometry(source: GeoFile, table: Any, k: int) -> GeoTable | None:
     """Return geometries written as WKT or WKB; None if the column holds something else."""
-    values = column.astype(object).where(column.notna(), None).to_numpy()
+    column = table.column(k)
+    if not (_is_text(column.type) or _is_binary(column.type)):
+        return None
+    values = column.to_numpy(zero_copy_only=False).astype(object)
+    values[np.asarray(column.is_null())] = None
     first = next((value for value in values if value is not None), None)
-    crs = LONLAT
-    if isinstance(first, str) and (match := _WKT.match(first)):
-        crs = f"EPSG:{match['epsg']}" if match["epsg"] else crs
-        texts = [m["wkt"] if (m := _WKT.match(str(v or ""))) else v for v in values]
+    epsg: set[str] = set()
+    if isinstance(first, str) and _WKT.match(first):
+        matches = [_WKT.match(value or "") for value in values]
+        epsg = {m["epsg"] or _WGS84 for m in matches if m}
+        texts = [value if m is None else m["wkt"] for m, value in zip(matches, values, strict=True)]
         geometry = shapely.from_wkt(texts, on_invalid="ignore")
     elif isinstance(first, bytes):
         geometry = shapely.from_wkb(values, on_invalid="ignore")
+        known = geometry[~shapely.is_missing(geometry)]
+        epsg = {str(code or _WGS84) for code in np.unique(shapely.get_srid(known)).tolist()}
     else:
         return None
+    if len(epsg) > 1:
+        raise source.refusal(
+            f"`{table.column_names[k]}` mixes EPSG:{' and EPSG:'.join(sorted(epsg))}",
+            "Bring all rows to one CRS.",
+        )
     unreadable = np.flatnonzero(shapely.is_missing(geometry) & (values != None))  # noqa: E711
-    if len(unreadable):
-        raise source.refusal(
-            f"`{column.name}` is not a geometry in {rows_text(unreadable.tolist())}",
-            "Give points or polygons as WKT or WKB.",
-        )
-    if crs == LONLAT:
-        bounds = shapely.bounds(geometry)
-        _check_degrees(source, np.abs(bounds[:, [0, 2]]).max(1), np.abs(bounds[:, [1, 3]]).max(1))
-    return gpd.GeoSeries(geometry, index=column.index, crs=crs)
-
-
-def _points_at_coordinates(
-    source: GeoFile, frame: pd.DataFrame, lon: Any, lat: Any
-) -> gpd.GeoDataFrame:
-    x, y = _numbers(source, frame[lon]), _numbers(source, frame[lat])
-    _check_degrees(source, x, y)
-    known = np.isfinite(x) & np.isfinite(y)
-    points = np.full(len(x), None, dtype=object)
-    points[known] = shapely.points(x[known], y[known])
-    return gpd.GeoDataFrame(frame, geometry=points, crs=LONLAT)
-
-
-def _numbers(source: GeoFile, column: pd.Series[Any]) -> Float64Array:
-    """Return a column as numbers, NaN where it is blank."""
-    if _is_numeric(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if not (pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)):
-        raise source.refusal(
-            f"`{column.name}` holds not all numbers but {column.dtype}", "Give decimal degrees."
-        )
-    texts = [str(v).strip() for v in column.where(column.notna(), "")]
-    numbers = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero(np.isnan(numbers) & (np.array(texts) != ""))
-    if len(wrong):
-        raise source.refusal(
-            f"`{column.name}` holds not all numbers: {rows_text(wrong.tolist(), texts)}",
-            "Give decimal degrees. Decimal commas need semicolons between columns.",
-        )
-    return numbers
-
-
-def _check_degrees(source: GeoFile, x: Float64Array, y: Float64Array) -> None:
-    """Refuse longitudes outside -180..180 and latitudes outside -90..90; NaN is neither."""
-    east, north = np.abs(x) > 180, np.abs(y) > 90
-    wrong = np.flatnonzero(east | north)
-    if not len(wrong):
-        return
-    values = [f"{a:g}, {b:g}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-    exchanged = not (np.abs(x) > 90).any() and not (np.abs(y) > 180).any()
-    raise source.refusal(
-        f"longitude, latitude outside -180..180, -90..90 in {rows_text(wrong.tolist(), values)}",
-        "They would be inside if exchanged: give the two columns each other's names."
-        if exchanged
-        else "Give degrees (WGS 84), or a file that states its CRS, such as a GeoPackage.",
+    fault = RowFault(
+        problem=f"`{table.column_names[k]}` is not a geometry",
+        rows=unreadable,
+        values=None if isinstance(first, bytes) else values[unreadable],
+        remedy="Give points or polygons as WKT or WKB.",
     )
+    found = _of_geometry(
+        source,
+        table.remove_column(k),
+        geometry,
+        None if epsg <= {_WGS84} else pyproj.CRS.from_epsg(int(epsg.pop())),
+        faults=(fault,) if len(unreadable) else (),
+    )
+    if found.crs is None:
+        return replace(found, crs=pyproj.CRS.from_user_input(LONLAT), stated=False)
+    return found
+
+
+def _coordinates(source: GeoFile, table: Any, x: int, y: int, planar: bool) -> GeoTable:
+    crs = pyproj.CRS.from_user_input(source.crs or LONLAT)
+    if not planar and not crs.is_geographic:
+        raise source.error(
+            source.crs_argument,
+            source.crs,
+            f"its columns {table.column_names[x]} and {table.column_names[y]} are degrees",
+            "Leave it out, or name columns in metres x and y.",
+        )
+    values = []
+    faults = []
+    for k in (x, y):
+        numbers, wrong = _numbers(source, table.column_names[k], table.column(k), planar)
+        values.append(numbers)
+        if wrong.any():
+            rows = np.flatnonzero(wrong)
+            faults.append(
+                RowFault(
+                    problem=f"`{table.column_names[k]}` is not a number",
+                    rows=rows,
+                    values=ColumnValues(table.column(k), rows),
+                    remedy=_METRES if planar else _DEGREES,
+                )
+            )
+    unknown = ~(np.isfinite(values[0]) & np.isfinite(values[1]))
+    for numbers in values:
+        numbers[unknown] = np.nan
+    return GeoTable(
+        columns=table,
+        x=values[0],
+        y=values[1],
+        crs=crs,
+        stated=source.crs is not None,
+        faults=tuple(faults),
+    )
+
+
+def _numbers(
+    source: GeoFile, name: str, column: Any, planar: bool
+) -> tuple[Float64Array, BoolArray]:
+    """Return a column as numbers, NaN where it is blank, and which values are none."""
+    kind = column.type
+    if _is_text(kind):
+        numbers, wrong = numbers_in(column)
+        # In quotes, or in a spreadsheet's text, commas may be decimal: then all values have them.
+        if pc.all(pc.match_substring_regex(column, _DECIMAL_COMMAS)).as_py():
+            numbers, wrong = numbers_in(column, decimal_comma=True)
+        mask = np.asarray(wrong)
+    elif any(is_kind(kind) for is_kind in _NUMERIC):
+        numbers = pc.cast(column, pa.float64(), safe=False)
+        mask = np.zeros(len(column), dtype=np.bool_)
+    else:
+        raise source.refusal(
+            f"`{name}` holds not all numbers but {kind}", _METRES if planar else _DEGREES
+        )
+    return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64), mask
+
+
+def _plain_types(table: Any) -> Any:
+    """Return a table with values in place of dictionaries, and one type of text."""
+    for k, field in enumerate(table.schema):
+        kind = field.type
+        if isinstance(kind, pa.BaseExtensionType) and _is_text(kind.storage_type):  # JSON
+            kind = kind.storage_type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if _is_text(kind) or str(kind) == "string_view":
+            kind = pa.string()
+        if kind != field.type:
+            table = table.set_column(k, field.name, pc.cast(table.column(k), kind))
+    return table
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

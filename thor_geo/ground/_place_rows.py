@@ -1,28 +1,36 @@
-"""From the file of a table of places to its rows."""
+"""From the file of a table of places to its rows, checked."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING, Any
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import shapely
 
-from thor_geo.errors import ConfigError
-from thor_geo.ground.area import LONLAT
-from thor_geo.ground.geofile import GeoFile, read_geofile
+from thor_geo.ground._place_columns import array_digest, column_digest, id_faults, kept_columns
+from thor_geo.ground._place_points import locate
+from thor_geo.ground._place_windows import row_windows
+from thor_geo.ground._row_faults import RowFault, faults_error, reasons_by_row
+from thor_geo.ground.geofile import GeoFile, read_geotable
 from thor_geo.specs import TemporalSpec
+from thor_geo.support.arrays import ObjectArray
+from thor_geo.support.words import counted
 
 if TYPE_CHECKING:
     from thor_geo.ground.places import Places, PlacesSpec
 
+_log = logging.getLogger(__name__)
+
+_SKIP = "`data.places.on_bad_row: skip` goes on without such rows."
+
 
 def read_places(spec: PlacesSpec, window: TemporalSpec | None, earliest: dt.date | None) -> Places:
     """Read and check a table; see `PlacesSpec.load`."""
-    from thor_geo.ground.places import Places
+    from thor_geo.ground.places import RESERVED, Places
 
     assert spec.file is not None  # `load` refuses it
     source = GeoFile(
@@ -30,54 +38,71 @@ def read_places(spec: PlacesSpec, window: TemporalSpec | None, earliest: dt.date
         argument="data.places.file",
         layer=spec.layer,
         layer_argument="data.places.layer",
+        crs=spec.crs,
+        crs_argument="data.places.crs",
     )
-    frame = read_geofile(source)
-    shapes = frame.geometry.to_crs(LONLAT).to_numpy()
-    points = shapely.point_on_surface(shapes)
-    starts, ends = _windows(spec, frame, window)
-    names = [c for c in frame.columns if c != frame.geometry.name]
-    kept = names if spec.keep is None else spec.keep
-    ordered = list(dict.fromkeys([*([spec.id] if spec.id else []), *kept]))
-    columns = pa.Table.from_pandas(pd.DataFrame(frame[ordered]), preserve_index=False)
-    covered = {"datetime_start": starts.tobytes(), "datetime_end": ends.tobytes()}
-    covered["geometry"] = shapely.get_coordinates(points).tobytes()
-    covered |= {name: repr(columns[name].to_pylist()).encode() for name in ordered}
+    table = read_geotable(source)
+    if not len(table):
+        raise source.refusal("the table is empty", "Give at least one row.")
+    # What is wrong with a column comes before what is wrong with rows.
+    columns = kept_columns(spec, source, table.columns, RESERVED, text=table.lines is not None)
+    starts, ends, faults = row_windows(spec, table.columns, window, earliest)
+    located = locate(spec, source, table)
+    faults = [*located.faults, *faults, *id_faults(spec, columns)]
+    bad = np.zeros(len(table), dtype=np.bool_)
+    for fault in faults:
+        bad[fault.rows] = True
+    if faults and (spec.on_bad_row == "fail" or bad.all()):
+        hint = "" if bad.all() else _SKIP
+        raise faults_error(source, faults, len(table), table.lines, hint)
+    lon, lat = np.where(bad, np.nan, located.lon), np.where(bad, np.nan, located.lat)
+    starts[bad] = ends[bad] = np.datetime64("NaT")
+    polygons = located.polygons
+    if polygons is not None:
+        polygons[bad] = None
+    _tell(source, faults, int(bad.sum()), len(table))
+    digests = {
+        "geometry": _geometry_digest(array_digest(lon, lat), polygons),
+        "datetime_start": array_digest(starts),
+        "datetime_end": array_digest(ends),
+    }
+    digests |= {name: column_digest(columns.column(name)) for name in columns.column_names}
     return Places(
         source=str(source.path),
-        lon=shapely.get_x(points),
-        lat=shapely.get_y(points),
+        lon=lon,
+        lat=lat,
         starts=starts,
         ends=ends,
-        columns=columns.replace_schema_metadata(),
+        columns=columns,
         id=spec.id,
-        polygons=shapes if spec.within else None,
-        skipped={},
-        digests={name: hashlib.sha256(value).hexdigest() for name, value in covered.items()},
+        polygons=polygons,
+        skipped=reasons_by_row(faults),
+        digests=digests,
     )
 
 
-def _windows(spec: PlacesSpec, frame: Any, window: TemporalSpec | None) -> tuple[Any, Any]:
-    def days(name: str) -> Any:
-        return pd.to_datetime(frame[name]).to_numpy().astype("datetime64[D]")
+def _tell(source: GeoFile, faults: list[RowFault], skipped: int, count: int) -> None:
+    if not skipped:
+        return
+    reasons = Counter[str]()
+    for fault in faults:
+        reasons[fault.problem] += len(fault.rows)
+    shown = ", ".join(f"{problem} ({number:,})" for problem, number in reasons.most_common())
+    _log.warning(
+        "data.places.file: %s of %s in %s %s skipped: %s.",
+        f"{skipped:,}",
+        counted(count, "row"),
+        source.path,
+        "is" if skipped == 1 else "are",
+        shown,
+    )
 
-    if spec.date is not None:
-        day = days(spec.date)
-        starts, ends = day + spec.days[0], day + spec.days[1] + 1
-    elif spec.start is not None and spec.end is not None:
-        starts, ends = days(spec.start), days(spec.end)
-    elif spec.year is not None:
-        starts = (frame[spec.year].to_numpy() - 1970).astype("datetime64[Y]")
-        ends = starts + 1
-    elif window is not None:
-        starts, ends = (
-            np.full(len(frame), np.datetime64(side.replace(tzinfo=None)))
-            for side in (window.start, window.end)
-        )
-    else:
-        raise ConfigError(
-            "data.start",
-            None,
-            "places need a time window",
-            "Give data.start and data.end, or name a column with data.places.date.",
-        )
-    return starts.astype("datetime64[us]"), ends.astype("datetime64[us]")
+
+def _geometry_digest(points: str, polygons: ObjectArray | None) -> str:
+    if polygons is None:
+        return points
+    digest = hashlib.sha256(points.encode())
+    for shape in polygons:
+        wkb = b"" if shape is None else shapely.to_wkb(shape, byte_order=1)
+        digest.update(len(wkb).to_bytes(8, "little") + wkb)
+    return digest.hexdigest()

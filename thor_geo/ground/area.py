@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 #: Longitude and latitude in this order (OGC:CRS84), as GeoParquet and GeoJSON have them.
 LONLAT = "OGC:CRS84"
 
-# Longest edge when a polygon changes CRS: an east-west chord of 0.01 degrees leaves its parallel
-# by at most L^2 tan(lat) / 8R = 0.15 m at 80 degrees.
-_EDGE_DEGREES = 0.01
-_EDGE_METRES = 500.0
+#: Longest edge when a polygon changes CRS: an east-west chord of 0.01 degrees leaves its parallel
+#: by at most L^2 tan(lat) / 8R = 0.15 m at 80 degrees.
+EDGE_DEGREES = 0.01
+EDGE_METRES = 500.0
 # Points of an outline with edges that short: the coastlines of the world have a tenth of it.
 _MOST_POINTS = 20_000_000
 # Half the side of the square that stands for a bare point, metres: far below a pixel.
@@ -53,7 +53,7 @@ def _reproject(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry
     try:
         geographic = pyproj.CRS.from_user_input(source).is_geographic
         change: Callable[..., Any] = transformer(source, target).transform
-        edge = _EDGE_DEGREES if geographic else _EDGE_METRES
+        edge = EDGE_DEGREES if geographic else EDGE_METRES
         if not geometry.length / edge < _MOST_POINTS:
             raise AreaError(
                 "area",

@@ -6,18 +6,22 @@ if its name ends in ``.csv``, ``.tsv`` or ``.txt``, and otherwise what GDAL make
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground._geolayers import archive_layers, choose_layer, file_layers
-from thor_geo.ground._geotables import parse_table, read_parquet, with_geometry
-from thor_geo.support.arrays import BoolArray
+from thor_geo.ground._geotables import GeoTable, parse_table, read_parquet
+from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
+from thor_geo.support.words import rows_text
 
 FileKind: TypeAlias = Literal["parquet", "archive", "table", "other"]
 
@@ -27,6 +31,9 @@ _TABLES = (".csv", ".tsv", ".txt")
 _DOCUMENTS = (".xlsx", ".ods", ".kmz")
 # Rasters of Esri's ASCII format, which are often named .txt, begin with their number of columns.
 _ASCII_GRID = b"ncol"
+
+# Whole numbers up to here are exact as floats.
+_EXACT = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,8 @@ class GeoFile:
         argument: Name of the argument that gave the file, for messages.
         layer: Layer to read; None for the only one.
         layer_argument: Name of the argument that gave the layer, for messages.
+        crs: CRS of coordinates where the file states none; None if the user gives none.
+        crs_argument: Name of the argument that gives it, for messages; empty if there is none.
         error: Class of the errors.
     """
 
@@ -45,6 +54,8 @@ class GeoFile:
     argument: str
     layer: str | None = None
     layer_argument: str = "layer"
+    crs: str | None = None
+    crs_argument: str = ""
     error: type[ConfigError] = ConfigError
 
     def refusal(self, problem: str, remedy: str) -> ConfigError:
@@ -73,8 +84,7 @@ def file_kind(path: Path) -> FileKind:
 def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     """Return the rows of a file, with their columns, geometry and CRS.
 
-    Tables without geometry have it in columns (see `with_geometry`), in longitude and latitude. A
-    MultiPoint of one point becomes that point, and a collection with polygons its polygons.
+    They are those of `read_geotable`, for pandas: integers with gaps become floats.
 
     Args:
         source: The file. Its rows keep their order, and are numbered from 0.
@@ -83,24 +93,25 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
         The rows; their geometry is None where a row has none. At least one has one.
 
     Raises:
-        ConfigError: Of the class that *source* names, if the file is missing or cannot be read, has
-            several layers of which none was chosen, or holds no geometry or no CRS.
+        ConfigError: As `read_geotable` does, or if a row is bad, or none has geometry.
     """
-    path = source.path
-    if not path.exists():
-        raise source.refusal("no such file", "Check the path.")
-    try:
-        frame = _read(source)
-    except (ConfigError, MemoryError):
-        raise
-    except Exception as error:  # each reader has classes of its own
-        raise source.refusal(
-            f"not readable ({first_line(error)})", "Open it in QGIS to see what it holds."
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame):
-        frame = with_geometry(source, frame)
-    frame = frame.reset_index(drop=True)
-    frame = frame.set_geometry(_plain_geometry(frame.geometry))
+    table = read_geotable(source)
+    for fault in table.faults:
+        rows = fault.rows.tolist()
+        values = None if fault.values is None else dict(zip(rows, fault.values, strict=True))
+        raise source.refusal(f"{fault.problem} in {rows_text(rows, values)}", fault.remedy)
+    geometry = table.geometry
+    if geometry is None:
+        assert table.x is not None
+        assert table.y is not None
+        _check_degrees(source, table, table.x, table.y)
+        known = np.isfinite(table.x)
+        geometry = np.full(len(table), None, dtype=object)
+        geometry[known] = shapely.points(table.x[known], table.y[known])
+    elif not table.stated:
+        bounds = np.abs(shapely.bounds(geometry))
+        _check_degrees(source, table, bounds[:, [0, 2]].max(1), bounds[:, [1, 3]].max(1))
+    frame = gpd.GeoDataFrame(_pandas_frame(table.columns), geometry=geometry, crs=table.crs)
     if without_geometry(frame).all():
         raise source.refusal("it holds no geometry", "Give points or polygons.")
     if frame.crs is None:
@@ -110,6 +121,36 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     return frame
 
 
+def read_geotable(source: GeoFile) -> GeoTable:
+    """Return the rows of a file as it holds them, also those that are bad.
+
+    Tables without geometry have it in columns, in longitude and latitude unless the table or
+    *source* gives a CRS. A MultiPoint of one point becomes that point, and a collection with
+    polygons its polygons.
+
+    Args:
+        source: The file.
+
+    Raises:
+        ConfigError: Of the class that *source* names, if the file is missing or cannot be read, has
+            several layers of which none was chosen, or holds no geometry.
+    """
+    path = source.path
+    if not path.exists():
+        raise source.refusal("no such file", "Check the path.")
+    try:
+        table = _read(source)
+    except (ConfigError, MemoryError):
+        raise
+    except Exception as error:  # each reader has classes of its own
+        raise source.refusal(
+            f"not readable ({first_line(error)})", "Open it in QGIS to see what it holds."
+        ) from error
+    if table.geometry is None:
+        return table
+    return replace(table, geometry=_plain_geometry(table.geometry))
+
+
 def without_geometry(frame: gpd.GeoDataFrame) -> BoolArray:
     """Return which rows have no geometry, or an empty one, (N,)."""
     geometry = frame.geometry
@@ -117,8 +158,8 @@ def without_geometry(frame: gpd.GeoDataFrame) -> BoolArray:
     return missing
 
 
-def _read(source: GeoFile) -> Any:
-    """Return the chosen layer of a file as a frame, with or without geometry."""
+def _read(source: GeoFile) -> GeoTable:
+    """Return the chosen layer of a file."""
     path = source.path
     kind = file_kind(path)
     if kind == "archive":
@@ -129,16 +170,48 @@ def _read(source: GeoFile) -> Any:
         raise source.error(
             source.layer_argument, source.layer, f"{path} has no layers", "Leave it out."
         )
-    return read_parquet(path) if kind == "parquet" else parse_table(source, path.read_bytes())
+    if kind == "parquet":
+        return read_parquet(source, path)
+    return parse_table(source, path.read_bytes())
 
 
-def _plain_geometry(geometry: gpd.GeoSeries) -> gpd.GeoSeries:
+def _pandas_frame(columns: Any) -> pd.DataFrame:
+    """Return columns for pandas; whole numbers that floats cannot hold as text."""
+    for k, field in enumerate(columns.schema):
+        column = columns.column(k)
+        if pa.types.is_integer(field.type) and column.null_count:
+            ends = pc.min_max(column).as_py()
+            if max(abs(ends["min"] or 0), abs(ends["max"] or 0)) > _EXACT:
+                columns = columns.set_column(k, field.name, column.cast(pa.string()))
+    frame: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def _check_degrees(source: GeoFile, table: GeoTable, x: Float64Array, y: Float64Array) -> None:
+    """Refuse longitudes outside -180..180 and latitudes outside -90..90; NaN is neither."""
+    if table.stated:
+        return
+    east, north = np.abs(x) > 180, np.abs(y) > 90
+    wrong = np.flatnonzero(east | north).tolist()
+    if not wrong:
+        return
+    values = {k: f"{x[k]:g}, {y[k]:g}" for k in wrong}
+    exchanged = not (np.abs(x) > 90).any() and not (np.abs(y) > 180).any()
+    raise source.refusal(
+        f"longitude, latitude outside -180..180, -90..90 in {rows_text(wrong, values)}",
+        "They would be inside if exchanged: give the two columns each other's names."
+        if exchanged
+        else "Give degrees (WGS 84), or a file that states its CRS, such as a GeoPackage.",
+    )
+
+
+def _plain_geometry(geometry: ObjectArray) -> ObjectArray:
     """Return geometries without needless collections.
 
     A MultiPoint of one point is that point. Of a collection with polygons, such as programs make
     that repair polygons, or Google Earth with a point for the label, the polygons are left.
     """
-    values = geometry.to_numpy().copy()
+    values = geometry.copy()
     kinds = shapely.get_type_id(values)
     multiple = (kinds == shapely.GeometryType.MULTIPOINT) & (
         shapely.get_num_geometries(values) == 1
@@ -152,4 +225,4 @@ def _plain_geometry(geometry: gpd.GeoSeries) -> gpd.GeoSeries:
         # Parts that share an edge are no valid MultiPolygon until they are united.
         whole = shapely.is_valid(polygons).all()
         values[k] = shapely.union_all(polygons) if whole else shapely.multipolygons(polygons)
-    return gpd.GeoSeries(values, index=geometry.index, crs=geometry.crs)
+    return values

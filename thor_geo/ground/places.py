@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy.typing as npt
 import pyproj
 
 from thor_geo.errors import ConfigError
 from thor_geo.specs import TemporalSpec, check_choice, check_least
-from thor_geo.support.arrays import Float64Array, ObjectArray
+from thor_geo.support.arrays import Datetime64Array, Float64Array, ObjectArray
 
 OnBadRow: TypeAlias = Literal["fail", "skip"]
-Datetime64Array: TypeAlias = npt.NDArray[Any]
 
 #: Columns that outputs have of their own; a kept column may have none of these names.
 RESERVED = (

@@ -46,7 +46,7 @@ class EmbeddingFacts:
         source_data: URIs of what the embeddings were computed from.
         gsd: Side of a pixel of the input, metres.
         side: Side of the ground that an embedding stands for, pixels.
-        stride: Pixels from one to the next.
+        stride: Pixels from one to the next; None where they lie in no regular grid, as places do.
         scale: The array or column that holds the scales of int8 codes.
     """
 
@@ -56,12 +56,19 @@ class EmbeddingFacts:
     source_data: tuple[str, ...]
     gsd: float
     side: int
-    stride: int
+    stride: int | None
     scale: str = "scale"
 
     @classmethod
     def from_metadata(
-        cls, metadata: str, *, dimensions: int, dtype: Dtype, gsd: float, side: int, stride: int
+        cls,
+        metadata: str,
+        *,
+        dimensions: int,
+        dtype: Dtype,
+        gsd: float,
+        side: int,
+        stride: int | None,
     ) -> EmbeddingFacts:
         """Return the facts of an output.
 
@@ -71,7 +78,7 @@ class EmbeddingFacts:
             dtype: Type of its elements in the file.
             gsd: Side of a pixel of the input, metres.
             side: Side of the ground that an embedding stands for, pixels.
-            stride: Pixels from one to the next.
+            stride: Pixels from one to the next; None where they lie in no regular grid.
 
         Raises:
             ValueError: If *metadata* is not JSON.
@@ -98,10 +105,11 @@ class EmbeddingFacts:
             "gsd": self.gsd,
         }
         if self.side > 1:
+            grid = self.stride is not None
             facts["chip_layout"] = {
-                "layout_type": "regular_grid",
+                "layout_type": "regular_grid" if grid else "irregular",
                 "chip_size": [self.side, self.side],
-                "stride": [self.stride, self.stride],
+                **({"stride": [self.stride, self.stride]} if grid else {}),
             }
         if self.dtype == "int8":
             facts["quantization"] = {
@@ -114,12 +122,14 @@ class EmbeddingFacts:
         return facts
 
     def root_attributes(self, build_version: str | None) -> dict[str, JSON]:
-        """Return the attributes of the root of a store with a group for each UTM zone.
+        """Return the attributes of the root of a store, of UTM zones or of places.
 
         Args:
             build_version: Version of this package; None if it is not known.
         """
-        facts = {**self.geoemb(), "spatial_layout": "utm_zones"}
+        facts = self.geoemb()
+        if self.stride is not None:
+            facts["spatial_layout"] = "utm_zones"
         if build_version is not None:
             facts["build_version"] = build_version
         return {

@@ -15,7 +15,6 @@ with a file for each work shard and window.
 
 from __future__ import annotations
 
-import shutil
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,11 +45,12 @@ from thor_geo.runs.zarr_metadata import (
     add_grid_mapping,
     array_differences,
     consolidate,
+    create_store,
     memory_array,
 )
 from thor_geo.runs.zone_grid import centre_trim, zone_grids
 from thor_geo.specs import Windows
-from thor_geo.support.files import sync, temporary_path, write_bytes
+from thor_geo.support.files import write_bytes
 
 
 class GridStore:
@@ -109,18 +109,7 @@ class GridStore:
         Raises:
             RunDirectoryError: If a store of another layout exists.
         """
-        if not self.path.exists():
-            temporary = temporary_path(self.path)
-            try:
-                self._build(temporary, metadata, build_version)
-                temporary.rename(self.path)
-                sync(self.path.parent)
-            except OSError:
-                # A directory that is not empty cannot be replaced: another process was first.
-                if not self.path.exists():
-                    raise
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        create_store(self.path, lambda path: self._build(path, metadata, build_version))
         self._compare()
 
     def write(
@@ -200,8 +189,6 @@ class GridStore:
             if self._preview:
                 add_preview(group, zone, self._times)
         consolidate(path)
-        for file in sorted(path.rglob("*")):
-            sync(file)
 
     def _compare(self) -> None:
         import zarr

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.rundir import RunDirectory
@@ -31,6 +32,7 @@ class OpenedRun:
         grid: Whether the run writes maps.
         dtype: Type of the embeddings on disk.
         crop: Whether maps are cropped to the area.
+        centre: Whether rows have the vector of the cell that holds the place.
         windows: Time windows of the composites. If the user gave a list of them (`listed`), pooled
             files have a row for each tile and window, and maps have a time axis.
         document: The content of run.json.
@@ -43,8 +45,30 @@ class OpenedRun:
     grid: bool
     dtype: Dtype
     crop: bool
+    centre: bool
     windows: Windows
     document: Mapping[str, Any]
+
+    @property
+    def places(self) -> bool:
+        """Whether the run is of a table of places; then `plan` is a `PlacePlan`."""
+        return isinstance(self.plan, PlacePlan)
+
+    @property
+    def table(self) -> tuple[int, int] | None:
+        """Rows of the table of places, and how many of them were skipped; None for an area."""
+        if not self.places:
+            return None
+        rows = int(self.document["settings"]["data"]["places"]["rows"])
+        return rows, rows - len(self.plan)
+
+    @property
+    def table_columns(self) -> list[str]:
+        """Names of the columns of the table of places that are in its rows, the id's first."""
+        if not self.places:
+            return []
+        about = self.document["settings"]["data"]["places"]
+        return [*([] if about["id"] is None else [about["id"]]), *about["keep"]]
 
     def fits(self, marker: Marker, shard: Shard) -> bool:
         """Return whether a marker belongs to this run and shard; tiles may have failed."""
@@ -113,10 +137,10 @@ def open_run(path: str | Path) -> OpenedRun:
     try:
         output = settings["output"]
         pooled, grid, dtype = output["pooled"], output["grid"], output["dtype"]
-        crop = output.get("crop", False)
+        crop, centre = output.get("crop", False), output.get("centre", False)
         windows = Windows.from_settings(settings["data"])
         digest, fingerprint = document["plan"]["digest"], document["fingerprint"]
-        flags = all(isinstance(flag, bool) for flag in (pooled, grid, crop))
+        flags = all(isinstance(flag, bool) for flag in (pooled, grid, crop, centre))
         if not (flags and dtype in get_args(Dtype)):
             raise ValueError(f"settings.output is {output}")
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
@@ -144,6 +168,7 @@ def open_run(path: str | Path) -> OpenedRun:
         grid=grid,
         dtype=dtype,
         crop=crop,
+        centre=centre,
         windows=windows,
         document=document,
     )

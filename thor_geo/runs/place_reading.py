@@ -14,10 +14,10 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import RESERVED
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.pooled import stack_vectors
 from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.reading import _readable
 from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.vectors import stack_vectors
 from thor_geo.support.arrays import BoolArray, Float32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 

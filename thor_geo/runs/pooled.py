@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
-from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import RESERVED, Places
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.conventions import FOOTER_KEY, EmbeddingFacts
+from thor_geo.runs.conventions import FOOTER_KEY
 from thor_geo.runs.geoparquet import (
     bbox_column,
     bbox_type,
@@ -20,11 +20,19 @@ from thor_geo.runs.geoparquet import (
     parquet_writer,
     transforms_column,
 )
+from thor_geo.runs.place_rows import PlaceFields, place_columns, row_windows
 from thor_geo.runs.quantise import quantise
 from thor_geo.runs.shard import Dtype, ShardResult
+from thor_geo.runs.vectors import (
+    CENTRE,
+    EMBEDDING,
+    as_column,
+    centre_facts,
+    vector_column,
+    vector_facts,
+)
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.support.files import atomic_path
-from thor_geo.support.jsontext import canonical_json, parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
 # Columns with few distinct values, or one value per file. Embeddings and coordinates would only
 # fill the dictionary; a column with another encoding must not be in this list.
 _DICTIONARY = ("tile_id", "shard_id", "status", "error", "source_ids.list.element")
-_ELEMENTS = "embedding.list.element"
+_ELEMENTS = tuple(f"{column}.list.element" for column in (EMBEDDING, CENTRE))
 
 
 def window_name(window: TemporalSpec) -> str:
@@ -47,21 +55,27 @@ def row_ids(plan: Plan, shard: Shard, windows: Windows) -> list[str]:
 
     Without a time axis a row is a tile, and its name is the tile's id. With one, rows are
     tile-major: the windows of the first tile, then those of the next; the name of a row is the
-    pooled file's `id`.
+    pooled file's `id`. A place's row is named by its chip, its window and its row in the table,
+    since places may share a chip.
 
     Args:
         plan: The plan.
         shard: One of its shards.
         windows: The time windows.
     """
-    ids = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
+    indices = range(shard.start, shard.stop)
+    if isinstance(plan, PlacePlan):
+        return [
+            f"{plan.tile(k).id}_{window_name(plan.window_of(k))}_p{plan.place[k]}" for k in indices
+        ]
+    ids = [tile.id for tile in plan.tiles(indices)]
     if not windows.listed:
         return ids
     names = [window_name(window) for window in windows]
     return [f"{tile}_{name}" for tile in ids for name in names]
 
 
-def pooled_schema(dtype: Dtype) -> pa.Schema:
+def pooled_schema(dtype: Dtype, places: PlaceFields | None = None) -> pa.Schema:
     """Return the columns of a pooled file.
 
     `embedding` is a plain list, although all have the same length: pyarrow before 26 and R refuse a
@@ -71,19 +85,24 @@ def pooled_schema(dtype: Dtype) -> pa.Schema:
     `embedding` is null unless `status` is ``ok``; the numbers of a failed tile are null. int8
     embeddings have a column `scale` beside them, null likewise: a vector is embedding * scale.
 
+    Rows of places have more columns, see `PlaceFields`; their `id` names the place, too, unless the
+    table has a column of ids with this name, which then is the output's.
+
     Args:
         dtype: Type of the embedding's elements.
+        places: The further columns of a run of places.
     """
     import pyarrow as pa
 
     element = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}[dtype]
+    vector = pa.list_(element)
     scale = [("scale", pa.float32())] if dtype == "int8" else []
     return pa.schema(
         [
-            ("id", pa.string()),
+            ("id", pa.string() if places is None else places.id_type),
             ("tile_id", pa.string()),
             ("shard_id", pa.string()),
-            ("embedding", pa.list_(element)),
+            ("embedding", vector),
             *scale,
             ("geometry", pa.binary()),
             ("primary", pa.bool_()),
@@ -98,14 +117,20 @@ def pooled_schema(dtype: Dtype) -> pa.Schema:
             ("source_ids", pa.list_(pa.string())),
             ("status", pa.string()),
             ("error", pa.string()),
+            *([] if places is None else places.added(vector, coded=dtype == "int8")),
         ]
     )
 
 
 def pooled_table(
-    result: ShardResult, plan: Plan, window: TemporalSpec, dtype: Dtype, metadata: str
+    result: ShardResult,
+    plan: Plan,
+    window: TemporalSpec,
+    dtype: Dtype,
+    metadata: str,
+    places: Places | None = None,
 ) -> pa.Table:
-    """Return a shard's rows in one time window.
+    """Return a shard's rows in one time window, or of places each in its own.
 
     Args:
         result: The complete shard, with vectors.
@@ -113,6 +138,7 @@ def pooled_table(
         window: Time window of the composites.
         dtype: Type of the embedding's elements.
         metadata: JSON text for the footer's key ``thor_geo``.
+        places: The table of a plan of places.
 
     Raises:
         ValueError: If *result* has no vectors, or *metadata* is not JSON.
@@ -125,30 +151,28 @@ def pooled_table(
     start, stop = shard.start, shard.stop
     tiles = list(plan.tiles(range(start, stop)))
     polygons = plan.footprints(start, stop)
-    status = np.array(result.status)
-    failed = status == "failed"
-    name = window_name(window)
-    schema = pooled_schema(dtype)
+    failed = np.array([status == "failed" for status in result.status])
+    null = np.array([status != "ok" for status in result.status])
+    windows = row_windows(plan, start, stop, window)
+    epsg = np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int32)
     scenes = [
         None if bad else list(ids) for bad, ids in zip(failed.tolist(), result.scenes, strict=True)
     ]
-    null = status != "ok"
     vectors, scale = result.pooled, {}
     if dtype == "int8":
         vectors, scales = quantise(vectors, axis=1)
         scale = {"scale": pa.array(scales, mask=null)}
     columns: dict[str, Any] = {
-        "id": [f"{tile.id}_{name}" for tile in tiles],
         "tile_id": [tile.id for tile in tiles],
         "shard_id": [shard.id] * n,
-        "embedding": _vectors(vectors, null),
+        "embedding": vector_column(vectors, null),
         **scale,
         "geometry": shapely.to_wkb(polygons, byte_order=1),
         "primary": plan.primary[start:stop],
         "bbox": bbox_column(polygons),
-        "datetime_start": [window.start] * n,
-        "datetime_end": [window.end] * n,
-        "epsg": np.full(n, shard.epsg, dtype=np.int32),
+        "datetime_start": [each.start for each in windows],
+        "datetime_end": [each.end for each in windows],
+        "epsg": epsg[plan.zone[start:stop]],
         "transform": transforms_column(tiles),
         "valid_fraction": pa.array(result.valid_fraction, mask=failed),
         "observations_mean": pa.array(result.observations_mean, mask=failed),
@@ -157,15 +181,48 @@ def pooled_table(
         "status": result.status,
         "error": result.error,
     }
-    arrays = [
-        value if isinstance(value, pa.Array) else pa.array(value, schema.field(column).type)
-        for column, value in columns.items()
-    ]
-    lattice = plan.lattices[0]
-    # A footer that is not JSON must fail here, not in a reader.
-    facts = vector_facts(metadata, lattice, result.pooled.shape[1], dtype)
-    footer = {"geo": geo_metadata(polygons), "thor_geo": metadata, FOOTER_KEY: facts}
+    fields = None
+    if places is not None and isinstance(plan, PlacePlan):
+        fields = PlaceFields.of(places.columns.schema, centre=result.centre is not None)
+        columns |= place_columns(plan, shard, places, result, null, coded=dtype == "int8")
+        columns.setdefault("id", row_ids(plan, shard, Windows(spans=(window,))))
+    else:
+        columns["id"] = [f"{tile.id}_{window_name(window)}" for tile in tiles]
+    schema = pooled_schema(dtype, fields)
+    footer = {
+        "geo": geo_metadata(polygons),
+        **footer_facts(
+            metadata,
+            plan,
+            dtype,
+            dimension=result.pooled.shape[1],
+            centre=None if result.centre is None else result.centre.shape[1],
+        ),
+    }
+    arrays = [as_column(columns[field.name], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(footer))
+
+
+def footer_facts(
+    metadata: str, plan: Plan, dtype: Dtype, *, dimension: int, centre: int | None
+) -> dict[str, str | bytes]:
+    """Return what all pooled files of a run have in their footers.
+
+    Args:
+        metadata: JSON text for the key ``thor_geo``.
+        plan: The plan.
+        dtype: Type of the embedding's elements.
+        dimension: D, the length of an embedding.
+        centre: D', the length of the vectors of the cells that hold places; None without any.
+
+    Raises:
+        ValueError: If *metadata* is not JSON, which must not reach a reader.
+    """
+    return {
+        "thor_geo": metadata,
+        FOOTER_KEY: vector_facts(metadata, plan, dimension, dtype),
+        **({} if centre is None else {CENTRE: centre_facts(centre)}),
+    }
 
 
 def interleave_windows(tables: Sequence[pa.Table]) -> pa.Table:
@@ -205,90 +262,19 @@ def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> 
     """
     import pyarrow as pa
 
-    element = schema.field("embedding").type.value_type
+    element = schema.field(EMBEDDING).type.value_type
+    vectors = [name for name in _ELEMENTS if name.split(".")[0] in schema.names]
+    # Columns of a user's table that repeat few values; others leave the dictionary by themselves.
+    dictionary = [*_DICTIONARY, *(name for name in schema.names if name not in RESERVED)]
     # Parquet has no integers below 32 bits: int8 takes 1.4 bytes after zstd when plain, and 0.9 in
     # a dictionary of its 255 values.
-    dictionary = [*_DICTIONARY, _ELEMENTS] if element == pa.int8() else list(_DICTIONARY)
+    if element == pa.int8():
+        dictionary += vectors
     return parquet_writer(
         where,
         schema,
         use_dictionary=dictionary,
         # DuckDB cannot read byte-stream-split half floats, so they stay plain.
-        use_byte_stream_split=[_ELEMENTS] if element == pa.float32() else False,
+        use_byte_stream_split=vectors if element == pa.float32() else False,
         **options,
-    )
-
-
-def vector_facts(metadata: str, lattice: Lattice, dimension: int, dtype: Dtype) -> bytes:
-    """Return what the footer says about the vectors, as JSON.
-
-    Args:
-        metadata: `RunDirectory.metadata`.
-        lattice: A lattice of the plan.
-        dimension: D, the length of an embedding.
-        dtype: Type of the embedding's elements.
-
-    Raises:
-        ValueError: If *metadata* is not JSON.
-    """
-    facts = EmbeddingFacts.from_metadata(
-        metadata,
-        dimensions=dimension,
-        dtype=dtype,
-        gsd=lattice.resolution,
-        side=lattice.tile_size,
-        stride=lattice.step,
-    )
-    return canonical_json(facts.geoemb())
-
-
-def vector_length(schema: pa.Schema) -> int:
-    """Return the length of an embedding, as the footer of a pooled file states it.
-
-    Args:
-        schema: Schema of the file, with its metadata.
-
-    Raises:
-        ValueError: If it states no such number.
-    """
-    try:
-        length = parse_json((schema.metadata or {})[FOOTER_KEY.encode()])["dimensions"]
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"the footer's `{FOOTER_KEY}` is missing or damaged") from error
-    if not isinstance(length, int) or length < 1:
-        raise ValueError(f"the footer's `{FOOTER_KEY}` has dimensions {length!r:.50}")
-    return length
-
-
-def stack_vectors(column: pa.Array, length: int) -> npt.NDArray[Any]:
-    """Return the embeddings of the rows that have one, (m, D), with the column's type.
-
-    Args:
-        column: `embedding` in one piece.
-        length: D.
-
-    Raises:
-        ValueError: If a row has another length, or an integer in it is null.
-    """
-    import pyarrow as pa
-
-    rows = column.drop_null()
-    lengths = rows.value_lengths().unique().to_pylist()
-    if lengths not in ([], [length]):
-        raise ValueError(f"embeddings of {length} elements have a length of {lengths!s:.100}")
-    elements = rows.flatten()
-    if elements.null_count and pa.types.is_integer(elements.type):
-        raise ValueError(f"{elements.null_count} codes of embeddings are null")
-    # Nulls among floats become NaN.
-    values: npt.NDArray[Any] = elements.to_numpy(zero_copy_only=False)
-    return values.reshape(-1, length)
-
-
-def _vectors(values: npt.NDArray[Any], null: npt.NDArray[np.bool_]) -> pa.ListArray:
-    import pyarrow as pa
-
-    ends = np.cumsum(~null, dtype=np.int64) * values.shape[1]
-    offsets = np.concatenate([[0], ends]).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array(values[~null].ravel()), mask=pa.array(null)
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,14 @@ from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid_layout import ARRAY, SCALE, array_file
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.pooled import stack_vectors, vector_length
+from thor_geo.runs.place_layout import place_file, shard_number
 from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.rundir import RunDirectory
+from thor_geo.runs.vectors import EMBEDDING, SCALES, stack_vectors, vector_length
 from thor_geo.runs.zone_grid import zone_grids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class VectorReader:
@@ -34,12 +38,15 @@ class VectorReader:
         """
         self._run = run
 
-    def read(self, shard: Shard, time: int | None) -> npt.NDArray[np.float32]:
+    def read(
+        self, shard: Shard, time: int | None, column: str = EMBEDDING
+    ) -> npt.NDArray[np.float32]:
         """Return a shard's embeddings (n, D), NaN where a tile has none.
 
         Args:
             shard: A shard whose file exists.
             time: Index of the time window; None for a run without a list of windows.
+            column: Which vectors: `EMBEDDING`, or `CENTRE` in a run of places that has them.
 
         Raises:
             RunDirectoryError: If its file cannot be read.
@@ -49,15 +56,35 @@ class VectorReader:
         # Only int8 has scales; `read` leaves missing columns out.
         with _readable(self._run, shard, self._run.pooled_path(shard)) as path:
             with pq.ParquetFile(path) as file:
-                length = vector_length(file.schema_arrow)
-                table = file.read(columns=["embedding", "scale"])
-            column = table["embedding"].combine_chunks()
-            vectors = stack_vectors(column, length)
-        out = np.full((len(column), length), np.nan, dtype=np.float32)
-        out[column.is_valid().to_numpy(zero_copy_only=False)] = vectors
-        if "scale" in table.column_names:
-            out = dequantise(out, table["scale"].to_numpy()[:, None])
+                length = vector_length(file.schema_arrow, column)
+                table = file.read(columns=[column, SCALES[column]])
+            rows = table[column].combine_chunks()
+            vectors = stack_vectors(rows, length)
+        out = np.full((len(rows), length), np.nan, dtype=np.float32)
+        out[rows.is_valid().to_numpy(zero_copy_only=False)] = vectors
+        if SCALES[column] in table.column_names:
+            out = dequantise(out, table[SCALES[column]].to_numpy()[:, None])
         return out if time is None else out[time :: max(1, len(out) // len(shard))]
+
+
+def read_rows(run: RunDirectory, shard: Shard, *, without: Collection[str]) -> pa.Table:
+    """Return the columns of a shard's pooled file that are not vectors.
+
+    Args:
+        run: The run directory.
+        shard: A shard whose file exists.
+        without: Columns to leave out.
+
+    Raises:
+        RunDirectoryError: If its file cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    path = run.pooled_path(shard)
+    with _readable(run, shard, path), pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name not in without]
+        # Files are read side by side.
+        return file.read(columns=names, use_threads=False).replace_schema_metadata()
 
 
 class MapReader:
@@ -120,6 +147,46 @@ class MapReader:
     def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
         place = array_file(self._zones[shard.epsg], shard, name, time)
         return _readable(self._run, shard, self._run.grid / place)
+
+
+class PlaceMapReader:
+    """Reads the maps of a run of places, whatever their type on disk."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        """Initialize a new PlaceMapReader instance.
+
+        Args:
+            run: The run directory, with ``places.zarr``.
+        """
+        import zarr
+
+        self._run = run
+        store: Any = zarr.open_group(str(run.place_store), mode="r")
+        self._array, self._scales = store[ARRAY], store.get(SCALE)
+
+    def read(self, shard: Shard, chosen: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Return the maps of a shard's places, (n, D', h, w), NaN where a chip has none.
+
+        Args:
+            shard: A shard whose file exists.
+            chosen: Which of its places, counted from its first.
+
+        Raises:
+            RunDirectoryError: If its file cannot be read.
+        """
+        first = shard_number(shard) * self._array.shards[0]
+        start, stop, step = chosen.indices(len(shard))
+        rows = slice(first + start, first + stop, step)
+        values: npt.NDArray[np.float32]
+        with self._file(shard, ARRAY):
+            values = self._array[rows].astype(np.float32)
+        if self._scales is not None:
+            with self._file(shard, SCALE):
+                values = dequantise(values, self._scales[rows][:, None])
+        return values
+
+    def _file(self, shard: Shard, name: str) -> AbstractContextManager[Path]:
+        return _readable(self._run, shard, self._run.place_store / place_file(shard, name))
 
 
 def cell_window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:

@@ -15,6 +15,8 @@ from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_differences, plain_json
 from thor_geo.runs.grid_layout import array_file, array_names
 from thor_geo.runs.markers import Marker
+from thor_geo.runs.place_layout import place_file
+from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
 from thor_geo.support.files import create_once, sync, temporary_path
@@ -31,12 +33,16 @@ _NAMED = 8
 
 
 class _Writes(NamedTuple):
-    """The files that a run writes for each shard, and the places of shards in its maps."""
+    """The files that a run writes for each shard, and the places of shards in its maps.
+
+    A run of places has no zones: its store holds the shards one after the other.
+    """
 
     pooled: bool
     arrays: tuple[str, ...]
     zones: Mapping[int, ZoneGrid]
     times: tuple[int | None, ...]
+    places: bool = False
 
 
 class RunDirectory:
@@ -78,6 +84,16 @@ class RunDirectory:
     def grid(self) -> Path:
         """The Zarr store of the embedding maps."""
         return self.path / "grid.zarr"
+
+    @property
+    def place_store(self) -> Path:
+        """The Zarr store of the maps of places."""
+        return self.path / "places.zarr"
+
+    @property
+    def skipped(self) -> Path:
+        """The rows of a table of places that were skipped, beside the pooled embeddings."""
+        return self.pooled / "skipped.parquet"
 
     @property
     def failures(self) -> Path:
@@ -332,6 +348,11 @@ class RunDirectory:
         names = (
             {self.pooled_path(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
         )
+        if writes.places:
+            return names | {
+                (self.place_store.name / place_file(shard, name)).as_posix()
+                for name in writes.arrays
+            }
         return names | {
             (self.grid.name / array_file(writes.zones[shard.epsg], shard, name, time)).as_posix()
             for name, time in product(writes.arrays, writes.times)
@@ -352,6 +373,9 @@ class RunDirectory:
             ) from error
         if not grid:
             return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
+        if settings.get("data", {}).get("places") is not None:
+            arrays = array_names(dtype)
+            return _Writes(pooled=pooled, arrays=arrays, zones={}, times=times, places=True)
         # The places of shards do not depend on the number of cells in a tile.
         zones = zone_grids(plan or self.plan(), 1)
         return _Writes(pooled=pooled, arrays=array_names(dtype), zones=zones, times=times)
@@ -380,11 +404,15 @@ class RunDirectory:
                     ", ".join(changed[:_NAMED]),
                 )
             return
-        problems = [
+        table = table_changes(ours["settings"], theirs["settings"])
+        problems = [f"the table of places has changed ({'; '.join(table)})"] if table else []
+        problems += [
             f"{key} is {now} here and {then} there"
             for key, now, then in json_differences(ours["settings"], theirs["settings"])
+            if not key.startswith(TABLE_KEYS)
         ]
-        if ours["plan"] != theirs["plan"]:
+        # Another table has another plan, of which nothing more is to be said.
+        if ours["plan"] != theirs["plan"] and not table:
             now, then = (
                 f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
                 for plan in (ours["plan"], theirs["plan"])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ThorGeoError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.zone_grid import Trim, centre_trim
 from thor_geo.support.redact import redact
@@ -25,11 +26,13 @@ class Shapes:
     Attributes:
         pooled: (D,), or None where no vectors are written.
         grid: (D', h, w), or None where no maps are written.
-        dtype: NumPy dtype name on disk, of both.
+        centre: (D',) of the cell that holds the place, or None where it is not written.
+        dtype: NumPy dtype name on disk, of all.
     """
 
     pooled: tuple[int] | None
     grid: tuple[int, int, int] | None
+    centre: tuple[int] | None = None
     dtype: Dtype = "float32"
 
     @property
@@ -44,8 +47,10 @@ class ShardResult:
     Attributes:
         shard: The shard; its n tiles are in plan order below.
         pooled: (n, D), NaN where a tile has no embedding; or None.
+        centre: (n, D'), NaN likewise; or None.
         grid: (D', k s, k s), the shard's whole square, row 0 = north, NaN likewise; or None. It
             holds the centre of each tile, s cells a side: the whole tile if tiles do not overlap.
+            Of places (n, D', h, w), each with its whole map.
         valid_fraction: (n,) float32.
         observations_mean: (n,) float32.
         status: n words.
@@ -69,11 +74,16 @@ class ShardResult:
         n = len(shard)
         self.shard = shard
         self.pooled: npt.NDArray[Any] | None = None
+        self.centre: npt.NDArray[Any] | None = None
         self.grid: npt.NDArray[Any] | None = None
         self._trim: Trim | None = None
         if shapes.pooled is not None:
             self.pooled = np.full((n, *shapes.pooled), np.nan, dtype=shapes.collected)
-        if shapes.grid is not None:
+        if shapes.centre is not None:
+            self.centre = np.full((n, *shapes.centre), np.nan, dtype=shapes.collected)
+        if shapes.grid is not None and isinstance(plan, PlacePlan):
+            self.grid = np.full((n, *shapes.grid), np.nan, dtype=shapes.collected)
+        elif shapes.grid is not None:
             lattice = plan.lattices[0]
             self._trim = centre_trim(lattice, shapes.grid[1:])
             side = lattice.shard_tiles * self._trim.side
@@ -107,8 +117,11 @@ class ShardResult:
         """
         tiles = np.asarray(_array(prediction["tile"]), dtype=np.int64)
         self._check(tiles, batch["error"], batch["scenes"])
-        pooled = _wanted(prediction, "pooled", len(tiles), self._shapes.pooled)
-        grid = _wanted(prediction, "grid", len(tiles), self._shapes.grid)
+        outputs = {
+            name: _wanted(prediction, name, len(tiles), shape)
+            for name in ("pooled", "grid", "centre")
+            if (shape := getattr(self._shapes, name)) is not None
+        }
         valid = _array(prediction["valid_fraction"])
         observations = _array(prediction["observations_mean"])
         for k, tile in enumerate(tiles.tolist()):
@@ -122,30 +135,32 @@ class ShardResult:
                 self.status[slot] = "empty"
                 continue
             with np.errstate(over="ignore"):  # the next line checks for infinity
-                values = [
-                    None if a is None else a[k].astype(self._shapes.collected)
-                    for a in (pooled, grid)
-                ]
-            if not all(value is None or np.isfinite(value).all() for value in values):
-                why = _why_not_finite(self._shapes.dtype, (pooled, grid), k)
+                values = {
+                    name: array[k].astype(self._shapes.collected) for name, array in outputs.items()
+                }
+            if not all(np.isfinite(value).all() for value in values.values()):
+                why = _why_not_finite(self._shapes.dtype, [a[k] for a in outputs.values()])
                 if self._strict:
                     raise ThorGeoError(f"`strict=True`: tile {self._plan.tile(tile).id}: {why}.")
                 self.error[slot] = why
                 continue
             self.status[slot] = "ok"
-            self._store(tile, slot, *values)
+            self._store(tile, slot, values)
         self._seen[tiles - self.shard.start] = True
         self.batches.append(tuple(batch["image"].shape))
 
-    def _store(
-        self, tile: int, slot: int, pooled: npt.NDArray[Any] | None, grid: npt.NDArray[Any] | None
-    ) -> None:
-        if self.pooled is not None and pooled is not None:
-            self.pooled[slot] = pooled
-        if self.grid is not None and grid is not None and self._trim is not None:
-            side, kept = self._trim.side, self._trim.kept
-            row, col = (side * index for index in self.shard.place(self._plan.tile(tile)))
-            self.grid[:, row : row + side, col : col + side] = grid[:, kept, kept]
+    def _store(self, tile: int, slot: int, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, into in (("pooled", self.pooled), ("centre", self.centre)):
+            if into is not None:
+                into[slot] = values[name]
+        if self.grid is None:
+            return
+        if self._trim is None:
+            self.grid[slot] = values["grid"]
+            return
+        side, kept = self._trim.side, self._trim.kept
+        row, col = (side * index for index in self.shard.place(self._plan.tile(tile)))
+        self.grid[:, row : row + side, col : col + side] = values["grid"][:, kept, kept]
 
     def _check(
         self, tiles: npt.NDArray[np.int64], errors: Sequence[Any], scenes: Sequence[Any]
@@ -187,10 +202,8 @@ def _array(value: Any) -> npt.NDArray[Any]:
 
 
 def _wanted(
-    prediction: Mapping[str, Any], name: str, tiles: int, shape: tuple[int, ...] | None
-) -> npt.NDArray[Any] | None:
-    if shape is None:
-        return None
+    prediction: Mapping[str, Any], name: str, tiles: int, shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
     value = _array(prediction[name])
     if value.shape != (tiles, *shape):
         raise ThorGeoError(
@@ -200,11 +213,9 @@ def _wanted(
     return value
 
 
-def _why_not_finite(
-    dtype: Dtype, values: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None], k: int
-) -> str:
-    if all(value is None or np.isfinite(value[k]).all() for value in values):
-        largest = max(float(np.abs(value[k]).max()) for value in values if value is not None)
+def _why_not_finite(dtype: Dtype, values: Sequence[npt.NDArray[Any]]) -> str:
+    if all(np.isfinite(value).all() for value in values):
+        largest = max(float(np.abs(value).max()) for value in values)
         remedy = "use output.dtype=float32"
         if largest > float(np.finfo(np.float32).max):
             remedy = "no output.dtype holds it, look at the model's weights and its input"

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thor_geo.ground.job import Job
 from thor_geo.ground.lattice import zone_name
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.failures import read_failures
 from thor_geo.runs.reading import read_markers
@@ -21,6 +23,8 @@ from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, duration
 
 _LABEL_WIDTH = 10
+
+_SKIPPED = Path("pooled", "skipped.parquet")
 
 #: Scenes left out that a summary names.
 _LISTED = 3
@@ -55,6 +59,7 @@ class Summary:
             composites, by the scene's id.
         quantised: Whether the embeddings are int8.
         windows: Number of time windows.
+        table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
     path: Path
@@ -77,6 +82,7 @@ class Summary:
     left_out: Mapping[str, str] = field(default_factory=dict)
     quantised: bool = False
     windows: int = 1
+    table: tuple[int, int] | None = None
 
     @property
     def complete(self) -> bool:
@@ -94,9 +100,14 @@ class Summary:
             if self.windows > 1
             else ""
         )
-        lines += _row("tiles", f"{done:,} of {total:,}{each}: {self._states()}")
+        lines += _row(self._noun + "s", f"{done:,} of {total:,}{each}: {self._states()}")
+        if self.table is not None and self.table[1]:
+            rows, skipped = self.table
+            where = f": {self.path / _SKIPPED}" if self.pooled else ""
+            lines += _row("", f"{skipped:,} of the table's {rows:,} rows skipped{where}")
         if done and self.empty == done:
-            advice = "try a longer window, a higher data.sentinel2.cloudy_pct, or another area"
+            other = "area" if self.table is None else "table"
+            advice = f"try a longer window, a higher data.sentinel2.cloudy_pct, or another {other}"
             lines += _row("", f"no scene passed the filters: {advice}")
         if not self.shards[1]:
             lines += _row("", "the run has fewer shards than jobs: there is none for this one")
@@ -106,7 +117,9 @@ class Summary:
                 f"{self.shards[1] - self.shards[0]:,} of {self.shards[1]:,} shards "
                 "(run the same command again)",
             )
-        if self.zones:
+        if self.zones and self.table is not None:
+            lines += _row("zones", ", ".join(self.zones))
+        elif self.zones:
             lines += _row("area", f"{self.area_km2:,.1f} km2 in {', '.join(self.zones)}")
         lines += _row("scenes", f"{self.scenes:,}")
         lines += left_out_rows(self.left_out)
@@ -116,7 +129,10 @@ class Summary:
         if self.pooled:
             folder = self.path / "pooled"
             lines += _row("pooled", f"{folder}/", f'geopandas.read_parquet("{folder}")')
-        if self.grid:
+        if self.grid and self.table is not None:
+            store = self.path / "places.zarr"
+            lines += _row("grid", f"{store}/", f'xarray.open_zarr("{store}")')
+        elif self.grid:
             store = self.path / "grid.zarr"
             code = [f'xarray.open_zarr("{store}", group="{zone}")' for zone in self.zones]
             lines += _row("grid", f"{store}/", *code[:1])
@@ -138,6 +154,10 @@ class Summary:
             lines += _row("", "run the same command again: only shards with failures are redone")
         # Both readers named above accept a path with ~.
         return redact("\n".join(lines))
+
+    @property
+    def _noun(self) -> str:
+        return "tile" if self.table is None else "place"
 
     def _states(self) -> str:
         states = [f"{self.ok:,} ok"]
@@ -217,12 +237,9 @@ def summarise(
         seconds=seconds,
         area_km2=tiles / windows * plan.tile_km2,
         scenes=len(scenes),
-        zones=tuple(
-            zone_name(plan.lattices[k].epsg)
-            for k in np.unique(plan.zone[plan.shards.starts[part.start : part.stop]]).tolist()
-        ),
+        zones=_zones(plan, part),
         pooled=run.pooled.exists(),
-        grid=run.grid.exists(),
+        grid=(run.place_store if isinstance(plan, PlacePlan) else run.grid).exists(),
         quicklook=run.quicklook.exists(),
         first_failure=first_failure,
         job=job,
@@ -230,7 +247,24 @@ def summarise(
         left_out=left_out,
         quantised=shards > 0 and "quantisation" in document["info"],
         windows=windows,
+        table=_table(plan, document["settings"]),
     )
+
+
+def _zones(plan: Plan, part: range) -> tuple[str, ...]:
+    """Return the names of the zones in which the tiles of some shards lie."""
+    zones = plan.zone[plan.shards.starts[part.start : part.stop]]
+    if isinstance(plan, PlacePlan) and part:  # a shard may hold several
+        zones = plan.zone[plan.shards.starts[part.start] : plan.shards.stops[part.stop - 1]]
+    return tuple(zone_name(plan.lattices[k].epsg) for k in np.unique(zones).tolist())
+
+
+def _table(plan: Plan, settings: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the rows of the table of places, and how many were skipped."""
+    if not isinstance(plan, PlacePlan):
+        return None
+    rows = int(settings.get("data", {}).get("places", {}).get("rows", len(plan)))
+    return rows, rows - len(plan)
 
 
 def _fetched(fetch: Mapping[str, float]) -> str:
@@ -247,20 +281,21 @@ def _fetched(fetch: Mapping[str, float]) -> str:
 
 
 def _headline(summary: Summary) -> str:
+    noun = "tile" if summary.table is None else "place"
     if summary.seconds is None:
-        return f"{summary.tiles[0]:,} of {summary.tiles[1]:,} tiles are done"
+        return f"{summary.tiles[0]:,} of {summary.tiles[1]:,} {noun}s are done"
     if summary.new_tiles == 0 and not summary.complete:
         return "No shard was finished in this run"
     if summary.new_tiles == 0:
         job = "" if summary.job.count == 1 else f" of job {summary.job}"
-        return f"Nothing to do: {summary.tiles[0]:,} tiles{job} were embedded before"
+        return f"Nothing to do: {summary.tiles[0]:,} {noun}s{job} were embedded before"
     if summary.ok + summary.empty == 0:
-        return f"No tile could be embedded in {duration(summary.seconds)}"
+        return f"No {noun} could be embedded in {duration(summary.seconds)}"
     before = summary.tiles[0] - summary.new_tiles
     rate = summary.new_tiles / max(summary.seconds, 1e-9)
     text = (
-        f"Embedded {counted(summary.new_tiles, 'tile')} in {duration(summary.seconds)} "
-        f"({speed(rate)})"
+        f"Embedded {counted(summary.new_tiles, noun)} in {duration(summary.seconds)} "
+        f"({speed(rate, f'{noun}s')})"
     )
     return text + (f"; {before:,} more were done before" if before else "")
 

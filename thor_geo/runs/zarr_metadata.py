@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,36 @@ import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
+from thor_geo.support.files import sync, temporary_path
+
+
+def create_store(path: Path, build: Callable[[Path], None]) -> None:
+    """Create a store unless it exists: it is built under another name and renamed.
+
+    So one of several processes wins, and a store is complete or absent.
+
+    Args:
+        path: Directory of the store.
+        build: Writes it to the path that it is given.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if path.exists():
+        return
+    temporary = temporary_path(path)
+    try:
+        build(temporary)
+        for file in sorted(temporary.rglob("*")):
+            sync(file)
+        temporary.rename(path)
+        sync(path.parent)
+    except OSError:
+        # A directory that is not empty cannot be replaced: another process was first.
+        if not path.exists():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def memory_array(about: Path) -> tuple[Any, dict[str, Any]]:

@@ -87,14 +87,24 @@ def cut_all_at_antimeridian(geometries: npt.NDArray[np.object_]) -> npt.NDArray[
     Raises:
         ValueError: As `cut_at_antimeridian` does.
     """
-    bounds = shapely.bounds(geometries)
-    # A jump makes a polygon look wide: the others need no closer look.
-    wide = (bounds[:, 2] - bounds[:, 0] > 180) | (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
-    wide &= shapely.get_dimensions(geometries) == 2
     out = geometries.copy()
-    for k in np.flatnonzero(wide).tolist():
+    for k in np.flatnonzero(may_cross_antimeridian(geometries)).tolist():
         out[k] = cut_at_antimeridian(geometries[k])
     return out
+
+
+def may_cross_antimeridian(geometries: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Return which geometries in degrees are to be cut, or at least looked at more closely, (n,).
+
+    Args:
+        geometries: (n,) polygons or points, longitude first, or None.
+    """
+    bounds = shapely.bounds(geometries)
+    # A jump makes a polygon look wide: the others need no closer look.
+    wide: npt.NDArray[np.bool_] = bounds[:, 2] - bounds[:, 0] > 180
+    wide |= (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
+    wide &= shapely.get_dimensions(geometries) == 2
+    return wide
 
 
 def _continuous(polygon: shapely.Polygon) -> shapely.Polygon:

@@ -17,3 +17,5 @@ UInt16Array: TypeAlias = npt.NDArray[np.uint16]
 IntegerArray: TypeAlias = npt.NDArray[np.integer[Any]]
 ObjectArray: TypeAlias = npt.NDArray[np.object_]
 AnyArray: TypeAlias = npt.NDArray[Any]
+# NumPy does not know the unit of a dtype for type checkers.
+Datetime64Array: TypeAlias = npt.NDArray[np.datetime64]

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.job import part
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.fingerprint import JSON
 from thor_geo.runs.grid import GridStore
+from thor_geo.runs.place_store import PlaceStore
+from thor_geo.runs.place_table import check_columns, write_skipped
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
@@ -80,7 +83,9 @@ class Session:
         return f"Stopped with {len(self.todo) - done} of {len(self.todo)} shards left"
 
 
-def wanted_shapes(started: StartedRun, dtype: Dtype, *, pooled: bool, grid: bool) -> Shapes:
+def wanted_shapes(
+    started: StartedRun, dtype: Dtype, *, pooled: bool, grid: bool, centre: bool = False
+) -> Shapes:
     """Return the shapes of what is written for a tile.
 
     Args:
@@ -88,11 +93,12 @@ def wanted_shapes(started: StartedRun, dtype: Dtype, *, pooled: bool, grid: bool
         dtype: Data type of the embeddings on disk.
         pooled: Whether vectors are written.
         grid: Whether maps are.
+        centre: Whether the vectors of the cells that hold places are.
 
     Raises:
         ConfigError: If the model does not return them.
     """
-    for name, wanted in (("pooled", pooled), ("grid", grid)):
+    for name, wanted in (("pooled", pooled), ("grid", grid), ("centre", centre)):
         if wanted and name not in started.shapes:
             raise ConfigError(
                 f"output.{name}",
@@ -101,14 +107,18 @@ def wanted_shapes(started: StartedRun, dtype: Dtype, *, pooled: bool, grid: bool
                 f"Set output.{name}=false, or let the model return it.",
             )
     vector: tuple[int] | None = None
+    cell: tuple[int] | None = None
     cells: tuple[int, int, int] | None = None
     if pooled:
         (dimension,) = started.shapes["pooled"]
         vector = (dimension,)
+    if centre:
+        (bands,) = started.shapes["centre"]
+        cell = (bands,)
     if grid:
         bands, height, width = started.shapes["grid"]
         cells = (bands, height, width)
-    return Shapes(pooled=vector, grid=cells, dtype=dtype)
+    return Shapes(pooled=vector, grid=cells, centre=cell, dtype=dtype)
 
 
 def open_session(
@@ -130,20 +140,16 @@ def open_session(
         trainer: The trainer.
         together: Whether every rank calls this at the same point.
     """
-    store = None
-    if shapes.grid is not None:
-        store = GridStore(
-            run.grid,
-            started.plan,
-            shapes.grid,
-            shapes.dtype,
-            crop=started.crop,
-            windows=started.windows,
-        )
+    store = _store(run, started, shapes)
+    if started.places is not None:
+        check_columns(started.places)
     run.prepare(started.settings, {**started.info, **info}, started.plan, with_plan=False)
     if store is not None:
         with run.explain_errors("the grid store"):
             store.create(run.metadata, run.build_version)
+    if started.places is not None:
+        with run.explain_errors("skipped.parquet"):
+            write_skipped(run, started.plan, started.places, shapes)
     owned = started.job.part(len(started.plan.shards))
     todo = find_unfinished(run, started.plan, owned, trainer, together=together)
     watch, heartbeat = _signs(run, started, todo, trainer, together=together)
@@ -158,6 +164,7 @@ def open_session(
             shapes,
             started.windows,
             store,
+            places=started.places,
             session=todo.session,
             strict=started.strict,
             fetch_cost=started.fetch_cost,
@@ -171,6 +178,22 @@ def open_session(
     if watch is not None:
         watch.start()
     return session
+
+
+def _store(run: RunDirectory, started: StartedRun, shapes: Shapes) -> GridStore | PlaceStore | None:
+    """Return the store of the maps, not created yet; None without maps."""
+    if shapes.grid is None:
+        return None
+    if isinstance(started.plan, PlacePlan):
+        return PlaceStore(run.place_store, started.plan, shapes.grid, shapes.dtype)
+    return GridStore(
+        run.grid,
+        started.plan,
+        shapes.grid,
+        shapes.dtype,
+        crop=started.crop,
+        windows=started.windows,
+    )
 
 
 def _signs(

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import ThorGeoError
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import Marker, ShardFile, write_failures
+from thor_geo.runs.place_store import PlaceStore
 from thor_geo.runs.pooled import interleave_windows, pooled_table, row_ids, write_pooled
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
@@ -30,7 +33,8 @@ def write_shard(
     *,
     shapes: Shapes,
     windows: Windows,
-    store: GridStore | None,
+    store: GridStore | PlaceStore | None,
+    places: Places | None = None,
     started_at: dt.datetime,
     compute_seconds: float,
     session: str = "",
@@ -45,7 +49,8 @@ def write_shard(
         results: The complete shard in each window, in order.
         shapes: Shapes of the arrays in *results*.
         windows: Time windows of the composites.
-        store: The grid store, if maps are written.
+        store: The store, if maps are written.
+        places: The table of a plan of places.
         started_at: When the shard's first batch came, UTC.
         compute_seconds: Time from the end of the previous shard to the end of this one.
         session: Id of the launch.
@@ -65,14 +70,18 @@ def write_shard(
     # If a shard with failures is computed again, it has a marker, whose files now change.
     with run.explain_errors(f"shard {shard.id}"):
         run.marker_path(shard).unlink(missing_ok=True)
-        files = _write_outputs(run, plan, results, shapes=shapes, windows=windows, store=store)
+        files = _write_outputs(
+            run, plan, results, shapes=shapes, windows=windows, store=store, places=places
+        )
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
         # Tile and result of each row, in the order of `row_ids`.
         rows = [(tile, result) for tile in range(len(shard)) for result in results]
         status = [result.status[tile] for tile, result in rows]
         ids = row_ids(plan, shard, windows)
+        # A tile's id names its row, unless it has several, or is the chip of several places.
+        named = windows.listed or isinstance(plan, PlacePlan)
         failures = [
-            Failure(tile=tiles[tile], error=error, row=row if windows.listed else None)
+            Failure(tile=tiles[tile], error=error, row=row if named else None)
             for row, (tile, result) in zip(ids, rows, strict=True)
             if (error := result.error[tile]) is not None
         ]
@@ -115,20 +124,21 @@ def _write_outputs(
     *,
     shapes: Shapes,
     windows: Windows,
-    store: GridStore | None,
+    store: GridStore | PlaceStore | None,
+    places: Places | None,
 ) -> list[Path]:
     files: list[Path] = []
     shard = results[0].shard
     if shapes.pooled is not None:
         tables = [
-            pooled_table(result, plan, window, shapes.dtype, run.metadata)
+            pooled_table(result, plan, window, shapes.dtype, run.metadata, places)
             for result, window in zip(results, windows, strict=True)
         ]
         write_pooled(run.pooled_path(shard), interleave_windows(tables))
         files.append(run.pooled_path(shard))
-    for result, place in zip(results, windows.times, strict=True):
+    for result, time_index in zip(results, windows.times, strict=True):
         if result.grid is not None and store is not None:
-            files += store.write(shard, result.grid, place)
+            files += store.write(shard, result.grid, time_index)
     return files
 
 
@@ -147,8 +157,9 @@ class ShardWriter:
         plan: Plan,
         shapes: Shapes,
         windows: Windows,
-        store: GridStore | None,
+        store: GridStore | PlaceStore | None,
         *,
+        places: Places | None = None,
         session: str = "",
         strict: bool = False,
         fetch_cost: Callable[[], Mapping[str, float]] | None = None,
@@ -161,14 +172,15 @@ class ShardWriter:
             plan: The plan.
             shapes: What to collect.
             windows: Time windows of the composites.
-            store: The created grid store, or None if no maps are written.
+            store: The created store, or None if no maps are written.
+            places: The table of a plan of places.
             session: Id of the launch.
             strict: Refuse a tile without a finite embedding.
             fetch_cost: Returns the cost of this process's fetching so far.
             left_out: Returns the scenes left out of the composites of some tiles, and why.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
-        self._windows, self._store = windows, store
+        self._windows, self._store, self._places = windows, store, places
         self._session, self._strict = session, strict
         self._fetch_cost, self._left_out = fetch_cost, left_out
         self._recorded_cost: Mapping[str, float] = {}
@@ -220,6 +232,7 @@ class ShardWriter:
             shapes=self._shapes,
             windows=self._windows,
             store=self._store,
+            places=self._places,
             started_at=self._started_at,
             compute_seconds=seconds,
             session=self._session,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area
 from thor_geo.ground.job import Job
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan
 from thor_geo.models.describe import describe_module, probe_shapes
 from thor_geo.pictures.zone_pictures import TrueColour
@@ -39,6 +41,7 @@ class StartedRun:
         fetch_cost: Returns the cost of this process's fetching so far, or None.
         left_out: Returns the scenes left out of the composites of some tiles, and why, or None.
         crop: Which cells of maps are written, or None for all.
+        places: The table of a plan of places, or None.
     """
 
     plan: Plan
@@ -52,6 +55,7 @@ class StartedRun:
     fetch_cost: Callable[[], Mapping[str, float]] | None = None
     left_out: Callable[[Iterable[int]], Mapping[str, str]] | None = None
     crop: AreaCrop | None = None
+    places: Places | None = None
 
 
 def start_run(
@@ -64,9 +68,10 @@ def start_run(
 
     The datamodule must have ``plan``, ``settings()`` (with ``start`` and ``end``, or ``windows``, a
     list of both) and ``info()``; it may have ``truecolour``, ``job``, ``strict``, ``left_out`` and
-    ``fetch_cost``, and needs ``area`` if maps are cropped to it. The model may have ``settings()``,
-    ``info()`` and ``output_shapes()``. Settings are everything that changes the numbers. Settings
-    and infos are JSON without anything about machines or ranks, because every output contains them.
+    ``fetch_cost``, and needs ``area`` if maps are cropped to it, and ``places_table`` if its plan
+    is of places. The model may have ``settings()``, ``info()`` and ``output_shapes()``. Settings
+    are everything that changes the numbers. Settings and infos are JSON without anything about
+    machines or ranks, because every output contains them.
 
     Args:
         trainer: The trainer.
@@ -75,7 +80,8 @@ def start_run(
         config: The resolved config of the command, for run.json only.
 
     Raises:
-        ConfigError: If the datamodule has no plan, or no area although maps are cropped to it.
+        ConfigError: If the datamodule has no plan, or no area although maps are cropped to it, or
+            no table although its plan is of places; if an output is not for what is planned.
     """
     # Lightning's classes do not declare these attributes, and any class may have them.
     datamodule: Any = getattr(trainer, "datamodule", None)
@@ -96,6 +102,7 @@ def start_run(
         "model": dict(module.info()) if hasattr(module, "info") else {},
         "packages": package_versions(),
     }
+    places = _places(datamodule, output)
     crop = _crop(datamodule) if output.get("crop") else None
     if config is not None:
         # Paths and other objects become text: a record for people, not for the fingerprint.
@@ -118,7 +125,38 @@ def start_run(
         fetch_cost=getattr(datamodule, "fetch_cost", None),
         left_out=getattr(datamodule, "left_out", None),
         crop=crop,
+        places=places,
     )
+
+
+def _places(datamodule: Any, output: Mapping[str, JSON]) -> Places | None:
+    """Return the table of a plan of places, None for another plan."""
+    if not isinstance(datamodule.plan, PlacePlan):
+        if output.get("centre"):
+            raise ConfigError(
+                "output.centre",
+                True,
+                "tiles of an area have no place of which it would be the vector",
+                "Leave it out, and read cells from the maps (output.grid=true); or embed a table "
+                "with data.places.",
+            )
+        return None
+    if output.get("crop"):
+        raise ConfigError(
+            "output.crop",
+            True,
+            "the chips of places have no area to be cropped to",
+            "Leave it out; data.places.within=true pools over the polygons of the table.",
+        )
+    places = getattr(datamodule, "places_table", None)
+    if not isinstance(places, Places):
+        raise ConfigError(
+            "data",
+            type(datamodule).__name__,
+            "its plan is of places, and it has no `places_table`",
+            "Give the datamodule the thor_geo.ground.places.Places that were planned.",
+        )
+    return places
 
 
 def _crop(datamodule: Any) -> AreaCrop:

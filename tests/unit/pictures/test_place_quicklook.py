@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.support.place_run import CROPS, plan_of_places, table_of, write_place_run
+from tests.support.place_files import CROPS, plan_of_places, table_of, write_place_run
 from thor_geo.pictures import place_quicklook
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_colours

@@ -8,7 +8,7 @@ import geopandas
 import numpy as np
 import pytest
 
-from tests.support.place_run import embed_place, plan_of_places, table_of, write_place_run
+from tests.support.place_files import embed_place, plan_of_places, table_of, write_place_run
 from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan

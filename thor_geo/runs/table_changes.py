@@ -1,0 +1,41 @@
+"""What has changed in a table of places between a run and its continuation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: The settings of a run that say what its table holds, and nothing else.
+TABLE_KEYS = ("data.places.rows", "data.places.columns")
+
+
+# What digests cover that is no column.
+_WORDS = {
+    "geometry": "places",
+    "datetime_start": "starts of windows",
+    "datetime_end": "ends of windows",
+}
+
+
+def table_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return how the content of two runs' tables differs, in words; nothing where it does not.
+
+    Columns that only one of them keeps are not compared.
+
+    Args:
+        ours: Settings of the run that is about to begin.
+        theirs: Settings in run.json.
+    """
+    now, then = (settings.get("data", {}).get("places") for settings in (ours, theirs))
+    if not (isinstance(now, Mapping) and isinstance(then, Mapping)):
+        return []
+    changes = []
+    if now["rows"] != then["rows"]:
+        changes.append(f"it has {now['rows']:,} rows here and {then['rows']:,} there")
+    digests, before = now["columns"], then["columns"]
+    changes += [
+        f"its {_WORDS.get(name, f'column {name!r}')} differ"
+        for name in sorted(digests.keys() & before.keys())
+        if digests[name] != before[name]
+    ]
+    return changes
