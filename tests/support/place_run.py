@@ -13,7 +13,7 @@ import torch
 from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, trainer_of
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.ground.places import Places
+from thor_geo.ground.places import Places, column_digest
 from thor_geo.ground.plan import Shard
 from thor_geo.tasks import RunWriter
 
@@ -44,7 +44,7 @@ def table() -> pa.Table:
     return pa.table(
         {
             "plot_id": pa.array([f"plot-{k:02d}" for k in range(n)]),
-            "crop": pa.array(["wheat", "barley", None, "wheat"] * 3).dictionary_encode(),
+            "crop": pa.array(["wheat", "barley", None, "wheat"] * 3),
             "country": pa.array(["NO", "SE", "NO"] * 4),
             "yield_t": pa.array([None if k == 5 else k / 4 for k in range(n)], pa.float32()),
             "cut": pa.array([None if k % 5 == 0 else k % 2 == 0 for k in range(n)]),
@@ -66,7 +66,6 @@ def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Pl
     )
     starts[skipped] = ends[skipped] = np.datetime64("NaT")
     columns = table() if columns is None else columns
-    names = ("geometry", "datetime_start", "datetime_end", *columns.column_names)
     return Places(
         source="survey.parquet",
         lon=np.array([lon for lon, _ in POINTS]),
@@ -77,7 +76,10 @@ def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Pl
         id=id,
         polygons=None,
         skipped=SKIPPED,
-        digests={name: f"{k:064x}" for k, name in enumerate(names)},
+        digests={
+            **dict.fromkeys(("geometry", "datetime_start", "datetime_end"), "0" * 64),
+            **{name: column_digest(columns[name]) for name in columns.column_names},
+        },
     )
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.runs.vectors import vector_length
+from thor_geo.runs.place_rows import PlaceFields
+from thor_geo.runs.vectors import EMBEDDING, vector_length
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Shards of a task: many enough that handing it over costs nothing, few enough that cores finish
 # together. Seams between shards are measured within a task, so the number of seams depends on it.
@@ -70,19 +75,53 @@ def check_shards(
         pool.shutdown(cancel_futures=True)
 
 
-def common_dimension(opened: OpenedRun) -> int | None:
-    """Return the length of an embedding in most of the first finished pooled files.
+def common_dimension(opened: OpenedRun, column: str = EMBEDDING) -> int | None:
+    """Return the length of a vector in most of the first finished pooled files.
+
+    Args:
+        opened: The run.
+        column: `EMBEDDING` or `CENTRE`.
+
+    Returns:
+        D; None if no shard is finished, or none of the files can be read.
+    """
+    lengths: Counter[int] = Counter()
+    for schema in _sample_schemas(opened):
+        try:
+            lengths[vector_length(schema, column)] += 1
+        except ValueError:
+            continue  # reported as a fault when the file is checked
+    return lengths.most_common(1)[0][0] if lengths else None
+
+
+def common_fields(opened: OpenedRun) -> PlaceFields:
+    """Return the columns that most of the first finished pooled files of a run of places have.
 
     Args:
         opened: The run.
 
     Returns:
-        D; None if no shard is finished, or none of the files can be read.
+        The columns that run.json names, with the types in those files; if there are none, columns
+        of no file.
     """
+    import pyarrow as pa
+
+    found: Counter[PlaceFields] = Counter()
+    for schema in _sample_schemas(opened):
+        if set(opened.table_columns) <= set(schema.names):
+            columns = pa.schema([schema.field(name) for name in opened.table_columns])
+            found[PlaceFields.of(columns, centre=opened.centre)] += 1
+    nothing = pa.schema([(name, pa.null()) for name in opened.table_columns])
+    if not found:
+        return PlaceFields.of(nothing, centre=opened.centre)
+    return found.most_common(1)[0][0]
+
+
+def _sample_schemas(opened: OpenedRun) -> Iterator[pa.Schema]:
+    """Yield the schemas of the first finished pooled files that can be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    lengths: Counter[int] = Counter()
     looked = 0
     for shard in opened.plan.shards:
         if looked == _SAMPLE_FILES:
@@ -91,10 +130,9 @@ def common_dimension(opened: OpenedRun) -> int | None:
             continue
         looked += 1
         try:
-            lengths[vector_length(pq.read_schema(opened.run.pooled_path(shard)))] += 1
+            yield pq.read_schema(opened.run.pooled_path(shard))
         except (pa.ArrowException, OSError, ValueError):
             continue  # reported as a fault when the file is checked
-    return lengths.most_common(1)[0][0] if lengths else None
 
 
 def _start(expected: Expected) -> None:

@@ -7,18 +7,20 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.checks._finished import FAILED
 from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.conventions import FOOTER_KEY
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.pooled import row_ids
+from thor_geo.runs.vectors import CENTRE
 from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -175,7 +177,10 @@ class Gatherer:
                 f"{self._opened.run.path}` shows what is wrong; if jobs still write here, merge "
                 "when they have ended."
             ) from error
-        return table.replace_schema_metadata({FOOTER_KEY: facts})
+        own = {FOOTER_KEY: facts}
+        if CENTRE.encode() in table.schema.metadata:
+            own[CENTRE] = table.schema.metadata[CENTRE.encode()]
+        return table.replace_schema_metadata(own)
 
     def _check_content(self, content: bytes, path: Path, marker: Marker | None) -> None:
         """Refuse a file that is not the one its marker vouches for.
@@ -216,7 +221,10 @@ class Gatherer:
         if fingerprint != self._opened.fingerprint:
             raise ValueError("it has the fingerprint of another run")
         column = "id" if windows.listed else "tile_id"
-        if table[column].to_pylist() != row_ids(plan, shard, windows):
+        ids: Any = row_ids(plan, shard, windows)
+        if isinstance(plan, PlacePlan):
+            column, ids = "place", plan.place[shard.start : shard.stop].tolist()
+        if table[column].to_pylist() != ids:
             raise ValueError("its rows are not the plan's tiles")
         failed = np.array([word == "failed" for word in table["status"].to_pylist()])
         rows = slice(shard.start * len(windows), shard.stop * len(windows))

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.checks._rows import OWN_SCALE
 from thor_geo.checks._seams import SeamReader, Seams
+from thor_geo.checks._vectors import OWN_SCALE
 from thor_geo.checks._zones import repeated_problems, root_problems, sides_of, zone_problems
 from thor_geo.checks.faults import Fault, FaultKind
 from thor_geo.errors import first_line
@@ -57,6 +57,10 @@ class MapsExpected:
     def parts(self) -> tuple[Part, ...]:
         """All parts that a shard has a file for, window by window."""
         return tuple(Part(name, time) for time, name in product(self.times, self.arrays))
+
+    def holds(self, shard: Shard) -> bool:
+        """Return whether a shard's zone has metadata that is right."""
+        return shard.epsg in self.zones
 
     def file_path(self, shard: Shard, part: Part) -> Path:
         """Return the path of the file with a shard's part of an array."""
@@ -227,25 +231,39 @@ def _throughout(flags: npt.NDArray[np.bool_], cells: int) -> npt.NDArray[np.bool
 
 def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any]:
     """Return a shard's part of an array, (D', k s, k s) or (k s, k s), read from its file alone."""
+    zone, side = expected.zones[shard.epsg], expected.zones[shard.epsg].shard_side
+    row, col = zone.shard_position(shard)
+    return decode_file(
+        expected.store / zone.name / part.name,
+        expected.file_path(shard, part),
+        (
+            *(() if part.time is None else (part.time,)),
+            ...,
+            slice(row * side, (row + 1) * side),
+            slice(col * side, (col + 1) * side),
+        ),
+    )
+
+
+def decode_file(folder: Path, path: Path, where: tuple[Any, ...]) -> npt.NDArray[Any]:
+    """Return a part of an array that lies in one file, read from that file alone.
+
+    Args:
+        folder: The array's folder.
+        path: The file in it.
+        where: The part.
+    """
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
-    zone, path = expected.zones[shard.epsg], expected.file_path(shard, part)
-    folder = expected.store / zone.name / part.name
     buffer = default_buffer_prototype().buffer
     files = {
         key.relative_to(folder).as_posix(): buffer.from_bytes(key.read_bytes())
         for key in (folder / "zarr.json", path)
     }
-    array = zarr.open_array(MemoryStore(files), mode="r")
-    side = zone.shard_side
-    row, col = zone.shard_position(shard)
-    first = () if part.time is None else (part.time,)
-    values: npt.NDArray[Any] = np.asarray(
-        array[*first, ..., row * side : (row + 1) * side, col * side : (col + 1) * side]
-    )
-    return values
+    array: Any = zarr.open_array(MemoryStore(files), mode="r")
+    return np.asarray(array[where])
 
 
 def _fault(store: Path, name: str, reason: str) -> Fault:

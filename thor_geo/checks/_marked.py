@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from thor_geo.checks._maps import MapsExpected, Part, check_maps
+from thor_geo.checks._place_maps import PlaceMapsExpected, check_place_maps
 from thor_geo.checks._rows import Rows, RowsExpected, check_rows
 from thor_geo.checks._seams import SeamReader, Seams
 from thor_geo.checks.faults import Fault, FaultKind, first_few
@@ -48,7 +49,7 @@ class Expected:
     fingerprint: str
     rows: RowsExpected | None
     grid: bool
-    maps: MapsExpected | None
+    maps: MapsExpected | PlaceMapsExpected | None
     windows: Windows
 
 
@@ -105,8 +106,8 @@ def check_shard(
 
 
 def seam_reader(expected: Expected) -> SeamReader:
-    """Return a reader for the seams of a run's maps; without maps it reads nothing."""
-    return SeamReader(1 if expected.maps is None else expected.maps.cells)
+    """Return a reader for the seams of a run's maps; chips of places have none."""
+    return SeamReader(expected.maps.cells if isinstance(expected.maps, MapsExpected) else 1)
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -183,13 +184,13 @@ class _ShardCheck:
         files: dict[Path, Part | None] = {}
         if expected.rows is not None:
             files[self._run.pooled_path(self._shard)] = None
-        known = maps is not None and self._shard.epsg in maps.zones
+        known = maps is not None and maps.holds(self._shard)
         if maps is not None and known:
             files |= {maps.file_path(self._shard, part): part for part in maps.parts}
         names = {self._name(file) for file in files}
         if expected.grid and not known:  # the store's own fault is reported elsewhere
-            grid = f"{self._run.grid.name}/"
-            names |= {name for name in marker.outputs if name.startswith(grid)}
+            stores = tuple(f"{store.name}/" for store in (self._run.grid, self._run.place_store))
+            names |= {name for name in marker.outputs if name.startswith(stores)}
         if set(marker.outputs) == names:
             return files
         others = first_few(sorted(set(marker.outputs) ^ names))
@@ -221,6 +222,10 @@ class _ShardCheck:
             return
         without = {*marker.empty_tiles, *marker.failed_tiles}
         absent = np.array([row in without for row in self._ids]).reshape(len(self._shard), -1)
+        if isinstance(maps, PlaceMapsExpected):
+            for part, kind, reason in check_place_maps(maps, self._shard, absent[:, 0], parts):
+                self._fault(kind, maps.file_path(self._shard, part), reason)
+            return
         for k, time in enumerate(self._expected.windows.times):
             chosen = [part for part in parts if part.time == time]
             if not chosen:

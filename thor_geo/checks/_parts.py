@@ -34,19 +34,20 @@ def part_bounds(
 
     Args:
         plan: The plan.
-        order: Rows to be written, in order, see `Gatherer`.
+        order: Rows to be written, in order, see `Gatherer`; -1 for one without a footprint.
         part_rows: Rows of a part; the last part has the rest.
         windows: Number of time windows.
 
     Returns:
-        (parts, 4) west, south, east, north, degrees.
+        (parts, 4) west, south, east, north, degrees; infinite for a part without a footprint.
     """
     parts = -(-len(order) // part_rows)
     boxes = np.full((parts, 4), np.inf)
     boxes[:, 2:] = -np.inf
     # The rows of a tile may lie in two parts.
     part = np.full((len(plan), windows), -1, dtype=np.int32)
-    part.reshape(-1)[order] = np.arange(len(order)) // part_rows
+    has = order >= 0
+    part.reshape(-1)[order[has]] = (np.arange(len(order)) // part_rows)[has]
     for start in range(0, len(plan), _AT_ONCE):
         stop = min(start + _AT_ONCE, len(plan))
         if not (part[start:stop] >= 0).any():
@@ -115,6 +116,7 @@ class PartWriter:
 
     def _schema_of(self, part: int) -> pa.Schema:
         about = json.loads(geo_metadata(None, multi=self._multi))
-        about["columns"]["geometry"]["bbox"] = self._boxes[part].tolist()
+        if np.isfinite(self._boxes[part]).all():
+            about["columns"]["geometry"]["bbox"] = self._boxes[part].tolist()
         geo = canonical_json(about)
         return self._schema.with_metadata({**self._schema.metadata, b"geo": geo})

@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from thor_geo.checks._vectors import vector_problems
 from thor_geo.checks.faults import FaultKind, first_few
 from thor_geo.errors import first_line
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.conventions import FOOTER_KEY
+from thor_geo.runs.place_rows import PlaceFields, row_windows
 from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
-from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
-from thor_geo.runs.vectors import vector_facts, vector_length
+from thor_geo.runs.vectors import CENTRE, EMBEDDING, vector_facts, vector_length
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
 
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Degrees, 0.1 mm on the ground: versions of PROJ differ in the last bits.
 SAME_PLACE = 1e-9
-#: The condition for codes to fit their scale.
-OWN_SCALE = "the largest code must be 127 or -127; 0 where the scale is 0"
 _STATUSES = frozenset({"ok", "empty", "failed"})
 
 
@@ -42,12 +42,16 @@ class RowsExpected:
         dimension: D; None if no file could be read to learn it: then any will do.
         dtype: Type of the embeddings.
         windows: Time windows of the composites.
+        places: The further columns of a run of places; None for an area.
+        centre: D', the length of the vectors of the cells that hold places; None for any.
     """
 
     fingerprint: str
     dimension: int | None
     dtype: Dtype
     windows: Windows
+    places: PlaceFields | None = None
+    centre: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +92,25 @@ def check_rows(
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [("file", f"cannot be read as Parquet ({first_line(error)})")]
-    wanted = pooled_schema(expected.dtype)
+    wanted = pooled_schema(expected.dtype, expected.places)
     if not table.schema.equals(wanted, check_metadata=False):
         return None, [("schema", _schema_difference(table.schema, wanted))]
     faults: list[tuple[FaultKind, str]] = list(_footer(table, plan, expected))
     windows = expected.windows
-    # Without a list of windows, the ids of tiles.
-    column = "id" if windows.listed else "tile_id"
-    ids, planned = table[column].to_pylist(), row_ids(plan, shard, windows)
+    if isinstance(plan, PlacePlan):
+        ids = [f"place {row}" for row in table["place"].to_pylist()]
+        planned = [f"place {row}" for row in plan.place[shard.start : shard.stop].tolist()]
+    else:
+        # Without a list of windows, the ids of tiles.
+        column = "id" if windows.listed else "tile_id"
+        ids, planned = table[column].to_pylist(), row_ids(plan, shard, windows)
     if ids != planned:
         return None, [*faults, ("rows", _row_difference(ids, planned))]
-    faults += _names(table, plan, shard, windows)
+    faults += _names(table, plan, shard, expected)
     faults += _place(table, plan, shard, len(windows))
     faults += _values(table, expected)
+    if isinstance(plan, PlacePlan):
+        faults += [("place", reason) for reason in _points(table, plan, shard)]
     scenes = {scene for row in table["source_ids"].to_pylist() if row for scene in row if scene}
     rows = Rows(
         status=[str(word) for word in table["status"].to_pylist()],
@@ -155,6 +165,14 @@ def _footer(table: pa.Table, plan: Plan, expected: RowsExpected) -> Iterator[tup
         facts = vector_facts(text, plan, length, expected.dtype)
         if metadata[FOOTER_KEY.encode()] != facts:
             yield "schema", f"the footer's `{FOOTER_KEY}` does not fit its `thor_geo`"
+        if expected.places is not None and expected.places.centre:
+            length = vector_length(table.schema, CENTRE)
+            if expected.centre not in (None, length):
+                yield (
+                    "schema",
+                    f"the footer says {length} dimensions of `{CENTRE}`, most have "
+                    f"{expected.centre}",
+                )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         problem = f"`thor_geo` or `{FOOTER_KEY}` is missing or damaged ({first_line(error)})"
         yield "schema", f"the footer's {problem}"
@@ -172,22 +190,45 @@ def _footer(table: pa.Table, plan: Plan, expected: RowsExpected) -> Iterator[tup
 
 
 def _names(
-    table: pa.Table, plan: Plan, shard: Shard, windows: Windows
+    table: pa.Table, plan: Plan, shard: Shard, expected: RowsExpected
 ) -> Iterator[tuple[FaultKind, str]]:
+    windows = expected.windows
     tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
     names = [window_name(window) for window in windows]
-    if table["id"].to_pylist() != [f"{tile}_{name}" for tile in tiles for name in names]:
+    spans = [*windows] * len(tiles)
+    if isinstance(plan, PlacePlan):
+        spans = row_windows(plan, shard.start, shard.stop, windows.span)
+        names = [""]
+        if expected.places is None or not expected.places.has_id:
+            ids = row_ids(plan, shard, windows)
+            if table["id"].to_pylist() != ids:
+                yield "rows", f"`id` is not chip, window and place ({first_few(ids)})"
+    elif table["id"].to_pylist() != [f"{tile}_{name}" for tile in tiles for name in names]:
         yield "rows", f"`id` is not tile id and window ({first_few(names)})"
     if table["tile_id"].to_pylist() != [tile for tile in tiles for _ in names]:
         yield "rows", "`tile_id` is not that of `id`"
     if set(table["shard_id"].to_pylist()) != {shard.id}:
         yield "rows", "`shard_id` is not this shard's"
     for column, times in (
-        ("datetime_start", [window.start for window in windows]),
-        ("datetime_end", [window.end for window in windows]),
+        ("datetime_start", [span.start for span in spans]),
+        ("datetime_end", [span.end for span in spans]),
     ):
-        if table[column].to_pylist() != times * len(tiles):
-            yield "rows", f"`{column}` is not {first_few([time.isoformat() for time in times])}"
+        if table[column].to_pylist() != times:
+            shown = first_few(sorted({time.isoformat() for time in times}))
+            yield "rows", f"`{column}` is not {shown}"
+
+
+def _points(table: pa.Table, plan: PlacePlan, shard: Shard) -> Iterator[str]:
+    """Yield how places differ from the plan's."""
+    rows = slice(shard.start, shard.stop)
+    for column, planned in (
+        ("place_lon", plan.lon[rows]),
+        ("place_lat", plan.lat[rows]),
+        ("offset_m", plan.offset_m[rows]),
+    ):
+        actual = table[column].to_numpy()  # nulls become NaN
+        if wrong := int((actual != planned).sum()):
+            yield f"`{column}` is not the place's in {wrong} rows"
 
 
 def _edges(table: pa.Table) -> npt.NDArray[np.float64]:
@@ -213,9 +254,12 @@ def _place(
         if table[column].null_count:
             yield "place", f"`{column}` is null in {table[column].null_count} rows"
             return
-    epsg = set(table["epsg"].to_pylist())
-    if epsg != {shard.epsg}:
-        yield "place", f"`epsg` is {first_few(sorted(map(str, epsg)))}, should be {shard.epsg}"
+    codes = np.array([lattice.epsg for lattice in plan.lattices])
+    epsg = codes[plan.zone[shard.start : shard.stop]].repeat(windows)
+    actual = table["epsg"].to_numpy()
+    if not np.array_equal(actual, epsg):
+        shown, planned = (first_few(sorted(map(str, set(a.tolist())))) for a in (actual, epsg))
+        yield "place", f"`epsg` is {shown}, should be {planned}"
     tiles = plan.tiles(range(shard.start, shard.stop))
     transforms = np.array([tile.transform for tile in tiles]).repeat(windows, axis=0)
     actual = np.array(table["transform"].to_pylist(), dtype=np.float64)
@@ -250,7 +294,13 @@ def _values(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind
         yield "values", f"{int((ok & null).sum())} tiles are ok and have no embedding"
     if (~ok & ~null).any():
         yield "values", f"{int((~ok & ~null).sum())} tiles are not ok and have an embedding"
-    yield from _vectors(table, null, expected.dimension)
+    yield from vector_problems(table, EMBEDDING, null, expected.dimension)
+    if expected.places is not None and expected.places.centre:
+        absent = table[CENTRE].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+        if np.array_equal(absent, null):
+            yield from vector_problems(table, CENTRE, null, expected.centre)
+        else:
+            yield "values", f"`{CENTRE}` is null elsewhere than `{EMBEDDING}`"
     for column in ("valid_fraction", "observations_mean", "n_scenes", "source_ids"):
         absent = table[column].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if not np.array_equal(absent, failed):
@@ -265,58 +315,3 @@ def _values(table: pa.Table, expected: RowsExpected) -> Iterator[tuple[FaultKind
     scenes = [None if row is None else len(row) for row in table["source_ids"].to_pylist()]
     if counts != scenes:
         yield "values", "`n_scenes` is not the number of `source_ids`"
-
-
-def _vectors(
-    table: pa.Table, null: npt.NDArray[np.bool_], dimension: int | None
-) -> Iterator[tuple[FaultKind, str]]:
-    """Check the elements of the vectors, and the scales of int8.
-
-    Args:
-        table: The rows.
-        null: Which of them have no vector.
-        dimension: D; None for that of the first vector.
-    """
-    vectors = table["embedding"].combine_chunks().drop_null()
-    lengths = vectors.value_lengths().to_numpy(zero_copy_only=False)
-    length = dimension or (int(lengths[0]) if len(lengths) else 1)
-    if (wrong := int((lengths != length).sum())) > 0:
-        yield "values", f"{wrong} embeddings do not have {length} elements"
-        return
-    coded = "scale" in table.column_names
-    # Nulls among floats become NaN; among integers they would turn all values into floats.
-    elements = vectors.flatten().fill_null(NODATA) if coded else vectors.flatten()
-    numbers = elements.to_numpy(zero_copy_only=False).reshape(-1, length)
-    whole = (numbers != NODATA if coded else np.isfinite(numbers)).all(axis=1)
-    if not whole.all():
-        invalid = NODATA if coded else "NaN, infinity"
-        yield "values", f"{int((~whole).sum())} embeddings hold {invalid} or null"
-    if coded:
-        yield from _scales(table["scale"].combine_chunks(), null, numbers, whole)
-
-
-def _scales(
-    scales: pa.Array,
-    null: npt.NDArray[np.bool_],
-    codes: npt.NDArray[np.int8],
-    whole: npt.NDArray[np.bool_],
-) -> Iterator[tuple[FaultKind, str]]:
-    """Check that every int8 vector has a scale that fits it, and that no other row has one.
-
-    Args:
-        scales: The column.
-        null: Which rows have no vector.
-        codes: (n, D), the vectors of the others.
-        whole: (n,), which of them are complete.
-    """
-    numbers = scales.drop_null().to_numpy(zero_copy_only=False)
-    good = is_scale(numbers)
-    if not good.all():
-        yield "values", f"{int((~good).sum())} scales are negative, NaN or too large"
-    if not np.array_equal(scales.is_null().to_numpy(zero_copy_only=False), null):
-        yield "values", "`scale` is null elsewhere than `embedding`"
-        return
-    largest = np.abs(codes.astype(np.int16)).max(axis=1)
-    wrong = int((whole & good & ~is_scale_of(largest, numbers)).sum())
-    if wrong:
-        yield "values", f"{wrong} embeddings do not match their scales ({OWN_SCALE})"

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from thor_geo.checks._maps import MapsExpected
+from thor_geo.checks._place_maps import PlaceMapsExpected
 from thor_geo.checks.faults import Fault
 from thor_geo.runs.grid_layout import ARRAY
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_layout import shard_number
 
 
 @dataclass(kw_only=True)
@@ -31,7 +33,9 @@ class Temporaries:
     bytes: int = 0
 
 
-def find_strays(opened: OpenedRun, maps: MapsExpected | None, into: Temporaries) -> Iterator[Fault]:
+def find_strays(
+    opened: OpenedRun, maps: MapsExpected | PlaceMapsExpected | None, into: Temporaries
+) -> Iterator[Fault]:
     """Yield the files in the run's own folders that belong to no shard.
 
     Args:
@@ -48,12 +52,21 @@ def find_strays(opened: OpenedRun, maps: MapsExpected | None, into: Temporaries)
         for name in _files(opened, folder, into):
             if folder == run.pooled.name and not opened.pooled:
                 yield _stray(f"{folder}/{name}", "the run writes no vectors")
+            elif folder == run.pooled.name and name == run.skipped.name:
+                if not (opened.table and opened.table[1]):
+                    yield _stray(f"{folder}/{name}", "no row of a table was skipped")
             elif not (name.endswith(suffix) and name.removesuffix(suffix) in ids):
                 yield _stray(f"{folder}/{name}", "belongs to no shard of the plan")
-    if not opened.grid and run.grid.exists():
-        yield _stray(run.grid.name, "the run writes no maps")
-    if maps is not None:
+    for store, wanted in (
+        (run.grid, opened.grid and not opened.places),
+        (run.place_store, opened.grid and opened.places),
+    ):
+        if not wanted and store.exists():
+            yield _stray(store.name, "the run writes no maps" + (" of this kind" * opened.grid))
+    if isinstance(maps, MapsExpected):
         yield from _stray_maps(opened, maps, into)
+    elif maps is not None:
+        yield from _stray_places(opened, maps, into)
 
 
 def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Iterator[Fault]:
@@ -71,6 +84,17 @@ def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Ite
             for col in _files(opened, f"{top}/{row}", into):
                 if (row, col) not in planned[epsg]:
                     yield _stray(f"{top}/{row}/{col}", "belongs to no shard of the plan")
+
+
+def _stray_places(opened: OpenedRun, maps: PlaceMapsExpected, into: Temporaries) -> Iterator[Fault]:
+    numbers = {str(shard_number(shard)) for shard in opened.plan.shards}
+    for part in maps.parts:
+        top = f"{maps.store.name}/{part.name}/c"
+        below = "/0/0" if part.name == ARRAY else "/0"
+        for number in _names(opened, top):
+            for name in _files(opened, f"{top}/{number}{below}", into):
+                if number not in numbers or name != "0":
+                    yield _stray(f"{top}/{number}{below}/{name}", "belongs to no shard of the plan")
 
 
 def _stray(name: str, reason: str) -> Fault:

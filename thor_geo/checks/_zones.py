@@ -28,8 +28,8 @@ from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
 from thor_geo.support.jsontext import parse_json
 
-# More than any map has. Larger numbers in a store are not trusted, as arrays are allocated by them.
-_MOST_BANDS, _MOST_CELLS = 1 << 20, 4096
+#: More than any map has. Larger numbers in a store are not trusted: arrays are allocated by them.
+MOST_BANDS, MOST_CELLS = 1 << 20, 4096
 
 
 def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
         shape = about["chunk_grid"]["configuration"]["chunk_shape"]
         *_, bands, side, _ = shape
         cells, rest = divmod(side, shard_tiles)
-        fits = not rest and 0 < cells <= _MOST_CELLS and 0 < bands <= _MOST_BANDS
+        fits = not rest and 0 < cells <= MOST_CELLS and 0 < bands <= MOST_BANDS
     except (KeyError, TypeError) as error:
         raise ValueError(f"no shape of a shard: {error!r:.100}") from error
     if not (isinstance(bands, int) and isinstance(side, int) and fits):
@@ -111,7 +111,7 @@ def zone_problems(
         if where not in array_names(dtype) and inherited:
             yield where, f"is not a map but has the attribute {inherited[0]}"
     for name, values in coordinates.items():
-        problem = _coordinate_problem(arrays[name], values)
+        problem = coordinate_problem(arrays[name], values)
         if problem is not None:
             yield name, problem
         for key, expected in time_attributes(name).items() if name in (TIME, END) else ():
@@ -173,7 +173,9 @@ def repeated_problems(
     missing = [name for name in names if name not in repeated]
     if missing:
         yield f"its consolidated metadata lacks {first_few(missing)}"
-    other = [name for name in names if name in repeated and not _equal(store, name, repeated[name])]
+    other = [
+        name for name in names if name in repeated and not repeats(store, name, repeated[name])
+    ]
     if other:
         yield f"its consolidated metadata differs from the zarr.json of {first_few(other)}"
     stray = {name for name in repeated if name.endswith((f"/{ARRAY}", f"/{SCALE}"))} - set(names)
@@ -182,7 +184,7 @@ def repeated_problems(
         yield f"its consolidated metadata has {names_shown}, of no zone of the plan"
 
 
-def _equal(store: Path, name: str, repeated: Any) -> bool:
+def repeats(store: Path, name: str, repeated: Any) -> bool:
     """Return whether the root repeats the metadata of a group or array correctly."""
     try:
         original = parse_json((store / name / "zarr.json").read_bytes())
@@ -207,8 +209,13 @@ def _coordinates(
     }
 
 
-def _coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
-    """Return the fault of a coordinate, None without one; one of another size is not read."""
+def coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
+    """Return the fault of a coordinate, None without one; one of another size is not read.
+
+    Args:
+        array: The coordinate.
+        wanted: The values it should have, in one chunk.
+    """
     try:
         actual = (array.dtype, array.shape, array.chunks, array.shards)
         if actual != (wanted.dtype, wanted.shape, wanted.shape, None):

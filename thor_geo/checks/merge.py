@@ -1,4 +1,7 @@
-"""``thor-geo merge``: one GeoParquet file out of a run's shards, sorted along a Hilbert curve."""
+"""``thor-geo merge``: one GeoParquet file out of a run's shards.
+
+Tiles are sorted along a Hilbert curve, places are in the order of their table.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from thor_geo.checks._finished import FAILED, MISSING, PRODUCED, FinishedRows, f
 from thor_geo.checks._gather import Gatherer, RowIndices
 from thor_geo.checks._hilbert import hilbert_order
 from thor_geo.checks._parts import GROUP_ROWS, PartWriter, part_bounds
+from thor_geo.checks._table_order import TableOrder
 from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.target import atomic_target, check_target
 from thor_geo.support.processes import usable_cores
@@ -32,6 +37,7 @@ class Merged:
         failed: Rows of failed tiles.
         left_out: Tiles left out because primary tiles cover their ground.
         missing: Tiles of shards that are not finished.
+        skipped: Rows of the table of places that were skipped.
 
     With a list of time windows a tile counts once for each.
     """
@@ -43,6 +49,7 @@ class Merged:
     failed: int
     left_out: int
     missing: int
+    skipped: int = 0
 
 
 def merge_run(
@@ -55,7 +62,10 @@ def merge_run(
     partial: bool = False,
     progress: bool = False,
 ) -> Merged:
-    """Write a run's rows in Hilbert order; the target is complete or absent.
+    """Write a run's rows; the target is complete or absent.
+
+    Tiles are in Hilbert order. Places are in the order of the table, with the rows that were
+    skipped.
 
     Args:
         opened: The run.
@@ -84,14 +94,16 @@ def merge_run(
     finished = find_finished(opened, progress=progress)
     state = finished.state
     missing = _count_missing(opened, finished, partial=partial)
-    # With a list of windows, all rows of a tile are kept or left out together: it is redundant if
-    # its ground is covered in every window. Its rows follow one another in the order of windows.
-    windows = len(opened.windows)
-    by_tile = state.reshape(-1, windows)
-    spare_tiles = redundant_tiles(opened.plan, (by_tile == PRODUCED).all(axis=1))
-    keep_tiles = (by_tile != MISSING).all(axis=1) & ~spare_tiles
-    spare, keep = spare_tiles.repeat(windows), keep_tiles.repeat(windows)
-    order = tile_rows(hilbert_order(opened.plan, keep_tiles), windows)
+    rows: Gatherer | TableOrder
+    order: RowIndices
+    if isinstance(opened.plan, PlacePlan):
+        scratch = target.parent / "merge"
+        rows = TableOrder(opened, opened.plan, state, scratch, threads=usable_cores())
+        order, left_out = rows.order, 0
+    else:
+        order, spare = _along_curve(opened, state)
+        rows = Gatherer(opened, state, order, threads=usable_cores())
+        left_out = int(np.sum(spare & (state != MISSING)))
     part = len(order)
     if max_bytes is not None:  # assuming that rows take as much as in the shards
         part = max(1, int(max_bytes * int((state != MISSING).sum()) / finished.bytes))
@@ -101,31 +113,46 @@ def merge_run(
     if folder:  # whole row groups of one size, as few as can be
         group = part // -(-part // GROUP_ROWS)
         part = part // group * group
-    gatherer = Gatherer(opened, state, order, threads=usable_cores())
     with (
         atomic_target(opened.run, target, folder=folder, overwrite=overwrite) as temporary,
         Progress(len(order), "rows", label="merging", shown=progress) as bar,
     ):
-        boxes = part_bounds(opened.plan, order, part, windows)
+        boxes = part_bounds(opened.plan, order, part, len(opened.windows))
         writer = PartWriter(
             temporary,
-            gatherer.schema,
+            rows.schema,
             boxes,
             part_rows=part,
             folder=folder,
             multi=opened.plan.crosses_antimeridian,
         )
-        for written in writer.write(gatherer.batches(group)):
+        for written in writer.write(rows.batches(group)):
             bar.advance(written)
     return Merged(
         path=target,
         rows=writer.rows,
         files=writer.files,
         bytes=writer.bytes,
-        failed=int((state[keep] == FAILED).sum()),
-        left_out=int(np.sum(spare & (state != MISSING))),
+        failed=int((state[order[order >= 0]] == FAILED).sum()),
+        left_out=left_out,
         missing=missing,
+        skipped=int((order < 0).sum()),
     )
+
+
+def _along_curve(
+    opened: OpenedRun, state: npt.NDArray[np.uint8]
+) -> tuple[RowIndices, npt.NDArray[np.bool_]]:
+    """Return the rows to write, along a Hilbert curve, and which are left out as redundant.
+
+    With a list of windows, all rows of a tile are kept or left out together: it is redundant if its
+    ground is covered in every window. Its rows follow one another in the order of windows.
+    """
+    windows = len(opened.windows)
+    by_tile = state.reshape(-1, windows)
+    spare = redundant_tiles(opened.plan, (by_tile == PRODUCED).all(axis=1))
+    keep = (by_tile != MISSING).all(axis=1) & ~spare
+    return tile_rows(hilbert_order(opened.plan, keep), windows), spare.repeat(windows)
 
 
 def _count_missing(opened: OpenedRun, finished: FinishedRows, *, partial: bool) -> int:

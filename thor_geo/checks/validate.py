@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thor_geo.checks._checking import check_shards, common_dimension
-from thor_geo.checks._maps import open_maps
+from thor_geo.checks._checking import check_shards, common_dimension, common_fields
+from thor_geo.checks._maps import MapsExpected, open_maps
 from thor_geo.checks._marked import Checked, Expected
+from thor_geo.checks._place_maps import PlaceMapsExpected, open_place_maps
 from thor_geo.checks._planned import check_plan_file
 from thor_geo.checks._rows import RowsExpected
 from thor_geo.checks._strays import Temporaries, find_strays
+from thor_geo.checks._table import check_kept, check_skipped
 from thor_geo.checks.faults import Fault
 from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.colours import load_colours
 from thor_geo.runs.fingerprint import compute_fingerprint
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.vectors import CENTRE
 from thor_geo.support.progress import Progress
 
 #: Exit codes: a fault; nothing but failed tiles.
@@ -79,6 +83,12 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
             findings.checked.add(checked)
             bar.advance(tiles * len(opened.windows))
     findings.faults += findings.checked.faults
+    fields = None if expected.rows is None else expected.rows.places
+    if fields is not None and isinstance(opened.plan, PlacePlan):
+        findings.faults += check_skipped(opened, opened.plan, fields)
+        # Rows of shards that are not done, or are damaged, are missing or wrong.
+        if {fault.kind for fault in findings.faults} <= {"failed"}:
+            findings.faults += check_kept(opened)
     findings.faults += sorted(
         find_strays(opened, expected.maps, findings.temporaries), key=lambda fault: fault.file
     )
@@ -91,7 +101,8 @@ def expected_shards(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
     Args:
         opened: The run.
     """
-    rows = maps = None
+    rows: RowsExpected | None = None
+    maps: MapsExpected | PlaceMapsExpected | None = None
     faults: list[Fault] = []
     if opened.pooled:
         rows = RowsExpected(
@@ -99,8 +110,14 @@ def expected_shards(opened: OpenedRun) -> tuple[Expected, list[Fault]]:
             dimension=common_dimension(opened),
             dtype=opened.dtype,
             windows=opened.windows,
+            places=common_fields(opened) if opened.places else None,
+            centre=common_dimension(opened, CENTRE) if opened.centre else None,
         )
-    if opened.grid:
+    if opened.grid and isinstance(opened.plan, PlacePlan):
+        maps, faults = open_place_maps(
+            opened.run.place_store, opened.plan, opened.dtype, opened.fingerprint
+        )
+    elif opened.grid:
         maps, faults = open_maps(
             opened.run.grid,
             opened.plan,

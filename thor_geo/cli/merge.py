@@ -22,8 +22,9 @@ examples:
   thor-geo merge out/europe --max-size 2GB           # out/europe/embeddings/part-*.parquet
   thor-geo merge out/europe --partial --to some.parquet
 
-The rows are those of the pooled files, failed and empty tiles included. Where UTM zones overlap, a
-tile is left out if primary tiles that did not fail (in any time window) cover all of its ground.
+The rows are those of the pooled files, failed and empty tiles included, along a Hilbert curve.
+Where UTM zones overlap, a tile is left out if primary tiles that did not fail (in any time window)
+cover all of its ground. Places are in the order of their table, with the rows that were skipped.
 The same run gives the same bytes, in whatever order its shards were written.
 
 Each file is checked against its marker (size and sha256) as it is read. A file of another size
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of ``thor-geo merge``."""
     parser = command_parser(
         "merge",
-        "Merge a run's pooled files into one Hilbert-sorted GeoParquet file, or a few.",
+        "Merge a run's pooled files into one sorted GeoParquet file, or a few.",
         _EXAMPLES,
     )
     add_run(parser)
@@ -99,6 +100,8 @@ def merged_text(merged: Merged) -> str:
     parts = [f"{merged.path}: {counted(merged.rows, 'row')}, {size_of(merged.bytes)}{files}"]
     if merged.failed:
         parts.append(f"{merged.failed:,} of them failed, without an embedding")
+    if merged.skipped:
+        parts.append(f"{merged.skipped:,} of them skipped, without an embedding")
     if merged.left_out:
         parts.append(f"{counted(merged.left_out, 'tile')} left out where zones overlap")
     if merged.missing:

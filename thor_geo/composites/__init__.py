@@ -5,12 +5,7 @@ Nothing here loads the `ee` client before a block has to be fetched in this very
 
 from __future__ import annotations
 
-from thor_geo.composites.prefetch import (
-    PrefetchedSources,
-    Prefetcher,
-    PrefetchSpec,
-    PrefetchStats,
-)
+from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec, PrefetchStats
 from thor_geo.composites.source import BlockSource, DirectSource, PrefetchedSource, StrictSource
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
@@ -23,7 +18,6 @@ __all__ = [
     "PrefetchSpec",
     "PrefetchStats",
     "PrefetchedSource",
-    "PrefetchedSources",
     "Prefetcher",
     "StoredBlock",
     "StrictSource",

@@ -194,3 +194,14 @@ class Places:
     def __len__(self) -> int:
         """Return the number of rows, skipped ones among them."""
         return len(self.lon)
+
+
+def column_digest(column: Any) -> str:
+    """Return the SHA-256 of a column's type, values and nulls, as `Places.digests` has it.
+
+    Args:
+        column: pyarrow chunked array of a plain type.
+    """
+    from thor_geo.ground._place_columns import column_digest as digest_of
+
+    return digest_of(column)

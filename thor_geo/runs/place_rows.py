@@ -52,12 +52,16 @@ class PlaceFields:
         return cls(table=plain, centre=centre)
 
     @property
+    def has_id(self) -> bool:
+        """Whether the output's column ``id`` is the table's."""
+        return "id" in self.table.names
+
+    @property
     def id_type(self) -> pa.DataType:
         """The type of the output's column ``id``."""
         import pyarrow as pa
 
-        own = self.table.get_field_index("id")
-        return self.table.field(own).type if own >= 0 else pa.string()
+        return self.table.field("id").type if self.has_id else pa.string()
 
     def added(self, vector: pa.DataType, *, coded: bool) -> list[pa.Field]:
         """Return the columns that follow those of all runs.

@@ -148,7 +148,9 @@ class RunWriter(BasePredictionWriter):
         trainer, module = self._around
         stop_on_sigterm(trainer)
         started = start_run(trainer, module, self.settings(), self.config)
-        shapes = wanted_shapes(started, self._dtype, pooled=self._pooled, grid=self._grid)
+        shapes = wanted_shapes(
+            started, self._dtype, pooled=self._pooled, grid=self._grid, centre=self._centre
+        )
         if trainer.is_global_zero:
             self._lock = RunLock(self.run.path, started.job.part(len(started.plan.shards)))
             self._lock.acquire()
