@@ -5,7 +5,12 @@ Nothing here loads the `ee` client before a block has to be fetched in this very
 
 from __future__ import annotations
 
-from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec, PrefetchStats
+from thor_geo.composites.prefetch import (
+    PrefetchedSources,
+    Prefetcher,
+    PrefetchSpec,
+    PrefetchStats,
+)
 from thor_geo.composites.source import BlockSource, DirectSource, PrefetchedSource, StrictSource
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
@@ -18,6 +23,7 @@ __all__ = [
     "PrefetchSpec",
     "PrefetchStats",
     "PrefetchedSource",
+    "PrefetchedSources",
     "Prefetcher",
     "StoredBlock",
     "StrictSource",

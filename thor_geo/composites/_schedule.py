@@ -46,26 +46,36 @@ class Schedule(Generic[T]):
     Used by one thread.
     """
 
-    def __init__(self, blocks: Iterable[T], key_of: Callable[[T], str], ahead: int | None) -> None:
+    def __init__(
+        self,
+        blocks: Iterable[T],
+        key_of: Callable[[T], str],
+        ahead: int | None,
+        share_of: Callable[[T], float] = lambda _: 1,
+    ) -> None:
         """Initialize a new Schedule instance.
 
         Args:
             blocks: The blocks in the order in which they will be read; repetitions do not matter.
             key_of: Gives a block's query key.
             ahead: Blocks to fetch beyond the furthest one that a reader asked for; None for all.
+            share_of: As how much of one of these blocks a block counts, where sizes differ.
         """
         self._plan = iter(blocks)
         self._key_of = key_of
+        self._share_of = share_of
         self._ahead = ahead
         self._exhausted = False
         self._taken = 0
-        # Position in the plan by key: of what waits or runs, and of what was begun last.
-        self._position: dict[str, int] = {}
+        # Position in the plan by key: of what waits or runs, and of what was begun last. It is
+        # what was taken before, counted in shares.
+        self._next_position: float = 0
+        self._position: dict[str, float] = {}
         self._begun: dict[str, None] = {}
-        self._waiting: deque[tuple[int, str, T]] = deque()
+        self._waiting: deque[tuple[float, str, T]] = deque()
         # What readers have passed before it was begun: they flew over cached blocks.
         self._passed: deque[tuple[str, T]] = deque()
-        self._furthest = -1
+        self._furthest: float = -1
         self._sought: dict[str, int] = {}
         self._urgent: dict[str, T] = {}
         self._active: set[str] = set()
@@ -170,7 +180,8 @@ class Schedule(Generic[T]):
             key = self._key_of(block)
             if key in self._position:
                 continue
-            position = self._position[key] = self._taken
+            position = self._position[key] = self._next_position
+            self._next_position += self._share_of(block)
             self._taken += 1
             self._waiting.append((position, key, block))
             if key in self._sought:
@@ -179,7 +190,7 @@ class Schedule(Generic[T]):
         self._exhausted = True
         return False
 
-    def _reach(self, position: int) -> None:
+    def _reach(self, position: float) -> None:
         self._furthest = max(self._furthest, position)
         while self._waiting and self._waiting[0][0] < self._furthest:
             _, key, block = self._waiting.popleft()

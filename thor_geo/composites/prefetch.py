@@ -25,7 +25,7 @@ from thor_geo.composites.source import PrefetchedSource
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.errors import ConfigError, PrefetchError
-from thor_geo.ground.lattice import Block
+from thor_geo.ground.blocks import NeededBlock
 from thor_geo.sources.asking import CONCURRENCY
 from thor_geo.sources.earthengine.spec import SessionSpec
 from thor_geo.sources.policy import FetchStats, RetryPolicy
@@ -60,11 +60,15 @@ class PrefetchSpec:
         catalogue: Where the scenes are from, see `BlockStore`.
         beside: Further sensors, each with the catalogue of its scenes: every block of the plan is
             fetched of all of them, one after the other.
-        later: Further windows: every block is fetched of all sensors in all windows.
+        later: Further windows: every block is fetched of all sensors in all windows. Blocks that
+            the plan names a window with are fetched in that one alone, which need be none of these.
         concurrency: Largest number of requests in flight; a project may have 40, so ranks and
             jobs share that number out.
         ahead: Blocks to fetch beyond the furthest one that a reader asked for, of each sensor in
-            each window; None for all of the plan, as when nobody reads.
+            each window; None for all of the plan, as when nobody reads. Smaller blocks count for
+            less, see `block_size`.
+        block_size: Side in pixels of a block that counts as one in `ahead`; None where every block
+            does.
         retry: How often and how patiently to ask again.
         state_dir: Folder for the files of `StateDir`, on a local disk; None for a temporary one.
 
@@ -81,14 +85,15 @@ class PrefetchSpec:
     later: tuple[TemporalSpec, ...] = ()
     concurrency: int = CONCURRENCY
     ahead: int | None = 256
+    block_size: int | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     state_dir: Path | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
-        for name in ("concurrency", "ahead"):
+        for name in ("concurrency", "ahead", "block_size"):
             value = getattr(self, name)
-            if name == "ahead" and value is None:
+            if name != "concurrency" and value is None:
                 continue
             if not (isinstance(value, int) and value >= 1):
                 raise ConfigError(name, value, "not a positive whole number", "Give 1 or more.")
@@ -99,9 +104,17 @@ class PrefetchSpec:
 
     def stores(self) -> tuple[BlockStore, ...]:
         """Return the caches, all in one folder: of every sensor, window by window."""
+        windows = (self.window, *self.later)
+        return tuple(store for window in windows for store in self.stores_in(window))
+
+    def stores_in(self, window: TemporalSpec) -> tuple[BlockStore, ...]:
+        """Return the cache of each sensor in a window.
+
+        Args:
+            window: Time window; any.
+        """
         return tuple(
             BlockStore(self.root, sensor=sensor, window=window, catalogue=catalogue)
-            for window in (self.window, *self.later)
             for sensor, catalogue in ((self.sensor, self.catalogue), *self.beside)
         )
 
@@ -134,10 +147,34 @@ class PrefetchStats(FetchStats):
     finished: bool = False
 
 
+@dataclass(frozen=True)
+class PrefetchedSources:
+    """Makes the sources of any time window, where there may be thousands; picklable.
+
+    Attributes:
+        spec: What the prefetch process fetches.
+        state: The folder through which it is observed.
+    """
+
+    spec: PrefetchSpec
+    state: StateDir
+
+    def __call__(self, window: TemporalSpec) -> tuple[PrefetchedSource, ...]:
+        """Return the source of each sensor in a window.
+
+        Args:
+            window: Time window.
+        """
+        return tuple(
+            PrefetchedSource(store, self.state, sensor)
+            for sensor, store in enumerate(self.spec.stores_in(window))
+        )
+
+
 class Prefetcher:
     """Starts, watches and ends the prefetch process of one rank."""
 
-    def __init__(self, spec: PrefetchSpec, blocks: Iterable[Block] | None = None) -> None:
+    def __init__(self, spec: PrefetchSpec, blocks: Iterable[NeededBlock] | None = None) -> None:
         """Initialize a new Prefetcher instance; nothing is started yet.
 
         Args:
@@ -205,13 +242,13 @@ class Prefetcher:
             self.close()
             raise
 
-    def plan(self, blocks: Iterable[Block]) -> None:
+    def plan(self, blocks: Iterable[NeededBlock]) -> None:
         """Replace the list of blocks to fetch.
 
         Args:
-            blocks: The blocks in the order in which they will be read: a list, or any other
-                iterable that can be pickled. The process walks it as far as it needs to, and
-                holds no more than a window of it.
+            blocks: The blocks in the order in which they will be read, with or without a time
+                window each: a list, or any other iterable that can be pickled. The process walks it
+                as far as it needs to, and holds no more than a part of it.
 
         Raises:
             EarthEngineError: If the process has ended because Earth Engine refused.
@@ -223,7 +260,7 @@ class Prefetcher:
         assert self._process is not None
         self._send_plan(self._process, blocks)
 
-    def _send_plan(self, process: subprocess.Popen[bytes], blocks: Iterable[Block]) -> None:
+    def _send_plan(self, process: subprocess.Popen[bytes], blocks: Iterable[NeededBlock]) -> None:
         self._plans += 1
         self._send(process, (self._plans, blocks))
 
@@ -260,19 +297,38 @@ class Prefetcher:
         assert self._state is not None
         return self._state.death(process.wait())
 
-    def source(self, number: int = 0) -> PrefetchedSource:
+    def source(self, sensor: int = 0, window: TemporalSpec | None = None) -> PrefetchedSource:
         """Return the source through which datasets read; give it to the DataLoader's dataset.
 
         Args:
-            number: Place of its cache in `PrefetchSpec.stores`: 0 for the first sensor, then those
-                beside it, then the same in later windows.
+            sensor: 0 for the spec's first sensor, then those beside it.
+            window: Time window; None for the spec's first.
+
+        Raises:
+            PrefetchError: If the process has not been started.
+        """
+        return self.sources(window)[sensor]
+
+    def sources(self, window: TemporalSpec | None = None) -> tuple[PrefetchedSource, ...]:
+        """Return the sources of all sensors in a window; see `source`.
+
+        Args:
+            window: Time window; None for the spec's first.
+
+        Raises:
+            PrefetchError: If the process has not been started.
+        """
+        return self.opener()(window or self.spec.window)
+
+    def opener(self) -> PrefetchedSources:
+        """Return what makes the sources of any window; give it to a dataset of many.
 
         Raises:
             PrefetchError: If the process has not been started.
         """
         if self._state is None:
             raise PrefetchError("The prefetch process has not been started; call start() first.")
-        return PrefetchedSource(self.spec.stores()[number], self._state)
+        return PrefetchedSources(self.spec, self._state)
 
     def check(self) -> None:
         """Raise the error of the process if it has ended; cheap enough for every batch.

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -28,10 +28,13 @@ from thor_geo.composites._schedule import URGENT, BlockTask, Schedule
 from thor_geo.composites.prefetch import PrefetchSpec, PrefetchStats
 from thor_geo.composites.produce import produce
 from thor_geo.composites.state import StateDir
+from thor_geo.composites.store import BlockStore
 from thor_geo.errors import BlockError, PrefetchError
+from thor_geo.ground.blocks import NeededBlock
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.opening import open_service
 from thor_geo.sources.policy import FetchStats
+from thor_geo.specs import TemporalSpec
 from thor_geo.support.redact import redact, redact_output
 
 #: Seconds between looks at the readers' files, at the parent, and between writing the statistics.
@@ -40,8 +43,15 @@ _LOOK_S, _PARENT_S, _STATS_S = 0.02, 0.5, 0.5
 #: Seconds that blocks which are being stored get when the process ends.
 _WIND_UP_S = 2.0
 
-#: A block of one of the sensors in one of the windows: the number of its cache, and the block.
-_Wanted: TypeAlias = tuple[int, Block]
+#: Windows of which the caches are remembered; where rows have their own, there are thousands.
+_REMEMBERED = 1024
+
+#: Of a block that counts as one, what the smallest counts at least: so many may be ahead of the
+#: readers that the schedule still remembers those which they come to.
+_LEAST_SHARE = 1 / 16
+
+#: A block of one of the sensors in one of the windows: its cache, and the block.
+_Wanted: TypeAlias = tuple[BlockStore, Block]
 
 
 class PrefetchService:
@@ -54,7 +64,9 @@ class PrefetchService:
             spec: What to fetch, from where, and into which cache.
             state: The folder through which it is observed.
         """
+        self._spec = spec
         self._stores = spec.stores()
+        self._stores_in: dict[TemporalSpec, tuple[BlockStore, ...]] = {}
         self._state = state
         self._service = open_service(spec.session, concurrency=spec.concurrency, retry=spec.retry)
         self._client = self._service.client
@@ -76,11 +88,37 @@ class PrefetchService:
         self._error: Exception | None = None
         self._wake = threading.Event()
 
-    def _scheduled(self, blocks: Iterable[Block]) -> Schedule[_Wanted]:
-        wanted = ((number, block) for block in blocks for number in range(len(self._stores)))
-        return Schedule(wanted, lambda item: self._stores[item[0]].query_key(item[1]), self._ahead)
+    def _scheduled(self, blocks: Iterable[NeededBlock]) -> Schedule[_Wanted]:
+        return Schedule(
+            self._wanted(blocks),
+            lambda wanted: wanted[0].query_key(wanted[1]),
+            self._ahead,
+            self._share,
+        )
 
-    def plan(self, number: int, blocks: Iterable[Block]) -> None:
+    def _wanted(self, blocks: Iterable[NeededBlock]) -> Iterator[_Wanted]:
+        for needed in blocks:
+            if isinstance(needed, Block):
+                stores, block = self._stores, needed
+            else:
+                stores, block = self._in(needed[0]), needed[1]
+            yield from ((store, block) for store in stores)
+
+    def _share(self, wanted: _Wanted) -> float:
+        whole = self._spec.block_size
+        share = 1.0 if whole is None else (wanted[1].size / whole) ** 2
+        return min(max(share, _LEAST_SHARE), 1.0)
+
+    def _in(self, window: TemporalSpec) -> tuple[BlockStore, ...]:
+        """Return the caches of a window; called from one thread."""
+        stores = self._stores_in.get(window)
+        if stores is None:
+            if len(self._stores_in) >= _REMEMBERED:
+                self._stores_in.clear()
+            stores = self._stores_in[window] = self._spec.stores_in(window)
+        return stores
+
+    def plan(self, number: int, blocks: Iterable[NeededBlock]) -> None:
         """Take these blocks in place of the plan so far; called from another thread.
 
         Args:
@@ -151,10 +189,8 @@ class PrefetchService:
         self._finished = False
 
     def _look_at_readers(self) -> None:
-        for key, block in self._state.take_requests():
-            # Which cache's it is, only the key says.
-            keys = [store.query_key(block) for store in self._stores]
-            self._schedule.request(key, (keys.index(key) if key in keys else 0, block))
+        for key, block, sensor, window in self._state.take_requests():
+            self._schedule.request(key, (self._in(window)[sensor], block))
         for reader, key in self._state.progress().items():
             # Once for each step of a reader: looking for an unplanned block costs a search.
             if self._seen.get(reader) != key:
@@ -168,8 +204,7 @@ class PrefetchService:
 
     def _fetch(self, todo: BlockTask[_Wanted]) -> bool:
         """Put a block into the cache unless it is there; return whether its pixels were checked."""
-        key, (number, block), order = todo
-        store = self._stores[number]
+        key, (store, block), order = todo
         cost, count = FetchStats(), PrefetchStats()
         # Whoever reads a block checks it, and misses it if it is damaged: to check it here, too,
         # would take as long again. Where nobody reads, nobody else will.

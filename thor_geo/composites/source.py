@@ -7,7 +7,7 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 from thor_geo.composites.produce import produce
-from thor_geo.composites.state import StateDir
+from thor_geo.composites.state import BlockRequest, StateDir
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import StoredBlock
 from thor_geo.errors import BlockError, SceneError
@@ -160,15 +160,17 @@ class DirectSource:
 class PrefetchedSource:
     """Reads the cache and waits for the prefetch process; never loads the `ee` client."""
 
-    def __init__(self, store: BlockStore, state: StateDir) -> None:
+    def __init__(self, store: BlockStore, state: StateDir, sensor: int = 0) -> None:
         """Initialize a new PrefetchedSource instance; see `Prefetcher.source`.
 
         Args:
             store: The cache, with sensor, window and catalogue.
             state: The folder through which the prefetch process is observed.
+            sensor: Place of the sensor among those of the prefetch process.
         """
         self.store = store
         self.state = state
+        self._sensor = sensor
 
     def get(self, block: Block) -> StoredBlock:
         """Return a block; wait until the cache has it.
@@ -202,7 +204,7 @@ class PrefetchedSource:
             if not alive:
                 raise self.state.death()
             if time.monotonic() - asked >= _ASK_AGAIN_S:
-                self.state.request(key, block)
+                self.state.request(BlockRequest(key, block, self._sensor, self.store.window))
                 asked = time.monotonic()
             time.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_WAIT_S)

@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thor_geo.composites.keys import is_key
 from thor_geo.errors import (
@@ -39,6 +39,7 @@ from thor_geo.errors import (
     UnreachableError,
 )
 from thor_geo.ground.lattice import Block
+from thor_geo.specs import TemporalSpec
 from thor_geo.support.files import write_json
 from thor_geo.support.redact import redact
 
@@ -84,6 +85,22 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of this folder; it need not outlive the machine's next start."""
     with _explained(path):
         write_json(path, content, durable=False)
+
+
+class BlockRequest(NamedTuple):
+    """A block that a reader misses, and whose cache it is to be in.
+
+    Attributes:
+        key: Its query key.
+        block: The block.
+        sensor: Place of the sensor among the run's.
+        window: Time window.
+    """
+
+    key: str
+    block: Block
+    sensor: int
+    window: TemporalSpec
 
 
 class StateDir:
@@ -174,15 +191,17 @@ class StateDir:
                 keys[path.name] = key
         return keys
 
-    def take_requests(self) -> list[tuple[str, Block]]:
-        """Return the blocks that readers miss, with their query keys, and forget the requests."""
+    def take_requests(self) -> list[BlockRequest]:
+        """Return the blocks that readers miss, and forget the requests."""
         taken = []
         for path in sorted((self.path / "requests").glob("*.json")):
             fields = json.loads(path.read_text(encoding="utf-8"))
+            sensor, (start, end) = fields.pop("sensor"), fields.pop("window")
             anchor = fields.pop("anchor")
             block = Block(**fields, anchor=None if anchor is None else (anchor[0], anchor[1]))
             if is_key(path.stem):
-                taken.append((path.stem, block))
+                window = TemporalSpec.range(start, end)
+                taken.append(BlockRequest(path.stem, block, sensor, window))
             path.unlink(missing_ok=True)
         return taken
 
@@ -207,21 +226,23 @@ class StateDir:
                 os.pwrite(descriptor, key.encode(), 0)
                 self._progress = (process, descriptor, key)
 
-    def request(self, key: str, block: Block) -> None:
+    def request(self, request: BlockRequest) -> None:
         """Ask the prefetch process for a block before all others.
 
         Args:
-            key: Query key of the block.
-            block: The block.
+            request: The block.
 
         Raises:
             PrefetchError: If the folder cannot be written.
         """
+        block, window = request.block, request.window
+        names = ("epsg", "size", "resolution", "left", "top", "anchor")
         _write_json(
-            self.path / "requests" / f"{key}.json",
+            self.path / "requests" / f"{request.key}.json",
             {
-                name: getattr(block, name)
-                for name in ("epsg", "size", "resolution", "left", "top", "anchor")
+                **{name: getattr(block, name) for name in names},
+                "sensor": request.sensor,
+                "window": [window.start.isoformat(), window.end.isoformat()],
             },
         )
 

@@ -22,7 +22,8 @@ from thor_geo.datamodules.windows import check_windows, refuse_training
 from thor_geo.datasets import PlanDataset, WindowDataset
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area, AreaSpec
-from thor_geo.ground.lattice import Block, Bounds, Lattice
+from thor_geo.ground.blocks import NeededBlock
+from thor_geo.ground.lattice import Bounds, Lattice
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import RECIPE_VERSION
 from thor_geo.specs import NodataFill, Normalize, SensorSpec, Windows, check_least
@@ -318,9 +319,11 @@ class CompositeDataModule(PlannedDataModule):
         Args:
             tiles: Indices in the plan; their composites are in the cache, unless they failed.
         """
-        return self.feed.left_out(self.load_plan().tile(index) for index in tiles)
+        return self.feed.left_out(self.load_plan(), tiles)
 
-    def _dataset(self, blocks: Iterable[Block], *, strict: bool) -> PlanDataset | WindowDataset:
+    def _dataset(
+        self, blocks: Iterable[NeededBlock], *, strict: bool
+    ) -> PlanDataset | WindowDataset:
         return self.feed.dataset(
             self.load_plan(),
             self.area.zones(),

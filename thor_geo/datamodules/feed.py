@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from shapely.geometry.base import BaseGeometry
-from torchgeo.datasets import GeoDataset
 
-from thor_geo.composites import BlockSource, BlockStore, Prefetcher, PrefetchSpec, StrictSource
+from thor_geo.composites import (
+    BlockSource,
+    BlockStore,
+    PrefetchedSources,
+    Prefetcher,
+    PrefetchSpec,
+    StrictSource,
+)
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datasets import (
     CompositeDataset,
+    PlaceDataset,
     PlanDataset,
     SensorStack,
     WindowDataset,
     composite_picture,
 )
-from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect, blocks_meeting
+from thor_geo.ground.blocks import NeededBlock, blocks_of
+from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.policy import FetchStats
 from thor_geo.specs import TemporalSpec, Windows
+from thor_geo.specs.sentinel1 import AnySensor
+from thor_geo.support.arrays import ObjectArray
 
 _log = logging.getLogger(__name__)
+
+# Of a dataset whose chips are known nobody asks where it lies.
+_ALL_OF_A_ZONE = shapely.box(-1e6, -1e7, 2e6, 2e7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +50,85 @@ class FeedSpec:
 
     Attributes:
         source: Where they come from, with bands and recipe of each sensor.
-        windows: Time windows.
+        windows: Time windows. Of a table of places one, from the first start to the last end, in
+            which scenes that a sensor names must lie: the windows of rows come with the plan.
         block_size: Side of a block in pixels.
     """
 
     source: CompositeSource
     windows: Windows
     block_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composites:
+    """How datasets are made of the composites of some sensors; picklable.
+
+    Attributes:
+        sensors: Bands and recipes.
+        block_size: Side of a block in pixels.
+        clamp: Whether values outside the valid range are clamped, instead of refused.
+        every_scene: Whether composites from which a scene was left out are refused.
+    """
+
+    sensors: tuple[AnySensor, ...]
+    block_size: int
+    clamp: bool
+    every_scene: bool
+
+    def dataset(
+        self,
+        lattice: Lattice,
+        window: TemporalSpec,
+        footprint: BaseGeometry,
+        sources: Sequence[BlockSource],
+    ) -> CompositeDataset | SensorStack:
+        """Return the dataset of a UTM zone in a time window.
+
+        Args:
+            lattice: Zone, resolution and anchor.
+            window: Time window.
+            footprint: The area in the zone's metres.
+            sources: Where each sensor's blocks come from.
+        """
+        datasets = [
+            CompositeDataset(
+                StrictSource(source) if self.every_scene else source,
+                footprint,
+                lattice=lattice,
+                sensor=sensor,
+                window=window,
+                block_size=self.block_size,
+                clamp=self.clamp,
+            )
+            for sensor, source in zip(self.sensors, sources, strict=True)
+        ]
+        return datasets[0] if len(datasets) == 1 else SensorStack(datasets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceComposites:
+    """Makes the dataset of a UTM zone in any time window, for a `PlaceDataset`; picklable.
+
+    Attributes:
+        lattices: The lattice of each zone, by EPSG code.
+        composites: How datasets are made.
+        sources: Where the blocks of a window come from.
+    """
+
+    lattices: Mapping[int, Lattice]
+    composites: Composites
+    sources: PrefetchedSources
+
+    def __call__(self, epsg: int, window: TemporalSpec) -> CompositeDataset | SensorStack:
+        """Return the dataset of a zone in a window.
+
+        Args:
+            epsg: EPSG code of the zone.
+            window: Time window.
+        """
+        sources = self.sources(window)
+        return self.composites.dataset(self.lattices[epsg], window, _ALL_OF_A_ZONE, sources)
 
 
 def warn_of_crowding(processes: int, concurrency: int) -> None:
@@ -100,7 +187,8 @@ class Feed:
 
         Args:
             concurrency: Requests that it may have in flight.
-            ahead: Blocks it may be ahead of the readers; None for any number.
+            ahead: Blocks it may be ahead of the readers, or as many pixels of single chips; None
+                for any number.
 
         Raises:
             AuthenticationError: If there are no usable credentials.
@@ -124,6 +212,7 @@ class Feed:
                 later=tuple(later),
                 concurrency=concurrency,
                 ahead=ahead,
+                block_size=self.spec.block_size,
             )
             prefetcher = Prefetcher(spec)
             prefetcher.start()
@@ -148,7 +237,7 @@ class Feed:
         self,
         plan: Plan,
         footprints: Mapping[int, BaseGeometry],
-        blocks: Iterable[Block],
+        blocks: Iterable[NeededBlock],
         *,
         clamp: bool,
         strict: bool,
@@ -187,49 +276,94 @@ class Feed:
         every_scene: bool,
     ) -> PlanDataset:
         assert self.prefetcher is not None, "start() comes first"
-        sensors = list(self.sensors.by_kind.values())
-        first = number * len(sensors)
-        sources: list[BlockSource] = [
-            self.prefetcher.source(first + place) for place in range(len(sensors))
-        ]
-        if every_scene:
-            sources = [StrictSource(source) for source in sources]
-        zones: dict[int, GeoDataset] = {}
-        for lattice in plan.lattices:
-            datasets = [
-                CompositeDataset(
-                    source,
-                    footprints[lattice.epsg],
-                    lattice=lattice,
-                    sensor=sensor,
-                    window=self.spec.windows.spans[number],
-                    block_size=self.spec.block_size,
-                    clamp=clamp,
-                )
-                for sensor, source in zip(sensors, sources, strict=True)
-            ]
-            zones[lattice.epsg] = datasets[0] if len(datasets) == 1 else SensorStack(datasets)
-        channels = sum(len(sensor.bands) for sensor in sensors)
-        return PlanDataset(plan, zones, channels=channels, sensors=len(sensors), strict=strict)
+        window = self.spec.windows.spans[number]
+        sources = self.prefetcher.sources(window)
+        composites = self._composites(clamp=clamp, every_scene=every_scene)
+        zones = {
+            lattice.epsg: composites.dataset(lattice, window, footprints[lattice.epsg], sources)
+            for lattice in plan.lattices
+        }
+        return PlanDataset(
+            plan, zones, channels=self._channels, sensors=len(sources), strict=strict
+        )
 
-    def left_out(self, rects: Iterable[Rect]) -> dict[str, str]:
-        """Return the scenes that are left out of the cached blocks under some tiles, and why.
+    def place_dataset(
+        self,
+        plan: PlacePlan,
+        blocks: Iterable[NeededBlock],
+        *,
+        clamp: bool,
+        strict: bool,
+        every_scene: bool = False,
+        polygons: ObjectArray | None = None,
+    ) -> PlaceDataset:
+        """Ask the started process to fetch chips, and return a plan's places, each in its window.
+
+        Whatever the number of windows, nothing is made for one before a chip of it is read.
 
         Args:
-            rects: The tiles.
+            plan: The chips.
+            blocks: What they are fetched as, in the order in which they will be read: a
+                `PlaceOrder`, as `ShardBatchSampler.blocks` returns it.
+            clamp: Clamp values outside the valid range, instead of refusing them.
+            strict: Stop at a chip that cannot be produced.
+            every_scene: Fail chips of a composite from which a scene was left out.
+            polygons: What each row of the table covers, for samples that say which pixels lie in it
+                (see `Places.polygons`); None for points, or where chips are pooled whole.
+        """
+        assert self.prefetcher is not None, "start() comes first"
+        self.prefetcher.plan(blocks)
+        zones = PlaceComposites(
+            lattices={lattice.epsg: lattice for lattice in plan.lattices},
+            composites=self._composites(clamp=clamp, every_scene=every_scene),
+            sources=self.prefetcher.opener(),
+        )
+        return PlaceDataset(
+            plan,
+            zones,
+            channels=self._channels,
+            sensors=len(self.sensors.by_kind),
+            strict=strict,
+            polygons=polygons,
+        )
+
+    def _composites(self, *, clamp: bool, every_scene: bool) -> Composites:
+        return Composites(
+            sensors=tuple(self.sensors.by_kind.values()),
+            block_size=self.spec.block_size,
+            clamp=clamp,
+            every_scene=every_scene,
+        )
+
+    @property
+    def _channels(self) -> int:
+        return sum(len(sensor.bands) for sensor in self.sensors.by_kind.values())
+
+    def left_out(self, plan: Plan, tiles: Iterable[int]) -> dict[str, str]:
+        """Return the scenes that are left out of the cached blocks of some tiles, and why.
+
+        Args:
+            plan: The plan.
+            tiles: Indices in the plan.
 
         Returns:
             Reasons by the scenes' ids, sorted.
         """
         if self.prefetcher is None or self.spec.source.name != "stac":
             return {}  # no other source leaves scenes out
-        blocks = {block for rect in rects for block in blocks_meeting(rect, self.spec.block_size)}
+        blocks: dict[TemporalSpec, set[Block]] = {}
+        for index in tiles:
+            under = set(blocks_of(plan.tile(index), self.spec.block_size))
+            in_plan = (plan.window_of(index),) if isinstance(plan, PlacePlan) else None
+            for window in in_plan or self.spec.windows:
+                blocks.setdefault(window, set()).update(under)
         reasons: dict[str, str] = {}
-        for store in self.prefetcher.spec.stores():
-            for block in sorted(blocks, key=lambda block: block.id):
-                pinned = store.pinned(block)
-                for scene, why in () if pinned is None else pinned.left_out.items():
-                    reasons.setdefault(scene, why)
+        for window in sorted(blocks, key=lambda window: (window.start, window.end)):
+            for store in self.prefetcher.spec.stores_in(window):
+                for block in sorted(blocks[window], key=lambda block: block.id):
+                    pinned = store.pinned(block)
+                    for scene, why in () if pinned is None else pinned.left_out.items():
+                        reasons.setdefault(scene, why)
         return dict(sorted(reasons.items()))
 
     def picture(

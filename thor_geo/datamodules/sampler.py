@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from torch.utils.data import Sampler
 
 from thor_geo.errors import ConfigError
-from thor_geo.ground.blocks import BlockOrder
+from thor_geo.ground.blocks import BlockOrder, PlaceOrder, needed_blocks
 from thor_geo.ground.job import part
 from thor_geo.ground.plan import Plan
 from thor_geo.support.arrays import Int64Array
@@ -91,13 +91,13 @@ class ShardBatchSampler(Sampler[list[int]]):
         """Number of tiles in all batches."""
         return int((self._stops - self._starts).sum())
 
-    def blocks(self, block_size: int) -> BlockOrder:
-        """Return the blocks the batches need, in the order of first need; see `BlockOrder`.
+    def blocks(self, block_size: int) -> BlockOrder | PlaceOrder:
+        """Return the blocks the batches need, in the order of first need; see `needed_blocks`.
 
         Args:
             block_size: Side of a block in pixels.
         """
-        return BlockOrder.from_shards(self._plan, self.shards, block_size)
+        return needed_blocks(self._plan, self.shards, block_size)
 
 
 def refuse_lightnings_sampler(trainer: Trainer | None) -> None:

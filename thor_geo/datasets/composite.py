@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
@@ -25,6 +26,7 @@ from thor_geo.datasets.georeference import georeference
 from thor_geo.datasets.picture import plot_sample
 from thor_geo.errors import AreaError, ConfigError, InputError
 from thor_geo.ground.area import Area
+from thor_geo.ground.blocks import blocks_of
 from thor_geo.ground.lattice import ON_GRID, Bounds, Lattice, Rect, blocks_meeting, zone_name
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
@@ -112,13 +114,16 @@ class CompositeDataset(IndexedDataset):
         self.bands: tuple[str, ...] = sensor.bands
         self._dtype = np.dtype(storage_of(sensor).disk)
         self.paths = ()  # blocks are content-addressed: there are no files to search for
-        self._native_crs = CRS.from_epsg(lattice.epsg)
+        self._native_crs = _crs(lattice.epsg)
         self._native_res = (float(lattice.resolution), float(lattice.resolution))
         self._res = self._native_res
+        self._footprint = footprint
+
+    def _first_index(self) -> gpd.GeoDataFrame:
         interval = pd.IntervalIndex.from_tuples(
-            [closed_window(window)], closed="both", name="datetime"
+            [closed_window(self.window)], closed="both", name="datetime"
         )
-        self.index = gpd.GeoDataFrame(index=interval, geometry=[footprint], crs=self._native_crs)
+        return gpd.GeoDataFrame(index=interval, geometry=[self._footprint], crs=self._native_crs)
 
     @classmethod
     def from_area(
@@ -207,7 +212,7 @@ class CompositeDataset(IndexedDataset):
 
         Args:
             rect: The rectangle; zone, resolution and anchor are the lattice's. It need not meet the
-                area.
+                area. A chip is read from what it is fetched as, see `blocks_of`.
             into: Image and observations to write to, with a sample's shapes and types; None for
                 new tensors. A dataset that warps always makes new ones.
 
@@ -220,10 +225,15 @@ class CompositeDataset(IndexedDataset):
         """
         left, bottom, right, top = rect.bounds
         query = (slice(left, right), slice(bottom, top))
-        slices = self._disambiguate_slice(query)
-        native = self._extent.crs == self._native_crs and self.res == self._native_res
+        native = self._in_native_crs and self.res == self._native_res
+        if native:
+            times = slice(*closed_window(self.window), 1) if self._index is None else self.bounds[2]
+            x_res, y_res = self.res
+            slices = (slice(left, right, x_res), slice(bottom, top, y_res), times)
+        else:
+            slices = self._disambiguate_slice(query)
         if into is None or not native:
-            found = self._pixels(*slices[:2])
+            found = self.read(rect) if native else self._pixels(*slices[:2])
             image = torch.from_numpy(self._to_sample(found.image, query))
             observations, ids = torch.from_numpy(found.observations[None]), found.scenes
         else:
@@ -232,6 +242,11 @@ class CompositeDataset(IndexedDataset):
             ids = self._read_into(rect, pixels, observations[0].numpy())
             self._to_sample(pixels, query)
         return self._sample(image, observations, slices), ids
+
+    @property
+    def _in_native_crs(self) -> bool:
+        """Whether no other CRS was set; an index that nobody has looked at is as it was made."""
+        return self._index is None or self._extent.crs == self._native_crs
 
     def read(self, rect: Rect) -> CompositePixels:
         """Read a rectangle of the composite's own pixel grid.
@@ -252,7 +267,7 @@ class CompositeDataset(IndexedDataset):
     ) -> tuple[str, ...]:
         """Fill arrays with the pixels of a rectangle; return the scenes."""
         blocks = []
-        for block in blocks_meeting(rect, self.block_size):
+        for block in blocks_of(rect, self.block_size):
             stored = self.source.get(block)
             shared = rect.overlap(block)
             assert shared is not None
@@ -315,7 +330,7 @@ class CompositeDataset(IndexedDataset):
         """Return the rectangle of a query that lies on the native pixel grid, else None."""
         origin_x, origin_y = self.lattice.origin
         res = self.lattice.resolution
-        if self._extent.crs != self._native_crs or (x.step, y.step) != (res, res):
+        if not self._in_native_crs or (x.step, y.step) != (res, res):
             return None
         edges = [
             (x.start - origin_x) / res,
@@ -363,6 +378,11 @@ class CompositeDataset(IndexedDataset):
                 init_dest_nodata=False,
             )
         return out
+
+
+@lru_cache(maxsize=128)
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
 
 
 def _ids(blocks: Iterable[StoredBlock]) -> tuple[str, ...]:

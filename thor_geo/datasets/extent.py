@@ -40,6 +40,8 @@ class IndexedDataset(GeoDataset):
     @property
     def index(self) -> gpd.GeoDataFrame:
         """Footprints in the dataset's CRS, indexed by intervals of time."""
+        if self._index is None:
+            self._index = self._first_index()
         return self._index
 
     @index.setter
@@ -48,6 +50,13 @@ class IndexedDataset(GeoDataset):
             # `random_grid_cell_assignment` of torchgeo 0.8 leaves it out.
             index = index.set_crs(self._index.crs)
         self._index = index
+
+    def _first_index(self) -> gpd.GeoDataFrame:
+        """Return the index of a dataset that makes it when it is first looked at.
+
+        It takes as long as reading a tile, and whoever knows which tiles there are needs none.
+        """
+        raise NotImplementedError
 
     @property
     def bounds(self) -> tuple[slice, slice, slice]:

@@ -17,6 +17,7 @@ from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.georeference import transform_tensor
 from thor_geo.datasets.stacked import SensorStack
 from thor_geo.errors import BlockError, ThorGeoError
+from thor_geo.ground.lattice import Tile
 from thor_geo.ground.plan import Plan
 
 
@@ -94,9 +95,9 @@ class PlanDataset(Dataset[dict[str, Any]]):
     def _sample(self, index: int, slot: tuple[Tensor, Tensor]) -> dict[str, Any]:
         tile = self.plan.tile(index)
         left, bottom, right, top = tile.bounds
-        zone = self.zones[tile.epsg]
         query = (slice(left, right), slice(bottom, top))
         try:
+            zone = self._zone(index, tile)
             if isinstance(zone, CompositeDataset | FolderDataset | SensorStack):
                 pixels, scenes = zone.tile(tile, slot)
                 sample: dict[str, Any] = {**pixels, "scenes": scenes, "error": None}
@@ -120,6 +121,10 @@ class PlanDataset(Dataset[dict[str, Any]]):
             slice(left, right, tile.resolution), slice(bottom, top, tile.resolution)
         )
         return sample
+
+    def _zone(self, index: int, tile: Tile) -> GeoDataset:
+        """Return the dataset that a tile of the plan is read from."""
+        return self.zones[tile.epsg]
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import torch
 from pyproj import CRS
 from torch import Tensor
@@ -60,9 +61,11 @@ class SensorStack(IndexedDataset):
                 )
         self.datasets = tuple(datasets)
         self.transforms = transforms
-        self.index = first.index
         self.paths = ()
         self.bands = tuple(band for dataset in datasets for band in dataset.bands)
+
+    def _first_index(self) -> gpd.GeoDataFrame:
+        return self.datasets[0].index
 
     @property
     def crs(self) -> CRS:

@@ -1,12 +1,13 @@
 """Graphs built once and filled in per block.
 
-The graphs of two blocks differ in a rectangle and a list of scenes. To build one through the client
-takes about ten times as long as to fill these in, and at a hundred blocks a second that is what a
-process would spend its time on. Importing this module loads `ee`.
+The graphs of two blocks differ in a rectangle, a list of scenes, and the two ends of the window. To
+build one through the client takes about ten times as long as to fill these in, and at a hundred
+blocks a second that is what a process would spend its time on. Importing this module loads `ee`.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,11 +17,12 @@ import ee
 
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine._sensors import composite, scene_order, scene_query
+from thor_geo.sources.earthengine.recipe import milliseconds
 from thor_geo.sources.scenes import AnyScene, Scene
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
 
-# Stand-ins that no real block and no real scene has; of a scene, graphs hold nothing but the index.
+# Stand-ins that no real block, scene or window has; of a scene, graphs hold nothing but the index.
 _SCENE = Scene(
     index="\x00scenes",
     time_start=None,
@@ -29,6 +31,10 @@ _SCENE = Scene(
     cloudy_pct=None,
 )
 _INDICES = [_SCENE.index]
+_WINDOW = TemporalSpec(
+    start=dt.datetime(1901, 2, 3, 4, 5, 6, tzinfo=dt.UTC),
+    end=dt.datetime(2107, 8, 9, 10, 11, 12, tzinfo=dt.UTC),
+)
 
 
 def _stand_in(epsg: int) -> Block:
@@ -99,10 +105,10 @@ def prepared_composite(
         block: The area.
         scenes: The pinned scenes, not empty.
     """
-    template = _composite_template(sensor, window, block.epsg)
+    template = _composite_template(sensor, block.epsg)
     if template is None:
         return composite(sensor, window, block, scenes)
-    return _filled(template, block, scene_order(sensor, scenes))
+    return _filled(template, window, block, scene_order(sensor, scenes))
 
 
 def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
@@ -113,31 +119,35 @@ def prepared_query(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any
         window: Time window.
         block: The area.
     """
-    template = _query_template(sensor, window, block.epsg)
+    template = _query_template(sensor, block.epsg)
     if template is None:
         return scene_query(sensor, window, block)
-    return _filled(template, block, [])
+    return _filled(template, window, block, [])
 
 
 # None if a client encodes the stand-ins in another way: then every graph is built from scratch.
 
 
 @lru_cache(maxsize=128)
-def _composite_template(
-    sensor: AnySensor, window: TemporalSpec, epsg: int
-) -> dict[str, Any] | None:
+def _composite_template(sensor: AnySensor, epsg: int) -> dict[str, Any] | None:
     block = _stand_in(epsg)
-    graph = _encoded(composite(sensor, window, block, [_SCENE]))
+    graph = _encoded(composite(sensor, _WINDOW, block, [_SCENE]))
     # A mosaic may name the scenes twice: which they are, and their order.
     lists, names = _count(graph, _INDICES), json.dumps(graph).count(json.dumps(_SCENE.index))
-    return graph if _count(graph, list(block.bounds)) == 1 and lists == names > 0 else None
+    return graph if _names_place_and_time_once(graph, block) and lists == names > 0 else None
 
 
 @lru_cache(maxsize=128)
-def _query_template(sensor: AnySensor, window: TemporalSpec, epsg: int) -> dict[str, Any] | None:
+def _query_template(sensor: AnySensor, epsg: int) -> dict[str, Any] | None:
     block = _stand_in(epsg)
-    graph = _encoded(scene_query(sensor, window, block))
-    return graph if _count(graph, list(block.bounds)) == 1 else None
+    graph = _encoded(scene_query(sensor, _WINDOW, block))
+    return graph if _names_place_and_time_once(graph, block) else None
+
+
+def _names_place_and_time_once(graph: dict[str, Any], block: Block) -> bool:
+    return all(
+        _count(graph, constant) == 1 for constant in (list(block.bounds), *milliseconds(_WINDOW))
+    )
 
 
 def _encoded(image: Any) -> dict[str, Any]:
@@ -145,7 +155,7 @@ def _encoded(image: Any) -> dict[str, Any]:
     return graph
 
 
-def _count(node: Any, constant: list[Any]) -> int:
+def _count(node: Any, constant: list[Any] | int) -> int:
     if isinstance(node, dict):
         if node.get("constantValue") == constant:
             return 1
@@ -153,8 +163,11 @@ def _count(node: Any, constant: list[Any]) -> int:
     return sum(_count(item, constant) for item in node) if isinstance(node, list) else 0
 
 
-def _filled(template: dict[str, Any], block: Block, indices: list[str]) -> Expression:
+def _filled(
+    template: dict[str, Any], window: TemporalSpec, block: Block, indices: list[str]
+) -> Expression:
     bounds, wanted = list(_stand_in(block.epsg).bounds), list(block.bounds)
+    times = dict(zip(milliseconds(_WINDOW), milliseconds(window), strict=True))
 
     def filled(node: Any) -> Any:
         if isinstance(node, list):
@@ -166,6 +179,8 @@ def _filled(template: dict[str, Any], block: Block, indices: list[str]) -> Expre
             if constant == bounds:
                 return {"constantValue": wanted}
             return {"constantValue": indices} if constant == _INDICES else node
+        if isinstance(constant, int):
+            return {"constantValue": times.get(constant, constant)}
         return {key: filled(value) for key, value in node.items()}
 
     return Expression(filled(template))

@@ -48,11 +48,21 @@ def _rectangle(block: Block) -> Any:
     )
 
 
+def milliseconds(window: TemporalSpec) -> tuple[int, int]:
+    """Return start and end of a window as graphs hold them: milliseconds since 1970.
+
+    Text would be parsed by the client, and its form would enter the key.
+
+    Args:
+        window: Time window.
+    """
+    return int(window.start.timestamp() * 1000), int(window.end.timestamp() * 1000)
+
+
 def _collection(sensor: AnySensor, window: TemporalSpec, block: Block) -> Any:
     import ee
 
-    # As milliseconds: text would be parsed by the client, and its form would enter the key.
-    start, end = (int(when.timestamp() * 1000) for when in (window.start, window.end))
+    start, end = milliseconds(window)
     return (
         ee.ImageCollection(sensor.collection).filterBounds(_rectangle(block)).filterDate(start, end)
     )

@@ -16,6 +16,7 @@ from thor_geo.sources.earthengine._expression import Expression, prepared_compos
 from thor_geo.sources.earthengine._sensors import composite, scene_query
 from thor_geo.sources.scenes import pixel_grid
 from thor_geo.specs import SensorSpec, TemporalSpec
+from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec
 
 SENSOR = SensorSpec(bands=("B4", "B3"), cloudy_pct=50)
 JUNE = TemporalSpec.range("2022-06-01", "2022-07-01")
@@ -63,6 +64,28 @@ def test_a_filled_graph_is_the_one_that_the_client_would_build(
     query = prepared_query(sensor, JUNE, block)
     assert query.graph == ee.serializer.encode(query)
     assert query.graph == ee.serializer.encode(scene_query(sensor, JUNE, block))
+
+
+@pytest.mark.parametrize("sensor", [SENSOR, SensorSpec(), Sentinel1Spec(), SENSORS[-2], SENSORS[3]])
+def test_windows_share_a_graph_and_differ_as_the_client_would_have_it(sensor: AnySensor) -> None:
+    expression_module._composite_template.cache_clear()
+    expression_module._query_template.cache_clear()
+    spans = [
+        ("2022-06-01", "2022-07-01"),
+        ("2022-06-01", "2022-06-02"),
+        ("1970-01-01", "1970-01-02"),
+        ("1969-12-31", "2050-01-01"),
+    ]
+    for span in spans:
+        window = TemporalSpec.range(*span)
+        named = scenes("a", "b")
+        built = ee.serializer.encode(composite(sensor, window, BLOCK, named))
+        assert prepared_composite(sensor, window, BLOCK, named).graph == built
+        query = ee.serializer.encode(scene_query(sensor, window, BLOCK))
+        assert prepared_query(sensor, window, BLOCK).graph == query
+    # A table of places may have thousands of windows: each must not cost a graph of its own.
+    assert expression_module._composite_template.cache_info().misses == 1
+    assert expression_module._query_template.cache_info().misses == 1
 
 
 def test_blocks_do_not_share_what_was_filled_in() -> None:
