@@ -23,6 +23,8 @@ _MEMBER = re.compile(
     r"\.(?P<name>(?!init_args|class_path)\w+)"
 )
 
+# Settings of the data of which exactly one is given.
+_ALTERNATIVES = (tuple(SOURCES), ("area", "places"))
 _AREA_KEYS = ("--data.area", "--data.init_args.area")
 
 
@@ -94,6 +96,8 @@ def _whole(value: str) -> str:
 def with_one_source(args: Sequence[str]) -> list[str]:
     """Make a source of composites replace the one that an earlier config names.
 
+    So does an area a table of places, and the other way round.
+
     Args:
         args: Arguments, e.g. ``-c configs/gee.yaml --data.stac.url=catalog.json``.
 
@@ -101,18 +105,21 @@ def with_one_source(args: Sequence[str]) -> list[str]:
         The arguments, with null for every source that only an earlier config names. Two in one
         config, or both on the command line, are left as they are, and refused later.
     """
-    named: dict[str, int] = {}
+    named: tuple[dict[str, int], ...] = tuple({} for _ in _ALTERNATIVES)
     level, last = 0, False
     for config, _, values in section_values(args, "data"):
         level += config or last  # arguments that follow each other are one level
         last = config
         for key, value in values.items():
-            source = key.split(".")[0]
-            if source in SOURCES and key == source and _is_null(value):
-                named.pop(source, None)
-            elif source in SOURCES:
-                named[source] = level
-    replaced = [name for name, place in named.items() if place < max(named.values())]
+            name = key.split(".")[0]
+            for levels, names in zip(named, _ALTERNATIVES, strict=True):
+                if name in names and key == name and _is_null(value):
+                    levels.pop(name, None)
+                elif name in names:
+                    levels[name] = level
+    replaced = [
+        name for levels in named for name, place in levels.items() if place < max(levels.values())
+    ]
     return [*args, *(f"--data.{name}=null" for name in replaced)]
 
 

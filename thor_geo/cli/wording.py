@@ -85,13 +85,20 @@ def key_of(argument: str, values: UserValues) -> str | None:
         return LINKED[argument] if argument != "bands" else _only_written("bands", values)
     if argument.partition(".")[0] in CLASSES:
         return None
-    keys = {
-        f"{section}.{row.key}"
+    rows = [
+        (f"{section}.{row.key}", row)
         for section in CLASSES
         for row in [*section_settings(section), *(_FOLDER if section == "data" else ())]
-        if argument in (row.key, row.name) and row.key not in LINKED
-    }
-    return keys.pop() if len(keys) == 1 else _only_written(argument, values)
+        if row.key not in LINKED
+    ]
+    # `start` is data.start, although places have a member of that name.
+    for keys in (
+        {key for key, row in rows if row.key == argument},
+        {key for key, row in rows if row.name == argument},
+    ):
+        if len(keys) == 1:
+            return keys.pop()
+    return _only_written(argument, values)
 
 
 def _only_written(argument: str, values: UserValues) -> str | None:

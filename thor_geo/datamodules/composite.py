@@ -1,8 +1,8 @@
-"""CompositeDataModule: an area and a window in, batches of normalised tiles out."""
+"""CompositeDataModule: an area or a table of places in, batches of normalised tiles out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,20 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from thor_geo.datamodules.feed import Feed, FeedSpec, warn_of_crowding
 from thor_geo.datamodules.labels import all_blocks, check_labels, labelled_tiles, with_labels
+from thor_geo.datamodules.places import PlaceTable, one_ground, refuse_beside_places, span_of
 from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.datamodules.sensors import Sensors, as_spec
 from thor_geo.datamodules.source import CompositeSource, Connection, cache_folder
 from thor_geo.datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.datamodules.windows import check_windows, refuse_training
-from thor_geo.datasets import PlanDataset, WindowDataset
+from thor_geo.datasets import PlaceDataset, PlanDataset, WindowDataset
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.blocks import NeededBlock
 from thor_geo.ground.lattice import Bounds, Lattice
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import Places, PlacesSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import RECIPE_VERSION
 from thor_geo.specs import NodataFill, Normalize, SensorSpec, Windows, check_least
@@ -42,19 +45,20 @@ _SENTINEL2 = SensorSpec()
 
 
 class CompositeDataModule(PlannedDataModule):
-    """Tiles of composites over an area, for prediction and for training with labels.
+    """Tiles of composites over an area or at places, for prediction and, with labels, training.
 
     Batches hold ``image`` (B, C, H, W), normalised float32 on the device, the planes of Sentinel-2
     before those of Sentinel-1; ``observations`` (B, S, H, W) uint8, one plane for each sensor;
     ``tile`` (B,) int64, index in the plan, and what else `PlanDataset` says of a tile; the list
     ``error``; and the list ``scenes`` or, with `labels`, ``mask`` (B, H, W). With `windows` a batch
     is of one window, whose index ``window`` lists for each tile: the windows of some tiles come one
-    after the other.
+    after the other. With `places` there is what `PlaceDataset` adds.
     """
 
     def __init__(
         self,
-        area: AreaSpec,
+        area: AreaSpec | None = None,
+        places: PlacesSpec | None = None,
         start: str | None = None,
         end: str | None = None,
         windows: Sequence[Sequence[str]] | None = None,
@@ -91,6 +95,8 @@ class CompositeDataModule(PlannedDataModule):
 
         Args:
             area: Where to embed: a box, a point, a polygon file or a table of points.
+            places: In place of `area`, a table with a row for each place, which gets a tile centred
+                on it, in a time window of its own.
             start: First day of the time window, YYYY-MM-DD.
             end: Day after the last day of the time window, YYYY-MM-DD.
             windows: Several time windows in place of start and end, each [first day, day after its
@@ -136,14 +142,12 @@ class CompositeDataModule(PlannedDataModule):
         check_least(1, concurrency=concurrency, ahead=ahead, fetch_workers=fetch_workers)
         check_least(1, split_side=split_side)
         super().__init__(batch_size=batch_size, num_workers=num_workers, strict=strict)
-        self.area_spec = _required_area(area)
-        self.windows = Windows.from_dates(start, end, windows)
+        self.area_spec, places_spec = one_ground(area, places)
         self.sensors = Sensors.on_grid(
             resolution,
             as_spec(SensorSpec, sentinel2, "sentinel2"),
             as_spec(Sentinel1Spec, sentinel1, "sentinel1"),
         )
-        check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
         #: The first sensor, whose planes come first.
         self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
@@ -155,7 +159,7 @@ class CompositeDataModule(PlannedDataModule):
             shard_tiles=shard_tiles,
             anchor=anchor,
         )
-        source = CompositeSource(
+        self.source = CompositeSource(
             source=chosen_source(
                 earthengine=as_spec(EarthEngineSpec, earthengine, "earthengine"),
                 emulator=as_spec(EmulatorSpec, emulator, "emulator"),
@@ -165,7 +169,19 @@ class CompositeDataModule(PlannedDataModule):
             cache_dir=cache_folder(cache_dir),
             pool_size=concurrency,
         )
-        self.feed = Feed(FeedSpec(source=source, windows=self.windows, block_size=block_size))
+        self._table: PlaceTable | None = None
+        if places_spec is None:
+            self.windows = Windows.from_dates(start, end, windows)
+            check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
+        else:
+            refuse_beside_places(stride=stride, anchor=anchor, windows=windows, labels=labels)
+            self._table = PlaceTable(
+                places_spec,
+                start=start,
+                end=end,
+                earliest=self.sensors.earliest,
+                generated=self.source.places_table,
+            )
         self._set_normalisation(
             self.sensors.selection, normalize, statistics, clamp_z=clamp_z, nodata_fill=nodata_fill
         )
@@ -182,23 +198,43 @@ class CompositeDataModule(PlannedDataModule):
         """
         return self.feed.connect()
 
+    @cached_property
+    def feed(self) -> Feed:
+        """Where composites come from, with the window of all rows where there is a table."""
+        if self._table is not None:
+            self.load_plan()  # whose rows give the windows
+        return Feed(FeedSpec(source=self.source, windows=self.windows, block_size=self.block_size))
+
     def load_plan(self) -> Plan:
-        """Plan the area; later calls return the same plan.
+        """Plan the area or the table; later calls return the same plan.
 
         Raises:
             AreaError: If the area is invalid or holds no tile.
+            ConfigError: If the table cannot be read, or has a row that cannot be embedded.
         """
+        if self.plan is None and self._table is not None:
+            self.plan = self._table.plan(
+                self.lattice, self.sensors.selection, block_size=self.block_size
+            )
+            #: The time windows; of a table one, from the first start to the last end.
+            self.windows = span_of(self.plan)
         if self.plan is None:
+            assert self.area is not None
             self.plan = Plan.from_area(self.area, self.lattice)
         return self.plan
 
     @cached_property
-    def area(self) -> Area:
-        """The area, read once."""
-        return self.area_spec.load()
+    def area(self) -> Area | None:
+        """The area, read once; None for a table of places."""
+        return None if self.area_spec is None else self.area_spec.load()
+
+    @property
+    def places_table(self) -> Places | None:
+        """The table of places, read once; None for an area."""
+        return None if self._table is None else self._table.places
 
     def setup(self, stage: str) -> None:
-        """Plan the area, connect to the source, and sign in.
+        """Plan the area or the table, connect to the source, and sign in.
 
         Raises:
             ConfigError: If Lightning's own sampler is on; or, for a stage that trains or tests,
@@ -209,6 +245,13 @@ class CompositeDataModule(PlannedDataModule):
             refuse_lightnings_sampler(self.trainer)
         else:
             refuse_training(self.windows, stage)
+            if self._table is not None:
+                raise ConfigError(
+                    "data.places",
+                    str(self._table.spec.file),
+                    f"a table of places is for predict, not for {stage}",
+                    "Train on data.area with data.labels, or use `thor-geo probe` on the run.",
+                )
             check_labels(self.labels, stage)
             self.splits = split_tiles(plan, self.split, side=self.split_side)
         # Before weights are downloaded, and a directory is bound to a project that turns out wrong.
@@ -267,6 +310,7 @@ class CompositeDataModule(PlannedDataModule):
         return {
             **self.sensors.settings(self.connect().catalogues),
             **self.windows.settings(),
+            **({} if self._table is None else {"places": self._table.settings()}),
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,
@@ -280,7 +324,7 @@ class CompositeDataModule(PlannedDataModule):
     def info(self) -> dict[str, Any]:
         """Return what a reader of the outputs wants to know besides the settings."""
         return {
-            "source": self.feed.spec.source.name,
+            "source": self.source.name,
             "normalization": self.normalize.mode,
             "statistics": None if self.statistics is None else self.statistics.name,
             "scenes": "pinned per block at its first request, kept in the cache",
@@ -311,7 +355,7 @@ class CompositeDataModule(PlannedDataModule):
 
     def coverage(self) -> Coverage | None:
         """Return where and when the source's scenes are; see `CompositeSource.coverage`."""
-        return self.feed.spec.source.coverage()
+        return self.source.coverage()
 
     def left_out(self, tiles: Iterable[int]) -> dict[str, str]:
         """Return the scenes that are left out of the composites of some tiles, and why.
@@ -323,9 +367,20 @@ class CompositeDataModule(PlannedDataModule):
 
     def _dataset(
         self, blocks: Iterable[NeededBlock], *, strict: bool
-    ) -> PlanDataset | WindowDataset:
+    ) -> PlanDataset | WindowDataset | PlaceDataset:
+        plan = self.load_plan()
+        if isinstance(plan, PlacePlan):
+            return self.feed.place_dataset(
+                plan,
+                blocks,
+                polygons=None if self._table is None else self._table.places.polygons,
+                clamp=self.clamp,
+                strict=strict,
+                every_scene=self.strict,
+            )
+        assert self.area is not None
         return self.feed.dataset(
-            self.load_plan(),
+            plan,
             self.area.zones(),
             blocks,
             clamp=self.clamp,
@@ -342,10 +397,3 @@ class CompositeDataModule(PlannedDataModule):
         check_split(indices, self.split, stage=stage, tiles=len(plan))
         subset: Dataset[dict[str, Any]] = Subset(self._with_labels, indices)
         return self._loader(subset, batch_size=self.batch_size, shuffle=stage == "train")
-
-
-def _required_area(area: AreaSpec | Mapping[str, Any] | None) -> AreaSpec:
-    spec = as_spec(AreaSpec, area, "area")
-    if spec is None:
-        raise ConfigError("area", None, "an area is needed", "Give an AreaSpec.")
-    return spec

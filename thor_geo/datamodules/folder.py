@@ -7,7 +7,7 @@ from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,27 @@ import torch
 from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
+from thor_geo.datamodules.places import PlaceTable, refuse_beside_places, span_of
 from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
-from thor_geo.datasets import FolderDataset, PlanDataset
+from thor_geo.datasets import FolderDataset, PlaceDataset, PlanDataset
 from thor_geo.datasets.footprints import ZonedArea, covered_area, grid_anchors
 from thor_geo.datasets.geotiff import RasterFile, content_sha256, find_files, read_headers
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Bounds, Lattice
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import Places, PlacesSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, Windows
 from thor_geo.specs.bands import select_bands
+
+_Group = TypeVar("_Group", AreaSpec, PlacesSpec)
+# What a group of settings may hold, for messages.
+_FIELDS = {
+    "area": "bbox (with crs), point and buffer_m, file (with layer), or points",
+    "places": "file, and what PlacesSpec has besides",
+}
 
 
 class FolderDataModule(PlannedDataModule):
@@ -41,10 +51,11 @@ class FolderDataModule(PlannedDataModule):
         self,
         paths: str | list[str],
         bands: list[str],
-        start: str,
-        end: str,
+        start: str | None = None,
+        end: str | None = None,
         # No AreaSpec: where this class replaces another, the parser would keep that one's area.
         area: dict[str, Any] | None = None,
+        places: dict[str, Any] | None = None,
         resolution: int = 10,
         scale: float | list[float] | None = None,
         offset: float | list[float] | None = None,
@@ -67,10 +78,12 @@ class FolderDataModule(PlannedDataModule):
             paths: A folder of GeoTIFFs, a glob, a file, or a list of them.
             bands: THOR channels or TerraTorch names of the files' bands, in their order.
             start: First day on which the pixels were taken, YYYY-MM-DD. Outputs carry it; nothing
-                is filtered by it.
+                is filtered by it. None only where `places` have dates.
             end: Day after the last day on which the pixels were taken, YYYY-MM-DD.
             area: Only tiles that meet this area are embedded. It has the fields of AreaSpec. None
                 for all ground that the files cover.
+            places: In place of `area`, a table with a row for each place, which gets a tile centred
+                on it; see PlacesSpec for its fields. Its dates are recorded, and filter nothing.
             resolution: Pixel size of the files in metres.
             scale: Factor of ``value x scale + offset``, which is reflectance 0..1, dB or kelvin;
                 None for what the files say. One number, or one for each band; 0.01 is for
@@ -102,8 +115,13 @@ class FolderDataModule(PlannedDataModule):
         self.paths = paths
         self.band_names = tuple(bands)
         self.selection = select_bands(self.band_names)
-        self.windows = Windows.from_dates(start, end)
-        self.area_spec = _as_area(area)
+        self.area_spec, places_spec = _as_group(AreaSpec, area), _as_group(PlacesSpec, places)
+        self._table: PlaceTable | None = None
+        if places_spec is None:
+            self.windows = Windows.from_dates(start, end)
+        else:
+            refuse_beside_places(area=area, stride=stride, anchor=anchor)
+            self._table = PlaceTable(places_spec, start=start, end=end, earliest=None)
         self.scale = _for_each_band("scale", scale, len(self.band_names))
         self.offset = _for_each_band("offset", offset, len(self.band_names))
         self.nodata = nodata
@@ -160,8 +178,17 @@ class FolderDataModule(PlannedDataModule):
                 offset=self.offset,
                 nodata=self.nodata,
             )
-            for epsg in self.area.zones()
+            for epsg in (self.area.zones() if self._table is None else self._zones_of_places)
         }
+
+    @property
+    def _zones_of_places(self) -> list[int]:
+        return [lattice.epsg for lattice in self.load_plan().lattices]
+
+    @property
+    def places_table(self) -> Places | None:
+        """The table of places, read once; None for an area."""
+        return None if self._table is None else self._table.places
 
     def load_plan(self) -> Plan:
         """Read the files' headers and plan the ground they cover; later calls return the same plan.
@@ -172,6 +199,13 @@ class FolderDataModule(PlannedDataModule):
         """
         if self.plan is None:
             anchors = grid_anchors(self.files, self.lattice)
+            if self._table is not None:
+                self.plan = self._table.plan(
+                    self.lattice, self.selection, block_size=None, anchors=anchors
+                )
+                #: When the pixels were taken; of a table, from the first start to the last end.
+                self.windows = span_of(self.plan)
+                return self.plan
             assert self.zones  # their files are checked
             anchor = None if self.lattice.anchor is not None else anchors
             self.plan = Plan.from_area(self.area, self.lattice, anchor)
@@ -197,14 +231,29 @@ class FolderDataModule(PlannedDataModule):
         """Return this rank's unfinished shards, in order."""
         plan = self.load_plan()
         sampler = self._unfinished(plan)
-        dataset = PlanDataset(
-            plan,
-            self.zones,
-            channels=len(self.band_names),
-            sensors=next(iter(self.zones.values())).sensors,
-            dtype=torch.float32,
-            strict=self.strict,
-        )
+        channels = len(self.band_names)
+        sensors = next(iter(self.zones.values())).sensors
+        dataset: PlanDataset
+        if isinstance(plan, PlacePlan):
+            assert self._table is not None
+            dataset = PlaceDataset(
+                plan,
+                self.zones,
+                polygons=self._table.places.polygons,
+                channels=channels,
+                sensors=sensors,
+                dtype=torch.float32,
+                strict=self.strict,
+            )
+        else:
+            dataset = PlanDataset(
+                plan,
+                self.zones,
+                channels=channels,
+                sensors=sensors,
+                dtype=torch.float32,
+                strict=self.strict,
+            )
         return self._loader(dataset, batch_sampler=sampler)
 
     @cached_property
@@ -219,6 +268,7 @@ class FolderDataModule(PlannedDataModule):
             "files_sha256": self.content,
             "bands": list(self.band_names),
             **self.windows.settings(),
+            **({} if self._table is None else {"places": self._table.settings()}),
             "scale": self.scale,
             "offset": self.offset,
             # JSON has no NaN.
@@ -254,27 +304,27 @@ class FolderDataModule(PlannedDataModule):
         return self.zones[epsg].picture(bounds, shape)
 
 
-def _as_area(fields: Mapping[str, Any] | None) -> AreaSpec | None:
-    """Return an area from a dict of its fields; None for none.
+def _as_group(kind: type[_Group], fields: Mapping[str, Any] | None) -> _Group | None:
+    """Return a group of settings from a dict of its fields; None for none.
 
     Raises:
-        ConfigError: If a field is unknown or of the wrong type.
-        AreaError: If it is not an area.
+        ConfigError: If a field is unknown, missing or invalid.
     """
-    if fields is None:
-        return None
+    if fields is None or isinstance(fields, kind):
+        return fields
+    name = "area" if kind is AreaSpec else "places"
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(AreaSpec)
+    parser.add_class_arguments(kind)
     try:
         known = parser.parse_object(dict(fields))
     except ArgumentError as error:
         raise ConfigError(
-            "area",
+            f"data.{name}",
             dict(fields),
             " ".join(str(error).split()).rstrip(".:"),
-            "Give bbox (with crs), point and buffer_m, file (with layer), or points.",
+            f"Give {_FIELDS[name]}.",
         ) from error
-    return AreaSpec(**known.as_dict())
+    return kind(**known.as_dict())
 
 
 def _for_each_band(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, TypeVar
@@ -13,6 +14,15 @@ from thor_geo.specs.bands import BandSelection, Sensor, select_bands
 from thor_geo.specs.sentinel1 import AnySensor, Sentinel1Spec, channels_of
 
 _Spec = TypeVar("_Spec")
+
+# First day with images, by collection or else by mission. Source: "Dataset Availability" in the
+# Earth Engine Data Catalog; Sentinel-2A's first image (ESA, 29 June 2015).
+_FIRST_DAYS = {
+    "COPERNICUS/S2_SR_HARMONIZED": dt.date(2017, 3, 28),
+    "COPERNICUS/S2_SR": dt.date(2017, 3, 28),
+    "S2": dt.date(2015, 6, 27),
+    "S1": dt.date(2014, 10, 3),
+}
 
 
 def as_spec(
@@ -106,6 +116,14 @@ class Sensors:
         """The sensors in the order of the planes."""
         sensors: dict[Sensor, AnySensor | None] = {"S2": self.sentinel2, "S1": self.sentinel1}
         return {kind: sensor for kind, sensor in sensors.items() if sensor is not None}
+
+    @property
+    def earliest(self) -> dt.date:
+        """First day on which every sensor's collection has images."""
+        return max(
+            _FIRST_DAYS.get(sensor.collection, _FIRST_DAYS[kind])
+            for kind, sensor in self.by_kind.items()
+        )
 
     @property
     def selection(self) -> BandSelection:

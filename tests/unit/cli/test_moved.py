@@ -83,6 +83,25 @@ def test_a_source_replaces_the_one_of_an_earlier_config(
     assert with_one_source(args) == expected
 
 
+@pytest.mark.parametrize(
+    ("args", "replaced"),
+    [
+        (["-c", "area.yaml", "--data.places.file=x.csv"], ["area"]),
+        (["-c", "places.yaml", "--data.area={bbox: [1, 2, 3, 4]}"], ["places"]),
+        (["-c", "places.yaml", "--data.places.id=plot"], []),
+        (["-c", "places.yaml", "--data.places=null", "--data.area.file=x.gpkg"], []),
+        (["-c", "area.yaml", "--data.area.file=a", "--data.places.file=x.csv"], []),
+    ],
+)
+def test_places_replace_the_area_of_an_earlier_config_and_the_other_way_round(
+    args: list[str], replaced: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("area.yaml").write_text("data:\n  area: {bbox: [1, 2, 3, 4]}\n")
+    Path("places.yaml").write_text("data:\n  places: {file: survey.csv}\n")
+    assert with_one_source(args) == [*args, *(f"--data.{name}=null" for name in replaced)]
+
+
 def test_another_backbone_needs_another_class(tmp_path: Path) -> None:
     (config := tmp_path / "run.yaml").write_text("model: {backbone: {class_path: my.Encoder}}")
     for args in (["--model.backbone=my.Encoder"], ["-c", str(config)]):

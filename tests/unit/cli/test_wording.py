@@ -39,7 +39,7 @@ MISTAKES = {
     "no file": (["-c", "nowhere.yaml"], ["File does not exist", "nowhere.yaml"]),
     "no file: folder": (["-c", "."], ["Path is not a file", "."]),
     "no value": (["--data.tile_size"], ["--data"]),
-    "no group": (["--data.area=5"], ["Unable to load config"]),
+    "no group": (["--output=5"], ["Unable to load config"]),
     "no path": (["-c", "path.yaml"], ["Not of type Path: expected str"]),
     "class wanted": (["--model=5"], ["Expected a dot import path string: "]),
     "class wanted: group": (["--data.sentinel1=5"], ["Expected a dot import path string: "]),
