@@ -341,13 +341,14 @@ class CompositeDataModule(PlannedDataModule):
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres, on the pixel grid.
             shape: Height and width of the picture in pixels.
-            window: Index of the time window.
+            window: Index of the time window, of a table of places among the plan's.
 
         Returns:
             (height, width, 3) uint8, or None; see `composite_picture`.
         """
-        lattice, span = self.load_plan().lattices[0], self.windows.spans[window]
-        return self.feed.picture(lattice, epsg, bounds, shape, span)
+        plan = self.load_plan()
+        spans = plan.windows if isinstance(plan, PlacePlan) else self.windows.spans
+        return self.feed.picture(plan.lattices[0], epsg, bounds, shape, spans[window])
 
     def fetch_cost(self) -> dict[str, float]:
         """Return what fetching has cost this process so far; see `FetchStats`."""

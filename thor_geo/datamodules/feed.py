@@ -396,7 +396,19 @@ class Feed:
             window=window,
             catalogue=self.connect().catalogues[kind],
         )
-        return composite_picture(store.get, sensor, rect, shape, block_size=self.spec.block_size)
+        blocks = list(blocks_of(rect, self.spec.block_size))
+        if rect.width == rect.height:
+            # A chip of a place may have been fetched as one block of its own.
+            alone = Block(
+                epsg=epsg,
+                size=rect.width,
+                resolution=rect.resolution,
+                left=rect.left,
+                top=rect.top,
+                anchor=rect.anchor,
+            )
+            blocks = [alone] if store.has(alone) else blocks
+        return composite_picture(store.get, sensor, rect, shape, blocks=blocks)
 
     def close(self) -> None:
         """End the prefetch process, and the emulator if this process started it."""

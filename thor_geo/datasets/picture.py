@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from thor_geo.composites import StoredBlock
 from thor_geo.datasets.colour import RGB_BANDS, colour_bands, picture_bands, picture_title
-from thor_geo.ground.lattice import Block, Rect, blocks_meeting
+from thor_geo.ground.lattice import Block, Rect
 from thor_geo.specs.sentinel1 import AnySensor, storage_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def composite_picture(
     rect: Rect,
     shape: tuple[int, int],
     *,
-    block_size: int,
+    blocks: Sequence[Block],
 ) -> npt.NDArray[np.uint8] | None:
     """Return a picture of cached composites, made of the nearest pixels.
 
@@ -35,14 +35,13 @@ def composite_picture(
         sensor: Bands of the blocks.
         rect: The ground to show.
         shape: Height and width of the picture in pixels.
-        block_size: Side of a block in pixels.
+        blocks: The blocks that it lies on.
 
     Returns:
         (height, width, 3) uint8, light grey where there is no data; None if the bands make no
         picture (see `picture_bands`), or the ground needs more than `MAX_BLOCKS` blocks.
     """
     bands = picture_bands(sensor.bands)
-    blocks = list(blocks_meeting(rect, block_size))
     if bands is None or len(blocks) > MAX_BLOCKS:
         return None
     planes = [sensor.bands.index(band) for band in bands]

@@ -17,7 +17,7 @@ from thor_geo.datasets.colour import picture_bands, picture_title, radar_colour
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
-from thor_geo.ground.lattice import Block, Lattice, Rect
+from thor_geo.ground.lattice import Block, Lattice, Rect, blocks_meeting
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import FetchStats, Scene, SessionSpec
 from thor_geo.sources.scenes import Sentinel1Scene
@@ -170,7 +170,9 @@ def test_a_picture_of_radar_is_vv_vh_and_their_difference(
 
     rect = Rect(epsg=32632, resolution=10, left=LEFT, top=TOP, width=96, height=96)
     store = stores[RADAR.collection]
-    picture = composite_picture(store.get, RADAR, rect, (96, 96), block_size=BLOCK)
+    picture = composite_picture(
+        store.get, RADAR, rect, (96, 96), blocks=list(blocks_meeting(rect, BLOCK))
+    )
     sample = make(RADAR)[LEFT * 10 : LEFT * 10 + 960, TOP * 10 - 960 : TOP * 10]
     image, counts = sample["image"].numpy(), sample["observations"][0].numpy()
     np.testing.assert_array_equal(picture, radar_colour(image, ("VV", "VH"), counts))
