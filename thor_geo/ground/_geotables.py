@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -109,7 +109,6 @@ def read_parquet(source: GeoFile, file: Path | BytesIO) -> GeoTable:
     kinds = {column.path: json.loads(column.logical_type.to_json()) for column in columns}
     crs = {n: str(kind.get("crs") or LONLAT) for n, kind in kinds.items() if "crs" in kind}
     unknown = {name for name, kind in kinds.items() if kind["Type"] == "Undefined"}
-    names = [name for name in opened.schema_arrow.names if not _INDEX.fullmatch(name)]
     if b"geo" in metadata:
         geo = json.loads(metadata[b"geo"])
         name = geo["primary_column"]
@@ -119,8 +118,9 @@ def read_parquet(source: GeoFile, file: Path | BytesIO) -> GeoTable:
             raise _unknown_type(name)
         # A box of each row, by which readers skip rows, is part of the geometry.
         box = geo["columns"][name].get("covering", {}).get("bbox", {})
-        names = [n for n in names if n != name and n not in {path[0] for path in box.values()}]
-        rest = _plain_types(opened.read(columns=names).select(names))
+        beside = {name, *(path[0] for path in box.values())}
+        names = [n for n in dict.fromkeys(opened.schema_arrow.names) if n not in beside]
+        rest = _without(opened.read(columns=names), beside)
         if isinstance(file, BytesIO):
             file.seek(0)
         geometry = gpd.read_parquet(file, columns=[name]).geometry
@@ -129,12 +129,14 @@ def read_parquet(source: GeoFile, file: Path | BytesIO) -> GeoTable:
         return _of_geometry(source, rest, geometry.to_numpy(), geometry.crs)
     for name in unknown & set(_GEOMETRIES):
         raise _unknown_type(name)
-    plain = _plain_types(opened.read().select(names))
+    plain = _without(opened.read(), ())
     shape = next((n for n in _GEOMETRIES if n in crs), next(iter(crs), None))
     if shape is None:
         return with_geometry(source, plain)
     values = shapely.from_wkb(plain[shape].to_numpy(zero_copy_only=False))
-    return _of_geometry(source, plain.drop(shape), values, _parquet_crs(crs[shape], metadata))
+    return _of_geometry(
+        source, _without(plain, {shape}), values, _parquet_crs(crs[shape], metadata)
+    )
 
 
 def layer_table(source: GeoFile, columns: Any, wkb: Any, crs: str | None) -> GeoTable:
@@ -342,6 +344,16 @@ def _numbers(
             f"`{name}` holds not all numbers but {kind}", _METRES if planar else _DEGREES
         )
     return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64), mask
+
+
+def _without(table: Any, names: Collection[str]) -> Any:
+    """Return a table without some columns, and without a pandas index that has no name."""
+    chosen = [
+        k
+        for k, name in enumerate(table.column_names)
+        if name not in names and not _INDEX.fullmatch(name)
+    ]
+    return _plain_types(table.select(chosen))
 
 
 def _plain_types(table: Any) -> Any:

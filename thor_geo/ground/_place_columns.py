@@ -86,19 +86,17 @@ def kept_columns(
     for name in names:
         column_of(columns, name, "data.places.keep")
     if taken := [name for name in names if name in reserved]:
+        them = "it" if len(taken) == 1 else "them"
         raise ConfigError(
             "data.places.keep",
             taken[0] if spec.keep is None else spec.keep,
-            f"outputs have {'columns' if len(taken) > 1 else 'a column'} of the table's names "
-            f"{', '.join(taken)}",
+            f"outputs have columns of their own called {' and '.join(taken)}",
             (
-                "If it is the id of each place, give `data.places.id: id`. Otherwise rename it, "
+                "If `id` is the id of each place, give `data.places.id: id`. "
                 if "id" in taken
-                else "Rename them, "
-                if len(taken) > 1
-                else "Rename it, "
+                else ""
             )
-            + "or name the columns to keep without it.",
+            + f"Rename {them}, or name the columns to keep without {them}.",
         )
     names = [spec.id, *names] if spec.id is not None else names
     chosen = [columns.column(name) for name in names]

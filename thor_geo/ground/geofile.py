@@ -20,6 +20,7 @@ import shapely
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground._geolayers import archive_layers, choose_layer, file_layers
 from thor_geo.ground._geotables import GeoTable, parse_table, read_parquet
+from thor_geo.support.antimeridian import continuous_longitudes
 from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 from thor_geo.support.words import rows_text
 
@@ -84,7 +85,8 @@ def file_kind(path: Path) -> FileKind:
 def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     """Return the rows of a file, with their columns, geometry and CRS.
 
-    They are those of `read_geotable`, for pandas: integers with gaps become floats.
+    They are those of `read_geotable`, for pandas: integers with gaps become floats. Points at
+    longitudes beyond 180 are turned by 360 degrees.
 
     Args:
         source: The file. Its rows keep their order, and are numbered from 0.
@@ -111,6 +113,8 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
     elif not table.stated:
         bounds = np.abs(shapely.bounds(geometry))
         _check_degrees(source, table, bounds[:, [0, 2]].max(1), bounds[:, [1, 3]].max(1))
+    if table.crs is not None and table.crs.is_geographic:
+        geometry = _turned_points(geometry)
     frame = gpd.GeoDataFrame(_pandas_frame(table.columns), geometry=geometry, crs=table.crs)
     if without_geometry(frame).all():
         raise source.refusal("it holds no geometry", "Give points or polygons.")
@@ -188,10 +192,10 @@ def _pandas_frame(columns: Any) -> pd.DataFrame:
 
 
 def _check_degrees(source: GeoFile, table: GeoTable, x: Float64Array, y: Float64Array) -> None:
-    """Refuse longitudes outside -180..180 and latitudes outside -90..90; NaN is neither."""
+    """Refuse what are no longitudes, even if counted to 360, or no latitudes; NaN is neither."""
     if table.stated:
         return
-    east, north = np.abs(x) > 180, np.abs(y) > 90
+    east, north = np.abs(x) > 360, np.abs(y) > 90
     wrong = np.flatnonzero(east | north).tolist()
     if not wrong:
         return
@@ -203,6 +207,18 @@ def _check_degrees(source: GeoFile, table: GeoTable, x: Float64Array, y: Float64
         if exchanged
         else "Give degrees (WGS 84), or a file that states its CRS, such as a GeoPackage.",
     )
+
+
+def _turned_points(geometry: ObjectArray) -> ObjectArray:
+    """Return shapes in degrees, points beyond 180 among them turned; polygons are cut later."""
+    x = shapely.get_x(geometry)
+    beyond = (np.abs(x) > 180) & (np.abs(x) <= 360)
+    if not beyond.any():
+        return geometry
+    turned = geometry.copy()
+    longitudes = continuous_longitudes(x[beyond], 0.0)
+    turned[beyond] = shapely.points(longitudes, shapely.get_y(geometry[beyond]))
+    return turned
 
 
 def _plain_geometry(geometry: ObjectArray) -> ObjectArray:

@@ -164,6 +164,30 @@ def test_an_imperfect_table_is_refused_with_file_and_row(
     assert str(path) in str(caught.value)
 
 
+def test_points_beyond_180_are_turned(tmp_path: Path) -> None:
+    """Tables of the Pacific count from 0 to 360."""
+    rows = read(csv(tmp_path, "lon,lat\n181,-17\n359.5,51\n,\n180,0\n"))
+    assert rows.geometry.x.tolist()[:2] == [-179, -0.5]
+    assert without_geometry(rows).tolist() == [False, False, True, False]
+    assert rows.geometry.x.tolist()[3] == 180
+    frame([shapely.Point(181, -17), POINTS[0]]).to_file(tmp_path / "a.geojson")
+    assert read(tmp_path / "a.geojson").geometry.x.tolist() == [-179, 11.98]
+    area = AreaSpec(points=csv(tmp_path, "lon,lat\n181,-17\n"), buffer_m=50).load()
+    assert area.middle == pytest.approx((-179, -17), abs=1e-6)
+    frame([shapely.Point(6e5, 6e6)]).set_crs(32632, allow_override=True).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    assert read(tmp_path / "a.parquet").geometry.x.tolist() == [6e5]
+
+
+def test_integers_with_gaps_lose_no_digit(tmp_path: Path) -> None:
+    path = csv(tmp_path, "lon,lat,parcel,n\n1,2,1234567890123456789,7\n3,4,,\n")
+    rows = read(path)
+    assert rows["parcel"].iloc[0] == "1234567890123456789"
+    assert rows["n"].iloc[0] == 7
+    assert rows["n"].isna().tolist() == [False, True]
+
+
 def kml(*layers: tuple[str, str]) -> str:
     folders = "".join(
         f"<Folder><name>{name}</name>{f'<Placemark>{shape}</Placemark>' if shape else ''}</Folder>"
