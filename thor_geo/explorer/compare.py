@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import InputError
-from thor_geo.explorer.located import RasterVectors
+from thor_geo.explorer.located import LocatedVectors
 from thor_geo.results import Cosine
 from thor_geo.results.cosine import largest
 from thor_geo.support.arrays import Float32Array, Int64Array
@@ -36,7 +36,7 @@ class _Scale(NamedTuple):
 class Comparison:
     """Compares the vectors of places; safe to use from several threads."""
 
-    def __init__(self, places: RasterVectors) -> None:
+    def __init__(self, places: LocatedVectors) -> None:
         """Initialize a new Comparison instance.
 
         Args:

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 
 from thor_geo.errors import ThorGeoError
-from thor_geo.explorer.located import RasterVectors, tile_pixels
+from thor_geo.explorer.located import LocatedVectors, tile_pixels
+from thor_geo.explorer.points import PointVectors
 from thor_geo.ground.lattice import Bounds
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import UInt8Array
 from thor_geo.support.redact import redact
@@ -25,7 +27,7 @@ _NO_DATA_GREY = 224
 THUMBNAIL_M = 1440.0
 
 State = Literal["closed", "opening", "ready", "missing"]
-Picture = Callable[[int, Bounds, tuple[int, int]], UInt8Array | None]
+Picture = Callable[..., UInt8Array | None]
 
 
 class CompositePictures:
@@ -90,7 +92,7 @@ class CompositePictures:
         tile_of = np.arange(side) * k // side
         return np.dstack([pixels, planned[np.ix_(tile_of, tile_of)]])
 
-    def thumbnail(self, places: RasterVectors, place: int, side: int) -> UInt8Array | None:
+    def thumbnail(self, places: LocatedVectors, place: int, side: int) -> UInt8Array | None:
         """Return a picture of a place and, if it is small, its surroundings.
 
         Args:
@@ -101,21 +103,24 @@ class CompositePictures:
         Returns:
             (side, side, 4) uint8 RGBA; None if it has no pixels.
         """
+        if isinstance(places, PointVectors):
+            # The whole chip, in the place's own time window.
+            bounds, window = places.bounds(place), [places.window(place)]
+            return _opaque(self._pixels(places.epsg(place), bounds, (side, side), *window))
         left, bottom, right, top = places.bounds(place)
         # Whole pixels, or the picture would lie off the pixel grid.
         unit = self._opened.plan.lattices[0].resolution
         more = max(0, round((THUMBNAIL_M - (right - left)) / 2 / unit)) * unit
         bounds = (left - more, bottom - more, right + more, top + more)
-        pixels = self._pixels(places.epsg(place), bounds, (side, side))
-        if pixels is None:
-            return None
-        return np.dstack([pixels, np.full((side, side), 255, dtype=np.uint8)])
+        return _opaque(self._pixels(places.epsg(place), bounds, (side, side)))
 
-    def _pixels(self, epsg: int, bounds: Bounds, shape: tuple[int, int]) -> UInt8Array | None:
+    def _pixels(
+        self, epsg: int, bounds: Bounds, shape: tuple[int, int], *window: int
+    ) -> UInt8Array | None:
         if self._picture is None:
             return None
         with self._lock:
-            pixels = self._picture(epsg, bounds, shape)
+            pixels = self._picture(epsg, bounds, shape, *window)
         return None if pixels is None or bool((pixels == _NO_DATA_GREY).all()) else pixels
 
     def _hold(self) -> None:
@@ -128,8 +133,9 @@ class CompositePictures:
                 pixels = stack.enter_context(
                     pixels_of(self._opened, window=self._window, num_workers=0)
                 )
-                ground = self._opened.plan.shards[0]
-                if pixels.truecolour(ground.epsg, ground.square.bounds, (1, 1)) is None:
+                plan, ground = self._opened.plan, self._opened.plan.shards[0]
+                window = [int(plan.window[0])] if isinstance(plan, PlacePlan) else []
+                if pixels.truecolour(ground.epsg, ground.square.bounds, (1, 1), *window) is None:
                     self.why = "the bands of this run make no picture"
                     self.state = "missing"
                     return
@@ -145,3 +151,9 @@ class CompositePictures:
             self.state = "ready"
             self._closing.wait()
             self._picture = None
+
+
+def _opaque(pixels: UInt8Array | None) -> UInt8Array | None:
+    if pixels is None:
+        return None
+    return np.dstack([pixels, np.full(pixels.shape[:2], 255, dtype=np.uint8)])

@@ -13,8 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.explorer.compare import Comparison
+from thor_geo.explorer.located import RasterVectors
+from thor_geo.explorer.points import PointVectors
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan
+from thor_geo.results.place_table import place_frame
 from thor_geo.support.arrays import Float32Array, Int64Array
 
 if TYPE_CHECKING:
@@ -85,15 +88,22 @@ def findings_file(plan: Plan, comparison: Comparison, findings: ExplorerFindings
 def _layers(
     plan: Plan, comparison: Comparison, findings: ExplorerFindings
 ) -> dict[str, geopandas.GeoDataFrame]:
-    """Return the layers `neighbours`, `examples` and `probe`, as far as they exist."""
+    """Return the layers `neighbours`, `examples` and `probe`, as far as they exist.
+
+    Tiles are footprints; places are points, with the table's columns.
+    """
     places, layers = comparison.places, {}
     assert places.tile is not None
     tile = places.tile
-    footprints = plan.footprints()[tile]
+    footprints = None if isinstance(places, PointVectors) else plan.footprints()[tile]
 
     def layer(chosen: Int64Array, **columns: Any) -> geopandas.GeoDataFrame:
         import geopandas
 
+        if isinstance(places, PointVectors):
+            own = places.columns.take(chosen)
+            return place_frame(places.plan, tile[chosen], own, columns)
+        assert footprints is not None
         ids = [tile_row.id for tile_row in plan.tiles(tile[chosen].tolist())]
         return geopandas.GeoDataFrame(
             {"tile_id": ids, **columns}, geometry=footprints[chosen], crs=_CRS
@@ -132,6 +142,7 @@ def _geopackage(layers: dict[str, geopandas.GeoDataFrame]) -> bytes:
 def _rasters(comparison: Comparison, findings: ExplorerFindings) -> dict[str, bytes]:
     """Return a GeoTIFF by name of the zone, with bands ``cosine``, ``probe``, ``examples``."""
     places, bands = comparison.places, {}
+    assert isinstance(places, RasterVectors)
     if findings.query is not None:
         bands["cosine"] = comparison.similar(findings.query, 0).cosine
     if findings.probed:
@@ -154,7 +165,9 @@ def _geotiff(
     import rasterio
     from rasterio.io import MemoryFile
 
-    places, side = comparison.places, comparison.places.side
+    places = comparison.places
+    assert isinstance(places, RasterVectors)
+    side = places.side
     corner_col, corner_row = (
         places.shards.col[places.shard[chosen]],
         places.shards.row[places.shard[chosen]],

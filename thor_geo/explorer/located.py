@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,7 @@ from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan, Shards
 from thor_geo.results import read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.specs.choices import Unit
-from thor_geo.support.arrays import Int64Array
+from thor_geo.support.arrays import Float64Array, Int64Array
 
 #: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
 #: every second, third, ... cell is taken.
@@ -25,6 +25,9 @@ MOST_BYTES = 512 * 1024**2
 # Radius of the sphere of web maps (EPSG:3857), metres.
 _RADIUS = 6378137.0
 
+#: What the page compares; of a table of places the vectors of their chips, or of the cells that
+#: hold them.
+ExplorerUnit = Literal["tiles", "cells", "chips", "centres"]
 #: Called with the number of shards that have been read, and of all shards.
 ProgressCallback = Callable[[int, int], None]
 
@@ -42,7 +45,7 @@ class LocatedVectors(ABC):
         missing: Shards that are not done yet.
     """
 
-    unit: Unit
+    unit: ExplorerUnit
     vectors: npt.NDArray[np.float32]
     searched: npt.NDArray[np.bool_]
     lonlat: npt.NDArray[np.float64]
@@ -254,19 +257,25 @@ def shard_patches(places: RasterVectors) -> Patches:
         lon[in_zone], lat[in_zone] = transformer(f"EPSG:{zone}", LONLAT).transform(
             x[in_zone], y[in_zone]
         )
-    # Keeps a run together that lies on both sides of the antimeridian.
+    mesh = web_mercator(lon, lat)
+    return Patches(patch=patch.astype(np.uint32), shard=shard.astype(np.int32), mesh=mesh)
+
+
+def web_mercator(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> Float64Array:
+    """Return x and y of web Mercator in metres, (..., 2).
+
+    Longitudes may pass 180 degrees, so that a run on both sides of the antimeridian stays together.
+
+    Args:
+        lon: Longitudes, degrees, (...).
+        lat: Latitudes.
+    """
     turned = np.exp(1j * np.radians(lon))
     middle = np.degrees(np.angle(turned.mean()))
     lon = middle + np.degrees(np.angle(turned * np.exp(-1j * np.radians(middle))))
-    mercator = np.stack(
-        [
-            _RADIUS * np.radians(lon),
-            # Snyder, Map Projections (USGS Professional Paper 1395), equation 7-2.
-            _RADIUS * np.log(np.tan(np.pi / 4 + np.radians(lat) / 2)),
-        ],
-        axis=-1,
-    )
-    return Patches(patch=patch.astype(np.uint32), shard=shard.astype(np.int32), mesh=mercator)
+    # Snyder, Map Projections (USGS Professional Paper 1395), equation 7-2.
+    y = _RADIUS * np.log(np.tan(np.pi / 4 + np.radians(lat) / 2))
+    return np.stack([_RADIUS * np.radians(lon), y], axis=-1)
 
 
 def _step(side: int, shards: int, dimension: int) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 
 from thor_geo.errors import InputError
 from thor_geo.explorer.download import Answer, ExplorerFindings
+from thor_geo.explorer.located import ExplorerUnit
 from thor_geo.explorer.session import MOST_NEIGHBOURS, SIDES, ExplorerSession
-from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Int64Array
 from thor_geo.support.jsontext import parse_json
 
@@ -58,6 +58,19 @@ def _places(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
 
 def _observations(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
     return Answer(_BINARY, session.observations(_unit(session, arguments)))
+
+
+def _column(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    name = arguments.get("name")
+    if not isinstance(name, str):
+        raise InputError(f"`name={name!r:.50}` is not the name of a column. Give one.")
+    return Answer(_BINARY, session.column(_unit(session, arguments), name))
+
+
+def _describe(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
+    unit = _unit(session, arguments)
+    place = _whole(arguments, "place", _count(session, unit))
+    return Answer(_JSON, session.describe(unit, place))
 
 
 def _similar(session: ExplorerSession, arguments: Mapping[str, Any]) -> Answer:
@@ -122,6 +135,8 @@ _HANDLERS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {
     "progress": _progress,
     "places": _places,
     "observations": _observations,
+    "column": _column,
+    "describe": _describe,
     "similar": _similar,
     "probe": _probe,
     "composite": _composite,
@@ -131,15 +146,15 @@ _HANDLERS: dict[str, Callable[[ExplorerSession, Mapping[str, Any]], Answer]] = {
 }
 
 
-def _unit(session: ExplorerSession, arguments: Mapping[str, Any]) -> Unit:
+def _unit(session: ExplorerSession, arguments: Mapping[str, Any]) -> ExplorerUnit:
     unit = arguments.get("unit")
     if unit not in session.units:
         known = " or ".join(session.units)
-        raise InputError(f"`unit={unit!r}`: this run has {known}. Choose one of {get_args(Unit)}.")
-    return cast(Unit, unit)
+        raise InputError(f"`unit={unit!r}`: this run has {known}. Give one it has.")
+    return cast(ExplorerUnit, unit)
 
 
-def _count(session: ExplorerSession, unit: Unit) -> int:
+def _count(session: ExplorerSession, unit: ExplorerUnit) -> int:
     return len(session.comparison(unit).places)
 
 
@@ -158,7 +173,7 @@ def _side(arguments: Mapping[str, Any]) -> int:
 
 
 def _indices(
-    session: ExplorerSession, unit: Unit, arguments: Mapping[str, Any], name: str
+    session: ExplorerSession, unit: ExplorerUnit, arguments: Mapping[str, Any], name: str
 ) -> Int64Array:
     values, end = arguments.get(name, []), _count(session, unit)
     if not isinstance(values, list) or not all(

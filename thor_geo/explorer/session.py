@@ -8,28 +8,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import RunDirectoryError
+from thor_geo.errors import InputError, RunDirectoryError
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import CompositePictures
 from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
 from thor_geo.explorer.located import (
+    ExplorerUnit,
+    LocatedVectors,
     RasterVectors,
     cell_places,
     shard_patches,
     tile_pixels,
     tile_places,
+    web_mercator,
 )
+from thor_geo.explorer.points import PointVectors, point_vectors
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_or_fit_colours
+from thor_geo.pictures.pca import Colours
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.specs.choices import Unit
 from thor_geo.support.arrays import Int64Array
 
 #: Most neighbours that a page may ask for.
 MOST_NEIGHBOURS = 1000
 #: Sides, in pixels, of the pictures that a page may ask for.
 SIDES = (32, 64, 128, 256, 512, 1024)
+# Vectors that colours are fitted to, where the run has none for them.
+_FITTED = 2048
+# Vectors that are coloured at once.
+_COLOURED = 16_384
 
 
 class ExplorerSession:
@@ -52,15 +61,18 @@ class ExplorerSession:
         self._opened, self._window = opened, window
         self._time = opened.time_index(window)
         self.composite = CompositePictures(opened, window)
-        written: dict[Unit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
+        written: dict[ExplorerUnit, bool] = {"tiles": opened.pooled, "cells": opened.grid}
+        if isinstance(opened.plan, PlacePlan):
+            centre = bool(opened.document["settings"]["output"].get("centre", False))
+            written = {"chips": opened.pooled, "centres": opened.pooled and centre}
         self.units = tuple(unit for unit, present in written.items() if present)
         if not self.units:
             raise RunDirectoryError(
                 f"`{opened.run.path}` has neither pooled vectors nor maps to look at. Use a run "
-                "with output.pooled=true or output.grid=true."
+                "with output.pooled=true, or of an area with output.grid=true."
             )
-        self._comparisons: dict[Unit, Comparison] = {}
-        self._drawn: dict[Unit, bytes] = {}
+        self._comparisons: dict[ExplorerUnit, Comparison] = {}
+        self._drawn: dict[ExplorerUnit, bytes] = {}
         self._colours = load_or_fit_colours(opened.run, opened.plan)
         self._reading = threading.Lock()
         self._read = (0, 0)
@@ -68,15 +80,21 @@ class ExplorerSession:
             self._comparisons["tiles"] = Comparison(
                 tile_places(opened, window=window, progress=progress)
             )
+        if self.units[0] == "chips":
+            self._comparisons["chips"] = Comparison(
+                point_vectors(opened, "chips", progress=progress)
+            )
         # Now, so that the page is ready when it is opened.
         self.places(self.units[0])
 
-    def comparison(self, unit: Unit) -> Comparison:
+    def comparison(self, unit: ExplorerUnit) -> Comparison:
         """Return the places of a unit; cells are read when they are first asked for."""
         with self._reading:
             if unit not in self._comparisons:
                 self._comparisons[unit] = Comparison(
-                    cell_places(self._opened, window=self._window, report=self._count_shards)
+                    point_vectors(self._opened, "centres")
+                    if unit == "centres"
+                    else cell_places(self._opened, window=self._window, report=self._count_shards)
                 )
             return self._comparisons[unit]
 
@@ -107,15 +125,46 @@ class ExplorerSession:
         """Return how many of the shards of cells have been read."""
         return {"read": self._read[0], "total": self._read[1]}
 
-    def places(self, unit: Unit) -> bytes:
+    def places(self, unit: ExplorerUnit) -> bytes:
         """Return the positions of a unit's places, and their colours."""
         places = self.comparison(unit).places
         with self._reading:
             if unit not in self._drawn:
-                self._drawn[unit] = self._pack_places(places)
+                self._drawn[unit] = (
+                    self._pack_points(places)
+                    if isinstance(places, PointVectors)
+                    else self._pack_raster(places)
+                )
             return self._drawn[unit]
 
-    def _pack_places(self, places: RasterVectors) -> bytes:
+    def _pack_points(self, places: PointVectors) -> bytes:
+        """Return points: what a page needs of each is 19 bytes, whatever the table has."""
+        # The centres of a run with `group_merge: concat` are longer than its chips' vectors.
+        colours = self._colours.get(places.vectors.shape[1])
+        if colours is None:
+            step = max(1, len(places) // _FITTED)
+            colours = Colours.fit(places.vectors[::step])
+        header = {
+            "unit": places.unit,
+            "points": True,
+            "n": len(places),
+            "dimension": places.vectors.shape[1],
+            "missing": places.missing,
+            "shards": places.shards,
+            "side_m": places.side_m,
+            "columns": [name for name in places.columns.column_names if name != places.id],
+            "column": places.few,
+            "share": list(colours.share),
+        }
+        rgb = np.empty((len(places), 3), dtype=np.uint8)
+        for start in range(0, len(places), _COLOURED):  # of a part at a time: floats take more room
+            part = slice(start, start + _COLOURED)
+            rgb[part] = colours(places.vectors[part])
+        x, y = web_mercator(*places.lonlat.T).T
+        return pack_arrays(header, x=x, y=y, rgb=rgb)
+
+    def _pack_raster(self, places: LocatedVectors) -> bytes:
+        assert isinstance(places, RasterVectors)
         patches = shard_patches(places)
         colours = self._colours[places.vectors.shape[1]]
         header = {
@@ -140,7 +189,7 @@ class ExplorerSession:
             rgb=colours(places.vectors),
         )
 
-    def similar(self, unit: Unit, place: int, k: int) -> bytes:
+    def similar(self, unit: ExplorerUnit, place: int, k: int) -> bytes:
         """Return the cosine of each place to one of them, and the most similar places."""
         comparison = self.comparison(unit)
         answer = comparison.similar(place, k)
@@ -156,13 +205,44 @@ class ExplorerSession:
         }
         return pack_arrays(header, values=answer.cosine)
 
-    def probe(self, unit: Unit, positive: Int64Array, negative: Int64Array) -> bytes:
+    def probe(self, unit: ExplorerUnit, positive: Int64Array, negative: Int64Array) -> bytes:
         """Return the score of each place."""
         return pack_arrays({}, values=self.comparison(unit).probe(positive, negative))
 
-    def observations(self, unit: Unit) -> bytes:
+    def column(self, unit: ExplorerUnit, name: str) -> bytes:
+        """Return the classes of a column of the table: names, colours, counts, and each place's.
+
+        Raises:
+            InputError: If the table has no such column.
+        """
+        places = self._points(unit)
+        if name not in places.columns.column_names:
+            raise InputError(f"`name={name!r:.50}` is no column of the table. Give one it has.")
+        classes = places.classes(name)
+        header = {
+            "column": name,
+            "names": list(classes.names),
+            "colours": list(classes.colours),
+            "counts": classes.counts.tolist(),
+        }
+        return pack_arrays(header, codes=classes.codes.astype(np.uint8))
+
+    def describe(self, unit: ExplorerUnit, place: int) -> dict[str, Any]:
+        """Return what is known of a place of a table."""
+        return self._points(unit).describe(place)
+
+    def _points(self, unit: ExplorerUnit) -> PointVectors:
+        places = self.comparison(unit).places
+        if not isinstance(places, PointVectors):
+            raise InputError("`unit`: this run has no table of places. Ask for tiles or cells.")
+        return places
+
+    def observations(self, unit: ExplorerUnit) -> bytes:
         """Return the mean number of clear observations of each place's tile; NaN if unknown."""
         places, plan = self.comparison(unit).places, self._opened.plan
+        if isinstance(places, PointVectors):
+            return pack_arrays({}, values=places.observations)
+        assert isinstance(places, RasterVectors)
         k = plan.lattices[0].shard_tiles
         # A marker lists the windows of each tile one after the other.
         of_window = slice(self._time or 0, None, len(self._opened.windows))
@@ -184,21 +264,29 @@ class ExplorerSession:
         return pack_arrays({}, values=values)
 
     def picture(self, shard: int, side: int) -> bytes:
-        """Return a picture of a shard's composite, empty if there are no pixels."""
+        """Return a picture of a shard's composite, empty if there are no pixels.
+
+        Raises:
+            InputError: If the run is one of places, whose shards cover no ground.
+        """
+        if isinstance(self._opened.plan, PlacePlan):
+            raise InputError("`shard`: chips of places lie anywhere. Ask for a place's thumbnail.")
         return _pack_picture(self.composite.picture(shard, side))
 
-    def thumbnail(self, unit: Unit, place: int, side: int) -> bytes:
+    def thumbnail(self, unit: ExplorerUnit, place: int, side: int) -> bytes:
         """Return a picture of a place's composite, empty if there are no pixels."""
         return _pack_picture(self.composite.thumbnail(self.comparison(unit).places, place, side))
 
-    def download(self, unit: Unit, findings: ExplorerFindings) -> Answer:
+    def download(self, unit: ExplorerUnit, findings: ExplorerFindings) -> Answer:
         """Return the findings as a file."""
         return findings_file(self._opened.plan, self.comparison(unit), findings)
 
     def _count_shards(self, read: int, total: int) -> None:
         self._read = (read, total)
 
-    def _place_json(self, places: RasterVectors, place: int) -> dict[str, Any]:
+    def _place_json(self, places: LocatedVectors, place: int) -> dict[str, Any]:
+        if isinstance(places, PointVectors):
+            return places.describe(place)
         lon, lat = places.lonlat[place].tolist()
         name = None
         if places.tile is not None:

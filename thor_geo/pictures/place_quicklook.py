@@ -162,7 +162,7 @@ def _read(run: RunDirectory, plan: PlacePlan, colours: RunColours, columns: list
 
 def _column(run: RunDirectory, plan: PlacePlan) -> str | None:
     """Return the first kept column with few values, by the places of an even sample."""
-    names = own_columns(run, plan)
+    names = own_columns(run)
     if not names:
         return None
     count = len(plan.shards)

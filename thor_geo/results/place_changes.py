@@ -179,6 +179,7 @@ class PlaceChange:
             self.index,
             self.rows.columns.take(self.positions),
             {
+                "rank": np.arange(1, len(self.index) + 1),
                 "change": self.distance,
                 "datetime_start_before": np.array([window.start for window in windows]),
                 "datetime_end_before": np.array([window.end for window in windows]),
@@ -219,8 +220,7 @@ def _keys(
         keys = [rows.columns[own].take(valid).to_pylist() for rows, valid in (earlier, later)]
         return keys, f"their {own}"
     grounds = [
-        run.document["settings"]["data"]["places"].get("content", {}).get("geometry")
-        for run in (before, after)
+        run.document["settings"]["data"]["places"]["columns"]["geometry"] for run in (before, after)
     ]
     if grounds[0] != grounds[1]:
         raise RunDirectoryError(

@@ -189,7 +189,7 @@ def draw_some_places(
             "Use a run with output.pooled=true.",
         )
     if by is not None:
-        by = chosen_column(opened.run, plan, by, "--by")
+        by = chosen_column(opened.run, by, "--by")
     return draw_places(
         opened.run, plan, layers, truecolour=truecolour, chosen=chosen, by=by, part=part
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 import shapely
 
@@ -27,7 +26,7 @@ def place_frame(
     columns: pa.Table,
     values: Mapping[str, npt.NDArray[Any]],
 ) -> geopandas.GeoDataFrame:
-    """Return places as points (OGC:CRS84): rank, place, their own columns, and values.
+    """Return places as points (OGC:CRS84): row of the table, its own columns, and values.
 
     The table's columns keep their types and nulls. One that has the name of another column here is
     followed by ``_kept``.
@@ -36,13 +35,12 @@ def place_frame(
         plan: The plan.
         index: Indices of places in it, the first rank first, (n,).
         columns: Columns of the table, n rows.
-        values: Further columns, (n,) each.
+        values: Further columns, (n,) each; `rank` comes first.
     """
     import geopandas
     import pandas as pd
 
     ours: dict[str, Any] = {
-        "rank": np.arange(1, len(index) + 1),
         "place": plan.place[index],
         **values,
         "place_lon": plan.lon[index],
@@ -56,9 +54,8 @@ def place_frame(
         .to_pandas(types_mapper=_nullable)
         for name in columns.column_names
     }
-    first, *rest = ours
-    ordered = {first: ours[first], rest[0]: ours[rest[0]], **kept}
-    frame = pd.DataFrame({**ordered, **{name: ours[name] for name in rest[1:]}})
+    head: dict[str, Any] = {k: ours.pop(k) for k in ("rank", "place") if k in ours}
+    frame = pd.DataFrame({**head, **kept, **ours})
     points = shapely.points(plan.lon[index], plan.lat[index])
     return geopandas.GeoDataFrame(frame, geometry=points, crs=LONLAT)
 

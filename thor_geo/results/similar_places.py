@@ -67,7 +67,12 @@ class RankedPlaces:
 
     def table(self) -> geopandas.GeoDataFrame:
         """Return the places as points; see `place_frame`."""
-        return place_frame(self.plan, self.index, self.columns, {"cosine": self.cosine})
+        return place_frame(
+            self.plan,
+            self.index,
+            self.columns,
+            {"rank": np.arange(1, len(self.index) + 1), "cosine": self.cosine},
+        )
 
 
 def embedded_rows(
@@ -92,7 +97,7 @@ def embedded_rows(
             "output.pooled=true."
         )
     rows = read_place_rows(
-        run, plan, vectors=VECTORS[unit], columns=own_columns(run, plan), progress=progress
+        run, plan, vectors=VECTORS[unit], columns=own_columns(run), progress=progress
     )
     valid = np.flatnonzero(rows.embedded)
     if not len(valid):

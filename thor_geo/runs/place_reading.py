@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.ground.places import RESERVED
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.quantise import dequantise
-from thor_geo.runs.reading import _readable
+from thor_geo.runs.reading import VectorReader, read_rows
 from thor_geo.runs.rundir import RunDirectory
-from thor_geo.runs.vectors import stack_vectors
+from thor_geo.runs.vectors import CENTRE
 from thor_geo.support.arrays import BoolArray, Float32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 #: Columns of vectors: of the whole chip, and of the cell that holds the place.
 PlaceVectors = Literal["embedding", "centre"]
-_SCALES = {"embedding": "scale", "centre": "centre_scale"}
 # Files that are read at once, and kept in memory until their turn.
 _THREADS, _AT_ONCE = 8, 256
 
@@ -58,49 +55,39 @@ class PlaceRows:
         return len(self.index)
 
 
-def own_columns(run: RunDirectory, plan: PlacePlan) -> tuple[str, ...]:
+def own_columns(run: RunDirectory) -> tuple[str, ...]:
     """Return the names of the table's columns in a run's files: that of the ids first, if any.
 
     Args:
-        run: The run directory; a shard is done.
-        plan: Its plan.
-
-    Raises:
-        RunDirectoryError: If no shard is done, or the first such file cannot be read.
+        run: The directory of a run of places.
     """
-    import pyarrow.parquet as pq
-
-    shard = next((each for each in plan.shards if run.marker_path(each).exists()), None)
-    if shard is None:
-        raise RunDirectoryError(
-            f"`{run.path}` has no finished shard yet. `thor-geo status {run.path}` shows more."
-        )
-    with _readable(run, shard, run.pooled_path(shard)) as path:
-        names = pq.read_schema(path).names
     own = id_column(run)
-    kept = [name for name in names if name not in RESERVED and name != own]
+    kept = run.document()["settings"]["data"]["places"]["keep"]
     return (*([] if own is None else [own]), *kept)
 
 
 def id_column(run: RunDirectory) -> str | None:
-    """Return the name of the column of ids; None if a place is named by its row alone."""
-    name = run.document()["settings"]["data"].get("places", {}).get("id")
+    """Return the name of the column of ids; None if a place is named by its row alone.
+
+    Args:
+        run: The directory of a run of places.
+    """
+    name = run.document()["settings"]["data"]["places"]["id"]
     return None if name is None else str(name)
 
 
-def chosen_column(run: RunDirectory, plan: PlacePlan, name: str, argument: str) -> str:
+def chosen_column(run: RunDirectory, name: str, argument: str) -> str:
     """Return the name of a column of the table, if the run has it.
 
     Args:
-        run: The run directory.
-        plan: Its plan.
+        run: The directory of a run of places.
         name: The name.
         argument: Name of the option, for the message.
 
     Raises:
         ConfigError: If it has no such column; names those that it has.
     """
-    names = own_columns(run, plan)
+    names = own_columns(run)
     if name not in names:
         raise ConfigError(
             argument,
@@ -112,12 +99,10 @@ def chosen_column(run: RunDirectory, plan: PlacePlan, name: str, argument: str) 
 
 
 class _Part(NamedTuple):
-    """A shard's rows: their vectors, null where there are none, and columns."""
+    """A shard's vectors, (n, D), NaN where there is none, or None; and its columns."""
 
-    shard: Shard
-    vectors: Any
-    scales: Any
-    table: Any
+    vectors: Float32Array | None
+    table: pa.Table
 
 
 def read_place_rows(
@@ -145,11 +130,19 @@ def read_place_rows(
     """
     import pyarrow as pa
 
+    output = run.document()["settings"]["output"]
+    if vectors == CENTRE and not output.get("centre", False):
+        raise ConfigError(
+            "on",
+            "centres",
+            f"`{run.path}` has no vectors of the cells that hold its places",
+            "Use its chips, or a run with output.centre=true.",
+        )
     wanted: Iterable[int] = range(len(plan.shards)) if shards is None else shards
     planned = [plan.shards[k] for k in wanted]
     names = ["status", "observations_mean", *columns]
     index: list[Int64Array] = []
-    tables: list[Any] = []
+    tables: list[pa.Table] = []
     values: Float32Array | None = None
     filled = missing = 0
     total = sum(map(len, planned))
@@ -163,27 +156,24 @@ def read_place_rows(
             continue
         index.append(np.arange(shard.start, shard.stop))
         tables.append(part.table)
-        end = filled + len(shard)
-        if vectors is not None and part.vectors.null_count < len(part.vectors):
-            length = int(part.vectors.drop_null().value_lengths()[0].as_py())
+        if part.vectors is not None:
             if values is None:
-                values = np.full((total, length), np.nan, dtype=np.float32)
-            valid = part.vectors.is_valid().to_numpy(zero_copy_only=False)
-            with _readable(run, shard, run.pooled_path(shard)):
-                rows = stack_vectors(part.vectors, values.shape[1]).astype(np.float32)
-            if part.scales is not None:
-                rows = dequantise(rows, part.scales[valid, None])
-            values[filled:end][valid] = rows
-        filled = end
+                values = np.empty((total, part.vectors.shape[1]), dtype=np.float32)
+            values[filled : filled + len(shard)] = part.vectors
+        filled += len(shard)
     if vectors is not None:
-        values = np.empty((filled, 0), np.float32) if values is None else values[:filled]
-    table = pa.concat_tables(tables) if tables else pa.table({name: [] for name in names})
-    status = table["status"].to_numpy() if filled else np.empty(0, dtype=object)
+        values = np.empty((0, 0), np.float32) if values is None else values[:filled]
+    if not tables:
+        tables = [pa.table({name: [] for name in names})]
+    table = pa.concat_tables(tables)
+    status = np.array(table["status"].to_pylist(), dtype=object)
     ok = status == "ok"
+    if values is not None and len(values):
+        ok &= np.isfinite(values).all(axis=1)
     return PlaceRows(
         index=np.concatenate(index) if index else np.empty(0, dtype=np.int64),
         vectors=values,
-        embedded=ok if values is None or not values.shape[1] else ok & np.isfinite(values[:, 0]),
+        embedded=ok,
         failed=status == "failed",
         observations=table["observations_mean"].to_numpy().astype(np.float32),
         columns=table.select(list(columns)),
@@ -198,48 +188,21 @@ def _parts(
     vectors: PlaceVectors | None,
 ) -> Iterator[tuple[Shard, _Part | None]]:
     """Yield shards with their rows, None if they are not done; some are read ahead."""
-    fingerprint = run.fingerprint
+    fingerprint, reader = run.fingerprint, VectorReader(run)
 
     def read(shard: Shard) -> _Part | None:
         marker = Marker.read(run.marker_path(shard))
         if marker is None or marker.fingerprint != fingerprint:
             return None
-        return _read_shard(run, shard, names, vectors)
+        table = read_rows(run, shard, names)
+        if len(table) != len(shard):
+            raise RunDirectoryError(
+                f"`{run.pooled_path(shard)}` has {len(table):,} rows, the plan has "
+                f"{len(shard):,} places. `thor-geo validate {run.path}` shows what is wrong."
+            )
+        return _Part(None if vectors is None else reader.read(shard, None, vectors), table)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-places") as pool:
         for start in range(0, len(shards), _AT_ONCE):
             batch = shards[start : start + _AT_ONCE]
             yield from zip(batch, pool.map(read, batch), strict=True)
-
-
-def _read_shard(
-    run: RunDirectory, shard: Shard, names: Sequence[str], vectors: PlaceVectors | None
-) -> _Part:
-    import pyarrow.parquet as pq
-
-    path = run.pooled_path(shard)
-    with _readable(run, shard, path), pq.ParquetFile(path) as file:
-        has = file.schema_arrow.names
-        scale = None if vectors is None else _SCALES[vectors]
-        read = [*names, *([] if vectors is None else [vectors]), *([scale] if scale in has else [])]
-        absent = [name for name in read if name not in has]
-        # One column of lists decodes no faster with more threads; files are read side by side.
-        table = file.read(columns=[n for n in read if n in has], use_threads=False)
-    if "centre" in absent:
-        raise ConfigError(
-            "on",
-            "centres",
-            f"`{run.path}` has no vectors of the cells that hold its places",
-            "Use its chips, or a run with output.centre=true.",
-        )
-    if absent or len(table) != len(shard):
-        what = f"no column {absent[0]}" if absent else f"{len(table):,} rows"
-        raise RunDirectoryError(
-            f"`{path}` has {what}, the plan has {len(shard):,} places. `thor-geo validate "
-            f"{run.path}` shows what is wrong."
-        )
-    column = None if vectors is None else table[vectors].combine_chunks()
-    scales = None
-    if scale is not None and scale in table.column_names:
-        scales = table[scale].to_numpy().astype(np.float32)
-    return _Part(shard, column, scales, table.select(list(names)))

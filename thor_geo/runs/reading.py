@@ -67,13 +67,20 @@ class VectorReader:
         return out if time is None else out[time :: max(1, len(out) // len(shard))]
 
 
-def read_rows(run: RunDirectory, shard: Shard, *, without: Collection[str]) -> pa.Table:
-    """Return the columns of a shard's pooled file that are not vectors.
+def read_rows(
+    run: RunDirectory,
+    shard: Shard,
+    columns: Sequence[str] | None = None,
+    *,
+    without: Collection[str] = (),
+) -> pa.Table:
+    """Return columns of a shard's pooled file.
 
     Args:
         run: The run directory.
         shard: A shard whose file exists.
-        without: Columns to leave out.
+        columns: The columns to read, in this order; None for all.
+        without: Columns to leave out of all.
 
     Raises:
         RunDirectoryError: If its file cannot be read.
@@ -83,8 +90,10 @@ def read_rows(run: RunDirectory, shard: Shard, *, without: Collection[str]) -> p
     path = run.pooled_path(shard)
     with _readable(run, shard, path), pq.ParquetFile(path) as file:
         names = [name for name in file.schema_arrow.names if name not in without]
+        wanted = names if columns is None else list(columns)
         # Files are read side by side.
-        return file.read(columns=names, use_threads=False).replace_schema_metadata()
+        table = file.read(columns=wanted, use_threads=False).replace_schema_metadata()
+        return table if columns is None else table.select(wanted)
 
 
 class MapReader:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 
-from tests.support.place_files import embed_place, plan_of_places, table_of, write_place_run
+from tests.support.place_files import plan_of_places, table_of, vector_of, write_place_run
 from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.results.place_changes import PlaceChange
 from thor_geo.results.place_parts import chosen_places, nearest_place
-from thor_geo.results.similar_places import similar_places
+from thor_geo.results.similar_places import PlaceUnit, similar_places
 from thor_geo.runs.opened_run import open_run
 
 RNG = np.random.default_rng(4)
@@ -36,23 +37,24 @@ def plan_at(path: Path) -> PlacePlan:
     return plan
 
 
-@pytest.mark.parametrize("unit", ["chips", "centres"])
-def test_the_most_similar_places_have_the_largest_cosine(run: Path, unit: str) -> None:
-    found = similar_places(open_run(run), 6, places=[17], unit=unit)  # type: ignore[arg-type]
-    plan = plan_at(run)
-    vectors = {}
-    for k in range(len(plan)):
-        row = int(plan.place[k])
-        vector = embed_place(plan.lon[k], plan.lat[k], plan.window_of(k).start.year - 2020)
-        vector = vector.astype(float) if unit == "chips" else vector[::-1][:4].astype(float)
-        if row not in (3, 4):
-            vectors[row] = vector / np.linalg.norm(vector)
-    cosine = {row: v @ vectors[17] for row, v in vectors.items() if row != 17}
-    expected = sorted(cosine, key=lambda row: -cosine[row])[:6]
-    assert plan.place[found.index].tolist() == expected
-    np.testing.assert_allclose(found.cosine, [cosine[row] for row in expected], atol=1e-6)
+@pytest.mark.parametrize(("unit", "column"), [("chips", "embedding"), ("centres", "centre")])
+def test_the_most_similar_places_have_the_largest_cosine(
+    run: Path, unit: PlaceUnit, column: str
+) -> None:
+    found = similar_places(open_run(run), 6, places=[17], unit=unit)
+    # As a user reads the rows.
+    rows = pd.concat(map(pd.read_parquet, sorted((run / "pooled").glob("places_*.parquet"))))
+    rows = rows[rows["status"] == "ok"].set_index("place")
+    assert set(range(50)) - set(rows.index) == {3, 4}
+    vectors = np.stack(rows[column]).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+    cosine = pd.Series(vectors @ vectors[rows.index.get_loc(17)], rows.index).drop(17)
+    expected = cosine.sort_values(ascending=False)[:6]
+    np.testing.assert_allclose(found.cosine, expected, atol=1e-6)
+    np.testing.assert_allclose(cosine[plan_at(run).place[found.index]], expected, atol=1e-7)
     assert found.queries == ("place 17 (P0017)",)
-    assert found.columns["plot_id"].to_pylist() == [f"P{row:04d}" for row in expected]
+    names = [f"P{row:04d}" for row in plan_at(run).place[found.index]]
+    assert found.columns["plot_id"].to_pylist() == names
 
 
 def test_a_place_is_named_by_row_id_or_point(run: Path) -> None:
@@ -110,12 +112,7 @@ def test_changes_are_matched_by_id(run: Path, tmp_path: Path) -> None:
     for k in range(0, len(change.index), 7):
         a, b = int(change.before_index[k]), int(change.index[k])
         assert order[later.place[b]] == earlier.place[a]
-        vectors = [
-            embed_place(plan.lon[at], plan.lat[at], plan.window_of(at).start.year - 2020).astype(
-                float
-            )
-            for plan, at in ((earlier, a), (later, b))
-        ]
+        vectors = [vector_of(plan, at) for plan, at in ((earlier, a), (later, b))]
         cosine = vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1])
         assert change.distance[k] == pytest.approx(1 - cosine, abs=1e-6)
     assert (np.diff(change.distance) <= 0).all()

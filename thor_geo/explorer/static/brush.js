@@ -68,17 +68,23 @@ export function listen(view, handlers) {
 /** The places under a round brush at some points of the map; radius in pixels, 0 for a point. */
 export function under(view, places, points, radius) {
   const found = new Set();
+  if (places.around && radius) {
+    for (const [x, y] of points) {
+      for (const place of places.around(...view.mercator(x, y), radius / view.scale)) found.add(place);
+    }
+    return found;
+  }
   const spacing = Math.max(2, radius * Math.sqrt(Math.PI / MOST));
   for (const [x, y] of points) {
     for (let dy = -radius; dy <= radius; dy += spacing) {
       for (let dx = -radius; dx <= radius; dx += spacing) {
         if (dx * dx + dy * dy > radius * radius) continue;
-        const place = places.find(...view.mercator(x + dx, y + dy));
+        const place = places.find(...view.mercator(x + dx, y + dy), view.scale);
         if (place >= 0) found.add(place);
       }
     }
     if (radius) {
-      const place = places.find(...view.mercator(x, y));
+      const place = places.find(...view.mercator(x, y), view.scale);
       if (place >= 0) found.add(place);
     }
   }

@@ -7,13 +7,16 @@ import { Composite } from "./composite.js";
 import { Examples } from "./examples.js";
 import { MapView } from "./map.js";
 import { degrees, fill } from "./neighbours.js";
+import { classed, Descriptions, fillCard, fillClasses } from "./describe.js";
 import { Atlas, Places } from "./places.js";
+import { Dots, Points } from "./points.js";
 
 const $ = (id) => document.getElementById(id);
 const view = new MapView($("map"));
 const composite = new Composite(view);
 /** By unit: places, pictures of them, and what is found. */
 const units = new Map();
+const descriptions = new Descriptions();
 let now = null;
 let asking = new AbortController();
 let probing = new AbortController();
@@ -36,7 +39,12 @@ function say(text, { error = false, stays = false } = {}) {
 }
 const failed = (error) => say(error.message, { error: true });
 const number = (value) => value.toLocaleString("en");
-const count = (n) => `${number(n)} ${n === 1 ? now.places.unit.slice(0, -1) : now.places.unit}`;
+const count = (n) => {
+  const word = now.places.points ? "places" : now.places.unit;
+  return `${number(n)} ${n === 1 ? word.slice(0, -1) : word}`;
+};
+/** A picture of RGBA values of places. */
+const painted = (places, rgba) => new (places.points ? Dots : Atlas)(places).paint(rgba);
 
 async function load(unit) {
   if (units.has(unit)) return units.get(unit);
@@ -45,8 +53,9 @@ async function load(unit) {
     if (total) say(`Reading cells: ${number(read)} of ${number(total)} shards …`, { stays: true });
   }, 500);
   try {
-    const places = new Places(await askArrays("places", { unit }));
-    const embeddings = new Atlas(places).paint(opaque(places.rgb));
+    const answer = await askArrays("places", { unit });
+    const places = new (answer.points ? Points : Places)(answer);
+    const embeddings = painted(places, opaque(places.rgb));
     const found = { places, embeddings, examples: new Examples(), neighbours: [], query: null };
     units.set(unit, found);
     return found;
@@ -61,7 +70,7 @@ async function load(unit) {
 function drawBase(context) {
   const base = chosen("base");
   if (base === "composite") composite.draw(context, now.places);
-  else view.drawAtlas(context, (base === "observations" && now.observations?.picture) || now.embeddings);
+  else view.drawAtlas(context, { observations: now.observations, column: now.classes }[base]?.picture || now.embeddings);
   $("composite-why").hidden = !(base === "composite" ? composite.tooSmall : composite.why);
   $("composite-why").textContent = composite.why
     ? `No composite: ${composite.why}`
@@ -110,7 +119,7 @@ function legend() {
 /** Colour values and keep how. */
 function picture(values, how) {
   const kept = { values, ...how };
-  kept.picture = new Atlas(now.places).paint(coloured(values, how));
+  kept.picture = painted(now.places, coloured(values, how));
   return kept;
 }
 
@@ -147,6 +156,12 @@ function showFound() {
     ? `to ${degrees(query.lat, "N", "S")} ${degrees(query.lon, "E", "W")}`
     : "Click a place on the map.";
   $("query").title = query?.id ?? "";
+  $("card").hidden = !(query && places.points);
+  if (query && places.points) {
+    $("query").textContent = `to ${query.label}`;
+    const how = { unit: places.unit, pictures: composite.state === "ready", signal: asking.signal };
+    fillCard($("card"), query, how).catch((error) => error.name !== "AbortError" && failed(error));
+  }
   fill($("neighbours"), neighbours, {
     unit: places.unit,
     places,
@@ -226,7 +241,9 @@ function aboveTold() {
   let n = 0;
   for (let i = 0; i < values.length; i++) n += main[i] && values[i] >= least;
   const area = (n * km2).toLocaleString("en", { maximumSignificantDigits: 4 });
-  $("above").textContent = `${count(n)} at or above ${least.toFixed(2)}: ${area} km²`;
+  // Chips of places may overlap: they have no area together.
+  const ground = now.places.points ? "" : `: ${area} km²`;
+  $("above").textContent = `${count(n)} at or above ${least.toFixed(2)}${ground}`;
 }
 
 // The controls of the page ------------------------------------------------------------------------
@@ -245,7 +262,10 @@ function update() {
   $("undo").disabled = !examples.strokes.length;
   $("clear").disabled = !examples.labels.size;
   $("download").disabled = !query && !examples.labels.size;
-  $("download").textContent = now.places.unit === "tiles" ? "Download as GeoPackage" : "Download as GeoTIFF";
+  $("download").textContent = `Download as ${now.places.unit === "cells" ? "GeoTIFF" : "GeoPackage"}`;
+  const classes = chosen("base") === "column" ? now.classes : null;
+  $("column-row").hidden = $("classes").hidden = !classes;
+  if (classes) fillClasses($("classes"), classes);
   examplesTold();
   aboveTold();
   legend();
@@ -254,10 +274,18 @@ function update() {
 
 function hover(x, y) {
   const point = x === null ? null : view.mercator(x, y);
-  const place = point && now ? now.places.find(...point) : -1;
+  const place = point && now ? now.places.find(...point, view.scale) : -1;
+  descriptions.leave();
   if (!point) return ($("under").textContent = "");
   const [lon, lat] = view.lonlat(point);
   const parts = [`${degrees(lat, "N", "S")}, ${degrees(lon, "E", "W")}`];
+  if (place >= 0 && now.places.points) {
+    const { unit } = now.places;
+    const one = descriptions.get(unit, place);
+    if (one) parts[0] = [`place ${one.row}`, ...Object.entries(one.columns).map((pair) => pair.join(" "))].join("   ·   ");
+    else descriptions.rest(unit, place, () => unit === now.places.unit && hover(x, y));
+    if (one) parts.push(one.window, `offset ${one.offset_m} m`);
+  }
   if (place >= 0 && now.similarity) parts.push(`cosine ${now.similarity.values[place].toFixed(3)}`);
   if (place >= 0 && now.scores) parts.push(`probe ${now.scores.values[place].toFixed(3)}`);
   $("under").textContent = parts.join("   ·   ");
@@ -273,8 +301,33 @@ async function observations() {
   at.observations = picture(values, { scale: "sequential", low: 0, high, digits: 1, title });
 }
 
+/** Ask for the classes of a column, and colour the places by them. */
+async function column(name) {
+  const at = now;
+  if (!at.places.points || !name || at.classes?.column === name) return;
+  const { unit } = at.places;
+  const { codes, ...classes } = await askArrays("column", { unit, name });
+  if (at !== now) return;
+  at.classes = { ...classes, picture: painted(at.places, classed(codes, classes.colours)) };
+}
+
+/** Offer what a table has in place of what a map has. */
+function offerColumns({ columns, column: first }) {
+  option("base", "composite").closest("label").hidden = true;
+  $("base-column").hidden = !columns.length;
+  $("column").replaceChildren(
+    ...columns.map((name) => {
+      const one = document.createElement("option");
+      one.textContent = name;
+      one.selected = name === first;
+      return one;
+    }),
+  );
+}
+
 async function show(unit) {
   now = await load(unit);
+  if (now.places.points && chosen("base") === "column") await column($("column").value);
   if (chosen("overlay") !== "none") option("overlay", "none").checked = true;
   if (now.similarity) option("overlay", "similarity").checked = true;
   if (now.scores) option("overlay", "probe").checked = true;
@@ -292,6 +345,7 @@ function wire() {
     try {
       if (target.name === "unit") await show(target.value);
       if (target.name === "base") await observations();
+      if (chosen("base") === "column") await column($("column").value);
       if (target.id === "count" && now.query) await similar(now.query.place);
       if (target.id === "only") colourScores();
       update();
@@ -333,13 +387,14 @@ function wire() {
     }
     const tool = { s: "similar", p: "positive", n: "negative", e: "erase" }[event.key.toLowerCase()];
     if (tool) choose("tool", tool);
-    const base = { 1: "embeddings", 2: "composite", 3: "observations" }[event.key];
+    const second = now.places.points ? "column" : "composite";
+    const base = { 1: "embeddings", 2: second, 3: "observations" }[event.key];
     if (base) choose("base", base);
   });
   listen(view, {
     painting: () => chosen("tool") !== "similar",
     click: (x, y) => {
-      const place = now ? now.places.find(...view.mercator(x, y)) : -1;
+      const place = now ? now.places.find(...view.mercator(x, y), view.scale) : -1;
       if (place >= 0) similar(place);
     },
     begin: () => now.examples.begin(),
@@ -362,8 +417,14 @@ async function start() {
   $("notice").textContent = run.notice;
   option("base", "composite").nextElementSibling.title = run.picture;
   $("unit").hidden = run.units.length < 2;
+  document.querySelectorAll('input[name="unit"]').forEach((input, k) => {
+    if (k >= run.units.length) return;
+    input.value = run.units[k];
+    input.nextElementSibling.textContent = run.units[k][0].toUpperCase() + run.units[k].slice(1);
+  });
   option("unit", run.units[0]).checked = true;
   now = await load(run.units[0]);
+  if (now.places.points) offerColumns(now.places);
   view.fit(now.places.box);
   wire();
   await show(run.units[0]);

@@ -146,6 +146,7 @@ export class MapView {
 
   /** Draw an atlas. */
   drawAtlas(context, atlas, alpha = 1) {
+    if (atlas.draw) return atlas.draw(this, context, alpha);
     if (alpha < 1) {
       // As a whole: drawn one by one, overlapping patches would be less transparent.
       const { scratch, canvas } = this;
@@ -189,13 +190,15 @@ export class MapView {
       [context.strokeStyle, context.lineWidth] = [style, line];
       context.stroke();
     }
-    if (word && breadth > 18) {
+    // Beside a ring, where that is all of a place that there is to see.
+    const beside = places.points && breadth <= 18 ? 11 : 0;
+    if (word && (beside || breadth > 18)) {
       context.font = "600 11px system-ui, sans-serif";
       [context.textAlign, context.textBaseline] = ["center", "middle"];
       [context.strokeStyle, context.lineWidth] = [halo, 3];
-      context.strokeText(word, x, y);
+      context.strokeText(word, x + beside, y - beside);
       context.fillStyle = colour;
-      context.fillText(word, x, y);
+      context.fillText(word, x + beside, y - beside);
     }
   }
 }

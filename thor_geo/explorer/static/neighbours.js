@@ -25,6 +25,8 @@ export async function fill(list, neighbours, { unit, places, pictures, signal, g
         return span;
       };
       const where = part("where", `${degrees(one.lat, "N", "S")} ${degrees(one.lon, "E", "W")}`);
+      // A place of a table has its own words: its id, and the values of its columns.
+      if (one.label) where.prepend(part("label", one.label));
       if (one.id) button.title = one.id;
       paintColour(canvases[k], places.rgb.subarray(3 * one.place, 3 * one.place + 3));
       button.append(part("rank", k + 1), canvases[k], where, part("cosine", one.cosine.toFixed(4)));
