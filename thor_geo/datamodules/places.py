@@ -157,8 +157,8 @@ class PlaceTable:
         return {
             "rows": len(places),
             "id": places.id,
-            "columns": places.columns.column_names,
-            "content": dict(places.digests),
+            "keep": [name for name in places.columns.column_names if name != places.id],
+            "columns": dict(places.digests),
             "within": self.spec.within,
             "shard_places": self.spec.shard_places,
         }

@@ -82,10 +82,10 @@ def test_the_content_of_the_table_is_recorded(tmp_path: Path, survey: Path) -> N
     before = recorded(ROWS)
     assert before["rows"] == 3
     assert before["id"] == "plot"
-    assert before["columns"] == ["plot", "lon", "lat", "day", "crop"]
+    assert before["keep"] == ["lon", "lat", "day", "crop"]
     after = recorded(ROWS.replace("maize", "rye"))
-    changed = {k for k, v in before["content"].items() if after["content"][k] != v}
-    assert changed == {next(k for k in before["content"] if k.endswith("crop"))}
+    changed = {k for k, v in before["columns"].items() if after["columns"][k] != v}
+    assert changed == {next(k for k in before["columns"] if k.endswith("crop"))}
 
 
 @pytest.mark.parametrize(
