@@ -15,8 +15,9 @@ from thor_geo.cli.main import main
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.probe.baseline import band_features
 from thor_geo.probe.blocks import make_folds
+from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.curve import Problem, evaluate
-from thor_geo.probe.samples import Samples, collect_samples
+from thor_geo.probe.samples import Samples
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
 _CORNER = (600_000, 6_640_000)

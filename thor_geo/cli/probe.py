@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,18 +18,20 @@ _EXAMPLES = """\
 examples:
   thor-geo probe out/oslo --labels landcover.gpkg --target class
   thor-geo probe out/oslo --labels landcover.tif --ignore 0,255
+  thor-geo probe out/survey --target crop --group country
   thor-geo probe out/bergen --apply out/oslo/probe/class
   thor-geo probe out/oslo --export-csv oslo.csv
 
 Labels are points, polygons (any file that geopandas reads, or a CSV with lon and lat) or a raster,
-in any CRS, and are joined by place. Test samples lie in other blocks of ground than training
+in any CRS, and are joined by place. A run of places has its own: the columns of its table, of which
+--target names one. Test samples lie in other blocks of ground than training
 samples: scattered among them, they would only measure how smooth the labels are. kNN and logistic
 (or ridge) regression on standardised embeddings are compared with the same models on the mean and
 standard deviation of the raw bands, and with chance.
 
 Files in OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
 model.json (the linear probe, for --apply), and its predictions for the whole run: map_*.tif (cells)
-or predictions.parquet (tiles). docs/probe.md explains how labels are joined to cells.
+or predictions.parquet (tiles, places). docs/probe.md explains how labels are joined to cells.
 """
 
 
@@ -48,6 +51,13 @@ def _shares(text: str) -> tuple[float, ...]:
             f"{text}: give percent of the labels, more than 0 and up to 100, e.g. 5,50,100"
         )
     return shares
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; give e.g. 2021-01-01") from None
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -70,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     add_run(parser)
     add = parser.add_argument
     add("--labels", type=Path, metavar="FILE", help="points, polygons or a raster of labels")
-    add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band)")
+    add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band) or run")
     add("--layer", help="which layer of a vector file that has several")
     add("--names", type=Path, metavar="JSON", help='names of the classes: {"11": "crops"}')
     add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
@@ -85,6 +95,9 @@ def parser() -> argparse.ArgumentParser:
     add_overwrite(parser)
     add = parser.add_argument_group("samples").add_argument
     add("--on", choices=("tiles", "cells"), help="what is a sample (default: cells for rasters)")
+    add(
+        "--vectors", choices=("pooled", "centre", "both"), help="of places (centre, if it is there)"
+    )
     add("--task", choices=("classification", "regression"), help="default: regression for floats")
     add(
         "--ignore",
@@ -98,10 +111,17 @@ def parser() -> argparse.ArgumentParser:
     add("--min-cover", type=float, metavar="SHARE", help="least labelled share of a sample (0.5)")
     add("--max-samples", type=int, metavar="N", help="most samples, picked at random (10000)")
     add = parser.add_argument_group("cross-validation").add_argument
-    add("--block-m", type=float, metavar="M", help="side of a block (1 tile; for tiles 2)")
+    add(
+        "--block-m",
+        type=float,
+        metavar="M",
+        help="side of a block (1 tile; for tiles 2), or distance between places (10000)",
+    )
     add("--folds", type=int, metavar="N", help="number of folds (5)")
     add("--buffer-m", type=float, metavar="M", help="distance kept between training and test")
     add("--split", choices=("blocks", "random"), help="random leaks; default: blocks")
+    add("--group", metavar="COLUMN", help="places: test on other groups, e.g. --group country")
+    add("--split-date", type=_day, metavar="DAY", help="places: train before it, test from then on")
     add("--fractions", type=_shares, metavar="P,Q", help="curve, %% of labels (1,5,10,25,50,100)")
     add("--counts", type=_counts, metavar="N,M", help="curve, numbers of labels as well")
     add("--repeats", type=int, metavar="N", help="draws of labels for each point (3)")
@@ -125,15 +145,21 @@ def run_probe(args: Sequence[str]) -> int:
     """
     command = parser()
     options = command.parse_args(args)
-    jobs = [options.labels, options.apply, options.export_csv]
-    if sum(job is not None for job in jobs) != 1:
-        command.error("give one of --labels FILE, --apply PROBE and --export-csv FILE")
+    jobs = {"--apply": options.apply, "--export-csv": options.export_csv}
+    jobs["--labels or --target"] = options.labels or options.target
+    given = [job for job, value in jobs.items() if value is not None]
+    if len(given) > 1:
+        command.error(f"give one of {' and '.join(given)}")
     from thor_geo.probe.jobs import apply_probe, export, fit
     from thor_geo.probe.spec import ProbeSpec
 
     if options.export_csv is not None:
         return export(
-            options.dir, options.export_csv, window=options.window, overwrite=options.overwrite
+            options.dir,
+            options.export_csv,
+            window=options.window,
+            vectors=options.vectors,
+            overwrite=options.overwrite,
         )
     if options.apply is not None:
         return apply_probe(

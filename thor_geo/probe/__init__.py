@@ -5,11 +5,14 @@ from thor_geo.runs.opened_run import open_run
 
 probed = probe_run(open_run("out/oslo"), open_labels("landcover.tif"), ProbeSpec(folds=4))
 probed.evaluations[0].scores["macro_f1"]
+
+survey = open_run("out/survey")  # a run of places: the columns of its table are labels
+probed = probe_run(survey, kept_labels(survey, "crop"), ProbeSpec(group="country"))
 """
 
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.joining import JoinableLabels
-from thor_geo.probe.labels import open_labels
+from thor_geo.probe.labels import kept_labels, open_labels
 from thor_geo.probe.predictions import write_predictions
 from thor_geo.probe.run import Probed, probe_run
 from thor_geo.probe.saved import SavedProbe, read_probe
@@ -21,6 +24,7 @@ __all__ = [
     "Probed",
     "SavedProbe",
     "export_csv",
+    "kept_labels",
     "open_labels",
     "probe_run",
     "read_probe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,73 @@ import pandas as pd
 
 from thor_geo.errors import ConfigError
 from thor_geo.probe.spec import Task, ignore_option
-from thor_geo.support.arrays import Float64Array
+from thor_geo.support.arrays import BoolArray, Float64Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelColumn:
+    """The labels of a column.
+
+    Attributes:
+        task: What is predicted.
+        classes: The classes in ascending order; empty for numbers.
+        values: Index of each label's class, or the number, (n,); without the rows that have none.
+        labelled: Which rows have a label, (rows,).
+        counts: What became of the rows, for probe.json.
+        notes: What a user should know about how the labels were read.
+    """
+
+    task: Task
+    classes: tuple[str | int, ...]
+    values: Float64Array
+    labelled: BoolArray
+    counts: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def read_labels(
+    target: str,
+    column: Any,
+    task: Task | None,
+    ignore: tuple[str, ...],
+    *,
+    usable: BoolArray | None = None,
+    source: str,
+) -> LabelColumn:
+    """Read a column of labels.
+
+    Args:
+        target: Its name.
+        column: pandas Series.
+        task: What is predicted; None follows the column.
+        ignore: Labels to leave out.
+        usable: Which rows can have a label at all, (rows,); None for all.
+        source: What the rows are of, for the message.
+
+    Raises:
+        ConfigError: If no row has a label, or the labels do not fit the task.
+    """
+    blank, ignored = blank_labels(column), ignored_labels(column, ignore)
+    labelled = ~(blank | ignored) if usable is None else ~(blank | ignored) & usable
+    if not labelled.any():
+        raise ConfigError("--target", target, f"no {source} has a label", "Choose another column.")
+    chosen, values = label_values(target, column[labelled], task, gaps=bool(blank.any()))
+    classes: list[str | int] = []
+    if chosen == "classification":
+        classes, values = class_codes(values)
+    return LabelColumn(
+        task=chosen,
+        classes=tuple(classes),
+        values=values,
+        labelled=labelled,
+        counts={
+            "features": len(column),
+            "features_without_label": int((~labelled).sum()),
+            "blank_labels": int(blank.sum()),
+            "ignored_labels": int((ignored & ~blank).sum()),
+        },
+        notes=ignore_notes(column, ignore),
+    )
 
 
 def blank_labels(column: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.probe.blocks import Folds
+from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import Score, block_scores
 from thor_geo.probe.models import ProbeKind, fit_predict
 from thor_geo.probe.spec import ProbeSpec, Task
@@ -40,7 +40,8 @@ class Evaluation:
         features: ``embeddings``, ``bands`` or ``none``.
         model: Kind of the model.
         curve: In ascending number of labels; the last point has all of them.
-        predictions: One for each sample, from the fold that did not train on it, (N,).
+        predictions: One for each sample, from the fold that did not train on it, (N,); 0 for
+            samples that no fold tests.
     """
 
     features: str
@@ -144,10 +145,13 @@ def evaluate(
         step: Called after each fit.
     """
     spec, folds = problem.spec, problem.folds
-    curve, predictions = [], np.empty_like(problem.targets)
+    curve, predictions = [], np.zeros_like(problem.targets)
+    tested = folds.tested
+    # Blocks without a test sample have nothing to say about the scores.
+    block = np.unique(folds.block[tested], return_inverse=True)[1].reshape(-1)
     for size in curve_sizes(problem):
         repeats = 1 if size[0] == 1 else spec.repeats
-        made = np.empty((repeats, len(problem.targets)), dtype=problem.targets.dtype)
+        made = np.zeros((repeats, len(problem.targets)), dtype=problem.targets.dtype)
         used = 0
         for repeat in range(repeats):
             for k, (train, test) in enumerate(folds.splits):
@@ -166,9 +170,9 @@ def evaluate(
                 step()
         scores = block_scores(
             problem.task,
-            problem.targets,
-            made,
-            folds.block,
+            problem.targets[tested],
+            made[:, tested],
+            block,
             classes=problem.classes,
             seed=spec.seed,
         )

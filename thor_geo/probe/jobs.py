@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.probe.collect import sample_unit
 from thor_geo.probe.export import export_csv
-from thor_geo.probe.labels import open_labels
+from thor_geo.probe.joining import Labels
+from thor_geo.probe.labels import kept_labels, open_labels
 from thor_geo.probe.pictures import write_pictures
 from thor_geo.probe.predictions import TABLE, prediction_files, write_predictions
 from thor_geo.probe.report import report_json, report_text
 from thor_geo.probe.run import probe_run
-from thor_geo.probe.samples import sample_unit
 from thor_geo.probe.saved import read_probe
-from thor_geo.probe.spec import ProbeSpec
+from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun, open_run
 from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
@@ -29,7 +31,7 @@ _OUTPUTS = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
 
 def fit(
     run: Path,
-    labels: Path,
+    labels: Path | None,
     target: str | None,
     spec: ProbeSpec,
     *,
@@ -43,7 +45,7 @@ def fit(
 
     Args:
         run: The run directory.
-        labels: The labels.
+        labels: The labels; None takes a column that a run of places keeps.
         target: Column, or band of a raster.
         spec: Settings.
         layer: Layer of a vector file.
@@ -56,9 +58,7 @@ def fit(
         ThorGeoError: If the labels or the run cannot be used.
     """
     opened = open_run(run)
-    opened_labels = open_labels(
-        labels, target, layer=layer, task=spec.task, nodata=nodata, ignore=spec.ignore, names=names
-    )
+    opened_labels = _labels(opened, labels, target, spec, layer, nodata, names)
     sample_unit(opened, opened_labels, spec)
     folder = _folder(opened, opened_labels.name, to)
     _check_folder(folder, _OUTPUTS, overwrite=overwrite)
@@ -118,8 +118,9 @@ def apply_probe(
     _check_folder(folder, prediction_files(opened, saved), overwrite=overwrite)
     written = write_predictions(opened, saved, folder, window=window, progress=True)
     predicted = "classes" if saved.classes else "values"
+    unit = "places" if isinstance(opened.plan, PlacePlan) else saved.unit
     lines = [
-        f"Predicted {predicted} of {saved.target} on the {saved.unit} of {opened.run.path}, with "
+        f"Predicted {predicted} of {saved.target} on the {unit} of {opened.run.path}, with "
         f"the probe of {saved.provenance.get('run')}",
         *(f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)),
     ]
@@ -127,21 +128,59 @@ def apply_probe(
     return 0
 
 
-def export(run: Path, path: Path, *, window: int | None = None, overwrite: bool = False) -> int:
+def export(
+    run: Path,
+    path: Path,
+    *,
+    window: int | None = None,
+    vectors: Vectors | None = None,
+    overwrite: bool = False,
+) -> int:
     """Write a run's vectors as NeuCo-Bench's CSV.
 
     Args:
         run: The run directory.
         path: The file.
         window: Which time window, for a run with several.
+        vectors: Which vectors of places.
         overwrite: Whether to replace an earlier file.
 
     Raises:
         ThorGeoError: If the run has no vectors, or the file exists.
     """
-    rows = export_csv(open_run(run), path, window=window, overwrite=overwrite, progress=True)
+    rows = export_csv(
+        open_run(run), path, window=window, vectors=vectors, overwrite=overwrite, progress=True
+    )
     print(redact(f"{path}: {counted(rows, 'row')}"))
     return 0
+
+
+def _labels(
+    opened: OpenedRun,
+    path: Path | None,
+    target: str | None,
+    spec: ProbeSpec,
+    layer: str | None,
+    nodata: float | None,
+    names: Path | None,
+) -> Labels:
+    """Return the labels of a file, or of the run itself."""
+    if path is not None:
+        return open_labels(
+            path,
+            target,
+            layer=layer,
+            task=spec.task,
+            nodata=nodata,
+            ignore=spec.ignore,
+            names=names,
+        )
+    for option, value in (("--layer", layer), ("--nodata", nodata)):
+        if value is not None:
+            raise ConfigError(
+                option, value, "it is for --labels, which is not given", "Leave it out."
+            )
+    return kept_labels(opened, target, task=spec.task, ignore=spec.ignore, names=names)
 
 
 def _folder(opened: OpenedRun, target: str, to: Path | None) -> Path:

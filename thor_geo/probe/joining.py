@@ -53,12 +53,12 @@ class Joined(NamedTuple):
     tied: npt.NDArray[np.bool_]
 
 
-class JoinableLabels(Protocol):
-    """Labels that can be joined to squares of ground.
+class Labels(Protocol):
+    """Labels of a probe.
 
     Attributes:
         name: Name of the target.
-        kind: ``points``, ``polygons`` or ``raster``.
+        kind: ``points``, ``polygons``, ``raster``, or ``column`` for a kept column of places.
         task: What is predicted.
         source: The file, for messages and the record.
         names: Names of classes for tables and pictures, by the class as text; may be empty.
@@ -72,17 +72,21 @@ class JoinableLabels(Protocol):
     names: Mapping[str, str]
     notes: tuple[str, ...]
 
-    def join(self, squares: Squares) -> Joined:
-        """Return the labels of squares."""
-
-    def extent(self) -> tuple[float, float, float, float]:
-        """Return west, south, east and north of all labels, degrees."""
-
     def class_of(self, code: float) -> str | int:
         """Return the class that a code stands for."""
 
     def record(self) -> Mapping[str, object]:
         """Return the record of the labels for probe.json."""
+
+
+class JoinableLabels(Labels, Protocol):
+    """Labels that can be joined to squares of ground."""
+
+    def join(self, squares: Squares) -> Joined:
+        """Return the labels of squares."""
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return west, south, east and north of all labels, degrees."""
 
 
 def heaviest_class(

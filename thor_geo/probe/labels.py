@@ -1,4 +1,4 @@
-"""Opening a file of labels, vector or raster."""
+"""Opening labels: a vector file, a raster, or a column that a run of places keeps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from thor_geo.errors import ConfigError
 from thor_geo.ground.geofile import file_kind
 from thor_geo.probe.joining import JoinableLabels
+from thor_geo.probe.kept import KeptLabels
 from thor_geo.probe.rasters import RasterLabels, is_raster
 from thor_geo.probe.spec import Task
 from thor_geo.probe.vectors import VectorLabels
+from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.jsontext import fits, parse_json
 
 
@@ -55,6 +57,33 @@ def open_labels(
     vectors = VectorLabels(path, target, layer=layer, task=task, ignore=ignore)
     vectors.names = _names(names)
     return vectors
+
+
+def kept_labels(
+    opened: OpenedRun,
+    target: str | None = None,
+    *,
+    task: Task | None = None,
+    ignore: tuple[str, ...] = (),
+    names: str | Path | None = None,
+) -> KeptLabels:
+    """Take the labels of a run of places from a column of its table.
+
+    Args:
+        opened: A run of places; it may be unfinished.
+        target: The column: one of those that `data.places.keep` kept.
+        task: What is predicted; None follows the column.
+        ignore: Labels to leave out, as text.
+        names: JSON file with the names of classes, e.g. ``{"11": "crops"}``.
+
+    Raises:
+        ConfigError: If the run is not one of places or has no such column, or the column cannot be
+            used.
+        RunDirectoryError: If no place is done, or a file cannot be read.
+    """
+    labels = KeptLabels(opened, target, task=task, ignore=ignore)
+    labels.names = _names(names)
+    return labels
 
 
 def _names(path: str | Path | None) -> dict[str, str]:

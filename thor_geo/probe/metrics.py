@@ -4,7 +4,8 @@ Errors of neighbouring samples are correlated, so drawing single samples would m
 too narrow. Instead, whole blocks are drawn with replacement, 1,000 times, and the interval lies
 between the 2.5th and 97.5th percentiles (Efron & Tibshirani 1993, chapter 13; blocks: Kuensch
 1989). The scores of a draw are those of all its samples together, from sums for each block. For
-means over classes, draws without a sample of some class do not count.
+means over classes, draws without a sample of some class do not count. Classes of which no sample
+is tested at all have no part in such means.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.probe.spec import Task
-from thor_geo.support.arrays import Float64Array, Int64Array
+from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
 DRAWS = 1000
 _PERCENTILES = (2.5, 97.5)
@@ -73,7 +74,7 @@ def block_scores(
         if task == "classification":
             sums = confusions(truth, repeat, block, classes).reshape(blocks, -1)
             totals = (weights @ sums).reshape(-1, classes, classes)
-            values += _class_scores(totals) / len(several)
+            values += _class_scores(totals, totals[0].sum(axis=1) > 0) / len(several)
         else:
             sums = _moments(truth, repeat, block)
             values += _number_scores(weights @ sums) / len(several)
@@ -99,11 +100,11 @@ def _ratio(above: Float64Array, below: Float64Array) -> Float64Array:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def _class_scores(matrices: Float64Array) -> Float64Array:
+def _class_scores(matrices: Float64Array, tested: BoolArray) -> Float64Array:
     """Return macro F1, accuracy, balanced accuracy, mIoU and kappa, (5, n), of (n, K, K).
 
-    Means over classes are NaN if a class has no sample: a draw of blocks without a rare class would
-    be easier than the whole.
+    Means over the tested classes are NaN if one has no sample: a draw of blocks without a rare
+    class would be easier than the whole.
     """
     total = matrices.sum(axis=(1, 2))
     hits = np.einsum("nkk->nk", matrices)
@@ -113,10 +114,10 @@ def _class_scores(matrices: Float64Array) -> Float64Array:
     expected = _ratio((true * taken).sum(axis=1), total**2)
     return np.stack(
         [
-            np.mean(_ratio(2 * hits, true + taken) + absent, axis=1),
+            np.mean((_ratio(2 * hits, true + taken) + absent)[:, tested], axis=1),
             accuracy,
-            np.mean(_ratio(hits, true), axis=1),
-            np.mean(_ratio(hits, true + taken - hits) + absent, axis=1),
+            np.mean(_ratio(hits, true)[:, tested], axis=1),
+            np.mean((_ratio(hits, true + taken - hits) + absent)[:, tested], axis=1),
             # Cohen 1960; not defined if all samples and all predictions are of one class.
             _ratio(accuracy - expected, 1 - expected),
         ]

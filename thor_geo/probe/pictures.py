@@ -111,7 +111,7 @@ def draw_curve(probed: Probed) -> Figure:
     figure.text(
         0.09,
         0.028,
-        "Bands: 95 % intervals of the linear probes (bootstrap over blocks), "
+        f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
         f"mean of {probed.spec.repeats} draws of labels.",
         fontsize=9.5,
         color=MUTED,
@@ -128,13 +128,10 @@ def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Fi
     FigureCanvasAgg(figure)
     left, top = 0.3 / width, 1 - 0.45 / height
     figure.text(left, top, title, fontsize=15, fontweight="bold", color=INK)
-    folds = probed.folds
-    how = (
-        f"{probed.spec.folds} folds of {folds.block_m:g} m blocks"
-        if probed.spec.split == "blocks"
-        else f"{probed.spec.folds} random folds"
+    line = (
+        f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   "
+        f"{probed.folds.words}"
     )
-    line = f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   {how}"
     figure.text(left, top - 0.27 / height, line, fontsize=10.5, color=MUTED)
     if notice:
         figure.text(
@@ -199,7 +196,8 @@ def _matrix(axes: Axes, probed: Probed) -> None:
 
 
 def _scatter(axes: Axes, probed: Probed) -> None:
-    truth, made = probed.targets, probed.evaluations[0].predictions
+    tested = probed.folds.tested
+    truth, made = probed.targets[tested], probed.evaluations[0].predictions[tested]
     step = max(1, len(truth) // _MOST_POINTS)
     colour = _COLOURS["embeddings"]
     axes.scatter(truth[::step], made[::step], s=12, color=colour, alpha=0.45, lw=0)

@@ -1,4 +1,4 @@
-"""Predictions of a probe for a whole run: a table of tiles, or a map of each zone."""
+"""Predictions of a probe for a whole run: a table of tiles or places, or a map of each zone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import rasterio
 
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.lattice import zone_name
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.probe.place_predictions import write_place_table
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.files import atomic_path
 
-#: Name of the table of tiles.
+#: Name of the table of tiles or places.
 TABLE = "predictions.parquet"
 
 
@@ -60,7 +62,7 @@ def prediction_files(opened: OpenedRun, probe: SavedProbe) -> list[str]:
         opened: The run.
         probe: The probe.
     """
-    if probe.unit == "tiles":
+    if probe.unit == "tiles" or isinstance(opened.plan, PlacePlan):
         return [TABLE]
     zones = set(opened.plan.shards.zone.tolist())
     return [_map_name(opened.plan.lattices[k].epsg) for k in sorted(zones)]
@@ -74,7 +76,7 @@ def write_predictions(
     window: int | None = None,
     progress: bool = False,
 ) -> list[Path]:
-    """Predict on all tiles or cells of a run.
+    """Predict on all tiles, cells or places of a run.
 
     Args:
         opened: The run; refused if it does not fit the probe.
@@ -84,13 +86,17 @@ def write_predictions(
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
     Returns:
-        ``predictions.parquet`` (GeoParquet: tile_id, prediction, ``p_<class>``, geometry), or one
-        GeoTIFF per zone.
+        ``predictions.parquet`` (GeoParquet: tile_id, prediction, ``p_<class>``, geometry; of a run
+        of places see `write_place_table`), or one GeoTIFF per zone.
 
     Raises:
         RunDirectoryError: If the run does not fit the probe, or a file cannot be read.
     """
     probe.check(opened)
+    if isinstance(opened.plan, PlacePlan):
+        opened.time_index(window)
+        write_place_table(opened, probe, folder / TABLE, progress=progress)
+        return [folder / TABLE]
     if probe.unit == "tiles":
         return [_write_table(opened, probe, folder / TABLE, window, progress)]
     return [

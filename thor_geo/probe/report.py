@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -13,7 +14,9 @@ import numpy as np
 
 from thor_geo.probe.curve import Evaluation
 from thor_geo.probe.metrics import DRAWS, SCORES, Score, json_scores
-from thor_geo.probe.run import Probed
+from thor_geo.probe.run import GROUP_SCORES, Probed
+from thor_geo.probe.samples import PlaceSamples, Samples
+from thor_geo.probe.spec import ProbeSpec
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.words import counted
 
@@ -28,6 +31,8 @@ SCORE_NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
 }
+# Most groups in the text.
+_MOST_GROUPS = 12
 _FEATURES = {"embeddings": "THOR", "bands": "raw bands"}
 _LINEAR = {"classification": "logistic regression", "regression": "ridge regression"}
 _CHANCE = {"classification": "chance (largest class)", "regression": "chance (mean)"}
@@ -80,7 +85,8 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             for k, name in enumerate(probed.classes)
         ],
         "folds": {
-            "split": probed.spec.split,
+            "split": split_name(probed.spec),
+            "words": " ".join(filter(None, (folds.words, folds.detail))),
             "folds": len(folds.splits),
             "blocks": folds.blocks,
             "block_m": folds.block_m,
@@ -89,12 +95,18 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             "buffered": folds.buffered,
             "test_samples": [len(test) for _, test in folds.splits],
         },
-        "intervals": f"95 %, bootstrap over blocks, {DRAWS} draws",
+        "intervals": f"95 %, bootstrap over {folds.drawn}, {DRAWS} draws",
         "results": [_result(probed, k, e) for k, e in enumerate(probed.evaluations)],
         "penalty": probed.probe.linear.penalty,
-        "settings": dataclasses.asdict(probed.spec),
+        "settings": {
+            name: value.isoformat() if isinstance(value, dt.date) else value
+            for name, value in dataclasses.asdict(probed.spec).items()
+        },
         "packages": {name: version(name) for name in ("thor-geo", "scikit-learn", "numpy")},
     }
+    if isinstance(samples, PlaceSamples):
+        report["vectors"] = samples.kind
+        report["groups"] = [dataclasses.asdict(group) for group in probed.groups]
     if probed.classes:
         report["confusion"] = probed.confusion.astype(int).tolist()
     return report
@@ -129,24 +141,22 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
     """
     samples, folds, counts = probed.samples, probed.folds, probed.samples.counts
     kind = f"{len(probed.classes)} classes" if probed.classes else "regression"
-    split = (
-        f"{len(folds.splits)} folds of {folds.blocks} blocks of {folds.block_m:g} m"
-        if probed.spec.split == "blocks"
-        else f"{len(folds.splits)} random folds"
-    )
     lines = [
-        f"Probed {probed.probe.target} ({kind}) on {len(samples):,} {samples.unit} of "
-        f"{samples.side:g} m, {split}",
+        f"Probed {probed.probe.target} ({kind}) on {len(samples):,} {unit_words(samples)}, "
+        f"{folds.words}",
+        *([f"  {folds.detail}"] if folds.detail else []),
         "",
         *_table(probed),
         "",
-        "  [95 % confidence interval: bootstrap over blocks, not over samples]",
+        f"  [95 % confidence interval: bootstrap over {folds.drawn}, not over samples]",
+        *_group_lines(probed),
     ]
     left_out = [
         (counts.unlabelled, "without a label"),
         (counts.thin, f"labelled on less than {probed.spec.min_cover:g} of their ground"),
         (counts.without_embedding, "without an embedding"),
         (probed.without_pixels, "without pixels in some band"),
+        (counts.without_group, f"without {probed.spec.group}"),
         (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
     ]
     reasons = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
@@ -157,15 +167,55 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
         )
     if folds.buffered:
         lines.append(
-            f"  buffer    {folds.buffer_m:g} m"
-            + (f" ({folds.across_m:,.0f} m across UTM zones)" if folds.across_m else "")
-            + f", {counted(folds.buffered, 'training sample')} left out"
+            f"  buffer    {folds.buffer_words}, {counted(folds.buffered, 'training sample')} left "
+            "out"
         )
     lines += [f"  classes   {_classes(probed)}"] if probed.classes else []
     lines += [f"  note      {probed.notice}"] if probed.notice else []
     lines += [f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)]
     lines.append(f"  use       thor-geo probe ANOTHER_RUN --apply {folder / 'model.json'}")
     return "\n".join(lines)
+
+
+def split_name(spec: ProbeSpec) -> str:
+    """Return how samples are divided: ``blocks``, ``random``, ``group`` or ``date``.
+
+    Args:
+        spec: Settings.
+    """
+    if spec.group is not None:
+        return "group"
+    return spec.split if spec.split_date is None else "date"
+
+
+def unit_words(samples: Samples) -> str:
+    """Return what samples are, e.g. ``cells of 160 m``.
+
+    Args:
+        samples: The samples.
+    """
+    if not isinstance(samples, PlaceSamples):
+        return f"{samples.unit} of {samples.side:g} m"
+    vectors = {
+        "pooled": f"pooled vectors of chips of {samples.side:g} m",
+        "centre": f"vectors of their cells of {samples.side:g} m",
+        "both": f"vectors of their cells, and pooled ones of chips of {samples.side:g} m",
+    }
+    return f"places ({vectors[samples.kind]})"
+
+
+def _group_lines(probed: Probed) -> list[str]:
+    """Return how well each left-out group is predicted by the first model."""
+    if not probed.groups:
+        return []
+    name = SCORE_NAMES[GROUP_SCORES[probed.task]]
+    width = max(len(group.group) for group in probed.groups[:_MOST_GROUPS])
+    lines = ["", f"  {name} of {model_name(probed, 0)} by {probed.spec.group}"]
+    for group in probed.groups[:_MOST_GROUPS]:
+        score = "-" if group.score is None else f"{group.score:.3f}"
+        lines.append(f"    {group.group:<{width}}  {score:>7}  {counted(group.samples, 'place')}")
+    more = len(probed.groups) - _MOST_GROUPS
+    return lines + ([f"    and {counted(more, 'more')} in probe.json"] if more > 0 else [])
 
 
 def _label_lines(labels: Mapping[str, Any]) -> list[str]:
@@ -177,13 +227,14 @@ def _label_lines(labels: Mapping[str, Any]) -> list[str]:
         ("polygons_left_out", "invalid and beyond repair"),
     ]
     parts = [f"{labels[key]:,} {what}" for key, what in cases if labels.get(key)]
-    return [f"  labels    of {labels['features']:,} features: {', '.join(parts)}"] if parts else []
+    of = "places" if labels["kind"] == "column" else "features"
+    return [f"  labels    of {labels['features']:,} {of}: {', '.join(parts)}"] if parts else []
 
 
 def _table(probed: Probed) -> list[str]:
     names = SCORES[probed.task]
-    # IoU is a score of maps; for tiles it says the same as F1.
-    if probed.samples.unit == "tiles":
+    # IoU is a score of maps; for tiles and places it says the same as F1.
+    if probed.samples.unit != "cells":
         names = tuple(name for name in names if name != "miou")
     rows = [[""] + [SCORE_NAMES[name] for name in names]]
     for k, evaluation in enumerate(probed.evaluations):

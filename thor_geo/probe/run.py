@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
-from thor_geo.probe.blocks import Folds, make_folds
+from thor_geo.ground.plan import Plan
+from thor_geo.probe.blocks import make_folds
+from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.curve import Evaluation, Problem, curve_sizes, evaluate
-from thor_geo.probe.joining import JoinableLabels
+from thor_geo.probe.folds import Folds
+from thor_geo.probe.joining import Labels
 from thor_geo.probe.metrics import confusions, json_scores
 from thor_geo.probe.models import ProbeKind, fit_linear
-from thor_geo.probe.samples import Samples, collect_samples
-from thor_geo.probe.saved import SavedProbe, embedding_settings
+from thor_geo.probe.place_folds import place_folds
+from thor_geo.probe.samples import PlaceSamples, Samples
+from thor_geo.probe.saved import SavedProbe, embedding_settings, probe_unit
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
@@ -24,6 +28,23 @@ from thor_geo.support.progress import Progress
 
 # With more classes than this, the labels are numbers that were taken for classes.
 _MOST_CLASSES = 256
+#: The score of single groups: one that needs no sample of every class.
+GROUP_SCORES: dict[Task, str] = {"classification": "accuracy", "regression": "rmse"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScore:
+    """How well a group is predicted that was not trained on.
+
+    Attributes:
+        group: The group.
+        samples: Number of its places.
+        score: One of `GROUP_SCORES`, of the linear probe of the embeddings.
+    """
+
+    group: str
+    samples: int
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +61,8 @@ class Probed:
         targets: Index of each sample's class, or its number, (N,).
         folds: The cross-validation.
         evaluations: Models by features; the first is the linear probe of the embeddings.
+        groups: Scores of the groups that were left out in turn, the largest first; empty unless
+            samples are divided so.
         probe: The linear probe of the embeddings, fitted to all samples.
         notice: What a reader must know (random weights, a split that leaks); may be empty.
     """
@@ -53,21 +76,22 @@ class Probed:
     targets: npt.NDArray[Any]
     folds: Folds
     evaluations: tuple[Evaluation, ...]
+    groups: tuple[GroupScore, ...]
     probe: SavedProbe
     notice: str
 
     @property
     def confusion(self) -> Float64Array:
-        """Number of samples by true and predicted class in the first evaluation, (K, K)."""
-        k = len(self.classes)
-        made = self.evaluations[0].predictions
-        total: Float64Array = confusions(self.targets, made, self.folds.block, k).sum(axis=0)
+        """Number of tested samples by true and predicted class in the first evaluation, (K, K)."""
+        k, tested = len(self.classes), self.folds.tested
+        made, truth = self.evaluations[0].predictions[tested], self.targets[tested]
+        total: Float64Array = confusions(truth, made, self.folds.block[tested], k).sum(axis=0)
         return total
 
 
 def probe_run(
     opened: OpenedRun,
-    labels: JoinableLabels,
+    labels: Labels,
     spec: ProbeSpec | None = None,
     *,
     progress: bool = False,
@@ -76,7 +100,7 @@ def probe_run(
 
     Args:
         opened: The run; it may be unfinished.
-        labels: From `open_labels`.
+        labels: From `open_labels`; or, for a run of places, from `kept_labels`.
         spec: Settings; None for the defaults.
         progress: Whether to draw progress bars on standard error, where that is a terminal.
 
@@ -89,14 +113,14 @@ def probe_run(
     samples = collect_samples(opened, labels, spec, progress=progress)
     # Before pixels are fetched, so that problems with the labels are reported at once.
     _classes(samples, labels)
-    make_folds(samples, labels, opened.plan, spec)
+    divide_samples(samples, labels, opened.plan, spec)
     features: dict[str, npt.NDArray[Any]] = {}
     collected = len(samples)
     if spec.baseline:
         samples, features["bands"] = _with_bands(opened, samples, labels, spec, progress)
     features = {"embeddings": samples.vectors, **features}
     classes, targets = _classes(samples, labels)
-    folds = make_folds(samples, labels, opened.plan, spec)
+    folds = divide_samples(samples, labels, opened.plan, spec)
     problem = Problem(
         task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
     )
@@ -106,11 +130,11 @@ def probe_run(
     probe = SavedProbe(
         target=labels.name,
         task=labels.task,
-        unit=samples.unit,
+        unit=probe_unit(samples),
         classes=classes,
         names=tuple(labels.names.get(str(c), str(c)) for c in classes),
         linear=linear,
-        model=embedding_settings(opened),
+        model=embedding_settings(opened, probe_unit(samples)),
         provenance={
             "run": str(opened.run.path),
             "fingerprint": opened.fingerprint,
@@ -130,13 +154,31 @@ def probe_run(
         targets=targets,
         folds=folds,
         evaluations=evaluations,
+        groups=_group_scores(samples, targets, folds, evaluations[0], labels.task),
         probe=probe,
-        notice=_notice(info, spec),
+        notice=_notice(info, spec, labels, classes, targets, folds),
     )
 
 
+def divide_samples(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) -> Folds:
+    """Divide the samples of a run into folds: see `make_folds` and `place_folds`.
+
+    Args:
+        samples: The samples.
+        labels: Their labels.
+        plan: The run's plan.
+        spec: Settings.
+
+    Raises:
+        ConfigError: If they cannot be divided so.
+    """
+    if isinstance(samples, PlaceSamples):
+        return place_folds(samples, labels, spec)
+    return make_folds(samples, labels, plan, spec)
+
+
 def _with_bands(
-    opened: OpenedRun, samples: Samples, labels: JoinableLabels, spec: ProbeSpec, progress: bool
+    opened: OpenedRun, samples: Samples, labels: Labels, spec: ProbeSpec, progress: bool
 ) -> tuple[Samples, Float64Array]:
     """Return the samples with an observation in every band, and the features of their bands."""
     from thor_geo.probe.baseline import band_features
@@ -153,9 +195,7 @@ def _with_bands(
     return samples.take(seen), bands[seen]
 
 
-def _classes(
-    samples: Samples, labels: JoinableLabels
-) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
+def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
     """Return the classes of samples, and the index of each sample's class, or its number."""
     if labels.task == "regression":
         return (), samples.values
@@ -194,7 +234,33 @@ def _evaluations(
 _KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
 
 
-def _notice(info: dict[str, Any], spec: ProbeSpec) -> str:
+def _group_scores(
+    samples: Samples,
+    targets: npt.NDArray[Any],
+    folds: Folds,
+    evaluation: Evaluation,
+    task: Task,
+) -> tuple[GroupScore, ...]:
+    if not isinstance(samples, PlaceSamples) or samples.group is None:
+        return ()
+    errors = evaluation.predictions - targets
+    groups, first, counts = np.unique(folds.block, return_index=True, return_counts=True)
+    found = []
+    for group, at, count in zip(groups, first, counts.tolist(), strict=True):
+        members = errors[folds.block == group]
+        score = np.mean(members == 0) if task == "classification" else np.sqrt(np.mean(members**2))
+        found.append(GroupScore(group=str(samples.group[at]), samples=count, score=float(score)))
+    return tuple(sorted(found, key=lambda each: -each.samples))
+
+
+def _notice(
+    info: dict[str, Any],
+    spec: ProbeSpec,
+    labels: Labels,
+    classes: tuple[str | int, ...],
+    targets: npt.NDArray[Any],
+    folds: Folds,
+) -> str:
     parts = []
     if info.get("pretrained") is False and not info.get("ckpt"):
         parts.append(f"{info.get('weights') or 'random weights'}")
@@ -202,4 +268,10 @@ def _notice(info: dict[str, Any], spec: ProbeSpec) -> str:
         parts.append(
             "random split: scores are too high, as training samples lie beside test samples"
         )
+    trained = np.concatenate([train for train, _ in folds.splits])
+    for indices, what in ((trained, "train on"), (folds.tested, "test on")):
+        gone = sorted(set(range(len(classes))) - set(targets[indices].tolist()))
+        if gone:
+            names = ", ".join(labels.names.get(str(classes[k]), str(classes[k])) for k in gone)
+            parts.append(f"nothing to {what} of {names}")
     return "; ".join(parts)

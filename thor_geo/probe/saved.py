@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.models import LinearProbe
-from thor_geo.probe.spec import Task
+from thor_geo.probe.samples import PlaceSamples, Samples
+from thor_geo.probe.spec import SampleUnit, Task
 from thor_geo.runs.fingerprint import json_differences
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.specs.choices import Unit
 from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import parse_json
 
@@ -35,7 +36,9 @@ class SavedProbe:
     Attributes:
         target: Name of what it predicts.
         task: Classes or numbers.
-        unit: Whether it was fitted on tiles or cells.
+        unit: What it was fitted on, and fits: the vectors of ``tiles``, which the chips of places
+            are, too; those of ``cells``, as the centres of places are; or ``places``, for both of
+            them together.
         classes: In the order of the map's rows; empty for a regression.
         names: Names of the classes, in the same order.
         linear: The fitted map.
@@ -45,7 +48,7 @@ class SavedProbe:
 
     target: str
     task: Task
-    unit: Unit
+    unit: SampleUnit
     classes: tuple[str | int, ...]
     names: tuple[str, ...]
     linear: LinearProbe
@@ -81,9 +84,16 @@ class SavedProbe:
         Raises:
             RunDirectoryError: If its model or input differ; the message says how.
         """
+        if self.unit == "places" and not isinstance(opened.plan, PlacePlan):
+            raise RunDirectoryError(
+                f"The probe of `{self.target}` takes the pooled vector and the centre of a place "
+                f"together, and `{opened.run.path}` is a run of an area. Fit it with --vectors "
+                "pooled, for tiles, or centre, for the cells of maps."
+            )
+        settings = embedding_settings(opened, self.unit)
         differing = [
             f"{key} is {now} and was {then}"
-            for key, now, then in json_differences(embedding_settings(opened), dict(self.model))
+            for key, now, then in json_differences(settings, dict(self.model))
         ]
         if differing:
             raise RunDirectoryError(
@@ -116,15 +126,34 @@ class SavedProbe:
         write_bytes(path, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
-def embedding_settings(opened: OpenedRun) -> dict[str, Any]:
+def probe_unit(samples: Samples) -> SampleUnit:
+    """Return what a probe of some samples fits.
+
+    The pooled vector of a chip is that of a tile, and the centre that of a cell: a probe of places
+    maps areas, too.
+
+    Args:
+        samples: What it is fitted on.
+    """
+    if not isinstance(samples, PlaceSamples):
+        return samples.unit
+    units: dict[str, SampleUnit] = {"pooled": "tiles", "centre": "cells", "both": "places"}
+    return units[samples.kind]
+
+
+def embedding_settings(opened: OpenedRun, unit: SampleUnit) -> dict[str, Any]:
     """Return the settings that decide what a run's embeddings mean.
 
     Args:
         opened: The run.
+        unit: Which of its vectors; those of cells do not depend on a place's polygon.
     """
     settings = opened.document["settings"]
     model = {k: v for k, v in settings["model"].items() if k not in _MACHINE}
-    return {"model": model, "data": {k: v for k, v in settings["data"].items() if k in _SEEN}}
+    data = {k: v for k, v in settings["data"].items() if k in _SEEN}
+    if unit != "cells" and settings["data"].get("places", {}).get("within"):
+        data["places.within"] = True
+    return {"model": model, "data": data}
 
 
 def read_probe(path: str | Path) -> SavedProbe:
@@ -155,7 +184,7 @@ def read_probe(path: str | Path) -> SavedProbe:
         shapes = {"mean": (width,), "scale": (width,), "coef": (rows, width), "intercept": (rows,)}
         if (
             task not in ("classification", "regression")
-            or unit not in ("tiles", "cells")
+            or unit not in get_args(SampleUnit)
             or bool(classes) != (task == "classification")
             or any(numbers[name].shape != shape for name, shape in shapes.items())
             or not all(isinstance(c, str | int) for c in classes)

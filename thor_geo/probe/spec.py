@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import shlex
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from thor_geo.specs.choices import Unit
 
 Task = Literal["classification", "regression"]
 Split = Literal["blocks", "random"]
+#: What is a sample: a tile or cell of an area, or a place of a table.
+SampleUnit = Literal["tiles", "cells", "places"]
+#: Vectors of a place: of its chip, of the cell that holds it, or one after the other.
+Vectors = Literal["pooled", "centre", "both"]
 
 #: Shares of the training labels at which learning curves are measured. PANGAEA (arXiv:2412.04204)
 #: compares models at such shares, 10, 50 and 100 % among them.
@@ -29,11 +34,14 @@ class ProbeSpec:
             cells for label rasters if the run has maps, and tiles otherwise.
         split: ``blocks``: test samples lie in other squares of ground than training samples;
             ``random``: they lie among them, which flatters every probe of smooth labels.
-        block_m: Side of the squares in metres; None for one tile (cells) or two (tiles).
+        block_m: Side of the squares in metres; None for one tile (cells) or two (tiles). For a run
+            of places it is the least distance between places of different blocks; see
+            `place_blocks`.
         folds: Number of folds of the cross-validation.
         buffer_m: Training samples nearer to a test sample than this, in x and in y, are left out.
             None is 0, or the side of a tile if tiles overlap, so that no pixel is in both. Across
             UTM zones the distance is the square's diagonal on the ground, at least a sample's.
+            Between places it is a distance on the ground; see `place_folds`.
         seed: Seed of folds, draws of labels and the bootstrap.
         fractions: Shares of the training labels at which the learning curve is measured.
         counts: Numbers of training labels at which it is measured as well.
@@ -44,6 +52,10 @@ class ProbeSpec:
         ignore: Labels to leave out, as text.
         baseline: Whether to probe raw bands, too.
         window: Which time window, counted from 0, for a run with several.
+        vectors: Vectors of places: ``pooled``, ``centre`` or ``both``. None takes ``centre`` where
+            the run has it: a label says something about its place, not about a chip.
+        group: Column of a table of places: test samples are of other groups than training samples.
+        split_date: Places whose window has its middle before this day (UTC) train, others test.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -65,6 +77,9 @@ class ProbeSpec:
     ignore: tuple[str, ...] = ()
     baseline: bool = True
     window: int | None = None
+    vectors: Vectors | None = None
+    group: str | None = None
+    split_date: dt.date | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -72,6 +87,7 @@ class ProbeSpec:
             ("task", self.task, get_args(Task)),
             ("on", self.on, get_args(Unit)),
             ("split", self.split, get_args(Split)),
+            ("vectors", self.vectors, get_args(Vectors)),
         ):
             if value not in choices and not (value is None and name != "split"):
                 raise ConfigError(name, value, "unknown", f"Choose one of {', '.join(choices)}.")
@@ -93,6 +109,17 @@ class ProbeSpec:
                 math.isfinite(metres) and (metres > 0 or (zero and metres == 0))
             ):
                 raise ConfigError(name, metres, "not a length", "Give metres, e.g. 5000.")
+        ways = {"group": self.group, "split_date": self.split_date}
+        ways["split"] = self.split if self.split == "random" else None
+        given = {name: str(way) for name, way in ways.items() if way is not None}
+        if len(given) > 1:
+            name, *others = given
+            raise ConfigError(
+                name,
+                given[name],
+                f"{' and '.join(others)} is given too, and they divide samples in different ways",
+                "Give one of them.",
+            )
         if not 0 <= self.min_cover <= 1:
             raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
         for share in self.fractions:
@@ -105,11 +132,14 @@ class ProbeSpec:
                 raise ConfigError("counts", count, "too few labels", "Give 2 or more.")
 
 
-def ignore_option(label: str) -> str:
-    """Return the option that leaves a label out, quoted for the shell and against its own commas.
+def ignore_option(*labels: str) -> str:
+    """Return the option that leaves labels out, quoted for the shell and against their own commas.
 
     Args:
-        label: The label, as text.
+        labels: The labels, as text.
     """
-    quoted = '"' + label.replace('"', '""') + '"' if set(label) & set(',"') else label
-    return f"--ignore {shlex.quote(quoted)}"
+    quoted = [
+        '"' + label.replace('"', '""') + '"' if set(label) & set(',"') else label
+        for label in labels
+    ]
+    return f"--ignore {shlex.quote(','.join(quoted))}"

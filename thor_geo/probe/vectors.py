@@ -15,13 +15,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT
 from thor_geo.ground.geofile import GeoFile, read_geofile, without_geometry
 from thor_geo.ground.lattice import Bounds
-from thor_geo.probe.columns import (
-    blank_labels,
-    class_codes,
-    ignore_notes,
-    ignored_labels,
-    label_values,
-)
+from thor_geo.probe.columns import read_labels
 from thor_geo.probe.joining import Joined, Squares, heaviest_class
 from thor_geo.probe.moving import (
     cut_features,
@@ -95,27 +89,19 @@ class VectorLabels:
             )
         self.name, self.source = target, str(path)
         self.kind = _kind(path, frame)
-        column = frame[target]
-        blank, ignored = blank_labels(column), ignored_labels(column, ignore)
-        labelled = ~(blank | without_geometry(frame) | ignored)
-        self._counts = {
-            "features": len(frame),
-            "features_without_label": int((~labelled).sum()),
-            "blank_labels": int(blank.sum()),
-            "ignored_labels": int((ignored & ~blank).sum()),
-        }
-        self.notes = ignore_notes(column, ignore)
-        gaps = bool(blank.any())
-        frame, column = frame[labelled], column[labelled]
-        if frame.empty:
-            raise ConfigError(
-                "--target", target, f"no feature of {path} has a label", "Choose another column."
-            )
-        self.task, self._values = label_values(target, column, task, gaps=gaps)
-        self._classes: list[str | int] = []
-        if self.task == "classification":
-            self._classes, self._values = class_codes(self._values)
+        column = read_labels(
+            target,
+            frame[target],
+            task,
+            ignore,
+            usable=~without_geometry(frame),
+            source=f"feature of {path}",
+        )
+        self.task, self.notes = column.task, column.notes
+        self._counts, self._values = column.counts, column.values
+        self._classes = column.classes
         self._codes = np.arange(len(self._classes), dtype=np.float64)
+        frame = frame[column.labelled]
         self._geometry, failed = cut_features(frame.geometry)
         self._zones = dict[int, _ZoneFeatures]()
         self._repaired, self._left_out = set[int](), set[int](failed.tolist())

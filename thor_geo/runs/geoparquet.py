@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-# GeoParquet's names of shapely's types of footprints.
+# GeoParquet's names of shapely's types of footprints and places.
 _TYPES = {
+    shapely.GeometryType.POINT.value: "Point",
     shapely.GeometryType.POLYGON.value: "Polygon",
     shapely.GeometryType.MULTIPOLYGON.value: "MultiPolygon",
 }
@@ -38,7 +39,7 @@ def bbox_type() -> pa.StructType:
 
 
 def bbox_column(polygons: ObjectArray) -> pa.StructArray:
-    """Return the covering of (n,) polygons in longitude and latitude."""
+    """Return the covering of (n,) polygons or points in longitude and latitude."""
     import pyarrow as pa
 
     edges = shapely.bounds(polygons)
@@ -51,7 +52,7 @@ def geo_metadata(polygons: ObjectArray | None, *, multi: bool = False) -> bytes:
     """Return the file's `geo` metadata.
 
     Args:
-        polygons: All polygons of the file, for its bounding box; None leaves the box out.
+        polygons: All polygons or points of the file, for its bounding box; None leaves it out.
         multi: Whether there are multipolygons, of tiles across the antimeridian. Their covering is
             that of both parts, -180 to 180, so that no reader's filter misses one.
     """
@@ -66,7 +67,7 @@ def geo_metadata(polygons: ObjectArray | None, *, multi: bool = False) -> bytes:
         types = np.unique(shapely.get_type_id(polygons)).tolist()
         column["geometry_types"] = [_TYPES[number] for number in types]
     elif multi:
-        column["geometry_types"] = [*_TYPES.values()]
+        column["geometry_types"] = ["Polygon", "MultiPolygon"]
     content = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     return canonical_json(content)
 

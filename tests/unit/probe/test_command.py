@@ -289,9 +289,26 @@ def test_the_csv_does_not_replace_the_run(opened: OpenedRun) -> None:
 
 
 def test_one_thing_is_done_at_a_time(opened: OpenedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(opened.run.path)
     with pytest.raises(SystemExit):
-        main(["probe", str(opened.run.path)])
-    assert "--labels" in capsys.readouterr().err
+        main(["probe", run, "--labels", "a.gpkg", "--export-csv", "a.csv"])
+    assert "give one of --export-csv and --labels or --target" in capsys.readouterr().err
+
+
+def test_an_area_has_no_labels_of_its_own(
+    opened: OpenedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(opened.run.path)
+    for command in (["probe", run], ["probe", run, "--target", "crop"]):
+        assert main(command) == 2
+        message = capsys.readouterr().err
+        assert "is a run of an area" in message
+        assert "--labels" in message
+    for option in (["--group", "country"], ["--split-date", "2021-01-01"], ["--vectors", "both"]):
+        frame = gpd.GeoDataFrame({"kind": ["a"]}, geometry=[shapely.Point(10.7, 59.9)], crs=4326)
+        frame.to_file(labels := opened.run.path.parent / "one.geojson")
+        assert main(["probe", run, "--labels", str(labels), "--target", "kind", *option]) == 2
+        assert f"{option[0]}={option[1]}" in capsys.readouterr().err.replace("'", "")
 
 
 @pytest.mark.parametrize(

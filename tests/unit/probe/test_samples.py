@@ -14,8 +14,8 @@ from pyproj import Transformer
 from tests.support.synthetic_run import CELLS, DIMENSION, embed, plan_of, write_run
 from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
+from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.joining import JoinableLabels
-from thor_geo.probe.samples import collect_samples
 from thor_geo.runs.opened_run import OpenedRun, open_run
 
 

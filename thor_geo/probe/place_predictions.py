@@ -1,0 +1,76 @@
+"""Predictions of a probe for a run of places: the user's table with a prediction in each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.probe.place_samples import read_vectors
+from thor_geo.probe.place_table import read_place_columns
+from thor_geo.probe.saved import SavedProbe
+from thor_geo.probe.spec import SampleUnit, Vectors
+from thor_geo.runs.geoparquet import bbox_column, geo_metadata, parquet_writer
+from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.support.arrays import ObjectArray
+from thor_geo.support.files import atomic_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Vectors of places that a probe of tiles, cells or places takes.
+VECTORS_OF: dict[SampleUnit, Vectors] = {"tiles": "pooled", "cells": "centre", "places": "both"}
+
+
+def write_place_table(
+    opened: OpenedRun, probe: SavedProbe, path: Path, *, progress: bool = False
+) -> None:
+    """Predict on all places of a run that have an embedding.
+
+    The rows of ``predictions.parquet`` are those of the table, in its order, with its id and the
+    columns kept, their own types and nulls: ``place`` (row of the table), those columns,
+    ``prediction``, for classes a probability ``p_<class>`` each, and the place as ``geometry``. A
+    name that the table has already gets underscores at its end.
+
+    Args:
+        opened: A run of places.
+        probe: The probe; it fits the run.
+        path: The file.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Raises:
+        RunDirectoryError: If no place has an embedding, or a file cannot be read.
+    """
+    import pyarrow as pa
+
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    index, vectors = read_vectors(opened, VECTORS_OF[probe.unit], progress=progress)
+    rows, kept = read_place_columns(opened, ["place", *opened.table_columns])
+    order = np.argsort(plan.place[index])
+    index, vectors = index[order], vectors[order]
+    table = kept.take(pa.array(np.searchsorted(rows, index)))
+    predicted = probe.predict(vectors)
+    if probe.classes:
+        made = [("prediction", pa.array([probe.classes[k] for k in predicted.tolist()]))]
+        chances = probe.probabilities(vectors)
+        made += [(f"p_{name}", pa.array(chances[:, k])) for k, name in enumerate(probe.classes)]
+    else:
+        made = [("prediction", pa.array(predicted))]
+    points: ObjectArray = np.asarray(shapely.points(plan.lon[index], plan.lat[index]))
+    made += [("geometry", pa.array(shapely.to_wkb(points, byte_order=1)))]
+    made += [("bbox", bbox_column(points))]
+    for name, column in made:
+        table = table.append_column(_free(name, table), column)
+    table = table.replace_schema_metadata({"geo": geo_metadata(points)})
+    with atomic_path(path) as temporary, parquet_writer(temporary, table.schema) as out:
+        out.write_table(table)
+
+
+def _free(name: str, table: pa.Table) -> str:
+    while name in table.column_names:
+        name += "_"
+    return name

@@ -1,0 +1,269 @@
+"""The samples of a run of places: the vectors of labelled places."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.meeting import tile_bounds
+from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.probe.joining import JoinableLabels, Labels, Squares
+from thor_geo.probe.kept import KeptLabels, as_series, kept_column
+from thor_geo.probe.place_table import read_place_columns
+from thor_geo.probe.samples import Counts, LabelTally, PlaceSamples, thinned
+from thor_geo.probe.spec import ProbeSpec, Vectors
+from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.reading import VectorReader
+from thor_geo.runs.vectors import CENTRE, EMBEDDING
+from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
+from thor_geo.support.progress import PATIENCE_S, track
+
+_COLUMNS: dict[Vectors, tuple[str, ...]] = {
+    "pooled": (EMBEDDING,),
+    "centre": (CENTRE,),
+    "both": (EMBEDDING, CENTRE),
+}
+
+
+class Ground(NamedTuple):
+    """The squares of ground that the vectors of places stand for.
+
+    Attributes:
+        x: Easting of the centres, metres, (n,).
+        y: Northing of the centres, metres, (n,).
+        side: Their side, metres.
+    """
+
+    x: Float64Array
+    y: Float64Array
+    side: float
+
+
+def place_vectors(opened: OpenedRun, spec: ProbeSpec) -> Vectors:
+    """Return which vectors of places a probe takes.
+
+    Args:
+        opened: A run of places.
+        spec: Settings; `vectors` decides if it is set.
+
+    Raises:
+        ConfigError: If the run does not have them.
+    """
+    if spec.vectors is None:
+        return "centre" if opened.centre else "pooled"
+    if spec.vectors != "pooled" and not opened.centre:
+        raise ConfigError(
+            "--vectors",
+            spec.vectors,
+            f"`{opened.run.path}` was made with output.centre=false",
+            "Use --vectors pooled, or embed the places again with output.centre=true.",
+        )
+    return spec.vectors
+
+
+def read_vectors(
+    opened: OpenedRun, kind: Vectors, *, progress: bool = False
+) -> tuple[Int64Array, npt.NDArray[np.float32]]:
+    """Read the vectors of all places that have one.
+
+    Args:
+        opened: A run of places; it may be unfinished.
+        kind: Which vectors; of ``both``, that of the chip comes first.
+        progress: Whether to draw a progress bar on standard error, where that is a terminal.
+
+    Returns:
+        Index in the plan, (n,), ascending, and the vectors, (n, D), finite.
+
+    Raises:
+        RunDirectoryError: If no place has one, or a file cannot be read.
+    """
+    reader = VectorReader(opened.run)
+    indices, parts = [], []
+    for shard in track(
+        opened.plan.shards, "shards", label="reading vectors", shown=progress, delay=PATIENCE_S
+    ):
+        if opened.marker(shard) is None:
+            continue
+        columns = [reader.read(shard, None, column) for column in _COLUMNS[kind]]
+        vectors = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+        if len(vectors) != len(shard):
+            raise RunDirectoryError(
+                f"`{opened.run.pooled_path(shard)}` has {len(vectors):,} rows, the plan has "
+                f"{len(shard):,} places. `thor-geo validate {opened.run.path}` shows what is wrong."
+            )
+        valid = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+        indices.append(valid + shard.start)
+        parts.append(vectors[valid])
+    if not sum(map(len, indices)):
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no place with an embedding. `thor-geo status "
+            f"{opened.run.path}` shows more."
+        )
+    return np.concatenate(indices), np.concatenate(parts)
+
+
+def ground_of(opened: OpenedRun, kind: Vectors) -> Ground:
+    """Return the ground of all places of a plan: their chips, or their cells for ``centre``.
+
+    Args:
+        opened: A run of places.
+        kind: Which vectors.
+
+    Raises:
+        RunDirectoryError: If run.json does not say how many cells a chip has.
+    """
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    left, top = np.empty(len(plan)), np.empty(len(plan))
+    for k, lattice in enumerate(plan.lattices):
+        chosen = plan.zone == k
+        left[chosen], _, _, top[chosen] = tile_bounds(lattice, plan.col[chosen], plan.row[chosen])
+    chip = float(plan.lattices[0].tile_size * plan.lattices[0].resolution)
+    if kind != "centre":
+        return Ground(left + chip / 2, top - chip / 2, chip)
+    cell = chip / _cells_per_side(opened)
+    # As the model picks the cell: `models.at_place.centre_cells`.
+    col, row = np.floor((plan.x - left) / cell), np.floor((top - plan.y) / cell)
+    return Ground(left + (col + 0.5) * cell, top - (row + 0.5) * cell, cell)
+
+
+def _reach(plan: PlacePlan) -> float:
+    """Return the distance of places on the ground from which on chips share no pixel, metres.
+
+    In any direction, so the diagonal; a chip's centre is up to half the coarsest band's pixel from
+    its place in x and in y, and UTM's scale is 0.9996 or more.
+    """
+    lattice = plan.lattices[0]
+    pixels = lattice.tile_size + lattice.step
+    return math.sqrt(2) * pixels * lattice.resolution / 0.9996
+
+
+def _cells_per_side(opened: OpenedRun) -> int:
+    info = opened.document.get("info", {}).get("model", {})
+    sides = info.get("group_grid_side")
+    side = max(sides.values()) if sides else info.get("grid_side")
+    if side is None:
+        raise RunDirectoryError(
+            f"`{opened.run.run_json}` does not say how many cells a chip's map has (info.model), "
+            "so the ground of `centre` is not known. Use --vectors pooled."
+        )
+    return int(side)
+
+
+def place_samples(
+    opened: OpenedRun, labels: Labels, spec: ProbeSpec, progress: bool
+) -> PlaceSamples:
+    """Return the places of a run that have a label and a vector.
+
+    Args:
+        opened: A run of places.
+        labels: `KeptLabels` of this run; or `JoinableLabels`, of the places' chips or cells.
+        spec: Settings.
+        progress: Whether to draw a progress bar.
+
+    Raises:
+        ConfigError: If the run does not have such vectors, or no column of the group's name.
+        RunDirectoryError: If a file of the run cannot be read.
+    """
+    plan, table = opened.plan, opened.table
+    assert isinstance(plan, PlacePlan)
+    assert table is not None
+    kind, (rows, _) = place_vectors(opened, spec), table
+    ground = ground_of(opened, kind)
+    index, vectors = read_vectors(opened, kind, progress=progress)
+    thin, tied = 0, np.zeros(len(index), dtype=np.bool_)
+    if isinstance(labels, KeptLabels):
+        values = labels.codes[index]
+        usable: BoolArray = np.isfinite(values)
+        unlabelled = int((~usable).sum())
+    else:
+        values, usable, tied, tally = _joined(plan, ground, index, labels, spec, progress)
+        unlabelled, thin = tally.unlabelled, tally.thin
+    group, grouped = None, np.ones(len(index), dtype=np.bool_)
+    if spec.group is not None:
+        group, grouped = _groups(opened, index, labels, spec.group)
+    labelled = np.flatnonzero(usable & grouped)
+    used = labelled[thinned(len(labelled), spec)]
+    chosen = index[used]
+    spans = [(window.start, window.end) for window in plan.windows]
+    times = np.array(
+        [[_microseconds(time) for time in span] for span in spans], dtype=np.int64
+    ).reshape(-1, 2)[plan.window[chosen]]
+    epsg = np.array([lattice.epsg for lattice in plan.lattices], dtype=np.int64)
+    return PlaceSamples(
+        unit="places",
+        kind=kind,
+        side=ground.side,
+        reach_m=_reach(plan),
+        vectors=vectors[used],
+        values=values[used],
+        tile=chosen,
+        epsg=epsg[plan.zone[chosen]],
+        x=ground.x[chosen],
+        y=ground.y[chosen],
+        lon=plan.lon[chosen],
+        lat=plan.lat[chosen],
+        place=plan.place[chosen],
+        starts=times[:, 0],
+        ends=times[:, 1],
+        group=None if group is None else group[used],
+        counts=Counts(
+            labelled=len(labelled),
+            unlabelled=unlabelled,
+            thin=thin,
+            without_embedding=rows - len(index),
+            tied=int(tied[labelled].sum()),
+            thinned=len(labelled) - len(used),
+            without_group=int((usable & ~grouped).sum()),
+        ),
+    )
+
+
+def _microseconds(time: Any) -> int:
+    return int(np.datetime64(time.replace(tzinfo=None), "us").astype(np.int64))
+
+
+def _joined(
+    plan: PlacePlan,
+    ground: Ground,
+    index: Int64Array,
+    labels: Any,
+    spec: ProbeSpec,
+    progress: bool,
+) -> tuple[Float64Array, BoolArray, BoolArray, LabelTally]:
+    """Return labels of the places' ground, which are usable, which are ties, and the others."""
+    joinable: JoinableLabels = labels
+    values, tied = np.full(len(index), np.nan), np.zeros(len(index), dtype=np.bool_)
+    usable, tally = np.zeros(len(index), dtype=np.bool_), LabelTally(spec.min_cover)
+    half, one = ground.side / 2, np.ones((1, 1), dtype=np.bool_)
+    for k, place in enumerate(track(index.tolist(), "places", label="labels", shown=progress)):
+        epsg = plan.lattices[plan.zone[place]].epsg
+        left, top = ground.x[place] - half, ground.y[place] + half
+        joined = joinable.join(Squares(epsg, float(left), float(top), ground.side, 1, 1))
+        usable[k] = tally.accept(joined, one)[0, 0]
+        values[k], tied[k] = joined.value[0, 0], joined.tied[0, 0]
+    return values, usable, tied, tally
+
+
+def _groups(
+    opened: OpenedRun, index: Int64Array, labels: Labels, name: str
+) -> tuple[ObjectArray, BoolArray]:
+    """Return the group of each place as text, and which have one."""
+    column = kept_column(opened, "--group", name)
+    if isinstance(labels, KeptLabels) and column == labels.name:
+        raise ConfigError(
+            "--group",
+            name,
+            "it is the target: no group would have two different labels",
+            "Choose another column.",
+        )
+    rows, table = read_place_columns(opened, [column])
+    series = as_series(table[column])
+    known = ~series.isna().to_numpy(dtype=np.bool_)
+    at = np.searchsorted(rows, index)
+    groups: ObjectArray = series.astype(str).to_numpy(dtype=object)[at]
+    return groups, known[at]
