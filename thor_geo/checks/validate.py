@@ -35,6 +35,7 @@ class Findings:
         checked: Counts and seams of the shards.
         faults: Everything that is wrong, in plan order.
         temporaries: Temporary files of running or killed jobs, which are not faults.
+        table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
     shards: int
@@ -42,6 +43,7 @@ class Findings:
     checked: Checked = field(default_factory=Checked)
     faults: list[Fault] = field(default_factory=list)
     temporaries: Temporaries = field(default_factory=Temporaries)
+    table: tuple[int, int] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -63,7 +65,9 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
         ThorGeoError: If a process dies.
     """
     findings = Findings(
-        shards=len(opened.plan.shards), tiles=len(opened.plan) * len(opened.windows)
+        shards=len(opened.plan.shards),
+        tiles=len(opened.plan) * len(opened.windows),
+        table=opened.table,
     )
     settings, digest = opened.document["settings"], opened.plan.digest
     if compute_fingerprint(settings, digest) != opened.fingerprint:

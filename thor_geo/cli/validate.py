@@ -117,6 +117,9 @@ def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
             "empty": checked.empty,
             "failed": checked.failed,
         },
+        "table": None
+        if findings.table is None
+        else dict(zip(("rows", "skipped"), findings.table, strict=True)),
         "faults": [asdict(fault) for fault in findings.faults],
         "counts": dict(Counter(fault.kind for fault in findings.faults)),
         "seams": checked.seams.summary_json(),
@@ -134,16 +137,20 @@ def findings_text(path: Path, findings: Findings) -> str:
     from thor_geo.checks.validate import EXIT_FAILED
 
     checked, faults = findings.checked, findings.faults
+    noun = "tiles" if findings.table is None else "places"
     if not faults:
         state = "whole"
     elif findings.exit_code == EXIT_FAILED:
-        state = "whole, except for tiles recorded as failed; run the same command to retry them"
+        state = f"whole, except for {noun} recorded as failed; run the same command to retry them"
     else:
         state = counted(len(faults), "fault")
     head = (
         f"{path}: {state}. {checked.shards:,} of {counted(findings.shards, 'shard')} with a "
-        f"marker; tiles: {checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
+        f"marker; {noun}: {checked.ok:,} ok, {checked.empty:,} empty, {checked.failed:,} failed"
     )
+    if findings.table is not None and findings.table[1]:
+        rows, skipped = findings.table
+        head += f", {skipped:,} of {rows:,} rows skipped"
     listed = [f"{fault.kind:<10}  {fault.file}: {fault.reason}" for fault in faults[:_MOST_LISTED]]
     lines = [*listed, *_notes(findings), *_remedies(findings)]
     return "\n".join([head, *(f"  {line}" for line in lines)])
@@ -192,8 +199,9 @@ def _remedies(findings: Findings) -> Iterator[str]:
             "`thor-geo predict` command"
         )
     if any(fault.kind == "grid" for fault in faults):
+        store = "grid.zarr" if findings.table is None else "places.zarr"
         yield (
-            "damage to the metadata of the Zarr store (grid.zarr/**/zarr.json, coordinates): "
-            "restore these files from a copy, or delete grid.zarr and run the same `thor-geo "
+            f"damage to the metadata of the Zarr store ({store}/**/zarr.json, coordinates): "
+            f"restore these files from a copy, or delete {store} and run the same `thor-geo "
             "predict` command, which makes the store and all shards again"
         )

@@ -1,44 +1,17 @@
-"""The user's table when a run begins: can its columns be written, and which rows are skipped."""
+"""The rows of a table of places that were skipped, written when a run begins."""
 
 from __future__ import annotations
 
 import io
 
-from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan
-from thor_geo.runs.geoparquet import geo_metadata, parquet_writer
+from thor_geo.runs.geoparquet import geo_metadata
 from thor_geo.runs.place_rows import PlaceFields, skipped_table
 from thor_geo.runs.pooled import footer_facts, pooled_schema, pooled_writer
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes
 from thor_geo.support.files import create_once, write_bytes
-
-
-def check_columns(places: Places) -> None:
-    """Refuse columns of a table that Parquet does not have, before any work.
-
-    Args:
-        places: The table.
-
-    Raises:
-        ConfigError: Naming the column.
-    """
-    import pyarrow as pa
-
-    for name in places.columns.column_names:
-        column = places.columns.select([name]).slice(0, 1)
-        try:
-            with parquet_writer(io.BytesIO(), column.schema) as out:
-                out.write_table(column)
-        except pa.ArrowException as error:
-            raise ConfigError(
-                "data.places.id" if name == places.id else "data.places.keep",
-                name,
-                f"Parquet has no columns of type {column.schema.field(0).type} "
-                f"({first_line(error)})",
-                "Leave it out of data.places.keep, or give it another type in the table.",
-            ) from error
 
 
 def write_skipped(run: RunDirectory, plan: Plan, places: Places, shapes: Shapes) -> None:

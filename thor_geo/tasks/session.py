@@ -14,7 +14,7 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.fingerprint import JSON
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.place_store import PlaceStore
-from thor_geo.runs.place_table import check_columns, write_skipped
+from thor_geo.runs.place_table import write_skipped
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
@@ -141,8 +141,6 @@ def open_session(
         together: Whether every rank calls this at the same point.
     """
     store = _store(run, started, shapes)
-    if started.places is not None:
-        check_columns(started.places)
     run.prepare(started.settings, {**started.info, **info}, started.plan, with_plan=False)
     if store is not None:
         with run.explain_errors("the grid store"):
