@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from thor_geo.datasets import CompositeDataset, SensorStack
     from thor_geo.ground.area import Area, AreaSpec
+    from thor_geo.ground.places import PlacesSpec
     from thor_geo.ground.plan import Plan
     from thor_geo.models import build_thor
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
@@ -37,6 +38,7 @@ _HOMES = {
     "EmulatorSpec": "specs.sources",
     "InputPrep": "api",
     "OutputSpec": "specs",
+    "PlacesSpec": "ground.places",
     "Plan": "ground.plan",
     "PointBuffer": "specs",
     "Run": "api",
@@ -64,6 +66,7 @@ __all__ = [
     "EmulatorSpec",
     "InputPrep",
     "OutputSpec",
+    "PlacesSpec",
     "Plan",
     "PointBuffer",
     "Run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from shapely.geometry.base import BaseGeometry
 
 from thor_geo.api._cut import Cut
+from thor_geo.errors import InputError
 from thor_geo.ground.images import stitch
 from thor_geo.ground.lattice import Bounds
 from thor_geo.support.arrays import Float32Array
@@ -95,6 +97,28 @@ def merge_maps(
         y - top * resolution,
     )
     return Map(values=np.ascontiguousarray(values), valid=pooled[0].numpy(), bounds=bounds)
+
+
+def cell_at(whole: Map, point: tuple[float, float]) -> Float32Array:
+    """Return the cell of a map that holds a point, (D',).
+
+    Args:
+        whole: The map.
+        point: Easting and northing, metres.
+
+    Raises:
+        InputError: If the point lies outside the map.
+    """
+    _, height, width = whole.values.shape
+    left, bottom, right, top = whole.bounds
+    row = math.floor((top - point[1]) * height / (top - bottom))
+    col = math.floor((point[0] - left) * width / (right - left))
+    if not (0 <= row < height and 0 <= col < width):
+        raise InputError(
+            f"output=centre: the point {point} lies outside the map {whole.bounds}. Give a larger "
+            "buffer_m."
+        )
+    return whole.values[:, row, col].copy()
 
 
 def crop_map(whole: Map, area: BaseGeometry) -> Map:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from thor_geo.ground.images import ImageWindow
@@ -73,13 +73,20 @@ class Cut:
         return cropped, {side: max(0, -pixels) for side, pixels in inward.items()}
 
     def rect(self, asked: Rect) -> Rect:
-        """Return the rectangle of the cut for a place's rectangle."""
-        return replace(
-            asked,
+        """Return the rectangle of the cut for a place's rectangle: itself, if all of it is used."""
+        if (self.top, self.left) == (0, 0) and (self.height, self.width) == (
+            asked.height,
+            asked.width,
+        ):
+            return asked
+        return Rect(
+            epsg=asked.epsg,
+            resolution=asked.resolution,
             left=asked.left + self.left,
             top=asked.top - self.top,
             width=self.width,
             height=self.height,
+            anchor=asked.anchor,
         )
 
 

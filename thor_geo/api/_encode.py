@@ -35,6 +35,7 @@ class Input:
         observations: (S, h, w) uint8, number of observations of each pixel by sensor.
         image_size: Side to which the pixels are resized, pixels.
         ground_cover: Side on the ground that the model assumes, metres.
+        within: (h, w) uint8, 1 in the polygon over which the vector is pooled; None for all pixels.
     """
 
     key: Key
@@ -42,6 +43,7 @@ class Input:
     observations: npt.NDArray[np.uint8]
     image_size: int
     ground_cover: int
+    within: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(kw_only=True)
@@ -97,7 +99,7 @@ class Encoder:
         key = (image_size, ground_cover)
         if key not in self._tasks:
             request = self.request
-            grid = request.output.kind == "grid"
+            grid = request.output.kind != "pooled"
             task = THOREmbeddingTask(
                 model_key=request.model_key,
                 pretrained=request.pretrained,
@@ -133,7 +135,13 @@ class Encoder:
         """
         waiting: dict[tuple[Any, ...], list[Input]] = {}
         for item in inputs:
-            kind = (item.pixels.shape, item.pixels.dtype, item.image_size, item.ground_cover)
+            kind = (
+                item.pixels.shape,
+                item.pixels.dtype,
+                item.image_size,
+                item.ground_cover,
+                item.within is None,
+            )
             batch = waiting.setdefault(kind, [])
             batch.append(item)
             if len(batch) == self.request.batch_size:
@@ -146,9 +154,11 @@ class Encoder:
         task = self.task(first.image_size, first.ground_cover)
         pixels = torch.from_numpy(np.stack([item.pixels for item in batch]))
         observations = torch.from_numpy(np.stack([item.observations for item in batch]))
+        inside = [item.within for item in batch if item.within is not None]
+        within = torch.from_numpy(np.stack(inside)).to(self.device) if inside else None
         with torch.inference_mode():
             image = normalise_on_device(self._normalize, pixels, observations, self.device)
-            outputs = task.embed(_resized(image, first.image_size))
+            outputs = task.embed(_resized(image, first.image_size), within)
             arrays = {name: value.cpu().numpy() for name, value in outputs.items()}
         for number, item in enumerate(batch):
             yield item.key, {name: value[number] for name, value in arrays.items()}

@@ -13,12 +13,14 @@ import rasterio
 import torch
 
 from thor_geo.api._bands import picked_planes
-from thor_geo.api._items import Canvas, EmbeddingItem, inspected, naming, padded
+from thor_geo.api._canvas import Canvas
+from thor_geo.api._items import EmbeddingItem, inspected, naming, padded
 from thor_geo.api._place import Place, Spatial
 from thor_geo.api._raster import RasterInput
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.datasets.units import file_units
 from thor_geo.errors import AreaError, ConfigError, InputError, first_line
+from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import STORAGE
 from thor_geo.support.arrays import AnyArray, BoolArray
 from thor_geo.transforms import check_input, observation_planes, unit_problem
@@ -32,7 +34,10 @@ _SCALE = (
 
 
 def image_items(
-    request: EmbeddingRequest, images: Sequence[Any], spatials: Sequence[Spatial] | None
+    request: EmbeddingRequest,
+    images: Sequence[Any],
+    spatials: Sequence[Spatial] | None,
+    temporal: TemporalSpec | None,
 ) -> list[EmbeddingItem]:
     """Return arrays as items, checked and cut.
 
@@ -40,6 +45,7 @@ def image_items(
         request: The settings.
         images: Arrays (C, H, W).
         spatials: Where each of them lies, or None.
+        temporal: When they are from, or None.
 
     Raises:
         ConfigError: If there are more or fewer places than arrays, or an array is too large.
@@ -65,20 +71,23 @@ def image_items(
         place = None
         if spatials is not None:
             with naming("spatials", number, len(spatials)):
-                place = Place.from_spatial(spatials[number], request.resolution)
+                place = Place.from_spatial(spatials[number], request.resolution, request.chip_unit)
                 _check_size(place, array)
         with naming("input_chw", number, len(arrays)):
             cut = request.cutter.cut(*array.shape[1:])
-            items.append(EmbeddingItem(cut=cut, place=place, image=array))
+            items.append(EmbeddingItem(cut=cut, place=place, window=temporal, image=array))
     return items
 
 
-def raster_items(request: EmbeddingRequest, rasters: Sequence[RasterInput]) -> list[EmbeddingItem]:
+def raster_items(
+    request: EmbeddingRequest, rasters: Sequence[RasterInput], temporal: TemporalSpec | None
+) -> list[EmbeddingItem]:
     """Return raster files as items, read, checked and cut.
 
     Args:
         request: The settings.
         rasters: The files' headers.
+        temporal: When they are from, or None.
 
     Raises:
         ConfigError: If a file is too large, cannot be read, or says nothing of its unit.
@@ -94,8 +103,15 @@ def raster_items(request: EmbeddingRequest, rasters: Sequence[RasterInput]) -> l
             array = _raster_pixels(raster, planes, request)
             if request.inspect == "error":
                 inspected(array, request)
-            item = EmbeddingItem(cut=cut, place=raster.place, image=array, raster=str(file.path))
-            items.append(item)
+            items.append(
+                EmbeddingItem(
+                    cut=cut,
+                    place=raster.place,
+                    window=temporal,
+                    image=array,
+                    raster=str(file.path),
+                )
+            )
     return items
 
 

@@ -1,11 +1,10 @@
-"""What is to be embedded, and pixels of places, fetched into the runs' own cache."""
+"""What is to be embedded, checked and cut."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +15,12 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.api._cut import Cut
 from thor_geo.api._place import Place, Spatial
 from thor_geo.api._request import EmbeddingRequest
-from thor_geo.composites import BlockStore, DirectSource
-from thor_geo.datamodules.source import CompositeSource, disconnect
-from thor_geo.datasets import CompositeDataset
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask
-from thor_geo.ground.lattice import Block, Lattice, blocks_meeting
+from thor_geo.ground.lattice import Rect
 from thor_geo.specs import TemporalSpec
-from thor_geo.support.arrays import AnyArray
+from thor_geo.support.arrays import AnyArray, UInt8Array
 from thor_geo.transforms import InputReport, inspect_input
-
-
-@dataclass(frozen=True, kw_only=True)
-class Canvas:
-    """What a cut takes of an image.
-
-    Attributes:
-        pixels: (C, h, w), as stored or as given.
-        observations: (S, h, w) uint8: observations behind each pixel of each sensor; of given
-            pixels 1 where there is one, 0 where there is padding.
-        scenes: Ids of the scenes behind it, or None for given pixels.
-        left_out: Why scenes that could not be used are not among them, by id.
-        catalogues: Where the scenes of each sensor are from; see `Connection`.
-    """
-
-    pixels: AnyArray
-    observations: npt.NDArray[np.uint8]
-    scenes: tuple[str, ...] | None
-    catalogues: tuple[str, ...] = ()
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +30,19 @@ class EmbeddingItem:
     Attributes:
         cut: How it goes through the encoder.
         place: Where it is; None for an image without a place.
+        window: Time window of pixels that are fetched, or that the caller says there was.
         image: Its pixels (C, H, W), unless they are fetched.
         raster: Path of the file that the pixels are from, if any.
+        within: (h, w) uint8, 1 for pixels of the cut in the polygon over which the vector is
+            pooled; None for all.
     """
 
     cut: Cut
     place: Place | None
+    window: TemporalSpec | None = None
     image: AnyArray | None = None
     raster: str | None = None
+    within: UInt8Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,6 +51,28 @@ class EmbeddingItem:
             return self.image.shape[1], self.image.shape[2]
         assert self.place is not None
         return self.place.rect.height, self.place.rect.width
+
+    @property
+    def rect(self) -> Rect:
+        """What the cut takes of the place's pixel grid."""
+        assert self.place is not None
+        return self.cut.rect(self.place.rect)
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """Easting and northing of the point that was asked for, metres.
+
+        Raises:
+            ConfigError: If something else was.
+        """
+        if self.place is None or self.place.point is None:
+            raise ConfigError(
+                "output",
+                "centre",
+                "only a point has a cell of its own",
+                "Give a PointBuffer or a table of places, or use output='pooled' or 'grid'.",
+            )
+        return self.place.point
 
     def corner(self, resolution: int) -> tuple[float, float]:
         """Return easting and northing of the upper left corner of what the cut takes, metres.
@@ -80,7 +83,7 @@ class EmbeddingItem:
             resolution: Pixel size in metres.
         """
         if self.place is not None:
-            left, _, _, top = self.cut.rect(self.place.rect).bounds
+            left, _, _, top = self.rect.bounds
             return left, top
         assert self.image is not None
         height = self.image.shape[1]
@@ -109,18 +112,7 @@ def place_items(
         ConfigError: If there is no place or no window, or options describe pixels of the caller's.
         AreaError: If a place is invalid.
     """
-    for name, value in (
-        ("bands", list(request.names or request.plane_names)),
-        ("resolution", request.resolution if request.has_own_resolution else None),
-        ("input_scale", request.input_scale),
-    ):
-        if value:
-            raise ConfigError(
-                name,
-                value,
-                "it describes the pixels of input_chw, and there are none",
-                "Give input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
-            )
+    refuse_own_pixels(request)
     if spatials is None or len(spatials) == 0:
         raise ConfigError(
             "spatial" if spatials is None else "spatials",
@@ -138,11 +130,34 @@ def place_items(
     items = []
     for number, spatial in enumerate(spatials):
         with naming("spatials", number, len(spatials)):
-            place = Place.from_spatial(spatial, request.resolution)
+            place = Place.from_spatial(spatial, request.resolution, request.chip_unit)
             rect = place.rect
             cut = request.cutter.cut(rect.height, rect.width, origin=(rect.top, rect.left))
-            items.append(EmbeddingItem(cut=cut, place=place))
+            items.append(EmbeddingItem(cut=cut, place=place, window=temporal))
     return items
+
+
+def refuse_own_pixels(request: EmbeddingRequest) -> None:
+    """Refuse options that describe pixels of the caller's, in a call that has none.
+
+    Args:
+        request: The settings.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name, value in (
+        ("bands", list(request.names or request.plane_names)),
+        ("resolution", request.resolution if request.has_own_resolution else None),
+        ("input_scale", request.input_scale),
+    ):
+        if value:
+            raise ConfigError(
+                name,
+                value,
+                "it describes the pixels of input_chw, and there are none",
+                "Give input_chw, or a sensor=SensorSpec(bands=...) for fetched ones.",
+            )
 
 
 @contextmanager
@@ -201,105 +216,3 @@ def padded(
         if not mask.all() and (np.isfinite(fill) or np.issubdtype(out.dtype, np.floating)):
             plane[~mask] = fill
     return out, mask
-
-
-def place_canvases(
-    items: Sequence[EmbeddingItem],
-    source: CompositeSource,
-    *,
-    window: TemporalSpec,
-    threads: int,
-    block_size: int = 576,
-) -> Generator[Canvas, None, None]:
-    """Fetch what is missing of all places, then yield them one after the other.
-
-    Blocks are those of runs over the same area: they share the cache.
-
-    Args:
-        items: The places and how they are cut.
-        source: Where composites come from, with bands and recipes.
-        window: Time window.
-        threads: How many blocks are fetched at once.
-        block_size: Side of a block in pixels.
-
-    Raises:
-        BlockError: If a block could not be produced.
-        AuthenticationError: If there are no usable credentials.
-        ProjectError: If the project is missing or may not be used.
-        EarthEngineError: If the service refused.
-        CacheError: If the cache cannot be used.
-    """
-    sensors = source.sensors.by_kind
-    connection = source.connect()
-    try:
-        direct = {
-            kind: DirectSource(
-                BlockStore(
-                    source.cache_dir,
-                    sensor=sensor,
-                    window=window,
-                    catalogue=connection.catalogues[kind],
-                ),
-                connection.session,
-                concurrency=threads,
-            )
-            for kind, sensor in sensors.items()
-        }
-        places = [item.place for item in items if item.place is not None]
-        rects = [item.cut.rect(p.rect) for item, p in zip(items, places, strict=True)]
-        blocks = {block.id: block for rect in rects for block in blocks_meeting(rect, block_size)}
-        for each in direct.values():
-            missing = [block for block in blocks.values() if not each.store.has(block)]
-            _fetch(each, missing, threads)
-        for place, rect in zip(places, rects, strict=True):
-            lattice = Lattice(epsg=place.epsg, resolution=source.sensors.resolution)
-            composites = [
-                CompositeDataset(
-                    direct[kind],
-                    place.geometry,
-                    lattice=lattice,
-                    sensor=sensor,
-                    window=window,
-                    block_size=block_size,
-                ).read(rect)
-                for kind, sensor in sensors.items()
-            ]
-            # One data type for all: uint16 reflectance is clamped where it leaves int16's range.
-            yield Canvas(
-                pixels=composites[0].image
-                if len(composites) == 1
-                else np.concatenate([_signed(composite.image) for composite in composites]),
-                observations=np.stack([composite.observations for composite in composites]),
-                scenes=tuple(sorted({scene for each in composites for scene in each.scenes})),
-                left_out=_left_out(direct.values(), blocks_meeting(rect, block_size)),
-                catalogues=tuple(connection.catalogues[kind] for kind in sensors),
-            )
-    finally:
-        disconnect(connection)
-
-
-def _left_out(sources: Iterable[DirectSource], blocks: Iterable[Block]) -> dict[str, str]:
-    """Return why scenes that could not be used are missing from blocks, by id."""
-    pinned = [source.store.pinned(block) for block in blocks for source in sources]
-    reasons = [pair for each in pinned if each is not None for pair in each.left_out.items()]
-    return dict(sorted(reasons))
-
-
-def _signed(image: AnyArray) -> npt.NDArray[np.int16]:
-    # Reflectance above 32767 is above the valid range, to which a normalisation clamps.
-    return np.minimum(image, np.iinfo(np.int16).max).astype(np.int16)
-
-
-def _fetch(source: DirectSource, missing: Sequence[Block], threads: int) -> None:
-    if not missing:
-        return
-    source.connect()
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="thor-geo-fetch") as pool:
-        futures = [pool.submit(source.get, block) for block in missing]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            # Requests that have not begun are dropped; what is done stays cached.
-            pool.shutdown(cancel_futures=True)
-            raise

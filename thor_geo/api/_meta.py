@@ -16,7 +16,6 @@ from thor_geo.api._items import EmbeddingItem
 from thor_geo.datamodules.source import CompositeSource
 from thor_geo.runs.fingerprint import package_versions
 from thor_geo.sources.stac.spec import public
-from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sources import StacSpec
 from thor_geo.support.redact import redact_json
 from thor_geo.transforms import InputReport
@@ -32,7 +31,6 @@ def metadata(
     left_out: Mapping[str, str],
     catalogues: tuple[str, ...],
     report: InputReport | None,
-    window: TemporalSpec | None,
     source: CompositeSource | None,
 ) -> dict[str, Any]:
     """Return the metadata of one embedding, as plain values.
@@ -46,7 +44,6 @@ def metadata(
         left_out: Why scenes that could not be used are not among them, by id.
         catalogues: Catalogue of the scenes of each sensor.
         report: Findings of the inspection.
-        window: Time window of fetched pixels.
         source: Source of fetched pixels.
     """
     request, cut = encoder.request, item.cut
@@ -80,8 +77,8 @@ def metadata(
         if source is None
         else [asdict(sensor) for sensor in request.sensors.by_kind.values()],
         "temporal": None
-        if window is None
-        else {"start": window.start.isoformat(), "end": window.end.isoformat()},
+        if item.window is None
+        else {"start": item.window.start.isoformat(), "end": item.window.end.isoformat()},
         "scenes": None if scenes is None else list(scenes),
         "scenes_left_out": None if scenes is None else dict(left_out),
         "raster": item.raster,
@@ -89,7 +86,7 @@ def metadata(
         # Of the result's pixels: padding counts, though it lies beyond the array.
         "valid_fraction": observed / ((bottom - top) * (right - left)),
         "crs": None if item.place is None else f"EPSG:{item.place.epsg}",
-        "bounds": None if item.place is None else list(cut.rect(item.place.rect).bounds),
+        "bounds": None if item.place is None else list(item.rect.bounds),
         "provider": None
         if source is None
         else _provider(source, catalogues, request.fetch_workers),

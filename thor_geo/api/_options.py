@@ -9,12 +9,11 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from thor_geo.api.prep import InputPrep, Mode
 from thor_geo.errors import ConfigError
-from thor_geo.specs import NodataFill, Normalize, OutputSpec
+from thor_geo.specs import NodataFill, Normalize, OutputKind, OutputSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.specs.sources import AnySource
 
 Inspect = Literal["report", "error"]
-OutputKind = Literal["pooled", "grid"]
 Backend = Literal["auto", "gee", "emulator", "stac"]
 
 # Options that have moved into the specs of sources, which `backend` takes.
@@ -31,7 +30,10 @@ _MOVED = {
 }
 
 # What the two functions take besides.
-_ARGUMENTS = ("model", "spatial", "spatials", "temporal", "input_chw", "raster", "rasters")
+_ARGUMENTS = (
+    *("model", "spatial", "spatials", "places", "temporal"),
+    *("input_chw", "raster", "rasters"),
+)
 
 
 class EmbeddingOptions(TypedDict, total=False):
@@ -48,8 +50,9 @@ class EmbeddingOptions(TypedDict, total=False):
         resolution: Pixel size of `input_chw` in metres. None for the sensor's.
         input_scale: For given pixels in other than stored units: value x input_scale is reflectance
             0..1, decibels or kelvin. None for stored units, or what a raster file says.
-        output: ``OutputSpec.pooled()`` (default) or ``OutputSpec.grid()``. The words ``pooled`` and
-            ``grid`` stand for their defaults.
+        output: ``OutputSpec.pooled()`` (default), ``OutputSpec.grid()``, or for points
+            ``OutputSpec.centre()``: the vector of the map's cell that holds the point. The words
+            ``pooled``, ``grid`` and ``centre`` stand for their defaults.
         sensor: Collection, bands and recipe: a `SensorSpec` (by default the ten Sentinel-2 bands at
             10 and 20 m), a `Sentinel1Spec`, or both in a list.
         backend: Where pixels are fetched from: an `EarthEngineSpec`, `EmulatorSpec` or `StacSpec`.

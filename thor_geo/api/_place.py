@@ -9,8 +9,9 @@ from typing import TypeAlias, TypeGuard
 from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError, ConfigError
-from thor_geo.ground.area import Area, AreaSpec
+from thor_geo.ground.area import LONLAT, Area, AreaSpec, transformer
 from thor_geo.ground.lattice import Rect, is_utm, zone_of
+from thor_geo.ground.place_plan import chip_around
 from thor_geo.specs import BBox, PointBuffer, TemporalSpec
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).
@@ -24,22 +25,27 @@ class Place:
     Attributes:
         epsg: EPSG code of the zone.
         geometry: The area, metres.
-        rect: The smallest rectangle of the zone's pixel grid around it.
+        rect: The smallest rectangle of the zone's pixel grid around it; or a point's chip, which is
+            moved by up to half a pixel of the coarsest band.
+        point: Easting and northing of the point in metres; None for another place.
     """
 
     epsg: int
     geometry: BaseGeometry
     rect: Rect
+    point: tuple[float, float] | None = None
 
     @classmethod
-    def from_spatial(cls, spatial: Spatial, resolution: int) -> Place:
+    def from_spatial(cls, spatial: Spatial, resolution: int, unit: int) -> Place:
         """Return a place in the zone of its centre, or in its own zone if it has UTM coordinates.
 
-        The pixel grid is that of runs.
+        The pixel grid is that of runs. Around a point, a square of a whole number of the coarsest
+        band's pixels is the chip that a run of places has there.
 
         Args:
             spatial: The place.
             resolution: Pixel size in metres.
+            unit: Side in pixels of the coarsest band's pixel; see `chip_unit`.
 
         Raises:
             AreaError: If it is not a place, or is invalid.
@@ -56,8 +62,24 @@ class Place:
                 f"it extends too far from the middle of EPSG:{epsg}",
                 "Split it, or use `thor-geo predict`, which treats each UTM zone by itself.",
             )
-        rect = Rect.covering(geometry.bounds, epsg=epsg, resolution=resolution)
-        return cls(epsg=epsg, geometry=geometry, rect=rect)
+        rect = _chip(spatial, resolution, unit)
+        if rect is None:
+            rect = Rect.covering(geometry.bounds, epsg=epsg, resolution=resolution)
+        point = None
+        if isinstance(spatial, PointBuffer):
+            to_zone = transformer(LONLAT, f"EPSG:{epsg}").transform
+            point = to_zone(spatial.lon, spatial.lat)
+        return cls(epsg=epsg, geometry=geometry, rect=rect, point=point)
+
+
+def _chip(spatial: Spatial, resolution: int, unit: int) -> Rect | None:
+    """Return the chip of a point, if its square has the size of one."""
+    if not isinstance(spatial, PointBuffer):
+        return None
+    size = 2 * spatial.buffer_m / resolution
+    if size != int(size) or int(size) % unit:
+        return None
+    return chip_around(spatial.lon, spatial.lat, size=int(size), resolution=resolution, unit=unit)
 
 
 def is_place(value: object) -> TypeGuard[Spatial]:

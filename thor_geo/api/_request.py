@@ -11,15 +11,17 @@ from typing import Any, SupportsIndex, cast
 
 from thor_geo.api._bands import model_names
 from thor_geo.api._cutter import Cutter
-from thor_geo.api._options import Inspect, Options, OutputKind
+from thor_geo.api._options import Inspect, Options
 from thor_geo.api.prep import InputPrep
 from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
+from thor_geo.ground.place_plan import chip_unit
 from thor_geo.models import checkpoint_path, variant
 from thor_geo.specs import (
     Merge,
     NodataFill,
     Normalize,
+    OutputKind,
     OutputSpec,
     SensorSpec,
     check_choice,
@@ -198,6 +200,11 @@ class EmbeddingRequest:
         return self.resolution != self.sensors.resolution
 
     @property
+    def chip_unit(self) -> int:
+        """Side in pixels of the coarsest band's pixel, on whose corners chips of places lie."""
+        return chip_unit(self.selection, self.resolution)
+
+    @property
     def cutter(self) -> Cutter:
         """How images are cut.
 
@@ -259,7 +266,7 @@ def _output(output: OutputSpec | OutputKind, *, crop: bool) -> OutputSpec:
     if not isinstance(output, OutputSpec):
         check_choice("output", output, OutputKind)
         output = OutputSpec(kind=output)
-    if crop and output.kind == "pooled":
+    if crop and output.kind != "grid":
         raise ConfigError(
             "crop",
             crop,

@@ -24,6 +24,9 @@ _KEY = re.compile(
     r"statistics|patch_size|model_key|ckpt|pretrained|layers)\b"
 )
 
+_TABLE = re.compile(r"\bdata\.places(?:\.file\b)?")
+_SPAN = re.compile(r"\bdata\.start and data\.end\b|\bdata\.(?:start|end)\b")
+
 # Settings whose name in the call is another.
 _NAMES = {
     "model_key": "model",
@@ -89,4 +92,5 @@ def _in_python(text: str) -> str:
     def argument(match: re.Match[str]) -> str:
         return _NAMES.get(match[1], match[1])
 
+    text = _SPAN.sub("temporal", _TABLE.sub("places", text))
     return _KEY.sub(argument, _GROUP.sub(spec, text))

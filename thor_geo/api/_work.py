@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.api._assemble import crop_map, merge_maps, merge_vectors
+from thor_geo.api._assemble import cell_at, crop_map, merge_maps, merge_vectors
+from thor_geo.api._canvas import Canvas
 from thor_geo.api._encode import Encoder, Input, Outputs
-from thor_geo.api._items import Canvas, EmbeddingItem, inspected, padded
+from thor_geo.api._items import EmbeddingItem, inspected, padded
 from thor_geo.api._meta import metadata
 from thor_geo.api.result import Embedding, map_array
 from thor_geo.datamodules.source import CompositeSource
-from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import Float32Array
 from thor_geo.transforms import InputReport
 
@@ -56,7 +56,6 @@ def embeddings(
     canvases: Iterable[Canvas],
     encoder: Encoder,
     *,
-    window: TemporalSpec | None = None,
     source: CompositeSource | None = None,
 ) -> list[Embedding]:
     """Embed items; an item's pixels are held until its last input is embedded.
@@ -65,7 +64,6 @@ def embeddings(
         items: The items.
         canvases: The pixels of each, in the same order.
         encoder: The model.
-        window: Time window, where pixels were fetched.
         source: Source of fetched pixels.
 
     Raises:
@@ -103,6 +101,7 @@ def embeddings(
                     observations=observations,
                     image_size=cut.image_size,
                     ground_cover=cut.ground_cover,
+                    within=item.within,
                 )
 
     for (number, place), outputs in encoder(inputs()):
@@ -115,7 +114,7 @@ def embeddings(
         }
         state.left -= 1
         if state.left == 0:
-            done[number] = _finished(items[number], under_way.pop(number), encoder, window, source)
+            done[number] = _finished(items[number], under_way.pop(number), encoder, source)
     return [done[number] for number in range(len(items))]
 
 
@@ -123,7 +122,6 @@ def _finished(
     item: EmbeddingItem,
     state: _Open,
     encoder: Encoder,
-    window: TemporalSpec | None,
     source: CompositeSource | None,
 ) -> Embedding:
     request = encoder.request
@@ -151,7 +149,10 @@ def _finished(
         )
         if request.crop:
             embedding_map = crop_map(embedding_map, item.area(resolution))
-        data = map_array(embedding_map, None if item.place is None else item.place.epsg)
+        if request.output.kind == "centre":
+            data = cell_at(embedding_map, item.point)
+        else:
+            data = map_array(embedding_map, None if item.place is None else item.place.epsg)
     meta = metadata(
         item,
         encoder,
@@ -161,7 +162,6 @@ def _finished(
         left_out=state.left_out,
         catalogues=state.catalogues,
         report=state.report,
-        window=window,
         source=source,
     )
     return Embedding(data=data, meta=meta)

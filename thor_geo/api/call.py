@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Unpack
 
+from thor_geo.api._canvas import place_canvases
 from thor_geo.api._encode import Encoder
 from thor_geo.api._given import given_canvases, image_items, raster_items
-from thor_geo.api._items import EmbeddingItem, place_canvases, place_items
+from thor_geo.api._items import EmbeddingItem, place_items
 from thor_geo.api._options import EmbeddingOptions, check_names
 from thor_geo.api._place import Spatial, check_kinds
 from thor_geo.api._raster import RasterInput, open_rasters
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api._source import composite_source, refuse_fetching
+from thor_geo.api._table import PlaceInput, TableItems
 from thor_geo.api._wording import python_words
 from thor_geo.api._work import embeddings
 from thor_geo.api.result import Embedding
@@ -81,6 +84,7 @@ def get_embeddings_batch(
     model: str | None = None,
     *,
     spatials: Sequence[Spatial] | None = None,
+    places: PlaceInput | None = None,
     temporal: TemporalSpec | None = None,
     input_chw: Sequence[AnyArray] | None = None,
     rasters: Sequence[str | Path] | None = None,
@@ -94,13 +98,19 @@ def get_embeddings_batch(
     Args:
         model: As in `get_embedding`.
         spatials: The places.
-        temporal: Time window of all.
+        places: A table of places instead, each with its own chip of `image_size` pixels as in a run
+            of places: a file, a DataFrame with columns ``lon`` and ``lat``, a GeoDataFrame, or a
+            `PlacesSpec`. A dict has one of the first three as ``file``, and settings of
+            `PlacesSpec`: ``{"file": frame, "date": "surveyed", "days": (-30, 30)}``.
+        temporal: Time window of all; None where rows of *places* have their own.
         input_chw: Pixels instead of fetched ones, one array for each.
         rasters: GeoTIFFs instead, all with pixels of the same size.
         **options: Sensor, source, model and output; see `EmbeddingOptions`.
 
     Returns:
-        One embedding for each place or image, in their order.
+        One embedding for each place, row or image, in their order. Of a row of *places*, `meta` has
+        ``place`` (the number of the row), ``id``, ``columns`` (those that are kept), ``offset_m``,
+        and ``error``: why a row was skipped, whose data is NaN.
 
     Raises:
         ConfigError: As `get_embedding`, like all other errors.
@@ -110,13 +120,22 @@ def get_embeddings_batch(
         opened, options = _opened(rasters, spatials, input_chw, options)
         request = EmbeddingRequest.from_options(model, options)
         check_kinds(spatials, temporal, input_chw)
-        if opened is not None:
-            items = raster_items(request, opened)
+        table = None
+        if places is not None:
+            _refuse_beside_table(spatials, input_chw, rasters)
+            table = TableItems.read(places, temporal, request)
+            items = table.items
+        elif opened is not None:
+            items = raster_items(request, opened, temporal)
         elif input_chw is not None:
-            items = image_items(request, input_chw, spatials)
+            items = image_items(request, input_chw, spatials, temporal)
         else:
             items = place_items(request, spatials, temporal)
-        _warn_unused_size(request, items)
+        if table is None:
+            _warn_unused_size(request, items)
+        if request.output.kind == "centre":
+            for item in items:
+                _ = item.point  # refuses places that are no points
         # Settings and weights are refused before anything is fetched.
         source = None
         if items[0].image is None:
@@ -125,11 +144,30 @@ def get_embeddings_batch(
         for item in items:
             encoder.task(item.cut.image_size, item.cut.ground_cover)
         if source is None:
-            return embeddings(items, given_canvases(items, request), encoder, window=temporal)
-        assert temporal is not None  # place_items refuses places without a window
-        canvases = place_canvases(items, source, window=temporal, threads=request.fetch_workers)
+            return embeddings(items, given_canvases(items, request), encoder)
+        canvases = place_canvases(items, source, threads=request.fetch_workers)
         with closing(canvases):  # ends an emulator that was started for it, whatever happens
-            return embeddings(items, canvases, encoder, window=temporal, source=source)
+            if table is None:
+                return embeddings(items, canvases, encoder, source=source)
+            found = []
+            for shard in table.shards:
+                pixels = islice(canvases, len(shard))
+                found += embeddings(shard, pixels, encoder, source=source)
+            return table.in_order(found, encoder)
+
+
+def _refuse_beside_table(
+    spatials: object | None, images: object | None, rasters: object | None
+) -> None:
+    given = {"spatials": spatials, "input_chw": images, "rasters": rasters}
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                name,
+                "..." if name == "input_chw" else value,
+                "there is a table of places as well",
+                "Give one of them.",
+            )
 
 
 def _opened(

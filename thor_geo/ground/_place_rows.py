@@ -28,7 +28,12 @@ _log = logging.getLogger(__name__)
 _SKIP = "`data.places.on_bad_row: skip` goes on without such rows."
 
 
-def read_places(spec: PlacesSpec, window: TemporalSpec | None, earliest: dt.date | None) -> Places:
+def read_places(
+    spec: PlacesSpec,
+    window: TemporalSpec | None,
+    earliest: dt.date | None,
+    content: bytes | None = None,
+) -> Places:
     """Read and check a table; see `PlacesSpec.load`."""
     from thor_geo.ground.places import RESERVED, Places
 
@@ -40,6 +45,7 @@ def read_places(spec: PlacesSpec, window: TemporalSpec | None, earliest: dt.date
         layer_argument="data.places.layer",
         crs=spec.crs,
         crs_argument="data.places.crs",
+        content=content,
     )
     table = read_geotable(source)
     if not len(table):

@@ -7,6 +7,7 @@ if its name ends in ``.csv``, ``.tsv`` or ``.txt``, and otherwise what GDAL make
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -49,6 +50,7 @@ class GeoFile:
         crs: CRS of coordinates where the file states none; None if the user gives none.
         crs_argument: Name of the argument that gives it, for messages; empty if there is none.
         error: Class of the errors.
+        content: A Parquet file in memory, in place of the file; `path` is its name in messages.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class GeoFile:
     crs: str | None = None
     crs_argument: str = ""
     error: type[ConfigError] = ConfigError
+    content: bytes | None = None
 
     def refusal(self, problem: str, remedy: str) -> ConfigError:
         """Return an error about this file."""
@@ -139,8 +142,7 @@ def read_geotable(source: GeoFile) -> GeoTable:
         ConfigError: Of the class that *source* names, if the file is missing or cannot be read, has
             several layers of which none was chosen, or holds no geometry.
     """
-    path = source.path
-    if not path.exists():
+    if source.content is None and not source.path.exists():
         raise source.refusal("no such file", "Check the path.")
     try:
         table = _read(source)
@@ -164,6 +166,8 @@ def without_geometry(frame: gpd.GeoDataFrame) -> BoolArray:
 
 def _read(source: GeoFile) -> GeoTable:
     """Return the chosen layer of a file."""
+    if source.content is not None:
+        return read_parquet(source, BytesIO(source.content))
     path = source.path
     kind = file_kind(path)
     if kind == "archive":

@@ -16,7 +16,7 @@ import shapely
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.fetch_units import alone_chips
-from thor_geo.ground.lattice import Lattice, Rect, Tile, zone_name
+from thor_geo.ground.lattice import Lattice, Rect, Tile, zone_name, zone_of
 from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan, Shard, Shards
 from thor_geo.specs import TemporalSpec
@@ -106,6 +106,42 @@ def chips_at(
     col = np.floor((x - half - left) / step + 0.5).astype(np.int64)
     row = np.floor((y + half - top) / step + 0.5).astype(np.int64)
     return col, row
+
+
+def chip_around(lon: float, lat: float, *, size: int, resolution: int, unit: int) -> Chip:
+    """Return the chip that a plan has for a place by itself.
+
+    Args:
+        lon: Longitude in degrees.
+        lat: Latitude in degrees.
+        size: Side of the chip in pixels.
+        resolution: Pixel size in metres.
+        unit: See `chip_unit`.
+
+    Raises:
+        ConfigError: If the side is not a whole number of the coarsest band's pixels.
+    """
+    epsg = zone_of(lon, lat)
+    lattice = chip_lattice(Lattice(epsg=epsg, tile_size=size, resolution=resolution), unit)
+    x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(np.array([lon]), np.array([lat]))
+    col, row = (int(number[0]) for number in chips_at(lattice, x, y))
+    return _chip(lattice, col, row, shard_id="", place=0, alone=True)
+
+
+def _chip(lattice: Lattice, col: int, row: int, *, shard_id: str, place: int, alone: bool) -> Chip:
+    return Chip(
+        epsg=lattice.epsg,
+        size=lattice.tile_size,
+        resolution=lattice.resolution,
+        left=col * lattice.step,
+        top=row * lattice.step,
+        anchor=lattice.anchor,
+        id=f"{lattice.name}_x{col}_y{row}",
+        shard_id=shard_id,
+        step=lattice.tile_size,
+        place=place,
+        alone=alone,
+    )
 
 
 class PlaceShards(Shards):
@@ -297,17 +333,11 @@ class PlacePlan(Plan):
     def tile(self, index: int) -> Chip:
         """Return the chip of one place of the plan."""
         lattice = self.lattices[self.zone[index]]
-        col, row = int(self.col[index]), int(self.row[index])
-        return Chip(
-            epsg=lattice.epsg,
-            size=lattice.tile_size,
-            resolution=lattice.resolution,
-            left=col * lattice.step,
-            top=row * lattice.step,
-            anchor=lattice.anchor,
-            id=f"{lattice.name}_x{col}_y{row}",
+        return _chip(
+            lattice,
+            int(self.col[index]),
+            int(self.row[index]),
             shard_id=place_shard_id(self.first + index, self.shard_places),
-            step=lattice.tile_size,
             place=int(self.place[index]),
             alone=bool(self.alone[index]),
         )

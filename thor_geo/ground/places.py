@@ -134,7 +134,11 @@ class PlacesSpec:
         return self.date or self.start or self.year
 
     def load(
-        self, window: TemporalSpec | None = None, *, earliest: dt.date | None = None
+        self,
+        window: TemporalSpec | None = None,
+        *,
+        earliest: dt.date | None = None,
+        content: bytes | None = None,
     ) -> Places:
         """Read and check the table.
 
@@ -142,6 +146,7 @@ class PlacesSpec:
             window: Window of all rows; where columns give windows it is not looked at.
             earliest: Day of the sensor's first image, if there is one: a window of a row that ends
                 before it is a fault of the row.
+            content: The table as a Parquet file in memory, in place of the one that is named.
 
         Raises:
             ConfigError: If the table cannot be read, a column is missing or unsuitable, or rows are
@@ -157,7 +162,7 @@ class PlacesSpec:
             )
         from thor_geo.ground._place_rows import read_places
 
-        return read_places(self, window, earliest)
+        return read_places(self, window, earliest, content)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from thor_geo.specs.choices import (
     check_choice,
     check_least,
 )
-from thor_geo.specs.output import OutputSpec
+from thor_geo.specs.output import OutputKind, OutputSpec
 from thor_geo.specs.places import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 from thor_geo.specs.sensor import CloudMask, Composite, SensorSpec
 from thor_geo.specs.sentinel2 import CLOUD_SCORE_PLUS, SCL_MASKED, CloudScoreBand
@@ -34,6 +34,7 @@ __all__ = [
     "Merge",
     "NodataFill",
     "Normalize",
+    "OutputKind",
     "OutputSpec",
     "PointBuffer",
     "Pooling",

@@ -7,24 +7,27 @@ from typing import Literal, Self
 
 from thor_geo.specs.choices import Merge, Pooling, check_choice
 
+OutputKind = Literal["pooled", "grid", "centre"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSpec:
-    """What an embedding looks like: one vector per tile, or a georeferenced map.
+    """What an embedding looks like: one vector per tile or point, or a georeferenced map.
 
     Attributes:
-        kind: ``pooled`` or ``grid``.
+        kind: ``pooled``, ``grid`` or ``centre``.
         pooling: How tokens become one vector (pooled only).
-        merge: How the groups' maps become one (grid only); None for the environment's, or mean.
+        merge: How the groups' maps become one (grid and centre only); None for the environment's,
+            or mean.
     """
 
-    kind: Literal["pooled", "grid"]
+    kind: OutputKind
     pooling: Pooling = "mean"
     merge: Merge | None = None
 
     def __post_init__(self) -> None:
         """Validate."""
-        check_choice("kind", self.kind, Literal["pooled", "grid"])
+        check_choice("kind", self.kind, OutputKind)
         check_choice("pooling", self.pooling, Pooling)
         if self.merge is not None:
             check_choice("merge", self.merge, Merge)
@@ -38,3 +41,8 @@ class OutputSpec:
     def grid(cls, merge: Merge | None = None) -> Self:
         """Return a map (D', h, w) per tile: the groups' token maps, merged."""
         return cls(kind="grid", merge=merge)
+
+    @classmethod
+    def centre(cls, merge: Merge | None = None) -> Self:
+        """Return the vector (D',) of the map's cell that holds the point."""
+        return cls(kind="centre", merge=merge)

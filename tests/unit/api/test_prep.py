@@ -138,30 +138,34 @@ def test_a_place_is_the_smallest_rectangle_of_the_runs_pixel_grid() -> None:
     utm = shapely.box(left, bottom, right, top)
     from thor_geo.ground.area import Area
 
-    place = Place.from_spatial(Area(geometry=utm, crs="EPSG:32631"), 10)
+    place = Place.from_spatial(Area(geometry=utm, crs="EPSG:32631"), 10, 2)
     assert place.rect == Rect(
         epsg=32631, resolution=10, left=tile.left, top=tile.top, width=288, height=288
     )
     inner = Area(geometry=shapely.box(left + 1, bottom + 1, right - 1, top - 1), crs="EPSG:32631")
-    assert Place.from_spatial(inner, 10).rect == place.rect
+    assert Place.from_spatial(inner, 10, 2).rect == place.rect
 
 
 def test_points_boxes_and_polygons_are_places() -> None:
-    point = Place.from_spatial(PointBuffer(lon=10.75, lat=59.91, buffer_m=1000), 10)
+    point = Place.from_spatial(PointBuffer(lon=10.75, lat=59.91, buffer_m=1000), 10, 2)
     assert point.epsg == 32632
-    assert {point.rect.width, point.rect.height} <= {200, 201}
-    box = Place.from_spatial(BBox(west=10.7, south=59.9, east=10.8, north=60.0), 10)
-    polygon = Place.from_spatial(shapely.box(10.7, 59.9, 10.8, 60.0), 10)
+    # 2,000 m are a whole number of pixels of 20 m: a chip, which ends where they do.
+    assert (point.rect.width, point.rect.height) == (200, 200)
+    assert point.rect.left % 2 == point.rect.top % 2 == 0
+    odd = Place.from_spatial(PointBuffer(lon=10.75, lat=59.91, buffer_m=1010), 10, 4)
+    assert {odd.rect.width, odd.rect.height} <= {202, 203}
+    box = Place.from_spatial(BBox(west=10.7, south=59.9, east=10.8, north=60.0), 10, 2)
+    polygon = Place.from_spatial(shapely.box(10.7, 59.9, 10.8, 60.0), 10, 2)
     assert box.rect == polygon.rect
     # Across a zone's border: whole, in the zone of the middle.
-    wide = Place.from_spatial(BBox(west=11.9, south=59.9, east=12.3, north=60.0), 10)
+    wide = Place.from_spatial(BBox(west=11.9, south=59.9, east=12.3, north=60.0), 10, 2)
     assert wide.epsg == 32633
     assert wide.rect.width > 2000
 
 
 def test_what_is_not_a_place_is_refused() -> None:
     with pytest.raises(AreaError, match="is not a place"):
-        Place.from_spatial((10.7, 59.9), 10)  # type: ignore[arg-type]
+        Place.from_spatial((10.7, 59.9), 10, 2)  # type: ignore[arg-type]
 
 
 def test_every_remedy_for_a_size_patch_or_halo_is_accepted() -> None:

@@ -165,15 +165,15 @@ def test_a_place_across_lies_in_one_zone_and_has_its_whole_ground() -> None:
         BBox(west=179.99, south=-17.01, east=-179.991, north=-16.99),
         _uncut((179.99, -17.01, 0, -16.99), -179.991),
     ):
-        place = Place.from_spatial(spatial, 10)
+        place = Place.from_spatial(spatial, 10, 2)
         assert place.epsg == 32760
         assert place.geometry.geom_type == "Polygon"
         assert 150 < place.rect.width < 260
-    assert Place.from_spatial(PointBuffer(lon=-179.999, lat=66, buffer_m=960), 10).epsg == 32601
+    assert Place.from_spatial(PointBuffer(lon=-179.999, lat=66, buffer_m=960), 10, 2).epsg == 32601
 
 
 def test_a_utm_box_that_reaches_across_is_kept() -> None:
-    utm = Place.from_spatial(PointBuffer(lon=179.999, lat=-17, buffer_m=960), 10).geometry
+    utm = Place.from_spatial(PointBuffer(lon=179.999, lat=-17, buffer_m=960), 10, 2).geometry
     area = Area(geometry=utm, crs="EPSG:32760")
     assert sorted(area.zones()) == [32701, 32760]
     assert area.in_zone(32760).equals(utm)

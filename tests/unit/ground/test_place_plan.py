@@ -11,7 +11,7 @@ import pytest
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Lattice, zone_of
-from thor_geo.ground.place_plan import PlacePlan, chip_unit
+from thor_geo.ground.place_plan import PlacePlan, chip_around, chip_unit
 from thor_geo.ground.places import Places
 from thor_geo.runs.plan_file import read_plan, write_plan
 from thor_geo.specs.bands import bands_from_ee, select_bands
@@ -69,6 +69,15 @@ def test_centres_lie_within_half_a_coarse_pixel_of_the_place_and_corners_on_its_
         offset = np.hypot((left + right) / 2 - x, (bottom + top) / 2 - y)
         assert plan.offset_m[k] == pytest.approx(offset, abs=1e-3)
         assert plan.at(k) == pytest.approx(((top - y) / 10, (x - left) / 10))
+
+
+def test_a_single_place_has_the_chip_that_a_table_gives_it(scattered: Places) -> None:
+    plan = planned(scattered, unit=6)
+    for k in range(len(plan)):
+        chip = plan.tile(k)
+        lon, lat = float(plan.lon[k]), float(plan.lat[k])
+        alone = chip_around(lon, lat, size=288, resolution=10, unit=6)
+        assert (alone.epsg, alone.bounds, alone.id) == (chip.epsg, chip.bounds, chip.id)
 
 
 def test_southern_chips_lie_on_the_60_m_pixels_of_granules() -> None:
