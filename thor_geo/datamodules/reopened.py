@@ -29,6 +29,7 @@ _PATHS = frozenset(
         "emulator.archive",
         "labels",
         "paths",
+        "places.file",
         "stac.url",
         "statistics",
     }
