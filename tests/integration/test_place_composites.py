@@ -213,7 +213,7 @@ def test_scattered_places_cost_their_own_pixels_in_one_request_each(
     read_all(reading.places(plan, Sensors.on_grid(10, SensorSpec(cloudy_pct=100), None)))
     count, pixels = requests(server)
     assert count <= len(where), "chips beyond the scenes need none"
-    assert 4 <= count
+    assert count >= 4
     assert pixels <= 1.1 * len(where) * CHIP**2
     assert pixels == count * CHIP**2
 
