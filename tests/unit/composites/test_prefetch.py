@@ -28,6 +28,7 @@ from thor_geo.errors import (
 )
 from thor_geo.ground.lattice import Block
 from thor_geo.sources.earthengine import RetryPolicy, SessionSpec
+from thor_geo.specs import TemporalSpec
 from thor_geo.support.processes import child_environment
 
 Start = Callable[..., Prefetcher]
@@ -408,3 +409,37 @@ def test_the_parent_never_loads_the_client(spec: PrefetchSpec) -> None:
         "assert not {'ee', 'googleapiclient', 'requests', 'torch'} & set(sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_blocks_of_thousands_of_windows_are_fetched_each_in_its_own(
+    start: Start, spec: PrefetchSpec, block_at: Callable[[int], Block]
+) -> None:
+    # The scene is of 2022-06-01 16:00: half of the windows begin too late.
+    windows = [
+        TemporalSpec.range(f"2022-06-{1 + k % 2:02d}", f"2022-07-{1 + k:02d}") for k in range(20)
+    ]
+    prefetcher = start(None)
+    prefetcher.plan([(window, block_at(0)) for window in windows])
+    opened = prefetcher.opener()
+    for k, window in enumerate(windows):
+        (source,) = pickle.loads(pickle.dumps(opened))(window)
+        assert bool(source.get(block_at(0)).scenes) == (k % 2 == 0)
+    wait_for(lambda: prefetcher.stats().finished)
+    assert prefetcher.stats().blocks_planned == 20
+    # What no plan names is fetched in the window of the reader that misses it.
+    elsewhen = TemporalSpec.range("2022-05-01", "2022-08-01")
+    assert prefetcher.source(0, elsewhen).get(block_at(2)).scenes
+
+
+def test_a_table_of_windows_costs_one_check_of_the_scenes_it_names(
+    start: Start, server: EmulatorServer, store: BlockStore, block_at: Callable[[int], Block]
+) -> None:
+    sensor = replace(store.sensor, scenes=("one",))
+    prefetcher = start(None, sensor=sensor)
+    asked = len([request for request in server.statistics.log if "compute" in request.kind])
+    assert asked == 1
+    windows = [TemporalSpec.range("2022-06-01", f"2022-07-{1 + k:02d}") for k in range(5)]
+    prefetcher.plan([(window, block_at(0)) for window in windows])
+    wait_for(lambda: prefetcher.stats().finished)
+    compute = [request.kind for request in server.statistics.log if "compute" in request.kind]
+    assert len(compute) == asked + 2 * 5, "a list and pixels for each block, and nothing more"

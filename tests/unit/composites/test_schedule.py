@@ -193,3 +193,11 @@ def test_what_a_reader_misses_while_it_is_only_looked_up_is_fetched_after_all(
     assert again == (
         BlockTask(key(2), block_at(2), 2) if checked else BlockTask(key(0), block_at(0), URGENT)
     )
+
+
+def test_small_blocks_count_for_less_in_how_far_fetching_is_ahead(block_at: At) -> None:
+    plan = [block_at(k) for k in range(40)]
+    schedule = Schedule(plan, key_of, 2, lambda block: 0.25)
+    assert take(schedule) == keys(*range(5)), "up to one whole block from where nobody is yet"
+    schedule.seen(key(3))
+    assert take(schedule) == keys(*range(5, 12)), "two whole blocks from three quarters of one"
