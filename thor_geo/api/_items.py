@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from thor_geo.api._cut import Cut
 from thor_geo.api._place import Place, Spatial
 from thor_geo.api._request import EmbeddingRequest
+from thor_geo.datasets.places import covered_pixels
 from thor_geo.errors import ConfigError, InputError
 from thor_geo.ground.images import pad_with_mask
 from thor_geo.ground.lattice import Rect
@@ -33,8 +34,8 @@ class EmbeddingItem:
         window: Time window of pixels that are fetched, or that the caller says there was.
         image: Its pixels (C, H, W), unless they are fetched.
         raster: Path of the file that the pixels are from, if any.
-        within: (h, w) uint8, 1 for pixels of the cut in the polygon over which the vector is
-            pooled; None for all.
+        polygon: The polygon over whose pixels the vector is pooled, and a point in it, in longitude
+            and latitude; None for all pixels.
     """
 
     cut: Cut
@@ -42,7 +43,7 @@ class EmbeddingItem:
     window: TemporalSpec | None = None
     image: AnyArray | None = None
     raster: str | None = None
-    within: UInt8Array | None = None
+    polygon: tuple[BaseGeometry, tuple[float, float]] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -51,6 +52,14 @@ class EmbeddingItem:
             return self.image.shape[1], self.image.shape[2]
         assert self.place is not None
         return self.place.rect.height, self.place.rect.width
+
+    @property
+    def within(self) -> UInt8Array | None:
+        """The pixels of the cut that `polygon` covers, (h, w) with 1 for these; None without it."""
+        if self.polygon is None:
+            return None
+        shape, point = self.polygon
+        return covered_pixels(shape, self.rect, point)
 
     @property
     def rect(self) -> Rect:

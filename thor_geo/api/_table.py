@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from thor_geo.api._assemble import Map
 from thor_geo.api._cut import Cut
@@ -19,13 +20,12 @@ from thor_geo.api._items import EmbeddingItem, refuse_own_pixels
 from thor_geo.api._place import Place
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.result import Embedding, map_array
-from thor_geo.datasets.places import covered_pixels
 from thor_geo.errors import ConfigError, first_line
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places, PlacesSpec
 from thor_geo.specs import TemporalSpec
-from thor_geo.support.arrays import Float32Array, UInt8Array
+from thor_geo.support.arrays import Float32Array
 
 if TYPE_CHECKING:
     import pandas
@@ -114,18 +114,16 @@ class TableItems:
                         point=(float(self.plan.x[index]), float(self.plan.y[index])),
                     ),
                     window=self.plan.window_of(index),
-                    within=self._within(index),
+                    polygon=self._polygon(index),
                 )
             )
         return items
 
-    def _within(self, index: int) -> UInt8Array | None:
-        """Return which pixels of a chip the row's polygon covers; None if that does not matter."""
+    def _polygon(self, index: int) -> tuple[BaseGeometry, tuple[float, float]] | None:
         if self.places.polygons is None:
             return None
-        centre = (float(self.plan.lon[index]), float(self.plan.lat[index]))
-        polygon = self.places.polygons[self.plan.place[index]]
-        return covered_pixels(polygon, self.plan.tile(index), centre)
+        point = float(self.plan.lon[index]), float(self.plan.lat[index])
+        return self.places.polygons[self.plan.place[index]], point
 
     @property
     def shards(self) -> list[list[EmbeddingItem]]:
