@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 
 _POINT = shapely.GeometryType.POINT
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
-# From this share of rows on, what a row has wrong is what the whole table has wrong.
-_MANY = 0.1
+# From so many rows on, and this share of them, what rows have wrong the whole table has wrong.
+_MANY, _SHARE = 3, 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -263,7 +263,8 @@ def _outside(
         ),
     )
     # Rows that lie inside either way would be embedded in another country.
-    if exchanged and outside.sum() > _MANY * known.sum():
+    few, share = outside.sum() < _MANY, outside.sum() / known.sum()
+    if exchanged and (share > 0.5 or (not few and share > _SHARE)):
         raise faults_error(source, [fault], len(table), table.lines)
     return fault
 

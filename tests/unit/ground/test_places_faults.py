@@ -92,6 +92,8 @@ def test_exchanged_longitude_and_latitude_are_said_so(tmp_path: Path) -> None:
     assert "in 2 rows of 3: 0 (line 2: 35.6, 139.7), 1" in text
     # The third row, taken for one beyond 84 N or in another country, would hide what is wrong.
     assert "look exchanged" in refusal(path, on_bad_row="skip")
+    path = csv(tmp_path, "lon,lat\n" + "40,-80\n" * 20 + "35,-91\n33,-95\n34,-100\n")
+    assert "look exchanged" in refusal(path, on_bad_row="skip")
     path = layer(tmp_path / "a.parquet", [shapely.Point(35.6, 139.7), shapely.Point(34, 60)])
     assert "write longitude first" in refusal(path)
 
@@ -104,6 +106,8 @@ def test_one_slip_in_a_good_table_is_a_fault_of_its_row(tmp_path: Path) -> None:
     path = csv(tmp_path, f"lon,lat\n{good}60,111\n")
     assert "look exchanged" in refusal(path)
     assert list(load(path, on_bad_row="skip").skipped) == [20]
+    path = csv(tmp_path, "lon,lat\n11,60\n11,95\n12,61\n12,-91\n")
+    assert list(load(path, on_bad_row="skip").skipped) == [1, 3]
 
 
 def test_metres_in_columns_of_degrees_are_said_so(tmp_path: Path) -> None:
