@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.survey import survey_arguments as arguments_of
+from tests.support.survey import write_survey
 from tests.support.warm import WarmServer
 from thor_geo.emulator import (
     Acquisition,
@@ -150,3 +152,34 @@ def quick_run(
 def quickstart(quick_arguments: Arguments, tmp_path: Path) -> list[str]:
     """Return the arguments of a quick run in this test's folder."""
     return quick_arguments(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def survey_arguments(small_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Arguments:
+    """Return a function from a folder to the arguments of a quick run of places in it.
+
+    Twelve rows of `tests.support.survey`: two zones, three windows, shards of four places, one row
+    that is skipped. ``cache`` and ``run`` lie in the folder.
+    """
+    table = write_survey(tmp_path_factory.mktemp("survey") / "survey.parquet")
+    return lambda folder: arguments_of(folder, small_archive, table)
+
+
+@pytest.fixture(scope="session")
+def survey_run(
+    thor_geo: Run, survey_arguments: Arguments, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a finished run of places in one process. Its cache may be shared.
+
+    Do not change the run.
+    """
+    folder = tmp_path_factory.mktemp("places")
+    done = thor_geo(*survey_arguments(folder), "--trainer.devices=1", "--data.num_workers=0")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def survey_here(survey_arguments: Arguments, tmp_path: Path) -> list[str]:
+    """Return the arguments of a quick run of places in this test's folder."""
+    return survey_arguments(tmp_path)
