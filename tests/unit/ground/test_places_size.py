@@ -1,4 +1,4 @@
-"""If these fail, a table of a million rows takes minutes to read, or more memory than a node has."""
+"""If these fail, a million rows take minutes to read, or more memory than a node has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 ROWS = 1_000_000
-# Seconds of processor time, and GB: what was measured is 6 and 0.8 for CSV, 1.5 and 0.5 for Parquet.
+# Seconds of processor time, and GB; measured are 6 and 0.8 for CSV, 1.5 and 0.5 for Parquet.
 MOST_SECONDS, MOST_GB = 30, 1.2
 
 _LOAD = """
