@@ -20,7 +20,7 @@ from thor_geo.api._items import EmbeddingItem, refuse_own_pixels
 from thor_geo.api._place import Place
 from thor_geo.api._request import EmbeddingRequest
 from thor_geo.api.result import Embedding, map_array
-from thor_geo.errors import ConfigError, first_line
+from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places, PlacesSpec
@@ -238,7 +238,8 @@ def _parquet(frame: pandas.DataFrame) -> bytes:
         raise ConfigError(
             "places",
             f"a table of {len(frame)} rows",
-            f"a column has no single type ({first_line(error)})",
+            # pandas adds which column it is.
+            f"a column has no single type ({error.args[-1]})",
             "Give each column values of one kind, or leave it out.",
         ) from error
     return content.getvalue()

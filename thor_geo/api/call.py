@@ -70,6 +70,13 @@ def get_embedding(
             ProjectError, BlockError).
         StacError: If a STAC catalogue refuses, or its items are not what is needed.
     """
+    if "places" in options:
+        raise ConfigError(
+            "places",
+            "...",
+            "a table has several places, and this returns one embedding",
+            "Use get_embeddings_batch, or give a place as spatial.",
+        )
     return get_embeddings_batch(
         model,
         spatials=None if spatial is None else [spatial],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas
 import pytest
 
 from thor_geo import (
@@ -139,6 +140,17 @@ def test_the_window_of_given_pixels_is_recorded() -> None:
 def test_a_name_or_a_spec_says_where_pixels_are_from(options: dict[str, Any], source: Any) -> None:
     sensors = Sensors.on_grid(10, SensorSpec(), None)
     assert composite_source(options, sensors, 8).source == source
+
+
+def test_a_table_is_for_the_function_that_returns_several() -> None:
+    with pytest.raises(ConfigError, match=r"places.*get_embeddings_batch"):
+        get_embedding(places="survey.csv")  # type: ignore[call-arg]
+
+
+def test_columns_of_no_single_type_are_named() -> None:
+    frame = pandas.DataFrame({"lon": [12, 12], "lat": [60, 60], "note": [1, "a"]})
+    with pytest.raises(ConfigError, match=r"`places='a table of 2 rows'`.*column note"):
+        get_embeddings_batch(places=frame, pretrained=False)
 
 
 def test_both_functions_take_the_same_options_and_explain_each() -> None:
