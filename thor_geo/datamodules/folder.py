@@ -292,7 +292,7 @@ class FolderDataModule(PlannedDataModule):
         }
 
     def truecolour(
-        self, epsg: int, bounds: Bounds, shape: tuple[int, int]
+        self, epsg: int, bounds: Bounds, shape: tuple[int, int], window: int = 0
     ) -> npt.NDArray[np.uint8] | None:
         """Return a picture of the files, for a quicklook; see `FolderDataset.picture`.
 
@@ -300,6 +300,7 @@ class FolderDataModule(PlannedDataModule):
             epsg: UTM zone.
             bounds: Left, bottom, right, top in metres.
             shape: Height and width of the picture in pixels.
+            window: Index of the time window of a table of places; files are the same in all.
         """
         return self.zones[epsg].picture(bounds, shape)
 

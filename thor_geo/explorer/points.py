@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Characters of a value, and columns, that a place's label shows; the page's list is narrow.
-_LONGEST, _LABELLED = 24, 3
+_LONGEST, _LABELLED = 24, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,12 +75,21 @@ class PointVectors(LocatedVectors):
         """Return the classes of a column."""
         return PlaceClasses.of(column, self.columns[column])
 
+    @cached_property
+    def labels(self) -> list[str]:
+        """The columns that a place's label shows: the first with few values, and other words."""
+        import pyarrow as pa
+
+        fields = self.columns.schema
+        words = [each.name for each in fields if pa.types.is_string(each.type)]
+        first = [] if self.few is None else [self.few]
+        return [name for name in dict.fromkeys(first + words) if name != self.id][:_LABELLED]
+
     def label(self, place: int) -> str:
-        """Return a place's id and the first of its other columns, for a list."""
+        """Return a place's id and some of its other columns, for a list."""
         own = self._own(place)
-        name = f"place {self._row(place)}" if self.id is None else own.pop(self.id)
-        kept = {**({self.few: own[self.few]} if self.few in own else {}), **own}
-        return " · ".join([name, *list(kept.values())[:_LABELLED]])
+        name = f"place {self._row(place)}" if self.id is None else own[self.id]
+        return " · ".join([name, *(own[column] for column in self.labels)])
 
     def describe(self, place: int) -> dict[str, Any]:
         """Return what is known of a place, as JSON."""

@@ -108,7 +108,8 @@ class PlaceClasses:
 def first_with_classes(table: pa.Table, columns: Iterable[str]) -> str | None:
     """Return the first column of a table with few different values; None if there is none.
 
-    Numbers with a fractional part are no classes.
+    Words, and yes or no, come before whole numbers and days, which may be no classes; numbers with
+    a fractional part never are.
 
     Args:
         table: The table.
@@ -116,20 +117,17 @@ def first_with_classes(table: pa.Table, columns: Iterable[str]) -> str | None:
     """
     import pyarrow as pa
 
+    words, numbers = [], []
     for name in columns:
         kind = table.schema.field(name).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        countable = (
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_integer(kind)
-            or pa.types.is_boolean(kind)
-            or pa.types.is_date(kind)
-        )
-        if countable and 2 <= len(_plain(table[name]).unique().drop_null()) <= FEW:
-            return name
-    return None
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+            words.append(name)
+        elif pa.types.is_integer(kind) or pa.types.is_date(kind):
+            numbers.append(name)
+    few = (n for n in words + numbers if 2 <= len(_plain(table[n]).unique().drop_null()) <= FEW)
+    return next(few, None)
 
 
 def _plain(values: pa.ChunkedArray) -> pa.Array:

@@ -49,11 +49,13 @@ def test_the_first_column_of_few_values_is_chosen() -> None:
             "id": [str(k) for k in range(FEW + 1)],
             "same": ["x"] * (FEW + 1),
             "share": [0.1, *[0.2] * FEW],
+            "year": [2021, *[2022] * FEW],
             "crop": ["a", *["b"] * FEW],
             "country": ["c", *["d"] * FEW],
         }
     )
     assert first_with_classes(table, table.column_names) == "crop"
+    assert first_with_classes(table, ["share", "year"]) == "year"
     assert first_with_classes(table, ["id", "share"]) is None
 
 

@@ -73,7 +73,7 @@ function drawBase(context) {
   else view.drawAtlas(context, { observations: now.observations, column: now.classes }[base]?.picture || now.embeddings);
   $("composite-why").hidden = !(base === "composite" ? composite.tooSmall : composite.why);
   $("composite-why").textContent = composite.why
-    ? `No composite: ${composite.why}`
+    ? `No ${now.places.points ? "pictures of chips" : "composite"}: ${composite.why}`
     : "Zoom in to see the composite.";
 }
 
@@ -88,6 +88,7 @@ function drawMarks(context) {
     for (let k = neighbours.length - 1; k >= 0; k--) {
       view.outline(context, places, neighbours[k].place, { colour: "#ffffff", width: 1.8, word: `${k + 1}` });
     }
+    if (query && places.points) view.outline(context, places, query.place, { colour: "#ffd400", width: 2, chip: true });
     if (query) view.outline(context, places, query.place, { colour: "#ffd400", width: 3 });
   }
   for (const [place, label] of examples.labels) {

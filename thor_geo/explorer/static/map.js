@@ -164,14 +164,16 @@ export class MapView {
 
   /**
    * Outline a place and write a word into it. Where it is small, mark it with a ring, or with a dot
-   * of a radius, which leaves more of the map to be seen among many.
+   * of a radius, which leaves more of the map to be seen among many. A place of a table is a ring,
+   * unless its chip is asked for.
    */
-  outline(context, places, place, { colour, width = 2, word = "", dot = 0, halo = "rgba(10, 20, 30, .85)" }) {
+  outline(context, places, place, { colour, width = 2, word = "", dot = 0, chip = false, halo = "rgba(10, 20, 30, .85)" }) {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     const corners = places.corners(place).map((corner) => this.screen(corner));
     const [x, y] = this.screen(places.centre(place));
     if (x < -50 || y < -50 || x > this.width + 50 || y > this.height + 50) return;
-    const breadth = Math.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]);
+    const ring = places.points && !chip;
+    const breadth = ring ? 0 : Math.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]);
     context.beginPath();
     if (dot && breadth < SMALL) {
       context.arc(x, y, dot, 0, 2 * Math.PI);
@@ -180,7 +182,7 @@ export class MapView {
       return;
     }
     if (breadth < SMALL) {
-      context.arc(x, y, 4 + width / 2, 0, 2 * Math.PI);
+      context.arc(x, y, (places.points ? 6 : 4) + width / 2, 0, 2 * Math.PI);
     } else {
       corners.forEach((corner, k) => (k ? context.lineTo(...corner) : context.moveTo(...corner)));
       context.closePath();
@@ -191,7 +193,7 @@ export class MapView {
       context.stroke();
     }
     // Beside a ring, where that is all of a place that there is to see.
-    const beside = places.points && breadth <= 18 ? 11 : 0;
+    const beside = places.points && breadth <= 18 ? 12 : 0;
     if (word && (beside || breadth > 18)) {
       context.font = "600 11px system-ui, sans-serif";
       [context.textAlign, context.textBaseline] = ["center", "middle"];

@@ -34,6 +34,8 @@ export class Points {
     const next = this.start.slice();
     this.order = new Uint32Array(n);
     for (let i = 0; i < n; i++) this.order[next[cell[i]]++] = i;
+    // In that order, too: a frame reads a million of them, one after the other.
+    this.sorted = { x: Float64Array.from(this.order, (i) => x[i]), y: Float64Array.from(this.order, (i) => y[i]) };
   }
 
   col(x) {
@@ -165,22 +167,22 @@ export class Dots {
     const [col0, row0] = [Math.floor((west * scale) / side), Math.floor((-north * scale) / side)];
     const columns = Math.ceil(width / side) + 2;
     const taken = new Uint8Array(columns * (Math.ceil(height / side) + 2));
-    const { x, y, order } = places;
+    const { sorted, order } = places;
+    const [dx, dy] = [(west * scale) / side - col0, (-north * scale) / side - row0];
     this.drawn = 0;
     for (const [from, end] of runs) {
       for (let k = from; k < end; k++) {
-        const i = order[k];
-        const colour = rgba[i];
-        if (!colour) continue;
-        const px = Math.round((x[i] - west) * scale);
-        const py = Math.round((north - y[i]) * scale);
-        if (px < 0 || py < 0 || px >= width || py >= height) continue;
-        const col = Math.floor((x[i] * scale) / side) - col0;
-        const row = Math.floor((-y[i] * scale) / side) - row0;
-        const at = row * columns + col;
+        const fx = (sorted.x[k] - west) * scale;
+        const fy = (north - sorted.y[k]) * scale;
+        if (fx < 0 || fy < 0 || fx >= width || fy >= height) continue;
+        // Numbers are positive here, of which `| 0` takes the whole part.
+        const at = ((fy / side + dy) | 0) * columns + ((fx / side + dx) | 0);
         if (taken[at]) continue;
+        const colour = rgba[order[k]];
+        if (!colour) continue;
         taken[at] = 1;
         this.drawn++;
+        const [px, py] = [fx | 0, fy | 0];
         // Half as bright, and opaque: a rim that separates dots of like colours.
         const rim = (((colour >>> 1) & 0x7f7f7f) | 0xff000000) >>> 0;
         for (let s = 0; s < stamp.length; s += 3) {
