@@ -45,11 +45,14 @@ class TilePixels(NamedTuple):
             in the order of the run's bands, (n, C, H, W) float32; anything where no observation is.
         observations: Clear observations behind each pixel, one plane per sensor, (n, S, H, W)
             uint8; 0 = no data.
+        within: 1 for pixels within the polygon over which a place's vector is pooled, (n, H, W)
+            uint8; None where vectors are those of whole tiles.
     """
 
     tile: npt.NDArray[np.int64]
     image: npt.NDArray[np.float32]
     observations: npt.NDArray[np.uint8]
+    within: npt.NDArray[np.uint8] | None = None
 
 
 class RunComposites:
@@ -95,6 +98,7 @@ class RunComposites:
                 tiles[chosen],
                 batch["image"].numpy()[chosen].astype(np.float32),
                 batch["observations"].numpy()[chosen],
+                batch["within"].numpy()[chosen] if "within" in batch else None,
             )
 
     def truecolour(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
-from thor_geo.probe.samples import Samples
+from thor_geo.probe.samples import PlaceSamples, Samples
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
 from thor_geo.support.progress import Progress
@@ -21,11 +21,13 @@ def band_features(
 ) -> Float64Array:
     """Return mean and standard deviation of the composite's bands over each sample's pixels.
 
-    Values are in stored units; pixels without an observation do not count.
+    Values are in stored units; pixels without an observation do not count. Those of a place are its
+    chip's, where its vector is pooled over a polygon those within it, and for ``centre`` those of
+    the cell that holds it.
 
     Args:
         opened: The run; its composites are read from the cache, or fetched again.
-        samples: Tiles or cells of the run.
+        samples: Tiles, cells or places of the run.
         window: Which time window; needed only if there are several.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
 
@@ -36,6 +38,7 @@ def band_features(
         ThorGeoError: If the pixels are gone.
     """
     wanted = np.unique(samples.tile)
+    polygons = isinstance(samples, PlaceSamples) and samples.kind != "centre"
     features: Float64Array | None = None
     try:
         with pixels_of(opened, window=window) as pixels:
@@ -46,10 +49,13 @@ def band_features(
             features = np.full((len(samples), 2 * len(planes)), np.nan)
             with Progress(len(wanted), "tiles", label="raw bands", shown=progress) as bar:
                 for part in pixels.tiles(wanted):
+                    known = part.observations[:, planes] > 0
+                    if polygons and part.within is not None:
+                        known &= part.within[:, None] > 0
                     for tile, image, seen in zip(
-                        part.tile.tolist(), part.image, part.observations, strict=True
+                        part.tile.tolist(), part.image, known, strict=True
                     ):
-                        _add(features, opened.plan, samples, tile, image, seen[planes] > 0)
+                        _add(features, opened.plan, samples, tile, image, seen)
                         bar.advance()
     except ThorGeoError as error:
         error.add_note("Use --no-baseline to probe the embeddings alone.")

@@ -9,7 +9,8 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.area_samples import cell_samples, tile_samples
 from thor_geo.probe.joining import JoinableLabels, Labels
 from thor_geo.probe.kept import KeptLabels
-from thor_geo.probe.place_samples import place_samples, place_vectors
+from thor_geo.probe.place_samples import place_samples
+from thor_geo.probe.place_vectors import place_vectors
 from thor_geo.probe.samples import Samples
 from thor_geo.probe.spec import ProbeSpec, SampleUnit
 from thor_geo.runs.opened_run import OpenedRun

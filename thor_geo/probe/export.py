@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.probe.place_samples import place_vectors, read_vectors
 from thor_geo.probe.place_table import id_column, read_place_columns
+from thor_geo.probe.place_vectors import place_vectors, read_vectors
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened_run import OpenedRun

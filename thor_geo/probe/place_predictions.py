@@ -9,8 +9,8 @@ import numpy as np
 import shapely
 
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.probe.place_samples import read_vectors
 from thor_geo.probe.place_table import read_place_columns
+from thor_geo.probe.place_vectors import vector_parts
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.probe.spec import SampleUnit, Vectors
 from thor_geo.runs.geoparquet import bbox_column, geo_metadata, parquet_writer
@@ -48,18 +48,20 @@ def write_place_table(
 
     plan = opened.plan
     assert isinstance(plan, PlacePlan)
-    index, vectors = read_vectors(opened, VECTORS_OF[probe.unit], progress=progress)
+    indices, scores, chances = [], [], []
+    for part, vectors in vector_parts(opened, VECTORS_OF[probe.unit], progress=progress):
+        indices.append(part)
+        scores.append(probe.predict(vectors))
+        chances.append(probe.probabilities(vectors) if probe.classes else np.empty((len(part), 0)))
     rows, kept = read_place_columns(opened, ["place", *opened.table_columns])
+    index = np.concatenate(indices)
     order = np.argsort(plan.place[index])
-    index, vectors = index[order], vectors[order]
+    index = index[order]
     table = kept.take(pa.array(np.searchsorted(rows, index)))
-    predicted = probe.predict(vectors)
-    if probe.classes:
-        made = [("prediction", pa.array([probe.classes[k] for k in predicted.tolist()]))]
-        chances = probe.probabilities(vectors)
-        made += [(f"p_{name}", pa.array(chances[:, k])) for k, name in enumerate(probe.classes)]
-    else:
-        made = [("prediction", pa.array(predicted))]
+    predicted, shares = np.concatenate(scores)[order], np.concatenate(chances)[order]
+    values = [probe.classes[k] for k in predicted.tolist()] if probe.classes else predicted
+    made = [("prediction", pa.array(values))]
+    made += [(f"p_{name}", pa.array(shares[:, k])) for k, name in enumerate(probe.classes)]
     points: ObjectArray = np.asarray(shapely.points(plan.lon[index], plan.lat[index]))
     made += [("geometry", pa.array(shapely.to_wkb(points, byte_order=1)))]
     made += [("bbox", bbox_column(points))]

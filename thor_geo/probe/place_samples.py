@@ -6,7 +6,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.meeting import tile_bounds
@@ -14,19 +13,13 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.joining import JoinableLabels, Labels, Squares
 from thor_geo.probe.kept import KeptLabels, as_series, kept_column
 from thor_geo.probe.place_table import read_place_columns
+from thor_geo.probe.place_vectors import place_vectors, read_vectors
 from thor_geo.probe.samples import Counts, LabelTally, PlaceSamples, thinned
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.runs.reading import VectorReader
-from thor_geo.runs.vectors import CENTRE, EMBEDDING
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
-from thor_geo.support.progress import PATIENCE_S, track
-
-_COLUMNS: dict[Vectors, tuple[str, ...]] = {
-    "pooled": (EMBEDDING,),
-    "centre": (CENTRE,),
-    "both": (EMBEDDING, CENTRE),
-}
+from thor_geo.support.progress import track
+from thor_geo.support.words import counted
 
 
 class Ground(NamedTuple):
@@ -41,69 +34,6 @@ class Ground(NamedTuple):
     x: Float64Array
     y: Float64Array
     side: float
-
-
-def place_vectors(opened: OpenedRun, spec: ProbeSpec) -> Vectors:
-    """Return which vectors of places a probe takes.
-
-    Args:
-        opened: A run of places.
-        spec: Settings; `vectors` decides if it is set.
-
-    Raises:
-        ConfigError: If the run does not have them.
-    """
-    if spec.vectors is None:
-        return "centre" if opened.centre else "pooled"
-    if spec.vectors != "pooled" and not opened.centre:
-        raise ConfigError(
-            "--vectors",
-            spec.vectors,
-            f"`{opened.run.path}` was made with output.centre=false",
-            "Use --vectors pooled, or embed the places again with output.centre=true.",
-        )
-    return spec.vectors
-
-
-def read_vectors(
-    opened: OpenedRun, kind: Vectors, *, progress: bool = False
-) -> tuple[Int64Array, npt.NDArray[np.float32]]:
-    """Read the vectors of all places that have one.
-
-    Args:
-        opened: A run of places; it may be unfinished.
-        kind: Which vectors; of ``both``, that of the chip comes first.
-        progress: Whether to draw a progress bar on standard error, where that is a terminal.
-
-    Returns:
-        Index in the plan, (n,), ascending, and the vectors, (n, D), finite.
-
-    Raises:
-        RunDirectoryError: If no place has one, or a file cannot be read.
-    """
-    reader = VectorReader(opened.run)
-    indices, parts = [], []
-    for shard in track(
-        opened.plan.shards, "shards", label="reading vectors", shown=progress, delay=PATIENCE_S
-    ):
-        if opened.marker(shard) is None:
-            continue
-        columns = [reader.read(shard, None, column) for column in _COLUMNS[kind]]
-        vectors = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
-        if len(vectors) != len(shard):
-            raise RunDirectoryError(
-                f"`{opened.run.pooled_path(shard)}` has {len(vectors):,} rows, the plan has "
-                f"{len(shard):,} places. `thor-geo validate {opened.run.path}` shows what is wrong."
-            )
-        valid = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-        indices.append(valid + shard.start)
-        parts.append(vectors[valid])
-    if not sum(map(len, indices)):
-        raise RunDirectoryError(
-            f"`{opened.run.path}` has no place with an embedding. `thor-geo status "
-            f"{opened.run.path}` shows more."
-        )
-    return np.concatenate(indices), np.concatenate(parts)
 
 
 def ground_of(opened: OpenedRun, kind: Vectors) -> Ground:
@@ -174,7 +104,8 @@ def place_samples(
     assert table is not None
     kind, (rows, _) = place_vectors(opened, spec), table
     ground = ground_of(opened, kind)
-    index, vectors = read_vectors(opened, kind, progress=progress)
+    done, status = read_place_columns(opened, ["status"])
+    index = done[status["status"].to_numpy() == "ok"]
     thin, tied = 0, np.zeros(len(index), dtype=np.bool_)
     if isinstance(labels, KeptLabels):
         values = labels.codes[index]
@@ -189,6 +120,12 @@ def place_samples(
     labelled = np.flatnonzero(usable & grouped)
     used = labelled[thinned(len(labelled), spec)]
     chosen = index[used]
+    found, vectors = read_vectors(opened, kind, chosen, progress=progress)
+    if not np.array_equal(found, chosen):
+        raise RunDirectoryError(
+            f"{counted(len(chosen) - len(found), 'place')} of `{opened.run.path}` with status ok "
+            f"have no vector. `thor-geo validate {opened.run.path}` shows what is wrong."
+        )
     spans = [(window.start, window.end) for window in plan.windows]
     times = np.array(
         [[_microseconds(time) for time in span] for span in spans], dtype=np.int64
@@ -199,7 +136,7 @@ def place_samples(
         kind=kind,
         side=ground.side,
         reach_m=_reach(plan),
-        vectors=vectors[used],
+        vectors=vectors,
         values=values[used],
         tile=chosen,
         epsg=epsg[plan.zone[chosen]],
