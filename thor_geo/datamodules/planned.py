@@ -86,7 +86,7 @@ class PlannedDataModule(LightningDataModule):
         moved = {
             key: value.to(device, non_blocking=True)
             for key, value in batch.items()
-            if key in ("image", "observations", "tile", "mask")
+            if key in ("image", "observations", "tile", "mask", "within")
         }
         return {**batch, **moved}
 

@@ -14,7 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from thor_geo.api._encode import normalise_on_device
 from thor_geo.datamodules.planned import PlannedDataModule
+from thor_geo.models import Readout, make_layout
+from thor_geo.models.at_place import centre_cells
 from thor_geo.models.resample import resample_kernels
+from thor_geo.specs.bands import select_bands
 from thor_geo.transforms import THORNormalize
 
 META = torch.device("meta")
@@ -57,6 +60,8 @@ def test_the_datamodule_leaves_transforms_behind() -> None:
         "observations": torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
         "tile": torch.zeros(1, dtype=torch.int64),
         "mask": torch.zeros(1, 8, 8, dtype=torch.int64),
+        "within": torch.zeros(1, 8, 8, dtype=torch.uint8),
+        "place_at": torch.zeros(1, 2, dtype=torch.float64),
         "transform": torch.zeros(1, 6, dtype=torch.float64),
         "scenes": [("a",)],
     }
@@ -65,8 +70,21 @@ def test_the_datamodule_leaves_transforms_behind() -> None:
             batch_size=1, num_workers=0, strict=False
         ).transfer_batch_to_device(batch, META, 0)
     assert moved.dtypes == {torch.int16, torch.uint8, torch.int64}
-    assert moved_batch["image"].device == META
-    assert moved_batch["transform"].device.type == "cpu"
+    assert moved_batch["image"].device == moved_batch["within"].device == META
+    for name in ("transform", "place_at"):
+        assert moved_batch[name].device.type == "cpu"
+
+
+def test_places_are_looked_up_where_their_maps_are() -> None:
+    layout = make_layout(select_bands(["RED", "SWIR_1"]), ground_cover=2880)
+    tokens = [torch.zeros(2, layout.n_tokens, 3, device=META)]
+    within = torch.zeros(2, 288, 288, dtype=torch.uint8, device=META)
+    readout = Readout(layout=layout, layers=(0,))
+    with Moved() as moved:
+        cells = centre_cells(readout.grid(tokens), torch.ones(2, 2, dtype=torch.float64), 288)
+        vectors = readout.pooled(tokens, within)
+    assert cells.device == vectors.device == META
+    assert torch.float64 not in moved.dtypes
 
 
 def test_the_kernels_pseudo_inverse_is_rounded_before_it_is_moved() -> None:
