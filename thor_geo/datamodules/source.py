@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import urllib.request
 from collections.abc import Mapping
@@ -18,9 +19,12 @@ from thor_geo.specs.bands import Sensor
 from thor_geo.specs.sources import AnySource, EarthEngineSpec, EmulatorSpec, StacSpec, source_name
 from thor_geo.support.coverage import Coverage
 from thor_geo.support.jsontext import parse_json
+from thor_geo.support.progress import is_first_process
 
 if TYPE_CHECKING:
     from thor_geo.emulator import EmulatorProcess
+
+_log = logging.getLogger(__name__)
 
 #: Address of an emulator that an earlier process of the run has started; ranks inherit it.
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
@@ -138,7 +142,10 @@ class CompositeSource:
             return None
         from thor_geo.emulator import ensure_places
 
-        return ensure_places(self.cache_dir / "emulator-places.csv")
+        table = ensure_places(self.cache_dir / "emulator-places.csv")
+        if is_first_process():
+            _log.warning("The places are those of %s, a table of the generated land.", table)
+        return table
 
     def _stac(self, source: StacSpec) -> Connection:
         # Loads what no other source needs.

@@ -96,10 +96,13 @@ def test_a_folder_of_ones_own_has_other_collections_below_it(
     assert made == {}
 
 
-def test_only_the_generated_landscape_has_a_table_of_places(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_only_the_generated_landscape_has_a_table_of_places_and_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """If this fails, places of one land are embedded with the pixels of another."""
     monkeypatch.setattr("thor_geo.emulator.ensure_places", lambda file: file, raising=False)
     assert source(cache_dir=tmp_path).places_table() == tmp_path / "emulator-places.csv"
+    assert str(tmp_path / "emulator-places.csv") in caplog.text
+    caplog.clear()
     assert source(archive=tmp_path / "mine", cache_dir=tmp_path).places_table() is None
+    assert not caplog.text
