@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -145,7 +147,17 @@ def measure(report: Report, us: Side, them: RsEmbed, folder: Path, repeats: int)
         raise RuntimeError(f"the numbers of threads differ: {about} and {ours}")
     if (about["strategy"], about["size"]) != ("native_snap", ours["size"]):
         raise RuntimeError(f"the geometries differ: {about} and {ours}")
-    calls = {THEIRS: lambda: float(them("embed")), OURS: lambda: float(us(given.embed))}
+    cpu: dict[str, list[float]] = {THEIRS: [], OURS: []}
+
+    def timed(side: str, call: Callable[[], Sequence[float]]) -> float:
+        seconds, used = call()
+        cpu[side].append(used)
+        return seconds
+
+    calls = {
+        THEIRS: lambda: timed(THEIRS, lambda: them("embed")),
+        OURS: lambda: timed(OURS, lambda: us(given.embed)),
+    }
     timings = compare(calls, repeats=repeats)
     for what, timing in timings.items():
         report.add(
@@ -156,6 +168,7 @@ def measure(report: Report, us: Side, them: RsEmbed, folder: Path, repeats: int)
                 "min s": timing.min,
                 "max s": timing.max,
                 "repeats": len(timing.seconds),
+                "CPU s, median": statistics.median(cpu[what][1:]),
                 "places/s": ours["places"] / timing.median,
                 "ratio": timing.median / timings[THEIRS].median,
             }
