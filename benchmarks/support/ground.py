@@ -33,8 +33,8 @@ START, END = "2022-06-01", "2022-09-01"
 # Upper left corner of the area in pixels: on the lattice of shards, in the middle of the zone.
 _LEFT, _TOP = 22 * 8 * TILE, 260 * 8 * TILE
 
-# As many clear scenes as a summer has over a place.
-_SCENES = tuple(
+#: As many clear scenes as a summer has over a place.
+SCENES = tuple(
     Scene(
         index=f"202206{1 + k:02d}T103629_202206{1 + k:02d}T104000_T32VNM",
         time_start=f"2022-06-{1 + k:02d}T10:36:29.000Z",
@@ -157,7 +157,7 @@ class Ground:
         files = []
         for number, block in enumerate(self.blocks()):
             key = hashlib.sha256(block.id.encode()).hexdigest()
-            pinned = self.store.pin(block, Pinned(scenes=_SCENES, block_key=key))
+            pinned = self.store.pin(block, Pinned(scenes=SCENES, block_key=key))
             shifted = np.roll(planes, (37 * number, 61 * number), axis=(1, 2))
             stored = self.store.put(block, pinned, shifted, FetchStats())
             assert stored.path is not None

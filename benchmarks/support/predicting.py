@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from benchmarks.support.commands import flags
 from benchmarks.support.free import MAP, TOKENS, FreeEncoder
 from benchmarks.support.ground import BANDS, TILE, Ground
+from benchmarks.support.place_ground import PlaceGround
 
 #: CPU threads of every model, and the settings that the two sides share.
 THREADS, BATCH, PATCH = 2, 32, 16
@@ -62,7 +63,7 @@ class Settings:
         concurrency: Requests in flight; None for the default.
     """
 
-    ground: Ground
+    ground: Ground | PlaceGround
     model_key: str | None
     pooled: bool = True
     grid: bool = True
@@ -135,6 +136,7 @@ class Encoder:
             settings.model_key, bands=channels, image_size=TILE, patch_size=PATCH
         ).encoder.requires_grad_(False)
         normalize = THORNormalize(channels)
+        assert isinstance(settings.ground, Ground)
         images = settings.ground.images()
         # Shards are full and come one after the other: the command's batches are these.
         self._batches = [
