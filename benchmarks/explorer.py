@@ -42,8 +42,8 @@ CLICK_P95, PROBE_P95, PAINT_MEDIAN, FRAME_MEDIAN = 300, 500, 1500, 50
 _SERVE = """
 import sys
 from thor_geo.explorer import serve
-from thor_geo.runs.opened_run import open_run
-sys.exit(serve(open_run(sys.argv[1]), port=0, open_browser=False))
+from thor_geo.runs.opened_run import read_run
+sys.exit(serve(read_run(sys.argv[1]), port=0, open_browser=False))
 """
 
 # Measured within the page, from the event on, so that what drives the browser does not count.

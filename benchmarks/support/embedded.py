@@ -15,7 +15,7 @@ from thor_geo.emulator import Acquisition, generate_archive
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid_layout import ARRAY
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.runs.shard import Dtype, Shapes, ShardResult
 
 Floats = npt.NDArray[np.float32]
@@ -109,7 +109,7 @@ def embed(
             }
         )
     )
-    opened = open_run(out)
+    opened = read_run(out)
     tables = [
         pq.read_table(opened.run.pooled_path(shard), columns=["embedding"])
         for shard in opened.plan.shards

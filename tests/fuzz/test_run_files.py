@@ -21,7 +21,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.plan_file import read_plan
 from thor_geo.runs.shard import Dtype
 
@@ -59,7 +59,7 @@ class Run:
             self.path / name for name in content.outputs if self.path / name != self.pooled
         )
         self.files = {p: p.read_bytes() for p in self.path.rglob("*") if p.is_file()}
-        whole = validate.check_run(open_run(self.path))
+        whole = validate.check_run(read_run(self.path))
         self.states = (whole.checked.ok, whole.checked.empty, whole.checked.failed)
 
     def restore(self, changed: dict[Path, bytes]) -> None:
@@ -69,7 +69,7 @@ class Run:
     def validate(self, changed: dict[Path, bytes], *, noticed: bool = False) -> None:
         """Validate; faults are told, and a run without any is what was written."""
         self.restore(changed)
-        found = validate.check_run(open_run(self.path))
+        found = validate.check_run(read_run(self.path))
         json.dumps(
             [vars(fault) if hasattr(fault, "__dict__") else str(fault) for fault in found.faults]
         )
@@ -138,7 +138,7 @@ def test_markers_when_validating(run: Run) -> None:
 def check_status(run: Run, changed: dict[Path, bytes]) -> None:
     """Look how far the run is; what is told is JSON, and the counts are those of the plan."""
     run.restore(changed)
-    found = count_markers(open_run(run.path))
+    found = count_markers(read_run(run.path))
     json.dumps(status.status_json(run.path, found), allow_nan=False)
     assert status.status_text(run.path, found)
     assert min(found.ok, found.empty, found.failed, found.left, found.shards_left) >= 0

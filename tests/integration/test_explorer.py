@@ -19,7 +19,7 @@ from tests.support.explorer_page import at, colour, opened_page, settle
 from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 # 4 x 4 tiles of 64 pixels, each of one colour.
 _TILES, _SIDE = 4, 64
@@ -59,7 +59,7 @@ def opened(
     }
     (folder / "run.yaml").write_text(json.dumps(config))
     assert main(["predict", "-c", str(folder / "run.yaml")]) == 0
-    return open_run(folder / "out")
+    return read_run(folder / "out")
 
 
 @pytest.fixture(scope="module")

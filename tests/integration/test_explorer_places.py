@@ -17,7 +17,7 @@ from thor_geo.explorer.http import Server
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 # On both sides of the antimeridian, far enough apart to be dots of their own.
 LON = (np.array([k % 6 for k in range(30)]) * 0.4 + 179.0 + 180) % 360 - 180
@@ -40,7 +40,7 @@ def server(
 ) -> Iterator[Server]:
     path = tmp_path_factory.mktemp("places") / "run"
     write_place_run(path, table, plan)
-    with running(ExplorerSession(open_run(path))) as one:
+    with running(ExplorerSession(read_run(path))) as one:
         yield one
 
 

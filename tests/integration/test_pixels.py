@@ -13,7 +13,7 @@ import rasterio
 from thor_geo.cli.main import main
 from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.errors import RunDirectoryError
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 _BANDS = ["S2:Red", "S2:NIR"]
 
@@ -50,7 +50,7 @@ def run(write_tif: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_pixels_are_those_of_the_file_where_the_tile_lies(run: Path) -> None:
-    opened = open_run(run / "out")
+    opened = read_run(run / "out")
     wanted = np.arange(1, len(opened.plan))
     seen = []
     with pixels_of(opened) as pixels, rasterio.open(run / "scene.tif") as file:
@@ -66,7 +66,7 @@ def test_the_pixels_are_those_of_the_file_where_the_tile_lies(run: Path) -> None
 
 def test_pixels_that_have_changed_since_are_refused(run: Path, tmp_path: Path) -> None:
     """A baseline on other pixels would say nothing about the run's embeddings."""
-    opened = open_run(run / "out")
+    opened = read_run(run / "out")
     with rasterio.open(run / "scene.tif") as file:
         profile, values = file.profile, file.read()
     with rasterio.open(tmp_path / "scene.tif", "w", **profile) as out:

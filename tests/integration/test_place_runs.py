@@ -18,7 +18,7 @@ from tests.support.survey import BAD_ROW, EMPTY_ROW, POINTS, survey_columns
 from tests.support.warm import WarmServer
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
 
@@ -78,7 +78,7 @@ def test_features_and_labels_are_in_one_file(
 
 def test_the_vectors_are_those_of_the_model(reference: Path) -> None:
     run = reference / "run"
-    plan = open_run(run).plan
+    plan = read_run(run).plan
     assert isinstance(plan, PlacePlan)
     rows, maps = rows_of(run), xr.open_zarr(run / "places.zarr")["embeddings"].load()
     for index in range(len(plan)):

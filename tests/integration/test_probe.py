@@ -18,7 +18,7 @@ from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.curve import Problem, evaluate
 from thor_geo.probe.samples import Samples
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 _CORNER = (600_000, 6_640_000)
 
@@ -56,7 +56,7 @@ def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
     run: Path, write_tif: Any, unit: str
 ) -> None:
     """A baseline on other ground than the embeddings would make any model look good."""
-    opened = open_run(run / "out")
+    opened = read_run(run / "out")
     spec = ProbeSpec(on=unit, min_cover=0)  # type: ignore[arg-type]
     kind = np.random.default_rng(1).integers(0, 3, (1, 256, 256), dtype=np.uint8)
     samples = collect_samples(opened, open_labels(write_tif(run / "kind.tif", kind, _CORNER)), spec)
@@ -78,7 +78,7 @@ def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
 def test_a_probe_compares_embeddings_and_bands_on_the_same_samples(
     run: Path, write_tif: Any
 ) -> None:
-    opened = open_run(run / "out")
+    opened = read_run(run / "out")
     with rasterio.open(run / "scene.tif") as file:
         bright = file.read(1).reshape(16, 16, 16, 16).mean(axis=(1, 3))
     kind = np.kron(bright > np.median(bright), np.ones((16, 16))).astype(np.uint8)[None]
@@ -111,7 +111,7 @@ def flanders(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, root: 
         f"--output.dir={folder / 'out'}",
     ]
     assert main(command) == 0
-    return open_run(folder / "out")
+    return read_run(folder / "out")
 
 
 def land_cover(opened: OpenedRun, shared_data: Path) -> tuple[Samples, np.ndarray]:

@@ -23,7 +23,7 @@ from thor_geo.probe import ProbeSpec, kept_labels, probe_run
 from thor_geo.probe.baseline import band_features
 from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.samples import PlaceSamples
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 _CORNER, _SIDE = (600_000, 6_640_000), 1024
 
@@ -71,7 +71,7 @@ def embed(folder: Path, name: str, table: str, **places: Any) -> OpenedRun:
     }
     (folder / f"{name}.yaml").write_text(json.dumps(config))
     assert main(["predict", "-c", str(folder / f"{name}.yaml")]) == 0
-    return open_run(folder / name)
+    return read_run(folder / name)
 
 
 def bright(x: np.ndarray, y: np.ndarray, folder: Path) -> np.ndarray:

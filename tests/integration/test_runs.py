@@ -17,7 +17,7 @@ from thor_geo.checks.tally import count_markers
 from thor_geo.checks.validate import check_run
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.shard import Shapes
 from thor_geo.tasks.shard_writer import ShardWriter
 
@@ -55,7 +55,7 @@ def test_a_run_can_be_looked_at_while_it_is_written(tmp_path: Path, failing: boo
     # A first run leaves failed tiles in every shard; the second replaces files and markers.
     first = write_run(tmp_path / "run", plan, failed=failed, only=None if failing else 1)
     run = RunDirectory(first.run.path)
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     stop = threading.Event()
 
     def write() -> None:

@@ -14,7 +14,7 @@ import xarray
 import yaml
 
 from thor_geo.ground.lattice import zone_name
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.support.processes import child_environment
 
 pytest.importorskip("terratorch", reason="install it with: pip install 'thor-geo[terratorch]'")
@@ -94,7 +94,7 @@ def test_its_files_are_the_runs_maps_where_they_belong(
         )
     )
     run(root, "-m", "thor_geo", "predict", "-c", own)
-    plan = open_run(tmp_path / "run").plan
+    plan = read_run(tmp_path / "run").plan
     files = {path.name: path for path in (tmp_path / "out" / "layer_00").glob("*.tif")}
     assert set(files) == {f"{tile.id}_embedding.tif" for tile in plan.tiles(range(len(plan)))}
     for tile in plan.tiles(range(len(plan))):

@@ -29,7 +29,7 @@ from thor_geo.emulator import (
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.results import read_tiles
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 S2, S1 = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD"
 JUNE, LATER = ("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-09-01")
@@ -98,7 +98,7 @@ def test_each_window_is_bit_by_bit_a_run_of_that_window_alone(
         assert listed.sel(time=start).values.tobytes() == lone.values.tobytes()
         assert np.isfinite(lone.values).any()
     # Probes, the explorer and other readers of one window get its vectors and its pixels.
-    every, one = open_run(folder / "run"), open_run(tmp_path / "run")
+    every, one = read_run(folder / "run"), read_run(tmp_path / "run")
     tiles = read_tiles(every, window=place)
     names = [every.plan.tile(index).id for index in tiles.index]
     wanted = np.stack(list(theirs.set_index("tile_id").embedding[names]))

@@ -16,7 +16,7 @@ from thor_geo.checks.validate import expected_shards
 from thor_geo.ground.plan import Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.markers import ShardFile
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 # The shard that is damaged: tiles 2 to 5, of which 3 failed and 4 is empty.
 SHARD = 1
@@ -24,7 +24,7 @@ SHARD = 1
 
 def faults_of(run: RunDirectory, shard: int = SHARD) -> list[Fault]:
     """Return what is wrong with one shard, in this process."""
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     expected, found = expected_shards(opened)
     return found + check_shard(expected, opened.plan, opened.plan.shards[shard]).faults
 

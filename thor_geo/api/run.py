@@ -14,8 +14,7 @@ import numpy as np
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.lattice import zone_name
 from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.opened_run import THREADS, OpenedRun
-from thor_geo.runs.opened_run import open_run as read_run
+from thor_geo.runs.opened_run import THREADS, OpenedRun, read_run
 from thor_geo.runs.reading import VectorReader, read_markers, read_rows
 from thor_geo.runs.vectors import CENTRE, EMBEDDING, SCALES
 from thor_geo.specs import check_choice

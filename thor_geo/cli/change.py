@@ -72,9 +72,9 @@ def run_change(args: Sequence[str]) -> int:
     from thor_geo.results.comparison import RunComparison
     from thor_geo.results.place_changes import PlaceChange
     from thor_geo.results.place_parts import refuse_window
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
 
-    before, after = open_run(options.before), open_run(options.after)
+    before, after = read_run(options.before), read_run(options.after)
     folder = options.after / "change" if options.to is None else options.to.expanduser()
     if any(isinstance(run.plan, PlacePlan) for run in (before, after)):
         refuse_window(before, options.window_a, "--window-a")

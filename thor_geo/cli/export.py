@@ -75,10 +75,10 @@ def run_export(args: Sequence[str]) -> int:
     from thor_geo.results.bands import Bands
     from thor_geo.results.export import export_embeddings
     from thor_geo.results.place_parts import refuse_maps
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
 
     bands = Bands.parse(options.bands)
-    opened = open_run(options.dir)
+    opened = read_run(options.dir)
     refuse_maps(opened, "--cog", options.cog)
     if options.window is not None:
         opened.time_index(options.window)  # refuses a window that the run does not have

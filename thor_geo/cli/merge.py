@@ -79,10 +79,10 @@ def run_merge(args: Sequence[str]) -> int:
     """
     options = parser().parse_args(args)
     from thor_geo.checks.merge import merge_run
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
 
     merged = merge_run(
-        open_run(options.dir),
+        read_run(options.dir),
         to=options.to,
         max_rows=options.max_rows,
         max_bytes=None if options.max_size is None else parse_size(options.max_size),

@@ -107,12 +107,12 @@ def run_similar(args: Sequence[str]) -> int:
     from thor_geo.ground.place_plan import PlacePlan
     from thor_geo.results.similar_maps import cosine_map_paths, draw_similar, find_similar
     from thor_geo.results.tables import check_suffix, write_table
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
     from thor_geo.runs.target import check_target
 
     if options.to is not None:
         check_suffix("--to", options.to)
-    opened, overwrite = open_run(options.dir), options.overwrite
+    opened, overwrite = read_run(options.dir), options.overwrite
     if isinstance(opened.plan, PlacePlan):
         return _similar_places(command, opened, places, options)
     for name in ("place", "id"):

@@ -73,9 +73,9 @@ def run_status(args: Sequence[str]) -> int:
     if options.watch is not None and not options.watch > 0:
         command.error("--watch: give seconds, e.g. --watch 30")
     from thor_geo.checks.tally import count_markers
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
 
-    opened = open_run(options.dir)
+    opened = read_run(options.dir)
     while True:
         counts = count_markers(opened, progress=True)
         text = (

@@ -79,7 +79,7 @@ def _check(path: Path, workers: int | None) -> Findings:
     from thor_geo.checks.faults import Fault
     from thor_geo.checks.validate import Findings, check_run
     from thor_geo.errors import RunDirectoryError
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
     from thor_geo.runs.rundir import RunDirectory
     from thor_geo.support.processes import usable_cores
 
@@ -91,7 +91,7 @@ def _check(path: Path, workers: int | None) -> Findings:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        return check_run(open_run(path), workers=workers or usable_cores(), progress=True)
+        return check_run(read_run(path), workers=workers or usable_cores(), progress=True)
     except RunDirectoryError as error:
         fault = Fault(kind="run", file="run.json, plan.parquet", reason=str(error))
         return Findings(shards=0, tiles=0, faults=[fault])

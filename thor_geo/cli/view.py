@@ -123,11 +123,11 @@ def run_view(args: Sequence[str]) -> int:
     from thor_geo.results.bands import Bands
     from thor_geo.results.export import export_pictures
     from thor_geo.results.place_parts import refuse_maps, refuse_window
-    from thor_geo.runs.opened_run import open_run
+    from thor_geo.runs.opened_run import read_run
 
     bands = None if options.bands is None else Bands.parse(options.bands)
 
-    opened = open_run(options.dir)
+    opened = read_run(options.dir)
     refuse_window(opened, options.window)
     if options.by is not None and not isinstance(opened.plan, PlacePlan):
         command.error("--by goes with a run of places")

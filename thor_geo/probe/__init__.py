@@ -1,12 +1,12 @@
 """Probes: how well a run's embeddings predict labels, and maps of the predictions.
 
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
-probed = probe_run(open_run("out/oslo"), open_labels("landcover.tif"), ProbeSpec(folds=4))
+probed = probe_run(read_run("out/oslo"), open_labels("landcover.tif"), ProbeSpec(folds=4))
 probed.evaluations[0].scores["macro_f1"]
 
-survey = open_run("out/survey")  # a run of places: the columns of its table are labels
+survey = read_run("out/survey")  # a run of places: the columns of its table are labels
 probed = probe_run(survey, kept_labels(survey, "crop"), ProbeSpec(group="country"))
 """
 

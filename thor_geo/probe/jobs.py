@@ -19,7 +19,7 @@ from thor_geo.probe.report import report_json, report_text
 from thor_geo.probe.run import probe_run
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec, Vectors
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted
@@ -57,7 +57,7 @@ def fit(
     Raises:
         ThorGeoError: If the labels or the run cannot be used.
     """
-    opened = open_run(run)
+    opened = read_run(run)
     opened_labels = _labels(opened, labels, target, spec, layer, nodata, names)
     sample_unit(opened, opened_labels, spec)
     folder = _folder(opened, opened_labels.name, to)
@@ -105,7 +105,7 @@ def apply_probe(
         ThorGeoError: If the probe cannot be read or does not fit the run, or the folder holds the
             outputs of a probe.
     """
-    saved, opened = read_probe(probe), open_run(run)
+    saved, opened = read_probe(probe), read_run(run)
     saved.check(opened)
     folder = _folder(opened, f"{saved.target}-applied", to)
     if (folder / _REPORT).exists():
@@ -149,7 +149,7 @@ def export(
         ThorGeoError: If the run has no vectors, or the file exists.
     """
     rows = export_csv(
-        open_run(run), path, window=window, vectors=vectors, overwrite=overwrite, progress=True
+        read_run(run), path, window=window, vectors=vectors, overwrite=overwrite, progress=True
     )
     print(redact(f"{path}: {counted(rows, 'row')}"))
     return 0

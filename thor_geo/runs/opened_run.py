@@ -121,7 +121,7 @@ class OpenedRun:
         return self.windows.span
 
 
-def open_run(path: str | Path) -> OpenedRun:
+def read_run(path: str | Path) -> OpenedRun:
     """Open a run directory for reading; nothing in it is written.
 
     Args:

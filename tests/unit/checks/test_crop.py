@@ -25,7 +25,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.results import zone_cells
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.tasks import RunWriter
 
 L_SHAPE = shapely.Polygon(
@@ -78,7 +78,7 @@ def test_cells_are_those_that_rasterio_finds_in_the_area(
         # A cell that is left out has no scale.
         assert np.array_equal(np.isfinite(zones[0].scale.values), wanted)
     # Similarity, probes and pictures read cells so: ground that was cropped away is not a cell.
-    cropped = zone_cells(open_run(run.path))[32632]
+    cropped = zone_cells(read_run(run.path))[32632]
     for rows, cols, read in cropped.parts():
         assert np.array_equal(np.isfinite(read).all(axis=-1), wanted[rows, cols])
     tiles = [gpd.read_parquet(one.pooled) for one in (run, whole)]

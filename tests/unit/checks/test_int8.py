@@ -30,7 +30,7 @@ from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid_layout import SCALE, array_file
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.zone_grid import zone_grids
 
 
@@ -59,7 +59,7 @@ def test_a_whole_run_has_no_fault_and_merges_with_its_scales(
 ) -> None:
     run = write_run(tmp_path / "run", plan, empty=(4,), dtype="int8").run
     assert command(["validate", str(run.path), "--workers", "1"]) == 0
-    merged = merge_run(open_run(run.path))
+    merged = merge_run(read_run(run.path))
     rows = pq.read_table(merged.path)
     assert rows.schema.field("embedding").type == pa.list_(pa.int8())
     assert json.loads(rows.schema.metadata[b"thor_geo"])["quantisation"]["nodata"] == -128

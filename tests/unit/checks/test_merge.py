@@ -26,7 +26,7 @@ from thor_geo.cli.merge import parse_size
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 # Either side of 12 E, in tiles of 640 m: some of zone 33's lie wholly in zone 32's, and others not.
 EDGE = (11.95, 59.96, 12.05, 60.04)
@@ -52,7 +52,7 @@ def edge(small: Plan, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 def merged(edge: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the merged file."""
     target = tmp_path_factory.mktemp("merged") / "embeddings.parquet"
-    merge_run(open_run(edge.path), to=target)
+    merge_run(read_run(edge.path), to=target)
     return target
 
 
@@ -141,7 +141,7 @@ def test_readers_open_it_and_skip_what_lies_elsewhere(
 ) -> None:
     monkeypatch.setattr("thor_geo.checks.merge.GROUP_ROWS", FEW_GROUPS)
     path = tmp_path / "one.parquet"
-    rows = merge_run(open_run(edge.path), to=path).rows
+    rows = merge_run(read_run(edge.path), to=path).rows
     footer = pq.ParquetFile(path).metadata
     assert footer.num_rows == rows
     assert footer.num_row_groups == -(-rows // FEW_GROUPS)
@@ -194,7 +194,7 @@ def test_bytes_do_not_depend_on_the_order_of_writing_or_on_memory(
 
 
 def test_shards_that_do_not_fit_into_memory_are_read_again(edge: RunDirectory, small: Plan) -> None:
-    opened = open_run(edge.path)
+    opened = read_run(edge.path)
     state = np.ones(len(small), dtype=np.uint8)
     for shard in small.shards:
         ids = pq.read_table(edge.pooled_path(shard)).column("status").to_pylist()
@@ -219,16 +219,16 @@ def test_an_unfinished_run_is_refused_unless_partial(tmp_path: Path, plan: Plan)
     run = write_run(tmp_path / "run", plan, only=3, grid=False).run
     done = plan.shards[2].stop
     with pytest.raises(RunDirectoryError, match=f"{len(plan) - done} of {len(plan)} tiles"):
-        merge_run(open_run(run.path))
+        merge_run(read_run(run.path))
     assert not list(run.path.glob("*embeddings*"))
-    merged = merge_run(open_run(run.path), partial=True)
+    merged = merge_run(read_run(run.path), partial=True)
     assert merged.path == run.path / "embeddings.parquet"
     assert merged.missing == len(plan) - done
     assert merged.rows + merged.left_out == done
     for shard in plan.shards[:3]:
         run.marker_path(shard).unlink()
     with pytest.raises(RunDirectoryError, match="no finished shard"):
-        merge_run(open_run(run.path), partial=True, overwrite=True)
+        merge_run(read_run(run.path), partial=True, overwrite=True)
 
 
 def test_parts_are_bounded_and_hold_the_same_rows(
@@ -236,7 +236,7 @@ def test_parts_are_bounded_and_hold_the_same_rows(
 ) -> None:
     one = pq.read_table(merged)["tile_id"].to_pylist()
     folder = tmp_path / "parts"
-    parts = merge_run(open_run(edge.path), to=folder, max_rows=50)
+    parts = merge_run(read_run(edge.path), to=folder, max_rows=50)
     files = sorted(folder.iterdir())
     assert len(files) == parts.files == -(-len(one) // 50)
     assert [path.name for path in files][:2] == ["part-00000.parquet", "part-00001.parquet"]
@@ -244,7 +244,7 @@ def test_parts_are_bounded_and_hold_the_same_rows(
     assert max(pq.read_metadata(path).num_rows for path in files) <= 50
     assert len(gpd.read_parquet(folder)) == len(one)
     monkeypatch.setattr("thor_geo.checks.merge.GROUP_ROWS", FEW_GROUPS)
-    sized = merge_run(open_run(edge.path), to=folder, max_bytes=20_000, overwrite=True)
+    sized = merge_run(read_run(edge.path), to=folder, max_bytes=20_000, overwrite=True)
     assert sized.files > 1
     assert max(path.stat().st_size for path in folder.iterdir()) < 40_000
     assert not list(tmp_path.glob(".*"))
@@ -265,7 +265,7 @@ def test_a_damaged_shard_stops_the_merge_and_leaves_nothing(
         damage()
         vouch(run, shard, run.pooled_path(shard))
         with pytest.raises(RunDirectoryError, match="thor-geo validate"):
-            merge_run(open_run(run.path), to=tmp_path / "out.parquet")
+            merge_run(read_run(run.path), to=tmp_path / "out.parquet")
         assert not list(tmp_path.glob("*.parquet"))
         assert not list(tmp_path.glob(".*"))
 
@@ -313,11 +313,11 @@ def test_a_file_of_another_size_is_not_done(run: RunDirectory, plan: Plan) -> No
     with pytest.raises(
         RunDirectoryError, match=r"1 of \d+ shards.*same `thor-geo predict` command"
     ):
-        merge_run(open_run(run.path))
+        merge_run(read_run(run.path))
 
 
 def test_a_file_that_is_replaced_meanwhile_stops_the_merge(run: RunDirectory, plan: Plan) -> None:
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     finished = find_finished(opened)
     order = hilbert_order(plan, finished.state != 0)
     run.marker_path(plan.shards[2]).unlink()
@@ -327,14 +327,14 @@ def test_a_file_that_is_replaced_meanwhile_stops_the_merge(run: RunDirectory, pl
 
 def test_half_floats_and_runs_without_vectors(tmp_path: Path, plan: Plan) -> None:
     halves = write_run(tmp_path / "halves", plan, grid=False, dtype="float16").run
-    merged = merge_run(open_run(halves.path))
+    merged = merge_run(read_run(halves.path))
     assert str(pq.read_schema(merged.path).field("embedding").type.value_type) == "halffloat"
     assert duckdb.sql(f"select count(embedding) from '{merged.path}'").fetchall() == [
         (merged.rows,)
     ]
     maps = write_run(tmp_path / "maps", plan, pooled=False).run
     with pytest.raises(RunDirectoryError, match="no pooled files"):
-        merge_run(open_run(maps.path))
+        merge_run(read_run(maps.path))
 
 
 @pytest.mark.parametrize(

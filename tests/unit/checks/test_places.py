@@ -26,7 +26,7 @@ from thor_geo.checks.validate import check_run
 from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 FAILED, EMPTY = {3: "block utm32n_r10_b576_x1_y2: no such block"}, (8,)
 # The shard with the failed place, which has places in two zones.
@@ -50,7 +50,7 @@ def run(finished: RunDirectory, tmp_path: Path) -> RunDirectory:
 def found_in(run: RunDirectory) -> list[str]:
     """Return what is wrong with the run except the place that failed."""
     return [
-        fault.reason for fault in check_run(open_run(run.path)).faults if fault.kind != "failed"
+        fault.reason for fault in check_run(read_run(run.path)).faults if fault.kind != "failed"
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_whole_run_is_whole(finished: RunDirectory, capfd: pytest.CaptureFixtu
     ],
 )
 def test_rows_are_held_against_the_plan(run: RunDirectory, column: str, reason: str) -> None:
-    shard = open_run(run.path).plan.shards[SHARD]
+    shard = read_run(run.path).plan.shards[SHARD]
 
     def change(rows: pa.Table) -> pa.Table:
         others = rows[column].to_pylist()
@@ -94,7 +94,7 @@ def test_rows_are_held_against_the_plan(run: RunDirectory, column: str, reason: 
 
 
 def test_centres_are_checked_as_vectors_are(run: RunDirectory) -> None:
-    shard = open_run(run.path).plan.shards[0]  # without a failed place, and with an empty one
+    shard = read_run(run.path).plan.shards[0]  # without a failed place, and with an empty one
     before = pq.ParquetFile(run.pooled_path(shard)).read()
     ok = before["status"].to_pylist().index("ok")
 
@@ -111,13 +111,13 @@ def test_centres_are_checked_as_vectors_are(run: RunDirectory) -> None:
 
 
 def test_the_columns_kept_are_held_against_the_table(run: RunDirectory) -> None:
-    shard = open_run(run.path).plan.shards[0]
+    shard = read_run(run.path).plan.shards[0]
     edit_rows(run, shard, lambda rows: with_row(rows, "crop", 1, "rye"))
     assert found_in(run) == ["the values of `crop` are not those of the table that was given"]
 
 
 def test_a_column_of_another_type_is_found(run: RunDirectory) -> None:
-    shard = open_run(run.path).plan.shards[SHARD]
+    shard = read_run(run.path).plan.shards[SHARD]
 
     def change(rows: pa.Table) -> pa.Table:
         at = rows.schema.get_field_index("visits")
@@ -151,7 +151,7 @@ def test_skipped_rows_are_held_against_the_plan(
 
 
 def test_maps_of_places_are_held_against_their_rows(run: RunDirectory) -> None:
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     shard = opened.plan.shards[SHARD]
     first, second = (
         run.place_store / "embeddings" / "c" / str(k) / "0" / "0" / "0" for k in (0, 1)
@@ -200,21 +200,21 @@ def test_files_of_no_place_are_strays(run: RunDirectory) -> None:
     shutil.copy(run.place_store / "embeddings" / "c" / "0" / "0" / "0" / "0", run.path / name)
     run.grid.mkdir()
     shutil.copy(run.skipped, run.pooled / "places_000009.parquet")
-    strays = {f.file for f in check_run(open_run(run.path)).faults if f.kind == "stray"}
+    strays = {f.file for f in check_run(read_run(run.path)).faults if f.kind == "stray"}
     assert strays == {name, "grid.zarr", "pooled/places_000009.parquet"}
 
 
 def test_skipped_rows_of_an_area_are_strays(run: RunDirectory, tmp_path: Path) -> None:
     area = write_run(tmp_path / "area", area_plan(ONE_ZONE), grid=False).run
     shutil.copy(run.skipped, area.skipped)
-    (fault,) = check_run(open_run(area.path)).faults
+    (fault,) = check_run(read_run(area.path)).faults
     assert fault.reason == "no row of a table was skipped"
 
 
 def test_status_counts_places_and_rows_skipped(
     finished: RunDirectory, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tally = count_markers(open_run(finished.path))
+    tally = count_markers(read_run(finished.path))
     assert (tally.tiles, tally.ok, tally.empty, tally.failed) == (11, 9, 1, 1)
     assert command(["status", str(finished.path)]) == 0
     out = capfd.readouterr().out
@@ -226,7 +226,7 @@ def test_status_counts_places_and_rows_skipped(
 
 
 def test_a_merged_file_has_the_tables_order(finished: RunDirectory, tmp_path: Path) -> None:
-    merged = merge_run(open_run(finished.path), to=tmp_path / "all.parquet")
+    merged = merge_run(read_run(finished.path), to=tmp_path / "all.parquet")
     assert (merged.rows, merged.failed, merged.skipped, merged.left_out) == (12, 1, 1, 0)
     rows = pq.ParquetFile(merged.path).read()
     assert rows["place"].to_pylist() == list(range(12))
@@ -240,7 +240,7 @@ def test_a_merged_file_has_the_tables_order(finished: RunDirectory, tmp_path: Pa
 
 
 def test_parts_of_a_merge_have_the_tables_order(finished: RunDirectory, tmp_path: Path) -> None:
-    merged = merge_run(open_run(finished.path), to=tmp_path / "parts", max_rows=5)
+    merged = merge_run(read_run(finished.path), to=tmp_path / "parts", max_rows=5)
     parts = sorted(merged.path.iterdir())
     assert [
         pq.ParquetFile(path).read(columns=["place"])["place"].to_pylist() for path in parts
@@ -252,7 +252,7 @@ def test_parts_of_a_merge_have_the_tables_order(finished: RunDirectory, tmp_path
 
 
 def test_sections_on_the_disk_give_the_same_rows(finished: RunDirectory, tmp_path: Path) -> None:
-    opened = open_run(finished.path)
+    opened = read_run(finished.path)
     plan: Any = opened.plan
     state = find_finished(opened).state
     scratch = tmp_path / "sections"
@@ -267,7 +267,7 @@ def test_sections_on_the_disk_give_the_same_rows(finished: RunDirectory, tmp_pat
 
 
 def test_a_part_of_skipped_rows_alone_has_no_box(finished: RunDirectory, tmp_path: Path) -> None:
-    merged = merge_run(open_run(finished.path), to=tmp_path / "parts", max_rows=1)
+    merged = merge_run(read_run(finished.path), to=tmp_path / "parts", max_rows=1)
     assert merged.files == 12
     with_box = [
         "bbox" in json.loads(pq.read_schema(path).metadata[b"geo"])["columns"]["geometry"]
@@ -279,8 +279,8 @@ def test_a_part_of_skipped_rows_alone_has_no_box(finished: RunDirectory, tmp_pat
 def test_what_is_done_can_be_merged(tmp_path: Path) -> None:
     run = write_places(tmp_path / "run", only=1).run
     with pytest.raises(RunDirectoryError, match="unfinished"):
-        merge_run(open_run(run.path))
-    merged = merge_run(open_run(run.path), partial=True)
+        merge_run(read_run(run.path))
+    merged = merge_run(read_run(run.path), partial=True)
     done = plan_of(places()).place[:4].tolist()
     assert pq.read_table(merged.path)["place"].to_pylist() == sorted([*done, *SKIPPED])
 
@@ -288,15 +288,15 @@ def test_what_is_done_can_be_merged(tmp_path: Path) -> None:
 def test_a_merge_needs_the_skipped_rows(run: RunDirectory) -> None:
     run.skipped.unlink()
     with pytest.raises(RunDirectoryError, match=r"skipped\.parquet"):
-        merge_run(open_run(run.path))
+        merge_run(read_run(run.path))
 
 
 def test_a_merge_replaces_no_maps_of_places(run: RunDirectory) -> None:
     with pytest.raises(ConfigError, match=r"places\.zarr"):
-        merge_run(open_run(run.path), to=run.place_store / "x", overwrite=True)
+        merge_run(read_run(run.path), to=run.place_store / "x", overwrite=True)
 
 
 def test_a_merge_gives_the_same_bytes_whatever_the_order_of_shards(tmp_path: Path) -> None:
     runs = [write_places(tmp_path / str(order), order=order).run for order in (1, -1)]
-    first, second = (merge_run(open_run(run.path)).path.read_bytes() for run in runs)
+    first, second = (merge_run(read_run(run.path)).path.read_bytes() for run in runs)
     assert first == second

@@ -22,11 +22,11 @@ from thor_geo.ground.lattice import Tile
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 
 def check(run: RunDirectory) -> Findings:
-    return check_run(open_run(run.path), workers=1)
+    return check_run(read_run(run.path), workers=1)
 
 
 def counted(run: RunDirectory, plan: Plan, cells: int) -> tuple[list[float], list[float]]:
@@ -79,7 +79,7 @@ def test_the_ratio_is_that_of_all_pairs_of_the_map(
 
 def seams_of(run: RunDirectory, plan: Plan) -> Seams:
     """Read all shards with one reader, as a task reads its own."""
-    expected, faults = expected_shards(open_run(run.path))
+    expected, faults = expected_shards(read_run(run.path))
     assert not faults
     reader = seam_reader(expected)
     out = Seams()
@@ -143,7 +143,7 @@ def test_the_number_of_processes_changes_nothing(
     """A number that depends on the machine could not be compared."""
     monkeypatch.setattr(_checking, "_AT_ONCE", 2)
     run = write_run(tmp_path / "run", plan).run
-    one, two = (check_run(open_run(run.path), workers=workers).checked.seams for workers in (1, 2))
+    one, two = (check_run(read_run(run.path), workers=workers).checked.seams for workers in (1, 2))
     assert one.summary_json() == two.summary_json()
     # Borders between shards of different tasks are left out, and nothing else.
     whole = seams_of(run, plan)

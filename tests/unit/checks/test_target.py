@@ -18,7 +18,7 @@ from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
 from thor_geo.runs import target as targets
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]
 OWN += ["pooled", "grid.zarr"]
@@ -45,7 +45,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 def test_nothing_is_overwritten_unasked(whole: RunDirectory, tmp_path: Path) -> None:
-    opened = open_run(whole.path)
+    opened = read_run(whole.path)
     target = tmp_path / "one.parquet"
     target.write_bytes(b"mine")
     with pytest.raises(ConfigError, match="--overwrite"):
@@ -73,7 +73,7 @@ def test_what_came_while_merging_is_not_overwritten(
     # Written when the rows are, before the merge takes its name.
     monkeypatch.setattr(targets, "sync", lambda _: target.write_bytes(b"mine"))
     with pytest.raises(ConfigError, match="--overwrite"):
-        merge_run(open_run(whole.path), to=target)
+        merge_run(read_run(whole.path), to=target)
     assert contents(tmp_path) == {"one.parquet": b"mine"}
 
 
@@ -84,7 +84,7 @@ def test_what_the_run_needs_is_never_a_target(
 ) -> None:
     (run.path / ".run.lock").touch()
     before = contents(run.path)
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     link = run.path.parent / "link"
     link.symlink_to(run.path / name)
     around = run.path.parent / "around"
@@ -97,7 +97,7 @@ def test_what_the_run_needs_is_never_a_target(
 
 
 def test_a_link_s_own_target_is_replaced(whole: RunDirectory, tmp_path: Path) -> None:
-    opened = open_run(whole.path)
+    opened = read_run(whole.path)
     (tmp_path / "scratch").mkdir()
     link = tmp_path / "parts"
     link.symlink_to(tmp_path / "scratch")
@@ -140,7 +140,7 @@ def test_an_earlier_merge_stays_where_the_last_step_fails(
     error: BaseException,
     expected: type[BaseException],
 ) -> None:
-    opened = open_run(whole.path)
+    opened = read_run(whole.path)
     target = tmp_path / "target"
     merge_run(opened, to=target, **limits)
     before = contents(tmp_path)
@@ -155,7 +155,7 @@ def test_an_earlier_merge_stays_where_the_last_step_fails(
 def test_an_earlier_merge_that_cannot_be_put_back_is_named(
     whole: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = open_run(whole.path)
+    opened = read_run(whole.path)
     target = tmp_path / "target"
     merge_run(opened, to=target, max_rows=50)
     before = sorted(contents(target).values())
@@ -173,7 +173,7 @@ def test_an_earlier_merge_that_cannot_be_put_back_is_named(
 def test_where_the_disk_is_full_the_earlier_merge_stays(
     whole: RunDirectory, tmp_path: Path, limits: dict[str, int]
 ) -> None:
-    opened = open_run(whole.path)
+    opened = read_run(whole.path)
     target = tmp_path / "target"
     with files_of_at_most(1000), pytest.raises(RunDirectoryError, match="cannot be written"):
         merge_run(opened, to=target, **limits)

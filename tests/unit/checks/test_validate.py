@@ -23,7 +23,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import Marker
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -101,7 +101,7 @@ def test_failed_tiles_alone_give_exit_code_3(
 
 def test_what_is_not_done_is_a_fault(tmp_path: Path, plan: Plan) -> None:
     run = write_run(tmp_path / "run", plan, only=2).run
-    found = check_run(open_run(run.path))
+    found = check_run(read_run(run.path))
     assert found.exit_code == 1
     assert [fault.kind for fault in found.faults] == ["unfinished"] * (len(plan.shards) - 2)
     assert found.faults[0].file == f"markers/{plan.shards[2].id}.json"
@@ -182,7 +182,7 @@ def test_files_of_no_shard_are_faults_and_temporaries_are_told(run: RunDirectory
         (run.path / name).write_bytes(b"x")
     temporary = run.pooled / ".a.parquet.1-2.tmp"
     temporary.write_bytes(b"half")
-    found = check_run(open_run(run.path))
+    found = check_run(read_run(run.path))
     assert sorted(f.file for f in found.faults if f.kind == "stray") == sorted(strays)
     assert found.temporaries.paths == ["pooled/.a.parquet.1-2.tmp"]
     assert found.temporaries.bytes == 4
@@ -190,7 +190,7 @@ def test_files_of_no_shard_are_faults_and_temporaries_are_told(run: RunDirectory
 
 def test_an_edited_run_json_is_a_fault(run: RunDirectory) -> None:
     edit_json(run.run_json, lambda content: content["settings"]["model"].update(patch_size=8))
-    found = check_run(open_run(run.path))
+    found = check_run(read_run(run.path))
     assert [fault.file for fault in found.faults if fault.kind == "run"] == ["run.json"]
 
 

@@ -16,7 +16,7 @@ from thor_geo.checks._maps import open_maps
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 
 def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -> None:
@@ -192,7 +192,7 @@ def test_a_zone_that_is_wrong_makes_no_other_wrong(
         run.grid / "zarr.json",
         lambda root: more_bands(root["consolidated_metadata"]["metadata"][f"{zone}/embeddings"]),
     )
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     maps, (fault,) = open_maps(run.grid, plan, "float32", opened.fingerprint)
     assert fault.file == f"grid.zarr/{zone}/embeddings"
     assert maps is not None

@@ -28,7 +28,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.zone_grid import zone_grids
 
 COUNT = len(WINDOWS)
@@ -74,7 +74,7 @@ def test_failed_rows_are_told_as_such_and_by_their_window(
 def test_status_counts_each_window(
     finished: RunDirectory, plan: Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = count_markers(open_run(finished.path))
+    found = count_markers(read_run(finished.path))
     assert (found.tiles, found.ok, found.empty, found.left) == (48, 47, 1, 0)
     assert command(["status", str(finished.path)]) == 0
     assert f"48 of 48 ({len(plan)} in each of 3 windows) done" in capfd.readouterr().out
@@ -153,7 +153,7 @@ def test_seams_are_measured_within_each_window(finished: RunDirectory, plan: Pla
 def test_a_merge_has_all_rows_of_a_tile_together(
     finished: RunDirectory, plan: Plan, tmp_path: Path
 ) -> None:
-    opened = open_run(finished.path)
+    opened = read_run(finished.path)
     target = tmp_path / "all.parquet"
     merged = merge_run(opened, to=target)
     left_out = redundant_tiles(plan, np.ones(len(plan), dtype=np.bool_))
@@ -176,7 +176,7 @@ def test_a_merge_has_all_rows_of_a_tile_together(
 def test_parts_that_cut_through_a_tiles_rows_have_right_boxes(
     finished: RunDirectory, tmp_path: Path, rows: int
 ) -> None:
-    merged = merge_run(open_run(finished.path), to=tmp_path / "parts", max_rows=rows)
+    merged = merge_run(read_run(finished.path), to=tmp_path / "parts", max_rows=rows)
     parts = sorted((tmp_path / "parts").iterdir())
     assert merged.files == len(parts) == -(-merged.rows // rows)
     ids = []
@@ -186,7 +186,7 @@ def test_parts_that_cut_through_a_tiles_rows_have_right_boxes(
         about = json.loads(table.schema.metadata[b"geo"])
         bounds = shapely.total_bounds(shapely.from_wkb(table["geometry"].to_pylist()))
         np.testing.assert_allclose(about["columns"]["geometry"]["bbox"], bounds, atol=1e-9)
-    merge_run(open_run(finished.path), to=tmp_path / "one.parquet")
+    merge_run(read_run(finished.path), to=tmp_path / "one.parquet")
     assert ids == pq.read_table(tmp_path / "one.parquet")["id"].to_pylist()
 
 
@@ -195,13 +195,13 @@ def test_a_tile_stays_where_what_holds_its_ground_failed_in_one_window(tmp_path:
     spared = redundant_tiles(edge, np.ones(len(edge), dtype=np.bool_))
     assert spared.any()
     write_windows(tmp_path / "whole", edge, grid=False)
-    merged = merge_run(open_run(tmp_path / "whole"))
+    merged = merge_run(read_run(tmp_path / "whole"))
     assert merged.rows == COUNT * int((~spared).sum())
     assert merged.left_out == COUNT * int(spared.sum())
     # In the last window no primary tile stands in for another zone's.
     failed = {(k, COUNT - 1): "gone" for k in np.flatnonzero(edge.primary).tolist()}
     write_windows(tmp_path / "run", edge, failed=failed, grid=False)
-    merged = merge_run(open_run(tmp_path / "run"))
+    merged = merge_run(read_run(tmp_path / "run"))
     assert (merged.rows, merged.left_out, merged.failed) == (COUNT * len(edge), 0, len(failed))
     status = pq.read_table(tmp_path / "run" / "embeddings.parquet")["status"]
     assert pc.sum(pc.equal(status, "failed")).as_py() == len(failed)
@@ -224,7 +224,7 @@ def test_maps_are_cropped_in_every_window(tmp_path: Path) -> None:
 
 def test_a_run_of_several_says_how_to_choose_one(finished: RunDirectory) -> None:
     with pytest.raises(ConfigError, match=r"3 time windows.*--window N.*--window-a N.*0: 2022"):
-        open_run(finished.path).time_index(None)
+        read_run(finished.path).time_index(None)
 
 
 def test_rows_of_the_largest_plans_do_not_wrap() -> None:

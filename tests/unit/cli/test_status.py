@@ -17,7 +17,7 @@ from thor_geo.checks.tally import Tally, count_markers
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 NOON = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
@@ -31,7 +31,7 @@ def set_markers(run: RunDirectory, plan: Plan, seconds: list[float], **more: Any
 
 
 def look(run: RunDirectory, now: dt.datetime = NOON) -> Tally:
-    return count_markers(open_run(run.path), now=now)
+    return count_markers(read_run(run.path), now=now)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_damaged_list_of_failed_tiles_ends_no_look(
 
 
 def test_no_folder_is_listed(half: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = open_run(half.path)
+    opened = read_run(half.path)
 
     def refuse(*_: Any) -> Any:
         raise AssertionError("a folder was listed")

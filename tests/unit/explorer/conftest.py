@@ -5,13 +5,13 @@ import pytest
 from thor_geo.explorer.located import RasterVectors, cell_places, tile_places
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 
 @pytest.fixture(scope="session")
 def opened(written: RunDirectory) -> OpenedRun:
     """Return the run that all share. Its embeddings are functions of place."""
-    return open_run(written.path)
+    return read_run(written.path)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.download import ExplorerFindings, findings_file
 from thor_geo.explorer.located import RasterVectors, cell_places
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 POSITIVE, NEGATIVE = np.array([0, 3]), np.array([5])
 
@@ -92,7 +92,7 @@ def test_cells_of_two_zones_come_as_two_rasters(opened: OpenedRun, cells: Raster
 
 def test_cells_of_one_zone_come_as_one_raster(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), grid=True, pooled=False, only=2)
-    opened = open_run(tmp_path / "run")
+    opened = read_run(tmp_path / "run")
     file = findings_file(
         opened.plan, Comparison(cell_places(opened)), make_findings(0, examples=False)
     )

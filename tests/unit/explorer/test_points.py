@@ -18,7 +18,7 @@ from thor_geo.explorer.located import web_mercator
 from thor_geo.explorer.points import PointVectors
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.ground.places import Places
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 RNG = np.random.default_rng(6)
 LON, LAT = RNG.uniform(9, 15, 40), RNG.uniform(56, 62, 40)
@@ -34,7 +34,7 @@ def survey(table: Places, tmp_path_factory: pytest.TempPathFactory) -> OpenedRun
     """Return a run of 40 places; row 5 failed, row 6 is empty."""
     path = tmp_path_factory.mktemp("points") / "run"
     write_place_run(path, table, plan_of_places(table), failed=[5], empty=[6])
-    return open_run(path)
+    return read_run(path)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_wrong_question_is_named(
 
 
 def test_tiles_have_no_table(written: object) -> None:
-    session = ExplorerSession(open_run(written.path))  # type: ignore[attr-defined]
+    session = ExplorerSession(read_run(written.path))  # type: ignore[attr-defined]
     with running(session) as server:
         given = json.dumps({"unit": "tiles", "place": 0}).encode()
         status, body, _ = request(server, "POST", "api/describe", given)

@@ -17,15 +17,15 @@ from tests.support.asking import unpacked
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.session import ExplorerSession
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.specs.choices import Unit
 
 
 def test_it_prints_its_address_and_ends_with_ctrl_c(opened: OpenedRun) -> None:
     code = (
-        "import sys\nfrom thor_geo.runs.opened_run import open_run\n"
+        "import sys\nfrom thor_geo.runs.opened_run import read_run\n"
         "from thor_geo.explorer import serve"
-        "\nsys.exit(serve(open_run(sys.argv[1]), port=0, open_browser=False))"
+        "\nsys.exit(serve(read_run(sys.argv[1]), port=0, open_browser=False))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(opened.run.path)],
@@ -50,7 +50,7 @@ def test_it_prints_its_address_and_ends_with_ctrl_c(opened: OpenedRun) -> None:
 
 def test_an_unfinished_run_shows_what_is_done(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), only=2)
-    opened = open_run(tmp_path / "run")
+    opened = read_run(tmp_path / "run")
     header, arrays = unpacked(ExplorerSession(opened).places("tiles"))
     shards = opened.plan.shards
     assert header["n"] == len(shards[0]) + len(shards[1]) == len(arrays["patch"])
@@ -59,7 +59,7 @@ def test_an_unfinished_run_shows_what_is_done(tmp_path: Path) -> None:
 
 def test_a_run_without_vectors_of_tiles_has_its_cells(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), pooled=False, grid=True, only=1)
-    session = ExplorerSession(open_run(tmp_path / "run"))
+    session = ExplorerSession(read_run(tmp_path / "run"))
     assert session.units == ("cells",)
     assert unpacked(session.places("cells"))[0]["unit"] == "cells"
 
@@ -67,7 +67,7 @@ def test_a_run_without_vectors_of_tiles_has_its_cells(tmp_path: Path) -> None:
 def test_a_run_without_any_embedding_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "run", plan_of(ONE_ZONE), only=0)
     with pytest.raises(RunDirectoryError, match="no tile with an embedding yet"):
-        ExplorerSession(open_run(tmp_path / "run"))
+        ExplorerSession(read_run(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("unit", ["tiles", "cells"])

@@ -16,7 +16,7 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.pictures.colours import fit_colours, load_or_fit_colours
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 
 def vectors(plan: Plan) -> np.ndarray:
@@ -62,7 +62,7 @@ def drawn(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a whole run with a picture. Do not change it."""
     path = tmp_path_factory.mktemp("drawn") / "run"
     write_run(path, plan, quicklook=True)
-    assert check_run(open_run(path)).faults == []
+    assert check_run(read_run(path)).faults == []
     return path
 
 
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named_and_found(
     run.colours.write_text(damage(run.colours.read_text()))
     with pytest.raises(RunDirectoryError, match=r"colours.json` cannot be used.*Delete it"):
         load_or_fit_colours(run, plan)
-    (fault,) = check_run(open_run(tmp_path)).faults
+    (fault,) = check_run(read_run(tmp_path)).faults
     assert (fault.kind, fault.file) == ("run", "colours.json")
     run.colours.unlink()
     assert load_or_fit_colours(RunDirectory(tmp_path), plan)

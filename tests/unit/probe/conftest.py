@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.synthetic_run import ONE_ZONE, TWO_ZONES, plan_of, write_run
 from thor_geo.ground.plan import Plan
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def opened(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
     """Return a run of 6 x 6 cells a tile whose embeddings are known functions of place."""
     path = tmp_path_factory.mktemp("probe") / "run"
     write_run(path, plan)
-    return open_run(path)
+    return read_run(path)
 
 
 @pytest.fixture(scope="session")
@@ -26,4 +26,4 @@ def two_zones(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
     """Return such a run over the border of two UTM zones."""
     path = tmp_path_factory.mktemp("probe") / "run"
     write_run(path, plan_of(TWO_ZONES))
-    return open_run(path)
+    return read_run(path)

@@ -24,7 +24,7 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
 from thor_geo.probe.spec import ignore_option
 from thor_geo.results import read_tiles, zone_cells
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 
 @pytest.fixture(scope="session")
@@ -236,12 +236,12 @@ def test_a_probe_fits_runs_of_the_same_model_only(
     write_run(tmp_path / "other", plan, model=Model(**model), data=Data(plan, **data))
     saved = read_probe(probed)
     if match is None:
-        saved.check(open_run(tmp_path / "other"))
+        saved.check(read_run(tmp_path / "other"))
         assert main(["probe", str(tmp_path / "other"), "--apply", str(probed)]) == 0
         assert (tmp_path / "other" / "probe" / "kind-applied" / "map_utm32n.tif").exists()
         return
     with pytest.raises(RunDirectoryError, match=match):
-        saved.check(open_run(tmp_path / "other"))
+        saved.check(read_run(tmp_path / "other"))
 
 
 def _drop(content: dict[str, Any]) -> None:

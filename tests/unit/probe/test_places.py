@@ -26,7 +26,7 @@ from thor_geo.probe import ProbeSpec, kept_labels, open_labels, probe_run, read_
 from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.place_samples import ground_of
 from thor_geo.probe.samples import PlaceSamples
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 COUNT = 160
 FAILED = {17: "lost", 40: "lost"}
@@ -85,7 +85,7 @@ def _finished(folder: Path, **options: Any) -> OpenedRun:
     document = json.loads(path.read_text())
     document["info"]["model"]["group_grid_side"] = {"group0": CELLS}
     path.write_text(json.dumps(document))
-    return open_run(folder / "run")
+    return read_run(folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -177,13 +177,13 @@ def test_a_wrong_column_is_answered_with_what_there_is(opened: OpenedRun, tmp_pa
     with pytest.raises(ConfigError, match=r"--on.*--vectors pooled, centre or both"):
         collect_samples(opened, kept_labels(opened, "crop"), ProbeSpec(on="tiles"))
     write_places(tmp_path / "run", centre=False)
-    run = open_run(tmp_path / "run")
+    run = read_run(tmp_path / "run")
     labels = kept_labels(run, "country")
     with pytest.raises(ConfigError, match=r"output\.centre=false"):
         collect_samples(run, labels, ProbeSpec(vectors="both"))
     write_places(tmp_path / "begun", only=0)
     with pytest.raises(RunDirectoryError, match="no place that is done yet"):
-        kept_labels(open_run(tmp_path / "begun"), "crop")
+        kept_labels(read_run(tmp_path / "begun"), "crop")
 
 
 def test_ids_as_labels_are_doubted(opened: OpenedRun) -> None:

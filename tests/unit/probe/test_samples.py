@@ -16,7 +16,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.probe import ProbeSpec, open_labels
 from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.joining import JoinableLabels
-from thor_geo.runs.opened_run import OpenedRun, open_run
+from thor_geo.runs.opened_run import OpenedRun, read_run
 
 
 def everywhere(
@@ -94,7 +94,7 @@ def test_a_point_labels_the_one_tile_in_whose_middle_it_lies(tmp_path: Path) -> 
         tmp_path / "p.gpkg"
     )
     labels = open_labels(tmp_path / "p.gpkg", "kind")
-    assert collect_samples(open_run(tmp_path / "run"), labels, ProbeSpec()).tile.tolist() == [
+    assert collect_samples(read_run(tmp_path / "run"), labels, ProbeSpec()).tile.tolist() == [
         len(plan) // 2
     ]
 
@@ -108,7 +108,7 @@ def test_what_is_left_out_is_counted(
     pixels = np.ones((1, 288, 288 * 2), dtype=np.uint8)
     pixels[:, :30] = 0  # most of the first row of cells
     path = write_tif(tmp_path / "labels.tif", pixels, (left, top), nodata=0)
-    run = open_run(tmp_path / "run")
+    run = read_run(tmp_path / "run")
     samples = collect_samples(run, open_labels(path), ProbeSpec())
     assert samples.unit == "cells"
     counts = samples.counts
@@ -159,4 +159,4 @@ def test_a_run_without_maps_or_vectors_says_which_setting(
     write_run(tmp_path / "run", opened.plan, grid=False)
     labels = everywhere(tmp_path / "a.gpkg")
     with pytest.raises(ConfigError, match=r"output\.grid=true"):
-        collect_samples(open_run(tmp_path / "run"), labels, ProbeSpec(on="cells"))
+        collect_samples(read_run(tmp_path / "run"), labels, ProbeSpec(on="cells"))

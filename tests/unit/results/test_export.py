@@ -14,7 +14,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.results import zone_cells
 from thor_geo.results.bands import Bands
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 FAILED, EMPTY = 3, 4
 WINDOWS = [("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-09-01")]
@@ -27,7 +27,7 @@ def test_all_dimensions_have_the_values_that_the_run_holds(
     run = tmp_path / "run"
     write_run(run, plan, failed={FAILED: "lost"}, empty=(EMPTY,), dtype=dtype)
     assert main(["export", str(run), "--cog"]) == 0
-    zones = zone_cells(open_run(run))
+    zones = zone_cells(read_run(run))
     for k in range(len(plan)):
         tile = plan.tile(k)
         name = f"utm{tile.epsg % 100}n_20220601_20220901_embeddings.tif"

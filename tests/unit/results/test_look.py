@@ -23,7 +23,7 @@ from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.results import zone_cells
 from thor_geo.results.changes import cosine_distance
 from thor_geo.results.similarity import similar_cells, similar_tiles
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 # The window of the synthetic run in the names of files.
 DAYS = "20220601_20220901"
@@ -52,7 +52,7 @@ def run(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_most_similar_tiles_are_those_with_the_largest_cosine(run: Path, plan: Plan) -> None:
     query = next(k for k in range(5, len(plan)) if plan.primary[k])
-    found = similar_tiles(open_run(run), [lonlat_of(plan, query)], [], 6)
+    found = similar_tiles(read_run(run), [lonlat_of(plan, query)], [], 6)
     assert found.queries == (plan.tile(query).id,)
     produced = np.array([k not in (3, 4) for k in range(len(plan))])
     twice = redundant_tiles(plan, produced)
@@ -68,9 +68,9 @@ def test_the_most_similar_tiles_are_those_with_the_largest_cosine(run: Path, pla
 def test_the_id_of_a_row_is_told_the_tiles(run: Path, plan: Plan) -> None:
     tile = plan.tile(5).id
     with pytest.raises(ConfigError, match=rf"--tile=.*give its tile_id, {tile}\."):
-        similar_tiles(open_run(run), [], [f"{tile}_20220601_20220901"], 3)
+        similar_tiles(read_run(run), [], [f"{tile}_20220601_20220901"], 3)
     with pytest.raises(ConfigError, match="Give its place: --at"):
-        similar_tiles(open_run(run), [], ["utm01n"], 3)
+        similar_tiles(read_run(run), [], ["utm01n"], 3)
 
 
 def test_several_places_are_asked_about_as_the_mean_of_their_directions(
@@ -78,7 +78,7 @@ def test_several_places_are_asked_about_as_the_mean_of_their_directions(
 ) -> None:
     asked = [6, 9]
     ids = [plan.tile(k).id for k in asked]
-    found = similar_tiles(open_run(run), [], ids, 3)
+    found = similar_tiles(read_run(run), [], ids, 3)
     directions = [embed(plan.tile(k))[0] / np.linalg.norm(embed(plan.tile(k))[0]) for k in asked]
     others = {plan.tile(k).id: embed(plan.tile(k))[0] for k in range(len(plan))}
     true = cosines(np.stack([others[one] for one in found.ids]), np.mean(directions, axis=0))
@@ -87,7 +87,7 @@ def test_several_places_are_asked_about_as_the_mean_of_their_directions(
 
 
 def test_similar_cells_count_ground_once_and_are_the_largest(run: Path, plan: Plan) -> None:
-    opened = open_run(run)
+    opened = read_run(run)
     place = lonlat_of(plan, 7)
     found = similar_cells(opened, [place], 9)
     zones = zone_cells(opened)
@@ -113,7 +113,7 @@ def test_similar_cells_count_ground_once_and_are_the_largest(run: Path, plan: Pl
 def test_a_place_outside_is_told_the_nearest_tile_and_its_distance(run: Path) -> None:
     for search in (lambda o, p: similar_tiles(o, p, [], 1), lambda o, p: similar_cells(o, p, 1)):
         with pytest.raises(ConfigError, match=r"nearest tile is utm3\dn_.* km away.*longitude"):
-            search(open_run(run), [(12.0, 61.0)])
+            search(read_run(run), [(12.0, 61.0)])
 
 
 def test_what_similar_writes_opens_with_its_numbers(
@@ -136,7 +136,7 @@ def test_what_similar_writes_opens_with_its_numbers(
     tifs = ["--on", "cells", "--tif", str(tmp_path / "tif"), "--png", str(tmp_path / "a.png")]
     assert main([*asked, *tifs]) == 0
     capsys.readouterr()
-    found = similar_cells(open_run(run), [(lon, lat)], 4)
+    found = similar_cells(read_run(run), [(lon, lat)], 4)
     with rasterio.open(tmp_path / "tif" / f"utm{found.epsg[0] % 100}n_similar_cells.tif") as file:
         centre = found.bounds[0, :2] + file.res[0] / 2
         np.testing.assert_allclose(next(file.sample([centre]))[0], found.cosine[0])
@@ -223,7 +223,7 @@ def test_cogs_hold_the_colours_and_the_numbers_of_the_maps(
 ) -> None:
     asked = ["view", str(run), "--cog", str(tmp_path), "--bands", "0,4"]
     assert main(asked) == 0
-    colours = load_or_fit_colours(open_run(run).run, plan)
+    colours = load_or_fit_colours(read_run(run).run, plan)
     for k in range(len(plan)):
         tile = plan.tile(k)
         zone = f"utm{tile.epsg % 100}n"

@@ -16,7 +16,7 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.results.place_changes import PlaceChange
 from thor_geo.results.place_parts import chosen_places, nearest_place
 from thor_geo.results.similar_places import PlaceUnit, similar_places
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 RNG = np.random.default_rng(4)
 LON, LAT = RNG.uniform(9, 15, 50), RNG.uniform(56, 62, 50)
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan_at(path: Path) -> PlacePlan:
-    plan = open_run(path).plan
+    plan = read_run(path).plan
     assert isinstance(plan, PlacePlan)
     return plan
 
@@ -41,7 +41,7 @@ def plan_at(path: Path) -> PlacePlan:
 def test_the_most_similar_places_have_the_largest_cosine(
     run: Path, unit: PlaceUnit, column: str
 ) -> None:
-    found = similar_places(open_run(run), 6, places=[17], unit=unit)
+    found = similar_places(read_run(run), 6, places=[17], unit=unit)
     # As a user reads the rows.
     rows = pd.concat(map(pd.read_parquet, sorted((run / "pooled").glob("places_*.parquet"))))
     rows = rows[rows["status"] == "ok"].set_index("place")
@@ -58,7 +58,7 @@ def test_the_most_similar_places_have_the_largest_cosine(
 
 
 def test_a_place_is_named_by_row_id_or_point(run: Path) -> None:
-    opened = open_run(run)
+    opened = read_run(run)
     by_row = similar_places(opened, 3, places=[17])
     by_id = similar_places(opened, 3, ids=["P0017"])
     by_point = similar_places(opened, 3, at=[(LON[17] + 0.001, LAT[17])])
@@ -77,7 +77,7 @@ def test_a_place_is_named_by_row_id_or_point(run: Path) -> None:
 )
 def test_a_place_that_is_not_there_is_named(run: Path, asked: dict[str, list], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        similar_places(open_run(run), 3, **asked)
+        similar_places(read_run(run), 3, **asked)
 
 
 def test_the_table_of_similar_places_has_the_users_columns(run: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_changes_are_matched_by_id(run: Path, tmp_path: Path) -> None:
         **{**vars(places), "columns": places.columns.set_column(0, "plot_id", ids)}
     )
     write_place_run(tmp_path / "later", places, plan_of_places(places))
-    change = PlaceChange.between(open_run(run), open_run(tmp_path / "later"))
+    change = PlaceChange.between(read_run(run), read_run(tmp_path / "later"))
     # Rows 3 and 4 of the earlier table have no embedding.
     assert (len(change.index), change.moved) == (47, 1)
     earlier = plan_at(run)
@@ -126,13 +126,13 @@ def test_tables_that_cannot_be_matched_are_refused(run: Path, tmp_path: Path) ->
     places = type(places)(**{**vars(places), "id": None})
     write_place_run(tmp_path / "other", places, plan_of_places(places))
     with pytest.raises(RunDirectoryError, match="other places, and no column of ids"):
-        PlaceChange.between(open_run(run), open_run(tmp_path / "other"))
+        PlaceChange.between(read_run(run), read_run(tmp_path / "other"))
 
 
 def test_a_run_of_an_area_is_not_compared_to_places(run: Path, written: object) -> None:
-    area = open_run(written.path)  # type: ignore[attr-defined]
+    area = read_run(written.path)  # type: ignore[attr-defined]
     with pytest.raises(RunDirectoryError, match="one is a run of places"):
-        PlaceChange.between(open_run(run), area)
+        PlaceChange.between(read_run(run), area)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from tests.support.synthetic_run import CELLS, DIMENSION, cell_centres, embed, w
 from thor_geo.errors import InputError, RunDirectoryError
 from thor_geo.ground.plan import Plan
 from thor_geo.results import Cosine, read_tiles, zone_cells
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 
 
 def test_vectors_stand_beside_the_tile_they_are_of(plan: Plan, tmp_path: Path) -> None:
     write_run(tmp_path, plan, failed={3: "lost"}, empty=(4,))
-    tiles = read_tiles(open_run(tmp_path))
+    tiles = read_tiles(read_run(tmp_path))
     assert tiles.index.tolist() == [k for k in range(len(plan)) if k not in (3, 4)]
     assert (tiles.without, tiles.missing) == (2, 0)
     for k, index in enumerate(tiles.index.tolist()):
@@ -34,7 +34,7 @@ def test_an_unfinished_run_gives_what_is_done_and_says_what_is_not(
     plan: Plan, tmp_path: Path
 ) -> None:
     write_run(tmp_path, plan, only=1)
-    tiles = read_tiles(open_run(tmp_path))
+    tiles = read_tiles(read_run(tmp_path))
     assert len(tiles) == len(plan.shards[0])
     assert tiles.missing == len(plan) - len(plan.shards[0])
 
@@ -44,7 +44,7 @@ def test_cells_of_a_shard_without_a_marker_are_none_as_its_tiles_are(
 ) -> None:
     """Half of a shard may be written: a probe must not learn from it."""
     write_run(tmp_path, plan)
-    opened = open_run(tmp_path)
+    opened = read_run(tmp_path)
     first = plan.shards[0]
     opened.run.marker_path(first).unlink()
     assert read_tiles(opened).missing == len(first)
@@ -60,7 +60,7 @@ def test_cells_of_a_shard_without_a_marker_are_none_as_its_tiles_are(
 def test_cells_lie_where_they_were_written(plan: Plan, tmp_path: Path, dtype: str) -> None:
     """A probe that takes a cell for its neighbour learns another place's label."""
     write_run(tmp_path, plan, failed={3: "lost"}, dtype=dtype)
-    zones = zone_cells(open_run(tmp_path))
+    zones = zone_cells(read_run(tmp_path))
     assert list(zones) == [lattice.epsg for lattice in plan.lattices]
     for epsg, zone in zones.items():
         assert zone.dimension == DIMENSION
@@ -90,7 +90,7 @@ def test_cells_lie_where_they_were_written(plan: Plan, tmp_path: Path, dtype: st
 def test_ground_in_two_zones_is_in_the_strip_of_one(plan: Plan, tmp_path: Path) -> None:
     """Cells of both zones' maps would count one place twice, once in training, once in testing."""
     write_run(tmp_path, plan)
-    for epsg, zone in zone_cells(open_run(tmp_path)).items():
+    for epsg, zone in zone_cells(read_run(tmp_path)).items():
         everything = (slice(None), slice(None))
         lon, _ = Transformer.from_crs(epsg, "OGC:CRS84", always_xy=True).transform(
             *zone.centres(*everything)
@@ -104,9 +104,9 @@ def test_a_run_without_the_kind_asked_for_says_which_setting(plan: Plan, tmp_pat
     write_run(tmp_path / "maps", plan, pooled=False)
     write_run(tmp_path / "vectors", plan, grid=False)
     with pytest.raises(RunDirectoryError, match=r"output\.pooled=true"):
-        read_tiles(open_run(tmp_path / "maps"))
+        read_tiles(read_run(tmp_path / "maps"))
     with pytest.raises(RunDirectoryError, match=r"output\.grid=true"):
-        zone_cells(open_run(tmp_path / "vectors"))
+        zone_cells(read_run(tmp_path / "vectors"))
 
 
 def test_nearest_are_those_with_the_largest_cosine() -> None:

@@ -33,7 +33,7 @@ from tests.support.synthetic_run import CELLS, DIMENSION, trainer_of, write_run
 from tests.support.synthetic_run import plan_of as area_plan
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.reading import PlaceMapReader, VectorReader
 from thor_geo.runs.vectors import CENTRE
 from thor_geo.tasks import RunWriter
@@ -309,7 +309,7 @@ def test_a_plan_of_places_needs_its_table(tmp_path: Path) -> None:
 
 
 def test_a_run_of_places_says_so(run: RunDirectory) -> None:
-    opened = open_run(run.path)
+    opened = read_run(run.path)
     assert opened.places
     assert opened.centre
     assert opened.table == (12, 1)

@@ -19,7 +19,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.fingerprint import compute_fingerprint, json_differences
 from thor_geo.runs.markers import ShardFile
-from thor_geo.runs.opened_run import open_run
+from thor_geo.runs.opened_run import read_run
 from thor_geo.runs.shard import Dtype
 
 SETTINGS: dict[str, Any] = {"model": {"patch_size": 16, "bands": ["B2", "B3"]}, "data": {"a": 1.5}}
@@ -146,7 +146,7 @@ def test_a_run_of_another_layout_is_refused_with_a_way_out(tmp_path: Path, plan:
     run.run_json.write_text(json.dumps({**document, "format": 1}))
     for use in (
         RunDirectory(run.path).document,
-        lambda: open_run(run.path),
+        lambda: read_run(run.path),
         lambda: RunDirectory(run.path).prepare(SETTINGS, {}, plan),
     ):
         with pytest.raises(RunDirectoryError, match=r"layout 1, .* layout 2\. .* output\.dir"):
