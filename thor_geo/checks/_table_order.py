@@ -26,8 +26,8 @@ from thor_geo.support.files import temporary_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Memory for a section. Twice as much is in use while it is sorted.
-_SECTION_BYTES = 256 << 20
+# Memory for a section. Three times as much is in use while it is sorted.
+_SECTION_BYTES = 128 << 20
 # Most sections, each an open file.
 _SECTIONS = 256
 # Rows that are distributed at once.

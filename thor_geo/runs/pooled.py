@@ -65,8 +65,11 @@ def row_ids(plan: Plan, shard: Shard, windows: Windows) -> list[str]:
     """
     indices = range(shard.start, shard.stop)
     if isinstance(plan, PlacePlan):
+        window = plan.window[shard.start : shard.stop].tolist()
+        spans = {k: window_name(plan.windows[k]) for k in set(window)}
         return [
-            f"{plan.tile(k).id}_{window_name(plan.window_of(k))}_p{plan.place[k]}" for k in indices
+            f"{plan.tile(index).id}_{spans[k]}_p{plan.place[index]}"
+            for index, k in zip(indices, window, strict=True)
         ]
     ids = [tile.id for tile in plan.tiles(indices)]
     if not windows.listed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import ProgressBar
 
+from thor_geo.ground.place_plan import PlaceShards
 from thor_geo.ground.plan import Shards
 from thor_geo.support.progress import LINE_S, Progress
 from thor_geo.tasks.writer import RunWriter
@@ -19,7 +20,7 @@ _POLL_SECONDS = 5.0
 
 
 class TileProgressBar(ProgressBar):
-    """Progress in tiles, with rate, time left, shards and failures.
+    """Progress in tiles or places, with rate, time left, shards and failures.
 
     It counts the tiles that were left to do, over all ranks: its own as they come, those of other
     ranks as their shards' markers appear, and a tile in several time windows once for each. Only
@@ -70,7 +71,8 @@ class TileProgressBar(ProgressBar):
         self._failed = 0
         self._polled = time.monotonic()
         if self._enabled:
-            self._progress = Progress(total, note=self._note, interval=self._interval)
+            unit = "places" if isinstance(shards, PlaceShards) else "tiles"
+            self._progress = Progress(total, unit, note=self._note, interval=self._interval)
             self._progress.line()  # the first composites may take a while
 
     def on_predict_batch_end(

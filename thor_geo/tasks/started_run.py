@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from thor_geo.errors import ConfigError
@@ -156,7 +156,8 @@ def _places(datamodule: Any, output: Mapping[str, JSON]) -> Places | None:
             "its plan is of places, and it has no `places_table`",
             "Give the datamodule the thor_geo.ground.places.Places that were planned.",
         )
-    return places
+    # Each shard takes its rows, which is slow from many chunks: 22 ms from 100 with a million.
+    return replace(places, columns=places.columns.combine_chunks())
 
 
 def _crop(datamodule: Any) -> AreaCrop:
