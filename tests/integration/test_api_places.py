@@ -173,6 +173,22 @@ def test_polygons_are_pooled_as_in_a_run(
     assert not np.allclose(whole[0].data, within[0].data)
 
 
+def test_two_sensors_at_places_are_those_of_a_run(
+    table: geopandas.GeoDataFrame,
+    options: dict[str, Any],
+    embed_run: Callable[..., Path],
+    both: Path,
+) -> None:
+    more = ("--data.batch_size=4", "--data.sentinel1={}", f"--data.emulator.archive={both}")
+    run = tg.open_run(embed_run("both", *more))
+    given = {**options, "sensor": [SENSOR, tg.Sentinel1Spec()]}
+    spec = {"file": table, "date": "surveyed", "days": DAYS, "shard_places": 4}
+    found = tg.get_embeddings_batch(
+        MODEL, places=spec, batch_size=4, **{**given, "backend": tg.EmulatorSpec(archive=both)}
+    )
+    np.testing.assert_array_equal(np.stack([each.data for each in found]), run.X)
+
+
 def test_files_frames_and_settings_are_one_table(
     table: geopandas.GeoDataFrame, options: dict[str, Any], tmp_path: Path
 ) -> None:
