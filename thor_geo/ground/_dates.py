@@ -67,10 +67,11 @@ def instants_of(column: Any) -> Instants | None:
         values[wrong] = np.datetime64("NaT")
         return Instants(values=values, wrong=wrong, zoned=np.full(len(values), zone is not None))
     if pa.types.is_floating(kind):
-        whole = pc.equal(column, pc.round(column))
-        if not pc.all(whole).as_py():
+        column = pc.cast(column, pa.float64())
+        if not pc.all(pc.and_(pc.is_finite(column), pc.equal(column, pc.round(column)))).as_py():
             return None
-        column, kind = pc.cast(column, pa.int64()), pa.int64()
+        column = pc.cast(column, pa.int64(), safe=False)
+        kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         column = pc.cast(column, pa.string())
     elif not pa.types.is_string(kind):

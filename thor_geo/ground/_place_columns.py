@@ -144,7 +144,7 @@ def id_faults(spec: PlacesSpec, columns: Any) -> list[RowFault]:
                 value=spec.id,
                 problem="no id",
                 rows=np.flatnonzero(missing),
-                remedy="Fill it in, or leave data.places.id out: rows then go by their number.",
+                remedy="Fill in what is missing, or remove the rows.",
             )
         )
     rows = np.flatnonzero(repeated)

@@ -100,7 +100,7 @@ def locate(spec: PlacesSpec, source: GeoFile, table: GeoTable) -> PlacePoints:
             RowFault(
                 problem="no coordinates",
                 rows=np.flatnonzero(missing),
-                remedy="Fill them in, or remove the rows.",
+                remedy="Fill in what is missing, or remove the rows.",
             )
         )
     lon, lat = _degrees(source, table, crs, x, y, known, faults)

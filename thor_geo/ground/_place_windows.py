@@ -75,7 +75,7 @@ def row_windows(
         )
     starts, ends = starts.astype("datetime64[us]"), ends.astype("datetime64[us]")
     if earliest is not None:
-        early = np.flatnonzero(ends <= np.datetime64(earliest))
+        early = np.flatnonzero((ends <= np.datetime64(earliest)) & ~np.isnat(starts))
         if len(early):
             faults.append(
                 _fault(
@@ -133,7 +133,9 @@ def _years(columns: Any, name: str, faults: list[RowFault]) -> Datetime64Array:
     texts = column
     if pa.types.is_floating(kind):
         # Readers turn whole numbers with gaps into floats.
-        whole = pc.if_else(pc.equal(column, pc.round(column)), column, -1.0)
+        numbers = pc.cast(column, pa.float64())
+        whole = pc.and_(pc.is_finite(numbers), pc.equal(numbers, pc.round(numbers)))
+        whole = pc.if_else(whole, numbers, -1.0)
         texts = pc.cast(pc.cast(whole, pa.int64(), safe=False), pa.string())
     elif pa.types.is_integer(kind) or pa.types.is_null(kind):
         texts = pc.cast(column, pa.string())
@@ -166,7 +168,7 @@ def _report(
 ) -> None:
     remedy = _ISO if noun == "date" else "Give whole numbers, e.g. 2021."
     if blank.any():
-        fill = "Fill it in, or remove the rows."
+        fill = "Fill in what is missing, or remove the rows."
         faults.append(
             _fault(argument, name, f"no {noun} in `{name}`", np.flatnonzero(blank), None, fill)
         )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Rows that a message names for each fault, and the longest value that it shows of one.
 _NAMED_ROWS, _LONGEST_VALUE = 5, 40
 
-#: From rows of a table, from 0, to lines of its file, from 1.
-Lines: TypeAlias = Callable[[Sequence[int]], list[int]]
+#: From rows of a table, from 0, to lines of its file, from 1, of those that are found.
+Lines: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,11 +107,12 @@ def _with_value(fault: RowFault, k: int) -> str:
 
 def _listed(fault: RowFault, count: int, lines: Lines | None) -> str:
     rows = fault.rows[:_NAMED_ROWS].tolist()
-    at = [""] * len(rows) if lines is None else [f"line {line}" for line in lines(rows)]
+    found = {} if lines is None else lines(rows)
     named = []
     for k, row in enumerate(rows):
         value = "" if fault.values is None else shorten(str(fault.values[k]), _LONGEST_VALUE)
-        inside = ": ".join(part for part in (at[k], value) if part)
+        line = f"line {found[row]}" if row in found else ""
+        inside = ": ".join(part for part in (line, value) if part)
         named.append(f"{row:,} ({inside})" if inside else f"{row:,}")
     if len(fault.rows) > _NAMED_ROWS:
         named.append("...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _SEPARATORS = (",", ";", "\t", "|")
 # The first line by which spreadsheets tell each other the separator.
 _STATED = re.compile(r'"?sep=(.)"?', re.I)
+_NEWLINE, _RETURN = re.compile(r"\r\n?"), re.compile(r"\r(?!\n)")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -56,6 +58,9 @@ def parse_text(source: GeoFile, content: bytes) -> pa.Table:
             f"not readable: it is not {encoding.upper()} text ({first_line(error)})",
             "Save it as UTF-8 ('CSV UTF-8' in a spreadsheet, or iconv -f WINDOWS-1252 -t UTF-8).",
         ) from error
+    # Where lines end as on old Macs, pandas 3.1 loses the row after a blank line.
+    if _RETURN.search(text):
+        text = _NEWLINE.sub("\n", text)
     separator, start = _separator(text)
     try:
         frame = _parse(text[start:], separator)
@@ -79,28 +84,34 @@ def parse_text(source: GeoFile, content: bytes) -> pa.Table:
     return pa.table(columns, names=[name.strip() for name in table.column_names])
 
 
-def text_lines(content: bytes) -> Callable[[Sequence[int]], list[int]]:
+def text_lines(content: bytes) -> Callable[[Sequence[int]], dict[int, int]]:
     """Return a function from rows of such a table, from 0, to lines of its file, from 1.
 
     Args:
         content: The file's bytes.
     """
 
-    def lines(rows: Sequence[int]) -> list[int]:
-        text = content.decode(_encoding(content))
+    def lines(rows: Sequence[int]) -> dict[int, int]:
+        text = _NEWLINE.sub("\n", content.decode(_encoding(content)))
         separator, start = _separator(text)
         found: dict[int, int] = {}
-        line, row = text.count("\n", 0, start), -1  # the header
+        before, row = text.count("\n", 0, start), -1  # the header
         reader = csv.reader(StringIO(text[start:]), delimiter=separator, skipinitialspace=True)
-        while len(found) < len(rows):
-            first = line + reader.line_num + 1
-            values = next(reader)
-            if len(values) < 2 and not "".join(values).strip():
-                continue
-            if row in rows:
-                found[row] = first
-            row += 1
-        return [found[row] for row in rows]
+        limit = csv.field_size_limit(sys.maxsize)  # outlines are long
+        try:
+            line = 1
+            for values in reader:
+                # Lines without a value are no rows, for pandas.
+                if len(values) > 1 or "".join(values).strip():
+                    if row in rows:
+                        found[row] = before + line
+                    row += 1
+                line = reader.line_num + 1
+                if len(found) == len(rows):
+                    break
+        finally:
+            csv.field_size_limit(limit)
+        return found
 
     return lines
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -114,7 +113,12 @@ def test_columns_of_dates_of_any_type(tmp_path: Path, values: Any) -> None:
 
 @pytest.mark.parametrize(
     ("values", "kind"),
-    [(pa.array([True]), "bool"), (pa.array([44348.5]), "double"), (pa.array([[1]]), "list")],
+    [
+        (pa.array([True]), "bool"),
+        (pa.array([44348.5]), "double"),
+        (pa.array([np.inf]), "double"),
+        (pa.array([[1]]), "list"),
+    ],
 )
 def test_a_column_of_other_things_is_refused(tmp_path: Path, values: Any, kind: str) -> None:
     with pytest.raises(ConfigError, match=f"holds no dates but {kind}.*data.places.year"):
@@ -181,10 +185,13 @@ def test_an_end_that_is_not_after_its_start_is_a_fault_of_the_row(tmp_path: Path
     assert places.skipped[2] == "the end is not after the start: 2021-06-01 to 2021-06-01"
 
 
-@pytest.mark.parametrize("years", [[2020, None], [2020.0, None], ["2020", " "]])
+@pytest.mark.parametrize(
+    "years",
+    [[2020, None], [2020.0, None], ["2020", " "], pa.array([2020.0, None], pa.float16())],
+)
 def test_a_year_is_a_calendar_year(tmp_path: Path, years: list[Any]) -> None:
     path = tmp_path / "a.parquet"
-    pd.DataFrame({"lon": [1, 1], "lat": [2, 2], "y": years}).to_parquet(path)
+    pq.write_table(pa.table({"lon": [1, 1], "lat": [2, 2], "y": years}), path)
     places = load(path, year="y", on_bad_row="skip")
     assert days(places.starts) == ["2020-01-01", None]
     assert days(places.ends) == ["2021-01-01", None]
@@ -192,7 +199,7 @@ def test_a_year_is_a_calendar_year(tmp_path: Path, years: list[Any]) -> None:
 
 
 def test_what_is_no_year_is_a_fault_of_the_row(tmp_path: Path) -> None:
-    path = csv(tmp_path, "lon,lat,y\n1,2,2020\n1,2,20\n1,2,2021.5\n1,2,20210601\n")
+    path = csv(tmp_path, "lon,lat,y\n1,2,2020\n1,2,20\n1,2,2021.5\n1,2,inf\n")
     with pytest.raises(ConfigError, match=r"not a year of 1900 to 2100 in 3 rows of 4: 1 \(line 3"):
         load(path, year="y")
     path = of_column(tmp_path, pa.array([dt.date(2021, 6, 1)]))
@@ -210,6 +217,10 @@ def test_windows_that_end_before_the_first_image_are_faults(tmp_path: Path) -> N
     places = load(path, date="day", earliest=first, on_bad_row="skip")
     assert list(places.skipped) == [0]
     assert len(load(path, date="day")) == 3
+    one = csv(tmp_path, "lon,lat,a,b\n1,2,,2014-01-01\n1,2,2021-01-01,2021-02-01\n", "b.csv")
+    assert load(one, start="a", end="b", earliest=first, on_bad_row="skip").skipped == {
+        0: "no date in `a`"
+    }
     # The window of [-45, 45] ends on the day after the 26th, which is the day of the first image.
     assert len(load(of_dates(tmp_path, "2015-05-13"), date="day", earliest=first)) == 1
     with pytest.raises(ConfigError, match=r"`data\.end='2021-09-01'`"):

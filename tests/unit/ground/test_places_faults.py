@@ -61,6 +61,17 @@ def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
     assert "in 2 rows of 4: 1 (line 7), 3 (line 10)" in refusal(path)
 
 
+def test_lines_end_as_they_did_on_old_computers(tmp_path: Path) -> None:
+    path = csv(tmp_path, "lon;lat\r1;2\r;\r\r;\r1;2\r")
+    assert "in 2 rows of 4: 1 (line 3), 2 (line 5)" in refusal(path)
+
+
+def test_long_outlines_have_lines(tmp_path: Path) -> None:
+    ring = ", ".join(f"{k / 1e4:.4f} 1" for k in range(20_000))
+    path = csv(tmp_path, f'wkt\n"POLYGON ((0 0, {ring}, 0 0))"\nPOLYGON\n')
+    assert "`wkt` is not a geometry in 1 row of 2: 1 (line 3: POLYGON)" in refusal(path)
+
+
 def test_what_is_skipped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = csv(tmp_path, "lon,lat\n1,2\n,\n1,85\n1,86\n")
     with caplog.at_level(logging.WARNING):
