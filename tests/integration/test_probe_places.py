@@ -128,6 +128,16 @@ def test_raw_bands_are_those_under_the_chip_or_the_cell(
             np.testing.assert_allclose(features[k], expected, rtol=1e-6, atol=1e-9)
 
 
+def test_both_vectors_are_compared_with_the_bands_of_both(run: OpenedRun) -> None:
+    features = {}
+    for kind in ("pooled", "centre", "both"):
+        spec = ProbeSpec(vectors=kind)  # type: ignore[arg-type]
+        samples = collect_samples(run, kept_labels(run, "kind"), spec)
+        features[kind] = band_features(run, samples)
+    expected = np.concatenate([features["pooled"], features["centre"]], axis=1)
+    np.testing.assert_array_equal(features["both"], expected)
+
+
 def test_the_ground_of_a_centre_is_found_and_shuffled_labels_are_at_chance(
     run: OpenedRun,
 ) -> None:

@@ -130,7 +130,8 @@ def _by_date(samples: PlaceSamples, spec: ProbeSpec) -> Folds:
     day = spec.split_date
     assert day is not None
     middle = samples.starts + (samples.ends - samples.starts) // 2
-    before = middle < np.datetime64(day, "us").astype(np.int64)
+    midnight = np.datetime64(day, "us").astype(np.int64)
+    before = middle < midnight
     if before.all() or not before.any():
         first, last = (str(np.datetime64(int(t), "us"))[:10] for t in (middle.min(), middle.max()))
         raise ConfigError(
@@ -144,7 +145,13 @@ def _by_date(samples: PlaceSamples, spec: ProbeSpec) -> Folds:
     splits: list[Parts] = [(train, test)]
     blocks = _drawn(samples, spec)
     words = f"trained before {day}, tested on {len(test):,} places from then on"
-    return replace(_folds(blocks, splits, words), buffer_m=0.0, detail="")
+    across = int(((samples.starts < midnight) & (samples.ends > midnight)).sum())
+    detail = "a place's day is the middle of its window" + (
+        f"; {counted(across, 'window')} {'reaches' if across == 1 else 'reach'} across {day}"
+        if across
+        else ""
+    )
+    return replace(_folds(blocks, splits, words), buffer_m=0.0, detail=detail)
 
 
 def _at_random(samples: PlaceSamples, labels: Labels, spec: ProbeSpec) -> Folds:

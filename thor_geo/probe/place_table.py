@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thor_geo.errors import RunDirectoryError, first_line
+from thor_geo.errors import RunDirectoryError
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.reading import read_rows
 from thor_geo.support.arrays import Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -44,7 +45,6 @@ def read_place_columns(
         RunDirectoryError: If the run has no such files yet, or one cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     run, indices, tables = opened.run, [], []
     for shard in track(
@@ -52,18 +52,14 @@ def read_place_columns(
     ):
         if opened.marker(shard) is None:
             continue
-        path = run.pooled_path(shard)
-        try:
-            table = pq.ParquetFile(path).read(columns=list(names))
-            if (len(table), table.num_columns) != (len(shard), len(names)):
-                raise ValueError(f"{len(table):,} rows with {', '.join(table.column_names)}")
-        except (OSError, ValueError, pa.ArrowException) as error:
+        table = read_rows(run, shard, names)
+        if len(table) != len(shard):
             raise RunDirectoryError(
-                f"`{path}` cannot be read ({first_line(error)}). `thor-geo validate {run.path}` "
-                "shows what is wrong."
-            ) from error
+                f"`{run.pooled_path(shard)}` has {len(table):,} rows, the plan has {len(shard):,} "
+                f"places. `thor-geo validate {run.path}` shows what is wrong."
+            )
         indices.append(np.arange(shard.start, shard.stop))
-        tables.append(table.select(list(names)))
+        tables.append(table)
     if not tables:
         raise RunDirectoryError(
             f"`{run.path}` has no place that is done yet. `thor-geo status {run.path}` shows more."
