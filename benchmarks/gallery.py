@@ -28,6 +28,8 @@ PICTURES = {
     "part": "part.png",
     "cog": "cog.png",
     "similar": "similar.png",
+    "places": "out/quickstart_places/quicklook.png",
+    "places_similar": "places_similar.png",
     "confusion": "probe/confusion.png",
     "curve": "probe/curve.png",
     "windows": "windows.png",

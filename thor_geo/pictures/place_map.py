@@ -211,7 +211,8 @@ def draw_dots(axes: Axes, dots: Dots, colours: Any, places: int, **style: Any) -
         dots.y[order],
         s=diameter[order] ** 2,
         c=rgb[order],
-        **{"edgecolors": "white", "linewidths": 0.35, "zorder": 3, **style},
+        # Above the scale, which lies in a corner that may have places.
+        **{"edgecolors": "white", "linewidths": 0.35, "zorder": 5.5, **style},
     )
 
 

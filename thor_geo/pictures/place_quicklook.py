@@ -16,7 +16,7 @@ from thor_geo.pictures.colours import RunColours, load_or_fit_colours
 from thor_geo.pictures.place_map import PlaceGround
 from thor_geo.pictures.place_sheet import ChipPicture, PlacePicture, draw_place_sheet
 from thor_geo.pictures.zone_pictures import TrueColour
-from thor_geo.runs.place_reading import own_columns, read_place_rows
+from thor_geo.runs.place_reading import id_column, own_columns, read_place_rows
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.support.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 from thor_geo.support.words import counted
@@ -66,7 +66,8 @@ def draw_places(
     """
     column = by if by is not None else _column(run, plan)
     fitted = load_or_fit_colours(run, plan) if colours is None else colours
-    drawn = _read(run, plan, fitted, [] if column is None else [column])
+    own = id_column(run)
+    drawn = _read(run, plan, fitted, [n for n in dict.fromkeys((column, own)) if n is not None])
     wanted = np.ones(len(plan), dtype=np.bool_) if chosen is None else chosen
     side = plan.lattices[0].tile_size * plan.lattices[0].resolution
     among = np.flatnonzero(drawn.embedded & wanted)
@@ -76,7 +77,8 @@ def draw_places(
     chips: list[ChipPicture] = []
     if truecolour is not None and "composite" in layers:
         many = _CHIPS_ALONE if tuple(layers) == ("composite",) else _CHIPS
-        chips = list(_chips(plan, truecolour, among, classes, many))
+        ids = None if own is None else drawn.columns[own].take(drawn.row[among])
+        chips = list(_chips(plan, truecolour, among, classes, ids, many))
     if tuple(layers) == ("composite",) and not chips:
         raise ConfigError(
             "--layer",
@@ -188,6 +190,7 @@ def _chips(
     truecolour: TrueColour,
     among: Int64Array,
     classes: PlaceClasses | None,
+    ids: pa.ChunkedArray | None,
     many: int,
 ) -> Iterator[ChipPicture]:
     """Yield pictures of some places: of each class in turn, evenly spread along the plan."""
@@ -197,7 +200,8 @@ def _chips(
         pixels = truecolour(tile.epsg, tile.bounds, (_CHIP_PX, _CHIP_PX), window)
         if pixels is None:
             return
-        words = [f"place {int(plan.place[index]):,}", format_days(plan.windows[window])]
+        name = f"place {int(plan.place[index])}" if ids is None else str(ids[k].as_py())
+        words = [name, format_days(plan.windows[window])]
         if classes is not None:
             words.insert(0, classes.names[int(classes.codes[k])])
         yield ChipPicture(image=pixels, words=words)

@@ -234,7 +234,7 @@ def _mark(axes: Axes, picture: PlacePicture) -> None:
                 markersize=6 if len(dots.count) < 100 else 3,
                 markeredgewidth=1.4 if len(dots.count) < 100 else 0.7,
                 linestyle="none",
-                zorder=4,
+                zorder=5.6,
                 label=f"{word} ({int(chosen.sum()):,})",
             )
     if handles:
