@@ -39,6 +39,20 @@ def test_what_fetch_leaves_is_what_predict_reads(
     assert "requests" not in run.stdout, "nothing was fetched"
 
 
+def test_what_fetch_leaves_of_places_is_what_predict_reads(
+    thor_geo: Any, survey_arguments: Any, archive: Path, tmp_path: Path
+) -> None:
+    predict = survey_arguments(tmp_path)
+    for job in ("1/2", "2/2", "1/1"):
+        done = thor_geo(*fetching(predict), "--job", job)
+        assert done.returncode == 0, done.stderr
+    assert "Fetched 0 blocks" in done.stdout
+    with EmulatorProcess(archive, faults=_no_pixels(after=0)) as emulator:
+        run = thor_geo(*predict, env={"THOR_GEO_EMULATOR_URL": emulator.url})
+    assert run.returncode == 0, run.stderr
+    assert "requests" not in run.stdout, "nothing was fetched"
+
+
 def _no_pixels(after: int) -> FaultPlan:
     refused = tuple(range(after + 1, 100))
     rule = FaultRule(kind="image:computePixels", nth=refused, status=400, message="Out of memory.")

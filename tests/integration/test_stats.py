@@ -160,3 +160,35 @@ def test_help_needs_no_config_and_has_examples(thor_geo: Any) -> None:
     assert "usage: thor-geo stats -c CONFIG" in done.stdout
     assert "thor-geo stats -c run.yaml --to" in done.stdout
     assert "Exit codes" in done.stdout
+
+
+def test_places_are_measured_chip_by_chip_in_their_own_windows(
+    thor_geo: Any, survey_arguments: Any, tmp_path: Path
+) -> None:
+    arguments = survey_arguments(tmp_path)
+    (table,) = (each.partition("=")[2] for each in arguments if "places.file" in each)
+    # Row 6 is row 0 once more: the cache has one file for both.
+    gpd.read_parquet(table).drop(6).to_parquet(tmp_path / "survey.parquet")
+    target = tmp_path / "here.json"
+    done = thor_geo(
+        *measuring(arguments, f"--data.places.file={tmp_path}/survey.parquet", "--to", target)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads(target.read_text())
+    assert "Measured 10 places" in done.stdout, "and a row that was skipped"
+    assert content["provenance"]["area"] is None
+    assert content["provenance"]["places"].endswith("survey.parquet")
+    # Chips that are fetched alone are files of their own; the survey has no others.
+    planes = []
+    for path in sorted((tmp_path / "cache" / "blocks").rglob("*.tif")):
+        with rasterio.open(path) as file:
+            pixels = file.read()
+        assert pixels.shape[1:] == (96, 96)
+        planes.append(np.minimum(pixels[:10], 10_000)[:, pixels[10] > 0])
+    assert len(planes) == 9, "one place lies where there are no scenes"
+    values = np.concatenate(planes, axis=1).astype(np.float64) / 10_000
+    for k, name in enumerate(CHANNELS):
+        channel = content["channels"][f"S2:{name}"]
+        assert channel["pixels"] == values.shape[1]
+        assert channel["mean"] == pytest.approx(values[k].mean(), rel=1e-6)
+        assert channel["std"] == pytest.approx(values[k].std(), rel=1e-6)

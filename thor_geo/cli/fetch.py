@@ -17,6 +17,7 @@ from thor_geo.composites.source import left_out_error
 from thor_geo.datamodules import CompositeDataModule
 from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.errors import BlockError, ConfigError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.summary import left_out_rows
 from thor_geo.support.progress import Progress
 from thor_geo.support.redact import redact
@@ -43,7 +44,7 @@ class FetchCLI(PredictCLI):
     failed = found_nothing = False
 
     def predict(self, **kwargs: Any) -> None:
-        """Fetch the blocks of the job's tiles."""
+        """Fetch the blocks of the job's tiles or places."""
         check_launch(self.trainer, self.job)
         data = self.datamodule
         if not isinstance(data, CompositeDataModule):
@@ -64,7 +65,8 @@ class FetchCLI(PredictCLI):
             try:
                 prefetcher = data.feed.start(concurrency=data.request_slots(), ahead=None)
                 prefetcher.plan(sampler.blocks(data.block_size))
-                label = f"{sampler.tiles:,} tiles"
+                unit = "places" if isinstance(plan, PlacePlan) else "tiles"
+                label = f"{sampler.tiles:,} {unit}"
                 with Progress(0, "blocks", label=label, shown=self.shows_progress) as progress:
                     while not (stats := prefetcher.stats()).finished:
                         prefetcher.check()

@@ -167,13 +167,17 @@ def _measure(data: Measurable, *, shown: bool) -> _Measured:
 
 
 def _provenance(data: Measurable, measured: _Measured, job: str) -> dict[str, Any]:
-    """Return what was measured, as JSON; a tile counts once for each time window."""
+    """Return what was measured, as JSON; a tile counts once for each time window.
+
+    Pixels that the chips of several places share count for each of them.
+    """
     plan = data.load_plan()
     settings = {k: v for k, v in data.settings().items() if k not in _NOT_MEASURED}
     content = {
         "thor_geo": version("thor-geo"),
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "area": None if data.area_spec is None else dataclasses.asdict(data.area_spec),
+        "places": None if data.places_table is None else data.places_table.source,
         "tiles": measured.tiles,
         "plan_tiles": len(plan) * len(data.windows),
         "plan_sha256": plan.digest,
@@ -197,8 +201,9 @@ def _failures(measured: _Measured) -> str:
 
 def _report(statistics: Statistics, data: Measurable, path: Path, seconds: float) -> str:
     provenance = statistics.provenance
+    unit = "tiles" if provenance["places"] is None else "places"
     lines = [
-        f"Measured {provenance['tiles']:,} tiles in {duration(seconds)}",
+        f"Measured {provenance['tiles']:,} {unit} in {duration(seconds)}",
         "",
         f"  {'channel':<22} {'mean':>10} {'std':>10}   {'in pre-training':>21} {'pixels':>15}",
     ]
