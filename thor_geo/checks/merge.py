@@ -193,7 +193,7 @@ def _target(opened: OpenedRun, to: Path | None, *, folder: bool) -> Path:
     if not opened.pooled:
         raise RunDirectoryError(
             f"`{opened.run.path}` has no pooled files (output.pooled=false): there are no rows to "
-            "merge. Its maps are one store already: grid.zarr."
+            f"merge. Its maps are one store already: {'places' if opened.places else 'grid'}.zarr."
         )
     if to is None:
         return opened.run.path / ("embeddings" if folder else "embeddings.parquet")

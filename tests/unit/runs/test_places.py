@@ -31,6 +31,8 @@ from tests.support.place_run import (
 )
 from tests.support.synthetic_run import CELLS, DIMENSION, trainer_of, write_run
 from tests.support.synthetic_run import plan_of as area_plan
+from thor_geo.checks.merge import merge_run
+from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.opened_run import read_run
@@ -315,3 +317,30 @@ def test_a_run_of_places_says_so(run: RunDirectory) -> None:
     assert opened.table == (12, 1)
     assert opened.table_columns == table().column_names
     assert CENTRE in rows_of(run).column_names
+
+
+def test_the_summary_counts_places_and_says_how_to_open_them(tmp_path: Path) -> None:
+    summary = write_places(tmp_path / "run", failed=FAILED, empty=EMPTY).summary
+    assert summary is not None
+    text = str(summary)
+    assert text.startswith("Embedded 11 places in ")
+    assert "places    11 of 11: 9 ok, 1 empty (no observations), 1 failed" in text
+    assert "1 of the table's 12 rows skipped" in text
+    assert "zones     utm32n, utm33n" in text
+    assert f'xarray.open_zarr("{tmp_path}/run/places.zarr")' in text
+    assert "km2" not in text
+
+
+def test_maps_alone_need_no_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = write_places(tmp_path / "run", pooled=False, centre=False).run
+    assert not run.pooled.exists()
+    assert command(["validate", str(run.path), "--workers", "1"]) == 0
+    with pytest.raises(RunDirectoryError, match=r"places\.zarr"):
+        merge_run(read_run(run.path))
+
+
+def test_rows_alone_need_no_maps(tmp_path: Path) -> None:
+    run = write_places(tmp_path / "run", grid=False, centre=False).run
+    assert not run.place_store.exists()
+    assert "centre" not in rows_of(run).column_names
+    assert command(["validate", str(run.path), "--workers", "1"]) == 0
