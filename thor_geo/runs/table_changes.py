@@ -8,12 +8,11 @@ from typing import Any
 #: The settings of a run that say what its table holds, and nothing else.
 TABLE_KEYS = ("data.places.rows", "data.places.columns")
 
-
 # What digests cover that is no column.
 _WORDS = {
-    "geometry": "places",
-    "datetime_start": "starts of windows",
-    "datetime_end": "ends of windows",
+    "geometry": "its places are others",
+    "datetime_start": "its windows start at other times",
+    "datetime_end": "its windows end at other times",
 }
 
 
@@ -29,13 +28,12 @@ def table_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[st
     now, then = (settings.get("data", {}).get("places") for settings in (ours, theirs))
     if not (isinstance(now, Mapping) and isinstance(then, Mapping)):
         return []
-    changes = []
     if now["rows"] != then["rows"]:
-        changes.append(f"it has {now['rows']:,} rows here and {then['rows']:,} there")
+        # Every column differs then, which says nothing.
+        return [f"it has {now['rows']:,} rows here and {then['rows']:,} there"]
     digests, before = now["columns"], then["columns"]
-    changes += [
-        f"its {_WORDS.get(name, f'column {name!r}')} differ"
+    return [
+        _WORDS.get(name, f"its column {name!r} has other values")
         for name in sorted(digests.keys() & before.keys())
         if digests[name] != before[name]
     ]
-    return changes

@@ -1,0 +1,34 @@
+"""If these fail, a run that is refused does not say what changed in its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from thor_geo.runs.table_changes import table_changes
+
+BEFORE = {"geometry": "1", "datetime_start": "2", "datetime_end": "3", "crop": "4", "plot": "5"}
+
+
+def settings(rows: int = 300, **digests: str) -> dict[str, Any]:
+    return {"data": {"places": {"rows": rows, "columns": BEFORE | digests}}}
+
+
+@pytest.mark.parametrize(
+    ("now", "changes"),
+    [
+        (settings(), []),
+        (settings(crop="x"), ["its column 'crop' has other values"]),
+        (settings(geometry="x"), ["its places are others"]),
+        (
+            settings(datetime_start="x", datetime_end="x"),
+            ["its windows end at other times", "its windows start at other times"],
+        ),
+        (settings(303, geometry="x", crop="x"), ["it has 303 rows here and 300 there"]),
+        (settings(other="x"), []),
+        ({"data": {"area": "x"}}, []),
+    ],
+)
+def test_what_changed_is_named(now: dict[str, Any], changes: list[str]) -> None:
+    assert table_changes(now, settings()) == changes
