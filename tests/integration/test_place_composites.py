@@ -248,3 +248,34 @@ def test_what_is_in_the_cache_is_not_fetched_again(
     server.statistics.reset()
     read_all(reading.places(plan, sensors))
     assert requests(server) == (0, 0)
+
+
+def test_a_scene_is_left_out_of_the_places_in_whose_window_it_is(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(catalogue, folder)
+    # One file of each scene of 5 August is cut off.
+    for path in folder.glob("*20220805*_10m.tif"):
+        path.write_bytes(path.read_bytes()[:1000])
+    reading = Reading(StacSpec(url=str(folder)), tmp_path)
+    try:
+        plan = plan_of([(11.99, 60.0)] * 3, WINDOWS)
+        sensors = Sensors.on_grid(10, SENTINEL2, None)
+        dataset = reading.places(plan, sensors)
+        read_all(dataset)
+        (feed,) = reading._feeds
+        left_out = {plan.window_of(k): feed.left_out(plan, [k]) for k in range(3)}
+        for span in WINDOWS:
+            # The middle window alone goes on until August.
+            found = left_out[TemporalSpec.range(*span)]
+            assert bool(found) == (span == WINDOWS[1])
+            assert all("20220805" in scene for scene in found)
+        assert feed.left_out(plan, range(3)) == left_out[TemporalSpec.range(*WINDOWS[1])]
+        strict = reading.feed("places", sensors, Windows.from_dates("2022-06-01", "2022-09-01"))
+        blocks = needed_blocks(plan, range(len(plan.shards)), BLOCK)
+        samples = strict.place_dataset(plan, blocks, clamp=True, strict=True, every_scene=True)
+        failed = ["fatal" in samples[k] for k in range(3)]
+        assert failed == [plan.window_of(k) == TemporalSpec.range(*WINDOWS[1]) for k in range(3)]
+    finally:
+        reading.close()
