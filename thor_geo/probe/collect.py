@@ -36,6 +36,7 @@ def sample_unit(opened: OpenedRun, labels: Labels, spec: ProbeSpec) -> SampleUni
                 f"`{opened.run.path}` is a run of places, which are the samples",
                 "Leave it out, or choose their vectors: --vectors pooled, centre or both.",
             )
+        opened.time_index(spec.window)
         place_vectors(opened, spec)
         return "places"
     for option, value in (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.columns import read_labels
 from thor_geo.probe.place_table import id_column, read_place_columns
@@ -53,7 +53,7 @@ class KeptLabels:
         Raises:
             ConfigError: If the run is not one of places or has no such column, or the column cannot
                 be used.
-            RunDirectoryError: If no place is done, or a file cannot be read.
+            RunDirectoryError: If the run has no rows, no place is done, or a file cannot be read.
         """
         plan = opened.plan
         if not isinstance(plan, PlacePlan):
@@ -64,6 +64,12 @@ class KeptLabels:
                 "its own",
                 "Give a file of labels with --labels, or embed a table of labelled places "
                 "(data.places).",
+            )
+        if not opened.pooled:
+            raise RunDirectoryError(
+                f"`{opened.run.path}` has no rows with the columns of its table "
+                "(output.pooled=false). Embed it again, into another folder, with "
+                "output.pooled=true."
             )
         self.name = kept_column(opened, "--target", target)
         self.source = f"table of {opened.run.path}"

@@ -90,6 +90,13 @@ class SavedProbe:
                 f"together, and `{opened.run.path}` is a run of an area. Fit it with --vectors "
                 "pooled, for tiles, or centre, for the cells of maps."
             )
+        if self.unit != "tiles" and isinstance(opened.plan, PlacePlan) and not opened.centre:
+            raise RunDirectoryError(
+                f"The probe of `{self.target}` takes the cell that holds a place, and "
+                f"`{opened.run.path}` was made with output.centre=false. Embed its table again, "
+                "into another folder, with output.centre=true, or fit a probe with --vectors "
+                "pooled."
+            )
         settings = embedding_settings(opened, self.unit)
         differing = [
             f"{key} is {now} and was {then}"

@@ -164,6 +164,30 @@ def test_the_task_follows_the_columns_own_type(
     assert (labels.task, labels.classes, labels.notes) == (task, classes, ())
 
 
+@pytest.mark.parametrize(
+    ("target", "classes"),
+    [
+        ("crop", ("barley", "wheat")),  # a dictionary
+        ("visits", (0, 1, 2, 5, 6, 7, 8, 9, 10, 11)),  # int16; a row was skipped, one is null
+        ("cut", ("False", "True")),
+        ("surveyed", None),
+        ("seen", None),
+        ("yield_t", ()),  # float32
+    ],
+)
+def test_columns_of_any_type_are_labels(
+    tmp_path: Path, target: str, classes: tuple[Any, ...] | None
+) -> None:
+    write_places(tmp_path / "run")
+    labels = kept_labels(read_run(tmp_path / "run"), target)
+    if classes is None:
+        assert len(labels.classes) == 11
+        assert all(str(each).startswith(("2022-", "1970-")) for each in labels.classes)
+    else:
+        assert labels.classes == classes
+    assert labels.task == ("regression" if target == "yield_t" else "classification")
+
+
 def test_a_wrong_column_is_answered_with_what_there_is(opened: OpenedRun, tmp_path: Path) -> None:
     columns = "plot, crop, warmth, kind, country, prediction"
     with pytest.raises(ConfigError, match=rf"Did you mean crop\? It has {columns}\."):
@@ -181,6 +205,12 @@ def test_a_wrong_column_is_answered_with_what_there_is(opened: OpenedRun, tmp_pa
     labels = kept_labels(run, "country")
     with pytest.raises(ConfigError, match=r"output\.centre=false"):
         collect_samples(run, labels, ProbeSpec(vectors="both"))
+    write_places(tmp_path / "maps", centre=False, pooled=False)
+    run = read_run(tmp_path / "maps")
+    with pytest.raises(RunDirectoryError, match=r"output\.pooled=false"):
+        kept_labels(run, "country")
+    with pytest.raises(ConfigError, match=r"window.*1 time window"):
+        collect_samples(opened, kept_labels(opened, "crop"), ProbeSpec(window=1))
     write_places(tmp_path / "begun", only=0)
     with pytest.raises(RunDirectoryError, match="no place that is done yet"):
         kept_labels(read_run(tmp_path / "begun"), "crop")
@@ -252,6 +282,9 @@ def test_a_probe_of_places_maps_an_area(
     capsys.readouterr()
     assert main(["probe", str(tmp_path / "area"), "--apply", str(tmp_path / "both")]) == 2
     assert "--vectors pooled, for tiles, or centre, for the cells" in capsys.readouterr().err
+    write_places(tmp_path / "chips", centre=False)
+    assert main(["probe", str(tmp_path / "chips"), "--apply", str(probed)]) == 2
+    assert "output.centre=false" in capsys.readouterr().err
     # And on places, which have both.
     to = ["--to", str(tmp_path / "again")]
     assert main(["probe", run, "--apply", str(tmp_path / "both"), *to]) == 0
