@@ -12,13 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import xarray as xr
 
 from tests.support.survey import BAD_ROW, EMPTY_ROW, POINTS, survey_columns
 from tests.support.warm import WarmServer
+from thor_geo.datamodules import CompositeDataModule
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.ground.place_plan import PlacePlan
+from thor_geo.ground.places import PlacesSpec
 from thor_geo.runs.opened_run import read_run
+from thor_geo.specs import SensorSpec
+from thor_geo.specs.sources import EmulatorSpec
+from thor_geo.tasks import THOREmbeddingTask
 
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
 
@@ -91,6 +97,60 @@ def test_the_vectors_are_those_of_the_model(reference: Path) -> None:
             continue
         row, col = (int(edge * cells.shape[1] / 96) for edge in plan.at(index))
         np.testing.assert_array_equal(cells[:, row, col], np.float32(centre))
+
+
+def test_rows_and_maps_are_what_predict_step_returns(
+    small_archive: Path, survey_arguments: Any, reference: Path, tmp_path: Path
+) -> None:
+    (table,) = (
+        arg.partition("=")[2]
+        for arg in survey_arguments(tmp_path)
+        if arg.startswith("--data.places.file=")
+    )
+    data = CompositeDataModule(
+        places=PlacesSpec(
+            file=Path(table),
+            id="plot_id",
+            date="surveyed",
+            days=(-10, 10),
+            on_bad_row="skip",
+            shard_places=4,
+        ),
+        emulator=EmulatorSpec(archive=small_archive),
+        sentinel2=SensorSpec(cloudy_pct=60),
+        tile_size=96,
+        block_size=192,
+        batch_size=4,
+        num_workers=0,
+        cache_dir=reference / "cache",
+    )
+    task = THOREmbeddingTask(
+        model_key="thor_v1_tiny", pretrained=False, image_size=96, threads=1, centre=True
+    )
+    task.configure_model()
+    task.eval()
+    rows = rows_of(reference / "run")
+    maps = xr.open_zarr(reference / "run" / "places.zarr")["embeddings"].load()
+    try:
+        data.setup("predict")
+        plan = data.load_plan()
+        assert isinstance(plan, PlacePlan)
+        seen = []
+        for batch in data.predict_dataloader():
+            with torch.inference_mode():
+                made = task.predict_step(data.on_after_batch_transfer(batch, 0), 0)
+            for k, chip in enumerate(made["tile"].tolist()):
+                seen.append(place := int(plan.place[chip]))
+                if place == EMPTY_ROW:
+                    continue
+                for name, column in (("pooled", "embedding"), ("centre", "centre")):
+                    vector = np.float32(rows[column][place].as_py())
+                    np.testing.assert_allclose(made[name][k], vector, rtol=1e-5, atol=1e-5)
+                cells = maps.sel(place=place)
+                np.testing.assert_allclose(made["grid"][k], cells, rtol=1e-5, atol=1e-5)
+    finally:
+        data.teardown("predict")
+    assert sorted(seen) == [row for row in range(len(POINTS)) if row != BAD_ROW]
 
 
 def test_two_ranks_make_the_same_bytes(
