@@ -72,7 +72,7 @@ def draw_places(
     side = plan.lattices[0].tile_size * plan.lattices[0].resolution
     among = np.flatnonzero(drawn.embedded & wanted)
     classes = None
-    if column is not None:
+    if column is not None and len(among):
         classes = PlaceClasses.of(column, drawn.columns[column].take(drawn.row[among]))
     chips: list[ChipPicture] = []
     if truecolour is not None and "composite" in layers:

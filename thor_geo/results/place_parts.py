@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyproj
 
-from thor_geo.errors import ConfigError
+from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.place_plan import PlacePlan
@@ -177,16 +177,14 @@ def draw_some_places(
 
     Raises:
         ConfigError: If there is no such column, or only chips are wanted and none can be drawn.
-        RunDirectoryError: If a file cannot be read.
+        RunDirectoryError: If the run has no vectors, or a file cannot be read.
     """
     plan = opened.plan
     assert isinstance(plan, PlacePlan)
     if not opened.pooled:
-        raise ConfigError(
-            "--png",
-            "",
-            f"`{opened.run.path}` has no vectors (output.pooled=false) to colour its places by",
-            "Use a run with output.pooled=true.",
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no vectors (output.pooled=false) to colour its places by. "
+            "Use a run with output.pooled=true."
         )
     if by is not None:
         by = chosen_column(opened.run, by, "--by")

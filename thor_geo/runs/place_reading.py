@@ -133,7 +133,7 @@ def read_place_rows(
     output = run.document()["settings"]["output"]
     if vectors == CENTRE and not output.get("centre", False):
         raise ConfigError(
-            "on",
+            "--on",
             "centres",
             f"`{run.path}` has no vectors of the cells that hold its places",
             "Use its chips, or a run with output.centre=true.",

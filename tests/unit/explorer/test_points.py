@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.asking import ask, request, running, unpacked
 from tests.support.place_files import plan_of_places, table_of, vector_of, write_place_run
+from tests.support.place_run import write_places
 from thor_geo.explorer.http import Server
 from thor_geo.explorer.located import web_mercator
 from thor_geo.explorer.points import PointVectors
@@ -167,3 +168,14 @@ def test_tiles_have_no_table(written: object) -> None:
         status, body, _ = request(server, "POST", "api/describe", given)
     assert status == 400
     assert "no table of places" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("writer", [{"only": 1}, {"dtype": "int8"}, {"centre": False}])
+def test_other_runs_of_places_are_opened_too(tmp_path: Path, writer: dict[str, object]) -> None:
+    write_places(tmp_path / "run", **writer)  # type: ignore[arg-type]
+    session = ExplorerSession(read_run(tmp_path / "run"))
+    assert session.units == (("chips",) if "centre" in writer else ("chips", "centres"))
+    for unit in session.units:
+        header, _ = unpacked(session.places(unit))
+        assert header["n"] == (4 if "only" in writer else 11)
+        assert header["missing"] == (2 if "only" in writer else 0)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.support.place_files import CROPS, plan_of_places, table_of, write_place_run
+from tests.support.place_run import write_places
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures import place_quicklook
 from thor_geo.pictures.caption import run_caption
 from thor_geo.pictures.colours import load_colours
@@ -91,3 +93,31 @@ def test_some_places_are_drawn_alone(tmp_path: Path) -> None:
     figure = draw_places(run, plan, ["pca"], chosen=chosen)
     dots = figure.axes[0].collections[0].get_offsets()
     assert len(dots) == chosen.sum()
+
+
+@pytest.mark.parametrize("failed", [range(60), ()], ids=["all failed", "none done"])
+def test_a_run_without_an_embedding_is_drawn_all_the_same(
+    tmp_path: Path, failed: range | tuple[()]
+) -> None:
+    # The picture is drawn when a run ends, however it ended.
+    places = table_of(LON, LAT)
+    plan = plan_of_places(places)
+    run = write_place_run(tmp_path / "run", places, plan, failed=failed, only=None if failed else 0)
+    written = words(draw_places(run, plan, LAYERS))
+    assert ("failed (60)" in written) is bool(failed)
+    assert ("60 places are not done yet." in written) is not bool(failed)
+
+
+def test_rows_that_were_skipped_are_counted(tmp_path: Path) -> None:
+    run = write_places(tmp_path / "run").run
+    plan = run.plan()
+    assert isinstance(plan, PlacePlan)
+    assert "1 row of the table was skipped." in words(draw_places(run, plan, ["pca"]))
+
+
+def test_a_run_without_vectors_has_no_picture_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_places(tmp_path / "run", pooled=False, centre=False, grid=True, quicklook=True)
+    assert "quicklook.png is not drawn" in caplog.text
+    assert not (tmp_path / "run" / "quicklook.png").exists()
