@@ -33,6 +33,8 @@ _POINT = shapely.GeometryType.POINT
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 # From so many rows on, and this share of them, what rows have wrong the whole table has wrong.
 _MANY, _SHARE = 3, 0.1
+# Polygons whose coordinates are in memory at once beside the polygons.
+_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +137,9 @@ def _one_kind(source: GeoFile, shapes: ObjectArray, faults: list[RowFault]) -> O
         )
     out = np.full(len(shapes), None, dtype=object)
     good = points | polygons
-    out[good] = shapely.force_2d(shapes[good])
+    out[good] = shapes[good]
+    high = shapely.has_z(out)
+    out[high] = shapely.force_2d(out[high])
     return out
 
 
@@ -282,11 +286,16 @@ def _lonlat_polygons(
     if _is_lonlat(crs):
         return polygons
     change = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)
-    # Straight edges of one CRS are curves of the other.
-    dense = shapely.segmentize(shapes[good], EDGE_DEGREES if crs.is_geographic else EDGE_METRES)
-    polygons[good] = shapely.transform(
-        dense, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))
-    )
+    edge = EDGE_DEGREES if crs.is_geographic else EDGE_METRES
+    rows = np.flatnonzero(good)
+    for some in np.split(rows, range(_AT_ONCE, len(rows), _AT_ONCE)):
+        part = shapes[some]
+        # Straight edges of one CRS are curves of the other.
+        long = shapely.length(part) > edge
+        part[long] = shapely.segmentize(part[long], edge)
+        polygons[some] = shapely.transform(
+            part, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))
+        )
     _cut(polygons, faults)
     return polygons
 

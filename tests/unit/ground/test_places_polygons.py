@@ -86,3 +86,13 @@ def test_within_needs_polygons(tmp_path: Path) -> None:
     path = layer(tmp_path / "a.parquet", [shapely.Point(1, 2)])
     with pytest.raises(ConfigError, match=r"`data\.places\.within=True`.*holds points"):
         load(path, within=True)
+
+
+def test_heights_do_not_count(tmp_path: Path) -> None:
+    high = shapely.force_3d([BOX, HOOK], 500)
+    flat, raised = (
+        load(layer(tmp_path / "a.parquet", list(shapes)), within=True)
+        for shapes in ([BOX, HOOK], high)
+    )
+    assert flat.digests == raised.digests
+    assert not shapely.has_z(raised.polygons).any()
