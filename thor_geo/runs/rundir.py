@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_differences, plain_json
 from thor_geo.runs.grid_layout import array_file, array_names
@@ -373,12 +374,12 @@ class RunDirectory:
             ) from error
         if not grid:
             return _Writes(pooled=pooled, arrays=(), zones={}, times=times)
-        if settings.get("data", {}).get("places") is not None:
-            arrays = array_names(dtype)
+        arrays, plan = array_names(dtype), plan or self.plan()
+        if isinstance(plan, PlacePlan):
             return _Writes(pooled=pooled, arrays=arrays, zones={}, times=times, places=True)
         # The places of shards do not depend on the number of cells in a tile.
-        zones = zone_grids(plan or self.plan(), 1)
-        return _Writes(pooled=pooled, arrays=array_names(dtype), zones=zones, times=times)
+        zones = zone_grids(plan, 1)
+        return _Writes(pooled=pooled, arrays=arrays, zones=zones, times=times)
 
     def all_marked(self, shards: Iterable[Shard]) -> bool:
         """Return whether all shards have a marker; stops at the first without one."""
