@@ -14,7 +14,8 @@ from thor_geo.pictures.caption import SEPARATOR, colours_legend, format_days, ru
 from thor_geo.pictures.classes import PlaceClasses, first_with_classes
 from thor_geo.pictures.colours import RunColours, load_or_fit_colours
 from thor_geo.pictures.place_map import PlaceGround
-from thor_geo.pictures.place_sheet import ChipPicture, PlacePicture, draw_place_sheet
+from thor_geo.pictures.place_panels import ChipPicture, PlacePicture
+from thor_geo.pictures.place_sheet import draw_place_sheet
 from thor_geo.pictures.zone_pictures import TrueColour
 from thor_geo.runs.place_reading import id_column, own_columns, read_place_rows
 from thor_geo.runs.rundir import RunDirectory
