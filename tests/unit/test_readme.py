@@ -50,7 +50,7 @@ def test_the_table_of_a_folder_has_every_key_once(settings: str) -> None:
 
 def test_a_row_says_type_default_and_meaning(settings: str) -> None:
     assert "| `data.tile_size` | int | `288` | Side of a tile in pixels. |" in settings
-    assert "| `data.area` | AreaSpec | required | Where to embed" in settings
+    assert "| `data.area` | AreaSpec | `null` | Where to embed" in settings
     assert "| `data.paths` | str or list | required |" in settings
     rows = [line for line in settings.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {5}

@@ -119,8 +119,10 @@ class BackboneEmbeddingTask(EmbeddingTask):
         """Return what a reader of the outputs wants to know besides the settings."""
         with torch.no_grad():
             features = read_features(self.backbone(self._blank()))
+        side = None if features.grid is None else features.grid.shape[-1]
         return {
             **super().info(),
+            **({} if side is None else {"grid_side": side}),
             "model_key": type(self.backbone).__name__,
             "pretrained": None,
             "ckpt": None,
