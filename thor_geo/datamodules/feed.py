@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.composites import (
-    BlockSource,
-    BlockStore,
-    PrefetchedSources,
-    Prefetcher,
-    PrefetchSpec,
-    StrictSource,
-)
+from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
-from thor_geo.datasets import (
-    CompositeDataset,
-    PlaceDataset,
-    PlanDataset,
-    SensorStack,
-    WindowDataset,
-    composite_picture,
-)
-from thor_geo.ground.blocks import NeededBlock, blocks_of
+from thor_geo.datamodules.zones import Composites, PlaceComposites
+from thor_geo.datasets import PlaceDataset, PlanDataset, WindowDataset, composite_picture
+from thor_geo.ground.blocks import NeededBlock, blocks_of, own_block
 from thor_geo.ground.lattice import Block, Bounds, Lattice, Rect
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.policy import FetchStats
 from thor_geo.specs import TemporalSpec, Windows
-from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.support.arrays import ObjectArray
 
 _log = logging.getLogger(__name__)
-
-# Of a dataset whose chips are known nobody asks where it lies.
-_ALL_OF_A_ZONE = shapely.box(-1e6, -1e7, 2e6, 2e7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,77 +40,6 @@ class FeedSpec:
     source: CompositeSource
     windows: Windows
     block_size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Composites:
-    """How datasets are made of the composites of some sensors; picklable.
-
-    Attributes:
-        sensors: Bands and recipes.
-        block_size: Side of a block in pixels.
-        clamp: Whether values outside the valid range are clamped, instead of refused.
-        every_scene: Whether composites from which a scene was left out are refused.
-    """
-
-    sensors: tuple[AnySensor, ...]
-    block_size: int
-    clamp: bool
-    every_scene: bool
-
-    def dataset(
-        self,
-        lattice: Lattice,
-        window: TemporalSpec,
-        footprint: BaseGeometry,
-        sources: Sequence[BlockSource],
-    ) -> CompositeDataset | SensorStack:
-        """Return the dataset of a UTM zone in a time window.
-
-        Args:
-            lattice: Zone, resolution and anchor.
-            window: Time window.
-            footprint: The area in the zone's metres.
-            sources: Where each sensor's blocks come from.
-        """
-        datasets = [
-            CompositeDataset(
-                StrictSource(source) if self.every_scene else source,
-                footprint,
-                lattice=lattice,
-                sensor=sensor,
-                window=window,
-                block_size=self.block_size,
-                clamp=self.clamp,
-            )
-            for sensor, source in zip(self.sensors, sources, strict=True)
-        ]
-        return datasets[0] if len(datasets) == 1 else SensorStack(datasets)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaceComposites:
-    """Makes the dataset of a UTM zone in any time window, for a `PlaceDataset`; picklable.
-
-    Attributes:
-        lattices: The lattice of each zone, by EPSG code.
-        composites: How datasets are made.
-        sources: Where the blocks of a window come from.
-    """
-
-    lattices: Mapping[int, Lattice]
-    composites: Composites
-    sources: PrefetchedSources
-
-    def __call__(self, epsg: int, window: TemporalSpec) -> CompositeDataset | SensorStack:
-        """Return the dataset of a zone in a window.
-
-        Args:
-            epsg: EPSG code of the zone.
-            window: Time window.
-        """
-        sources = self.sources(window)
-        return self.composites.dataset(self.lattices[epsg], window, _ALL_OF_A_ZONE, sources)
 
 
 def warn_of_crowding(processes: int, concurrency: int) -> None:
@@ -399,14 +310,7 @@ class Feed:
         blocks = list(blocks_of(rect, self.spec.block_size))
         if rect.width == rect.height:
             # A chip of a place may have been fetched as one block of its own.
-            alone = Block(
-                epsg=epsg,
-                size=rect.width,
-                resolution=rect.resolution,
-                left=rect.left,
-                top=rect.top,
-                anchor=rect.anchor,
-            )
+            alone = own_block(rect)
             blocks = [alone] if store.has(alone) else blocks
         return composite_picture(store.get, sensor, rect, shape, blocks=blocks)
 

@@ -36,16 +36,25 @@ def blocks_of(tile: Rect, block_size: int) -> Iterator[Block]:
         block_size: Side of a block of the lattice in pixels.
     """
     if isinstance(tile, Chip) and tile.alone:
-        yield Block(
-            epsg=tile.epsg,
-            size=tile.size,
-            resolution=tile.resolution,
-            left=tile.left,
-            top=tile.top,
-            anchor=tile.anchor,
-        )
+        yield own_block(tile)
     else:
         yield from blocks_meeting(tile, block_size)
+
+
+def own_block(rect: Rect) -> Block:
+    """Return the block as which a square is fetched by itself.
+
+    Args:
+        rect: A chip, or what else is as wide as it is high.
+    """
+    return Block(
+        epsg=rect.epsg,
+        size=rect.width,
+        resolution=rect.resolution,
+        left=rect.left,
+        top=rect.top,
+        anchor=rect.anchor,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
