@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_rows import SKIPPED, PlaceFields
 from thor_geo.runs.pooled import pooled_schema
 from thor_geo.support.jsontext import parse_json
-
-if TYPE_CHECKING:
-    pass
 
 # What a row that was skipped has.
 _OF_TABLE = frozenset(
