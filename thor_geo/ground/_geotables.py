@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pyproj
 import shapely
 
+from thor_geo.ground._coordinate_names import DEGREES, PLANAR, renaming_hint
 from thor_geo.ground._row_faults import ColumnValues, Lines, RowFault
 from thor_geo.ground._text_tables import numbers_in, parse_text, text_lines
 from thor_geo.ground.area import LONLAT
@@ -26,17 +27,6 @@ from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 if TYPE_CHECKING:
     from thor_geo.ground.geofile import GeoFile
 
-# Names of columns of coordinates, in lower case, in the order in which they are looked for: plain
-# ones, Darwin Core's (GBIF), and those of the points that LUCAS planned (TH, theoretical, to 2018;
-# POINT in 2022; its GPS columns keep the sign of the longitude in a column of its own).
-_COORDINATES = (
-    (("lon", "long", "lng", "longitude"), ("lat", "latitude")),
-    (("decimallongitude",), ("decimallatitude",)),
-    (("th_long",), ("th_lat",)),
-    (("point_long",), ("point_lat",)),
-)
-# Columns of coordinates in a CRS that only the user can know.
-_PLANAR = ((("x", "easting"), ("y", "northing")),)
 _GEOMETRIES = ("geometry", "geom", "the_geom", "wkt", "wkt_geom", "wkb", "wkb_geometry")
 _LOOKED_FOR = "lon and lat (or longitude and latitude, th_long and th_lat) and no WKT (wkt)"
 _WKT = re.compile(r"\s*(?:SRID=(?P<epsg>\d+);)?\s*(?P<wkt>(?:MULTI)?(?:POINT|POLYGON)\b.*)", re.I)
@@ -182,7 +172,7 @@ def with_geometry(source: GeoFile, table: Any) -> GeoTable:
             written = _written_geometry(source, table, k)
             if written is not None:
                 return written
-    for pairs, planar in ((_PLANAR, True), (_COORDINATES, False)):
+    for pairs, planar in ((PLANAR, True), (DEGREES, False)):
         if planar and source.crs is None:
             continue
         for pair in pairs:
@@ -200,11 +190,12 @@ def with_geometry(source: GeoFile, table: Any) -> GeoTable:
             source.crs_argument,
             None,
             f"{source.path} has the columns x and y, and nothing states their CRS",
-            f"Give it, e.g. {source.crs_argument}: EPSG:25832.",
+            f"Give it, e.g. {source.crs_argument}: EPSG:25832; EPSG:4326 if they are degrees.",
         )
     raise source.refusal(
         f"it holds no geometry: no {_LOOKED_FOR} among its columns {', '.join(table.column_names)}",
-        "Name the columns of degrees `lon` and `lat`. "
+        renaming_hint(table.column_names)
+        + "Name the columns of degrees `lon` and `lat`. "
         + (
             f"Coordinates in another CRS: name them `x` and `y`, and give `{source.crs_argument}`."
             if source.crs_argument

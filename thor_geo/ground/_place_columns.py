@@ -86,11 +86,14 @@ def kept_columns(
     for name in names:
         column_of(columns, name, "data.places.keep")
     if taken := [name for name in names if name in reserved]:
-        them = "it" if len(taken) == 1 else "them"
+        one = len(taken) == 1
+        them, columns_of = ("it", "a column") if one else ("them", "columns")
+        *others, last = taken
         raise ConfigError(
             "data.places.keep",
             taken[0] if spec.keep is None else spec.keep,
-            f"outputs have columns of their own called {' and '.join(taken)}",
+            f"outputs have {columns_of} of their own called {', '.join(others)}"
+            f"{' and ' if others else ''}{last}",
             (
                 "If `id` is the id of each place, give `data.places.id: id`. "
                 if "id" in taken

@@ -22,7 +22,7 @@ from thor_geo.support.antimeridian import (
     may_cross_antimeridian,
 )
 from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
-from thor_geo.support.words import counted
+from thor_geo.support.words import counted, rows_text
 
 if TYPE_CHECKING:
     from thor_geo.ground.places import PlacesSpec
@@ -130,9 +130,9 @@ def _one_kind(source: GeoFile, shapes: ObjectArray, faults: list[RowFault]) -> O
     points, polygons = points & ~empty, polygons & ~empty
     if points.any() and polygons.any():
         raise source.refusal(
-            f"it mixes {counted(points.sum(), 'point')} (first in row {points.argmax():,}) and "
-            f"{counted(polygons.sum(), 'polygon')} (first in row {polygons.argmax():,}; rows are "
-            "counted from 0)",
+            f"it mixes {counted(points.sum(), 'point')} (first in row {points.argmax() + 1:,}) and "
+            f"{counted(polygons.sum(), 'polygon')} (first in row {polygons.argmax() + 1:,}; rows "
+            "are counted from 1, without a header)",
             "Give only points, or only polygons.",
         )
     out = np.full(len(shapes), None, dtype=object)
@@ -152,9 +152,9 @@ def _sound(shapes: ObjectArray, crs: pyproj.CRS, faults: list[RowFault]) -> Obje
     if broken.any():
         shapes[broken] = shapely.make_valid(shapes[broken], method="structure")
         _log.warning(
-            "data.places.file: %s repaired, such as row %d (counted from 0).",
+            "data.places.file: %s repaired, such as %s.",
             counted(broken.sum(), "invalid polygon is", "invalid polygons are"),
-            broken.argmax(),
+            rows_text([int(broken.argmax())]),
         )
     flat = (shapely.area(shapes) == 0) & ~shapely.is_missing(shapes)
     if flat.any():
@@ -205,10 +205,9 @@ def _degrees(
         if turned.any():
             lon = continuous_longitudes(lon, 0.0)
             _log.warning(
-                "data.places.file: the longitudes of %s are turned by 360 degrees, such as row %d "
-                "(counted from 0).",
+                "data.places.file: the longitudes of %s are turned by 360 degrees, such as %s.",
                 counted(turned.sum(), "row"),
-                turned.argmax(),
+                rows_text([int(turned.argmax())]),
             )
         known = known & ~outside
     if not _is_lonlat(crs):

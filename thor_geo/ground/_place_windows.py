@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from thor_geo.support.arrays import BoolArray, Datetime64Array
 if TYPE_CHECKING:
     from thor_geo.ground.places import PlacesSpec
 
+# Beginnings of dates; years; and days as spreadsheets count them, from 1900 (here 1982 to 2064).
+_DAY, _YEAR = re.compile(r"\s*\d{1,4}[-/.]\d"), re.compile(r"(?:19|20)\d\d(?:\.0)?")
+_SERIAL = re.compile(r"[3-5]\d{4}(?:\.\d+)?")
 _ISO = "Write dates as YYYY-MM-DD, e.g. 2021-06-01."
 
 
@@ -166,7 +170,6 @@ def _report(
     noun: str,
     faults: list[RowFault],
 ) -> None:
-    remedy = _ISO if noun == "date" else "Give whole numbers, e.g. 2021."
     if blank.any():
         fill = "Fill in what is missing, or remove the rows."
         faults.append(
@@ -175,7 +178,21 @@ def _report(
     if wrong.any():
         rows = np.flatnonzero(wrong)
         problem = f"`{name}` is not a {noun} of {FIRST_YEAR} to {LAST_YEAR}"
+        remedy = _remedy(noun, column, rows)
         faults.append(_fault(argument, name, problem, rows, ColumnValues(column, rows), remedy))
+
+
+def _remedy(noun: str, column: Any, rows: Any) -> str:
+    """Return what to do about values that are no dates, or no years."""
+    text = str(column[int(rows[0])].as_py())
+    if noun == "year":
+        whole = "Give whole numbers, e.g. 2021."
+        return f"{whole} For dates there is data.places.date." if _DAY.match(text) else whole
+    if _YEAR.fullmatch(text):
+        return f"{_ISO} For years there is data.places.year."
+    if _SERIAL.fullmatch(text):
+        return f"{_ISO} {text} looks like a spreadsheet's number of a day: format it as a date."
+    return _ISO
 
 
 def _fault(

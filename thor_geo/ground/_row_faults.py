@@ -81,7 +81,7 @@ def faults_error(
     return source.error(
         argument or source.argument,
         value if argument else str(source.path),
-        f"{where}{'; '.join(problems)} (rows are counted from 0)",
+        f"{where}{'; '.join(problems)} (rows are counted from 1, without a header)",
         " ".join([*remedies, hint]).strip(),
     )
 
@@ -113,7 +113,7 @@ def _listed(fault: RowFault, count: int, lines: Lines | None) -> str:
         value = "" if fault.values is None else shorten(str(fault.values[k]), _LONGEST_VALUE)
         line = f"line {found[row]}" if row in found else ""
         inside = ": ".join(part for part in (line, value) if part)
-        named.append(f"{row:,} ({inside})" if inside else f"{row:,}")
+        named.append(f"{row + 1:,} ({inside})" if inside else f"{row + 1:,}")
     if len(fault.rows) > _NAMED_ROWS:
         named.append("...")
     number = counted(len(fault.rows), "row")

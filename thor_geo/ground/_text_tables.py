@@ -7,7 +7,7 @@ import csv
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ def parse_text(source: GeoFile, content: bytes) -> pa.Table:
     separator, start = _separator(text)
     try:
         frame = _parse(text[start:], separator)
+        names = _names(text[start:], separator, frame.columns)
     except pd.errors.ParserWarning as error:
         raise source.refusal(
             "not readable: its rows have more values than its header has names",
@@ -81,7 +82,7 @@ def parse_text(source: GeoFile, content: bytes) -> pa.Table:
     for k in range(table.num_columns):
         texts = table.column(k).cast(pa.string())
         columns.append(_typed(texts, decimal_comma=separator != ","))
-    return pa.table(columns, names=[name.strip() for name in table.column_names])
+    return pa.table(columns, names=names)
 
 
 def text_lines(content: bytes) -> Callable[[Sequence[int]], dict[int, int]]:
@@ -151,6 +152,18 @@ def _parse(text: str, separator: str) -> pd.DataFrame:
         return pd.read_csv(
             StringIO(text), sep=separator, dtype=str, skipinitialspace=True, index_col=False
         )
+
+
+def _names(text: str, separator: str, numbered: Iterable[str]) -> list[str]:
+    """Return the header's names, and pandas' own for columns without one.
+
+    pandas numbers columns of the same name: the first would be taken for the only one.
+    """
+    reader = csv.reader(StringIO(text), delimiter=separator, skipinitialspace=True)
+    header = next(values for values in reader if len(values) > 1 or "".join(values).strip())
+    return [
+        name.strip() or str(other).strip() for name, other in zip(header, numbered, strict=True)
+    ]
 
 
 def _bare(texts: Any, decimal_comma: bool) -> Any:

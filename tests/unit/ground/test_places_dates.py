@@ -141,12 +141,12 @@ def test_bad_dates_are_counted_and_the_first_five_shown_with_their_lines(tmp_pat
     assert caught.value.argument == "data.places.date"
     assert caught.value.value == "day"
     message = str(caught.value)
-    assert "no date in `day` in 1 row of 9: 1 (line 3)" in message
+    assert "no date in `day` in 1 row of 9: 2 (line 3)" in message
     assert (
-        "`day` is not a date of 1900 to 2100 in 7 rows of 9: 2 (line 4: 2021-02-30), 3 (line"
+        "`day` is not a date of 1900 to 2100 in 7 rows of 9: 3 (line 4: 2021-02-30), 4 (line"
         in message
     )
-    assert "5 (line 7: 9999-12-31), 6 (line 8: 2021-06-01T25:00), ... (rows are counted" in message
+    assert "6 (line 7: 9999-12-31), 7 (line 8: 2021-06-01T25:00), ... (rows are counted" in message
     assert "YYYY-MM-DD" in message
     assert "on_bad_row: skip" in message
     places = load(path, date="day", on_bad_row="skip", days=ONE_DAY)
@@ -176,8 +176,8 @@ def test_an_end_that_is_not_after_its_start_is_a_fault_of_the_row(tmp_path: Path
     )
     with pytest.raises(ConfigError) as caught:
         load(path, start="a", end="b")
-    assert "no date in `a` in 1 row of 4: 3 (line 5)" in str(caught.value)
-    assert "not after the start in 2 rows of 4: 1 (line 3: 2021-06-01 to 2021-05-01)" in str(
+    assert "no date in `a` in 1 row of 4: 4 (line 5)" in str(caught.value)
+    assert "not after the start in 2 rows of 4: 2 (line 3: 2021-06-01 to 2021-05-01)" in str(
         caught.value
     )
     places = load(path, start="a", end="b", on_bad_row="skip")
@@ -200,18 +200,31 @@ def test_a_year_is_a_calendar_year(tmp_path: Path, years: list[Any]) -> None:
 
 def test_what_is_no_year_is_a_fault_of_the_row(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat,y\n1,2,2020\n1,2,20\n1,2,2021.5\n1,2,inf\n")
-    with pytest.raises(ConfigError, match=r"not a year of 1900 to 2100 in 3 rows of 4: 1 \(line 3"):
+    with pytest.raises(ConfigError, match=r"not a year of 1900 to 2100 in 3 rows of 4: 2 \(line 3"):
         load(path, year="y")
     path = of_column(tmp_path, pa.array([dt.date(2021, 6, 1)]))
     with pytest.raises(ConfigError, match=r"no years but date32.*data\.places\.date"):
         load(path, year="day")
 
 
+@pytest.mark.parametrize(
+    ("date", "remedy"),
+    [("2021", "For years there is data.places.year"), ("44348", "44348 looks like a spreadsheet")],
+)
+def test_numbers_for_dates_are_said_to_be_what_they_look_like(
+    tmp_path: Path, date: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        load(of_dates(tmp_path, date), date="day")
+    with pytest.raises(ConfigError, match=r"For dates there is data\.places\.date"):
+        load(of_dates(tmp_path, "2021-06-01"), year="day")
+
+
 def test_windows_that_end_before_the_first_image_are_faults(tmp_path: Path) -> None:
     first = dt.date(2015, 6, 27)
     path = of_dates(tmp_path, "2014-06-01", "2015-06-01", "2021-06-01")
     with pytest.raises(
-        ConfigError, match=r"first image, 2015-06-27 in 1 row of 3: 0 \(line 2: 2014-"
+        ConfigError, match=r"first image, 2015-06-27 in 1 row of 3: 1 \(line 2: 2014-"
     ):
         load(path, date="day", earliest=first)
     places = load(path, date="day", earliest=first, on_bad_row="skip")

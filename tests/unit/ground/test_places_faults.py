@@ -36,9 +36,9 @@ def test_missing_and_unparsable_coordinates_are_told_together(tmp_path: Path) ->
     path = csv(tmp_path, "lon,lat,n\n1,2,a\n,,b\n\n3,north,c\n5x,,d\n1,,e\n", "survey.csv")
     text = refusal(path)
     assert text.startswith(f"`data.places.file='{path}'`: `lon` is not a number in 1 row of 5")
-    assert "3 (line 6: 5x)" in text
-    assert "`lat` is not a number in 1 row of 5: 2 (line 5: north)" in text
-    assert "no coordinates in 2 rows of 5: 1 (line 3), 4 (line 7) (rows are counted from 0)" in text
+    assert "4 (line 6: 5x)" in text
+    assert "`lat` is not a number in 1 row of 5: 3 (line 5: north)" in text
+    assert "no coordinates in 2 rows of 5: 2 (line 3), 5 (line 7) (rows are counted from 1," in text
     assert "Give decimal degrees." in text
     assert text.endswith("`data.places.on_bad_row: skip` goes on without such rows.")
     places = load(path, on_bad_row="skip")
@@ -58,18 +58,18 @@ def test_missing_and_unparsable_coordinates_are_told_together(tmp_path: Path) ->
 def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
     """Where values have line breaks, the number of the row says little."""
     path = csv(tmp_path, 'sep=;\n\nlon;lat;n\n1;2;"two\nlines"\n\n"";"";"x\ny"\n1;2;\n;;\n')
-    assert "in 2 rows of 4: 1 (line 7), 3 (line 10)" in refusal(path)
+    assert "in 2 rows of 4: 2 (line 7), 4 (line 10)" in refusal(path)
 
 
 def test_lines_end_as_they_did_on_old_computers(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon;lat\r1;2\r;\r\r;\r1;2\r")
-    assert "in 2 rows of 4: 1 (line 3), 2 (line 5)" in refusal(path)
+    assert "in 2 rows of 4: 2 (line 3), 3 (line 5)" in refusal(path)
 
 
 def test_long_outlines_have_lines(tmp_path: Path) -> None:
     ring = ", ".join(f"{k / 1e4:.4f} 1" for k in range(20_000))
     path = csv(tmp_path, f'wkt\n"POLYGON ((0 0, {ring}, 0 0))"\nPOLYGON\n')
-    assert "`wkt` is not a geometry in 1 row of 2: 1 (line 3: POLYGON)" in refusal(path)
+    assert "`wkt` is not a geometry in 1 row of 2: 2 (line 3: POLYGON)" in refusal(path)
 
 
 def test_what_is_skipped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -83,7 +83,7 @@ def test_what_is_skipped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 def test_a_table_without_a_good_row_is_refused_even_so(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat\n,\n1,85\n")
     text = refusal(path, on_bad_row="skip")
-    assert "no coordinates in 1 row of 2: 0 (line 2)" in text
+    assert "no coordinates in 1 row of 2: 1 (line 2)" in text
     assert "on_bad_row" not in text
 
 
@@ -100,7 +100,7 @@ def test_exchanged_longitude_and_latitude_are_said_so(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat\n35.6,139.7\n34.7,135.5\n43.1,85\n")
     text = refusal(path)
     assert "look exchanged: give the two columns each other's names" in text
-    assert "in 2 rows of 3: 0 (line 2: 35.6, 139.7), 1" in text
+    assert "in 2 rows of 3: 1 (line 2: 35.6, 139.7), 2" in text
     # The third row, taken for one beyond 84 N or in another country, would hide what is wrong.
     assert "look exchanged" in refusal(path, on_bad_row="skip")
     path = csv(tmp_path, "lon,lat\n" + "40,-80\n" * 20 + "35,-91\n33,-95\n34,-100\n")
@@ -112,7 +112,7 @@ def test_exchanged_longitude_and_latitude_are_said_so(tmp_path: Path) -> None:
 def test_one_slip_in_a_good_table_is_a_fault_of_its_row(tmp_path: Path) -> None:
     good = "11,60\n" * 20
     path = csv(tmp_path, f"lon,lat\n{good}11,600\n")
-    assert "outside -180..180, -90..90 in 1 row of 21: 20 (line 22: 11, 600)" in refusal(path)
+    assert "outside -180..180, -90..90 in 1 row of 21: 21 (line 22: 11, 600)" in refusal(path)
     assert list(load(path, on_bad_row="skip").skipped) == [20]
     path = csv(tmp_path, f"lon,lat\n{good}60,111\n")
     assert "look exchanged" in refusal(path)
@@ -138,15 +138,15 @@ def test_longitudes_beyond_180_are_turned(tmp_path: Path, caplog: pytest.LogCapt
     path = csv(tmp_path, "lon,lat\n181,-17\n359.5,51\n180,0\n-180,0\n-181,2\n11.1,2\n")
     places = load(path)
     assert places.lon.tolist() == [-179, -0.5, 180, -180, 179, 11.1]
-    assert "the longitudes of 3 rows are turned by 360 degrees, such as row 0" in caplog.text
+    assert "the longitudes of 3 rows are turned by 360 degrees, such as row 1" in caplog.text
     path = layer(tmp_path / "a.parquet", [shapely.Point(181, -17), shapely.Point(361, -17)])
-    assert "outside -180..180, -90..90 in 1 row of 2: 1 (361, -17)" in refusal(path)
+    assert "outside -180..180, -90..90 in 1 row of 2: 2 (361, -17)" in refusal(path)
 
 
 def test_places_beyond_utm_are_faults_of_their_rows(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat\n10,84\n10,84.1\n10,-80\n10,-81\n")
     text = refusal(path)
-    assert "beyond 80 S or 84 N, where UTM tiles end in 2 rows of 4: 1 (line 3: 10, 84.1)" in text
+    assert "beyond 80 S or 84 N, where UTM tiles end in 2 rows of 4: 2 (line 3: 10, 84.1)" in text
     assert list(load(path, on_bad_row="skip").skipped) == [1, 3]
     path = layer(tmp_path / "a.parquet", [shapely.Point(0, 0), shapely.Point(1e6, 0)], 3575)
     assert "beyond 80 S or 84 N" in refusal(path)
@@ -155,15 +155,15 @@ def test_places_beyond_utm_are_faults_of_their_rows(tmp_path: Path) -> None:
 def test_coordinates_that_do_not_fit_their_crs(tmp_path: Path) -> None:
     shapes = [shapely.Point(5e5, 6.6e6), shapely.Point(1e12, 6.6e6)]
     path = layer(tmp_path / "a.parquet", shapes, 3035)
-    assert "do not fit the CRS EPSG:3035 in 1 row of 2: 1 (1e+12, 6.6e+06)" in refusal(path)
+    assert "do not fit the CRS EPSG:3035 in 1 row of 2: 2 (1e+12, 6.6e+06)" in refusal(path)
 
 
 def test_ids_are_unique_and_complete(tmp_path: Path) -> None:
     path = csv(tmp_path, "lon,lat,plot\n1,2,a\n1,2,b\n1,2,a\n1,2,\n1,2,a\n1,2,c\n")
     text = refusal(path, id="plot")
     assert text.startswith("`data.places.id='plot'`")
-    assert "no id in 1 row of 6: 3 (line 5)" in text
-    assert "an id that an earlier row has in 2 rows of 6: 2 (line 4: a), 4 (line 6: a)" in text
+    assert "no id in 1 row of 6: 4 (line 5)" in text
+    assert "an id that an earlier row has in 2 rows of 6: 3 (line 4: a), 5 (line 6: a)" in text
     places = load(path, id="plot", on_bad_row="skip")
     assert dict(places.skipped) == {
         2: "an id that an earlier row has: a",
@@ -185,7 +185,7 @@ def test_a_column_in_which_most_values_repeat_is_none_of_ids(tmp_path: Path) -> 
 def test_points_and_polygons_do_not_mix(tmp_path: Path) -> None:
     path = layer(tmp_path / "a.parquet", [BOX, shapely.Point(1, 2), None, shapely.Point(1, 2)])
     text = refusal(path, on_bad_row="skip")
-    assert "it mixes 2 points (first in row 1) and 1 polygon (first in row 0;" in text
+    assert "it mixes 2 points (first in row 2) and 1 polygon (first in row 1;" in text
 
 
 def test_other_shapes_and_empty_ones_are_faults_of_their_rows(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_other_shapes_and_empty_ones_are_faults_of_their_rows(tmp_path: Path) ->
     shapes = [shapely.Point(1, 2), line, None, shapely.Point(), several]
     path = layer(tmp_path / "a.parquet", [*shapes, shapely.MultiPoint([(5, 6)])])
     text = refusal(path)
-    assert "a polygon in 2 rows of 6: 1 (LineString), 4 (MultiPoint); no coordinates in 2" in text
+    assert "a polygon in 2 rows of 6: 2 (LineString), 5 (MultiPoint); no coordinates in 2" in text
     places = load(path, on_bad_row="skip")
     assert places.lon[5] == 5
     assert places.skipped[1] == "neither a point nor a polygon: LineString"
@@ -204,8 +204,8 @@ def test_other_shapes_and_empty_ones_are_faults_of_their_rows(tmp_path: Path) ->
 def test_a_bad_geometry_in_text_is_a_fault_of_its_row(tmp_path: Path) -> None:
     path = csv(tmp_path, 'wkt,n\nPOINT (1 2),a\nPOINT (1,b\n,c\n"POINT (181 2)",d\n')
     text = refusal(path)
-    assert "`wkt` is not a geometry in 1 row of 4: 1 (line 3: POINT (1)" in text
-    assert "no coordinates in 1 row of 4: 2 (line 4)" in text
+    assert "`wkt` is not a geometry in 1 row of 4: 2 (line 3: POINT (1)" in text
+    assert "no coordinates in 1 row of 4: 3 (line 4)" in text
     places = load(path, on_bad_row="skip")
     assert places.lon[[0, 3]].tolist() == [1, -179]
     assert places.columns.column_names == ["n"]
@@ -226,3 +226,18 @@ def test_a_missing_file_and_one_that_is_none_are_said_so(tmp_path: Path) -> None
     path = csv(tmp_path, b"\x00\x01\x02", "a.gpkg")
     assert "not readable" in refusal(path)
     assert "no lon and lat" in refusal(csv(tmp_path, "a,b\n1,2\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("longtitude,lattitude", "`longtitude` and `lattitude` are coordinates, rename them `lon`"),
+        ("Lat_WGS84,Long_WGS84", "`Long_WGS84` and `Lat_WGS84` are coordinates, rename them `lon`"),
+        ("gps_lon,gps_lat", "`gps_lon` and `gps_lat`"),
+        ("X_LAEA,Y_LAEA", "`X_LAEA` and `Y_LAEA` are coordinates, rename them `x` and `y`"),
+        ("utm_e,utm_n", "`utm_e` and `utm_n`"),
+    ],
+)
+def test_columns_that_may_be_coordinates_are_named(tmp_path: Path, header: str, hint: str) -> None:
+    assert f"If {hint}" in refusal(csv(tmp_path, f"{header},latest\n1,2,3\n"))
+    assert "If `" not in refusal(csv(tmp_path, "latest,plantation,year\n1,2,3\n"))

@@ -205,7 +205,9 @@ def test_reserved_names_are_refused_but_the_id_may_be_called_so(tmp_path: Path) 
     assert load(path, id="id").columns.column_names == ["id", "lon", "lat", "crop"]
     assert load(path, keep=["crop"]).columns.column_names == ["crop"]
     path = csv(tmp_path, "lon,lat,status,place\n1,2,a,b\n")
-    with pytest.raises(ConfigError, match=r"status and place.*Rename them"):
+    with pytest.raises(
+        ConfigError, match=r"columns of their own called status and place.*Rename them"
+    ):
         load(path)
     with pytest.raises(ConfigError, match=r"`data\.places\.id='place'`"):
         load(path, id="place", keep=[])
@@ -246,6 +248,11 @@ def test_two_columns_of_one_name_are_refused_where_they_are_used(tmp_path: Path)
     with pytest.raises(ConfigError, match="2 columns have this name"):
         load(path, keep=["crop"])
     assert len(load(path, keep=["lat"])) == 1
+    path = csv(tmp_path, "lon,lat,crop,crop,,\n1,2,a,b,c,d\n")
+    with pytest.raises(ConfigError, match="2 columns have this name"):
+        load(path)
+    # R writes the names of rows without a name for their column.
+    assert load(path, keep=["Unnamed: 4"]).columns.to_pydict() == {"Unnamed: 4": ["c"]}
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,10 @@ def test_invalid_polygons_are_repaired_and_told(
     bow = shapely.Polygon([(11, 60), (12, 61), (12, 60), (11, 61)])
     flat = shapely.Polygon([(11, 60), (12, 60), (11, 60), (11, 60)])
     path = layer(tmp_path / "a.parquet", [BOX, bow, flat])
-    with pytest.raises(ConfigError, match="a polygon without area in 1 row of 3: 2"):
+    with pytest.raises(ConfigError, match="a polygon without area in 1 row of 3: 3"):
         load(path)
     places = load(path, within=True, on_bad_row="skip")
-    assert "2 invalid polygons are repaired, such as row 1" in caplog.text
+    assert "2 invalid polygons are repaired, such as row 2" in caplog.text
     assert shapely.within(points(places)[:2], places.polygons[:2]).all()
     assert shapely.is_valid(places.polygons[:2]).all()
     assert places.polygons[2] is None
