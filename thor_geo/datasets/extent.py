@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import geopandas as gpd
@@ -13,6 +14,7 @@ from torchgeo.datasets import GeoDataset
 from thor_geo.specs import TemporalSpec
 
 
+@lru_cache(maxsize=1024)
 def closed_window(window: TemporalSpec) -> tuple[pd.Timestamp, pd.Timestamp]:
     """Return a time window as TorchGeo has it: without a zone, and closed on both sides.
 
