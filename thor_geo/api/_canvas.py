@@ -14,9 +14,9 @@ from thor_geo.composites import BlockStore, DirectSource
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datasets import CompositeDataset
 from thor_geo.ground.blocks import blocks_of
+from thor_geo.ground.chips import Chip
 from thor_geo.ground.fetch_units import alone_chips
 from thor_geo.ground.lattice import Block, Lattice, Rect
-from thor_geo.ground.place_plan import Chip
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import Sensor
 from thor_geo.support.arrays import AnyArray

@@ -10,8 +10,8 @@ from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError, ConfigError
 from thor_geo.ground.area import LONLAT, Area, AreaSpec, transformer
+from thor_geo.ground.chips import chip_around
 from thor_geo.ground.lattice import Rect, is_utm, zone_of
-from thor_geo.ground.place_plan import chip_around
 from thor_geo.specs import BBox, PointBuffer, TemporalSpec
 
 #: A place: a point with a buffer, a box, or polygons (shapely's in longitude and latitude).

@@ -15,7 +15,7 @@ from thor_geo.api._options import Inspect, Options
 from thor_geo.api.prep import InputPrep
 from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
-from thor_geo.ground.place_plan import chip_unit
+from thor_geo.ground.chips import chip_unit
 from thor_geo.models import checkpoint_path, variant
 from thor_geo.specs import (
     Merge,

@@ -218,7 +218,7 @@ def _embedded(plan: Plan, shard: Shard, missing: npt.NDArray[np.bool_]) -> npt.N
     k = plan.lattices[0].shard_tiles
     embedded = np.zeros((k, k), dtype=np.bool_)
     for tile, absent in zip(plan.tiles(range(shard.start, shard.stop)), missing, strict=True):
-        embedded[shard.place(tile)] = not absent
+        embedded[shard.tile_position(tile)] = not absent
     return embedded
 
 

@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 from thor_geo.datamodules.sensors import as_spec
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
+from thor_geo.ground.chips import chip_unit
 from thor_geo.ground.lattice import Lattice
-from thor_geo.ground.place_plan import PlacePlan, chip_unit
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places, PlacesSpec
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.specs.bands import BandSelection

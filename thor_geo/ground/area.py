@@ -17,7 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from thor_geo.errors import AreaError
-from thor_geo.ground.lattice import zone_of, zone_strip
+from thor_geo.ground.lattice import zone_of, zone_strip, zones_of
 from thor_geo.specs import UTM_NORTH, UTM_SOUTH, BBox, PointBuffer
 from thor_geo.support.antimeridian import (
     cut_at_antimeridian,
@@ -347,7 +347,7 @@ def _from_bbox(bbox: tuple[float, float, float, float], crs: str) -> Area:
 def _from_points(lonlat: npt.NDArray[np.float64], buffer_m: float) -> Area:
     half = buffer_m or _POINT_M
     squares: list[BaseGeometry] = []
-    zones = np.array([zone_of(lon, lat) for lon, lat in lonlat])
+    zones = zones_of(*lonlat.T)
     for zone in np.unique(zones):
         utm = f"EPSG:{zone}"
         chosen = lonlat[zones == zone]

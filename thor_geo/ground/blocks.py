@@ -9,9 +9,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.ground.chips import Chip
 from thor_geo.ground.fetch_units import met_blocks
 from thor_geo.ground.lattice import Block, Lattice, Rect, blocks_meeting
-from thor_geo.ground.place_plan import Chip, PlacePlan
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan
 from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import BoolArray, Int32Array, Int64Array

@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from thor_geo.errors import ConfigError
+from thor_geo.support.arrays import Float64Array, Int32Array
 
 #: Northing of the equator in southern UTM zones, metres (EPSG guidance note 7-2, false northing).
 SOUTH_FALSE_NORTHING = 10_000_000.0
@@ -64,8 +67,22 @@ def zone_strip(epsg: int) -> Bounds:
 
 def zone_of(lon: float, lat: float) -> int:
     """Return the EPSG code of the UTM zone whose strip holds a point (longitude 180 is in 60)."""
-    zone = min(math.floor((lon + 180) / 6) + 1, 60)
-    return (32600 if lat >= 0 else 32700) + zone
+    return int(zones_of(np.array(lon), np.array(lat)))
+
+
+def zones_of(lon: Float64Array, lat: Float64Array) -> Int32Array:
+    """Return the EPSG codes of the UTM zones whose strips hold some points, as `zone_of`.
+
+    Args:
+        lon: Longitudes in degrees, -180 to 180, any shape.
+        lat: Latitudes in degrees, of the same shape.
+
+    Returns:
+        int32, of the same shape.
+    """
+    zone = np.minimum(np.floor((lon + 180) / 6) + 1, 60)
+    epsg: Int32Array = (np.where(lat >= 0, 32600, 32700) + zone).astype(np.int32)
+    return epsg
 
 
 def _anchor_suffix(anchor: tuple[float, float] | None) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,12 @@ import shapely
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.chips import Chip, chip_lattice, chip_of, chips_at
 from thor_geo.ground.fetch_units import alone_chips
-from thor_geo.ground.lattice import Lattice, Rect, Tile, zone_name, zone_of
+from thor_geo.ground.lattice import Lattice, Rect, zone_name, zones_of
 from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan, Shard, Shards
 from thor_geo.specs import TemporalSpec
-from thor_geo.specs.bands import BandSelection
 from thor_geo.support.arrays import (
     BoolArray,
     Float32Array,
@@ -36,112 +35,6 @@ _HILBERT_SIDE = 1e7
 _HILBERT_LEVEL = 16
 
 _COORDINATES = ("lon", "lat", "x", "y")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chip(Tile):
-    """The tile that is centred on a place; made by `PlacePlan.tile`.
-
-    Attributes:
-        place: Row of the table.
-        alone: Whether its pixels are fetched as one block of their own, and not as blocks of the
-            lattice that it shares with its neighbours.
-    """
-
-    place: int
-    alone: bool
-
-
-def chip_unit(selection: BandSelection, resolution: int) -> int:
-    """Return the side in pixels of the coarsest band's pixel, on whose corners chips lie.
-
-    Args:
-        selection: The bands in use.
-        resolution: Pixel size in metres.
-    """
-    return math.lcm(*selection.gsds, resolution) // resolution
-
-
-def chip_lattice(lattice: Lattice, unit: int) -> Lattice:
-    """Return a lattice of which every corner of the coarsest band's pixels is a tile.
-
-    Args:
-        lattice: Tile size, resolution, zone and anchor.
-        unit: See `chip_unit`.
-
-    Raises:
-        ConfigError: If a chip is not a whole number of the coarsest band's pixels.
-    """
-    size = lattice.tile_size
-    if size % unit:
-        below = size // unit * unit
-        near = " or ".join(str(side) for side in (below, below + unit) if side)
-        raise ConfigError(
-            "data.tile_size",
-            size,
-            f"the coarsest band has pixels of {unit * lattice.resolution} m, of which "
-            f"{size} px of {lattice.resolution} m are no whole number",
-            f"Take {near}.",
-        )
-    return replace(lattice, stride=unit, shard_tiles=1)
-
-
-def chips_at(
-    lattice: Lattice, x: Float64Array, y: Float64Array
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the chips whose centres are nearest to some places.
-
-    A centre is at most half the coarsest band's pixel from its place, in x and in y.
-
-    Args:
-        lattice: From `chip_lattice`, in the places' zone.
-        x: Eastings in metres, (n,).
-        y: Northings in metres, (n,).
-
-    Returns:
-        Columns and rows of the chips on the lattice, (n,) each.
-    """
-    left, top = lattice.origin
-    half, step = lattice.tile_size * lattice.resolution / 2, lattice.step * lattice.resolution
-    col = np.floor((x - half - left) / step + 0.5).astype(np.int64)
-    row = np.floor((y + half - top) / step + 0.5).astype(np.int64)
-    return col, row
-
-
-def chip_around(lon: float, lat: float, *, size: int, resolution: int, unit: int) -> Chip:
-    """Return the chip that a plan has for a place by itself.
-
-    Args:
-        lon: Longitude in degrees.
-        lat: Latitude in degrees.
-        size: Side of the chip in pixels.
-        resolution: Pixel size in metres.
-        unit: See `chip_unit`.
-
-    Raises:
-        ConfigError: If the side is not a whole number of the coarsest band's pixels.
-    """
-    epsg = zone_of(lon, lat)
-    lattice = chip_lattice(Lattice(epsg=epsg, tile_size=size, resolution=resolution), unit)
-    x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(np.array([lon]), np.array([lat]))
-    col, row = (int(number[0]) for number in chips_at(lattice, x, y))
-    return _chip(lattice, col, row, shard_id="", place=0, alone=True)
-
-
-def _chip(lattice: Lattice, col: int, row: int, *, shard_id: str, place: int, alone: bool) -> Chip:
-    return Chip(
-        epsg=lattice.epsg,
-        size=lattice.tile_size,
-        resolution=lattice.resolution,
-        left=col * lattice.step,
-        top=row * lattice.step,
-        anchor=lattice.anchor,
-        id=f"{lattice.name}_x{col}_y{row}",
-        shard_id=shard_id,
-        step=lattice.tile_size,
-        place=place,
-        alone=alone,
-    )
 
 
 class PlaceShards(Shards):
@@ -177,25 +70,7 @@ class PlaceShards(Shards):
         super().__init__(tuple(lattices), starts=starts, stops=stops, zone=zone, col=col, row=row)
         self.shard_places, self.first = shard_places, first
 
-    @overload
-    def __getitem__(self, index: int) -> Shard: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> PlaceShards: ...
-
-    def __getitem__(self, index: int | slice) -> Shard | PlaceShards:
-        """Return one shard, or a view of several."""
-        if isinstance(index, slice):
-            return PlaceShards(
-                self.lattices,
-                starts=self.starts[index],
-                stops=self.stops[index],
-                zone=self.zone[index],
-                col=self.col[index],
-                row=self.row[index],
-                shard_places=self.shard_places,
-                first=self.first,
-            )
+    def _shard(self, index: int) -> Shard:
         lattice = self.lattices[self.zone[index]]
         start = int(self.starts[index])
         return Shard(
@@ -267,7 +142,7 @@ class PlacePlan(Plan):
         Args:
             places: The table.
             lattice: Tile size and resolution; zone, stride and shards are replaced.
-            unit: Side in pixels of the coarsest band's pixel; see `chip_unit`.
+            unit: Side in pixels of the coarsest band's pixel; see `chips.chip_unit`.
             shard_places: Places of a shard.
             block_size: Side in pixels of the lattice's blocks; None where nothing is fetched.
             anchors: Anchor of each zone by EPSG code, where data lies on a grid of its own there.
@@ -283,8 +158,7 @@ class PlacePlan(Plan):
                 "data.places.file", places.source, "no row is left", "Give at least one place."
             )
         lon, lat = places.lon[rows], places.lat[rows]
-        epsg = np.minimum(np.floor((lon + 180) / 6).astype(np.int32) + 1, 60)
-        epsg += np.where(lat >= 0, 32600, 32700).astype(np.int32)
+        epsg = zones_of(lon, lat)
         zones, zone = np.unique(epsg, return_inverse=True)
         if anchors is not None:
             _refuse_zones(places, rows, epsg, anchors)
@@ -333,7 +207,7 @@ class PlacePlan(Plan):
     def tile(self, index: int) -> Chip:
         """Return the chip of one place of the plan."""
         lattice = self.lattices[self.zone[index]]
-        return _chip(
+        return chip_of(
             lattice,
             int(self.col[index]),
             int(self.row[index]),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class Shard:
         """Return the number of tiles."""
         return self.stop - self.start
 
-    def place(self, tile: Tile) -> tuple[int, int]:
+    def tile_position(self, tile: Tile) -> tuple[int, int]:
         """Return row and column of one of its tiles, counted from its north-west corner."""
         centre = tile.centre
         return (
@@ -100,19 +101,18 @@ class Shards(Sequence[Shard]):
     def __getitem__(self, index: int) -> Shard: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Shards: ...
+    def __getitem__(self, index: slice) -> Self: ...
 
-    def __getitem__(self, index: int | slice) -> Shard | Shards:
+    def __getitem__(self, index: int | slice) -> Shard | Self:
         """Return one shard, or a view of several."""
-        if isinstance(index, slice):
-            return Shards(
-                self.lattices,
-                starts=self.starts[index],
-                stops=self.stops[index],
-                zone=self.zone[index],
-                col=self.col[index],
-                row=self.row[index],
-            )
+        if not isinstance(index, slice):
+            return self._shard(index)
+        view = copy(self)
+        for name in ("starts", "stops", "zone", "col", "row"):
+            setattr(view, name, getattr(self, name)[index])
+        return view
+
+    def _shard(self, index: int) -> Shard:
         lattice = self.lattices[self.zone[index]]
         col, row = int(self.col[index]), int(self.row[index])
         return Shard(

@@ -159,7 +159,7 @@ class ShardResult:
             self.grid[slot] = values["grid"]
             return
         side, kept = self._trim.side, self._trim.kept
-        row, col = (side * index for index in self.shard.place(self._plan.tile(tile)))
+        row, col = (side * index for index in self.shard.tile_position(self._plan.tile(tile)))
         self.grid[:, row : row + side, col : col + side] = values["grid"][:, kept, kept]
 
     def _check(

@@ -10,8 +10,9 @@ import pytest
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
+from thor_geo.ground.chips import chip_around, chip_unit
 from thor_geo.ground.lattice import Lattice, zone_of
-from thor_geo.ground.place_plan import PlacePlan, chip_around, chip_unit
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places
 from thor_geo.runs.plan_file import read_plan, write_plan
 from thor_geo.specs.bands import bands_from_ee, select_bands
