@@ -18,6 +18,7 @@ from thor_geo.checks._marked import Checked, Expected, check_shard, seam_reader
 from thor_geo.errors import ThorGeoError
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import own_columns
 from thor_geo.runs.place_rows import PlaceFields
 from thor_geo.runs.vectors import EMBEDDING, vector_length
 
@@ -107,11 +108,12 @@ def common_fields(opened: OpenedRun) -> PlaceFields:
     import pyarrow as pa
 
     found: Counter[PlaceFields] = Counter()
+    names = own_columns(opened.run)
     for schema in _sample_schemas(opened):
-        if set(opened.table_columns) <= set(schema.names):
-            columns = pa.schema([schema.field(name) for name in opened.table_columns])
+        if set(names) <= set(schema.names):
+            columns = pa.schema([schema.field(name) for name in names])
             found[PlaceFields.of(columns, centre=opened.centre)] += 1
-    nothing = pa.schema([(name, pa.null()) for name in opened.table_columns])
+    nothing = pa.schema([(name, pa.null()) for name in names])
     if not found:
         return PlaceFields.of(nothing, centre=opened.centre)
     return found.most_common(1)[0][0]

@@ -11,6 +11,7 @@ from thor_geo.errors import first_line
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import column_digest
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import own_columns
 from thor_geo.runs.place_rows import SKIPPED, PlaceFields
 from thor_geo.runs.pooled import pooled_schema
 from thor_geo.support.jsontext import parse_json
@@ -85,13 +86,13 @@ def check_kept(opened: OpenedRun) -> Iterator[Fault]:
     import pyarrow.parquet as pq
 
     digests = opened.document["settings"]["data"]["places"]["columns"]
-    names = ["place", *opened.table_columns]
+    names = own_columns(opened.run)
     files = [opened.run.pooled_path(shard) for shard in opened.plan.shards]
     if opened.table is not None and opened.table[1]:
         files.append(opened.run.skipped)
-    table = pa.concat_tables(pq.ParquetFile(file).read(columns=names) for file in files)
+    table = pa.concat_tables(pq.ParquetFile(file).read(columns=["place", *names]) for file in files)
     order = pa.array(np.argsort(table["place"].to_numpy()))
-    for name in opened.table_columns:
+    for name in names:
         if column_digest(table[name].take(order)) != digests.get(name):
             yield Fault(
                 kind="values",

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.probe.place_table import id_column, read_place_columns
-from thor_geo.probe.place_vectors import place_vectors, read_vectors
+from thor_geo.probe.place_vectors import place_vectors, read_done, read_vectors
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import id_column
 from thor_geo.runs.target import check_target
 from thor_geo.support.files import atomic_path
 
@@ -81,6 +81,8 @@ def _places(
     index, values = read_vectors(opened, chosen, progress=progress)
     order = np.argsort(plan.place[index])
     index, values = index[order], values[order]
-    rows, table = read_place_columns(opened, [id_column(opened) or "place"])
-    ids = table.column(0).take(np.searchsorted(rows, index)).to_pylist()
-    return ids, values
+    own = id_column(opened.run)
+    if own is None:
+        return plan.place[index].tolist(), values
+    rows = read_done(opened, [own])
+    return rows.columns[own].take(np.searchsorted(rows.index, index)).to_pylist(), values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,10 @@ import numpy as np
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.columns import read_labels
-from thor_geo.probe.place_table import id_column, read_place_columns
+from thor_geo.probe.place_vectors import read_done
 from thor_geo.probe.spec import Task
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import chosen_column, id_column, own_columns
 from thor_geo.support.arrays import Float64Array
 
 if TYPE_CHECKING:
@@ -71,12 +71,24 @@ class KeptLabels:
                 "(output.pooled=false). Embed it again, into another folder, with "
                 "output.pooled=true."
             )
-        self.name = kept_column(opened, "--target", target)
+        if target is None:
+            names = own_columns(opened.run)
+            raise ConfigError(
+                "--target",
+                None,
+                f"not given, and `{opened.run.path}` keeps columns of its table"
+                if names
+                else f"not given, and `{opened.run.path}` keeps no column of its table",
+                f"It has {', '.join(names)}."
+                if names
+                else "Give --labels and --target, or embed the table again with data.places.keep.",
+            )
+        self.name = chosen_column(opened.run, target, "--target")
         self.source = f"table of {opened.run.path}"
-        index, table = read_place_columns(opened, [self.name])
+        rows = read_done(opened, [self.name])
         column = read_labels(
             self.name,
-            as_series(table[self.name]),
+            as_series(rows.columns[self.name]),
             task,
             ignore,
             source=f"place of {opened.run.path}",
@@ -84,12 +96,12 @@ class KeptLabels:
         self.task, self.classes = column.task, column.classes
         self._counts = column.counts
         self.codes: Float64Array = np.full(len(plan), np.nan)
-        self.codes[index[column.labelled]] = column.values
+        self.codes[rows.index[column.labelled]] = column.values
         self.notes = (*column.notes, *self._doubts(opened))
 
     def _doubts(self, opened: OpenedRun) -> tuple[str, ...]:
         """Return what speaks against these labels."""
-        if self.name == id_column(opened):
+        if self.name == id_column(opened.run):
             return (f"`{self.name}` is the table's column of ids, which say nothing of the ground",)
         labelled = int(np.isfinite(self.codes).sum())
         different = len(self.classes)
@@ -107,36 +119,6 @@ class KeptLabels:
     def record(self) -> Mapping[str, object]:
         """Return the record of the labels for probe.json."""
         return {"file": None, "kind": self.kind, "column": self.name, **self._counts}
-
-
-def kept_column(opened: OpenedRun, option: str, name: str | None) -> str:
-    """Return the name of a column that the run keeps.
-
-    Args:
-        opened: A run of places.
-        option: The option that names it, for the message.
-        name: The name as given.
-
-    Raises:
-        ConfigError: If there is no such column; the message names the nearest, and all.
-    """
-    columns = opened.table_columns
-    if name in columns:
-        return name
-    near = get_close_matches(name or "", columns, n=1)
-    raise ConfigError(
-        option,
-        name,
-        f"`{opened.run.path}` keeps no such column of its table"
-        if name
-        else f"not given, and `{opened.run.path}` keeps a table's columns",
-        (f"Did you mean {near[0]}? " if near else "")
-        + (
-            f"It has {', '.join(columns)}."
-            if columns
-            else "It keeps none: embed the table again with data.places.keep, or give --labels."
-        ),
-    )
 
 
 def as_series(column: pa.ChunkedArray) -> Any:

@@ -9,12 +9,12 @@ import numpy as np
 import shapely
 
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.probe.place_table import read_place_columns
-from thor_geo.probe.place_vectors import vector_parts
+from thor_geo.probe.place_vectors import read_done, vector_parts
 from thor_geo.probe.saved import SavedProbe
 from thor_geo.probe.spec import SampleUnit, Vectors
 from thor_geo.runs.geoparquet import bbox_column, geo_metadata, parquet_writer
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import own_columns
 from thor_geo.support.arrays import ObjectArray
 from thor_geo.support.files import atomic_path
 
@@ -53,11 +53,13 @@ def write_place_table(
         indices.append(part)
         scores.append(probe.predict(vectors))
         chances.append(probe.probabilities(vectors) if probe.classes else np.empty((len(part), 0)))
-    rows, kept = read_place_columns(opened, ["place", *opened.table_columns])
+    rows = read_done(opened, own_columns(opened.run))
     index = np.concatenate(indices)
     order = np.argsort(plan.place[index])
     index = index[order]
-    table = kept.take(pa.array(np.searchsorted(rows, index)))
+    # First of all, for a table without columns has no rows for pyarrow.
+    numbered = rows.columns.add_column(0, "place", pa.array(plan.place[rows.index]))
+    table = numbered.take(pa.array(np.searchsorted(rows.index, index)))
     predicted, shares = np.concatenate(scores)[order], np.concatenate(chances)[order]
     values = [probe.classes[k] for k in predicted.tolist()] if probe.classes else predicted
     made = [("prediction", pa.array(values))]

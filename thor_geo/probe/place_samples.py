@@ -11,12 +11,12 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.joining import JoinableLabels, Labels, Squares
-from thor_geo.probe.kept import KeptLabels, as_series, kept_column
-from thor_geo.probe.place_table import read_place_columns
-from thor_geo.probe.place_vectors import place_vectors, read_vectors
+from thor_geo.probe.kept import KeptLabels, as_series
+from thor_geo.probe.place_vectors import place_vectors, read_done, read_vectors
 from thor_geo.probe.samples import Counts, LabelTally, PlaceSamples, thinned
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import chosen_column
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from thor_geo.support.progress import track
 from thor_geo.support.words import counted
@@ -104,8 +104,8 @@ def place_samples(
     assert table is not None
     kind, (rows, _) = place_vectors(opened, spec), table
     ground = ground_of(opened, kind)
-    done, status = read_place_columns(opened, ["status"])
-    index = done[status["status"].to_numpy() == "ok"]
+    done = read_done(opened)
+    index = done.index[done.embedded]
     thin, tied = 0, np.zeros(len(index), dtype=np.bool_)
     if isinstance(labels, KeptLabels):
         values = labels.codes[index]
@@ -190,7 +190,7 @@ def _groups(
     opened: OpenedRun, index: Int64Array, labels: Labels, name: str
 ) -> tuple[ObjectArray, BoolArray]:
     """Return the group of each place as text, and which have one."""
-    column = kept_column(opened, "--group", name)
+    column = chosen_column(opened.run, name, "--group")
     if isinstance(labels, KeptLabels) and column == labels.name:
         raise ConfigError(
             "--group",
@@ -198,9 +198,9 @@ def _groups(
             "it is the target: no group would have two different labels",
             "Choose another column.",
         )
-    rows, table = read_place_columns(opened, [column])
-    series = as_series(table[column])
+    rows = read_done(opened, [column])
+    series = as_series(rows.columns[column])
     known = ~series.isna().to_numpy(dtype=np.bool_)
-    at = np.searchsorted(rows, index)
+    at = np.searchsorted(rows.index, index)
     groups: ObjectArray = series.astype(str).to_numpy(dtype=object)[at]
     return groups, known[at]

@@ -1,15 +1,17 @@
-"""The vectors of a run of places: of their chips, of the cells that hold them, or both."""
+"""What a run of places has: columns of its table, and vectors of chips, cells or both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.place_reading import PlaceRows, read_place_rows
 from thor_geo.runs.reading import VectorReader
 from thor_geo.runs.vectors import CENTRE, EMBEDDING
 from thor_geo.support.arrays import Int64Array
@@ -20,6 +22,27 @@ _COLUMNS: dict[Vectors, tuple[str, ...]] = {
     "centre": (CENTRE,),
     "both": (EMBEDDING, CENTRE),
 }
+
+
+def read_done(opened: OpenedRun, columns: Sequence[str] = ()) -> PlaceRows:
+    """Read columns of the table, and no vectors, of all places that are done.
+
+    Args:
+        opened: A run of places with pooled files; it may be unfinished.
+        columns: Columns that the run keeps.
+
+    Raises:
+        RunDirectoryError: If no place is done yet, or a file cannot be read.
+    """
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    rows = read_place_rows(opened.run, plan, vectors=None, columns=columns)
+    if not len(rows):
+        raise RunDirectoryError(
+            f"`{opened.run.path}` has no place that is done yet. `thor-geo status "
+            f"{opened.run.path}` shows more."
+        )
+    return rows
 
 
 def place_vectors(opened: OpenedRun, spec: ProbeSpec) -> Vectors:

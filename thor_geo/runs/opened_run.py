@@ -62,14 +62,6 @@ class OpenedRun:
         rows = int(self.document["settings"]["data"]["places"]["rows"])
         return rows, rows - len(self.plan)
 
-    @property
-    def table_columns(self) -> list[str]:
-        """Names of the columns of the table of places that are in its rows, the id's first."""
-        if not self.places:
-            return []
-        about = self.document["settings"]["data"]["places"]
-        return [*([] if about["id"] is None else [about["id"]]), *about["keep"]]
-
     def fits(self, marker: Marker, shard: Shard) -> bool:
         """Return whether a marker belongs to this run and shard; tiles may have failed."""
         rows = len(shard) * len(self.windows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -85,17 +86,23 @@ def chosen_column(run: RunDirectory, name: str, argument: str) -> str:
         argument: Name of the option, for the message.
 
     Raises:
-        ConfigError: If it has no such column; names those that it has.
+        ConfigError: If it has no such column; names the nearest, and all that it has.
     """
     names = own_columns(run)
-    if name not in names:
-        raise ConfigError(
-            argument,
-            name,
-            "the run keeps no such column",
-            f"It has {', '.join(names)}." if names else "It keeps none: see data.places.keep.",
-        )
-    return name
+    if name in names:
+        return name
+    near = get_close_matches(name, names, n=1)
+    raise ConfigError(
+        argument,
+        name,
+        f"`{run.path}` keeps no such column of its table",
+        (f"Did you mean {near[0]}? " if near else "")
+        + (
+            f"It has {', '.join(names)}."
+            if names
+            else "It keeps none: embed the table again with data.places.keep."
+        ),
+    )
 
 
 class _Part(NamedTuple):
