@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from thor_geo.datamodules.sensors import as_spec
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.chips import chip_unit
-from thor_geo.ground.lattice import Lattice
+from thor_geo.ground.lattice import Lattice, zone_name, zones_of
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places, PlacesSpec
 from thor_geo.specs import TemporalSpec, Windows
 from thor_geo.specs.bands import BandSelection
+from thor_geo.support.words import counted
+
+_log = logging.getLogger(__name__)
 
 #: What a run of places has in place of an area's settings, for messages.
 _INSTEAD = {
@@ -141,8 +147,10 @@ class PlaceTable:
 
         Raises:
             ConfigError: As `places`; or if a tile is not a whole number of the coarsest band's
-                pixels, or places lie in a zone without an anchor.
+                pixels, or places lie in a zone without an anchor and are not skipped.
         """
+        if anchors is not None and self.spec.on_bad_row == "skip":
+            self.places = _within_zones(self.places, anchors)
         return PlacePlan.from_places(
             self.places,
             lattice,
@@ -163,6 +171,28 @@ class PlaceTable:
             "within": self.spec.within,
             "shard_places": self.spec.shard_places,
         }
+
+
+def _within_zones(places: Places, zones: Collection[int]) -> Places:
+    """Return a table with places in other zones skipped, unless there are no others."""
+    rows = np.flatnonzero(np.isfinite(places.lon))
+    epsg = zones_of(places.lon[rows], places.lat[rows])
+    strange = ~np.isin(epsg, list(zones))
+    if not strange.any() or strange.all():
+        return places
+    _log.warning(
+        "data.places.file: %s of %s %s skipped: no file lies in %s (%s).",
+        counted(int(strange.sum()), "place"),
+        places.source,
+        "is" if strange.sum() == 1 else "are",
+        "its zone" if strange.sum() == 1 else "their zones",
+        ", ".join(map(zone_name, np.unique(epsg[strange]).tolist())),
+    )
+    reasons = {
+        row: f"no file lies in its zone: {zone_name(code)}"
+        for row, code in zip(rows[strange].tolist(), epsg[strange].tolist(), strict=True)
+    }
+    return places.without(reasons)
 
 
 def span_of(plan: PlacePlan) -> Windows:

@@ -316,7 +316,7 @@ def _refuse_zones(
         places.source,
         f"{counted(int(strange.sum()), 'place')} in zones of which there are no files ({names}), "
         f"in {rows_text(rows[strange].tolist())}",
-        "Take these rows out, or add files in their zones.",
+        "Take these rows out, add files in their zones, or set data.places.on_bad_row: skip.",
     )
 
 

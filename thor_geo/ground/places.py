@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import pyproj
 
 from thor_geo.errors import ConfigError
@@ -199,6 +200,27 @@ class Places:
     def __len__(self) -> int:
         """Return the number of rows, skipped ones among them."""
         return len(self.lon)
+
+    def without(self, reasons: Mapping[int, str]) -> Places:
+        """Return the table with further rows skipped.
+
+        Args:
+            reasons: Reason by row, from 0, of rows that are not skipped yet.
+        """
+        out = np.isin(np.arange(len(self)), list(reasons))
+        nothing, polygons = np.datetime64("NaT"), self.polygons
+        if polygons is not None:
+            polygons = polygons.copy()
+            polygons[out] = None
+        return replace(
+            self,
+            lon=np.where(out, np.nan, self.lon),
+            lat=np.where(out, np.nan, self.lat),
+            starts=np.where(out, nothing, self.starts),
+            ends=np.where(out, nothing, self.ends),
+            polygons=polygons,
+            skipped=dict(sorted({**self.skipped, **reasons}.items())),
+        )
 
 
 def column_digest(column: Any) -> str:

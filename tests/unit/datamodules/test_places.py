@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
@@ -151,3 +152,32 @@ def test_a_folder_takes_the_fields_of_a_table(tmp_path: Path, survey: Path) -> N
             places={"file": str(survey), "date": "day"},
             area={"bbox": [1, 2, 3, 4]},
         )
+
+
+def test_places_without_files_are_refused_or_skipped(
+    tmp_path: Path, survey: Path, write_tif: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the table's places one lies in zone 32, where the file is, and two in zone 33."""
+    write_tif(tmp_path / "tif" / "a.tif", np.ones((1, 4, 4), np.uint16), (700_000, 5_300_000))
+
+    def table(on_bad_row: str) -> FolderDataModule:
+        return FolderDataModule(
+            paths=str(tmp_path / "tif"),
+            bands=["S2:Red"],
+            places={"file": str(survey), "date": "day", "on_bad_row": on_bad_row},
+        )
+
+    with pytest.raises(ConfigError, match=r"2 places .*utm33n.* rows 2 and 3 .*on_bad_row: skip"):
+        table("fail").load_plan()
+    data = table("skip")
+    plan, places = data.load_plan(), data.places_table
+    assert isinstance(plan, PlacePlan)
+    assert places is not None
+    assert plan.place.tolist() == [0]
+    assert places.skipped == dict.fromkeys((1, 2), "no file lies in its zone: utm33n")
+    assert np.isnan(places.lon[1:]).all()
+    assert np.isnat(places.starts[1:]).all()
+    assert "2 places of" in caplog.text
+    survey.write_text("\n".join(ROWS.splitlines()[:1] + ROWS.splitlines()[2:]))
+    with pytest.raises(ConfigError, match="2 places"):
+        table("skip").load_plan()
