@@ -22,7 +22,7 @@ from thor_geo.pictures.zone_pictures import (
     zone_bounds,
     zone_meets,
 )
-from thor_geo.results.places import outside_error
+from thor_geo.results.at_point import outside_error
 from thor_geo.runs.opened_run import OpenedRun
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import zone_name
+from thor_geo.results.at_point import cell_at, tile_at
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import RasterExtent
 from thor_geo.results.cosine import Cosine, largest, unit_vectors
 from thor_geo.results.map_cut import MapCut, Thumbnail
-from thor_geo.results.places import cell_at, tile_at
 from thor_geo.results.search import CellSearch
 from thor_geo.results.tables import square_polygons
 from thor_geo.results.tilemap import tile_rasters

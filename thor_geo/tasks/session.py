@@ -14,9 +14,9 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.fingerprint import JSON
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.place_store import PlaceStore
-from thor_geo.runs.place_table import write_skipped
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype, Shapes
+from thor_geo.runs.skipped_rows import write_skipped
 from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
 from thor_geo.tasks.shard_writer import ShardWriter
 from thor_geo.tasks.started_run import StartedRun

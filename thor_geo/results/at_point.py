@@ -1,4 +1,4 @@
-"""Places in a run: the tile or cell that holds one."""
+"""The tile or cell of a run that holds a point."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ _AT_ONCE = 1_000_000
 _RADIUS = 6_371_008.8
 
 
-def tile_at(tiles: Tiles, plan: Plan, place: tuple[float, float], argument: str) -> int:
-    """Return the tile that holds a place, as a position in *tiles*.
+def tile_at(tiles: Tiles, plan: Plan, point: tuple[float, float], argument: str) -> int:
+    """Return the tile that holds a point, as a position in *tiles*.
 
     If several do, primary ones come first, then the one with the nearest centre.
 
     Args:
         tiles: Tiles with an embedding.
         plan: The plan of their run.
-        place: Longitude and latitude, degrees.
-        argument: Name of the option that gave the place, for the message.
+        point: Longitude and latitude, degrees.
+        argument: Name of the option that gave the point, for the message.
 
     Raises:
         ConfigError: If no tile with an embedding holds it; names the nearest.
     """
     holding: list[tuple[bool, float, int]] = []
     for epsg in np.unique(tiles.epsg).tolist():
-        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
+        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*point)
         left, bottom, right, top = tiles.bounds.T
         inside = (left <= x) & (x < right) & (bottom < y) & (y <= top) & (tiles.epsg == epsg)
         for k in np.flatnonzero(inside).tolist():
             centre = ((left[k] + right[k]) / 2, (bottom[k] + top[k]) / 2)
             holding.append((not tiles.primary[k], math.dist((x, y), centre), k))
     if not holding:
-        raise outside_error(plan, place, argument, planned=tiles.index)
+        raise outside_error(plan, point, argument, planned=tiles.index)
     return min(holding)[2]
 
 
 def cell_at(
-    zones: Mapping[int, ZoneCells], plan: Plan, place: tuple[float, float], argument: str
+    zones: Mapping[int, ZoneCells], plan: Plan, point: tuple[float, float], argument: str
 ) -> tuple[int, int, int, npt.NDArray[np.float32]]:
-    """Return EPSG code, row, column and embedding (D,) of the cell that holds a place.
+    """Return EPSG code, row, column and embedding (D,) of the cell that holds a point.
 
     Args:
         zones: The maps.
         plan: The plan of their run.
-        place: Longitude and latitude, degrees.
-        argument: Name of the option that gave the place, for the message.
+        point: Longitude and latitude, degrees.
+        argument: Name of the option that gave the point, for the message.
 
     Raises:
         ConfigError: If no cell with an embedding holds it; names the nearest tile.
         RunDirectoryError: If its shard cannot be read.
     """
-    own_zone = zone_of(*place)
+    own_zone = zone_of(*point)
     for epsg in sorted(zones, key=lambda code: code != own_zone):
         zone = zones[epsg]
-        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*place)
+        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*point)
         if not (math.isfinite(x) and math.isfinite(y)):
             continue
         row, col = (math.floor(d / zone.cell) for d in (zone.bounds[3] - y, x - zone.bounds[0]))
@@ -78,46 +78,46 @@ def cell_at(
                 vector = zone.read(shard, slice(row, row + 1), slice(col, col + 1))[0, 0]
                 if np.isfinite(vector).all():
                     return epsg, row, col, vector
-    raise outside_error(plan, place, argument)
+    raise outside_error(plan, point, argument)
 
 
 def outside_error(
     plan: Plan,
-    place: tuple[float, float],
+    point: tuple[float, float],
     argument: str,
     planned: npt.NDArray[np.int64] | None = None,
 ) -> ConfigError:
-    """Return the error for a place that no embedding covers.
+    """Return the error for a point that no embedding covers.
 
     Args:
         plan: The plan of the run.
-        place: Longitude and latitude, degrees.
-        argument: Name of the option that gave the place.
+        point: Longitude and latitude, degrees.
+        argument: Name of the option that gave the point.
         planned: Tiles among which to find the nearest; None for the whole plan.
     """
     indices = np.arange(len(plan)) if planned is None else planned
     best = min(
-        (_nearest(plan, indices[start : start + _AT_ONCE], place))
+        (_nearest(plan, indices[start : start + _AT_ONCE], point))
         for start in range(0, len(indices), _AT_ONCE)
     )
     _, tile, lon, lat = best
-    metres = pyproj.Geod(ellps="WGS84").inv(*place, lon, lat)[2]
+    metres = pyproj.Geod(ellps="WGS84").inv(*point, lon, lat)[2]
     return ConfigError(
         argument,
-        ",".join(f"{value:g}" for value in place),
+        ",".join(f"{value:g}" for value in point),
         f"the run has no embedding there; the nearest tile is {plan.tile(tile).id} at "
         f"{lon:.5f},{lat:.5f}, its centre {metres / 1000:,.1f} km away",
-        "Give a place in the run, longitude first.",
+        "Give a point in the run, longitude first.",
     )
 
 
 def _nearest(
-    plan: Plan, indices: npt.NDArray[np.int64], place: tuple[float, float]
+    plan: Plan, indices: npt.NDArray[np.int64], point: tuple[float, float]
 ) -> tuple[float, int, float, float]:
     """Return distance (metres on a sphere), tile, and longitude and latitude of its centre."""
     lonlat = tile_centres(plan, indices)
     lon, lat = np.radians(lonlat).T
-    lon0, lat0 = np.radians(place)
+    lon0, lat0 = np.radians(point)
     half = np.sin((lat - lat0) / 2) ** 2
     half += np.cos(lat) * np.cos(lat0) * np.sin((lon - lon0) / 2) ** 2
     distance = 2 * _RADIUS * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
