@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.support.browser import REMEDY, find
 from tests.support.survey import survey_arguments as arguments_of
 from tests.support.survey import write_survey
 from tests.support.warm import WarmServer
@@ -19,9 +21,42 @@ from thor_geo.emulator import (
     generate_archive,
     generate_sentinel1_archive,
 )
+from thor_geo.specs.environment import VARIABLES
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Arguments = Callable[[Path], list[str]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Return a running Chromium."""
+    chromium = find()
+    if chromium is None:
+        pytest.skip(REMEDY)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        one = chromium.launch(playwright)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give this process the threads and precision of a run: results differ in the last bits.
+
+    Importing some of TerraTorch's models sets the precision for the whole process.
+    """
+    import torch
+
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable.name, raising=False)
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_num_threads(before[0])
+    torch.set_float32_matmul_precision(before[1])
 
 
 @pytest.fixture(scope="session")

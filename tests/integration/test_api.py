@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from thor_geo import (
     get_embeddings_batch,
 )
 from thor_geo.errors import ConfigError, InputError
-from thor_geo.specs.environment import VARIABLES
 from thor_geo.specs.sentinel1 import Sentinel1Spec
 
 SENSOR = SensorSpec(cloudy_pct=60, mask="scl")
@@ -38,20 +37,7 @@ WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 CENTRE = PointBuffer(lon=11.99, lat=59.995, buffer_m=480)
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The run below has one thread, too, and full precision: results differ in the last bits.
-
-    Importing some of TerraTorch's models sets the precision for the whole process.
-    """
-    for variable in VARIABLES.values():
-        monkeypatch.delenv(variable.name, raising=False)
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    yield
-    torch.set_num_threads(before[0])
-    torch.set_float32_matmul_precision(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

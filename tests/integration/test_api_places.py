@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-import torch
 
 import thor_geo as tg
 from thor_geo.errors import ConfigError
 from thor_geo.ground.places import PlacesSpec
-from thor_geo.specs.environment import VARIABLES
 
 SENSOR = tg.SensorSpec(cloudy_pct=60, mask="scl")
 MODEL = "thor_v1_tiny"
@@ -24,17 +22,7 @@ DAYS = (-20, 20)
 CROPS = ["wheat", None, "rye", "wheat", "rye", "wheat", "rye"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in the runs below: results differ in the last bits with the number of threads."""
-    for variable in VARIABLES.values():
-        monkeypatch.delenv(variable.name, raising=False)
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    yield
-    torch.set_num_threads(before[0])
-    torch.set_float32_matmul_precision(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

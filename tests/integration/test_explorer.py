@@ -12,9 +12,8 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from benchmarks.support.browser import REMEDY, find
 from tests.support.explorer_page import at, colour, opened_page, settle
 from thor_geo.cli.main import main
 from thor_geo.explorer.http import Server, listen
@@ -72,17 +71,6 @@ def server(opened: OpenedRun) -> Iterator[Server]:
     thread.join()
     one.server_close()
     one.session.composite.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = find()
-    if chromium is None:
-        pytest.skip(REMEDY)
-    with sync_playwright() as playwright:
-        one = chromium.launch(playwright)
-        yield one
-        one.close()
 
 
 @pytest.fixture

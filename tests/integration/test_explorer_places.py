@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from benchmarks.support.browser import REMEDY, find
 from tests.support.asking import running
 from tests.support.explorer_page import at, colour, opened_page, settle
 from tests.support.place_files import plan_of_places, table_of, vector_of, write_place_run
@@ -42,17 +41,6 @@ def server(
     write_place_run(path, table, plan)
     with running(ExplorerSession(read_run(path))) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = find()
-    if chromium is None:
-        pytest.skip(REMEDY)
-    with sync_playwright() as playwright:
-        one = chromium.launch(playwright)
-        yield one
-        one.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from tests.support.raw_bands import check_bands
 from thor_geo.cli.main import main
 from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.probe.baseline import band_features
@@ -61,18 +62,7 @@ def test_the_baseline_is_mean_and_deviation_of_the_pixels_under_a_sample(
     kind = np.random.default_rng(1).integers(0, 3, (1, 256, 256), dtype=np.uint8)
     samples = collect_samples(opened, open_labels(write_tif(run / "kind.tif", kind, _CORNER)), spec)
     features = band_features(opened, samples)
-    with rasterio.open(run / "scene.tif") as file:
-        for k in range(len(samples)):
-            half = samples.side / 2
-            x, y = samples.x[k], samples.y[k]
-            window = file.window(x - half, y - half, x + half, y + half)
-            pixels = file.read(window=window, boundless=True, masked=True).astype(np.float64)
-            parts = [band.compressed() for band in pixels]
-            if not len(parts[0]):
-                assert np.isnan(features[k]).all()
-                continue
-            expected = [*(p.mean() for p in parts), *(p.std() for p in parts)]
-            np.testing.assert_allclose(features[k], expected, rtol=1e-6, atol=1e-9)
+    check_bands(run / "scene.tif", samples, features)
 
 
 def test_a_probe_compares_embeddings_and_bands_on_the_same_samples(
