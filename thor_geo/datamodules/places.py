@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 
 from thor_geo.datamodules.sensors import as_spec
 from thor_geo.errors import ConfigError
@@ -126,7 +127,7 @@ class PlaceTable:
         spec = self.spec
         if spec.file is None:
             spec = replace(spec, file=self._generated())
-        return spec.load(self._window, earliest=self._earliest)
+        return spec.load(self._window, earliest=self._earliest, aloud=_first_rank())
 
     def plan(
         self,
@@ -180,19 +181,25 @@ def _within_zones(places: Places, zones: Collection[int]) -> Places:
     strange = ~np.isin(epsg, list(zones))
     if not strange.any() or strange.all():
         return places
-    _log.warning(
-        "data.places.file: %s of %s %s skipped: no file lies in %s (%s).",
-        counted(int(strange.sum()), "place"),
-        places.source,
-        "is" if strange.sum() == 1 else "are",
-        "its zone" if strange.sum() == 1 else "their zones",
-        ", ".join(map(zone_name, np.unique(epsg[strange]).tolist())),
-    )
+    if _first_rank():
+        _log.warning(
+            "data.places.file: %s of %s %s skipped: no file lies in %s (%s).",
+            counted(int(strange.sum()), "place"),
+            places.source,
+            "is" if strange.sum() == 1 else "are",
+            "its zone" if strange.sum() == 1 else "their zones",
+            ", ".join(map(zone_name, np.unique(epsg[strange]).tolist())),
+        )
     reasons = {
         row: f"no file lies in its zone: {zone_name(code)}"
         for row, code in zip(rows[strange].tolist(), epsg[strange].tolist(), strict=True)
     }
     return places.without(reasons)
+
+
+def _first_rank() -> bool:
+    """Return whether this process is the first of a launch, as far as is known, or the only one."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def span_of(plan: PlacePlan) -> Windows:

@@ -33,6 +33,8 @@ def read_places(
     window: TemporalSpec | None,
     earliest: dt.date | None,
     content: bytes | None = None,
+    *,
+    aloud: bool = True,
 ) -> Places:
     """Read and check a table; see `PlacesSpec.load`."""
     from thor_geo.ground.places import RESERVED, Places
@@ -66,7 +68,8 @@ def read_places(
     polygons = located.polygons
     if polygons is not None:
         polygons[bad] = None
-    _tell(source, faults, int(bad.sum()), len(table))
+    if aloud:
+        _tell(source, faults, int(bad.sum()), len(table))
     digests = {
         "geometry": _geometry_digest(array_digest(lon, lat), polygons),
         "datetime_start": array_digest(starts),

@@ -140,6 +140,7 @@ class PlacesSpec:
         *,
         earliest: dt.date | None = None,
         content: bytes | None = None,
+        aloud: bool = True,
     ) -> Places:
         """Read and check the table.
 
@@ -148,6 +149,7 @@ class PlacesSpec:
             earliest: Day of the sensor's first image, if there is one: a window of a row that ends
                 before it is a fault of the row.
             content: The table as a Parquet file in memory, in place of the one that is named.
+            aloud: Whether to warn of rows that are skipped; one of several ranks does.
 
         Raises:
             ConfigError: If the table cannot be read, a column is missing or unsuitable, or rows are
@@ -163,7 +165,7 @@ class PlacesSpec:
             )
         from thor_geo.ground._place_rows import read_places
 
-        return read_places(self, window, earliest, content)
+        return read_places(self, window, earliest, content, aloud=aloud)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.errors import ConfigError
@@ -181,3 +182,19 @@ def test_places_without_files_are_refused_or_skipped(
     survey.write_text("\n".join(ROWS.splitlines()[:1] + ROWS.splitlines()[2:]))
     with pytest.raises(ConfigError, match="2 places"):
         table("skip").load_plan()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_rank_tells_of_rows_that_are_skipped(
+    tmp_path: Path,
+    survey: Path,
+    rank: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", rank, raising=False)
+    survey.write_text(ROWS + "10,,47.5,2022-07-01,rye\n")
+    table = module(tmp_path, survey, places={"on_bad_row": "skip"}).places_table
+    assert table is not None
+    assert list(table.skipped) == [3]
+    assert ("1 of 4 rows" in caplog.text) == (rank == 0)
