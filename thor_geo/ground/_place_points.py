@@ -12,12 +12,11 @@ import shapely
 
 from thor_geo.errors import ConfigError
 from thor_geo.ground._geotables import GeoTable
-from thor_geo.ground._row_faults import RowFault, faults_error
+from thor_geo.ground._place_degrees import degrees, is_lonlat
+from thor_geo.ground._row_faults import RowFault
 from thor_geo.ground.area import CUT, EDGE_DEGREES, EDGE_METRES, LONLAT, REPAIR
 from thor_geo.ground.geofile import GeoFile
-from thor_geo.specs import UTM_NORTH, UTM_SOUTH
 from thor_geo.support.antimeridian import (
-    continuous_longitudes,
     cut_at_antimeridian,
     may_cross_antimeridian,
 )
@@ -31,8 +30,6 @@ _log = logging.getLogger(__name__)
 
 _POINT = shapely.GeometryType.POINT
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
-# From so many rows on, and this share of them, what rows have wrong the whole table has wrong.
-_MANY, _SHARE = 3, 0.1
 # Polygons whose coordinates are in memory at once beside the polygons.
 _AT_ONCE = 20_000
 
@@ -105,7 +102,7 @@ def locate(spec: PlacesSpec, source: GeoFile, table: GeoTable) -> PlacePoints:
                 remedy="Fill in what is missing, or remove the rows.",
             )
         )
-    lon, lat = _degrees(source, table, crs, x, y, known, faults)
+    lon, lat = degrees(source, table, crs, x, y, known, faults)
     polygons = None
     if spec.within and shapes is not None:
         polygons = _lonlat_polygons(shapes, crs, np.isfinite(lon), faults)
@@ -186,103 +183,12 @@ def _cut(shapes: ObjectArray, faults: list[RowFault]) -> None:
         )
 
 
-def _degrees(
-    source: GeoFile,
-    table: GeoTable,
-    crs: pyproj.CRS,
-    x: Float64Array,
-    y: Float64Array,
-    known: BoolArray,
-    faults: list[RowFault],
-) -> tuple[Float64Array, Float64Array]:
-    """Return longitude and latitude of points in any CRS, NaN where they have none."""
-    lon, lat = np.where(known, x, np.nan), np.where(known, y, np.nan)
-    if crs.is_geographic:
-        outside = known & ((np.abs(x) > 360) | (np.abs(y) > 90))
-        if outside.any():
-            faults.append(_outside(source, table, x, y, known, outside))
-        turned = known & ~outside & (np.abs(x) > 180)
-        if turned.any():
-            lon = continuous_longitudes(lon, 0.0)
-            _log.warning(
-                "data.places.file: the longitudes of %s are turned by 360 degrees, such as %s.",
-                counted(turned.sum(), "row"),
-                rows_text([int(turned.argmax())]),
-            )
-        known = known & ~outside
-    if not _is_lonlat(crs):
-        change = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)
-        lon, lat = change.transform(np.where(known, lon, 0.0), np.where(known, lat, 0.0))
-        unfit = known & ~(np.isfinite(lon) & np.isfinite(lat))
-        if unfit.any():
-            faults.append(
-                RowFault(
-                    problem=f"coordinates do not fit the CRS {crs.to_string()[:80]}",
-                    rows=np.flatnonzero(unfit),
-                    values=_pairs(x, y, unfit),
-                    remedy="Check the CRS and the order of the axes.",
-                )
-            )
-        known = known & ~unfit
-    beyond = known & ((lat < UTM_SOUTH) | (lat > UTM_NORTH))
-    if beyond.any():
-        faults.append(
-            RowFault(
-                problem="beyond 80 S or 84 N, where UTM tiles end",
-                rows=np.flatnonzero(beyond),
-                values=_pairs(x, y, beyond),
-                remedy="Leave them out; polar grids are not supported.",
-            )
-        )
-    known = known & ~beyond
-    return np.where(known, lon, np.nan), np.where(known, lat, np.nan)
-
-
-def _outside(
-    source: GeoFile,
-    table: GeoTable,
-    x: Float64Array,
-    y: Float64Array,
-    known: BoolArray,
-    outside: BoolArray,
-) -> RowFault:
-    """Return what is wrong with rows whose coordinates are no degrees.
-
-    Raises:
-        ConfigError: If longitude and latitude are exchanged in the table as a whole.
-    """
-    exchanged = bool(((np.abs(x) <= 90) & (np.abs(y) <= 360))[known].all())
-    fault = RowFault(
-        problem="longitude, latitude outside -180..180, -90..90",
-        rows=np.flatnonzero(outside),
-        values=_pairs(x, y, outside),
-        remedy=(
-            "Longitude and latitude look exchanged: give the two columns each other's names."
-            if exchanged and table.geometry is None
-            else "Longitude and latitude look exchanged: write longitude first."
-            if exchanged
-            else "Give degrees (WGS 84). Name columns of metres x and y, and give "
-            f"`{source.crs_argument}`."
-        ),
-    )
-    # Rows that lie inside either way would be embedded in another country.
-    few, share = outside.sum() < _MANY, outside.sum() / known.sum()
-    if exchanged and (share > 0.5 or (not few and share > _SHARE)):
-        raise faults_error(source, [fault], len(table), table.lines)
-    return fault
-
-
-def _pairs(x: Float64Array, y: Float64Array, chosen: BoolArray) -> list[str]:
-    pairs = zip(x[chosen].tolist(), y[chosen].tolist(), strict=True)
-    return [f"{a:g}, {b:g}" for a, b in pairs]
-
-
 def _lonlat_polygons(
     shapes: ObjectArray, crs: pyproj.CRS, good: BoolArray, faults: list[RowFault]
 ) -> ObjectArray:
     polygons = np.full(len(shapes), None, dtype=object)
     polygons[good] = shapes[good]
-    if _is_lonlat(crs):
+    if is_lonlat(crs):
         return polygons
     change = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True)
     edge = EDGE_DEGREES if crs.is_geographic else EDGE_METRES
@@ -297,7 +203,3 @@ def _lonlat_polygons(
         )
     _cut(polygons, faults)
     return polygons
-
-
-def _is_lonlat(crs: pyproj.CRS) -> bool:
-    return bool(crs.to_authority() in (("EPSG", "4326"), ("OGC", "CRS84")))

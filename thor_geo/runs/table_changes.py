@@ -11,8 +11,8 @@ TABLE_KEYS = ("data.places.rows", "data.places.columns")
 # What digests cover that is no column.
 _WORDS = {
     "geometry": "its places are others",
-    "datetime_start": "its windows start at other times",
-    "datetime_end": "its windows end at other times",
+    "datetime_start": "its windows start at other times, by their dates or data.places.days",
+    "datetime_end": "its windows end at other times, by their dates or data.places.days",
 }
 
 
@@ -32,8 +32,16 @@ def table_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[st
         # Every column differs then, which says nothing.
         return [f"it has {now['rows']:,} rows here and {then['rows']:,} there"]
     digests, before = now["columns"], then["columns"]
-    return [
-        _WORDS.get(name, f"its column {name!r} has other values")
-        for name in sorted(digests.keys() & before.keys())
-        if digests[name] != before[name]
-    ]
+    both = digests.keys() & before.keys()
+    changed = [name for name in digests if name in both and digests[name] != before[name]]
+    if len(changed) == len(both) > len(_WORDS):
+        return ["all of its columns: its rows are others, or in another order"]
+    columns = [name for name in changed if name not in _WORDS]
+    has = (
+        "its column {} has other values, or another type"
+        if len(columns) == 1
+        else "its columns {} have other values, or other types"
+    )
+    return [_WORDS[name] for name in _WORDS if name in changed] + (
+        [has.format(", ".join(map(repr, columns)))] if columns else []
+    )

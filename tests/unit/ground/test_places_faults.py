@@ -126,6 +126,26 @@ def test_metres_in_columns_of_degrees_are_said_so(tmp_path: Path) -> None:
     assert "Name columns of metres x and y, and give `data.places.crs`" in refusal(path)
 
 
+def test_degrees_and_exchanged_axes_are_said_so_where_the_crs_has_metres(tmp_path: Path) -> None:
+    path = csv(tmp_path, "x,y\n12,60\n12.5,60.2\n")
+    text = refusal(path, crs="EPSG:32632", on_bad_row="skip")
+    assert "look like degrees, and lie beyond the area of EPSG:32632, longitude 6 to 12" in text
+    assert "latitude 0 to 84, in 2 rows of 2: 1 (line 2: 12, 60), 2" in text
+    assert "Name the columns lon and lat, and leave `data.places.crs` out." in text
+    path = csv(tmp_path, "x,y\n6654000,666000\n6655000,667000\n")
+    text = refusal(path, crs="EPSG:32632", on_bad_row="skip")
+    assert "x and y look exchanged" in text
+    assert "Give the two columns each other's names." in text
+    path = layer(tmp_path / "a.parquet", [shapely.Point(12, 60)], 3857)
+    assert len(load(path)) == 1  # Null Island is in its area
+    path = layer(tmp_path / "a.parquet", [shapely.Point(12, 60)], 3035)
+    assert "'Assign projection', to EPSG:4326" in refusal(path)
+    path = layer(tmp_path / "a.parquet", [shapely.Point(3e6, 4.3e6), shapely.Point(4e6, 3e6)], 3035)
+    assert len(load(path)) == 2
+    path = layer(tmp_path / "a.parquet", [shapely.Point(2e6, 6654000)], 32632)
+    assert len(load(path)) == 1  # far from its zone, and nothing tells why
+
+
 def test_decimal_commas_between_commas_are_said_so(tmp_path: Path) -> None:
     path = csv(tmp_path, "plot,lon,lat\na,11,5,60,25\n")
     assert "Decimal commas need semicolons between columns" in refusal(path)
@@ -153,7 +173,7 @@ def test_places_beyond_utm_are_faults_of_their_rows(tmp_path: Path) -> None:
 
 
 def test_coordinates_that_do_not_fit_their_crs(tmp_path: Path) -> None:
-    shapes = [shapely.Point(5e5, 6.6e6), shapely.Point(1e12, 6.6e6)]
+    shapes = [shapely.Point(4.3e6, 3.2e6), shapely.Point(1e12, 6.6e6)]
     path = layer(tmp_path / "a.parquet", shapes, 3035)
     assert "do not fit the CRS EPSG:3035 in 1 row of 2: 2 (1e+12, 6.6e+06)" in refusal(path)
 

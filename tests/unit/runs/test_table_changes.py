@@ -19,11 +19,22 @@ def settings(rows: int = 300, **digests: str) -> dict[str, Any]:
     ("now", "changes"),
     [
         (settings(), []),
-        (settings(crop="x"), ["its column 'crop' has other values"]),
+        (settings(crop="x"), ["its column 'crop' has other values, or another type"]),
         (settings(geometry="x"), ["its places are others"]),
         (
             settings(datetime_start="x", datetime_end="x"),
-            ["its windows end at other times", "its windows start at other times"],
+            [
+                "its windows start at other times, by their dates or data.places.days",
+                "its windows end at other times, by their dates or data.places.days",
+            ],
+        ),
+        (
+            settings(plot="x", crop="x"),
+            ["its columns 'crop', 'plot' have other values, or other types"],
+        ),
+        (
+            settings(**dict.fromkeys(BEFORE, "x")),
+            ["all of its columns: its rows are others, or in another order"],
         ),
         (settings(303, geometry="x", crop="x"), ["it has 303 rows here and 300 there"]),
         (settings(other="x"), []),
