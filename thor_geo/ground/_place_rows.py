@@ -36,7 +36,17 @@ def read_places(
     *,
     aloud: bool = True,
 ) -> Places:
-    """Read and check a table; see `PlacesSpec.load`."""
+    """Read and check a table; see `PlacesSpec.load`.
+
+    Args:
+        spec: What the user says about the table; it names a file.
+        window: Window of all rows; see `PlacesSpec.load`.
+        earliest: Day of the sensor's first image; see `PlacesSpec.load`.
+        content: The table as a Parquet file in memory, in place of the file.
+
+    Raises:
+        ConfigError: See `PlacesSpec.load`.
+    """
     from thor_geo.ground.places import RESERVED, Places
 
     assert spec.file is not None  # `load` refuses it
