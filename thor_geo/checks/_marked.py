@@ -14,6 +14,7 @@ from thor_geo.checks._rows import Rows, RowsExpected, check_rows
 from thor_geo.checks._seams import SeamReader, Seams
 from thor_geo.checks.faults import Fault, FaultKind, first_few
 from thor_geo.errors import RunDirectoryError
+from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.markers import Marker
@@ -155,8 +156,9 @@ class _ShardCheck:
         path = self._marker_path
         if content is None:
             missing = "cannot be read" if path.exists() else "missing"
-            tiles = counted(len(self._shard), "tile")
-            self._fault("unfinished", path, f"{missing}: {tiles} not done")
+            unit = "place" if isinstance(self._plan, PlacePlan) else "tile"
+            left = counted(len(self._shard), unit)
+            self._fault("unfinished", path, f"{missing}: {left} not done")
             return None
         try:
             marker = Marker.read(path)

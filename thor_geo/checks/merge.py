@@ -160,9 +160,10 @@ def _count_missing(opened: OpenedRun, finished: FinishedRows, *, partial: bool) 
     total = len(finished.state)
     missing = int((finished.state == MISSING).sum())
     if missing and not partial:
+        unit = "places" if isinstance(opened.plan, PlacePlan) else "tiles"
         raise RunDirectoryError(
             f"`{opened.run.path}` is unfinished: {finished.shards_missing:,} of "
-            f"{len(opened.plan.shards):,} shards and {missing:,} of {total:,} tiles are missing, "
+            f"{len(opened.plan.shards):,} shards and {missing:,} of {total:,} {unit} are missing, "
             f"the first shard is {finished.first_missing}. Finish the run with the same "
             "`thor-geo predict` command, or merge what is finished with --partial."
         )

@@ -17,6 +17,7 @@ from thor_geo.errors import RunDirectoryError, ThorGeoError, first_line
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.fingerprint import json_differences, plain_json
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.specs import Windows
 
 # Settings of datamodules that are paths, those of groups too; an address stays what it is.
@@ -151,15 +152,20 @@ def pixels_of(
     try:
         plan = data.load_plan()
         data.setup("predict")
-        other = [
+        settings = plain_json("data", data.settings())
+        table = table_changes({"data": settings}, {"data": recorded})
+        other = [f"the table of places has changed ({'; '.join(table)})"] if table else []
+        other += [
             f"{key} is {now} now and was {then}"
-            for key, now, then in json_differences(plain_json("data", data.settings()), recorded)
-            if key != "batch_size"  # which changes no pixel
+            for key, now, then in json_differences(settings, recorded)
+            # The number of tiles to a batch changes no pixel.
+            if key != "batch_size" and not f"data.{key}".startswith(TABLE_KEYS)
         ]
         if plan.digest != opened.plan.digest or other:
+            back = "Put the table back as it was, or run" if table else "Run"
             raise RunDirectoryError(
                 f"The composites of `{opened.run.path}` can no longer be read as they were: "
-                f"{'; '.join(other) or 'the area has other tiles now'}. Run `thor-geo predict` "
+                f"{'; '.join(other) or 'the area has other tiles now'}. {back} `thor-geo predict` "
                 "again, into another output.dir."
             )
         yield RunComposites(data, opened)

@@ -385,8 +385,13 @@ class RunDirectory:
         """Return whether all shards have a marker; stops at the first without one."""
         return all(self.marker_path(shard).exists() for shard in shards)
 
-    def _remedy(self) -> str:
+    def _remedy(self, *, table: bool) -> str:
         if any(self.markers.glob("*.json")):
+            if table:
+                return (
+                    "Choose another output.dir (what was fetched is in the cache), or put the "
+                    "table back as it was."
+                )
             return "Choose another output.dir, or use that run's settings to resume it."
         return "It holds no finished shard: delete it, or choose another output.dir."
 
@@ -412,8 +417,9 @@ class RunDirectory:
             for key, now, then in json_differences(ours["settings"], theirs["settings"])
             if not key.startswith(TABLE_KEYS)
         ]
-        # Another table has another plan, of which nothing more is to be said.
-        if ours["plan"] != theirs["plan"] and not table:
+        # Other places or columns make another plan, of which nothing more is to be said.
+        places = table or any(problem.startswith("data.places.") for problem in problems)
+        if ours["plan"] != theirs["plan"] and not places:
             now, then = (
                 f"{plan.get('tiles')} tiles in {', '.join(plan.get('zones', {}))}"
                 for plan in (ours["plan"], theirs["plan"])
@@ -424,5 +430,5 @@ class RunDirectory:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RunDirectoryError(
             f"`output.dir={str(self.path)!r}` belongs to another run: "
-            f"{'; '.join(problems[:_NAMED])}{more}. {self._remedy()}"
+            f"{'; '.join(problems[:_NAMED])}{more}. {self._remedy(table=bool(table))}"
         )

@@ -30,7 +30,7 @@ def table_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[st
         return []
     if now["rows"] != then["rows"]:
         # Every column differs then, which says nothing.
-        return [f"it has {now['rows']:,} rows here and {then['rows']:,} there"]
+        return [f"it has {now['rows']:,} rows, and the run's had {then['rows']:,}"]
     digests, before = now["columns"], then["columns"]
     both = digests.keys() & before.keys()
     changed = [name for name in digests if name in both and digests[name] != before[name]]

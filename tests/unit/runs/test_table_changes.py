@@ -36,7 +36,7 @@ def settings(rows: int = 300, **digests: str) -> dict[str, Any]:
             settings(**dict.fromkeys(BEFORE, "x")),
             ["all of its columns: its rows are others, or in another order"],
         ),
-        (settings(303, geometry="x", crop="x"), ["it has 303 rows here and 300 there"]),
+        (settings(303, geometry="x", crop="x"), ["it has 303 rows, and the run's had 300"]),
         (settings(other="x"), []),
         ({"data": {"area": "x"}}, []),
     ],
