@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import shapely
 
@@ -84,11 +85,13 @@ def place_lines(
     Args:
         plan: The plan.
         index: Indices of places in it, the first rank first, (n,).
-        columns: Columns of the table, n rows; the first few are shown.
+        columns: Columns of the table, n rows; the first few are shown, and none that repeats where
+            the places are.
         values: One for each place, (n,).
         name: Name of the values.
     """
-    shown = columns.column_names[:_SHOWN]
+    shown = [name for name in columns.column_names if not _repeats(plan, index, columns[name])]
+    shown = shown[:_SHOWN]
     cells = [[_short(v) for v in [n, *columns[n].to_pylist()]] for n in shown]
     widths = [max(map(len, column)) for column in cells]
     place = [str(k) for k in plan.place[index].tolist()]
@@ -104,6 +107,16 @@ def place_lines(
         lon, lat = f"{plan.lon[at]:.5f}", f"{plan.lat[at]:.5f}"
         lines.append(line(k + 1, place[k], own, lon, lat, f"{value:.5f}"))
     return lines
+
+
+def _repeats(plan: PlacePlan, index: Int64Array, column: pa.ChunkedArray) -> bool:
+    """Return whether a column is the places' longitude or latitude, as a line shows them."""
+    import pyarrow as pa
+
+    if not pa.types.is_floating(column.type):
+        return False
+    values = column.to_numpy()
+    return any(np.allclose(values, own[index], rtol=0, atol=1e-5) for own in (plan.lon, plan.lat))
 
 
 def _short(value: object) -> str:

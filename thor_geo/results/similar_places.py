@@ -189,15 +189,37 @@ def _numbered(
     found = np.flatnonzero(plan.place[rows.index[valid]] == place)
     if len(found):
         return int(found[0])
-    planned = place in set(plan.place.tolist())
+    if place in set(plan.place.tolist()):
+        raise ConfigError(
+            "--place",
+            place,
+            "this row has no embedding",
+            f"`thor-geo status {opened.run.path}` shows which have none.",
+        )
+    _refuse_skipped(opened, "--place", place, "place")
     raise ConfigError(
         "--place",
         place,
-        "this row has no embedding" if planned else "the run has no such row of the table",
-        f"`thor-geo status {opened.run.path}` shows which have none."
-        if planned
-        else "Rows are counted from 0: see the column `place` of pooled/*.parquet.",
+        "the run has no such row of the table",
+        "Rows are counted from 0: see the column `place` of pooled/*.parquet.",
     )
+
+
+def _refuse_skipped(opened: OpenedRun, argument: str, value: int | str, column: str) -> None:
+    """Refuse a row of the table that the run skipped, with the reason."""
+    import pyarrow.parquet as pq
+
+    if not opened.run.skipped.exists():
+        return
+    rows = pq.read_table(opened.run.skipped, columns=[column, "error"])
+    reasons = {str(key): why for key, why in zip(*rows.to_pydict().values(), strict=True)}
+    if str(value) in reasons:
+        raise ConfigError(
+            argument,
+            value,
+            f"this row was skipped: {reasons[str(value)]}",
+            "Give one that has an embedding, or a point near it with --at.",
+        )
 
 
 def _named(opened: OpenedRun, rows: PlaceRows, valid: Int64Array, ids: Sequence[str]) -> list[int]:
@@ -214,6 +236,7 @@ def _named(opened: OpenedRun, rows: PlaceRows, valid: Int64Array, ids: Sequence[
     number = {str(name): k for k, name in enumerate(rows.columns[own].take(valid).to_pylist())}
     for name in ids:
         if name not in number:
+            _refuse_skipped(opened, "--id", name, own)
             few = ", ".join(list(number)[:3])
             raise ConfigError(
                 "--id", name, f"no place with an embedding has this {own}", f"Give one, e.g. {few}."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.support.place_files import plan_of_places, table_of, vector_of, write_place_run
@@ -15,6 +18,7 @@ from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.results.place_changes import PlaceChange
 from thor_geo.results.place_parts import chosen_places, nearest_place
+from thor_geo.results.place_table import place_lines
 from thor_geo.results.similar_places import PlaceUnit, similar_places
 from thor_geo.runs.opened_run import read_run
 
@@ -78,6 +82,28 @@ def test_a_place_is_named_by_row_id_or_point(run: Path) -> None:
 def test_a_place_that_is_not_there_is_named(run: Path, asked: dict[str, list], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         similar_places(read_run(run), 3, **asked)
+
+
+def test_a_row_that_was_skipped_is_refused_with_its_reason(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    rows = {"place": [50], "plot_id": ["P0050"], "error": ["no date in `surveyed`"]}
+    pd.DataFrame(rows).to_parquet(copy / "pooled" / "skipped.parquet")
+    asked: list[dict[str, Any]] = [{"places": [50]}, {"ids": ["P0050"]}]
+    for each in asked:
+        with pytest.raises(ConfigError, match=r"50.*was skipped: no date in"):
+            similar_places(read_run(copy), 3, **each)
+
+
+def test_the_list_of_similar_places_leaves_out_coordinates(run: Path) -> None:
+    found = similar_places(read_run(run), 3, places=[17])
+    rows = plan_at(run).place[found.index]
+    columns = found.columns
+    for name, values in (("breite", LAT), ("lon", LON)):
+        columns = columns.add_column(1, name, pa.array(values[rows].round(6)))
+    lines = place_lines(found.plan, found.index, columns, found.cosine, "cosine")
+    shown = place_lines(found.plan, found.index, found.columns, found.cosine, "cosine")
+    assert lines == shown
+    assert "crop" in lines[0]
 
 
 def test_the_table_of_similar_places_has_the_users_columns(run: Path, tmp_path: Path) -> None:
