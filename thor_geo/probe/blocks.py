@@ -111,6 +111,7 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         check_training(
             samples,
             train[~near],
+            spec,
             f"{far:g} m around test samples are left out" if far else "",
             "Give smaller blocks (--block-m), a smaller --buffer-m, or other --folds.",
         )

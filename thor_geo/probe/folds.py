@@ -125,6 +125,13 @@ def check_count(samples: Samples, labels: Labels, spec: ProbeSpec) -> None:
     """
     counts = np.unique(samples.values, return_counts=True)[1]
     most = int(counts.max()) if labels.task == "classification" else len(samples)
+    if most == 1 and len(samples) > 1:
+        raise ConfigError(
+            "--target",
+            labels.name,
+            f"each of its {len(samples):,} labels is a class of its own",
+            "Choose a column of classes, or one of numbers.",
+        )
     if most < spec.folds:
         raise ConfigError(
             "--folds",
@@ -179,12 +186,15 @@ def check_classes(
     )
 
 
-def check_training(samples: Samples, train: Int64Array, why: str, remedy: str) -> None:
+def check_training(
+    samples: Samples, train: Int64Array, spec: ProbeSpec, why: str, remedy: str
+) -> None:
     """Refuse a training part whose labels are all the same.
 
     Args:
         samples: The samples.
         train: The part's indices.
+        spec: Settings.
         why: What was left out, for the message.
         remedy: What to do.
 
@@ -192,9 +202,10 @@ def check_training(samples: Samples, train: Int64Array, why: str, remedy: str) -
         ConfigError: If they are.
     """
     if len(np.unique(samples.values[train])) < 2:
+        dates, group = spec.split_date is not None, spec.group is not None
         raise ConfigError(
-            "--folds",
-            "a training part",
+            "--split-date" if dates else "--group" if group else "--folds",
+            str(spec.split_date) if dates else spec.group if group else spec.folds,
             f"{counted(len(train), 'sample')} left to train on, all with the same label"
             + (f" ({why})" if why else ""),
             remedy,

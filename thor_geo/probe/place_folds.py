@@ -69,7 +69,7 @@ def _by_distance(samples: PlaceSamples, labels: Labels, spec: ProbeSpec) -> Fold
         labels,
         blocks.block,
         "--block-m",
-        blocks.distance_m,
+        round(blocks.distance_m, 1),
         f"lie in one of the {blocks.drawn}",
         "Give a smaller distance, or",
     )
@@ -200,8 +200,11 @@ def _buffered(samples: PlaceSamples, folds: Folds, spec: ProbeSpec, apart: float
         check_training(
             samples,
             train[~near],
+            spec,
             f"{counted(int(near.sum()), 'place')} near test places left out" if near.any() else "",
-            "Divide them otherwise, or give a smaller --block-m or --buffer-m.",
+            "Divide them otherwise, or give --buffer-m, which then decides what is left out."
+            if shares
+            else "Divide them otherwise, or give a smaller --block-m or --buffer-m.",
         )
     words = [f"nearer than {kilometres(distance)}"] if distance else []
     words += ["with pixels of the same chips and days"] if shares else []

@@ -256,6 +256,12 @@ def test_a_class_that_only_trains_has_no_part_in_the_scores() -> None:
         ),
         (ProbeSpec(), {"values": np.zeros(300)}, "no label other than 'c0'"),
         (ProbeSpec(folds=200), {}, "no class has more than 100 samples"),
+        (ProbeSpec(), {"values": np.arange(300)}, "--target.*300 labels is a class of its own"),
+        (
+            ProbeSpec(split_date=dt.date(1970, 3, 1)),
+            {"values": np.arange(300) >= 150, "days": np.where(np.arange(300) < 150, 0, 30)},
+            "--split-date='1970-03-01'.*141 samples left to train on, all with the same label",
+        ),
     ],
 )
 def test_divisions_that_say_nothing_are_refused(
