@@ -282,6 +282,10 @@ def test_a_table_that_changed_is_refused_and_the_change_is_named(tmp_path: Path)
     changed = places(columns)
     with pytest.raises(RunDirectoryError, match=r"table of places has changed \(.*'crop'"):
         write_places(tmp_path / "run", changed)
+    fewer = places(table().drop_columns(["crop"]))
+    with pytest.raises(RunDirectoryError, match=r"data\.places\.keep is") as caught:
+        write_places(tmp_path / "run", fewer)
+    assert "another area" not in str(caught.value)
 
 
 def test_a_damaged_list_of_skipped_rows_is_made_again(tmp_path: Path) -> None:
