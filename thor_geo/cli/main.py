@@ -140,7 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             let_first_rank_speak()
         if args[0] in ("predict", "fetch", "stats"):
             explained = import_module("thor_geo.cli.parser").with_key(explained, args[1:])
-        print(f"thor-geo: {type(explained).__name__}: {redact(explained)}", file=sys.stderr)
+        lines = [f"thor-geo: {type(explained).__name__}: {redact(explained)}"]
+        # What a caller added, such as a way to go on without what failed.
+        lines += [redact(note) for note in getattr(explained, "__notes__", ())]
+        print("\n".join(lines), file=sys.stderr)
         return EXIT_RETRY if explained.retryable else EXIT_ERROR
     known = ", ".join(COMMANDS)
     print(f"thor-geo: unknown command {args[0]!r}. Choose one of {known}.", file=sys.stderr)

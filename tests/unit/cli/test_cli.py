@@ -9,8 +9,9 @@ import sys
 import pytest
 
 import thor_geo
-from thor_geo.cli import similar, view
+from thor_geo.cli import similar, status, view
 from thor_geo.cli.main import COMMANDS, ENVIRONMENT, main
+from thor_geo.errors import RunDirectoryError
 from thor_geo.pictures.quicklook import LAYERS
 from thor_geo.results.tables import DRIVERS
 
@@ -72,6 +73,19 @@ def test_the_help_of_every_command_has_an_example(
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed"]) == 2
     assert "predict" in capsys.readouterr().err
+
+
+def test_notes_of_an_error_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(args: list[str]) -> int:
+        error = RunDirectoryError("The pixels are gone.")
+        error.add_note("Use --no-baseline.")
+        raise error
+
+    monkeypatch.setattr(status, "run_status", fails)
+    assert main(["status", "out"]) == 2
+    assert capsys.readouterr().err.endswith("The pixels are gone.\nUse --no-baseline.\n")
 
 
 def test_libraries_find_their_settings_unless_the_user_has_made_others(
