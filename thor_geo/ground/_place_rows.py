@@ -43,6 +43,7 @@ def read_places(
         window: Window of all rows; see `PlacesSpec.load`.
         earliest: Day of the sensor's first image; see `PlacesSpec.load`.
         content: The table as a Parquet file in memory, in place of the file.
+        aloud: See `PlacesSpec.load`.
 
     Raises:
         ConfigError: See `PlacesSpec.load`.
