@@ -205,6 +205,8 @@ def draw_dots(axes: Axes, dots: Dots, colours: Any, places: int, **style: Any) -
     diameter = size * (0.85 + 0.5 * np.minimum(np.log10(dots.count) / 3, 1))
     given = np.asarray(colours)
     rgb = given / 255 if given.ndim == 2 else given
+    # Scales of numbers begin with colours that are hardly seen on the map's own.
+    edge = "white" if given.ndim == 2 else "#7b8691"
     order = np.argsort(dots.count, kind="stable")  # the most places on top
     return axes.scatter(
         dots.x[order],
@@ -212,7 +214,7 @@ def draw_dots(axes: Axes, dots: Dots, colours: Any, places: int, **style: Any) -
         s=diameter[order] ** 2,
         c=rgb[order],
         # Above the scale, which lies in a corner that may have places.
-        **{"edgecolors": "white", "linewidths": 0.35, "zorder": 5.5, **style},
+        **{"edgecolors": edge, "linewidths": 0.35, "zorder": 5.5, **style},
     )
 
 

@@ -123,8 +123,9 @@ def check_count(samples: Samples, labels: Labels, spec: ProbeSpec) -> None:
     Raises:
         ConfigError: If there are more.
     """
-    counts = np.unique(samples.values, return_counts=True)[1]
-    most = int(counts.max()) if labels.task == "classification" else len(samples)
+    codes, counts = np.unique(samples.values, return_counts=True)
+    classes = labels.task == "classification"
+    most = int(counts.max()) if classes else len(samples)
     if most == 1 and len(samples) > 1:
         raise ConfigError(
             "--target",
@@ -133,13 +134,15 @@ def check_count(samples: Samples, labels: Labels, spec: ProbeSpec) -> None:
             "Choose a column of classes, or one of numbers.",
         )
     if most < spec.folds:
+        numbers = classes and isinstance(labels.class_of(float(codes[0])), int)
         raise ConfigError(
             "--folds",
             spec.folds,
             f"no class has more than {counted(most, 'sample')} (of {len(samples):,})"
-            if labels.task == "classification"
+            if classes
             else f"labels meet {counted(most, 'sample')}",
-            "Give fewer --folds, or more labels.",
+            "Give fewer --folds, or more labels"
+            + (", or --task regression if they are numbers." if numbers else "."),
         )
 
 

@@ -175,7 +175,8 @@ def _labels(
             ignore=spec.ignore,
             names=names,
         )
-    for option, value in (("--layer", layer), ("--nodata", nodata)):
+    share = spec.min_cover if spec.min_cover != ProbeSpec.min_cover else None
+    for option, value in (("--layer", layer), ("--nodata", nodata), ("--min-cover", share)):
         if value is not None:
             raise ConfigError(
                 option, value, "it is for --labels, which is not given", "Leave it out."

@@ -79,7 +79,7 @@ class KeptLabels:
                 f"not given, and `{opened.run.path}` keeps columns of its table"
                 if names
                 else f"not given, and `{opened.run.path}` keeps no column of its table",
-                f"It has {', '.join(names)}."
+                f"Choose one of {', '.join(names)}."
                 if names
                 else "Give --labels and --target, or embed the table again with data.places.keep.",
             )

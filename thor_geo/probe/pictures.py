@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ _LONGEST_NAME = 22
 _NUMBERED = 20
 # Most points of a scatter plot.
 _MOST_POINTS = 5000
+# Size of the lines under a title, points; their distance, and the widths of a character of usual
+# and of bold ones, inches.
+_LINE_SIZE, _LINE, _CHARACTER, _BOLD = 10.5, 0.25, 0.088, 0.1
 
 
 def write_pictures(probed: Probed, folder: Path) -> list[Path]:
@@ -123,27 +127,31 @@ def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Fi
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    notice = probed.notice
+    words = (
+        f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   "
+        f"{probed.folds.words}"
+    )
+    told = textwrap.wrap(words, int((width - 0.6) / _CHARACTER))
+    warned = textwrap.wrap(probed.notice, int((width - 0.6) / _BOLD))
+    # Each line beyond the first makes the figure higher, so that the axes keep their size.
+    height += _LINE * (len(told) - 1 + max(len(warned) - 1, 0))
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     left, top = 0.3 / width, 1 - 0.45 / height
     figure.text(left, top, title, fontsize=15, fontweight="bold", color=INK)
-    line = (
-        f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   "
-        f"{probed.folds.words}"
-    )
-    figure.text(left, top - 0.27 / height, line, fontsize=10.5, color=MUTED)
-    if notice:
+    for k, line in enumerate([*told, *warned], start=1):
+        bold = k > len(told)
         figure.text(
             left,
-            top - 0.52 / height,
-            notice[:110],
-            fontsize=10.5,
-            fontweight="bold",
-            color="#7a3e00",
+            top - (0.02 + _LINE * k) / height,
+            line,
+            fontsize=_LINE_SIZE,
+            fontweight="bold" if bold else "normal",
+            color="#7a3e00" if bold else MUTED,
         )
+    above = 0.7 + _LINE * (len(told) + len(warned))
     axes = figure.add_axes(
-        (0.9 / width, 0.95 / height, 1 - 1.2 / width, 1 - (2.15 if notice else 1.9) / height)
+        (0.9 / width, 0.95 / height, 1 - 1.2 / width, 1 - (0.95 + above) / height)
     )
     axes.tick_params(labelsize=10, colors=MUTED)
     for spine in axes.spines.values():
@@ -183,9 +191,9 @@ def _matrix(axes: Axes, probed: Probed) -> None:
     width, height = figure.get_size_inches()
     left = 0.75 + 0.088 * max(widest, 9)
     below = 0.62 + (0.065 * widest if long else 0.12)
-    top = 1.2 if probed.notice else 0.95
+    top = axes.get_position(original=True).y1
     axes.set_position(
-        (left / width, below / height, 1 - (left + 1.25) / width, 1 - (below + top) / height)
+        (left / width, below / height, 1 - (left + 1.25) / width, top - below / height)
     )
     axes.set_anchor("NW")
     bar = axes.inset_axes((1.03, 0, 0.035, 1))

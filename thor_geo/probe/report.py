@@ -215,7 +215,7 @@ def _group_lines(probed: Probed) -> list[str]:
         score = "-" if group.score is None else f"{group.score:.3f}"
         lines.append(f"    {group.group:<{width}}  {score:>7}  {counted(group.samples, 'place')}")
     more = len(probed.groups) - _MOST_GROUPS
-    return lines + ([f"    and {counted(more, 'more')} in probe.json"] if more > 0 else [])
+    return lines + ([f"    and {more:,} more in probe.json"] if more > 0 else [])
 
 
 def _label_lines(labels: Mapping[str, Any]) -> list[str]:

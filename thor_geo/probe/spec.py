@@ -120,6 +120,17 @@ class ProbeSpec:
                 f"{' and '.join(others)} is given too, and they divide samples in different ways",
                 "Give one of them.",
             )
+        for name, unused, way in (
+            ("block_m", self.group is not None and self.block_m is not None, "group"),
+            ("folds", self.split_date is not None and self.folds != ProbeSpec.folds, "split_date"),
+        ):
+            if unused:
+                raise ConfigError(
+                    name,
+                    getattr(self, name),
+                    f"{way} is given too, which alone says how samples are divided",
+                    "Leave it out.",
+                )
         if not 0 <= self.min_cover <= 1:
             raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
         for share in self.fractions:

@@ -271,10 +271,24 @@ def test_divisions_that_say_nothing_are_refused(
         place_folds(scattered(**options), labels(), spec)
 
 
+def test_numbers_taken_for_classes_are_told_how_to_be_regressed() -> None:
+    heights = labels()
+    heights.class_of = int
+    with pytest.raises(ConfigError, match="or --task regression if they are numbers"):
+        place_folds(scattered(20, values=np.arange(20) // 2), heights, ProbeSpec())
+
+
 def test_one_way_to_divide_places_at_a_time() -> None:
     for options in ({"group": "a", "split": "random"}, {"split_date": dt.date(2021, 1, 1)}):
         with pytest.raises(ConfigError, match="divide samples in different ways"):
             ProbeSpec(**{"group": "a", **options})
+
+
+def test_settings_that_a_division_has_no_use_for_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"`block_m=500`: group is given too.* Leave it out"):
+        ProbeSpec(group="a", block_m=500)
+    with pytest.raises(ConfigError, match=r"`folds=3`: split_date is given too.* Leave it out"):
+        ProbeSpec(split_date=dt.date(2021, 1, 1), folds=3)
 
 
 def test_random_folds_leave_nothing_out_and_draw_blocks_for_intervals() -> None:

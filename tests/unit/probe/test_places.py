@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.places import Places
 from thor_geo.probe import ProbeSpec, kept_labels, open_labels, probe_run, read_probe
 from thor_geo.probe.collect import collect_samples
+from thor_geo.probe.pictures import draw_curve, draw_first
 from thor_geo.probe.place_samples import ground_of
 from thor_geo.probe.samples import PlaceSamples
 from thor_geo.runs.opened_run import OpenedRun, read_run
@@ -192,7 +195,7 @@ def test_a_wrong_column_is_answered_with_what_there_is(opened: OpenedRun, tmp_pa
     columns = "plot, crop, warmth, kind, country, prediction"
     with pytest.raises(ConfigError, match=rf"Did you mean crop\? It has {columns}\."):
         kept_labels(opened, "crops")
-    with pytest.raises(ConfigError, match=rf"not given.*It has {columns}\."):
+    with pytest.raises(ConfigError, match=rf"not given.*Choose one of {columns}\."):
         kept_labels(opened)
     with pytest.raises(ConfigError, match=r"--group.*Did you mean country\?"):
         collect_samples(opened, kept_labels(opened, "crop"), ProbeSpec(group="contry"))
@@ -241,6 +244,22 @@ def test_the_report_says_how_places_were_divided(opened: OpenedRun, probed: Path
     again = probe_run(opened, kept_labels(opened, "crop"), spec)
     accuracy = report["results"][0]["scores"]["accuracy"]
     assert accuracy == list(again.evaluations[0].scores["accuracy"])
+
+
+@pytest.mark.parametrize("target", ["warmth", "crop"])
+def test_what_a_picture_of_a_probe_says_fits_on_it(opened: OpenedRun, target: str) -> None:
+    spec = ProbeSpec(baseline=False, fractions=(1.0,), split="random")
+    probed = probe_run(opened, kept_labels(opened, target), spec)
+    detail = "; ".join(["nothing to train on of a class with a long name"] * 4)
+    probed = replace(probed, notice=detail, folds=replace(probed.folds, words="5 folds " * 20))
+    for figure in (draw_first(probed), draw_curve(probed)):
+        figure.draw_without_rendering()
+        right, texts = figure.bbox.x1, figure.texts
+        assert max(text.get_window_extent().x1 for text in texts) < right
+        # The lines lie above the axes, one below the other.
+        axes = figure.axes[0]
+        assert min(t.get_window_extent().y0 for t in texts[:4]) > axes.get_window_extent().y1
+        assert " ".join(t.get_text() for t in texts).count("nothing to train on") == 4
 
 
 def test_predictions_stand_beside_the_columns_of_the_table(opened: OpenedRun, probed: Path) -> None:
@@ -314,6 +333,11 @@ def test_groups_and_dates_of_the_table_divide_it(
     late = report["folds"]["test_samples"][0]
     assert np.sum(report["confusion"]) == late
     assert late < report["samples"]
+    # More groups than are shown, one by one.
+    assert main([*command, "--group", "plot", "--to", str(tmp_path / "p")]) == 0
+    assert re.search(r"\n    and \d+ more in probe.json\n", capsys.readouterr().out)
+    assert main([*command, "--min-cover", "0.7"]) == 2
+    assert "`--min-cover=0.7`: it is for --labels" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--split-date", "last year"])
     assert "'last year' is not a day; give e.g. 2021-01-01" in capsys.readouterr().err
