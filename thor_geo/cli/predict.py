@@ -169,6 +169,8 @@ class PredictCLI(LightningCLI):
             )
         if isinstance(self.datamodule, CompositeDataModule | FolderDataModule):
             self.datamodule.load_plan()
+            if places := self.datamodule.place_settings():
+                self.writer.run.check_table(places["places"])
         if isinstance(self.datamodule, CompositeDataModule):
             # Before ranks are launched: they inherit the emulator's address.
             self.datamodule.connect()

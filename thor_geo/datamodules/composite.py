@@ -26,7 +26,7 @@ from thor_geo.ground.area import Area, AreaSpec
 from thor_geo.ground.blocks import NeededBlock
 from thor_geo.ground.lattice import Bounds, Lattice
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.ground.places import Places, PlacesSpec
+from thor_geo.ground.places import PlacesSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.sources.earthengine import RECIPE_VERSION
 from thor_geo.specs import NodataFill, Normalize, SensorSpec, Windows, check_least
@@ -169,7 +169,6 @@ class CompositeDataModule(PlannedDataModule):
             cache_dir=cache_folder(cache_dir),
             pool_size=concurrency,
         )
-        self._table: PlaceTable | None = None
         if places_spec is None:
             self.windows = Windows.from_dates(start, end, windows)
             check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
@@ -227,11 +226,6 @@ class CompositeDataModule(PlannedDataModule):
     def area(self) -> Area | None:
         """The area, read once; None for a table of places."""
         return None if self.area_spec is None else self.area_spec.load()
-
-    @property
-    def places_table(self) -> Places | None:
-        """The table of places, read once; None for an area."""
-        return None if self._table is None else self._table.places
 
     def setup(self, stage: str) -> None:
         """Plan the area or the table, connect to the source, and sign in.
@@ -310,7 +304,7 @@ class CompositeDataModule(PlannedDataModule):
         return {
             **self.sensors.settings(self.connect().catalogues),
             **self.windows.settings(),
-            **({} if self._table is None else {"places": self._table.settings()}),
+            **self.place_settings(),
             **self.normalize.settings(),
             "tile_size": self.lattice.tile_size,
             "stride": self.lattice.step,

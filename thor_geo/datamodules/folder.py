@@ -25,7 +25,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.area import AreaSpec
 from thor_geo.ground.lattice import Bounds, Lattice
 from thor_geo.ground.place_plan import PlacePlan
-from thor_geo.ground.places import Places, PlacesSpec
+from thor_geo.ground.places import PlacesSpec
 from thor_geo.ground.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, Windows
 from thor_geo.specs.bands import select_bands
@@ -116,7 +116,6 @@ class FolderDataModule(PlannedDataModule):
         self.band_names = tuple(bands)
         self.selection = select_bands(self.band_names)
         self.area_spec, places_spec = _as_group(AreaSpec, area), _as_group(PlacesSpec, places)
-        self._table: PlaceTable | None = None
         if places_spec is None:
             self.windows = Windows.from_dates(start, end)
         else:
@@ -184,11 +183,6 @@ class FolderDataModule(PlannedDataModule):
     @property
     def _zones_of_places(self) -> list[int]:
         return [lattice.epsg for lattice in self.load_plan().lattices]
-
-    @property
-    def places_table(self) -> Places | None:
-        """The table of places, read once; None for an area."""
-        return None if self._table is None else self._table.places
 
     def load_plan(self) -> Plan:
         """Read the files' headers and plan the ground they cover; later calls return the same plan.
@@ -268,7 +262,7 @@ class FolderDataModule(PlannedDataModule):
             "files_sha256": self.content,
             "bands": list(self.band_names),
             **self.windows.settings(),
-            **({} if self._table is None else {"places": self._table.settings()}),
+            **self.place_settings(),
             "scale": self.scale,
             "offset": self.offset,
             # JSON has no NaN.

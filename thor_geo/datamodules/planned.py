@@ -11,9 +11,11 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from thor_geo.datamodules.ledger import Ledger
+from thor_geo.datamodules.places import PlaceTable
 from thor_geo.datamodules.sampler import ShardBatchSampler
 from thor_geo.datasets import collate
 from thor_geo.ground.job import Job
+from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan
 from thor_geo.specs import NodataFill, Normalize, check_least
 from thor_geo.specs.bands import BandSelection
@@ -35,6 +37,8 @@ class PlannedDataModule(LightningDataModule):
         ledger: Knows which shards are done, if anyone does.
         plan: The plan, once it was loaded.
     """
+
+    _table: PlaceTable | None = None
 
     normalize: THORNormalize
     statistics: Path | None
@@ -59,6 +63,15 @@ class PlannedDataModule(LightningDataModule):
         self.job = Job()
         self.ledger: Ledger | None = None
         self.plan: Plan | None = None
+
+    @property
+    def places_table(self) -> Places | None:
+        """The table of places, read once; None for an area."""
+        return None if self._table is None else self._table.places
+
+    def place_settings(self) -> dict[str, Any]:
+        """Return ``places``, what of a table changes the outputs; nothing for an area."""
+        return {} if self._table is None else {"places": self._table.settings()}
 
     def _set_normalisation(
         self,

@@ -197,6 +197,25 @@ class RunDirectory:
             for folder in (self.markers, self.failures):
                 folder.mkdir(exist_ok=True)
 
+    def check_table(self, places: Mapping[str, JSON]) -> None:
+        """Refuse a table of places that has changed since the run began, if it has begun.
+
+        `prepare` would, too, but only when weights are loaded and their digest is known.
+
+        Args:
+            places: ``data.places`` of the settings.
+
+        Raises:
+            RunDirectoryError: If the table has changed, naming how; or run.json cannot be read.
+        """
+        if not self.run_json.exists():
+            return
+        theirs = self.document()
+        data = {**theirs["settings"].get("data", {}), "places": plain_json("places", places)}
+        settings = {**theirs["settings"], "data": data}
+        if table_changes(settings, theirs["settings"]):
+            self._compare({**theirs, "settings": settings, "fingerprint": ""}, theirs)
+
     @contextmanager
     def explain_errors(self, target: str) -> Iterator[None]:
         """Turn errors of the file system into one that names the remedy.

@@ -106,8 +106,13 @@ class Summary:
             where = f": {self.path / _SKIPPED}" if self.pooled else ""
             lines += _row("", f"{skipped:,} of the table's {rows:,} rows skipped{where}")
         if done and self.empty == done:
-            other = "area" if self.table is None else "table"
-            advice = f"try a longer window, a higher data.sentinel2.cloudy_pct, or another {other}"
+            # Exchanged, coordinates of Europe are valid ones in and off the Horn of Africa.
+            last = (
+                "another area"
+                if self.table is None
+                else "look whether the table has longitude and latitude exchanged"
+            )
+            advice = f"try a longer window, a higher data.sentinel2.cloudy_pct, or {last}"
             lines += _row("", f"no scene passed the filters: {advice}")
         if not self.shards[1]:
             lines += _row("", "the run has fewer shards than jobs: there is none for this one")
@@ -275,7 +280,8 @@ def _fetched(fetch: Mapping[str, float]) -> str:
     ]
     parts += [
         f"{fetch.get('bytes', 0) / 1e6:,.1f} MB",
-        f"{duration(fetch.get('seconds_waiting', 0))} waiting for slots and before retries",
+        f"{duration(fetch.get('seconds_waiting', 0))} waiting for slots and before retries "
+        "(sum of all requests)",
     ]
     return ", ".join(parts)
 
