@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,18 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv("THOR_GEO_CACHE", str(folder / "cache"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_precision() -> None:
+    """Multiply float32 matrices as float32, as every run does unless it is told otherwise.
+
+    Importing some of TerraTorch's models sets another precision for the whole process, and so for
+    the tests after it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")

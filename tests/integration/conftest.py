@@ -43,20 +43,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give this process the threads and precision of a run: results differ in the last bits.
-
-    Importing some of TerraTorch's models sets the precision for the whole process.
-    """
+    """Give this process the threads of a run: results differ in the last bits."""
     import torch
 
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable.name, raising=False)
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
     yield
-    torch.set_num_threads(before[0])
-    torch.set_float32_matmul_precision(before[1])
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
