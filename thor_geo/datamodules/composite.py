@@ -148,6 +148,18 @@ class CompositeDataModule(PlannedDataModule):
             as_spec(SensorSpec, sentinel2, "sentinel2"),
             as_spec(Sentinel1Spec, sentinel1, "sentinel1"),
         )
+        if places_spec is None:
+            self.windows = Windows.from_dates(start, end, windows)
+            check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
+        else:
+            refuse_beside_places(stride=stride, anchor=anchor, windows=windows, labels=labels)
+            self._table = PlaceTable(
+                places_spec,
+                start=start,
+                end=end,
+                earliest=self.sensors.earliest,
+                generated=lambda: self.source.places_table(),
+            )
         #: The first sensor, whose planes come first.
         self.sensor = next(iter(self.sensors.by_kind.values()))
         # The zone is a placeholder: the plan makes one lattice for each of the area's zones.
@@ -169,18 +181,6 @@ class CompositeDataModule(PlannedDataModule):
             cache_dir=cache_folder(cache_dir),
             pool_size=concurrency,
         )
-        if places_spec is None:
-            self.windows = Windows.from_dates(start, end, windows)
-            check_windows(self.windows, sentinel2=self.sensors.sentinel2, labels=labels)
-        else:
-            refuse_beside_places(stride=stride, anchor=anchor, windows=windows, labels=labels)
-            self._table = PlaceTable(
-                places_spec,
-                start=start,
-                end=end,
-                earliest=self.sensors.earliest,
-                generated=self.source.places_table,
-            )
         self._set_normalisation(
             self.sensors.selection, normalize, statistics, clamp_z=clamp_z, nodata_fill=nodata_fill
         )
