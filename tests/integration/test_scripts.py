@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ROOT = Path(__file__).parents[2]
 FORKSERVER = ROOT / "tests" / "support" / "forkserver"
@@ -84,10 +87,14 @@ def run(folder: Path, *command: object, emulator: str) -> None:
 
 
 @pytest.fixture
-def folder(quick_run: Path, tmp_path: Path) -> Path:
-    """Return a folder with the quickstart's run where the pages have it."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "quickstart").symlink_to(quick_run / "run")
+def folder(quick_run: Path, survey_run: Path, thor_geo: Run, tmp_path: Path) -> Path:
+    """Return a folder with the runs of the quickstart and of a table where the pages have them."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "quickstart").symlink_to(quick_run / "run")
+    shutil.copytree(survey_run / "run", out / "survey")
+    merged = thor_geo("merge", out / "survey")
+    assert merged.returncode == 0, merged.stderr
     return tmp_path
 
 
