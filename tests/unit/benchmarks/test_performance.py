@@ -67,8 +67,10 @@ def quoted() -> Iterator[str]:
     yield f"checksum: {first['tiles/s']:.0f} tiles/s"
     worker = row("reading", blocks="zstd, one DataLoader worker", what="PlanDataset")
     yield f"hands over {worker['tiles/s']:.0f}."
-    share = result("fetch")["figures"]["share of the possible, median of the runs"]
-    yield f"reaches {100 * share:.0f} %"
+    for kind in ("an area", "places"):
+        share = result("fetch")["figures"][f"share of the possible of {kind}, median of the runs"]
+        yield f"reaches {100 * share:.0f} %"
+    yield from quoted_places()
     start = "quickstart, archive {}: first tile embedded"
     for text, what, digits in (
         ("`thor-geo --help`", "thor-geo --help", 2),
@@ -88,6 +90,17 @@ def quoted() -> Iterator[str]:
 
 
 SIZES = ("tiny", "small", "base")
+
+
+def quoted_places() -> Iterator[str]:
+    rates = {x["what"]: x["each/s"] for x in result("places")["rows"]}
+    yield f"embeds {rates['scattered places']:.0f} places/s where they are scattered"
+    yield f"and {rates['dense places']:.0f} where four"
+    yield f"over an area embeds {rates['tiles of an area']:.0f} tiles/s"
+    plan = row("planning", area="1 million places", step="plan")
+    yield f"| {plan['with starting Python']:.1f} s, {plan['peak GB']:.2f} GB for 1,000,000 |"
+    start = row("planning", area="1 million places", step="start")
+    yield f"of a million places, after {start['with starting Python']:.1f} s"
 
 
 def quoted_runs() -> Iterator[str]:
