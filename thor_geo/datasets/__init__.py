@@ -1,7 +1,8 @@
-"""TorchGeo datasets over composites and over a user's GeoTIFFs."""
+"""TorchGeo datasets over composites, over a user's GeoTIFFs, and over the maps of a run."""
 
 from thor_geo.datasets.colour import true_colour
 from thor_geo.datasets.composite import CompositeDataset
+from thor_geo.datasets.embeddings import EmbeddingDataset
 from thor_geo.datasets.folder import FolderDataset
 from thor_geo.datasets.picture import composite_picture
 from thor_geo.datasets.places import PlaceDataset
@@ -11,6 +12,7 @@ from thor_geo.datasets.windowed import WindowDataset
 
 __all__ = [
     "CompositeDataset",
+    "EmbeddingDataset",
     "FolderDataset",
     "PlaceDataset",
     "PlanDataset",
