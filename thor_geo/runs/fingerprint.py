@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
@@ -87,10 +88,13 @@ _PACKAGES = (
 
 def package_versions() -> dict[str, JSON]:
     """Return the versions of packages that matter; None for one that is not installed."""
-    versions: dict[str, JSON] = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
-    return versions
+    return {name: _version(name) for name in _PACKAGES}
+
+
+# Looked up once: it parses a package's metadata, and every embedding from Python states versions.
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
