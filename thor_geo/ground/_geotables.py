@@ -21,17 +21,16 @@ import shapely
 from thor_geo.ground._coordinate_names import DEGREES, PLANAR, renaming_hint
 from thor_geo.ground._row_faults import ColumnValues, Lines, RowFault
 from thor_geo.ground._text_tables import numbers_in, parse_text, text_lines
+from thor_geo.ground._written_geometry import WGS84, parse_geometry
 from thor_geo.ground.area import LONLAT
 from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 
 if TYPE_CHECKING:
     from thor_geo.ground.geofile import GeoFile
 
-_GEOMETRIES = ("geometry", "geom", "the_geom", "wkt", "wkt_geom", "wkb", "wkb_geometry")
+# `.geo` is Earth Engine's.
+_GEOMETRIES = ("geometry", "geom", "the_geom", "wkt", "wkt_geom", "wkb", "wkb_geometry", ".geo")
 _LOOKED_FOR = "lon and lat (or longitude and latitude, th_long and th_lat) and no WKT (wkt)"
-_WKT = re.compile(r"\s*(?:SRID=(?P<epsg>\d+);)?\s*(?P<wkt>(?:MULTI)?(?:POINT|POLYGON)\b.*)", re.I)
-# What WKT and WKB are in that state no EPSG code.
-_WGS84 = "4326"
 # The index of a pandas table that has no name.
 _INDEX = re.compile(r"__index_level_\d+__")
 _NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
@@ -46,8 +45,9 @@ class GeoTable:
 
     Attributes:
         columns: pyarrow Table of n rows, all but the geometry; columns of coordinates are in it.
-        geometry: Shapes, None where a row has none (n,); None where coordinates stand in columns.
-        x: Longitudes or eastings from columns, NaN where a row has none (n,).
+        geometry: Shapes, None where a row has none (n,); None where coordinates stand in columns,
+            or the table has none of either (`GeoFile.needs_geometry`).
+        x: Longitudes or eastings from columns, NaN where a row has none (n,); None otherwise.
         y: Latitudes or northings from columns (n,).
         crs: CRS of geometry or coordinates; None if nothing states it.
         stated: Whether the file states the CRS, or the user; otherwise degrees are assumed.
@@ -151,9 +151,10 @@ def layer_table(source: GeoFile, columns: Any, wkb: Any, crs: str | None) -> Geo
 def with_geometry(source: GeoFile, table: Any) -> GeoTable:
     """Return a table with the geometry that stands in its columns.
 
-    WKT or WKB in a column `geometry`, `geom` or `wkt` goes before columns of coordinates; names are
-    compared without case. Where neither the table nor the user names a CRS, coordinates are
-    longitude and latitude. Where the user does, columns `x` and `y` have it.
+    WKT or WKB in a column `geometry`, `geom` or `wkt`, and the GeoJSON that Earth Engine writes in
+    `.geo`, go before columns of coordinates; names are compared without case. Where neither the
+    table nor the user names a CRS, coordinates are longitude and latitude. Where the user does,
+    columns `x` and `y` have it.
 
     Args:
         source: The file, for messages.
@@ -192,6 +193,8 @@ def with_geometry(source: GeoFile, table: Any) -> GeoTable:
             f"{source.path} has the columns x and y, and nothing states their CRS",
             f"Give it, e.g. {source.crs_argument}: EPSG:25832; EPSG:4326 if they are degrees.",
         )
+    if not source.needs_geometry:
+        return GeoTable(columns=table, crs=None, stated=False)
     raise source.refusal(
         f"it holds no geometry: no {_LOOKED_FOR} among its columns {', '.join(table.column_names)}",
         renaming_hint(table.column_names)
@@ -236,42 +239,35 @@ def _of_geometry(
 
 
 def _written_geometry(source: GeoFile, table: Any, k: int) -> GeoTable | None:
-    """Return geometries written as WKT or WKB; None if the column holds something else."""
+    """Return the geometries that a column writes; None if it holds something else."""
     column = table.column(k)
     if not (_is_text(column.type) or _is_binary(column.type)):
         return None
     values = column.to_numpy(zero_copy_only=False).astype(object)
     values[np.asarray(column.is_null())] = None
-    first = next((value for value in values if value is not None), None)
-    epsg: set[str] = set()
-    if isinstance(first, str) and _WKT.match(first):
-        matches = [_WKT.match(value or "") for value in values]
-        epsg = {m["epsg"] or _WGS84 for m in matches if m}
-        texts = [value if m is None else m["wkt"] for m, value in zip(matches, values, strict=True)]
-        geometry = shapely.from_wkt(texts, on_invalid="ignore")
-    elif isinstance(first, bytes):
-        geometry = shapely.from_wkb(values, on_invalid="ignore")
-        known = geometry[~shapely.is_missing(geometry)]
-        epsg = {str(code or _WGS84) for code in np.unique(shapely.get_srid(known)).tolist()}
-    else:
+    written = parse_geometry(values)
+    if written is None:
         return None
+    epsg = set(written.epsg)
     if len(epsg) > 1:
         raise source.refusal(
             f"`{table.column_names[k]}` mixes EPSG:{' and EPSG:'.join(sorted(epsg))}",
             "Bring all rows to one CRS.",
         )
-    unreadable = np.flatnonzero(shapely.is_missing(geometry) & (values != None))  # noqa: E711
+    unreadable = np.flatnonzero(
+        shapely.is_missing(written.shapes) & (values != None)  # noqa: E711
+    )
     fault = RowFault(
         problem=f"`{table.column_names[k]}` is not a geometry",
         rows=unreadable,
-        values=None if isinstance(first, bytes) else values[unreadable],
+        values=values[unreadable] if written.text else None,
         remedy="Give points or polygons as WKT or WKB.",
     )
     found = _of_geometry(
         source,
         table.remove_column(k),
-        geometry,
-        None if epsg <= {_WGS84} else pyproj.CRS.from_epsg(int(epsg.pop())),
+        written.shapes,
+        None if epsg <= {WGS84} else pyproj.CRS.from_epsg(int(epsg.pop())),
         faults=(fault,) if len(unreadable) else (),
     )
     if found.crs is None:

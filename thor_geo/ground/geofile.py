@@ -51,6 +51,7 @@ class GeoFile:
         crs_argument: Name of the argument that gives it, for messages; empty if there is none.
         error: Class of the errors.
         content: A Parquet file in memory, in place of the file; `path` is its name in messages.
+        needs_geometry: Whether a table without geometry is refused; `read_geofile` needs it.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class GeoFile:
     crs_argument: str = ""
     error: type[ConfigError] = ConfigError
     content: bytes | None = None
+    needs_geometry: bool = True
 
     def refusal(self, problem: str, remedy: str) -> ConfigError:
         """Return an error about this file."""
@@ -101,14 +103,40 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
         ConfigError: As `read_geotable` does, or if a row is bad, or none has geometry.
     """
     table = read_geotable(source)
+    geometry = checked_geometry(source, table)
+    if geometry is None:
+        raise source.refusal("it holds no geometry", "Give points or polygons.")
+    frame = gpd.GeoDataFrame(_pandas_frame(table.columns), geometry=geometry, crs=table.crs)
+    if frame.crs is None:
+        raise source.refusal(
+            "it has no CRS", "Set one, e.g. with QGIS 'Assign projection' or geopandas' set_crs."
+        )
+    return frame
+
+
+def checked_geometry(source: GeoFile, table: GeoTable) -> ObjectArray | None:
+    """Return the geometry of a table's rows, wherever it stands; refuse what is wrong with it.
+
+    Points at longitudes beyond 180 are turned by 360 degrees.
+
+    Args:
+        source: The file, for messages.
+        table: Its rows.
+
+    Returns:
+        Shapes in the table's CRS, None where a row has none, (n,); None if no row has one.
+
+    Raises:
+        ConfigError: If a row is bad, or coordinates that should be degrees are none.
+    """
     for fault in table.faults:
         rows = fault.rows.tolist()
         values = None if fault.values is None else dict(zip(rows, fault.values, strict=True))
         raise source.refusal(f"{fault.problem} in {rows_text(rows, values)}", fault.remedy)
     geometry = table.geometry
     if geometry is None:
-        assert table.x is not None
-        assert table.y is not None
+        if table.x is None or table.y is None:
+            return None
         _check_degrees(source, table, table.x, table.y)
         known = np.isfinite(table.x)
         geometry = np.full(len(table), None, dtype=object)
@@ -118,20 +146,14 @@ def read_geofile(source: GeoFile) -> gpd.GeoDataFrame:
         _check_degrees(source, table, bounds[:, [0, 2]].max(1), bounds[:, [1, 3]].max(1))
     if table.crs is not None and table.crs.is_geographic:
         geometry = _turned_points(geometry)
-    frame = gpd.GeoDataFrame(_pandas_frame(table.columns), geometry=geometry, crs=table.crs)
-    if without_geometry(frame).all():
-        raise source.refusal("it holds no geometry", "Give points or polygons.")
-    if frame.crs is None:
-        raise source.refusal(
-            "it has no CRS", "Set one, e.g. with QGIS 'Assign projection' or geopandas' set_crs."
-        )
-    return frame
+    present = ~shapely.is_missing(geometry) & ~shapely.is_empty(geometry)
+    return geometry if present.any() else None
 
 
 def read_geotable(source: GeoFile) -> GeoTable:
     """Return the rows of a file as it holds them, also those that are bad.
 
-    Tables without geometry have it in columns, in longitude and latitude unless the table or
+    Plain tables have geometry in columns, in longitude and latitude unless the table or
     *source* gives a CRS. A MultiPoint of one point becomes that point, and a collection with
     polygons its polygons.
 

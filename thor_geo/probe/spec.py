@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from thor_geo.errors import ConfigError
+from thor_geo.probe.beside import Beside, check_besides
 from thor_geo.specs.choices import Unit
 
 Task = Literal["classification", "regression"]
@@ -56,6 +57,7 @@ class ProbeSpec:
             the run has it: a label says something about its place, not about a chip.
         group: Column of a table of places: test samples are of other groups than training samples.
         split_date: Places whose window has its middle before this day (UTC) train, others test.
+        besides: Other vectors to compare with on the same samples and folds.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -80,6 +82,7 @@ class ProbeSpec:
     vectors: Vectors | None = None
     group: str | None = None
     split_date: dt.date | None = None
+    besides: tuple[Beside, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -131,6 +134,7 @@ class ProbeSpec:
                     f"{way} is given too, which alone says how samples are divided",
                     "Leave it out.",
                 )
+        check_besides(self.besides)
         if not 0 <= self.min_cover <= 1:
             raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
         for share in self.fractions:

@@ -89,6 +89,8 @@ def test_points_of_any_file_are_points(tmp_path: Path, name: str) -> None:
         "sep=;\r\nid;lon;lat\r\na;11,98;59,995\r\nb;11,985;59,996\r\n",
         "id,decimalLatitude,decimalLongitude\na,59.995,11.98\nb,59.996,11.985\n",
         'WKT,id\n"POINT (11.98 59.995)",a\n"SRID=4326;POINT (11.985 59.996)",b\n',
+        'system:index,id,.geo\n0,a,"{""geodesic"":false,""type"":""Point"",""coordinates"":'
+        '[11.98,59.995]}"\n1,b,"{""type"":""Point"",""coordinates"":[11.985,59.996]}"\n',
         b"\xef\xbb\xbflon,lat,id\n11.98,59.995,a\n11.985,59.996,b\n",
         "lon,lat,id\n11.98,59.995,a\n11.985,59.996,b\n".encode("utf-16"),
         "id,lon,lat\na,11.98,59.995,\nb,11.985,59.996,\n",
