@@ -131,7 +131,8 @@ def _read(
             "Give a run directory, or a table.",
         )
     if other is not None and not other.places:
-        columns, rows, joined = area_vectors(other, samples, spec.window, progress=progress)
+        window = spec.window if len(other.windows) > 1 else None
+        columns, rows, joined = area_vectors(other, samples, window, progress=progress)
         left_out: dict[str, int] = {}
     else:
         if other is not None:
