@@ -1,104 +1,69 @@
-"""A run in Python: its vectors beside what is known of each row."""
+"""A run in Python: its vectors beside what is known of each row, its maps, and its page."""
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from thor_geo.errors import ConfigError, RunDirectoryError
-from thor_geo.ground.lattice import zone_name
-from thor_geo.ground.plan import Plan, Shard
-from thor_geo.runs.opened_run import THREADS, OpenedRun, read_run
-from thor_geo.runs.reading import VectorReader, read_markers, read_rows
-from thor_geo.runs.vectors import CENTRE, EMBEDDING, SCALES
+from thor_geo.api._run_batches import stream_batches
+from thor_geo.api._run_matrix import RunVectors, ShardVectors, read_matrix
+from thor_geo.api._run_rows import RunRows, geo_table
+from thor_geo.api._run_squares import ground_squares
+from thor_geo.api._run_words import run_html, run_text
+from thor_geo.errors import ConfigError
+from thor_geo.ground.plan import Plan
+from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.specs import check_choice
-from thor_geo.support.arrays import AnyArray, BoolArray, Float32Array, Int64Array
-from thor_geo.support.words import counted
+from thor_geo.specs.choices import check_least
+from thor_geo.support.arrays import AnyArray, BoolArray, Float32Array
 
 if TYPE_CHECKING:
     import geopandas
     import pyarrow as pa
+    import xarray
 
-_log = logging.getLogger(__name__)
-
-#: Which vectors: of the whole tile, of the map's cell that holds the place, or both side by side.
-RunVectors: TypeAlias = Literal["pooled", "centre", "both"]
-
-_COLUMNS = {"pooled": (EMBEDDING,), "centre": (CENTRE,), "both": (EMBEDDING, CENTRE)}
-# What `Run.table` leaves out: vectors, and lists and structs that take more memory than all else.
-_HEAVY = {*SCALES, *SCALES.values(), "bbox", "source_ids", "transform"}
+    from thor_geo.checks.tally import Tally
+    from thor_geo.explorer.inline import InlineExplorer
 
 
 class Run:
-    """The finished part of a run, as scikit-learn takes it.
+    """The finished part of a run, as scikit-learn, pandas and xarray take it.
 
     `X`, `y` and `groups` have a row for each vector. Rows without one (no scene, failed, skipped)
     are in none of them: they are the rows of `table` where `embedded` is false. Rows are those of
-    the table of places, in its order, or the tiles of an area, in the order of the plan.
+    the table of places, in its order, or the tiles of an area, in the order of the plan. What has
+    been read once is kept: open an unfinished run again to see what has been added.
 
     Attributes:
         path: The run's directory.
-        vectors: Which vectors `X` holds.
-        window: Which of several time windows the rows are of; None if there is only one.
+        kind: Which vectors `X` holds: ``pooled``, ``centre`` or ``both``.
+        window: Which of several time windows the rows are of; None if none is chosen.
     """
 
-    def __init__(self, opened: OpenedRun, *, vectors: RunVectors, window: int | None) -> None:
+    def __init__(self, opened: OpenedRun, *, kind: RunVectors, window: int | None) -> None:
         """Initialize a new Run instance; make it with `open_run`.
 
         Args:
             opened: The run.
-            vectors: See above.
+            kind: See above.
             window: See above.
 
         Raises:
-            ConfigError: If the run has no such vectors or window, or several windows and none is
-                chosen.
+            ConfigError: If the run has no such vectors or window.
         """
-        check_choice("vectors", vectors, RunVectors)
+        check_choice("vectors", kind, RunVectors)
         self.path: Path = opened.run.path
-        self.vectors, self.window = vectors, window
+        self.kind, self.window = kind, window
         self._opened = opened
-        self._check_vectors()
-        self._check_window()
-
-    def _check_vectors(self) -> None:
-        if not self._opened.pooled:
-            raise ConfigError(
-                "dir",
-                str(self.path),
-                "this run has maps and no vectors",
-                "Run it again into another directory with --output.pooled=true.",
-            )
-        if self.vectors != "pooled" and not self._opened.centre:
-            raise ConfigError(
-                "vectors",
-                self.vectors,
-                f"`{self.path}` has no vectors of its places' cells",
-                "Take vectors='pooled', or run its table again into another directory with "
-                "--output.centre=true.",
-            )
-
-    def _check_window(self) -> None:
-        windows, window = self._opened.windows, self.window
-        if window is None and len(windows) > 1:
-            spans = ", ".join(
-                f"{k}: {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
-                for k, span in enumerate(windows)
-            )
-            raise ConfigError(
-                "window",
-                None,
-                f"`{self.path}` has {len(windows)} time windows",
-                f"Choose one with open_run(..., window=N) of {spans}.",
-            )
-        # Refuses a window that is not there.
-        self._time = self._opened.time_index(window)
+        if kind != "pooled":
+            self._check_vectors()
+        if window is not None:
+            opened.time_index(window)  # refuses one that is not there
+        self._rows = RunRows(opened, window)
+        self._page: InlineExplorer | None = None
 
     @property
     def plan(self) -> Plan:
@@ -110,6 +75,16 @@ class Run:
         """The content of run.json: settings, model, weights, statistics, versions."""
         return dict(self._opened.document)
 
+    def status(self) -> Tally:
+        """Count what is done, failed and left, as `thor-geo status` does; anew with each call.
+
+        Raises:
+            RunDirectoryError: If a marker cannot be read.
+        """
+        from thor_geo.checks.tally import count_markers
+
+        return count_markers(self._opened)
+
     @cached_property
     def table(self) -> geopandas.GeoDataFrame:
         """All rows without their vectors: ids, kept columns, geometry, window, status.
@@ -117,49 +92,64 @@ class Run:
         The geometry is the tile's footprint in longitude and latitude. The columns `embedding`,
         `centre`, their scales, `bbox`, `transform` and `source_ids` are in the files alone.
         """
-        import geopandas
-        import shapely
+        return geo_table(self._known.rows)
 
-        frame = self._rows.drop(["geometry"]).to_pandas()
-        shapes = shapely.from_wkb(self._rows["geometry"].to_pylist())
-        return geopandas.GeoDataFrame(frame, geometry=list(shapes), crs="OGC:CRS84")
-
-    @cached_property
+    @property
     def embedded(self) -> BoolArray:
         """Whether each row of `table` has a vector, and so a row in `X`."""
-        status = self._rows["status"].combine_chunks()
-        return np.asarray(status.to_numpy(zero_copy_only=False) == "ok")
+        return self._known.embedded
 
     @cached_property
     def X(self) -> Float32Array:  # noqa: N802 -- as scikit-learn calls it
         """Vectors, float32 (n, D), whatever their type on disk; D + D' for ``both``.
 
-        They are read when they are first asked for, and then kept.
+        They are read when they are first asked for, and then kept: in memory up to 2 GiB, and
+        beyond that in a memory-mapped file in the folder for temporary files (TMPDIR), which is
+        deleted when the matrix is, or when Python ends.
 
         Raises:
-            RunDirectoryError: If a file cannot be read.
+            ConfigError: If the run has no vectors, or several time windows and none is chosen.
+            RunDirectoryError: If a file cannot be read, or the folder has no room.
         """
-        columns = _COLUMNS[self.vectors]
-        reader = VectorReader(self._opened.run)
-        # Where each row of the files goes, in the order of the files.
-        goal = np.empty(len(self._order), dtype=np.int64)
-        goal[self._order] = np.where(self.embedded, np.cumsum(self.embedded) - 1, -1)
-        ends = np.cumsum([len(shard) for shard in self._finished])
+        known = self._known
+        return read_matrix(known, ShardVectors(self._opened.run, self.kind, known.time))
 
-        def read(number: int) -> Float32Array:
-            parts = [reader.read(self._finished[number], self._time, name) for name in columns]
-            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    def vectors(self) -> geopandas.GeoDataFrame:
+        """Return the rows that have a vector, in the order of `X`, which is their matrix.
 
-        out = np.empty((len(self), read(0).shape[1]), dtype=np.float32)
+        Returns:
+            The rows of `table` where `embedded` is true, counted from 0: row k has the vector
+            ``X[k]``. Types are those of the files.
 
-        def fill(number: int) -> None:
-            end = ends[number]
-            into = goal[end - len(self._finished[number]) : end]
-            out[into[into >= 0]] = read(number)[into >= 0]
+        Raises:
+            ConfigError: If the run has no vectors, or several time windows and none is chosen.
+            RunDirectoryError: If a file cannot be read, or no shard is finished yet.
+        """
+        import pyarrow as pa
 
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-vectors") as pool:
-            list(pool.map(fill, range(len(ends))))  # raises what a thread has raised
-        return out
+        # Filtered first, so that the gaps of other rows change no type.
+        return geo_table(self._known.rows.filter(pa.array(self.embedded)))
+
+    def batches(self, rows: int = 65_536) -> Iterator[tuple[Float32Array, geopandas.GeoDataFrame]]:
+        """Stream `X` and `vectors` part by part, for runs that are larger than memory.
+
+        Args:
+            rows: Rows of each part; the last may have fewer.
+
+        Returns:
+            Yields float32 (rows, D) and a table of as many rows. Tiles come in the order of `X`,
+            and the table's index counts on from part to part. Places come in the order of the
+            files, neighbours together: the column `place` is their row in your table.
+
+        Raises:
+            ConfigError: If *rows* is not positive, the run has no vectors, or it has several time
+                windows and none is chosen.
+            RunDirectoryError: If a file cannot be read, or no shard is finished yet.
+        """
+        check_least(1, rows=rows)
+        known = self._known
+        vectors = ShardVectors(self._opened.run, self.kind, known.time)
+        return stream_batches(known, vectors, rows)
 
     def y(self, column: str) -> AnyArray:
         """Return a column for the rows of `X`, (n,), nulls as pandas has them, times in UTC.
@@ -185,22 +175,8 @@ class Run:
         """
         if column is not None:
             return _numpy(self._column("groups", column))
-        if not block_m > 0:
-            raise ConfigError("block_m", block_m, "not a positive length", "Give metres.")
-        plan = self.plan
-        rows = self._tiles[self.embedded]
-        squares = np.empty((len(rows), 3), dtype=np.int64)
-        for k, lattice in enumerate(plan.lattices):
-            here = plan.zone[rows] == k
-            tiles = rows[here]
-            (left, top), half = lattice.origin, lattice.tile_size * lattice.resolution / 2
-            step = lattice.step * lattice.resolution
-            x = left + plan.col[tiles] * np.float64(step) + half
-            y = top + plan.row[tiles] * np.float64(step) - half
-            squares[here] = np.stack(
-                [np.full(len(tiles), k), np.floor(x / block_m), np.floor(y / block_m)], axis=1
-            )
-        return np.unique(squares, axis=0, return_inverse=True)[1].ravel()
+        known = self._known
+        return ground_squares(self.plan, known.tiles[known.embedded], block_m)
 
     def samples(
         self, target: str, groups: str | None = None, *, block_m: float = 10_000
@@ -218,6 +194,7 @@ class Run:
         Raises:
             ConfigError: If there is no such column, or no row has both.
         """
+        import numpy as np
         import pyarrow.compute as pc
 
         labels = self._column("target", target)
@@ -239,111 +216,151 @@ class Run:
             else _numpy(members.filter(known)),
         )
 
+    def grid(self, zone: str | None = None, *, window: int | None = None) -> xarray.DataArray:
+        """Return the map of a UTM zone, float32 (band, y, x), whatever its type on disk.
+
+        Nothing is read before it is used, and then only the part that is used; ``.load()`` reads
+        all. Cells without an embedding (outside the area, failed, not written yet) are NaN.
+
+        Args:
+            zone: Name of the zone, such as ``utm32n``; None if there is only one.
+            window: Index of the time window; None for that of `open_run`, or if none was chosen
+                there for all of several: then (time, band, y, x).
+
+        Returns:
+            The map with the coordinates `band`, `y` and `x` (metres, of cell centres), `time` and
+            `time_end` (of the window, UTC), and `spatial_ref`, by which rioxarray knows the CRS.
+
+        Raises:
+            ConfigError: If the run has no maps, no such zone or window, or is one of places.
+            RunDirectoryError: If the maps cannot be opened; or, when a part is used, be read.
+        """
+        from thor_geo.results.map_arrays import zone_array
+
+        array = zone_array(self._opened, zone, self.window if window is None else window)
+        _ = self._rows.done  # says if some are not
+        return array
+
+    def places(self) -> xarray.DataArray:
+        """Return the maps of all places, float32 (place, band, y, x), read when they are used.
+
+        Places are in the order of the plan; the coordinate `place` is their row in the table.
+        Cells without an embedding are NaN.
+
+        Raises:
+            ConfigError: If the run has no maps, or is one of an area.
+            RunDirectoryError: If the maps cannot be opened; or, when a part is used, be read.
+        """
+        from thor_geo.results.map_arrays import place_array
+
+        array = place_array(self._opened)
+        _ = self._rows.done  # says if some are not
+        return array
+
+    def explore(self, port: int | None = None, *, height: int = 640) -> InlineExplorer:
+        """Show the run in a notebook: the page of `thor-geo view`, in the output of the cell.
+
+        The page is served to this machine alone, under a secret path, by a thread that ends with
+        the kernel or with ``close()``. Called again, the same server shows its page again.
+
+        Args:
+            port: Port to listen on, or the next free one if it is taken; None for any free port.
+            height: Height of the page in the notebook, pixels.
+
+        Returns:
+            What shows the page in a notebook; elsewhere its `url` is for the browser.
+
+        Raises:
+            ConfigError: If no port is free, the height is too small, or the run has several time
+                windows and none is chosen.
+            RunDirectoryError: If the run has no embedding yet, or cannot be read.
+        """
+        from thor_geo.explorer.inline import InlineExplorer
+
+        if self._page is None or self._page.closed:
+            self._page = InlineExplorer(
+                self._opened, window=self.window, port=port or 0, height=height
+            )
+            return self._page
+        return self._page.resized(height)
+
     def __len__(self) -> int:
         """Return the number of rows of `X`."""
         return int(self.embedded.sum())
 
+    def __bool__(self) -> bool:
+        """Return True: ``if run`` need not count rows."""
+        return True
+
     def __repr__(self) -> str:
-        """Return the directory and what it holds."""
-        zones = ", ".join(zone_name(lattice.epsg) for lattice in self.plan.lattices[:4])
-        more = ", ..." if len(self.plan.lattices) > 4 else ""
-        what = counted(len(self.plan), "place" if self._opened.places else "tile")
-        return f"<thor_geo.Run {str(self.path)!r}: {what} in {zones}{more}>"
+        """Return the directory, what it holds, and how much of it is done, in a few lines."""
+        return run_text(self._opened)
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, with the quicklook and where the files are."""
+        return run_html(self._opened)
+
+    @property
+    def _known(self) -> RunRows:
+        """The rows, if the run has vectors, and one of several windows is chosen."""
+        self._check_vectors()
+        _ = self._rows.time  # refuses several windows if none is chosen
+        return self._rows
+
+    def _check_vectors(self) -> None:
+        if not self._opened.pooled:
+            raise ConfigError(
+                "dir",
+                str(self.path),
+                "this run has maps and no vectors",
+                "Take its maps with `run.grid()`, or run it again into another directory with "
+                "--output.pooled=true.",
+            )
+        if self.kind != "pooled" and not self._opened.centre:
+            raise ConfigError(
+                "vectors",
+                self.kind,
+                f"`{self.path}` has no vectors of its places' cells",
+                "Take vectors='pooled', or run its table again into another directory with "
+                "--output.centre=true.",
+            )
 
     def _column(self, argument: str, column: str) -> pa.ChunkedArray:
         """Return a column for the rows of `X`."""
         import pyarrow as pa
 
-        names = [name for name in self._rows.column_names if name != "geometry"]
+        rows = self._known.rows
+        names = [name for name in rows.column_names if name != "geometry"]
         if column not in names:
             near = get_close_matches(column, names, 1)
             remedy = f"Did you mean {near[0]!r}?" if near else f"Choose from: {', '.join(names)}."
             raise ConfigError(argument, column, f"`{self.path}` has no such column", remedy)
         # Nulls of other rows must not change the type.
-        return self._rows[column].filter(pa.array(self.embedded))
-
-    @cached_property
-    def _finished(self) -> list[Shard]:
-        shards = self.plan.shards
-        pairs = read_markers(self._opened.run, self.plan, range(len(shards)))
-        done = [
-            shard
-            for shard, marker in pairs
-            if marker is not None and self._opened.fits(marker, shard)
-        ]
-        if not done:
-            raise RunDirectoryError(
-                f"`{self.path}` has no finished shard yet: `thor-geo status {self.path}` says how "
-                "far it is."
-            )
-        if len(done) < len(shards):
-            _log.warning(
-                "%s is not finished: %d of %d shards are there.", self.path, len(done), len(shards)
-            )
-        return done
-
-    @cached_property
-    def _stored(self) -> pa.Table:
-        """The columns of all rows in the order of the files: finished shards, then skipped rows."""
-        import pyarrow as pa
-
-        run, time = self._opened.run, self._time
-        every = max(1, len(self._opened.windows))
-
-        def read(shard: Shard) -> pa.Table:
-            table = read_rows(run, shard, without=_HEAVY)
-            return table if time is None else table.take(np.arange(time, len(table), every))
-
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-rows") as pool:
-            tables = list(pool.map(read, self._finished))
-        if self._opened.places and run.skipped.exists():
-            import pyarrow.parquet as pq
-
-            tables.append(pq.read_table(run.skipped, columns=tables[0].column_names))
-        return pa.concat_tables(tables).combine_chunks()
-
-    @cached_property
-    def _order(self) -> Int64Array:
-        """For each row of `table` the row of `_stored`."""
-        if not self._opened.places:
-            return np.arange(len(self._stored), dtype=np.int64)
-        place = self._stored["place"].to_numpy()
-        return np.argsort(place, kind="stable").astype(np.int64)
-
-    @cached_property
-    def _rows(self) -> pa.Table:
-        return self._stored.take(self._order)
-
-    @cached_property
-    def _tiles(self) -> Int64Array:
-        """For each row of `table` its tile's index in the plan, -1 for skipped rows."""
-        tiles = np.full(len(self._stored), -1, dtype=np.int64)
-        spans = [np.arange(shard.start, shard.stop) for shard in self._finished]
-        done = np.concatenate(spans)
-        tiles[: len(done)] = done
-        return tiles[self._order]
+        return rows[column].filter(pa.array(self.embedded))
 
 
 def open_run(dir: str | Path, *, vectors: RunVectors = "pooled", window: int | None = None) -> Run:
-    """Open a run for scikit-learn and pandas; nothing in it is written.
+    """Open a run for scikit-learn, pandas, xarray and notebooks; nothing in it is written.
 
     Args:
         dir: The run's directory, finished or not.
         vectors: ``pooled``, ``centre`` (of the map's cell that holds each place, where the run has
             been asked for it), or ``both`` side by side.
-        window: Index of the time window, in a run that has several.
+        window: Index of the time window, in a run that has several; without it such a run has
+            maps, and no rows.
 
     Returns:
         The run; its vectors and columns are read when they are asked for.
 
     Raises:
         RunDirectoryError: If it is not a run, or cannot be read.
-        ConfigError: If it has no such vectors or window, or several windows and none is chosen.
+        ConfigError: If it has no such vectors or window.
     """
-    return Run(read_run(dir), vectors=vectors, window=window)
+    return Run(read_run(dir), kind=vectors, window=window)
 
 
 def _numpy(column: pa.ChunkedArray) -> AnyArray:
+    import numpy as np
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:

@@ -101,6 +101,25 @@ class Tally:
             return None
         return self.left / self.rate
 
+    @property
+    def headline(self) -> str:
+        """How far the run is, in a few words."""
+        noun = "tiles" if self.table is None else "places"
+        perhaps = "perhaps " if self.locked is None else ""
+        if self.running:
+            state = f"; {perhaps}running"
+        elif self.shards_left == 0 or (self.locked is None and self.newest_age is None):
+            state = ""
+        else:
+            state = f"; {perhaps}stopped: run the same command, or its other jobs, to continue"
+        if self.shards_left == 0:
+            return (
+                "complete" if not self.failed else f"complete, except for failed {noun}"
+            ) + state
+        if self.newest_age is None:
+            return f"no shard is finished yet{state}"
+        return f"{100 * (self.ok + self.empty) / self.tiles:.1f} % of the {noun} are done{state}"
+
 
 def count_markers(
     opened: OpenedRun,

@@ -143,7 +143,7 @@ def status_text(path: Path, counts: Tally) -> str:
     each = ""
     if counts.windows > 1:
         each = f" ({counts.tiles // counts.windows:,} in each of {counts.windows} windows)"
-    lines = [f"{path}: {_headline(counts, done)}", ""]
+    lines = [f"{path}: {counts.headline}", ""]
     noun = "tiles" if counts.table is None else "places"
     lines.append(
         f"  {noun:<10}{done:,} of {counts.tiles:,}{each} done ({counts.ok:,} ok, {counts.empty:,} "
@@ -189,19 +189,3 @@ def _failure_lines(counts: Tally) -> Iterator[str]:
         yield f"  {'':<10}and {other} (--json)"
     yield f"  {'first':<10}{counts.failures[0].name}: {counts.failures[0].error}"
     yield f"  {'':<10}run the same command again: only shards with failures are redone"
-
-
-def _headline(counts: Tally, done: int) -> str:
-    noun = "tiles" if counts.table is None else "places"
-    perhaps = "perhaps " if counts.locked is None else ""
-    if counts.running:
-        state = f"; {perhaps}running"
-    elif counts.shards_left == 0 or (counts.locked is None and counts.newest_age is None):
-        state = ""
-    else:
-        state = f"; {perhaps}stopped: run the same command, or its other jobs, to continue"
-    if counts.shards_left == 0:
-        return ("complete" if not counts.failed else f"complete, except for failed {noun}") + state
-    if counts.newest_age is None:
-        return f"no shard is finished yet{state}"
-    return f"{100 * done / counts.tiles:.1f} % of the {noun} are done{state}"

@@ -37,12 +37,20 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+# No content from elsewhere, no inline scripts or styles; who may show the page in a frame follows.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors"
+)
+# Jupyter on this machine, whatever its port, and Visual Studio Code, which shows outputs in frames
+# of its own scheme.
+_NOTEBOOKS = " ".join(
+    [f"{scheme}://{name}:*" for scheme in ("http", "https") for name in (HOST, "localhost")]
+    + ["vscode-webview:"]
+)
+_NOBODY = "'none'"
 _HEADERS = {
     "Cache-Control": "no-store",
-    # No content from elsewhere, no inline scripts or styles, and no framing by other sites.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -56,23 +64,27 @@ class Server(ThreadingHTTPServer):
         session: The run.
         secret: First part of every path.
         url: Address of the page.
+        policy: Where the page's content may come from, and who may show it in a frame.
     """
 
     daemon_threads = True
     # On Windows, it would share a port that another program listens on.
     allow_reuse_address = sys.platform != "win32"
 
-    def __init__(self, session: ExplorerSession, port: int) -> None:
+    def __init__(self, session: ExplorerSession, port: int, *, framed: bool = False) -> None:
         """Initialize a new Server instance.
 
         Args:
             session: The run.
             port: Port to listen on; 0 for any free port.
+            framed: Whether notebooks on this machine may show the page in a frame; no page may
+                otherwise.
 
         Raises:
             OSError: If the port is taken.
         """
         super().__init__((HOST, port), _ExplorerHandler)
+        self.policy = f"{_POLICY} {_NOTEBOOKS if framed else _NOBODY}"
         self.session = session
         self.secret = secrets.token_urlsafe(16)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
@@ -88,12 +100,13 @@ class Server(ThreadingHTTPServer):
         _log.debug("A request was broken off.", exc_info=True)
 
 
-def listen(session: ExplorerSession, port: int) -> Server:
+def listen(session: ExplorerSession, port: int, *, framed: bool = False) -> Server:
     """Return a server on a port, or on the next one that is free.
 
     Args:
         session: The run.
         port: The port; 0 for any free port.
+        framed: See `Server`.
 
     Raises:
         ConfigError: If it is out of range, or neither it nor one of the next `MORE_PORTS` is free.
@@ -105,7 +118,7 @@ def listen(session: ExplorerSession, port: int) -> Server:
     last = min(port + MORE_PORTS, 65535) if port else 0
     for number in range(port, last + 1):
         try:
-            return Server(session, number)
+            return Server(session, number, framed=framed)
         except OSError as error:
             problem = error
     raise ConfigError(
@@ -202,6 +215,7 @@ class _ExplorerHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in _HEADERS.items():
             self.send_header(key, value)
+        self.send_header("Content-Security-Policy", self.server.policy)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         if name is not None:

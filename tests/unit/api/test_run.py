@@ -110,8 +110,10 @@ def test_a_run_of_an_area_has_its_tiles_in_the_order_of_the_plan(tmp_path: Path)
 def test_one_of_several_windows_is_chosen(tmp_path: Path) -> None:
     plan = plan_of()
     write_windows(tmp_path / "run", plan, empty=((2, 1),))
-    with pytest.raises(ConfigError, match=r"window=None.*3 time windows.*window=N.*2022-06-01"):
-        open_run(tmp_path / "run")
+    undecided = open_run(tmp_path / "run")
+    for use in (len, Run.vectors, Run.batches, lambda run: run.X, lambda run: run.y("status")):
+        with pytest.raises(ConfigError, match=r"window=None.*3 time windows.*window=N.*2022-06"):
+            use(undecided)
     with pytest.raises(ConfigError, match="window=3"):
         open_run(tmp_path / "run", window=3)
     first, second = (open_run(tmp_path / "run", window=k) for k in (0, 1))
@@ -142,8 +144,10 @@ def test_what_a_run_does_not_have_is_told(survey: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"vectors='center'.*centre"):
         open_run(survey, vectors="center")  # type: ignore[arg-type]
     write_run(tmp_path / "maps", plan_of(), pooled=False)
-    with pytest.raises(ConfigError, match=r"maps and no vectors.*output\.pooled=true"):
-        open_run(tmp_path / "maps")
+    maps = open_run(tmp_path / "maps")
+    for use in (len, Run.vectors, Run.batches, lambda run: run.X, lambda run: run.y("status")):
+        with pytest.raises(ConfigError, match=r"maps and no vectors.*output\.pooled=true"):
+            use(maps)
     write_run(tmp_path / "area", plan_of())
     with pytest.raises(ConfigError, match=r"vectors='centre'.*output\.centre=true"):
         open_run(tmp_path / "area", vectors="centre")

@@ -1,0 +1,177 @@
+"""The rows of a run: what is known of each, and where its vector lies in the files."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.plan import Shard
+from thor_geo.runs.opened_run import THREADS, OpenedRun
+from thor_geo.runs.reading import read_markers, read_rows
+from thor_geo.runs.vectors import SCALES
+from thor_geo.support.arrays import BoolArray, Int64Array
+
+if TYPE_CHECKING:
+    import geopandas
+    import pyarrow as pa
+
+_log = logging.getLogger(__name__)
+
+# What tables leave out: vectors, and lists and structs that take more memory than all else.
+_HEAVY = {*SCALES, *SCALES.values(), "bbox", "source_ids", "transform"}
+
+
+class RunRows:
+    """The rows of the finished shards of a run, in one time window."""
+
+    def __init__(self, opened: OpenedRun, window: int | None) -> None:
+        """Initialize a new RunRows instance; nothing is read yet.
+
+        Args:
+            opened: The run.
+            window: Index of the time window; None if there is only one.
+        """
+        self._opened, self._window = opened, window
+
+    @property
+    def time(self) -> int | None:
+        """Index of the window among a tile's rows; None if the run has no list of windows.
+
+        Raises:
+            ConfigError: If there are several windows and none is chosen.
+        """
+        windows = self._opened.windows
+        if self._window is None and len(windows) > 1:
+            spans = ", ".join(
+                f"{k}: {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
+                for k, span in enumerate(windows)
+            )
+            raise ConfigError(
+                "window",
+                None,
+                f"`{self._opened.run.path}` has {len(windows)} time windows",
+                f"Choose one with open_run(..., window=N) of {spans}.",
+            )
+        return self._opened.time_index(self._window)
+
+    @cached_property
+    def done(self) -> list[Shard]:
+        """The shards that are done, in the order of the plan; a warning says if some are not."""
+        opened = self._opened
+        shards = opened.plan.shards
+        pairs = read_markers(opened.run, opened.plan, range(len(shards)))
+        done = [
+            shard for shard, marker in pairs if marker is not None and opened.fits(marker, shard)
+        ]
+        if len(done) < len(shards):
+            _log.warning(
+                "%s is not finished: %d of %d shards are there.",
+                opened.run.path,
+                len(done),
+                len(shards),
+            )
+        return done
+
+    @property
+    def finished(self) -> list[Shard]:
+        """The same, and at least one.
+
+        Raises:
+            RunDirectoryError: If there is none yet.
+        """
+        if not self.done:
+            path = self._opened.run.path
+            raise RunDirectoryError(
+                f"`{path}` has no finished shard yet: `thor-geo status {path}` says how far it is."
+            )
+        return self.done
+
+    def read(self, shard: Shard) -> pa.Table:
+        """Return a shard's rows in the window, without their vectors.
+
+        Args:
+            shard: One of `finished`.
+
+        Raises:
+            RunDirectoryError: If its file cannot be read.
+        """
+        table = read_rows(self._opened.run, shard, without=_HEAVY)
+        every = max(1, len(self._opened.windows))
+        return table if self.time is None else table.take(np.arange(self.time, len(table), every))
+
+    @cached_property
+    def stored(self) -> pa.Table:
+        """All rows in the order of the files: finished shards, then skipped rows of a table."""
+        import pyarrow as pa
+
+        run = self._opened.run
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-rows") as pool:
+            tables = list(pool.map(self.read, self.finished))
+        if self._opened.places and run.skipped.exists():
+            import pyarrow.parquet as pq
+
+            tables.append(pq.read_table(run.skipped, columns=tables[0].column_names))
+        return pa.concat_tables(tables).combine_chunks()
+
+    @cached_property
+    def order(self) -> Int64Array:
+        """For each of `rows` its position in `stored`: tables of places have their own order."""
+        if not self._opened.places:
+            return np.arange(len(self.stored), dtype=np.int64)
+        place = self.stored["place"].to_numpy()
+        return np.argsort(place, kind="stable").astype(np.int64)
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All rows in the order of the plan, or of the table of places."""
+        return self.stored.take(self.order)
+
+    @cached_property
+    def embedded(self) -> BoolArray:
+        """Whether each of `rows` has a vector."""
+        return embedded(self.rows)
+
+    @cached_property
+    def tiles(self) -> Int64Array:
+        """For each of `rows` its tile's index in the plan, -1 for skipped rows."""
+        tiles = np.full(len(self.stored), -1, dtype=np.int64)
+        done = np.concatenate([np.arange(shard.start, shard.stop) for shard in self.finished])
+        tiles[: len(done)] = done
+        return tiles[self.order]
+
+    @cached_property
+    def targets(self) -> Int64Array:
+        """For each of `stored` its position among the rows that have a vector, -1 without one."""
+        targets = np.empty(len(self.order), dtype=np.int64)
+        targets[self.order] = np.where(self.embedded, np.cumsum(self.embedded) - 1, -1)
+        return targets
+
+
+def embedded(rows: pa.Table) -> BoolArray:
+    """Return which rows have a vector, (n,).
+
+    Args:
+        rows: Rows with their `status`.
+    """
+    status = rows["status"].combine_chunks()
+    return np.asarray(status.to_numpy(zero_copy_only=False) == "ok")
+
+
+def geo_table(rows: pa.Table) -> geopandas.GeoDataFrame:
+    """Return rows as a GeoDataFrame, in longitude and latitude.
+
+    Args:
+        rows: Rows with their `geometry` as WKB.
+    """
+    import geopandas
+    import shapely
+
+    shapes = shapely.from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
+    return geopandas.GeoDataFrame(
+        rows.drop(["geometry"]).to_pandas(), geometry=list(shapes), crs="OGC:CRS84"
+    )
