@@ -43,8 +43,8 @@ OURS, THEIRS = "thor_geo.get_embeddings_batch", "rs_embed.get_embeddings_batch_f
 NOTES = (
     "The places are tiles of a made-up landscape, uint16, in memory on both sides. Neither side "
     "resizes: rs-embed takes its native path, this project does what it does by itself.",
-    "Weights are random, and the same: one file in the published layout, which both load. rs-embed "
-    "keeps the loaded model between calls; this project's call loads it anew, which counts.",
+    "Weights are random, and the same: one file in the published layout, which both load and "
+    "keep between calls.",
     "Each side has a process of its own: ours this project's Python, theirs one with rs-embed. "
     "Imports and a first call are not counted.",
 )

@@ -90,7 +90,7 @@ def metadata(
         "provider": None
         if source is None
         else _provider(source, catalogues, request.fetch_workers),
-        "batch_size": request.batch_size,
+        "batch_size": encoder.batch_size,
         "device": encoder.device.type,
         "threads": torch.get_num_threads() if encoder.device.type == "cpu" else None,
         "float32_matmul": torch.get_float32_matmul_precision(),

@@ -79,7 +79,8 @@ class EmbeddingOptions(TypedDict, total=False):
             of several stand side by side. Default -1.
         norm: Apply the final LayerNorm to the tokens. Default False.
         device: ``auto`` (default), ``cpu``, ``cuda`` or ``mps``.
-        batch_size: Most inputs in a forward pass. Default 32.
+        batch_size: Most inputs in a forward pass. None (default) is 32, and 8 on a CPU, whose
+            caches hold no more.
         fetch_workers: Threads that fetch. Default 8.
         cache_dir: Folder where composites are kept. None for $THOR_GEO_CACHE, or
             ~/.cache/thor-geo.
@@ -107,7 +108,7 @@ class EmbeddingOptions(TypedDict, total=False):
     layers: int | Sequence[int]
     norm: bool
     device: str
-    batch_size: int
+    batch_size: int | None
     fetch_workers: int | None
     cache_dir: str | Path | None
 

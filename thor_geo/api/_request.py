@@ -76,7 +76,7 @@ class EmbeddingRequest:
         crop: Whether maps are cut back to the area.
         inspect: Whether pixels are looked at, and whether bad ones are refused.
         device: ``auto``, or a device of PyTorch.
-        batch_size: Most inputs in a forward pass.
+        batch_size: Most inputs in a forward pass; None leaves it to the device.
         fetch_workers: Threads that fetch.
         origins: Where values come from, by the name of the argument.
     """
@@ -105,7 +105,7 @@ class EmbeddingRequest:
     crop: bool
     inspect: Inspect | None
     device: str
-    batch_size: int
+    batch_size: int | None
     fetch_workers: int
     origins: Mapping[str, Origin]
 
@@ -129,9 +129,9 @@ class EmbeddingRequest:
         resolution = options.get("resolution")
         planes = tuple(options.get("bands") or ())
         names = model_names(planes) if options.get("sensor") is None else ()
-        batch_size = options.get("batch_size", 32)
+        batch_size = options.get("batch_size")
         _check_positive(
-            batch_size=batch_size,
+            batch_size=1 if batch_size is None else batch_size,
             resolution=sensors.resolution if resolution is None else resolution,
             **{name: value[name] for name in ("fetch_workers", "image_size", "patch_size")},
         )

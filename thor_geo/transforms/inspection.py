@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ _LARGEST_REFLECTANCE, _LARGEST_DECIBEL = 1.5, 60.0
 # Where half of an image is beyond what 16 bits can store (reflectance 6.55, 328 dB), its values
 # were scaled once too often.
 _MIDDLE_REFLECTANCE, _MIDDLE_DECIBEL = 65_535.0, 32_768.0
-# Values of a plane among which the middle is looked for.
-_LOOKED_AT = 10_000
+# Values of a plane that are looked at first, and among which the middle is looked for.
+_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,17 @@ def unit_problem(chw: Tensor, bands: BandSelection | Sequence[str]) -> str | Non
         (and is not 0 throughout), or whose middle value is beyond 32,768.
     """
     selection = as_selection(bands)
-    found = _magnitude(chw, selection, "S2")
+    height, width = chw.shape[-2:]
+    step = math.ceil(math.sqrt(height * width / _LOOKED_AT))
+    # What is wrong with all values is wrong with some, which are looked at first.
+    few = _magnitudes(chw[:, ::step, ::step], selection)
+    if len(few) == len({band.sensor for band in selection.bands}) and _problem(few) is None:
+        return None
+    return _problem(_magnitudes(chw, selection))
+
+
+def _problem(magnitudes: Mapping[Sensor, _Magnitude]) -> str | None:
+    found = magnitudes.get("S2")
     if found is not None and 0 < found.high <= _LARGEST_REFLECTANCE:
         return (
             f"the largest value of Sentinel-2's bands is {found.high:.4g}: that is reflectance "
@@ -180,7 +190,7 @@ def unit_problem(chw: Tensor, bands: BandSelection | Sequence[str]) -> str | Non
             "half of the values of Sentinel-2's bands are above reflectance "
             f"{found.middle * 1e-4:.4g}: that is reflectance x 10,000, scaled once more"
         )
-    found = _magnitude(chw, selection, "S1")
+    found = magnitudes.get("S1")
     if found is not None and max(abs(found.low), abs(found.high)) <= _LARGEST_DECIBEL:
         return (
             f"Sentinel-1's bands lie between {found.low:.4g} and {found.high:.4g}: those are "
@@ -202,24 +212,15 @@ class _Magnitude(NamedTuple):
     middle: float
 
 
-def _magnitude(chw: Tensor, selection: BandSelection, sensor: Sensor) -> _Magnitude | None:
-    """Return the magnitude of a sensor's planes; None if all is empty or 0."""
-    nodata = STORAGE[sensor].nodata
-    planes = [k for k, band in enumerate(selection.bands) if band.sensor == sensor]
-    if not planes:
-        return None
-    # uint16 has hardly any operators before PyTorch 2.9 (pytorch/pytorch#159076).
-    values = chw.to(torch.float32)
-    values = values if len(planes) == len(chw) else values[planes]
-    known = values != (0 if nodata is None else nodata)
-    if chw.is_floating_point():
-        known &= values.isfinite()
-    # Filled in rather than picked out, which takes several times as long.
-    low = float(values.where(known, torch.inf).min())
-    high = float(values.where(known, -torch.inf).max())
-    if low > high or low == high == 0:
-        return None
-    step = max(1, math.isqrt(values.numel() // len(planes) // _LOOKED_AT))
-    few = values[:, ::step, ::step][known[:, ::step, ::step]]
-    # Where little is known, there may be nothing in every n-th row and column.
-    return _Magnitude(low, high, float((few if len(few) else values[known]).median()))
+def _magnitudes(chw: Tensor, selection: BandSelection) -> dict[Sensor, _Magnitude]:
+    """Return the magnitude of each sensor's planes, without those that are all empty or 0."""
+    found: dict[Sensor, _Magnitude] = {}
+    for sensor in dict.fromkeys(band.sensor for band in selection.bands):
+        planes = [k for k, band in enumerate(selection.bands) if band.sensor == sensor]
+        # uint16 has hardly any operators before PyTorch 2.9 (pytorch/pytorch#159076).
+        values = chw.to(torch.float32)[planes]
+        values = values[values.isfinite() & (values != (STORAGE[sensor].nodata or 0))]
+        if values.numel() and (values != 0).any():
+            middle = values[:: -(-len(values) // (_LOOKED_AT * len(planes)))].median()
+            found[sensor] = _Magnitude(*map(float, (values.min(), values.max(), middle)))
+    return found
