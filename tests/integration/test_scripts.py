@@ -10,7 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
+
+from tests.support.survey import DAYS, POINTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -88,13 +91,16 @@ def run(folder: Path, *command: object, emulator: str) -> None:
 
 @pytest.fixture
 def folder(quick_run: Path, survey_run: Path, thor_geo: Run, tmp_path: Path) -> Path:
-    """Return a folder with the runs of the quickstart and of a table where the pages have them."""
+    """Return a folder with a table, and the runs of one and of the quickstart, as pages have it."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "quickstart").symlink_to(quick_run / "run")
     shutil.copytree(survey_run / "run", out / "survey")
     merged = thor_geo("merge", out / "survey")
     assert merged.returncode == 0, merged.stderr
+    columns = {"plot": ["a", "b"], "surveyed": [DAYS[1]] * 2, "crop": ["wheat", "barley"]}
+    points = gpd.GeoSeries.from_xy(*zip(*POINTS[:2], strict=True), crs="EPSG:4326")
+    gpd.GeoDataFrame(columns, geometry=points).to_file(tmp_path / "survey.gpkg")
     return tmp_path
 
 
