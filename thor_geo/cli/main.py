@@ -35,6 +35,7 @@ use a run:
   view        see it in the browser, or draw it
   export      write the embeddings as GeoTIFFs, for QGIS
   similar     find the places most like a given one
+  index       let similar answer at once, among millions
   change      compare two runs
   probe       measure what the embeddings know about your labels, and map it
 
@@ -63,6 +64,7 @@ COMMANDS = {
     "view": ("thor_geo.cli.view", "run_view"),
     "export": ("thor_geo.cli.export", "run_export"),
     "similar": ("thor_geo.cli.similar", "run_similar"),
+    "index": ("thor_geo.cli.index", "run_index"),
     "change": ("thor_geo.cli.change", "run_change"),
     "probe": ("thor_geo.cli.probe", "run_probe"),
     "emulator": ("thor_geo.emulator", "main"),

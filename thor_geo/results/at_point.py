@@ -15,7 +15,6 @@ from thor_geo.ground.lattice import zone_of
 from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan
 from thor_geo.results.cells import ZoneCells
-from thor_geo.results.tiles import Tiles
 
 # Tiles whose distance is measured at once.
 _AT_ONCE = 1_000_000
@@ -23,31 +22,26 @@ _AT_ONCE = 1_000_000
 _RADIUS = 6_371_008.8
 
 
-def tile_at(tiles: Tiles, plan: Plan, point: tuple[float, float], argument: str) -> int:
-    """Return the tile that holds a point, as a position in *tiles*.
+def tiles_at(plan: Plan, point: tuple[float, float]) -> list[int]:
+    """Return the tiles that hold a point, as indices in the plan.
 
-    If several do, primary ones come first, then the one with the nearest centre.
+    Primary ones come first, then those with the nearest centres.
 
     Args:
-        tiles: Tiles with an embedding.
-        plan: The plan of their run.
+        plan: The plan.
         point: Longitude and latitude, degrees.
-        argument: Name of the option that gave the point, for the message.
-
-    Raises:
-        ConfigError: If no tile with an embedding holds it; names the nearest.
     """
     holding: list[tuple[bool, float, int]] = []
-    for epsg in np.unique(tiles.epsg).tolist():
-        x, y = transformer(LONLAT, f"EPSG:{epsg}").transform(*point)
-        left, bottom, right, top = tiles.bounds.T
-        inside = (left <= x) & (x < right) & (bottom < y) & (y <= top) & (tiles.epsg == epsg)
-        for k in np.flatnonzero(inside).tolist():
-            centre = ((left[k] + right[k]) / 2, (bottom[k] + top[k]) / 2)
-            holding.append((not tiles.primary[k], math.dist((x, y), centre), k))
-    if not holding:
-        raise outside_error(plan, point, argument, planned=tiles.index)
-    return min(holding)[2]
+    for k, lattice in enumerate(plan.lattices):
+        x, y = transformer(LONLAT, f"EPSG:{lattice.epsg}").transform(*point)
+        first, last = np.searchsorted(plan.zone, (k, k + 1)).tolist()
+        left, bottom, right, top = tile_bounds(lattice, plan.col[first:last], plan.row[first:last])
+        inside = (left <= x) & (x < right) & (bottom < y) & (y <= top)
+        for tile in np.flatnonzero(inside).tolist():
+            centre = ((left[tile] + right[tile]) / 2, (bottom[tile] + top[tile]) / 2)
+            primary = bool(plan.primary[first + tile])
+            holding.append((not primary, math.dist((x, y), centre), first + tile))
+    return [tile for *_, tile in sorted(holding)]
 
 
 def cell_at(

@@ -89,6 +89,19 @@ class ZoneCells:
             if r.start < r.stop and c.start < c.stop:
                 yield r, c, self.read(shard, r, c)
 
+    def slabs(self, shard: Shard, most: int) -> Iterator[slice]:
+        """Yield a shard's rows in slabs of whole chunks, from north to south.
+
+        Args:
+            shard: One of `shards`.
+            most: Most rows of a slab, if a chunk does not have more.
+        """
+        rows, _ = self.shard_cells(shard)
+        chunk = self._arrays[0].chunks[-2]
+        step = max(1, most // chunk) * chunk
+        for start in range(rows.start, rows.stop, step):
+            yield slice(start, min(start + step, rows.stop))
+
     def centres(self, rows: slice, cols: slice) -> tuple[Any, Any]:
         """Return eastings and northings of cell centres, metres, each (rows, columns) float64.
 

@@ -16,6 +16,7 @@ from thor_geo.pictures.sheet import Row, draw_sheet
 from thor_geo.pictures.zone_pictures import MAX_ZONES
 from thor_geo.results.cog import RasterExtent, run_tags, write_cog
 from thor_geo.results.drawing import drawn_pictures, numbers_panel, picture_panel
+from thor_geo.results.index_search import NeighbourIndex
 from thor_geo.results.similarity import LonLat, SimilarPlaces, similar_cells, similar_tiles
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.specs.choices import Unit
@@ -50,6 +51,7 @@ def find_similar(
     window: int | None = None,
     maps: Mapping[int, Path],
     overwrite: bool = False,
+    index: NeighbourIndex | None = None,
 ) -> SimilarPlaces:
     """Find the places most similar to some, and write maps of the cosines.
 
@@ -62,6 +64,7 @@ def find_similar(
         window: Which time window; None if there is only one.
         maps: Files by EPSG code (`cosine_map_paths`); none to write no maps.
         overwrite: Whether earlier files may be replaced.
+        index: An index of what is compared, to find them without maps; None reads everything.
 
     Raises:
         ConfigError: If a place or an id is not in the run, or a file exists.
@@ -82,8 +85,8 @@ def find_similar(
         )
 
     if unit == "cells":
-        return similar_cells(opened, places, k, write if maps else None, window=window)
-    similar = similar_tiles(opened, places, tile_ids, k, window=window)
+        return similar_cells(opened, places, k, write if maps else None, window=window, index=index)
+    similar = similar_tiles(opened, places, tile_ids, k, window=window, index=index)
     for epsg in maps:
         if epsg in similar.rasters:
             extent, values = similar.rasters[epsg]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.caption import SEPARATOR, run_caption
 from thor_geo.pictures.marks import Marks
 from thor_geo.pictures.place_map import PlaceGround
 from thor_geo.pictures.place_sheet import draw_place_values
 from thor_geo.results.cosine import Cosine, largest
-from thor_geo.results.place_parts import nearest_place, no_place_error
+from thor_geo.results.index_search import NeighbourIndex
+from thor_geo.results.place_question import PlaceQuestion
 from thor_geo.results.place_table import place_frame
 from thor_geo.results.similarity import LonLat, mean_direction
 from thor_geo.runs.opened_run import OpenedRun
@@ -50,9 +51,9 @@ class RankedPlaces:
         columns: The table's columns, n rows: that of ids first, if there is one.
         queries: The places that were asked for, in words.
         query_index: Their indices in the plan.
-        compared: Number of places that were compared.
-        all_index: Indices of all places with an embedding, (N,).
-        all_cosine: Their cosines, (N,) float32.
+        compared: Number of places that were compared, or that are in the index.
+        all_index: Indices of all places with an embedding, (N,); none if an index answered.
+        all_cosine: Their cosines, (N,) float32; none likewise.
     """
 
     plan: PlacePlan
@@ -121,6 +122,7 @@ def similar_places(
     places: Sequence[int] = (),
     ids: Sequence[str] = (),
     unit: PlaceUnit = "chips",
+    index: NeighbourIndex | None = None,
 ) -> RankedPlaces:
     """Find the places most similar to the mean direction of some, which are skipped.
 
@@ -132,116 +134,103 @@ def similar_places(
         places: Rows of the table, from 0.
         ids: Values of its column of ids.
         unit: What to compare.
+        index: The index of these vectors; without it, all of them are read.
 
     Raises:
         ConfigError: If there is no such place, or it has no embedding.
         RunDirectoryError: If the run has no vectors, or they cannot be read.
     """
+    if index is not None:
+        return _from_index(opened, index, k, PlaceQuestion(at, places, ids), unit)
     plan = opened.plan
     assert isinstance(plan, PlacePlan)
     rows, valid = embedded_rows(opened, unit)
-    index = rows.index[valid]
-    queries = [
-        *(_holding(plan, index, point) for point in at),
-        *(_numbered(opened, plan, rows, valid, place) for place in places),
-        *_named(opened, rows, valid, ids),
-    ]
+    embedded = rows.index[valid]
+    queries = np.searchsorted(
+        embedded, PlaceQuestion(at, places, ids).find(opened, rows, valid)
+    ).tolist()
     assert rows.vectors is not None
     vectors = rows.vectors if len(valid) == len(rows) else rows.vectors[valid]
     similarity = Cosine(vectors).similarity(mean_direction(vectors[queries]))
-    candidate = np.ones(len(index), dtype=np.bool_)
+    candidate = np.ones(len(embedded), dtype=np.bool_)
     candidate[queries] = False
     candidates = np.flatnonzero(candidate)
     order = largest(similarity, candidates, k)
-    columns = rows.columns.take(valid[order])
-    own = id_column(opened.run)
-    words = [f"place {plan.place[index[q]]}" for q in queries]
-    if own is not None:
-        named = rows.columns[own].take(valid[queries]).to_pylist()
-        words = [f"{word} ({name})" for word, name in zip(words, named, strict=True)]
     return RankedPlaces(
         plan=plan,
-        index=index[order],
+        index=embedded[order],
         cosine=similarity[order],
-        columns=columns,
-        queries=tuple(words),
-        query_index=index[queries],
+        columns=rows.columns.take(valid[order]),
+        queries=places_in_words(opened, embedded[queries], rows.columns.take(valid[queries])),
+        query_index=embedded[queries],
         compared=len(candidates),
-        all_index=index,
+        all_index=embedded,
         all_cosine=similarity,
     )
 
 
-def _holding(plan: PlacePlan, index: Int64Array, point: LonLat) -> int:
-    """Return the position of the nearest place, if its chip holds a point."""
-    among = np.zeros(len(plan), dtype=np.bool_)
-    among[index] = True
-    best, metres = nearest_place(plan, point, among)
-    chip = plan.lattices[0]
-    if metres > chip.tile_size * chip.resolution / 2:
-        raise no_place_error(plan, point, "--at", among)
-    return int(np.searchsorted(index, best))
-
-
-def _numbered(
-    opened: OpenedRun, plan: PlacePlan, rows: PlaceRows, valid: Int64Array, place: int
-) -> int:
-    found = np.flatnonzero(plan.place[rows.index[valid]] == place)
-    if len(found):
-        return int(found[0])
-    if place in set(plan.place.tolist()):
-        raise ConfigError(
-            "--place",
-            place,
-            "this row has no embedding",
-            f"`thor-geo status {opened.run.path}` shows which have none.",
-        )
-    _refuse_skipped(opened, "--place", place, "place")
-    raise ConfigError(
-        "--place",
-        place,
-        "the run has no such row of the table",
-        "Rows are counted from 0: see the column `place` of pooled/*.parquet.",
+def _from_index(
+    opened: OpenedRun,
+    index: NeighbourIndex,
+    k: int,
+    question: PlaceQuestion,
+    unit: PlaceUnit,
+) -> RankedPlaces:
+    """Find similar places in an index; of the run, few files are read."""
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    asked = question.look_up(opened)
+    vectors = _rows_of(opened, asked, VECTORS[unit])
+    assert vectors.rows.vectors is not None
+    direction = mean_direction(vectors.rows.vectors[vectors.at])
+    found, cosine = index.nearest(direction, k, set(asked.tolist()))
+    rows, queries = _rows_of(opened, found), _rows_of(opened, asked)
+    return RankedPlaces(
+        plan=plan,
+        index=found,
+        cosine=cosine,
+        columns=rows.rows.columns.take(rows.at),
+        queries=places_in_words(opened, asked, queries.rows.columns.take(queries.at)),
+        query_index=asked,
+        compared=index.searched - len(np.unique(asked)),
+        all_index=found[:0],
+        all_cosine=cosine[:0],
     )
 
 
-def _refuse_skipped(opened: OpenedRun, argument: str, value: int | str, column: str) -> None:
-    """Refuse a row of the table that the run skipped, with the reason."""
-    import pyarrow.parquet as pq
+class _Rows(NamedTuple):
+    """Rows of some shards, and the positions among them of the places that were wanted."""
 
-    if not opened.run.skipped.exists():
-        return
-    rows = pq.read_table(opened.run.skipped, columns=[column, "error"])
-    reasons = {str(key): why for key, why in zip(*rows.to_pydict().values(), strict=True)}
-    if str(value) in reasons:
-        raise ConfigError(
-            argument,
-            value,
-            f"this row was skipped: {reasons[str(value)]}",
-            "Give one that has an embedding, or a point near it with --at.",
-        )
+    rows: PlaceRows
+    at: Int64Array
 
 
-def _named(opened: OpenedRun, rows: PlaceRows, valid: Int64Array, ids: Sequence[str]) -> list[int]:
-    if not ids:
-        return []
+def _rows_of(opened: OpenedRun, index: Int64Array, vectors: PlaceVectors | None = None) -> _Rows:
+    """Return rows of places by their indices in the plan."""
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    shards = np.unique(np.searchsorted(plan.shards.starts, index, side="right") - 1).tolist()
+    columns = own_columns(opened.run)
+    rows = read_place_rows(opened.run, plan, vectors=vectors, columns=columns, shards=shards)
+    return _Rows(rows, np.searchsorted(rows.index, index))
+
+
+def places_in_words(opened: OpenedRun, index: Int64Array, columns: pa.Table) -> tuple[str, ...]:
+    """Return places by row and, if the table has a column of ids, by id.
+
+    Args:
+        opened: A run of places.
+        index: Their indices in the plan, (n,).
+        columns: Columns of the table, n rows.
+    """
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
+    words = [f"place {place}" for place in plan.place[index].tolist()]
     own = id_column(opened.run)
     if own is None:
-        raise ConfigError(
-            "--id",
-            ids[0],
-            f"the table of `{opened.run.path}` has no column of ids (data.places.id)",
-            "Give its row: --place.",
-        )
-    number = {str(name): k for k, name in enumerate(rows.columns[own].take(valid).to_pylist())}
-    for name in ids:
-        if name not in number:
-            _refuse_skipped(opened, "--id", name, own)
-            few = ", ".join(list(number)[:3])
-            raise ConfigError(
-                "--id", name, f"no place with an embedding has this {own}", f"Give one, e.g. {few}."
-            )
-    return [number[name] for name in ids]
+        return tuple(words)
+    names = columns[own].to_pylist()
+    return tuple(f"{word} ({name})" for word, name in zip(words, names, strict=True))
 
 
 def draw_similar_places(opened: OpenedRun, similar: RankedPlaces, unit: PlaceUnit) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.checks.overlap import redundant_tiles
-from thor_geo.errors import ConfigError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import zone_name
-from thor_geo.results.at_point import cell_at, tile_at
+from thor_geo.results.at_point import cell_at
 from thor_geo.results.cells import ZoneCells, zone_cells
 from thor_geo.results.cog import RasterExtent
 from thor_geo.results.cosine import Cosine, largest, unit_vectors
+from thor_geo.results.index_search import NeighbourIndex
 from thor_geo.results.map_cut import MapCut, Thumbnail
-from thor_geo.results.search import CellSearch
+from thor_geo.results.query_tiles import query_tiles
+from thor_geo.results.search import Cell, CellSearch
 from thor_geo.results.tables import square_polygons
 from thor_geo.results.tilemap import tile_rasters
-from thor_geo.results.tiles import read_tiles
+from thor_geo.results.tiles import check_pooled, tile_ground, tile_parts
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.support.arrays import Float64Array
+from thor_geo.runs.similar_index import pack_cells, unpack_cells
+from thor_geo.support.arrays import Float32Array, Float64Array, Int64Array
 
 if TYPE_CHECKING:
     import geopandas
@@ -45,8 +47,9 @@ class SimilarPlaces:
         lonlat: Longitude and latitude of their centres, degrees, (n, 2).
         queries: Ids of the query places.
         query_bounds: EPSG code and square of each of them.
-        compared: Number of places that were compared.
+        compared: Number of places that were compared, or that are in the index.
         rasters: Cosine of every place by zone, NaN without one; for large maps every n-th cell.
+            Empty if an index answered: it leaves most of them out.
     """
 
     ids: tuple[str, ...]
@@ -83,11 +86,12 @@ def similar_tiles(
     k: int,
     *,
     window: int | None = None,
+    index: NeighbourIndex | None = None,
 ) -> SimilarPlaces:
     """Find the tiles most similar to the mean direction of some.
 
     Tiles whose ground lies wholly in another zone's primary tiles are skipped, and so are the query
-    tiles.
+    tiles. Memory holds one shard's vectors at a time.
 
     Args:
         opened: A run with pooled files.
@@ -95,50 +99,58 @@ def similar_tiles(
         ids: Ids of tiles.
         k: How many to find.
         window: Which time window; may be left out if there is only one.
+        index: The index of the run's tiles; without it, all vectors are read.
 
     Raises:
         ConfigError: If a place or an id is not in the run.
         RunDirectoryError: If the run has no vectors, or they cannot be read.
     """
-    plan = opened.plan
-    tiles = read_tiles(opened, window=window, progress=True)
-    queries = [tile_at(tiles, plan, place, "--at") for place in places]
-    if ids:
-        number = {plan.tile(index).id: k for k, index in enumerate(tiles.index.tolist())}
-        for tile_id in ids:
-            if tile_id not in number:
-                tile = next((tile for tile in number if tile_id.startswith(f"{tile}_")), None)
-                raise ConfigError(
-                    "--tile",
-                    tile_id,
-                    "no tile with an embedding has this id",
-                    "Give its place: --at."
-                    if tile is None
-                    else f"It is a row's id; give its tile_id, {tile}.",
-                )
-            queries.append(number[tile_id])
-    cosine = Cosine(tiles.vectors)
-    similarity = cosine.similarity(mean_direction(tiles.vectors[queries]))
-    produced = np.zeros(len(plan), dtype=np.bool_)
-    produced[tiles.index] = True
-    candidate = ~redundant_tiles(plan, produced)[tiles.index]
-    candidate[queries] = False
-    candidates = np.flatnonzero(candidate)
-    order = largest(similarity, candidates, k)
+    plan, time = opened.plan, opened.time_index(window)
+    check_pooled(opened)
+    queries = query_tiles(opened, places, ids, time)
+    asked = np.array([query.tile for query in queries])
+    direction = mean_direction(np.stack([query.vector for query in queries]))
+    rasters: dict[int, tuple[RasterExtent, Float32Array]] = {}
+    if index is not None:
+        order, cosine = index.nearest(direction, k, set(asked.tolist()))
+        compared = index.searched - sum(map(index.holds, set(asked.tolist())))
+    else:
+        tiles, similarity = _tile_cosines(opened, direction, window)
+        produced = np.zeros(len(plan), dtype=np.bool_)
+        produced[tiles] = True
+        candidate = ~redundant_tiles(plan, produced)[tiles]
+        candidate[np.isin(tiles, asked)] = False
+        candidates = np.flatnonzero(candidate)
+        found = largest(similarity, candidates, k)
+        order, cosine, compared = tiles[found], similarity[found], len(candidates)
+        rasters = tile_rasters(plan, tiles, similarity, np.nan)
+    ground, grounds_asked = tile_ground(plan, order), tile_ground(plan, asked)
     return SimilarPlaces(
-        ids=tuple(plan.tile(index).id for index in tiles.index[order].tolist()),
-        cosine=similarity[order],
-        epsg=tiles.epsg[order].astype(np.int64),
-        bounds=tiles.bounds[order],
-        lonlat=tiles.lonlat[order],
-        queries=tuple(plan.tile(int(tiles.index[position])).id for position in queries),
+        ids=tuple(plan.tile(tile).id for tile in order.tolist()),
+        cosine=cosine,
+        epsg=ground.epsg.astype(np.int64),
+        bounds=ground.bounds,
+        lonlat=ground.lonlat,
+        queries=tuple(plan.tile(query.tile).id for query in queries),
         query_bounds=tuple(
-            (int(tiles.epsg[position]), tuple(tiles.bounds[position].tolist()))
-            for position in queries
+            (int(epsg), tuple(square.tolist()))
+            for epsg, square in zip(grounds_asked.epsg, grounds_asked.bounds, strict=True)
         ),
-        compared=len(candidates),
-        rasters=tile_rasters(plan, tiles.index, similarity, np.nan),
+        compared=compared,
+        rasters=rasters,
     )
+
+
+def _tile_cosines(
+    opened: OpenedRun, direction: Float32Array, window: int | None
+) -> tuple[Int64Array, Float32Array]:
+    """Return indices of all tiles with an embedding, and their cosines to a direction."""
+    tiles, cosines = [], []
+    for _, part in tile_parts(opened, window=window, progress=True):
+        if part is not None and len(part[0]):
+            tiles.append(part[0])
+            cosines.append(Cosine(part[1]).similarity(direction))
+    return np.concatenate(tiles), np.concatenate(cosines)
 
 
 def similar_cells(
@@ -148,6 +160,7 @@ def similar_cells(
     consume: Consumer | None = None,
     *,
     window: int | None = None,
+    index: NeighbourIndex | None = None,
 ) -> SimilarPlaces:
     """Find the cells most similar to the mean direction of some; see `CellSearch`.
 
@@ -155,8 +168,9 @@ def similar_cells(
         opened: A run with maps.
         places: Longitude and latitude in degrees; the cell that holds one is meant.
         k: How many to find.
-        consume: Receives every zone's cosines.
+        consume: Receives every zone's cosines; only without an index.
         window: Which time window; may be left out if there is only one.
+        index: The index of the run's cells; without it, all maps are read.
 
     Raises:
         ConfigError: If a place is not in the run.
@@ -165,19 +179,17 @@ def similar_cells(
     zones = zone_cells(opened, window=window)
     queries = [cell_at(zones, opened.plan, place, "--at") for place in places]
     query = mean_direction(np.stack([vector for *_, vector in queries]))
-    search = CellSearch(query, k, {(epsg, row, col) for epsg, row, col, _ in queries})
-    rasters = {}
-    for epsg, zone in zones.items():
-        crop = MapCut.from_plan(opened.plan, zone)
-        thumbnail = Thumbnail(crop.extent.shape)
-        windows = thumbnail.copying(crop(search.search(zone)))
-        if consume is None:
-            for _ in windows:
-                pass
-        else:
-            consume(crop.extent, windows)
-        rasters[epsg] = (crop.extent, thumbnail.values)
-    cells = search.cells
+    asked = {(epsg, row, col) for epsg, row, col, _ in queries}
+    rasters: dict[int, tuple[RasterExtent, Float32Array]] = {}
+    if index is not None:
+        packed = {int(pack_cells(e, np.int64(row), np.int64(col))) for e, row, col in asked}
+        places_found, cosine = index.nearest(query, k, packed)
+        cells = unpack_cells(places_found)
+        compared = index.searched - sum(_in_strip(zones[cell[0]], cell) for cell in asked)
+    else:
+        search = CellSearch(query, k, asked)
+        rasters = _search_zones(opened, zones, search, consume)
+        cells, cosine, compared = search.cells, search.cosine, search.seen
     bounds, lonlat = np.empty((len(cells), 4)), np.empty((len(cells), 2))
     for epsg, zone in zones.items():
         in_zone = cells[:, 0] == epsg
@@ -190,15 +202,42 @@ def similar_cells(
         squares_asked.append((epsg, tuple(square.tolist())))
     return SimilarPlaces(
         ids=tuple(cell_id(*cell) for cell in cells.tolist()),
-        cosine=search.cosine,
+        cosine=cosine,
         epsg=cells[:, 0],
         bounds=bounds,
         lonlat=lonlat,
         queries=tuple(cell_id(epsg, row, col) for epsg, row, col, _ in queries),
         query_bounds=tuple(squares_asked),
-        compared=search.seen,
+        compared=compared,
         rasters=rasters,
     )
+
+
+def _search_zones(
+    opened: OpenedRun,
+    zones: Mapping[int, ZoneCells],
+    search: CellSearch,
+    consume: Consumer | None,
+) -> dict[int, tuple[RasterExtent, Float32Array]]:
+    """Search all zones; return their cosines, of large maps those of every n-th cell."""
+    rasters = {}
+    for epsg, zone in zones.items():
+        crop = MapCut.from_plan(opened.plan, zone)
+        thumbnail = Thumbnail(crop.extent.shape)
+        windows = thumbnail.copying(crop(search.search(zone)))
+        if consume is None:
+            for _ in windows:
+                pass
+        else:
+            consume(crop.extent, windows)
+        rasters[epsg] = (crop.extent, thumbnail.values)
+    return rasters
+
+
+def _in_strip(zone: ZoneCells, cell: Cell) -> bool:
+    """Return whether a cell counts in its zone."""
+    _, row, col = cell
+    return bool(zone.in_strip(slice(row, row + 1), slice(col, col + 1)).all())
 
 
 def mean_direction(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

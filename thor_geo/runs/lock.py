@@ -104,6 +104,26 @@ def plan_lock(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextmanager
+def index_lock(folder: Path) -> Iterator[bool]:
+    """Decide whether this process builds an index, or another one already does.
+
+    Args:
+        folder: The folder of a run's indexes.
+
+    Yields:
+        Whether it is this process.
+
+    Raises:
+        RunDirectoryError: If the lock file cannot be written.
+    """
+    descriptor = _open(folder / ".lock")
+    try:
+        yield _lock(descriptor, folder, range(1))
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(folder: Path) -> bool | None:
     """Return whether any process holds shards of a run.
 

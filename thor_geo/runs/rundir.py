@@ -112,6 +112,11 @@ class RunDirectory:
         return self.path / "quicklook.png"
 
     @property
+    def index(self) -> Path:
+        """Folder of the indexes of similar places, one folder for each."""
+        return self.path / "index"
+
+    @property
     def colours(self) -> Path:
         """The colours of embeddings in all pictures of the run."""
         return self.path / "colours.json"
