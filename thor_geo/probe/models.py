@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from thor_geo.probe.components import Standard
+from thor_geo.probe.neighbours import predict_nearest
+from thor_geo.probe.penalties import choose_logistic, choose_ridge
 from thor_geo.probe.spec import Task
-from thor_geo.support.arrays import Float64Array, Int64Array
+from thor_geo.support.arrays import AnyArray, Float64Array, Int64Array
+from thor_geo.support.blas import one_blas_thread
 
 ProbeKind = Literal["linear", "knn", "chance"]
-
-#: Inverse strengths of the penalty to choose from for logistic regression (scikit-learn's `C`).
-CS = (1e-3, 1e-1, 10.0)
-#: Strengths of the penalty to choose from for ridge regression (scikit-learn's `alpha`).
-ALPHAS = tuple(float(10.0**k) for k in range(-2, 6))
-# Folds of the inner cross-validation that chooses the penalty.
-_INNER = 3
-# Iterations of lbfgs; the best penalties converge far earlier.
-_ITERATIONS = 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +35,7 @@ class LinearProbe:
     intercept: Float64Array
     penalty: float
 
-    def scores(self, features: npt.NDArray[Any]) -> Float64Array:
+    def scores(self, features: AnyArray) -> Float64Array:
         """Return the scores of the classes, or the predicted number, (N, K) float64.
 
         Args:
@@ -54,7 +48,13 @@ class LinearProbe:
 
 
 def fit_linear(
-    features: npt.NDArray[Any], targets: npt.NDArray[Any], groups: Int64Array, task: Task, seed: int
+    features: AnyArray,
+    targets: AnyArray,
+    groups: Int64Array,
+    task: Task,
+    seed: int,
+    *,
+    axes: Float64Array | None = None,
 ) -> LinearProbe:
     """Fit multinomial logistic regression, or ridge regression, to standardised features.
 
@@ -67,42 +67,34 @@ def fit_linear(
         groups: Block of each sample, (N,).
         task: What is predicted.
         seed: Seed of the inner folds.
+        axes: See `choose_logistic`.
     """
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(features.astype(np.float64))
-    x = scaler.transform(features.astype(np.float64))
-    penalty = _choose(x, targets, groups, task, seed)
-    model: Any
-    if task == "classification":
-        model = LogisticRegression(C=penalty, max_iter=_ITERATIONS)
-    else:
-        model = Ridge(alpha=penalty)
-    _fit(model, x, targets)
-    coef, intercept = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
-    if task == "classification" and len(coef) == 1:
-        # With two classes there is one score; the first class's is 0.
-        coef = np.concatenate([np.zeros_like(coef), coef])
-        intercept = np.concatenate([np.zeros(1), intercept])
+    with one_blas_thread():
+        standard = Standard.fit(features)
+        if task == "classification":
+            chosen = choose_logistic(standard.float32(features), targets, groups, seed, axes)
+        else:
+            x = standard.float64(features)
+            chosen = choose_ridge(x, targets.astype(np.float64), groups, seed)
     return LinearProbe(
-        mean=scaler.mean_,
-        scale=scaler.scale_,
-        coef=np.asarray(coef, dtype=np.float64),
-        intercept=np.asarray(intercept, dtype=np.float64),
-        penalty=penalty,
+        mean=standard.mean,
+        scale=standard.scale,
+        coef=chosen.coef,
+        intercept=chosen.intercept,
+        penalty=chosen.penalty,
     )
 
 
 def fit_predict(
     kind: ProbeKind,
-    train: tuple[npt.NDArray[Any], npt.NDArray[Any], Int64Array],
-    test: npt.NDArray[Any],
+    train: tuple[AnyArray, AnyArray, Int64Array],
+    test: AnyArray,
     task: Task,
     *,
     neighbours: int,
     seed: int,
-) -> npt.NDArray[Any]:
+    axes: Float64Array | None = None,
+) -> AnyArray:
     """Fit a model and return its predictions, classes as integers or numbers, (M,).
 
     Args:
@@ -113,91 +105,18 @@ def fit_predict(
         task: What is predicted.
         neighbours: k of kNN, at most N.
         seed: Seed of the inner folds.
+        axes: See `choose_logistic`.
     """
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-    from sklearn.preprocessing import StandardScaler
-
     features, targets, groups = train
     classes = task == "classification"
-    if kind == "chance" or len(np.unique(targets)) == 1:
-        dummy = DummyClassifier(strategy="prior") if classes else DummyRegressor()
-        return np.asarray(dummy.fit(features, targets).predict(test))
-    if kind == "linear":
-        scores = fit_linear(features, targets, groups, task, seed).scores(test)
-        return np.unique(targets)[scores.argmax(axis=1)] if classes else scores[:, 0]
-    scaler = StandardScaler().fit(features)
-    k = min(neighbours, len(targets))
-    model = KNeighborsClassifier(k) if classes else KNeighborsRegressor(k)
-    model.fit(scaler.transform(features), targets)
-    return np.asarray(model.predict(scaler.transform(test)))
-
-
-def _fit(model: Any, x: Float64Array, targets: npt.NDArray[Any]) -> None:
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        # A weak penalty on few samples has no optimum; the cross-validation does not choose it.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, targets)
-
-
-def _choose(
-    x: Float64Array, targets: npt.NDArray[Any], groups: Int64Array, task: Task, seed: int
-) -> float:
-    """Return the penalty with the best score in an inner cross-validation; the strongest of equals.
-
-    The score is the macro recall, or the squared error. With too few samples for the folds, it is
-    the middle of the range.
-    """
-    from sklearn.linear_model import LogisticRegression, Ridge
-
-    classes = task == "classification"
-    choices = sorted(CS) if classes else sorted(ALPHAS, reverse=True)
-    splits = _inner(targets, groups, classes, seed)
-    if not splits:
-        return choices[len(choices) // 2]
-    scores = np.zeros(len(choices))
-    for train, test in splits:
-        for k, penalty in enumerate(choices):
-            model: Any = (
-                LogisticRegression(C=penalty, max_iter=_ITERATIONS)
-                if classes
-                else Ridge(alpha=penalty)
-            )
-            _fit(model, x[train], targets[train])
-            right = model.predict(x[test])
-            if classes:
-                hit = right == targets[test]
-                scores[k] += np.mean(
-                    [hit[targets[test] == c].mean() for c in np.unique(targets[test])]
-                )
-            else:
-                scores[k] -= np.mean((right - targets[test]) ** 2)
-    return choices[int(scores.argmax())]
-
-
-def _inner(
-    targets: npt.NDArray[Any], groups: Int64Array, classes: bool, seed: int
-) -> list[tuple[Int64Array, Int64Array]]:
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
-
-    divided_by: Int64Array | None = groups
-    options: dict[str, Any] = {"n_splits": _INNER, "shuffle": True, "random_state": seed}
-    if len(np.unique(groups)) >= _INNER:
-        # With one or two samples of each class there is nothing to stratify.
-        even = classes and np.unique(targets, return_counts=True)[1].max() >= _INNER
-        divide = StratifiedGroupKFold(**options) if even else GroupKFold(**options)
-    elif len(targets) >= _INNER:
-        divide, divided_by = KFold(**options), None
-    else:
-        return []
-    import warnings
-
-    with warnings.catch_warnings():
-        # A class with fewer members than folds is spread as far as possible.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        splits = list(divide.split(targets, targets, divided_by))
-    return [(a, b) for a, b in splits if len(np.unique(targets[a])) > 1 or not classes]
+    names, counts = np.unique(targets, return_counts=True)
+    if kind == "chance" or len(names) == 1:
+        constant = names[counts.argmax()] if classes else targets.mean()
+        return np.full(len(test), constant)
+    with one_blas_thread():
+        if kind == "linear":
+            scores = fit_linear(features, targets, groups, task, seed, axes=axes).scores(test)
+            return names[scores.argmax(axis=1)] if classes else scores[:, 0]
+        standard = Standard.fit(features)
+        known, asked = standard.float32(features), standard.float32(test)
+        return predict_nearest(known, targets, asked, neighbours, classes=classes)

@@ -1,0 +1,46 @@
+"""One BLAS thread for small problems.
+
+OpenBLAS starts as many threads as there are cores for products that take microseconds. They wait
+for each other in busy loops: fitting a probe that way takes seven times the CPU time on two cores,
+and more on more cores. So small products are computed by one thread each, and several of them at a
+time by threads of Python, since NumPy lets go of the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOCK = threading.Lock()
+# How many are within `one_blas_thread` now, and what gives the threads back.
+_inside = 0
+_limits: Any = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Have NumPy, SciPy and scikit-learn use one BLAS thread within this context.
+
+    The setting is the process's. It may be entered several times, also by several threads: the last
+    to leave gives the threads back, so that none of them finds it changed in between.
+    """
+    global _inside, _limits
+    # NumPy and SciPy bring a BLAS each, and one that is loaded later would not be limited.
+    import scipy.linalg
+    from threadpoolctl import threadpool_limits
+
+    assert scipy.linalg
+    with _LOCK:
+        if _inside == 0:
+            _limits = threadpool_limits(1, user_api="blas")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _inside -= 1
+            if _inside == 0:
+                _limits.restore_original_limits()
+                _limits = None
