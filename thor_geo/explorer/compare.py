@@ -14,6 +14,7 @@ from thor_geo.explorer.located import LocatedVectors
 from thor_geo.results import Cosine
 from thor_geo.results.cosine import largest
 from thor_geo.support.arrays import Float32Array, Int64Array
+from thor_geo.support.blas import one_blas_thread
 
 # Inverse strength of the probe's L2 penalty: scikit-learn's default, on standardised embeddings.
 _C = 1.0
@@ -93,7 +94,8 @@ class Comparison:
         chosen = np.concatenate([positive, negative])
         labels = np.repeat([1, 0], [len(positive), len(negative)])
         model = LogisticRegression(C=_C, class_weight="balanced", max_iter=_STEPS)
-        model.fit((vectors[chosen] - scale.mean) / scale.deviation, labels)
+        with one_blas_thread():
+            model.fit((vectors[chosen] - scale.mean) / scale.deviation, labels)
         # The same as standardising all vectors, without a second copy of them.
         weights = model.coef_[0] / scale.deviation
         offset = model.intercept_[0] - scale.mean @ weights

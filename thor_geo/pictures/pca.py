@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.support.blas import one_blas_thread
+
 # Each component is stretched between these percentiles of the sample.
 _PERCENTILES = (2.0, 98.0)
 
@@ -43,7 +45,8 @@ class Colours:
         values = sample.astype(np.float64)
         mean = values.mean(axis=0)
         centred = values - mean
-        _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+        with one_blas_thread():
+            _, singular, rows = np.linalg.svd(centred, full_matrices=False)
         total = float((singular**2).sum())
         # Rounding leaves singular values of about this size if there is no variance at all.
         floor = singular.max(initial=0.0) * max(values.shape) * np.finfo(np.float64).eps

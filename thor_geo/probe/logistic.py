@@ -1,7 +1,7 @@
 """Multinomial logistic regression for many subsets and penalties at once.
 
 The objective is scikit-learn's: the mean cross-entropy of a problem's samples plus
-``|W|^2 / (2 C n)``, without a penalty on intercepts. A cross-validation over penalties poses a dozen
+``|W|^2 / (2 C n)``, without a penalty on intercepts. A cross-validation over penalties poses many
 such problems about one matrix of features. They are solved together: each step multiplies that
 matrix by the weights of all of them at once, and a problem that has converged leaves.
 
@@ -246,4 +246,5 @@ class _Descent:
         loss = np.where(self._share[:, 0] > 0, loss, 0)
         mean = (loss * self._share[:, 0]).sum(axis=1, dtype=np.float64)
         squares = (self._penalty * np.square(self.weights)).sum(axis=(1, 2))
-        return mean + squares / 2
+        objective: Float64Array = mean + squares / 2
+        return objective

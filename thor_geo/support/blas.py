@@ -42,5 +42,19 @@ def one_blas_thread() -> Iterator[None]:
         with _LOCK:
             _inside -= 1
             if _inside == 0:
+                _release()
                 _limits.restore_original_limits()
+                _release()
                 _limits = None
+
+
+def _release() -> None:
+    """Let this thread change a setting that another thread has made.
+
+    Since 3.8 threadpoolctl ignores, without a word, what a thread asks of OpenBLAS while the first
+    thread that asked is alive: the last to leave could not give back what the first has taken.
+    """
+    from threadpoolctl import OpenBLASController
+
+    if clear := getattr(OpenBLASController, "clear_controlling_thread", None):
+        clear(force=True)
