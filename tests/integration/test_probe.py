@@ -17,7 +17,8 @@ from thor_geo.probe import ProbeSpec, open_labels, probe_run
 from thor_geo.probe.baseline import band_features
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.collect import collect_samples
-from thor_geo.probe.curve import Problem, evaluate
+from thor_geo.probe.curve import Problem
+from thor_geo.probe.growing import evaluate
 from thor_geo.probe.samples import Samples
 from thor_geo.runs.opened_run import OpenedRun, read_run
 

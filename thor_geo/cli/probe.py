@@ -125,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     add("--fractions", type=_shares, metavar="P,Q", help="curve, %% of labels (1,5,10,25,50,100)")
     add("--counts", type=_counts, metavar="N,M", help="curve, numbers of labels as well")
     add("--repeats", type=int, metavar="N", help="draws of labels for each point (3)")
+    add("--no-curve", action="store_true", help="only the scores with all labels")
     add("--neighbours", type=int, metavar="K", help="k of kNN (10)")
     add("--seed", type=int, help="seed of folds, draws and bootstrap (0)")
     add("--no-baseline", action="store_true", help="no raw bands, e.g. if the pixels are gone")
@@ -169,6 +170,10 @@ def run_probe(args: Sequence[str]) -> int:
             to=options.to,
             overwrite=options.overwrite,
         )
+    if options.no_curve:
+        if options.fractions or options.counts:
+            command.error("--no-curve: there are no points for --fractions or --counts to set")
+        options.fractions = (1.0,)
     # An option left out keeps the default of `ProbeSpec`.
     options.ignore = tuple(options.ignore)
     values = {field.name: getattr(options, field.name, None) for field in fields(ProbeSpec)}

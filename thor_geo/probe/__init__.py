@@ -14,7 +14,7 @@ from thor_geo.probe.export import export_csv
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.labels import kept_labels, open_labels
 from thor_geo.probe.predictions import write_predictions
-from thor_geo.probe.run import Probed, probe_run
+from thor_geo.probe.run import Probed, probe_run, probe_steps
 from thor_geo.probe.saved import SavedProbe, read_probe
 from thor_geo.probe.spec import ProbeSpec
 
@@ -27,6 +27,7 @@ __all__ = [
     "kept_labels",
     "open_labels",
     "probe_run",
+    "probe_steps",
     "read_probe",
     "write_predictions",
 ]

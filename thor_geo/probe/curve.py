@@ -1,8 +1,8 @@
-"""Cross-validated scores of one model, with all labels and with few."""
+"""Cross-validated scores of models, with all labels and with few."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import Score, block_scores
-from thor_geo.probe.models import ProbeKind, fit_predict
+from thor_geo.probe.models import ProbeKind
 from thor_geo.probe.spec import ProbeSpec, Task
-from thor_geo.support.arrays import Float64Array, Int64Array
+from thor_geo.support.arrays import AnyArray, Int64Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class Evaluation:
     Attributes:
         features: ``embeddings``, ``bands`` or ``none``.
         model: Kind of the model.
-        curve: In ascending number of labels; the last point has all of them.
+        curve: In ascending number of labels; the last point has all of them. While it is being
+            measured, points before that are missing.
         predictions: One for each sample, from the fold that did not train on it, (N,); 0 for
             samples that no fold tests.
     """
@@ -72,6 +73,21 @@ class Problem:
     classes: int
     folds: Folds
     spec: ProbeSpec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contender:
+    """A model on some features, to be cross-validated.
+
+    Attributes:
+        name: Name of the features.
+        features: (N, D).
+        model: Kind of the model.
+    """
+
+    name: str
+    features: AnyArray
+    model: ProbeKind
 
 
 #: Size of a training set: a share, or a number of labels.
@@ -127,62 +143,32 @@ def draw_labels(
     return np.sort(np.concatenate(kept))
 
 
-def evaluate(
-    problem: Problem,
-    name: str,
-    features: Float64Array | npt.NDArray[np.float32],
-    kind: ProbeKind,
-    *,
-    step: Callable[[], object] = lambda: None,
-) -> Evaluation:
-    """Cross-validate a model at each point of the learning curve, always on whole test parts.
+def curve_point(
+    problem: Problem, size: Size, predictions: AnyArray, labels: Sequence[int]
+) -> Point:
+    """Return the scores of a point of a curve.
 
     Args:
         problem: The task, with folds and settings.
-        name: Name of the features.
-        features: (N, D).
-        kind: The model.
-        step: Called after each fit.
+        size: Size of its training sets.
+        predictions: For all samples, by draw, (R, N).
+        labels: Number of training labels, by draw and fold.
     """
-    spec, folds = problem.spec, problem.folds
-    curve, predictions = [], np.zeros_like(problem.targets)
+    folds = problem.folds
     tested = folds.tested
     # Blocks without a test sample have nothing to say about the scores.
     block = np.unique(folds.block[tested], return_inverse=True)[1].reshape(-1)
-    for size in curve_sizes(problem):
-        repeats = 1 if size[0] == 1 else spec.repeats
-        made = np.zeros((repeats, len(problem.targets)), dtype=problem.targets.dtype)
-        used = 0
-        for repeat in range(repeats):
-            for k, (train, test) in enumerate(folds.splits):
-                chosen = draw_labels(
-                    problem, train, size, np.random.default_rng([spec.seed, k, repeat])
-                )
-                used += len(chosen)
-                made[repeat, test] = fit_predict(
-                    kind,
-                    (features[chosen], problem.targets[chosen], folds.block[chosen]),
-                    features[test],
-                    problem.task,
-                    neighbours=spec.neighbours,
-                    seed=spec.seed,
-                )
-                step()
-        scores = block_scores(
-            problem.task,
-            problem.targets[tested],
-            made[:, tested],
-            block,
-            classes=problem.classes,
-            seed=spec.seed,
-        )
-        predictions = made[0]
-        curve.append(
-            Point(
-                fraction=size[0],
-                labels=used / repeats / len(folds.splits),
-                repeats=repeats,
-                scores=scores,
-            )
-        )
-    return Evaluation(features=name, model=kind, curve=tuple(curve), predictions=predictions)
+    scores = block_scores(
+        problem.task,
+        problem.targets[tested],
+        predictions[:, tested],
+        block,
+        classes=problem.classes,
+        seed=problem.spec.seed,
+    )
+    return Point(
+        fraction=size[0],
+        labels=sum(labels) / len(labels),
+        repeats=len(predictions),
+        scores=scores,
+    )

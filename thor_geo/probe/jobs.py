@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from thor_geo.errors import ConfigError
@@ -13,10 +14,10 @@ from thor_geo.probe.collect import sample_unit
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.joining import Labels
 from thor_geo.probe.labels import kept_labels, open_labels
-from thor_geo.probe.pictures import write_pictures
+from thor_geo.probe.pictures import write_curve, write_pictures
 from thor_geo.probe.predictions import TABLE, prediction_files, write_predictions
 from thor_geo.probe.report import report_json, report_text
-from thor_geo.probe.run import probe_run
+from thor_geo.probe.run import Probed, probe_steps
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun, read_run
@@ -24,6 +25,8 @@ from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted
 
+#: The exit code after Ctrl-C: 128 + SIGINT, as of every command.
+EXIT_INTERRUPTED = 130
 # The outputs of `fit` besides predictions; probe.json is written last.
 _REPORT, _MODEL = "probe.json", "model.json"
 _OUTPUTS = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
@@ -41,7 +44,9 @@ def fit(
     to: Path | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Probe a run, write everything and print a summary.
+    """Probe a run: write scores, map and model, print a summary, then let the learning curve grow.
+
+    Ctrl-C during the curve keeps what there is.
 
     Args:
         run: The run directory.
@@ -53,6 +58,9 @@ def fit(
         names: JSON file with the names of classes.
         to: Folder of the outputs; None for ``probe/<target>`` in the run directory.
         overwrite: Whether to replace earlier outputs.
+
+    Returns:
+        The exit code: 0, or that of Ctrl-C if the curve is not complete.
 
     Raises:
         ThorGeoError: If the labels or the run cannot be used.
@@ -70,17 +78,51 @@ def fit(
             "high wherever labels are smooth. Compare with --split blocks.",
             file=sys.stderr,
         )
-    probed = probe_run(opened, opened_labels, spec, progress=True)
+    written: list[Path] = []
+    with closing(probe_steps(opened, opened_labels, spec, progress=True)) as steps:
+        try:
+            for probed in steps:
+                if not written:
+                    written = _write_scores(opened, probed, folder)
+                    print(redact(report_text(opened, probed, folder, written)), flush=True)
+                else:
+                    write_curve(probed, folder)
+                    _write_report(opened, probed, folder)
+        except KeyboardInterrupt:
+            if not written:
+                raise
+            print(f"thor-geo: {redact(_kept(probed, folder))}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    if probed.points > 1:
+        print(f"  curve     {counted(probed.points, 'point')}, complete", flush=True)
+    return 0
+
+
+def _write_scores(opened: OpenedRun, probed: Probed, folder: Path) -> list[Path]:
+    """Write all that needs no learning curve; return the paths, that of probe.json first."""
     # No output of an earlier probe, perhaps of other samples, may remain beside the new ones.
     for path in (*(folder / name for name in (*_OUTPUTS, TABLE)), *folder.glob("map_utm*.tif")):
         path.unlink(missing_ok=True)
     probed.probe.write(folder / _MODEL)
     written = [*write_pictures(probed, folder), folder / _MODEL]
-    written += write_predictions(opened, probed.probe, folder, window=spec.window, progress=True)
+    window = probed.spec.window
+    written += write_predictions(opened, probed.probe, folder, window=window, progress=True)
+    return [_write_report(opened, probed, folder), *written]
+
+
+def _write_report(opened: OpenedRun, probed: Probed, folder: Path) -> Path:
     report = json.dumps(redact_json(report_json(opened, probed)), indent=1, allow_nan=False)
     write_bytes(folder / _REPORT, f"{report}\n".encode())
-    print(redact(report_text(opened, probed, folder, [folder / _REPORT, *written])))
-    return 0
+    return folder / _REPORT
+
+
+def _kept(probed: Probed, folder: Path) -> str:
+    """Return what an interrupted probe has left, and how to get the rest."""
+    curve = f"{probed.measured} of {counted(probed.points, 'point')}"
+    return (
+        f"interrupted; scores, map and model in {folder} are complete, the learning curve has "
+        f"{curve}. The same command with --overwrite measures all of them."
+    )
 
 
 def apply_probe(

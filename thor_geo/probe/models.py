@@ -11,7 +11,7 @@ from thor_geo.probe.components import Standard
 from thor_geo.probe.neighbours import predict_nearest
 from thor_geo.probe.penalties import choose_logistic, choose_ridge
 from thor_geo.probe.spec import Task
-from thor_geo.support.arrays import AnyArray, Float64Array, Int64Array
+from thor_geo.support.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from thor_geo.support.blas import one_blas_thread
 
 ProbeKind = Literal["linear", "knn", "chance"]
@@ -54,7 +54,7 @@ def fit_linear(
     task: Task,
     seed: int,
     *,
-    axes: Float64Array | None = None,
+    axes: Float32Array | None = None,
 ) -> LinearProbe:
     """Fit multinomial logistic regression, or ridge regression, to standardised features.
 
@@ -93,7 +93,7 @@ def fit_predict(
     *,
     neighbours: int,
     seed: int,
-    axes: Float64Array | None = None,
+    axes: Float32Array | None = None,
 ) -> AnyArray:
     """Fit a model and return its predictions, classes as integers or numbers, (M,).
 

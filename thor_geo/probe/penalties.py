@@ -44,7 +44,7 @@ def choose_logistic(
     targets: AnyArray,
     groups: Int64Array,
     seed: int,
-    axes: Float64Array | None = None,
+    axes: Float32Array | None = None,
 ) -> Chosen:
     """Fit multinomial logistic regression; the score of a penalty is the mean recall of classes.
 
@@ -61,8 +61,8 @@ def choose_logistic(
     names, codes = np.unique(targets, return_inverse=True)
     n, d = x.shape
     if axes is None or n < d:
-        axes = principal_axes(x)[0]
-    turned = (x @ axes.astype(np.float32)).astype(np.float32, copy=False)
+        axes = principal_axes(x)[0].astype(np.float32)
+    turned: Float32Array = x @ axes
     splits = _inner(targets, groups, True, seed)
     choices = sorted(CS)
 

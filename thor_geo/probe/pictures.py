@@ -14,6 +14,7 @@ from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.report import SCORE_NAMES, model_name
 from thor_geo.probe.run import Probed
 from thor_geo.support.files import atomic_path
+from thor_geo.support.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,12 +41,23 @@ def write_pictures(probed: Probed, folder: Path) -> list[Path]:
         probed: The results of the probe.
         folder: Where the pictures go.
     """
-    first = "confusion.png" if probed.classes else "scatter.png"
-    figures = {first: draw_first(probed), "curve.png": draw_curve(probed)}
-    for name, figure in figures.items():
-        with atomic_path(folder / name) as temporary:
-            save_png(figure, temporary, _DPI)
-    return [folder / name for name in figures]
+    path = folder / ("confusion.png" if probed.classes else "scatter.png")
+    with atomic_path(path) as temporary:
+        save_png(draw_first(probed), temporary, _DPI)
+    return [path, write_curve(probed, folder)]
+
+
+def write_curve(probed: Probed, folder: Path) -> Path:
+    """Draw ``curve.png``, as far as the curve has been measured.
+
+    Args:
+        probed: The results of the probe.
+        folder: Where the picture goes.
+    """
+    path = folder / "curve.png"
+    with atomic_path(path) as temporary:
+        save_png(draw_curve(probed), temporary, _DPI)
+    return path
 
 
 def draw_first(probed: Probed) -> Figure:
@@ -76,7 +88,10 @@ def draw_curve(probed: Probed) -> Figure:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     name = SCORES[probed.task][0]
-    figure, axes = _figure(probed, 9.2, 6.4, f"Learning curve: {SCORE_NAMES[name]}")
+    title = f"Learning curve: {SCORE_NAMES[name]}"
+    if not probed.curve_complete:
+        title += f", {probed.measured} of {counted(probed.points, 'point')} so far"
+    figure, axes = _figure(probed, 9.2, 6.4, title)
     most = max(e.curve[-1].labels for e in probed.evaluations)
     for k, evaluation in enumerate(probed.evaluations):
         colour = _COLOURS[evaluation.features]

@@ -96,6 +96,7 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             "test_samples": [len(test) for _, test in folds.splits],
         },
         "intervals": f"95 %, bootstrap over {folds.drawn}, {DRAWS} draws",
+        "curve_complete": probed.curve_complete,
         "results": [_result(probed, k, e) for k, e in enumerate(probed.evaluations)],
         "penalty": probed.probe.linear.penalty,
         "settings": {

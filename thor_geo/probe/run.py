@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,18 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.collect import collect_samples
-from thor_geo.probe.curve import Evaluation, Problem, curve_sizes, evaluate
+from thor_geo.probe.curve import Contender, Evaluation, Problem
 from thor_geo.probe.folds import Folds
+from thor_geo.probe.growing import Grown, grow
 from thor_geo.probe.joining import Labels
 from thor_geo.probe.metrics import confusions, json_scores
-from thor_geo.probe.models import ProbeKind, fit_linear
+from thor_geo.probe.models import LinearProbe, ProbeKind, fit_linear
 from thor_geo.probe.place_folds import place_folds
 from thor_geo.probe.samples import PlaceSamples, Samples
 from thor_geo.probe.saved import SavedProbe, embedding_settings, probe_unit
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
-from thor_geo.support.progress import Progress
 
 # With more classes than this, the labels are numbers that were taken for classes.
 _MOST_CLASSES = 256
@@ -65,6 +66,8 @@ class Probed:
             samples are divided so.
         probe: The linear probe of the embeddings, fitted to all samples.
         notice: What a reader must know (random weights, a split that leaks); may be empty.
+        points: Points of the whole learning curve.
+        measured: How many of them there are yet.
     """
 
     spec: ProbeSpec
@@ -79,6 +82,13 @@ class Probed:
     groups: tuple[GroupScore, ...]
     probe: SavedProbe
     notice: str
+    points: int
+    measured: int
+
+    @property
+    def curve_complete(self) -> bool:
+        """Whether the whole learning curve has been measured."""
+        return self.measured == self.points
 
     @property
     def confusion(self) -> Float64Array:
@@ -109,6 +119,33 @@ def probe_run(
             blocks.
         RunDirectoryError: If a file of the run cannot be read, or its pixels are gone.
     """
+    with closing(probe_steps(opened, labels, spec, progress=progress)) as steps:
+        *_, probed = steps
+    return probed
+
+
+def probe_steps(
+    opened: OpenedRun,
+    labels: Labels,
+    spec: ProbeSpec | None = None,
+    *,
+    progress: bool = False,
+) -> Generator[Probed, None, None]:
+    """Do the same as `probe_run`, and yield what is known so far.
+
+    First come all scores with all labels, and the fitted probe. Then the learning curve grows one
+    point at a time, few labels first. Whoever has seen enough stops.
+
+    Args:
+        opened: The run; it may be unfinished.
+        labels: From `open_labels`; or, for a run of places, from `kept_labels`.
+        spec: Settings; None for the defaults.
+        progress: Whether to draw progress bars on standard error, where that is a terminal.
+
+    Raises:
+        ConfigError: As `probe_run`.
+        RunDirectoryError: As `probe_run`.
+    """
     spec = spec or ProbeSpec()
     samples = collect_samples(opened, labels, spec, progress=progress)
     # Before pixels are fetched, so that problems with the labels are reported at once.
@@ -124,39 +161,54 @@ def probe_run(
     problem = Problem(
         task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
     )
-    evaluations = _evaluations(problem, features, progress)
     linear = fit_linear(samples.vectors, targets, folds.block, labels.task, spec.seed)
-    info = opened.document.get("info", {}).get("model", {})
-    probe = SavedProbe(
+    with closing(_evaluations(problem, features, progress)) as growing:
+        for grown in growing:
+            evaluations = grown.evaluations
+            yield Probed(
+                spec=spec,
+                labels=dict(labels.record()),
+                samples=samples,
+                without_pixels=collected - len(samples),
+                task=labels.task,
+                classes=classes,
+                targets=targets,
+                folds=folds,
+                evaluations=evaluations,
+                groups=_group_scores(samples, targets, folds, evaluations[0], labels.task),
+                probe=_saved(opened, labels, samples, classes, linear, evaluations[0]),
+                notice=_notice(opened, spec, labels, classes, targets, folds),
+                points=grown.points,
+                measured=grown.measured,
+            )
+
+
+def _saved(
+    opened: OpenedRun,
+    labels: Labels,
+    samples: Samples,
+    classes: tuple[str | int, ...],
+    linear: LinearProbe,
+    evaluation: Evaluation,
+) -> SavedProbe:
+    """Return a fitted probe with what it needs to be used elsewhere."""
+    unit = probe_unit(samples)
+    return SavedProbe(
         target=labels.name,
         task=labels.task,
-        unit=probe_unit(samples),
+        unit=unit,
         classes=classes,
         names=tuple(labels.names.get(str(c), str(c)) for c in classes),
         linear=linear,
-        model=embedding_settings(opened, probe_unit(samples)),
+        model=embedding_settings(opened, unit),
         provenance={
             "run": str(opened.run.path),
             "fingerprint": opened.fingerprint,
-            "weights": str(info.get("weights") or "") or None,
+            "weights": str(_model_info(opened).get("weights") or "") or None,
             "labels": labels.source,
             "samples": len(samples),
-            "scores": json_scores(evaluations[0].scores),
+            "scores": json_scores(evaluation.scores),
         },
-    )
-    return Probed(
-        spec=spec,
-        labels=dict(labels.record()),
-        samples=samples,
-        without_pixels=collected - len(samples),
-        task=labels.task,
-        classes=classes,
-        targets=targets,
-        folds=folds,
-        evaluations=evaluations,
-        groups=_group_scores(samples, targets, folds, evaluations[0], labels.task),
-        probe=probe,
-        notice=_notice(info, spec, labels, classes, targets, folds),
     )
 
 
@@ -212,23 +264,16 @@ def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], n
 
 def _evaluations(
     problem: Problem, features: dict[str, npt.NDArray[Any]], progress: bool
-) -> tuple[Evaluation, ...]:
+) -> Generator[Grown, None, None]:
     """Cross-validate all models on all features, and chance without features."""
-    jobs: list[tuple[str, npt.NDArray[Any], ProbeKind]] = [
-        (name, values, kind) for name, values in features.items() for kind in _KINDS
+    contenders = [
+        Contender(name=name, features=values, model=kind)
+        for name, values in features.items()
+        for kind in _KINDS
     ]
-    whole = replace(problem, spec=replace(problem.spec, fractions=(1.0,), counts=()))
-    jobs.append(("none", np.zeros((len(problem.targets), 1)), "chance"))
-    fits = len(problem.folds.splits)
-    points = curve_sizes(problem)
-    each = fits * (problem.spec.repeats * (len(points) - 1) + 1)
-    total = each * (len(jobs) - 1) + fits
-    with Progress(total, "fits", label="cross-validation", shown=progress) as bar:
-        step: Callable[[], object] = bar.advance
-        return tuple(
-            evaluate(problem if kind != "chance" else whole, name, values, kind, step=step)
-            for name, values, kind in jobs
-        )
+    nothing = np.zeros((len(problem.targets), 1))
+    contenders.append(Contender(name="none", features=nothing, model="chance"))
+    return grow(problem, contenders, progress=progress)
 
 
 _KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
@@ -253,15 +298,20 @@ def _group_scores(
     return tuple(sorted(found, key=lambda each: -each.samples))
 
 
+def _model_info(opened: OpenedRun) -> dict[str, Any]:
+    info: dict[str, Any] = opened.document.get("info", {}).get("model", {})
+    return info
+
+
 def _notice(
-    info: dict[str, Any],
+    opened: OpenedRun,
     spec: ProbeSpec,
     labels: Labels,
     classes: tuple[str | int, ...],
     targets: npt.NDArray[Any],
     folds: Folds,
 ) -> str:
-    parts = []
+    info, parts = _model_info(opened), []
     if info.get("pretrained") is False and not info.get("ckpt"):
         parts.append(f"{info.get('weights') or 'random weights'}")
     if spec.split == "random":

@@ -61,10 +61,10 @@ class Rate:
         Args:
             now: Time of the start, seconds of any steady clock.
         """
-        self._points: deque[tuple[float, int]] = deque([(now, 0)])
+        self._points: deque[tuple[float, float]] = deque([(now, 0)])
 
-    def add(self, now: float, done: int) -> None:
-        """Record how many items are done by now."""
+    def add(self, now: float, done: float) -> None:
+        """Record how many items, or how much work, are done by now."""
         self._points.append((now, done))
         while len(self._points) > 2 and now - self._points[1][0] >= _WINDOW_S:
             self._points.popleft()
@@ -98,6 +98,7 @@ class Progress:
         shown: bool = True,
         delay: float = 0.0,
         interval: float = LINE_S,
+        work: float | None = None,
     ) -> None:
         """Initialize a new Progress instance.
 
@@ -109,8 +110,11 @@ class Progress:
             shown: Whether to show anything at all.
             delay: Seconds before a bar appears (`PATIENCE_S` for steps that rarely take long).
             interval: Seconds between lines where standard error is not a terminal.
+            work: How much work all items are together, in any unit, where they differ much: the
+                time left then follows from the work left. None counts items.
         """
         self.total, self.done, self.note = total, 0, note
+        self._work, self._worked = work, 0.0
         self._unit, self._label, self._interval = unit, label, interval
         self._lines = shown and not sys.stderr.isatty()
         self._drawn = shown and not self._lines
@@ -132,18 +136,27 @@ class Progress:
     @property
     def text(self) -> str:
         """Counts, rate, time left and note."""
-        rate, left = self._rate.value, self.total - self.done
+        rate = self._rate.value
+        left: float = self.total - self.done
+        if self._work is not None and left > 0:
+            left = self._work - self._worked
         parts = [
             f"{self.done:,}/{self.total:,} {self._unit}",
-            speed(rate, self._unit) if rate else "",
+            speed(rate, self._unit) if rate and self._work is None else "",
             f"{clock(left / rate)} left" if rate and left > 0 else "",
             self.note,
         ]
         head = f"{self._label}: " if self._label else ""
         return head + ", ".join(part for part in parts if part)
 
-    def advance(self, count: int = 1) -> None:
-        """Count some more items as done."""
+    def advance(self, count: int = 1, *, work: float = 0.0) -> None:
+        """Count some more items as done.
+
+        Args:
+            count: How many.
+            work: Their share of the work.
+        """
+        self._worked += work
         self.set(self.done + count)
 
     def set(self, done: int, *, total: int | None = None, note: str | None = None) -> None:
@@ -161,7 +174,7 @@ class Progress:
         if now - self._looked < min(_LOOK_S, self._interval):
             return
         self._looked = now
-        self._rate.add(now, done)
+        self._rate.add(now, self._counted)
         self._draw(now)
         if now - self._printed >= self._interval:
             self.line()
@@ -171,8 +184,10 @@ class Progress:
         self._printed = time.monotonic()
         if self._lines and (self.done, self.note) != self._printed_state:
             self._printed_state = (self.done, self.note)
-            percent = 100 * self.done // max(self.total, 1)
-            print(f"[thor-geo] {percent:3d}%  {self.text}", file=sys.stderr, flush=True)
+            percent = (
+                100 * self._counted // max(self.total if self._work is None else self._work, 1)
+            )
+            print(f"[thor-geo] {percent:3.0f}%  {self.text}", file=sys.stderr, flush=True)
 
     def write(self, text: str) -> None:
         """Print above the bar; without a bar, to standard output."""
@@ -184,11 +199,16 @@ class Progress:
     def close(self) -> None:
         """Show the last state, and leave it there."""
         now = time.monotonic()
-        self._rate.add(now, self.done)
+        self._rate.add(now, self._counted)
         self._draw(now)
         if self._bar is not None:
             self._bar.close()
         self._bar, self._drawn = None, False
+
+    @property
+    def _counted(self) -> float:
+        """What is done, in items or in work."""
+        return self.done if self._work is None else self._worked
 
     def _draw(self, now: float) -> None:
         if not self._drawn or now < self._begin:
@@ -203,7 +223,8 @@ class Progress:
                 desc=self.text,
                 bar_format="{percentage:3.0f}% |{bar}| {desc}",
             )
-        self._bar.total, self._bar.n = self.total, self.done
+        self._bar.total = self.total if self._work is None else self._work
+        self._bar.n = self._counted
         self._bar.set_description_str(self.text)
 
 

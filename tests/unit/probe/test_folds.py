@@ -16,8 +16,9 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe import ProbeSpec
 from thor_geo.probe.blocks import block_numbers, make_folds
-from thor_geo.probe.curve import Problem, curve_sizes, draw_labels, evaluate
+from thor_geo.probe.curve import Problem, curve_sizes, draw_labels
 from thor_geo.probe.folds import Folds
+from thor_geo.probe.growing import evaluate
 from thor_geo.probe.samples import Counts, Samples
 from thor_geo.probe.spec import Task
 

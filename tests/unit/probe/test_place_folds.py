@@ -15,8 +15,9 @@ from scipy.sparse.csgraph import connected_components
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import transformer
 from thor_geo.probe import ProbeSpec
-from thor_geo.probe.curve import Problem, evaluate
+from thor_geo.probe.curve import Problem
 from thor_geo.probe.folds import Folds, geocentric
+from thor_geo.probe.growing import evaluate
 from thor_geo.probe.metrics import block_scores
 from thor_geo.probe.models import fit_linear
 from thor_geo.probe.place_blocks import clusters, place_blocks
