@@ -9,8 +9,8 @@ from typing import Literal
 #: missing, another size or content, unreadable; ``schema``: columns, types, footer; ``rows``: not
 #: the plan's tiles in order; ``place``: CRS, transform, footprint; ``values``: NaN, or a value
 #: where there should be none; ``failures``: the list of failed tiles; ``grid``: the Zarr store;
-#: ``stray``: a file that belongs to no shard; ``failed``: a tile recorded as failed, which is not
-#: damage.
+#: ``index``: an index of similar places; ``stray``: a file that belongs to no shard; ``failed``: a
+#: tile recorded as failed, which is not damage.
 FaultKind = Literal[
     "run",
     "unfinished",
@@ -22,6 +22,7 @@ FaultKind = Literal[
     "values",
     "failures",
     "grid",
+    "index",
     "stray",
     "failed",
 ]

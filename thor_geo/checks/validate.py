@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from thor_geo.checks._checking import check_shards, common_dimension, common_fields
+from thor_geo.checks._indexes import check_indexes
 from thor_geo.checks._maps import MapsExpected, open_maps
 from thor_geo.checks._marked import Checked, Expected
 from thor_geo.checks._place_maps import PlaceMapsExpected, open_place_maps
@@ -35,6 +36,8 @@ class Findings:
         checked: Counts and seams of the shards.
         faults: Everything that is wrong, in plan order.
         temporaries: Temporary files of running or killed jobs, which are not faults.
+        outdated: Indexes that were made of other vectors than the run has now, which are not
+            faults.
         table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
@@ -43,6 +46,7 @@ class Findings:
     checked: Checked = field(default_factory=Checked)
     faults: list[Fault] = field(default_factory=list)
     temporaries: Temporaries = field(default_factory=Temporaries)
+    outdated: list[str] = field(default_factory=list)
     table: tuple[int, int] | None = None
 
     @property
@@ -96,6 +100,7 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     findings.faults += sorted(
         find_strays(opened, expected.maps, findings.temporaries), key=lambda fault: fault.file
     )
+    findings.faults += check_indexes(opened, findings.outdated, findings.temporaries)
     return findings
 
 

@@ -124,6 +124,7 @@ def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
         "counts": dict(Counter(fault.kind for fault in findings.faults)),
         "seams": checked.seams.summary_json(),
         "temporaries": findings.temporaries.paths,
+        "outdated_indexes": findings.outdated,
     }
 
 
@@ -168,6 +169,11 @@ def _notes(findings: Findings) -> Iterator[str]:
     if rest:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
         yield f"and {rest.total():,} more: {counts} (--json lists all)"
+    if findings.outdated:
+        yield (
+            f"note: {', '.join(findings.outdated)}: made before the run's vectors changed; "
+            "`similar` refuses it until `thor-geo index` builds it again"
+        )
     temporaries = findings.temporaries
     if temporaries.paths:
         files = counted(len(temporaries.paths), "temporary file")
@@ -198,6 +204,8 @@ def _remedies(findings: Findings) -> Iterator[str]:
             f"other damage to shards: delete their markers ({names}), then run the same "
             "`thor-geo predict` command"
         )
+    if any(fault.kind == "index" for fault in faults):
+        yield "damage to an index: delete its folder; `thor-geo index` builds it again"
     if any(fault.kind == "grid" for fault in faults):
         store = "grid.zarr" if findings.table is None else "places.zarr"
         yield (

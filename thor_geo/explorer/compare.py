@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.errors import InputError
+from thor_geo.explorer.indexed import FoundPlaces, IndexedPlaces
 from thor_geo.explorer.located import LocatedVectors
 from thor_geo.results import Cosine
 from thor_geo.results.cosine import largest
@@ -37,13 +38,14 @@ class _Scale(NamedTuple):
 class Comparison:
     """Compares the vectors of places; safe to use from several threads."""
 
-    def __init__(self, places: LocatedVectors) -> None:
+    def __init__(self, places: LocatedVectors, indexed: IndexedPlaces | None = None) -> None:
         """Initialize a new Comparison instance.
 
         Args:
             places: The places, at least one.
+            indexed: Finds places that are not in memory; None if all are.
         """
-        self.places = places
+        self.places, self._indexed = places, indexed
         self._lock = threading.Lock()
 
     def similar(self, place: int, k: int) -> Similar:
@@ -59,6 +61,18 @@ class Comparison:
         values = cosine.similarity(self.places.vectors[place])
         others = np.flatnonzero(self.places.searched)
         return Similar(values, largest(values, others[others != place], k))
+
+    def found(self, place: int, k: int) -> FoundPlaces | None:
+        """Return the most similar places of the whole run; None if all of it is in memory.
+
+        Args:
+            place: Index of a place.
+            k: How many, as in `similar`.
+
+        Raises:
+            RunDirectoryError: If the index cannot be read.
+        """
+        return None if self._indexed is None else self._indexed.nearest(place, k)
 
     def probe(self, positive: Int64Array, negative: Int64Array) -> Float32Array:
         """Fit a logistic regression to examples; return each place's probability of "positive".

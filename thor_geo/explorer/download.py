@@ -111,11 +111,19 @@ def _layers(
 
     if findings.query is not None:
         similar = comparison.similar(findings.query, findings.k)
+        found = comparison.found(findings.query, findings.k)
         # Rank 0 is the place itself.
         chosen = np.concatenate([[findings.query], similar.nearest])
-        layers["neighbours"] = layer(
-            chosen, rank=np.arange(len(chosen)), cosine=similar.cosine[chosen]
-        )
+        if found is None or found.tile is None:
+            layers["neighbours"] = layer(
+                chosen, rank=np.arange(len(chosen)), cosine=similar.cosine[chosen]
+            )
+        else:
+            layers["neighbours"] = _found_layer(
+                plan,
+                np.concatenate([tile[[findings.query]], found.tile]),
+                np.concatenate([similar.cosine[[findings.query]], found.cosine]),
+            )
     examples = np.concatenate([findings.positive, findings.negative])
     if len(examples):
         label = np.repeat(
@@ -129,6 +137,21 @@ def _layers(
             once, score=scores[once], positive=scores[once] >= findings.threshold
         )
     return layers
+
+
+def _found_layer(plan: Plan, tiles: Int64Array, cosine: Float32Array) -> geopandas.GeoDataFrame:
+    """Return tiles of the plan by rank, whether they are in memory or not."""
+    import geopandas
+
+    return geopandas.GeoDataFrame(
+        {
+            "tile_id": [tile.id for tile in plan.tiles(tiles.tolist())],
+            "rank": np.arange(len(tiles)),
+            "cosine": cosine,
+        },
+        geometry=[plan.footprints(tile, tile + 1)[0] for tile in tiles.tolist()],
+        crs=_CRS,
+    )
 
 
 def _geopackage(layers: dict[str, geopandas.GeoDataFrame]) -> bytes:

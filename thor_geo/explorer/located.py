@@ -15,12 +15,13 @@ from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.plan import Plan, Shards
-from thor_geo.results import read_tiles, zone_cells
+from thor_geo.results import zone_cells
+from thor_geo.results.tiles import no_embedding_error, tile_ground, tile_parts
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array, Int64Array
 
 #: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
-#: every second, third, ... cell is taken.
+#: every second, third, ... cell is taken; likewise of tiles, if an index finds the others.
 MOST_BYTES = 512 * 1024**2
 # Radius of the sphere of web maps (EPSG:3857), metres.
 _RADIUS = 6378137.0
@@ -79,7 +80,7 @@ class RasterVectors(LocatedVectors):
         side: Rows and columns of a shard's raster.
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
             is in both zones. These are drawn on top.
-        step: Distance in cells between the cells that are compared; 1 for tiles.
+        step: Distance, in tiles or cells, between those that are compared.
     """
 
     shards: Shards
@@ -141,7 +142,7 @@ def tile_pixels(plan: Plan, tiles: slice | Int64Array) -> tuple[Int64Array, Int6
 
 
 def tile_places(
-    opened: OpenedRun, *, window: int | None = None, progress: bool = False
+    opened: OpenedRun, *, window: int | None = None, progress: bool = False, step: int = 1
 ) -> RasterVectors:
     """Read the vectors of a run's tiles.
 
@@ -149,31 +150,43 @@ def tile_places(
         opened: A run with pooled files; it may be unfinished.
         window: Which time window; needed only if there are several.
         progress: Whether to draw a progress bar on standard error, where that is a terminal.
+        step: Keep every *step*-th tile along each side of a shard; divides the shard's side.
 
     Raises:
         ConfigError: If there are several windows and none is named, or there is no such window.
         RunDirectoryError: If no tile has an embedding yet, or a file cannot be read.
     """
-    tiles, plan = read_tiles(opened, window=window, progress=progress), opened.plan
-    row, col = tile_pixels(plan, tiles.index)
-    shard = np.searchsorted(plan.shards.starts, tiles.index, side="right") - 1
-    done = len(np.unique(shard))
+    plan, time = opened.plan, opened.time_index(window)
     produced = np.zeros(len(plan), dtype=np.bool_)
-    produced[tiles.index] = True
+    indices, vectors, missing, undone = [], [], 0, 0
+    for shard, part in tile_parts(opened, window=window, progress=progress):
+        if part is None:
+            undone += len(shard)
+        missing += part is None or not len(part[0])
+        if part is not None:
+            produced[part[0]] = True
+            row, col = tile_pixels(plan, part[0])
+            kept = (row % step == step // 2) & (col % step == step // 2)
+            indices.append(part[0][kept])
+            vectors.append(part[1][kept])
+    if not sum(map(len, indices)):
+        raise no_embedding_error(opened, time, undone)
+    index = np.concatenate(indices)
+    row, col = tile_pixels(plan, index)
     return RasterVectors(
         unit="tiles",
-        vectors=tiles.vectors,
+        vectors=np.concatenate(vectors),
         shards=plan.shards,
-        shard=shard,
-        row=row,
-        col=col,
-        side=plan.lattices[0].shard_tiles,
-        main=tiles.primary,
-        searched=~redundant_tiles(plan, produced)[tiles.index],
-        lonlat=tiles.lonlat,
-        tile=tiles.index,
-        step=1,
-        missing=len(plan.shards) - done if tiles.missing else 0,
+        shard=np.searchsorted(plan.shards.starts, index, side="right") - 1,
+        row=row // step,
+        col=col // step,
+        side=plan.lattices[0].shard_tiles // step,
+        main=plan.primary[index],
+        searched=~redundant_tiles(plan, produced)[index],
+        lonlat=tile_ground(plan, index).lonlat,
+        tile=index,
+        step=step,
+        missing=missing if undone else 0,
     )
 
 
@@ -195,7 +208,7 @@ def cell_places(
     first = next(iter(zones.values()))
     rows, _ = first.shard_cells(first.shards[0])
     side = rows.stop - rows.start
-    step = _step(side, len(shards), first.dimension)
+    step = thinning(side, len(shards), first.dimension)
     vectors, shard, row, col, main, lonlat, missing, k = [], [], [], [], [], [], 0, 0
     for epsg, zone in zones.items():
         to_lonlat = transformer(f"EPSG:{epsg}", LONLAT).transform
@@ -278,8 +291,14 @@ def web_mercator(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> 
     return np.stack([_RADIUS * np.radians(lon), y], axis=-1)
 
 
-def _step(side: int, shards: int, dimension: int) -> int:
-    """Return the smallest divisor of a shard's side for which the cells fit in `MOST_BYTES`."""
+def thinning(side: int, shards: int, dimension: int) -> int:
+    """Return the smallest divisor of a shard's side for which the vectors fit in `MOST_BYTES`.
+
+    Args:
+        side: Tiles or cells on a shard's side.
+        shards: Number of shards.
+        dimension: Length of a vector.
+    """
     most = MOST_BYTES / (4 * dimension * shards)
     return next(
         d for d in range(1, side + 1) if (side % d == 0 and (side // d) ** 2 <= most) or d == side

@@ -13,14 +13,13 @@ from thor_geo.explorer.compare import Comparison
 from thor_geo.explorer.composite import CompositePictures
 from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
+from thor_geo.explorer.large import compared_cells, compared_tiles
 from thor_geo.explorer.located import (
     ExplorerUnit,
     LocatedVectors,
     RasterVectors,
-    cell_places,
     shard_patches,
     tile_pixels,
-    tile_places,
     web_mercator,
 )
 from thor_geo.explorer.points import PointVectors, point_vectors
@@ -77,9 +76,7 @@ class ExplorerSession:
         self._reading = threading.Lock()
         self._read = (0, 0)
         if self.units[0] == "tiles":
-            self._comparisons["tiles"] = Comparison(
-                tile_places(opened, window=window, progress=progress)
-            )
+            self._comparisons["tiles"] = compared_tiles(opened, window, progress=progress)
         if self.units[0] == "chips":
             self._comparisons["chips"] = Comparison(
                 point_vectors(opened, "chips", progress=progress)
@@ -91,10 +88,10 @@ class ExplorerSession:
         """Return the places of a unit; cells are read when they are first asked for."""
         with self._reading:
             if unit not in self._comparisons:
-                self._comparisons[unit] = Comparison(
-                    point_vectors(self._opened, "centres")
+                self._comparisons[unit] = (
+                    Comparison(point_vectors(self._opened, "centres"))
                     if unit == "centres"
-                    else cell_places(self._opened, window=self._window, report=self._count_shards)
+                    else compared_cells(self._opened, self._window, self._count_shards)
                 )
             return self._comparisons[unit]
 
@@ -193,6 +190,7 @@ class ExplorerSession:
         """Return the cosine of each place to one of them, and the most similar places."""
         comparison = self.comparison(unit)
         answer = comparison.similar(place, k)
+        found = comparison.found(place, k)
         header = {
             "query": self._place_json(comparison.places, place),
             "neighbours": [
@@ -201,7 +199,9 @@ class ExplorerSession:
                     "cosine": float(answer.cosine[neighbour]),
                 }
                 for neighbour in answer.nearest.tolist()
-            ],
+            ]
+            if found is None
+            else found.as_json(self._opened.plan),
         }
         return pack_arrays(header, values=answer.cosine)
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from tests.support import synthetic_run
+from tests.support.mixture import mix
 from tests.support.place_files import plan_of_places, table_of, write_place_run
 from tests.support.synthetic_run import ONE_ZONE, TWO_ZONES, plan_of, write_run
 from tests.support.windowed_run import write_windows
 from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, DependencyError, RunDirectoryError
-from thor_geo.ground.lattice import Tile
 from thor_geo.ground.plan import Plan
 from thor_geo.results import index_build, index_search
 from thor_geo.results.index_build import build_index
@@ -34,20 +34,7 @@ from thor_geo.specs.choices import Unit
 
 pytest.importorskip("faiss", reason="pip install 'thor-geo[index]'")
 
-DIMENSION = 24
 HERE = (12.03, 60.005)
-
-
-def mixture(tile: Tile, cells: int = synthetic_run.CELLS) -> tuple[np.ndarray, np.ndarray]:
-    """Return a tile's vectors: each cell belongs to one of 40 kinds, of different spread."""
-    kinds = np.random.default_rng(0).normal(size=(40, DIMENSION))
-    spread = np.random.default_rng(1).uniform(0.05, 0.4, 40)
-    left, _, _, top = tile.bounds
-    rng = np.random.default_rng([int(left), int(top)])
-    chosen = rng.integers(0, 40, (cells, cells))
-    noise = rng.normal(size=(cells, cells, DIMENSION)) * spread[chosen][..., None]
-    grid = np.moveaxis(kinds[chosen] + noise + 1, -1, 0).astype(np.float32)
-    return grid[:, 0, 0], grid
 
 
 def index_of(opened: OpenedRun, unit: IndexUnit, time: int | None = None) -> NeighbourIndex:
@@ -64,8 +51,7 @@ def find(opened: OpenedRun, unit: Unit, *, k: int = 10, index: Any = None) -> Si
 
 @pytest.fixture
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic_run, "embed", mixture)
-    monkeypatch.setattr(synthetic_run, "DIMENSION", DIMENSION)
+    mix(monkeypatch)
 
 
 @pytest.fixture(scope="module")
