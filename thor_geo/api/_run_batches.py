@@ -38,36 +38,32 @@ def stream_batches(
     Raises:
         RunDirectoryError: If a file cannot be read.
     """
-    waiting: list[tuple[Float32Array, pa.Table]] = []
-    held = start = 0
-    for part in _parts(rows, vectors):
-        waiting.append(part)
-        held += len(part[1])
-        while held >= size:
-            yield _joined(waiting, size, start)
-            held, start = held - size, start + size
-    if held:
-        yield _joined(waiting, held, start)
+    batch: Float32Array | None = None
+    tables: list[pa.Table] = []
+    filled = start = 0
+    for matrix, table in _parts(rows, vectors):
+        taken = 0
+        while taken < len(table):
+            if batch is None:  # filled as parts come: there is never a second copy
+                batch = np.empty((size, matrix.shape[1]), dtype=np.float32)
+            end = min(len(table), taken + size - filled)
+            batch[filled : filled + end - taken] = matrix[taken:end]
+            tables.append(table[taken:end])
+            filled, taken = filled + end - taken, end
+            if filled == size:
+                yield batch, _frame(tables, start)
+                batch, tables, filled, start = None, [], 0, start + size
+    if batch is not None:
+        yield batch[:filled], _frame(tables, start)
 
 
-def _joined(
-    waiting: list[tuple[Float32Array, pa.Table]], size: int, start: int
-) -> tuple[Float32Array, geopandas.GeoDataFrame]:
-    """Return the first rows of those that wait, counted from *start*, and leave the rest."""
+def _frame(tables: list[pa.Table], start: int) -> geopandas.GeoDataFrame:
+    """Return parts of a table as one whose index begins at *start*."""
     import pyarrow as pa
 
-    matrices, tables = [], []
-    missing = size
-    while missing:
-        matrix, table = waiting.pop(0)
-        matrices.append(matrix[:missing])
-        tables.append(table[:missing])
-        if len(table) > missing:
-            waiting.insert(0, (matrix[missing:], table[missing:]))
-        missing -= len(tables[-1])
     frame = geo_table(pa.concat_tables(tables))
     frame.index = frame.index + start
-    return np.concatenate(matrices), frame
+    return frame
 
 
 def _parts(rows: RunRows, vectors: ShardVectors) -> Iterator[tuple[Float32Array, pa.Table]]:

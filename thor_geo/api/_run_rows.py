@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -91,27 +92,27 @@ class RunRows:
             )
         return self.done
 
-    def read(self, shard: Shard) -> pa.Table:
+    def read(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a shard's rows in the window, without their vectors.
 
         Args:
             shard: One of `finished`.
+            columns: The columns to read; None for all.
 
         Raises:
             RunDirectoryError: If its file cannot be read.
         """
-        table = read_rows(self._opened.run, shard, without=_HEAVY)
+        table = read_rows(self._opened.run, shard, columns, without=_HEAVY)
         every = max(1, len(self._opened.windows))
         return table if self.time is None else table.take(np.arange(self.time, len(table), every))
 
-    @cached_property
-    def stored(self) -> pa.Table:
-        """All rows in the order of the files: finished shards, then skipped rows of a table."""
+    def _read_all(self, columns: Sequence[str] | None) -> pa.Table:
+        """Return all rows in the order of the files: finished shards, then skipped rows."""
         import pyarrow as pa
 
         run = self._opened.run
         with ThreadPoolExecutor(THREADS, thread_name_prefix="thor-geo-rows") as pool:
-            tables = list(pool.map(self.read, self.finished))
+            tables = list(pool.map(lambda shard: self.read(shard, columns), self.finished))
         if self._opened.places and run.skipped.exists():
             import pyarrow.parquet as pq
 
@@ -119,36 +120,49 @@ class RunRows:
         return pa.concat_tables(tables).combine_chunks()
 
     @cached_property
-    def order(self) -> Int64Array:
-        """For each of `rows` its position in `stored`: tables of places have their own order."""
+    def _brief(self) -> pa.Table:
+        """What `embedded` and `order` need of all rows: a hundredth of their memory."""
+        return self._read_all(["status", "place"] if self._opened.places else ["status"])
+
+    @cached_property
+    def order(self) -> Int64Array | None:
+        """For each of `rows` its position in the files; None if that is the same.
+
+        A table of places has an order of its own.
+        """
         if not self._opened.places:
-            return np.arange(len(self.stored), dtype=np.int64)
-        place = self.stored["place"].to_numpy()
+            return None
+        place = self._brief["place"].to_numpy()
         return np.argsort(place, kind="stable").astype(np.int64)
 
     @cached_property
     def rows(self) -> pa.Table:
         """All rows in the order of the plan, or of the table of places."""
-        return self.stored.take(self.order)
+        rows = self._read_all(None)
+        return rows if self.order is None else rows.take(self.order)
 
     @cached_property
     def embedded(self) -> BoolArray:
         """Whether each of `rows` has a vector."""
-        return embedded(self.rows)
+        there = embedded(self._brief)
+        return there if self.order is None else there[self.order]
 
     @cached_property
     def tiles(self) -> Int64Array:
         """For each of `rows` its tile's index in the plan, -1 for skipped rows."""
-        tiles = np.full(len(self.stored), -1, dtype=np.int64)
+        tiles = np.full(len(self.embedded), -1, dtype=np.int64)
         done = np.concatenate([np.arange(shard.start, shard.stop) for shard in self.finished])
         tiles[: len(done)] = done
-        return tiles[self.order]
+        return tiles if self.order is None else tiles[self.order]
 
     @cached_property
     def targets(self) -> Int64Array:
-        """For each of `stored` its position among the rows that have a vector, -1 without one."""
-        targets = np.empty(len(self.order), dtype=np.int64)
-        targets[self.order] = np.where(self.embedded, np.cumsum(self.embedded) - 1, -1)
+        """For each row of the files its position among those with a vector, -1 without one."""
+        position = np.where(self.embedded, np.cumsum(self.embedded) - 1, -1)
+        if self.order is None:
+            return position
+        targets = np.empty(len(position), dtype=np.int64)
+        targets[self.order] = position
         return targets
 
 

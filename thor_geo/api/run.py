@@ -130,7 +130,7 @@ class Run:
         # Filtered first, so that the gaps of other rows change no type.
         return geo_table(self._known.rows.filter(pa.array(self.embedded)))
 
-    def batches(self, rows: int = 65_536) -> Iterator[tuple[Float32Array, geopandas.GeoDataFrame]]:
+    def batches(self, rows: int = 16_384) -> Iterator[tuple[Float32Array, geopandas.GeoDataFrame]]:
         """Stream `X` and `vectors` part by part, for runs that are larger than memory.
 
         Args:
