@@ -64,12 +64,43 @@ def block_scores(
         classes: Number of classes.
         seed: Seed of the draws.
     """
-    names, several = SCORES[task], np.atleast_2d(predictions)
+    return draw_intervals(
+        task, score_draws(task, truth, predictions, block, classes=classes, seed=seed)
+    )
+
+
+def score_draws(
+    task: Task,
+    truth: npt.NDArray[Any],
+    predictions: npt.NDArray[Any],
+    block: Int64Array,
+    *,
+    classes: int = 0,
+    seed: int = 0,
+) -> Float64Array:
+    """Return all scores of a task for all blocks, and for each draw of them.
+
+    Equal blocks and seeds give equal draws, so that the scores of two models can be subtracted draw
+    by draw.
+
+    Args:
+        task: What was predicted.
+        truth: Classes as integers below *classes*, or numbers, (N,).
+        predictions: Likewise, (N,), or (R, N) for several repeats, whose scores are averaged.
+        block: Block of each sample, (N,).
+        classes: Number of classes.
+        seed: Seed of the draws.
+
+    Returns:
+        (S, 1 + `DRAWS`) in the order of `SCORES`: first those of all blocks; NaN where a draw has
+        no score.
+    """
+    several = np.atleast_2d(predictions)
     rng = np.random.default_rng(seed)
     blocks = int(block.max()) + 1
     draws = rng.multinomial(blocks, np.full(blocks, 1 / blocks), DRAWS).astype(np.float64)
     weights = np.concatenate([np.ones((1, blocks)), draws])
-    values = np.zeros((len(names), len(weights)))
+    values = np.zeros((len(SCORES[task]), len(weights)))
     for repeat in several:
         if task == "classification":
             sums = confusions(truth, repeat, block, classes).reshape(blocks, -1)
@@ -78,10 +109,20 @@ def block_scores(
         else:
             sums = _moments(truth, repeat, block)
             values += _number_scores(weights @ sums) / len(several)
-    low, high = np.nanpercentile(values[:, 1:], _PERCENTILES, axis=1)
+    return values
+
+
+def draw_intervals(task: Task, draws: Float64Array) -> dict[str, Score]:
+    """Return scores, or differences of scores, with the intervals of their draws.
+
+    Args:
+        task: What was predicted.
+        draws: As `score_draws` returns them.
+    """
+    low, high = np.nanpercentile(draws[:, 1:], _PERCENTILES, axis=1)
     return {
-        name: Score(float(values[k, 0]), float(low[k]), float(high[k]))
-        for k, name in enumerate(names)
+        name: Score(float(draws[k, 0]), float(low[k]), float(high[k]))
+        for k, name in enumerate(SCORES[task])
     }
 
 

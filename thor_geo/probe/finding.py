@@ -1,0 +1,101 @@
+"""What a probe found, in a sentence, and what to be wary of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from thor_geo.probe.curve import Evaluation
+from thor_geo.probe.differences import Difference, shows, tested_blocks
+from thor_geo.probe.folds import Folds
+from thor_geo.probe.metrics import SCORES
+from thor_geo.probe.names import SCORE_NAMES, features_name
+from thor_geo.probe.spec import ProbeSpec, Task
+from thor_geo.support.arrays import Int64Array
+
+#: Classes with fewer samples are warned of.
+FEW = 5
+_VERBS: Mapping[Task, str] = {"classification": "tell", "regression": "predict"}
+
+
+def finding(
+    target: str,
+    task: Task,
+    evaluations: Sequence[Evaluation],
+    differences: Sequence[Difference],
+    folds: Folds,
+    spec: ProbeSpec,
+) -> str:
+    """Return in one sentence what the linear probe of the embeddings found.
+
+    It says no more than the paired intervals do: a side is better if the interval of the difference
+    lies on its side of 0.
+
+    Args:
+        target: What is predicted.
+        task: Classes or numbers.
+        evaluations: Of all features and models; the first is the linear probe of the embeddings.
+        differences: Of these.
+        folds: The cross-validation.
+        spec: Settings.
+    """
+    name = SCORES[task][0]
+    ours = evaluations[0].scores[name]
+    by_features = {d.features: d.scores[name] for d in differences if d.model == "linear"}
+    others = {
+        e.features: e.scores[name].value
+        for e in evaluations[1:]
+        if e.model in ("linear", "chance") and e.features != "embeddings"
+    }
+    score = f"{SCORE_NAMES[name]} {ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}]"
+    where, what = _where(spec), f"{int(tested_blocks(folds).max()) + 1:,} {folds.drawn}"
+    verb, chance = _VERBS[task], others.get("none", math.nan)
+    if not math.isfinite(ours.value):
+        return f"Nothing can be said of {target} {where}: there is no {SCORE_NAMES[name]}."
+    if shows(by_features["none"]) > 0:
+        parts = [f"THOR {verb}s {target} {where} with {score} (chance {chance:.2f})"]
+    else:
+        parts = [
+            f"THOR does not {verb} {target} {where} better than chance, as far as these {what} "
+            f"can show: {score}, chance {chance:.2f}"
+        ]
+    for features, difference in by_features.items():
+        if features == "none":
+            continue
+        label = features_name(features)
+        winner = {1: "THOR", -1: label}.get(shows(difference))
+        low, high = sorted((abs(difference.low), abs(difference.high)))
+        parts.append(
+            f"{label} {others[features]:.2f}: no difference that these {what} can show"
+            if winner is None
+            else f"{label} {others[features]:.2f}: {winner} better by "
+            f"{abs(difference.value):.2f} [{low:.2f}, {high:.2f}]"
+        )
+    return "; ".join(parts) + "."
+
+
+def small_classes(names: Sequence[str], targets: Int64Array) -> str:
+    """Return a warning of classes with fewer than `FEW` samples; empty if there are none.
+
+    Args:
+        names: Names of the classes.
+        targets: Index of each sample's class, (N,).
+    """
+    counts = np.bincount(targets, minlength=len(names)).tolist()
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < FEW]
+    if not few:
+        return ""
+    return (
+        f"fewer than {FEW} samples of {', '.join(few)}: their scores, and the means over classes, "
+        "hang on one or two of them"
+    )
+
+
+def _where(spec: ProbeSpec) -> str:
+    if spec.group is not None:
+        return f"in another {spec.group}"
+    if spec.split_date is not None:
+        return f"from {spec.split_date} on"
+    return "among its neighbours (random split)" if spec.split == "random" else "on unseen ground"
