@@ -14,11 +14,15 @@ from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser
 
 _N = TypeVar("_N", int, float)
 
+#: Other seeds of ``--seed-noise`` where it stands alone.
+SEEDS = 5
+
 _EXAMPLES = """\
 examples:
   thor-geo probe out/oslo --labels landcover.gpkg --target class
   thor-geo probe out/oslo --labels landcover.tif --ignore 0,255
   thor-geo probe out/survey --target crop --group country
+  thor-geo probe out/survey --target crop --beside aef=alphaearth.csv --seed-noise
   thor-geo probe out/bergen --apply out/oslo/probe/class
   thor-geo probe out/oslo --export-csv oslo.csv
 
@@ -129,6 +133,22 @@ def parser() -> argparse.ArgumentParser:
     add("--neighbours", type=int, metavar="K", help="k of kNN (10)")
     add("--seed", type=int, help="seed of folds, draws and bootstrap (0)")
     add("--no-baseline", action="store_true", help="no raw bands, e.g. if the pixels are gone")
+    add = parser.add_argument_group("comparison").add_argument
+    add(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="other vectors on the same samples and folds: a table by place or id, or a run",
+    )
+    add(
+        "--seed-noise",
+        type=int,
+        nargs="?",
+        const=SEEDS,
+        metavar="N",
+        help=f"score with N other divisions into folds, too ({SEEDS})",
+    )
     return parser
 
 
@@ -151,6 +171,7 @@ def run_probe(args: Sequence[str]) -> int:
     given = [job for job, value in jobs.items() if value is not None]
     if len(given) > 1:
         command.error(f"give one of {' and '.join(given)}")
+    from thor_geo.probe.beside import Beside
     from thor_geo.probe.jobs import apply_probe, export, fit
     from thor_geo.probe.spec import ProbeSpec
 
@@ -180,6 +201,7 @@ def run_probe(args: Sequence[str]) -> int:
     spec = ProbeSpec(
         **{name: value for name, value in values.items() if value is not None},
         baseline=not options.no_baseline,
+        besides=tuple(Beside.parse(text) for text in options.beside),
     )
     return fit(
         options.dir,

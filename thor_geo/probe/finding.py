@@ -12,6 +12,7 @@ from thor_geo.probe.differences import Difference, shows, tested_blocks
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.names import SCORE_NAMES, features_name
+from thor_geo.probe.seeds import SeedNoise
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.support.arrays import Int64Array
 
@@ -27,6 +28,7 @@ def finding(
     differences: Sequence[Difference],
     folds: Folds,
     spec: ProbeSpec,
+    noise: SeedNoise | None = None,
 ) -> str:
     """Return in one sentence what the linear probe of the embeddings found.
 
@@ -40,6 +42,7 @@ def finding(
         differences: Of these.
         folds: The cross-validation.
         spec: Settings.
+        noise: What other folds change; a difference whose sign hangs on them is said to.
     """
     name = SCORES[task][0]
     ours = evaluations[0].scores[name]
@@ -72,25 +75,35 @@ def finding(
             if winner is None
             else f"{label} {others[features]:.2f}: {winner} better by "
             f"{abs(difference.value):.2f} [{low:.2f}, {high:.2f}]"
+            + (_despite(noise, features, name) if noise else "")
         )
     return "; ".join(parts) + "."
 
 
-def small_classes(names: Sequence[str], targets: Int64Array) -> str:
-    """Return a warning of classes with fewer than `FEW` samples; empty if there are none.
+def small_classes(names: Sequence[str], targets: Int64Array) -> tuple[str, ...]:
+    """Return a warning of classes with fewer than `FEW` samples, if there are any.
 
     Args:
-        names: Names of the classes.
+        names: Names of the classes; none for a regression.
         targets: Index of each sample's class, (N,).
     """
-    counts = np.bincount(targets, minlength=len(names)).tolist()
+    counts = np.bincount(targets, minlength=len(names)).tolist() if names else []
     few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < FEW]
     if not few:
-        return ""
+        return ()
     return (
         f"fewer than {FEW} samples of {', '.join(few)}: their scores, and the means over classes, "
-        "hang on one or two of them"
+        "hang on one or two of them",
     )
+
+
+def _despite(noise: SeedNoise, features: str, name: str) -> str:
+    """Return what other folds say against a difference; empty if all agree on its sign."""
+    values = noise.differences[features, "linear"][name].values
+    ahead = sum(value > 0 for value in values)
+    if ahead in (0, len(values)):
+        return ""
+    return f", though THOR is ahead in {ahead} of {len(values)} divisions into folds"
 
 
 def _where(spec: ProbeSpec) -> str:

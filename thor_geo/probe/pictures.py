@@ -11,8 +11,10 @@ import numpy as np
 from thor_geo.pictures.maps import INK, MUTED
 from thor_geo.pictures.sheet import save_png
 from thor_geo.probe.metrics import SCORES
-from thor_geo.probe.report import SCORE_NAMES, model_name
+from thor_geo.probe.names import SCORE_NAMES
+from thor_geo.probe.report import model_name
 from thor_geo.probe.run import Probed
+from thor_geo.probe.scatter import draw_scatter
 from thor_geo.support.files import atomic_path
 from thor_geo.support.words import counted
 
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
 
 _DPI = 100
 _GRID = "#dfe4e9"
-# Embeddings, raw bands, chance.
+# Embeddings, raw bands, chance; then whatever else is compared, in turn.
 _COLOURS = {"embeddings": "#1f6fb4", "bands": "#c2571a", "none": "#7b8691"}
+_OTHERS = ("#2a8c55", "#8a4fa3", "#b0891a", "#c23b6b", "#3a9aa8")
+# Most lines that a legend can name inside the axes without hiding them.
+_INSIDE = 5
 _LONGEST_NAME = 22
 # Most classes for which numbers are written into the matrix.
 _NUMBERED = 20
-# Most points of a scatter plot.
-_MOST_POINTS = 5000
 # Size of the lines under a title, points; their distance, and the widths of a character of usual
 # and of bold ones, inches.
 _LINE_SIZE, _LINE, _CHARACTER, _BOLD = 10.5, 0.25, 0.088, 0.1
@@ -67,8 +70,15 @@ def draw_first(probed: Probed) -> Figure:
         probed: The results of the probe.
     """
     if not probed.classes:
-        figure, axes = _figure(probed, 7.5, 7.6, "Predicted and true, test samples of all folds")
-        _scatter(axes, probed)
+        figure, axes = _figure(probed, 8.4, 7.9, "Predicted and true, test samples of all folds")
+        tested = probed.folds.tested
+        draw_scatter(
+            axes,
+            probed.targets[tested],
+            probed.evaluations[0].predictions[tested].astype(np.float64),
+            probed.evaluations[0].scores,
+            model_name(probed, 0),
+        )
         return figure
     k = len(probed.classes)
     side = min(max(5.4, 1.9 + 0.78 * k), 18.0)
@@ -91,10 +101,16 @@ def draw_curve(probed: Probed) -> Figure:
     title = f"Learning curve: {SCORE_NAMES[name]}"
     if not probed.curve_complete:
         title += f", {probed.measured} of {counted(probed.points, 'point')} so far"
-    figure, axes = _figure(probed, 9.2, 6.4, title)
+    beside = len(probed.evaluations) > _INSIDE
+    width = 12.4 if beside else 9.2
+    figure, axes = _figure(probed, width, 6.4, title)
+    if beside:
+        box = axes.get_position(original=True)
+        axes.set_position((box.x0, box.y0, 8.0 / width, box.height))
     most = max(e.curve[-1].labels for e in probed.evaluations)
+    colours = _colours(probed)
     for k, evaluation in enumerate(probed.evaluations):
-        colour = _COLOURS[evaluation.features]
+        colour = colours[evaluation.features]
         scores = [point.scores[name] for point in evaluation.curve]
         if evaluation.model == "chance":
             axes.axhline(
@@ -125,10 +141,11 @@ def draw_curve(probed: Probed) -> Figure:
     axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
     axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
     axes.grid(color=_GRID, lw=0.8)
-    legend = axes.legend(fontsize=10, labelcolor=INK, loc="lower right", edgecolor=_GRID)
+    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {"loc": "lower right"}
+    legend = axes.legend(fontsize=10, labelcolor=INK, edgecolor=_GRID, **place)
     legend.set_zorder(5)
     figure.text(
-        0.09,
+        0.83 / width,
         0.028,
         f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
         f"mean of {probed.spec.repeats} draws of labels.",
@@ -146,8 +163,14 @@ def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Fi
         f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   "
         f"{probed.folds.words}"
     )
-    told = textwrap.wrap(words, int((width - 0.6) / _CHARACTER))
-    warned = textwrap.wrap(probed.notice, int((width - 0.6) / _BOLD))
+    told = [
+        line
+        for text in (probed.finding, words)
+        for line in textwrap.wrap(text, int((width - 0.6) / _CHARACTER))
+    ]
+    warned = textwrap.wrap(
+        "; ".join(filter(None, (probed.notice, *probed.warnings))), int((width - 0.6) / _BOLD)
+    )
     # Each line beyond the first makes the figure higher, so that the axes keep their size.
     height += _LINE * (len(told) - 1 + max(len(warned) - 1, 0))
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
@@ -218,17 +241,11 @@ def _matrix(axes: Axes, probed: Probed) -> None:
     bar.tick_params(labelsize=9.5, colors=MUTED)
 
 
-def _scatter(axes: Axes, probed: Probed) -> None:
-    tested = probed.folds.tested
-    truth, made = probed.targets[tested], probed.evaluations[0].predictions[tested]
-    step = max(1, len(truth) // _MOST_POINTS)
-    colour = _COLOURS["embeddings"]
-    axes.scatter(truth[::step], made[::step], s=12, color=colour, alpha=0.45, lw=0)
-    low, high = float(min(truth.min(), made.min())), float(max(truth.max(), made.max()))
-    axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":")
-    axes.set_xlabel("true", fontsize=11, color=MUTED)
-    axes.set_ylabel(f"predicted, {model_name(probed, 0)}", fontsize=11, color=MUTED)
-    axes.grid(color=_GRID, lw=0.8)
+def _colours(probed: Probed) -> dict[str, str]:
+    """Return the colour of each side, by the name of its features."""
+    others = [e.features for e in probed.evaluations if e.features not in _COLOURS]
+    named = {name: _OTHERS[k % len(_OTHERS)] for k, name in enumerate(dict.fromkeys(others))}
+    return _COLOURS | named
 
 
 def _short(name: str) -> str:

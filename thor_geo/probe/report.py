@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,29 +12,24 @@ from typing import Any
 import numpy as np
 
 from thor_geo.probe.curve import Evaluation
-from thor_geo.probe.metrics import DRAWS, SCORES, Score, json_scores
+from thor_geo.probe.metrics import DRAWS, SCORES, json_scores
+from thor_geo.probe.names import SCORE_NAMES, evaluation_name
+from thor_geo.probe.report_lines import (
+    aligned,
+    beside_lines,
+    difference_lines,
+    noise_lines,
+    score_cell,
+)
 from thor_geo.probe.run import GROUP_SCORES, Probed
 from thor_geo.probe.samples import PlaceSamples, Samples
+from thor_geo.probe.seeds import noise_json
 from thor_geo.probe.spec import ProbeSpec
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.words import counted
 
-#: Names of scores in tables and pictures.
-SCORE_NAMES = {
-    "macro_f1": "macro F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced acc.",
-    "miou": "mean IoU",
-    "kappa": "kappa",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-}
 # Most groups in the text.
 _MOST_GROUPS = 12
-_FEATURES = {"embeddings": "THOR", "bands": "raw bands"}
-_LINEAR = {"classification": "logistic regression", "regression": "ridge regression"}
-_CHANCE = {"classification": "chance (largest class)", "regression": "chance (mean)"}
 
 
 def model_name(probed: Probed, index: int) -> str:
@@ -46,14 +40,9 @@ def model_name(probed: Probed, index: int) -> str:
         index: Which of its evaluations.
     """
     evaluation = probed.evaluations[index]
-    if evaluation.model == "chance":
-        return _CHANCE[probed.task]
-    model = (
-        _LINEAR[probed.task]
-        if evaluation.model == "linear"
-        else f"kNN (k = {probed.spec.neighbours})"
+    return evaluation_name(
+        evaluation.features, evaluation.model, probed.task, probed.spec.neighbours
     )
-    return f"{_FEATURES[evaluation.features]}, {model}"
 
 
 def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
@@ -68,14 +57,20 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         "format": "thor-geo-probe-report/1",
         "run": str(opened.run.path),
         "fingerprint": opened.fingerprint,
+        "finding": probed.finding,
         "notice": probed.notice or None,
+        "warnings": list(probed.warnings),
         "target": probed.probe.target,
         "task": probed.task,
         "labels": probed.labels,
         "unit": samples.unit,
         "unit_m": samples.side,
         "samples": len(samples),
-        "counts": {**dataclasses.asdict(samples.counts), "without_pixels": probed.without_pixels},
+        "counts": {
+            **dataclasses.asdict(samples.counts),
+            "without_pixels": probed.sides.without_pixels,
+            "without_beside": probed.sides.without_beside,
+        },
         "classes": [
             {
                 "class": name,
@@ -98,11 +93,18 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         "intervals": f"95 %, bootstrap over {folds.drawn}, {DRAWS} draws",
         "curve_complete": probed.curve_complete,
         "results": [_result(probed, k, e) for k, e in enumerate(probed.evaluations)],
+        "differences": [
+            {
+                "features": each.features,
+                "model": each.model,
+                "scores": json_scores(each.scores),
+            }
+            for each in probed.compared.differences
+        ],
+        "beside": [each.record() for each in probed.sides.besides],
+        "seed_noise": None if probed.compared.noise is None else noise_json(probed.compared.noise),
         "penalty": probed.probe.linear.penalty,
-        "settings": {
-            name: value.isoformat() if isinstance(value, dt.date) else value
-            for name, value in dataclasses.asdict(probed.spec).items()
-        },
+        "settings": _settings(probed.spec),
         "packages": {name: version(name) for name in ("thor-geo", "scikit-learn", "numpy")},
     }
     if isinstance(samples, PlaceSamples):
@@ -111,6 +113,16 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
     if probed.classes:
         report["confusion"] = probed.confusion.astype(int).tolist()
     return report
+
+
+def _settings(spec: ProbeSpec) -> dict[str, Any]:
+    """Return settings as JSON."""
+    settings = dataclasses.asdict(spec)
+    settings["besides"] = [{"name": each.name, "path": str(each.path)} for each in spec.besides]
+    return {
+        name: value.isoformat() if isinstance(value, dt.date) else value
+        for name, value in settings.items()
+    }
 
 
 def _result(probed: Probed, index: int, evaluation: Evaluation) -> dict[str, Any]:
@@ -142,26 +154,33 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
     """
     samples, folds, counts = probed.samples, probed.folds, probed.samples.counts
     kind = f"{len(probed.classes)} classes" if probed.classes else "regression"
+    names = _shown_scores(probed)
     lines = [
+        probed.finding,
+        "",
         f"Probed {probed.probe.target} ({kind}) on {len(samples):,} {unit_words(samples)}, "
         f"{folds.words}",
         *([f"  {folds.detail}"] if folds.detail else []),
         "",
-        *_table(probed),
+        *_table(probed, names),
+        *difference_lines(probed.compared.differences, probed.task, names, probed.spec),
         "",
         f"  [95 % confidence interval: bootstrap over {folds.drawn}, not over samples]",
         *_group_lines(probed),
+        *noise_lines(probed.compared.noise, probed.task),
     ]
     left_out = [
         (counts.unlabelled, "without a label"),
         (counts.thin, f"labelled on less than {probed.spec.min_cover:g} of their ground"),
         (counts.without_embedding, "without an embedding"),
-        (probed.without_pixels, "without pixels in some band"),
+        (probed.sides.without_pixels, "without pixels in some band"),
+        (probed.sides.without_beside, "without a vector of all that is compared"),
         (counts.without_group, f"without {probed.spec.group}"),
         (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
     ]
     reasons = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
     lines += ["", f"  left out  {reasons or 'none'}", *_label_lines(probed.labels)]
+    lines += beside_lines(probed.sides.besides, samples.unit)
     if counts.tied:
         lines.append(
             f"  ties      {counts.tied:,} samples with equally frequent classes: the first counts"
@@ -172,6 +191,7 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
             "out"
         )
     lines += [f"  classes   {_classes(probed)}"] if probed.classes else []
+    lines += [f"  warning   {warning}" for warning in probed.warnings]
     lines += [f"  note      {probed.notice}"] if probed.notice else []
     lines += [f"  {'written' if k == 0 else '':<8}  {path}" for k, path in enumerate(written)]
     lines.append(f"  use       thor-geo probe ANOTHER_RUN --apply {folder / 'model.json'}")
@@ -232,27 +252,19 @@ def _label_lines(labels: Mapping[str, Any]) -> list[str]:
     return [f"  labels    of {labels['features']:,} {of}: {', '.join(parts)}"] if parts else []
 
 
-def _table(probed: Probed) -> list[str]:
+def _shown_scores(probed: Probed) -> tuple[str, ...]:
     names = SCORES[probed.task]
     # IoU is a score of maps; for tiles and places it says the same as F1.
     if probed.samples.unit != "cells":
         names = tuple(name for name in names if name != "miou")
-    rows = [[""] + [SCORE_NAMES[name] for name in names]]
+    return names
+
+
+def _table(probed: Probed, names: Sequence[str]) -> list[str]:
+    rows = [["", *(SCORE_NAMES[name] for name in names)]]
     for k, evaluation in enumerate(probed.evaluations):
-        rows.append([model_name(probed, k), *(_cell(evaluation.scores[n]) for n in names)])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _cell(score: Score) -> str:
-    if not math.isfinite(score.value):
-        return "-"
-    digits = 3 if max(map(abs, score)) < 100 else 1
-    return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+        rows.append([model_name(probed, k), *(score_cell(evaluation.scores[n]) for n in names)])
+    return aligned(rows)
 
 
 def _classes(probed: Probed) -> str:

@@ -14,15 +14,19 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.collect import collect_samples
+from thor_geo.probe.compared import Compared, compare_sides
 from thor_geo.probe.curve import Contender, Evaluation, Problem
+from thor_geo.probe.finding import small_classes
 from thor_geo.probe.folds import Folds
-from thor_geo.probe.growing import Grown, grow
+from thor_geo.probe.growing import grow
 from thor_geo.probe.joining import Labels
 from thor_geo.probe.metrics import confusions, json_scores
 from thor_geo.probe.models import LinearProbe, ProbeKind, fit_linear
 from thor_geo.probe.place_folds import place_folds
 from thor_geo.probe.samples import PlaceSamples, Samples
 from thor_geo.probe.saved import SavedProbe, embedding_settings, probe_unit
+from thor_geo.probe.seeds import other_folds
+from thor_geo.probe.sides import Sides, band_sides, beside_sides
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Float64Array
@@ -55,35 +59,47 @@ class Probed:
     Attributes:
         spec: Its settings.
         labels: Record of the labels, for probe.json.
-        samples: The samples; with a baseline, only those with pixels in every band.
-        without_pixels: Number of samples left out for that reason.
+        sides: The samples that all sides have, and what they are compared with.
         task: Classes or numbers.
         classes: In ascending order; empty for a regression.
         targets: Index of each sample's class, or its number, (N,).
         folds: The cross-validation.
         evaluations: Models by features; the first is the linear probe of the embeddings.
+        compared: What they say together.
         groups: Scores of the groups that were left out in turn, the largest first; empty unless
             samples are divided so.
         probe: The linear probe of the embeddings, fitted to all samples.
         notice: What a reader must know (random weights, a split that leaks); may be empty.
+        warnings: What speaks against believing a number.
         points: Points of the whole learning curve.
         measured: How many of them there are yet.
     """
 
     spec: ProbeSpec
     labels: dict[str, object]
-    samples: Samples
-    without_pixels: int
+    sides: Sides
     task: Task
     classes: tuple[str | int, ...]
     targets: npt.NDArray[Any]
     folds: Folds
     evaluations: tuple[Evaluation, ...]
+    compared: Compared
     groups: tuple[GroupScore, ...]
     probe: SavedProbe
     notice: str
+    warnings: tuple[str, ...]
     points: int
     measured: int
+
+    @property
+    def samples(self) -> Samples:
+        """The samples, those that all sides have."""
+        return self.sides.samples
+
+    @property
+    def finding(self) -> str:
+        """What was found, in a sentence."""
+        return self.compared.finding
 
     @property
     def curve_complete(self) -> bool:
@@ -147,36 +163,44 @@ def probe_steps(
         RunDirectoryError: As `probe_run`.
     """
     spec = spec or ProbeSpec()
-    samples = collect_samples(opened, labels, spec, progress=progress)
+    found = collect_samples(opened, labels, spec, progress=progress)
+    sides = beside_sides(opened, found, spec, progress=progress)
     # Before pixels are fetched, so that problems with the labels are reported at once.
-    _classes(samples, labels)
-    divide_samples(samples, labels, opened.plan, spec)
-    features: dict[str, npt.NDArray[Any]] = {}
-    collected = len(samples)
+    _classes(sides.samples, labels)
+    divide_samples(sides.samples, labels, opened.plan, spec)
     if spec.baseline:
-        samples, features["bands"] = _with_bands(opened, samples, labels, spec, progress)
-    features = {"embeddings": samples.vectors, **features}
+        sides = band_sides(opened, sides, labels, spec, progress=progress)
+    samples = sides.samples
     classes, targets = _classes(samples, labels)
     folds = divide_samples(samples, labels, opened.plan, spec)
+    others = other_folds(
+        folds, spec, lambda other: divide_samples(samples, labels, opened.plan, other)
+    )
     problem = Problem(
         task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
     )
     linear = fit_linear(samples.vectors, targets, folds.block, labels.task, spec.seed)
-    with closing(_evaluations(problem, features, progress)) as growing:
+    contenders, compared = _contenders(sides), None
+    with closing(grow(problem, contenders, progress=progress)) as growing:
         for grown in growing:
             evaluations = grown.evaluations
+            compared = compared or compare_sides(
+                labels.name, problem, contenders, evaluations, others, progress=progress
+            )
+            probe = _saved(opened, labels, samples, classes, linear, evaluations[0])
             yield Probed(
                 spec=spec,
                 labels=dict(labels.record()),
-                samples=samples,
-                without_pixels=collected - len(samples),
+                sides=sides,
                 task=labels.task,
                 classes=classes,
                 targets=targets,
                 folds=folds,
                 evaluations=evaluations,
+                compared=compared,
                 groups=_group_scores(samples, targets, folds, evaluations[0], labels.task),
-                probe=_saved(opened, labels, samples, classes, linear, evaluations[0]),
+                probe=probe,
+                warnings=(*sides.warnings, *small_classes(probe.names, targets)),
                 notice=_notice(opened, spec, labels, classes, targets, folds),
                 points=grown.points,
                 measured=grown.measured,
@@ -229,24 +253,6 @@ def divide_samples(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec
     return make_folds(samples, labels, plan, spec)
 
 
-def _with_bands(
-    opened: OpenedRun, samples: Samples, labels: Labels, spec: ProbeSpec, progress: bool
-) -> tuple[Samples, Float64Array]:
-    """Return the samples with an observation in every band, and the features of their bands."""
-    from thor_geo.probe.baseline import band_features
-
-    bands = band_features(opened, samples, window=spec.window, progress=progress)
-    seen = np.asarray(np.isfinite(bands).all(axis=1))
-    if not seen.any():
-        raise ConfigError(
-            "--labels",
-            labels.source,
-            f"none of the {len(samples):,} samples has an observation in every band",
-            "Use --no-baseline to probe the embeddings alone.",
-        )
-    return samples.take(seen), bands[seen]
-
-
 def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], npt.NDArray[Any]]:
     """Return the classes of samples, and the index of each sample's class, or its number."""
     if labels.task == "regression":
@@ -262,18 +268,17 @@ def _classes(samples: Samples, labels: Labels) -> tuple[tuple[str | int, ...], n
     return tuple(labels.class_of(code) for code in codes.tolist()), targets.reshape(-1)
 
 
-def _evaluations(
-    problem: Problem, features: dict[str, npt.NDArray[Any]], progress: bool
-) -> Generator[Grown, None, None]:
-    """Cross-validate all models on all features, and chance without features."""
-    contenders = [
-        Contender(name=name, features=values, model=kind)
-        for name, values in features.items()
-        for kind in _KINDS
-    ]
-    nothing = np.zeros((len(problem.targets), 1))
-    contenders.append(Contender(name="none", features=nothing, model="chance"))
-    return grow(problem, contenders, progress=progress)
+def _contenders(sides: Sides) -> tuple[Contender, ...]:
+    """Return all models on all features, and chance without features."""
+    nothing = np.zeros((len(sides.samples), 1))
+    return (
+        *(
+            Contender(name=name, features=values, model=kind)
+            for name, values in sides.features.items()
+            for kind in _KINDS
+        ),
+        Contender(name="none", features=nothing, model="chance"),
+    )
 
 
 _KINDS: tuple[ProbeKind, ...] = ("linear", "knn")

@@ -58,6 +58,8 @@ class ProbeSpec:
         group: Column of a table of places: test samples are of other groups than training samples.
         split_date: Places whose window has its middle before this day (UTC) train, others test.
         besides: Other vectors to compare with on the same samples and folds.
+        seed_noise: Number of other seeds with which samples are divided again, to see how much of a
+            difference that alone makes.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -83,6 +85,7 @@ class ProbeSpec:
     group: str | None = None
     split_date: dt.date | None = None
     besides: tuple[Beside, ...] = ()
+    seed_noise: int = 0
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -100,6 +103,7 @@ class ProbeSpec:
             ("repeats", 1),
             ("neighbours", 1),
             ("max_samples", 10),
+            ("seed_noise", 0),
         ):
             number = getattr(self, name)
             if not isinstance(number, int) or number < least:
@@ -126,6 +130,7 @@ class ProbeSpec:
         for name, unused, way in (
             ("block_m", self.group is not None and self.block_m is not None, "group"),
             ("folds", self.split_date is not None and self.folds != ProbeSpec.folds, "split_date"),
+            ("seed_noise", self.split_date is not None and self.seed_noise > 0, "split_date"),
         ):
             if unused:
                 raise ConfigError(

@@ -146,6 +146,6 @@ def test_less_than_zero_is_a_difference_too() -> None:
 
 def test_rare_classes_are_named() -> None:
     targets = np.array([0] * 9 + [1] * 4 + [2])
-    warning = small_classes(["maize", "oats", "rye"], targets)
+    (warning,) = small_classes(["maize", "oats", "rye"], targets)
     assert warning.startswith("fewer than 5 samples of oats (4), rye (1): ")
-    assert small_classes(["maize"], targets[:9]) == ""
+    assert small_classes(["maize"], targets[:9]) == ()
