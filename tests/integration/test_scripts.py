@@ -45,6 +45,7 @@ REPLACED: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 FRAGMENTS = {
     "docs/composites.md": "reads a run with windows, as results.md reads one without",
     "docs/probe.md": "takes labels and vectors of the reader's own",
+    "docs/comparing.md": "takes files of other packages; test_beside_tables.py makes one of them",
 }
 
 

@@ -25,7 +25,7 @@ _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)")
 # answers, two dates. Such a one is taken only where nothing else is there.
 _USUAL = 8
 _LIST = re.compile(r"\s*\[")
-# NumPy writes a long array so, and its values are lost.
+# NumPy writes long arrays so.
 _CUT = "..."
 _CANDIDATES = 8
 
@@ -155,8 +155,8 @@ def _list_columns(table: pa.Table) -> list[_Candidate]:
             present = column.drop_null()
             first = present[0].as_py() if len(present) else ""
             if _LIST.match(first):
-                numbers = _written_list(first)
-                found.append(_Candidate(columns=(name,), length=len(numbers or ())))
+                values = len(first.split("," if "," in first else None))
+                found.append(_Candidate(columns=(name,), length=values))
     return found
 
 
@@ -246,12 +246,12 @@ def _parsed(source: GeoFile, name: str, column: pa.ChunkedArray) -> pa.ChunkedAr
     lists = [_written_list(text) if text else None for text in texts]
     wrong = [k for k, text in enumerate(texts) if text and lists[k] is None]
     if wrong:
-        cut = any(_CUT in texts[k] for k in wrong)
+        cut = any(_CUT in texts[k] or not texts[k].rstrip().endswith("]") for k in wrong)
         raise source.refusal(
             f"`{name}` is not a list of numbers in "
             f"{rows_text(wrong, {k: texts[k][:40] for k in wrong})}",
-            "NumPy left values out (...) when they were written as text: write them again, as "
-            "Parquet or with a column for each."
+            "It was cut when it was written as text (NumPy leaves values out, and shapefiles end "
+            "after 254 characters): write it again, as Parquet or with a column for each."
             if cut
             else "Give lists as [0.1, 0.2], or a column for each value.",
         )
@@ -260,7 +260,10 @@ def _parsed(source: GeoFile, name: str, column: pa.ChunkedArray) -> pa.ChunkedAr
 
 def _written_list(text: str) -> list[float] | None:
     """Return the numbers of a list as text, as JSON or NumPy write it; None if it is none."""
-    body = text.strip().removeprefix("[").removesuffix("]")
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    body = text[1:-1]
     try:
         if "," in body:
             numbers = json.loads(f"[{body}]")

@@ -68,12 +68,13 @@ def finding(
         if features == "none":
             continue
         label = features_name(features)
-        winner = {1: "THOR", -1: label}.get(shows(difference))
+        part, winner = f"{label} {others[features]:.2f}", shows(difference)
+        if winner == 0:
+            parts.append(f"{part}: no difference that these {what} can show")
+            continue
         low, high = sorted((abs(difference.low), abs(difference.high)))
         parts.append(
-            f"{label} {others[features]:.2f}: no difference that these {what} can show"
-            if winner is None
-            else f"{label} {others[features]:.2f}: {winner} better by "
+            f"{part}{': THOR is' if winner > 0 else ','} better by "
             f"{abs(difference.value):.2f} [{low:.2f}, {high:.2f}]"
             + (_despite(noise, features, name) if noise else "")
         )

@@ -148,7 +148,7 @@ def draw_curve(probed: Probed) -> Figure:
         0.83 / width,
         0.028,
         f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
-        f"mean of {probed.spec.repeats} draws of labels.",
+        f"mean of {counted(probed.spec.repeats, 'draw')} of labels.",
         fontsize=9.5,
         color=MUTED,
     )
@@ -163,31 +163,27 @@ def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Fi
         f"{probed.probe.target}   ·   {len(probed.samples):,} {probed.samples.unit}   ·   "
         f"{probed.folds.words}"
     )
-    told = [
-        line
-        for text in (probed.finding, words)
-        for line in textwrap.wrap(text, int((width - 0.6) / _CHARACTER))
+    warning = "; ".join(filter(None, (probed.notice, *probed.warnings)))
+    # Text, colour and weight of each line under the title.
+    lines = [
+        (line, colour, weight)
+        for text, colour, weight, character in (
+            (probed.finding, INK, "normal", _CHARACTER),
+            (words, MUTED, "normal", _CHARACTER),
+            (warning, "#7a3e00", "bold", _BOLD),
+        )
+        for line in textwrap.wrap(text, int((width - 0.6) / character))
     ]
-    warned = textwrap.wrap(
-        "; ".join(filter(None, (probed.notice, *probed.warnings))), int((width - 0.6) / _BOLD)
-    )
     # Each line beyond the first makes the figure higher, so that the axes keep their size.
-    height += _LINE * (len(told) - 1 + max(len(warned) - 1, 0))
+    height += _LINE * (len(lines) - (2 if warning else 1))
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     left, top = 0.3 / width, 1 - 0.45 / height
     figure.text(left, top, title, fontsize=15, fontweight="bold", color=INK)
-    for k, line in enumerate([*told, *warned], start=1):
-        bold = k > len(told)
-        figure.text(
-            left,
-            top - (0.02 + _LINE * k) / height,
-            line,
-            fontsize=_LINE_SIZE,
-            fontweight="bold" if bold else "normal",
-            color="#7a3e00" if bold else MUTED,
-        )
-    above = 0.7 + _LINE * (len(told) + len(warned))
+    for k, (line, colour, weight) in enumerate(lines, start=1):
+        y = top - (0.02 + _LINE * k) / height
+        figure.text(left, y, line, fontsize=_LINE_SIZE, fontweight=weight, color=colour)
+    above = 0.7 + _LINE * len(lines)
     axes = figure.add_axes(
         (0.9 / width, 0.95 / height, 1 - 1.2 / width, 1 - (0.95 + above) / height)
     )

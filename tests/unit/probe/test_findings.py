@@ -109,8 +109,8 @@ def test_the_sentence_says_no_more_than_the_interval() -> None:
     bands = evaluation("bands", guessed(0.49, 3))
     both = said(ours, bands, aef, CHANCE)
     assert "; raw bands 0.5" in both
-    assert ": THOR better by 0." in both
-    assert f"; aef {aef.scores['macro_f1'].value:.2f}: aef better by 0." in both
+    assert ": THOR is better by 0." in both
+    assert f"; aef {aef.scores['macro_f1'].value:.2f}, better by 0." in both
 
 
 @pytest.mark.parametrize(
