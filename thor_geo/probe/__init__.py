@@ -10,6 +10,7 @@ survey = read_run("out/survey")  # a run of places: the columns of its table are
 probed = probe_run(survey, kept_labels(survey, "crop"), ProbeSpec(group="country"))
 """
 
+from thor_geo.probe.beside import Beside
 from thor_geo.probe.export import export_csv
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.labels import kept_labels, open_labels
@@ -19,6 +20,7 @@ from thor_geo.probe.saved import SavedProbe, read_probe
 from thor_geo.probe.spec import ProbeSpec
 
 __all__ = [
+    "Beside",
     "JoinableLabels",
     "ProbeSpec",
     "Probed",
