@@ -75,7 +75,7 @@ def test_a_probe_compares_embeddings_and_bands_on_the_same_samples(
     kind = np.kron(bright > np.median(bright), np.ones((16, 16))).astype(np.uint8)[None]
     labels = open_labels(write_tif(run / "bright.tif", kind, _CORNER))
     found = probe_run(opened, labels, ProbeSpec(block_m=640, fractions=(1.0,)))
-    assert found.without_pixels > 0 or len(found.samples) == 256
+    assert found.sides.without_pixels > 0 or len(found.samples) == 256
     bands = next(e for e in found.evaluations if e.features == "bands" and e.model == "linear")
     assert bands.scores["accuracy"].value > 0.85
     assert {e.features for e in found.evaluations} == {"embeddings", "bands", "none"}

@@ -15,7 +15,8 @@ from thor_geo.probe.export import export_csv
 from thor_geo.probe.joining import JoinableLabels
 from thor_geo.probe.labels import kept_labels, open_labels
 from thor_geo.probe.predictions import write_predictions
-from thor_geo.probe.run import Probed, probe_run, probe_steps
+from thor_geo.probe.probed import Probed
+from thor_geo.probe.run import probe_run, probe_steps
 from thor_geo.probe.saved import SavedProbe, read_probe
 from thor_geo.probe.spec import ProbeSpec
 

@@ -16,8 +16,9 @@ from thor_geo.probe.joining import Labels
 from thor_geo.probe.labels import kept_labels, open_labels
 from thor_geo.probe.pictures import write_curve, write_pictures
 from thor_geo.probe.predictions import TABLE, prediction_files, write_predictions
+from thor_geo.probe.probed import Probed
 from thor_geo.probe.report import report_json, report_text
-from thor_geo.probe.run import Probed, probe_steps
+from thor_geo.probe.run import probe_steps
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun, read_run

@@ -12,8 +12,8 @@ from thor_geo.pictures.maps import INK, MUTED
 from thor_geo.pictures.sheet import save_png
 from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.names import SCORE_NAMES
+from thor_geo.probe.probed import Probed
 from thor_geo.probe.report import model_name
-from thor_geo.probe.run import Probed
 from thor_geo.probe.scatter import draw_scatter
 from thor_geo.support.files import atomic_path
 from thor_geo.support.words import counted

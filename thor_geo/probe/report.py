@@ -14,6 +14,7 @@ import numpy as np
 from thor_geo.probe.curve import Evaluation
 from thor_geo.probe.metrics import DRAWS, SCORES, json_scores
 from thor_geo.probe.names import SCORE_NAMES, evaluation_name
+from thor_geo.probe.probed import GROUP_SCORES, Probed
 from thor_geo.probe.report_lines import (
     aligned,
     beside_lines,
@@ -21,7 +22,6 @@ from thor_geo.probe.report_lines import (
     noise_lines,
     score_cell,
 )
-from thor_geo.probe.run import GROUP_SCORES, Probed
 from thor_geo.probe.samples import PlaceSamples, Samples
 from thor_geo.probe.seeds import noise_json
 from thor_geo.probe.spec import ProbeSpec
