@@ -4,17 +4,21 @@ import re
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.cli import LightningCLI
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.trainers import BaseTask
 
 from tests.support.config_comments import commented, documented, entries
 from thor_geo.cli.predict import make_cli
 from thor_geo.datamodules import CompositeDataModule, FolderDataModule
 from thor_geo.models.extrapolation import extrapolations
+from thor_geo.probe import ProbeDataModule
 from thor_geo.specs.sentinel1 import channels_of
-from thor_geo.tasks import RunWriter, THOREmbeddingTask
+from thor_geo.tasks import LinearSegmentationTask, RunWriter, THOREmbeddingTask
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 RUNS = sorted(CONFIGS.glob("*.yaml"))
-COMPOSITES = [path for path in RUNS if path.stem != "folder"]
+COMPOSITES = [path for path in RUNS if path.stem not in ("folder", "linear_probe")]
 FRAGMENTS = sorted(CONFIGS.glob("trainer/*.yaml"))
 TERRATORCH = sorted(CONFIGS.glob("terratorch/*.yaml"))
 # A GPU or several processes cannot be asked for on every machine.
@@ -26,6 +30,7 @@ def test_the_folder_holds_what_the_readme_names() -> None:
         "folder.yaml",
         "gee.yaml",
         "gee_pooled.yaml",
+        "linear_probe.yaml",
         "places.yaml",
         "quickstart.yaml",
         "quickstart_places.yaml",
@@ -63,6 +68,22 @@ def test_a_folder_parses_without_the_folder_and_gives_the_model_its_channels() -
     assert (cli.model.image_size, cli.model.ground_cover) == (192, 192 * 240)
     assert cli.model.bands == tuple(f"S3:Oa{k:02d}_reflectance" for k in range(1, 22))
     assert extrapolations(cli.model.layout) == ()
+
+
+def test_the_linear_probe_instantiates_by_torchgeos_command_without_a_run() -> None:
+    """With the base classes that TorchGeo's own command asks for."""
+    cli = LightningCLI(
+        BaseTask,
+        BaseDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        run=False,
+        args=["-c", str(CONFIGS / "linear_probe.yaml"), *ANY_MACHINE],
+    )
+    assert isinstance(cli.model, LinearSegmentationTask)
+    assert isinstance(cli.datamodule, ProbeDataModule)
+    assert cli.model.model.weight.shape == (3, 192, 1, 1)
+    assert cli.model.hparams["ignore_index"] == cli.datamodule.ignore_index
 
 
 def test_the_environments_threads_mean_nothing_to_a_folder_and_do_not_stop_it(

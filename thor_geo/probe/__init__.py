@@ -8,7 +8,13 @@ probed.evaluations[0].scores["macro_f1"]
 
 survey = read_run("out/survey")  # a run of places: the columns of its table are labels
 probed = probe_run(survey, kept_labels(survey, "crop"), ProbeSpec(group="country"))
+
+`ProbeDataModule` is imported on first use, because the rest needs neither Lightning nor TorchGeo.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from thor_geo.probe.beside import Beside
 from thor_geo.probe.export import export_csv
@@ -20,9 +26,13 @@ from thor_geo.probe.run import probe_run, probe_steps
 from thor_geo.probe.saved import SavedProbe, read_probe
 from thor_geo.probe.spec import ProbeSpec
 
+if TYPE_CHECKING:
+    from thor_geo.probe.datamodule import ProbeDataModule
+
 __all__ = [
     "Beside",
     "JoinableLabels",
+    "ProbeDataModule",
     "ProbeSpec",
     "Probed",
     "SavedProbe",
@@ -34,3 +44,12 @@ __all__ = [
     "read_probe",
     "write_predictions",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the data module from its module."""
+    if name != "ProbeDataModule":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from thor_geo.probe.datamodule import ProbeDataModule
+
+    return ProbeDataModule

@@ -1,4 +1,4 @@
-"""What Lightning calls: the embedding tasks, the prediction writer and the progress bar.
+"""What Lightning calls: embedding tasks, a linear head, the prediction writer, progress.
 
 Everything is loaded when first used: finding unfinished shards needs no PyTorch.
 """
@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from thor_geo.tasks.backbone import BackboneEmbeddingTask
     from thor_geo.tasks.embedding import THOREmbeddingTask
+    from thor_geo.tasks.linear import LinearSegmentationTask
     from thor_geo.tasks.progress import TileProgressBar
     from thor_geo.tasks.writer import RunWriter
 
 _HOMES = {
     "BackboneEmbeddingTask": "backbone",
+    "LinearSegmentationTask": "linear",
     "RunWriter": "writer",
     "THOREmbeddingTask": "embedding",
     "TileProgressBar": "progress",
 }
 
-__all__ = ["BackboneEmbeddingTask", "RunWriter", "THOREmbeddingTask", "TileProgressBar"]
+__all__ = [
+    "BackboneEmbeddingTask",
+    "LinearSegmentationTask",
+    "RunWriter",
+    "THOREmbeddingTask",
+    "TileProgressBar",
+]
 
 
 def __getattr__(name: str) -> object:
