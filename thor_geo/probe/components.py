@@ -28,11 +28,19 @@ class Standard:
 
     @classmethod
     def fit(cls, features: AnyArray) -> Standard:
-        """Measure features, (N, D)."""
-        from sklearn.preprocessing import StandardScaler
-
-        scaler = StandardScaler().fit(features.astype(np.float64))
-        return cls(mean=scaler.mean_, scale=scaler.scale_)
+        """Measure features, (N, D); as scikit-learn's StandardScaler, a few rows at a time."""
+        n = len(features)
+        mean = features.mean(axis=0, dtype=np.float64)
+        squares, rest = np.zeros_like(mean), np.zeros_like(mean)
+        for begin in range(0, n, _ROWS):
+            centred = features[begin : begin + _ROWS] - mean
+            squares += np.square(centred).sum(axis=0)
+            rest += centred.sum(axis=0)
+        # The second term takes back what rounding has left in the mean (Chan et al. 1983).
+        variance = (squares - rest**2 / n) / n
+        eps = np.finfo(np.float64).eps
+        constant = variance <= n * eps * variance + (n * mean * eps) ** 2
+        return cls(mean=mean, scale=np.sqrt(np.where(constant, 1.0, variance)))
 
     def float32(self, features: AnyArray) -> Float32Array:
         """Return standardised features, (N, D); computed as float64, a few rows at a time."""
@@ -60,10 +68,14 @@ def principal_axes(centred: AnyArray) -> tuple[Float64Array, Float64Array]:
         (D, R) and (R,), R at most the smaller of N and D; all D axes if there are enough samples.
     """
     n, d = centred.shape
-    values = centred.astype(np.float64, copy=False)
     if n >= d:
-        squares, axes = np.linalg.eigh(values.T @ values)
+        product = np.zeros((d, d))
+        for begin in range(0, n, _ROWS):
+            rows = centred[begin : begin + _ROWS].astype(np.float64, copy=False)
+            product += rows.T @ rows
+        squares, axes = np.linalg.eigh(product)
         return axes, np.maximum(squares, 0)
+    values = centred.astype(np.float64, copy=False)
     squares, left = np.linalg.eigh(values @ values.T)
     kept = squares > _LEAST * max(squares[-1], 1e-300)
     squares, left = squares[kept], left[:, kept]

@@ -57,7 +57,9 @@ def grow(
     with closing(Parts(problem, contenders)) as parts:
         first = _parts(problem, contenders, [whole])
         curves: list[list[Point]] = [[] for _ in contenders]
-        (made,) = _by_size(parts, first, "scores with all labels", progress)
+        pace = [1.0] * len(contenders)
+        (made,) = _by_size(parts, first, pace, "scores with all labels", progress)
+        pace = [_pace(problem, contender, made, k) for k, contender in enumerate(contenders)]
         last = [_point(problem, whole, made, k) for k in range(len(contenders))]
         predictions = [_predictions(problem, made, k)[0] for k in range(len(contenders))]
         growing = [k for k, contender in enumerate(contenders) if contender.model != "chance"]
@@ -84,7 +86,8 @@ def grow(
             return
         rest = _parts(problem, contenders, sizes)
         for measured, (size, made) in enumerate(
-            zip(sizes, _by_size(parts, rest, "learning curve", progress), strict=True), start=2
+            zip(sizes, _by_size(parts, rest, pace, "learning curve", progress), strict=True),
+            start=2,
         ):
             for k in growing:
                 curves[k].append(_point(problem, size, made, k))
@@ -117,14 +120,18 @@ def _parts(problem: Problem, contenders: Sequence[Contender], sizes: Sequence[Si
 
 
 def _by_size(
-    parts: Parts, asked: Sequence[Part], label: str, progress: bool
+    parts: Parts, asked: Sequence[Part], pace: Sequence[float], label: str, progress: bool
 ) -> Generator[dict[Part, Made], None, None]:
     """Yield the results of each size when all of them are there, in the order of sizes."""
     left: dict[Size, int] = {}
     for part in asked:
         left[part.size] = left.get(part.size, 0) + 1
     waiting, made = list(left), dict[Part, Made]()
-    work = {part: part_work(parts.problem, parts.contenders, part) for part in asked}
+    work = {
+        part: pace[part.contender]
+        * part_work(parts.problem, parts.contenders[part.contender], part.size, part.fold)
+        for part in asked
+    }
     total = sum(work.values())
     with (
         Progress(len(asked), "fits", label=label, shown=progress, work=total) as bar,
@@ -137,6 +144,13 @@ def _by_size(
             while waiting and not left[waiting[0]]:
                 size = waiting.pop(0)
                 yield {each: result for each, result in made.items() if each.size == size}
+
+
+def _pace(problem: Problem, contender: Contender, made: dict[Part, Made], index: int) -> float:
+    """Return how much longer a contender's parts have taken than they should have."""
+    own = [(part, result) for part, result in made.items() if part.contender == index]
+    expected = sum(part_work(problem, contender, part.size, part.fold) for part, _ in own)
+    return sum(result.seconds for _, result in own) / expected
 
 
 def _point(problem: Problem, size: Size, made: dict[Part, Made], contender: int) -> Point:

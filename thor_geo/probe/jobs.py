@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from thor_geo.support.words import counted
 
 #: The exit code after Ctrl-C: 128 + SIGINT, as of every command.
 EXIT_INTERRUPTED = 130
+# Seconds between pictures of a growing curve.
+_REDRAW_S = 3.0
 # The outputs of `fit` besides predictions; probe.json is written last.
 _REPORT, _MODEL = "probe.json", "model.json"
 _OUTPUTS = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
@@ -79,19 +82,20 @@ def fit(
             "high wherever labels are smooth. Compare with --split blocks.",
             file=sys.stderr,
         )
-    written: list[Path] = []
-    with closing(probe_steps(opened, opened_labels, spec, progress=True)) as steps:
+    steps = probe_steps(opened, opened_labels, spec, progress=True)
+    with closing(steps):
+        probed = next(steps)
+        written = _write_scores(opened, probed, folder)
+        print(redact(report_text(opened, probed, folder, written)), flush=True)
         try:
+            drawn = time.monotonic()
             for probed in steps:
-                if not written:
-                    written = _write_scores(opened, probed, folder)
-                    print(redact(report_text(opened, probed, folder, written)), flush=True)
-                else:
-                    write_curve(probed, folder)
-                    _write_report(opened, probed, folder)
+                # Drawing takes half a second, as does a point of a few hundred samples.
+                if probed.curve_complete or time.monotonic() - drawn >= _REDRAW_S:
+                    _write_curve(opened, probed, folder)
+                    drawn = time.monotonic()
         except KeyboardInterrupt:
-            if not written:
-                raise
+            _write_curve(opened, probed, folder)
             print(f"thor-geo: {redact(_kept(probed, folder))}", file=sys.stderr)
             return EXIT_INTERRUPTED
     if probed.points > 1:
@@ -109,6 +113,11 @@ def _write_scores(opened: OpenedRun, probed: Probed, folder: Path) -> list[Path]
     window = probed.spec.window
     written += write_predictions(opened, probed.probe, folder, window=window, progress=True)
     return [_write_report(opened, probed, folder), *written]
+
+
+def _write_curve(opened: OpenedRun, probed: Probed, folder: Path) -> None:
+    write_curve(probed, folder)
+    _write_report(opened, probed, folder)
 
 
 def _write_report(opened: OpenedRun, probed: Probed, folder: Path) -> Path:

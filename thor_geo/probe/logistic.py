@@ -40,7 +40,8 @@ class LogisticProblems:
     """Subsets of the same samples, each with a penalty.
 
     Attributes:
-        x: Features, (N, R) float32; principal components, so that steps are few.
+        x: Features and a last column of ones, (N, R + 1) float32; principal components, so that
+            steps are few.
         dimensions: Number of features of which these are the components, D.
         classes: Class of each sample, (N,), from 0 to `count` - 1.
         count: Number of classes, K.
@@ -80,7 +81,7 @@ def solve(problems: LogisticProblems, start: Float64Array | None = None) -> Logi
     """
     descent = _Descent(problems, start)
     count, n = len(problems.c), len(problems.x)
-    weights = np.zeros((count, problems.count, problems.x.shape[1] + 1))
+    weights = np.zeros((count, problems.count, problems.x.shape[1]))
     scores = np.zeros((count, problems.count, n), dtype=np.float32)
     steps = np.full(count, STEPS)
     active = np.arange(count)
@@ -105,11 +106,13 @@ class _Descent:
     """The state of all problems that have not converged."""
 
     def __init__(self, problems: LogisticProblems, start: Float64Array | None) -> None:
-        n, r = problems.x.shape
+        n, r = len(problems.x), problems.x.shape[1] - 1
         count, k = len(problems.c), problems.count
-        self._x = np.concatenate([problems.x, np.ones((n, 1), dtype=np.float32)], axis=1)
-        self._row = np.arange(n)
-        self._classes = problems.classes
+        self._x = problems.x
+        # Where a sample's own class is in (K, N), and 1 there.
+        self._own = problems.classes * n + np.arange(n)
+        self._truth = np.zeros((k, n), dtype=np.float32)
+        self._truth.reshape(-1)[self._own] = 1
         self._dimensions = problems.dimensions
         self._size = problems.used.sum(axis=1).astype(np.float64)
         # A problem's mean over its samples is a sum with these weights, (P, 1, N).
@@ -140,8 +143,7 @@ class _Descent:
 
     def converged(self) -> BoolArray:
         """Compute the gradients, and return which problems are solved, (P,)."""
-        rest = self._likely.copy()
-        rest[:, self._classes, self._row] -= 1
+        rest = self._likely - self._truth
         rest *= self._share
         count, k, n = rest.shape
         product = (rest.reshape(count * k, n) @ self._x).reshape(count, k, -1)
@@ -234,16 +236,15 @@ class _Descent:
         """Compute the probabilities of the classes, and return the objectives, (P,)."""
         scores = self.scores + self._missing
         highest = scores.max(axis=1, keepdims=True)
-        own = scores[:, self._classes, self._row]
         scores -= highest
         np.exp(scores, out=scores)
         total = scores.sum(axis=1, keepdims=True)
         scores /= total
         self._likely = scores
         self._stuck = np.zeros(len(scores), dtype=np.bool_)
+        # Of a class that a problem lacks there are samples of other parts only, without a share.
+        own = self.scores.reshape(len(scores), -1).take(self._own, axis=1)
         loss = np.log(total[:, 0]) + highest[:, 0] - own
-        # A sample of another part may be of a class that this problem lacks.
-        loss = np.where(self._share[:, 0] > 0, loss, 0)
         mean = (loss * self._share[:, 0]).sum(axis=1, dtype=np.float64)
         squares = (self._penalty * np.square(self.weights)).sum(axis=(1, 2))
         objective: Float64Array = mean + squares / 2

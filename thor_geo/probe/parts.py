@@ -6,6 +6,7 @@ of the features. A part's result does not depend on what runs beside it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -44,10 +45,12 @@ class Made:
     Attributes:
         predictions: Of the fold's test part, (M,).
         labels: Number of training labels.
+        seconds: How long the fit and the predictions have taken, of one core.
     """
 
     predictions: AnyArray
     labels: int
+    seconds: float
 
 
 class Parts:
@@ -102,6 +105,7 @@ class Parts:
             # Fewer labels of the fold vary along nearly the same axes.
             axes = principal_axes(Standard.fit(known).float32(known))[0]
             self._axes[key] = axes.astype(np.float32)
+        began = time.thread_time()
         made = fit_predict(
             contender.model,
             (known, problem.targets[chosen], problem.folds.block[chosen]),
@@ -111,4 +115,4 @@ class Parts:
             seed=spec.seed,
             axes=self._axes.get(key),
         )
-        return Made(predictions=made, labels=len(chosen))
+        return Made(predictions=made, labels=len(chosen), seconds=time.thread_time() - began)

@@ -62,7 +62,9 @@ def choose_logistic(
     n, d = x.shape
     if axes is None or n < d:
         axes = principal_axes(x)[0].astype(np.float32)
-    turned: Float32Array = x @ axes
+    # With the column of ones for the intercept.
+    turned = np.ones((n, axes.shape[1] + 1), dtype=np.float32)
+    np.matmul(x, axes, out=turned[:, :-1])
     splits = _inner(targets, groups, True, seed)
     choices = sorted(CS)
 

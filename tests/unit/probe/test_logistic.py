@@ -14,6 +14,10 @@ _D = 12
 _CS = (1e-3, 0.1, 10.0)
 
 
+def with_ones(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(np.float32)
+
+
 def problems(samples: int, classes: int) -> tuple[LogisticProblems, np.ndarray, np.ndarray]:
     """Return three thirds left out in turn with three penalties, the features, and the axes."""
     rng = np.random.default_rng(samples)
@@ -23,7 +27,7 @@ def problems(samples: int, classes: int) -> tuple[LogisticProblems, np.ndarray, 
     used = np.repeat(np.arange(samples) % 3 != np.arange(3)[:, None], len(_CS), axis=0)
     axes = principal_axes(x)[0]
     made = LogisticProblems(
-        x=(x @ axes).astype(np.float32),
+        x=with_ones(x @ axes),
         dimensions=_D,
         classes=codes,
         count=classes,
@@ -86,7 +90,12 @@ def test_classes_that_can_be_told_apart_exactly_come_to_an_end() -> None:
     x = (np.eye(3)[codes] * 50 + rng.normal(size=(60, 3))).astype(np.float32)
     used = np.ones((1, 60), dtype=np.bool_)
     posed = LogisticProblems(
-        x=x - x.mean(axis=0), dimensions=3, classes=codes, count=3, used=used, c=np.array([1e6])
+        x=with_ones(x - x.mean(axis=0)),
+        dimensions=3,
+        classes=codes,
+        count=3,
+        used=used,
+        c=np.array([1e6]),
     )
     found = solve(posed)
     assert found.steps[0] < logistic.STEPS

@@ -145,3 +145,21 @@ def test_only_one_rank_of_a_launch_shows_planning(
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert is_first_process() is first
+
+
+def test_time_left_follows_the_work_left_not_the_number_of_items(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of ten fits the first nine may take a second, and the last a minute."""
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with Progress(10, "fits", interval=1e-6, work=69.0) as bar:
+        for _ in range(9):
+            now[0] += 1
+            bar.advance(work=1)
+        assert bar.text == "9/10 fits, 1:00 left"
+        now[0] += 60
+        bar.advance(work=60)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[8] == "[thor-geo]  13%  9/10 fits, 1:00 left"
+    assert lines[9] == "[thor-geo] 100%  10/10 fits"
