@@ -28,6 +28,8 @@ from thor_geo.support.progress import Progress
 
 # Vectors of the sample for each list, and parts of the run from which it is taken.
 _SAMPLE_PER_LIST, _SAMPLE_PARTS = 64, 128
+# Bytes of the sample, at most; of 4,096 lists and 768 dimensions that is 42 vectors for each.
+_SAMPLE_BYTES = 512 * 1024**2
 
 
 def build_index(
@@ -91,18 +93,21 @@ def _sample(parts: IndexParts, count: int, *, progress: bool) -> Float32Array:
     """Return about so many vectors of length one from all over the run, (n, D)."""
     random = np.random.default_rng(0)
     chosen = np.unique(np.linspace(0, len(parts) - 1, min(len(parts), _SAMPLE_PARTS)).astype(int))
-    each = -(-count // len(chosen))
-    taken: list[Float32Array] = []
+    sample, filled = np.empty((0, 0), dtype=np.float32), 0
     with Progress(len(chosen), "parts", label="sampling", shown=progress) as bar:
         for part in chosen.tolist():
             vectors = parts.read(part).vectors
-            if len(vectors) > each:
-                vectors = vectors[np.sort(random.choice(len(vectors), each, replace=False))]
+            if len(vectors) and not filled:
+                most = min(count, _SAMPLE_BYTES // vectors[0].nbytes)
+                each = -(-most // len(chosen))
+                sample = np.empty((each * len(chosen), vectors.shape[1]), dtype=np.float32)
             if len(vectors):
-                taken.append(unit_vectors(vectors))
+                vectors = vectors[np.sort(random.permutation(len(vectors))[:each])]
+                sample[filled : filled + len(vectors)] = unit_vectors(vectors)
+                filled += len(vectors)
             bar.advance()
-    if taken:
-        return np.concatenate(taken)
+    if filled:
+        return sample[:filled]
     # What was sampled may be empty by chance.
     for part in range(len(parts)):
         vectors = parts.read(part).vectors

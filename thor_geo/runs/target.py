@@ -130,6 +130,7 @@ def _run_file(run: RunDirectory, target: Path) -> str | None:
     for each in (run, *others):
         needed += [each.run_json, each.plan_parquet, each.quicklook, each.colours]
         needed += [each.markers, each.failures, each.pooled, each.grid, each.place_store]
+        needed.append(each.index)
         needed += each.path.glob(".*.lock")
     for path in (real, *real.parents):
         for file in needed:

@@ -271,6 +271,18 @@ def test_a_run_without_such_vectors_has_no_index(plan: Plan, tmp_path: Path) -> 
         main(["index", str(tmp_path), "--on", "chips"])
 
 
+def test_a_run_that_has_just_begun_has_none_to_index(plan: Plan, tmp_path: Path) -> None:
+    write_run(tmp_path, plan, only=0)
+    with pytest.raises(RunDirectoryError, match="no vector of this kind yet"):
+        build_index(read_run(tmp_path), "tiles", progress=False)
+    assert [path.name for path in (tmp_path / "index").iterdir()] == [".lock"]
+
+
+def test_results_do_not_go_where_an_index_is(run: Path) -> None:
+    asked = ["similar", str(run), "--at", "12.03,60.005", "--overwrite"]
+    assert main([*asked, "--to", str(run / "index" / "tiles" / "a.gpkg")]) == 2
+
+
 def test_codes_are_those_of_the_run() -> None:
     """Else cosines would differ from those of a scan."""
     values = np.random.default_rng(0).normal(size=(500, 40)).astype(np.float32)
