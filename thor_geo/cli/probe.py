@@ -31,7 +31,8 @@ in any CRS, and are joined by place. A run of places has its own: the columns of
 --target names one. Test samples lie in other blocks of ground than training
 samples: scattered among them, they would only measure how smooth the labels are. kNN and logistic
 (or ridge) regression on standardised embeddings are compared with the same models on the mean and
-standard deviation of the raw bands, and with chance.
+standard deviation of the raw bands, with chance, and with the vectors that --beside names
+(docs/comparing.md).
 
 Files in OUT/probe/TARGET: probe.json (all numbers), confusion.png or scatter.png, curve.png,
 model.json (the linear probe, for --apply), and its predictions for the whole run: map_*.tif (cells)
@@ -171,6 +172,8 @@ def run_probe(args: Sequence[str]) -> int:
     given = [job for job, value in jobs.items() if value is not None]
     if len(given) > 1:
         command.error(f"give one of {' and '.join(given)}")
+    if given != ["--labels or --target"] and given and (options.beside or options.seed_noise):
+        command.error(f"--beside and --seed-noise compare scores, and {given[0]} gives none")
     from thor_geo.probe.beside import Beside
     from thor_geo.probe.jobs import apply_probe, export, fit
     from thor_geo.probe.spec import ProbeSpec

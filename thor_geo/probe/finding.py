@@ -52,23 +52,23 @@ def finding(
         for e in evaluations[1:]
         if e.model in ("linear", "chance") and e.features != "embeddings"
     }
-    score = f"{SCORE_NAMES[name]} {ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}]"
+    score = f"{SCORE_NAMES[name]} {_two(ours.value)} [{_two(ours.low)}, {_two(ours.high)}]"
     where, what = _where(spec), f"{int(tested_blocks(folds).max()) + 1:,} {folds.drawn}"
     verb, chance = _VERBS[task], others.get("none", math.nan)
     if not math.isfinite(ours.value):
         return f"Nothing can be said of {target} {where}: there is no {SCORE_NAMES[name]}."
     if shows(by_features["none"]) > 0:
-        parts = [f"THOR {verb}s {target} {where} with {score} (chance {chance:.2f})"]
+        parts = [f"THOR {verb}s {target} {where} with {score} (chance {_two(chance)})"]
     else:
         parts = [
             f"THOR does not {verb} {target} {where} better than chance, as far as these {what} "
-            f"can show: {score}, chance {chance:.2f}"
+            f"can show: {score}, chance {_two(chance)}"
         ]
     for features, difference in by_features.items():
         if features == "none":
             continue
         label = features_name(features)
-        part, winner = f"{label} {others[features]:.2f}", shows(difference)
+        part, winner = f"{label} {_two(others[features])}", shows(difference)
         if winner == 0:
             parts.append(f"{part}: no difference that these {what} can show")
             continue
@@ -105,6 +105,11 @@ def _despite(noise: SeedNoise, features: str, name: str) -> str:
     if ahead in (0, len(values)):
         return ""
     return f", though THOR is ahead in {ahead} of {len(values)} divisions into folds"
+
+
+def _two(value: float) -> str:
+    """Return a number with two digits after the point, and no minus before zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _where(spec: ProbeSpec) -> str:

@@ -71,6 +71,10 @@ def draw_first(probed: Probed) -> Figure:
     """
     if not probed.classes:
         figure, axes = _figure(probed, 8.4, 7.9, "Predicted and true, test samples of all folds")
+        box = axes.get_position(original=True)
+        # Room for the scale of a density on the right.
+        axes.set_position((box.x0, box.y0, box.width - 0.9 / 8.4, box.height))
+        axes.set_anchor("NW")
         tested = probed.folds.tested
         draw_scatter(
             axes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,10 @@ def draw_scatter(
     axes.set_ylabel(f"predicted, {what}", fontsize=11, color=MUTED)
     axes.grid(color=_GRID, lw=0.8, zorder=0)
     axes.set_axisbelow(True)
-    lines = [
-        f"{SCORE_NAMES[name]} {scores[name].value:.{_digits(scores[name])}f} "
-        f"[{scores[name].low:.{_digits(scores[name])}f}, "
-        f"{scores[name].high:.{_digits(scores[name])}f}]"
-        for name in ("r2", "rmse", "mae")
-    ]
+    lines = []
+    for name in ("r2", "rmse", "mae"):
+        value, least, most = (f"{each:.{_digits(scores[name])}f}" for each in scores[name])
+        lines.append(f"{SCORE_NAMES[name]} {value} [{least}, {most}]")
     beyond = int(((made < low) | (made > high)).sum())
     lines.append(f"n = {len(truth):,}")
     lines += [f"predicted beyond the axes: {beyond:,}"] if beyond else []
@@ -79,9 +78,10 @@ def draw_scatter(
 
 def _range(truth: Float64Array, made: Float64Array) -> tuple[float, float]:
     """Return the ends of both axes: all of the truth, and all but the wildest predictions."""
+    low, high = float(truth.min()), float(truth.max())
     # A linear model may predict far outside; one such point would press all others together.
-    few = np.percentile(made, (0.1, 99.9))
-    low, high = min(truth.min(), few[0]), max(truth.max(), few[1])
+    reach = high - low or float(np.ptp(made))
+    low, high = min(low, max(made.min(), low - reach)), max(high, min(made.max(), high + reach))
     margin = 0.03 * (high - low) or 1.0
     return low - margin, high + margin
 
@@ -89,7 +89,7 @@ def _range(truth: Float64Array, made: Float64Array) -> tuple[float, float]:
 def _hexagons(
     axes: Axes, truth: Float64Array, made: Float64Array, ends: tuple[float, float]
 ) -> None:
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     side = int(np.clip(np.sqrt(len(truth)) * 0.9, _FEWEST, _MOST))
     cells = axes.hexbin(
@@ -110,11 +110,12 @@ def _hexagons(
     colours.set_label("samples in a hexagon", fontsize=10, color=MUTED)
     colours.outline.set_edgecolor("#c9d1d8")
     bar.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    bar.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.yaxis.set_minor_formatter(NullFormatter())
     bar.tick_params(labelsize=9.5, colors=MUTED)
 
 
 def _digits(score: Score) -> int:
-    """Return how many digits after the point a score needs."""
-    largest = max(map(abs, score))
-    return 2 if largest >= 0.1 else 4
+    """Return how many digits after the point show two of the score's own."""
+    size = abs(score.value)
+    return 2 if not 0 < size < 1 else min(1 - math.floor(math.log10(size)), 6)

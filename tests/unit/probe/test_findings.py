@@ -149,3 +149,20 @@ def test_rare_classes_are_named() -> None:
     (warning,) = small_classes(["maize", "oats", "rye"], targets)
     assert warning.startswith("fewer than 5 samples of oats (4), rye (1): ")
     assert small_classes(["maize"], targets[:9]) == ()
+
+
+def test_nothing_is_not_less_than_zero() -> None:
+    """`chance -0.00` of a regression made readers look for the sign's meaning."""
+    zero = Score(-0.004, -0.2, 0.001)
+    ours = Point(fraction=1.0, labels=9, repeats=1, scores={"r2": Score(0.9, 0.8, 0.95)})
+    none = Point(fraction=1.0, labels=9, repeats=1, scores={"r2": zero})
+    evaluations = [
+        Evaluation(features=f, model=m, curve=(point,), predictions=TRUTH)  # type: ignore[arg-type]
+        for f, m, point in (("embeddings", "linear", ours), ("none", "chance", none))
+    ]
+    gained = {"r2": Score(0.9, 0.8, 0.95)}
+    difference = Difference(model="linear", features="none", scores=gained)
+    sentence = finding("ndvi", "regression", evaluations, [difference], folds(), ProbeSpec())
+    assert sentence == (
+        "THOR predicts ndvi on unseen ground with R² 0.90 [0.80, 0.95] (chance 0.00)."
+    )
