@@ -81,7 +81,8 @@ def _range(truth: Float64Array, made: Float64Array) -> tuple[float, float]:
     low, high = float(truth.min()), float(truth.max())
     # A linear model may predict far outside; one such point would press all others together.
     reach = high - low or float(np.ptp(made))
-    low, high = min(low, max(made.min(), low - reach)), max(high, min(made.max(), high + reach))
+    near = made[(made >= low - reach) & (made <= high + reach)]
+    low, high = min(low, near.min(initial=low)), max(high, near.max(initial=high))
     margin = 0.03 * (high - low) or 1.0
     return low - margin, high + margin
 
