@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import geopandas as gpd
 import numpy as np
@@ -15,14 +15,19 @@ import shapely
 import torch
 from pyproj import CRS
 
+from thor_geo.datasets.embedding_picture import plot_embeddings
 from thor_geo.datasets.extent import IndexedDataset, closed_window
 from thor_geo.datasets.georeference import georeference
 from thor_geo.errors import ConfigError
 from thor_geo.ground.lattice import zone_name
+from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.runs.zone_map import ZoneMap
 from thor_geo.support.arrays import Float32Array, Int64Array
 from thor_geo.support.words import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +157,27 @@ class EmbeddingDataset(IndexedDataset):
             **georeference(x, y, t),
         }
         return sample if self.transforms is None else self.transforms(sample)
+
+    def plot(
+        self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None
+    ) -> Figure:
+        """Plot a sample in the colours of its run, as all pictures of the run have them.
+
+        Args:
+            sample: A sample of this dataset, or of ``dataset & labels``: its `mask`, and a
+                `prediction` if there is one, are drawn beside it in colours of their own.
+            show_titles: Whether to title each panel.
+            suptitle: Title of the figure.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            RunDirectoryError: If colours have to be fitted, and a file cannot be read.
+        """
+        opened = self._map.opened
+        colours = load_or_fit_colours(opened.run, opened.plan)[self.dimension]
+        return plot_embeddings(sample, colours, show_titles=show_titles, suptitle=suptitle)
 
     def _best_window(self, t: slice) -> int:
         """Return which of the windows fits a time best."""

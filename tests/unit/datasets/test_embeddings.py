@@ -26,7 +26,9 @@ from tests.support.windowed_run import WINDOWS, write_windows
 from thor_geo.datasets import EmbeddingDataset
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.plan import Plan
+from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs import RunDirectory
+from thor_geo.runs.opened_run import read_run
 
 CELL = 2880 / CELLS
 
@@ -261,3 +263,22 @@ def test_a_patch_needs_only_the_files_under_it_and_damage_is_named(tmp_path: Pat
     assert torch.equal(again[corner]["image"], whole)
     with pytest.raises(RunDirectoryError, match="cannot be read"):
         again[x, y]
+
+
+def test_a_plot_has_the_colours_of_the_run_and_the_labels_beside_them(
+    one: tuple[Plan, Path], tmp_path: Path, write_tif: Any
+) -> None:
+    """Neighbouring samples that are alike must look alike."""
+    plan, path = one
+    class_raster(tmp_path / "labels.tif", plan, write_tif)
+    dataset = EmbeddingDataset(path)
+    pairs = dataset & Classes(str(tmp_path / "labels.tif"))
+    left, right = (pairs[query] for query in list(GridGeoSampler(pairs, size=10))[:2])
+    figures = [dataset.plot(sample, suptitle="West") for sample in (left, right)]
+    assert [axes.get_title() for axes in figures[0].axes] == ["Embeddings", "Mask"]
+    drawn = figures[0].axes[0].get_images()[0].get_array()
+    opened = read_run(path)
+    colours = load_or_fit_colours(opened.run, opened.plan)[DIMENSION]
+    there = left["embedded"][0].numpy()
+    expected = colours(np.moveaxis(left["image"].numpy(), 0, -1))
+    np.testing.assert_array_equal(drawn[there], expected[there])
