@@ -51,11 +51,22 @@ def execute(folder: Path, *paths: Path) -> NotebookNode:
     return notebook
 
 
+def close_pages(notebook: NotebookNode) -> None:
+    """Put a line in the place of each page of the explorer: it has ended with the kernel."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "<iframe" in data.get("text/html", ""):
+                data["text/html"] = "<p>The explorer is closed: run.explore() opens it.</p>"
+                data["text/plain"] = "<explorer: closed>"
+
+
 def main() -> int:
     """Execute the notebook in place."""
     parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         notebook = execute(Path(folder))
+    close_pages(notebook)
     nbformat.write(notebook, NOTEBOOK)
     return 0
 

@@ -39,6 +39,9 @@ def test_it_runs_and_finds_what_it_tells(tmp_path: Path, root: Path) -> None:
         assert told in printed(executed)
         assert told in printed(stored)
     assert pictures(executed) == pictures(stored) == 5
+    shown = "".join(one.get("data", {}).get("text/html", "") for one in outputs(executed))
+    assert "<iframe" in shown
+    assert "12 ok; complete" in shown
     (folder,) = tmp_path.glob("thor-geo-*")
     assert (folder / "probe" / "probe.json").exists()
 
@@ -46,7 +49,12 @@ def test_it_runs_and_finds_what_it_tells(tmp_path: Path, root: Path) -> None:
 def test_it_is_stored_executed_and_small() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(cells) <= 17
+    assert len(cells) <= 19
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert "random weights" in printed(notebook)
+    # Neither a page that has ended, nor a path of who stored it.
+    stored = NOTEBOOK.read_text()
+    for gone in ("<iframe", "127.0.0.1", "thor-geo-explorer", "/tmp/"):
+        assert gone not in stored
+    assert "data:image/jpeg;base64" in stored
     assert NOTEBOOK.stat().st_size < 1_500_000

@@ -44,8 +44,7 @@ def run_html(opened: OpenedRun) -> str:
     """
     from thor_geo.pictures.thumbnail import thumbnail_uri
 
-    run = opened.run
-    picture, files = "", [str(run.path.resolve())]
+    run, picture, files = opened.run, "", _files(opened)
     if run.quicklook.exists():
         try:
             uri = thumbnail_uri(run.quicklook, _PICTURE)
@@ -54,8 +53,8 @@ def run_html(opened: OpenedRun) -> str:
                 'border: 1px solid #cbd5e1; border-radius: 4px">'
             )
         except OSError as error:
-            files.append(f"quicklook.png cannot be read ({first_line(error)})")
-    facts = [("ground", _ground(opened)), *_facts(opened), ("files", "; ".join(files))]
+            files += f"; quicklook.png cannot be read ({first_line(error)})"
+    facts = [("ground", _ground(opened)), *_facts(opened), ("files", files)]
     rows = "".join(
         f'<tr><th style="text-align: left; vertical-align: top">{escape(name)}</th>'
         f'<td style="text-align: left">{escape(redact(text))}</td></tr>'
@@ -73,6 +72,13 @@ def _ground(opened: OpenedRun) -> str:
     more = f" and {len(zones) - _ZONES} more" if len(zones) > _ZONES else ""
     what = counted(len(plan), "place" if opened.places else "tile")
     return f"{what} in {', '.join(zones[:_ZONES])}{more}"
+
+
+def _files(opened: OpenedRun) -> str:
+    """Return where the files are, and which of those for readers are there."""
+    run = opened.run
+    paths = (run.run_json, run.plan_parquet, run.pooled, run.grid, run.place_store, run.quicklook)
+    return f"{run.path}: " + ", ".join(path.name for path in paths if path.exists())
 
 
 def _facts(opened: OpenedRun) -> list[tuple[str, str]]:
