@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from thor_geo.ground.plan import Shard
 from thor_geo.runs.opened_run import THREADS, OpenedRun
 from thor_geo.runs.reading import read_markers, read_rows
 from thor_geo.runs.vectors import SCALES
-from thor_geo.support.arrays import BoolArray, Int64Array
+from thor_geo.support.arrays import AnyArray, BoolArray, Int64Array
 
 if TYPE_CHECKING:
     import geopandas
@@ -165,6 +166,27 @@ class RunRows:
         targets[self.order] = position
         return targets
 
+    def column(self, argument: str, name: str) -> pa.ChunkedArray:
+        """Return a column for the rows that have a vector.
+
+        Args:
+            argument: Name of the argument, for the message.
+            name: The column's name.
+
+        Raises:
+            ConfigError: If there is no such column.
+        """
+        import pyarrow as pa
+
+        names = [each for each in self.rows.column_names if each != "geometry"]
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"Choose from: {', '.join(names)}."
+            path = self._opened.run.path
+            raise ConfigError(argument, name, f"`{path}` has no such column", remedy)
+        # Nulls of other rows must not change the type.
+        return self.rows[name].filter(pa.array(self.embedded))
+
 
 def embedded(rows: pa.Table) -> BoolArray:
     """Return which rows have a vector, (n,).
@@ -189,3 +211,17 @@ def geo_table(rows: pa.Table) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(
         rows.drop(["geometry"]).to_pandas(), geometry=list(shapes), crs="OGC:CRS84"
     )
+
+
+def numpy_column(column: pa.ChunkedArray) -> AnyArray:
+    """Return a column as pandas has its values, times in UTC.
+
+    Args:
+        column: Any column of `RunRows.rows`.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        # NumPy has no time zones; what is stored is UTC.
+        column = column.cast(pa.timestamp(column.type.unit))
+    return np.asarray(column.to_pandas().to_numpy())

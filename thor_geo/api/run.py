@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thor_geo.api._run_batches import stream_batches
 from thor_geo.api._run_matrix import RunVectors, ShardVectors, read_matrix
-from thor_geo.api._run_rows import RunRows, geo_table
+from thor_geo.api._run_rows import RunRows, geo_table, numpy_column
 from thor_geo.api._run_squares import ground_squares
 from thor_geo.api._run_words import run_html, run_text
 from thor_geo.errors import ConfigError
@@ -22,7 +21,6 @@ from thor_geo.support.arrays import AnyArray, BoolArray, Float32Array
 
 if TYPE_CHECKING:
     import geopandas
-    import pyarrow as pa
     import xarray
 
     from thor_geo.checks.tally import Tally
@@ -160,7 +158,7 @@ class Run:
         Raises:
             ConfigError: If there is no such column.
         """
-        return _numpy(self._column("column", column))
+        return numpy_column(self._known.column("column", column))
 
     def groups(self, column: str | None = None, *, block_m: float = 10_000) -> AnyArray:
         """Return a group for each row of `X`, (n,), for GroupKFold and the like.
@@ -174,7 +172,7 @@ class Run:
             ConfigError: If there is no such column, or the side is not positive.
         """
         if column is not None:
-            return _numpy(self._column("groups", column))
+            return numpy_column(self._known.column("groups", column))
         known = self._known
         return ground_squares(self.plan, known.tiles[known.embedded], block_m)
 
@@ -197,9 +195,9 @@ class Run:
         import numpy as np
         import pyarrow.compute as pc
 
-        labels = self._column("target", target)
+        labels = self._known.column("target", target)
         known = pc.invert(pc.is_null(labels, nan_is_null=True))
-        members = None if groups is None else self._column("groups", groups)
+        members = None if groups is None else self._known.column("groups", groups)
         if members is not None:
             known = pc.and_(known, pc.invert(pc.is_null(members, nan_is_null=True)))
         chosen = known.to_numpy().astype(np.bool_)
@@ -210,10 +208,10 @@ class Run:
         # Filtered first, so that gaps change no type.
         return (
             self.X if chosen.all() else self.X[chosen],
-            _numpy(labels.filter(known)),
+            numpy_column(labels.filter(known)),
             self.groups(block_m=block_m)[chosen]
             if members is None
-            else _numpy(members.filter(known)),
+            else numpy_column(members.filter(known)),
         )
 
     def grid(self, zone: str | None = None, *, window: int | None = None) -> xarray.DataArray:
@@ -325,19 +323,6 @@ class Run:
                 "--output.centre=true.",
             )
 
-    def _column(self, argument: str, column: str) -> pa.ChunkedArray:
-        """Return a column for the rows of `X`."""
-        import pyarrow as pa
-
-        rows = self._known.rows
-        names = [name for name in rows.column_names if name != "geometry"]
-        if column not in names:
-            near = get_close_matches(column, names, 1)
-            remedy = f"Did you mean {near[0]!r}?" if near else f"Choose from: {', '.join(names)}."
-            raise ConfigError(argument, column, f"`{self.path}` has no such column", remedy)
-        # Nulls of other rows must not change the type.
-        return rows[column].filter(pa.array(self.embedded))
-
 
 def open_run(dir: str | Path, *, vectors: RunVectors = "pooled", window: int | None = None) -> Run:
     """Open a run for scikit-learn, pandas, xarray and notebooks; nothing in it is written.
@@ -357,13 +342,3 @@ def open_run(dir: str | Path, *, vectors: RunVectors = "pooled", window: int | N
         ConfigError: If it has no such vectors or window.
     """
     return Run(read_run(dir), kind=vectors, window=window)
-
-
-def _numpy(column: pa.ChunkedArray) -> AnyArray:
-    import numpy as np
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        # NumPy has no time zones; what is stored is UTC.
-        column = column.cast(pa.timestamp(column.type.unit))
-    return np.asarray(column.to_pandas().to_numpy())
