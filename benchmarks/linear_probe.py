@@ -4,7 +4,7 @@ Claim (docs/lightning.md, "A linear probe"): on each of the five folds of the qu
 process and on two, the macro F1 score of configs/linear_probe.yaml is within 0.02 of that of the
 linear model of `thor-geo probe`.
 
-    python -m benchmarks.linear_probe            # 5 minutes
+    python -m benchmarks.linear_probe            # 10 minutes
     python -m benchmarks.linear_probe --quick    # one fold, 10 epochs, one process
 
 Labels are the scene classification of the quickstart's clearest scene: vegetation, bare ground and
