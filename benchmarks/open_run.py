@@ -4,7 +4,7 @@ Claim (docs/performance.md, "Memory and large runs"): `run.batches()` takes at m
 for ten times the rows, beyond what the plan itself takes; and a matrix of more than 2 GiB is mapped
 from a file, so that the memory which cannot be given back stays below a third of it.
 
-    python -m benchmarks.open_run            # 10 minutes, 8 GB in the temporary folder
+    python -m benchmarks.open_run            # 15 minutes, 8 GB in the temporary folder
     python -m benchmarks.open_run --quick    # a tenth of the rows: 1 minute
 
 Writes runs of 100,000 and 1,000,000 tiles with random vectors (768 float32), and reads each in

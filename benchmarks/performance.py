@@ -26,6 +26,7 @@ BENCHMARKS = (
     "growth",
     "planning",
     "merge",
+    "open_run",
     "gpu_encoder",
 )
 

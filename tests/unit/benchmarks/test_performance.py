@@ -163,6 +163,11 @@ def quoted_sizes() -> Iterator[str]:
     yield f"| {big['merge peak MB']:.0f} MB at {big['tiles']:,} ({big['merge s']:.0f} s) |"
     yield f"| {small['box MB read before']:.1f}, then {small['box MB read after']:.1f} |"
     yield f"| {big['box MB read before']:.0f}, then {big['box MB read after']:.1f} |"
+    few, many = result("open_run")["rows"]
+    yield f"| {few['batches peak MB']:.0f} MB at {few['rows']:,} |"
+    yield f"| {many['batches peak MB']:.0f} MB at {many['rows']:,} |"
+    yield f"| {few['matrix kept MB']:.0f} MB for a matrix of {few['vectors MB']:,.0f} MB |"
+    yield f"| {many['matrix kept MB']:.0f} MB for one of {many['vectors MB']:,.0f} MB |"
     for sizes in result("storage")["figures"]["bytes a tile in one shard"]:
         dtype = sizes["dtype"]
         kept = [
