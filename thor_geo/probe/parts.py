@@ -20,6 +20,9 @@ from thor_geo.support.arrays import AnyArray, Float32Array
 from thor_geo.support.blas import one_blas_thread
 from thor_geo.support.processes import usable_cores
 
+# Most memory for the copies of features that fits make, and copies of each fit, as float32.
+_MEMORY, _COPIES = 1 << 30, 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -53,6 +56,15 @@ class Made:
     seconds: float
 
 
+def fits_at_a_time(size: int) -> int:
+    """Return how many threads fit models: one for each core, if memory allows.
+
+    Args:
+        size: Number of values of the features, N x D.
+    """
+    return max(1, min(usable_cores(), _MEMORY // (4 * _COPIES * max(size, 1))))
+
+
 class Parts:
     """Fits parts of one cross-validation; use it as a context manager."""
 
@@ -64,7 +76,8 @@ class Parts:
             contenders: What is compared.
         """
         self.problem, self.contenders = problem, tuple(contenders)
-        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="probe")
+        size = max(contender.features.size for contender in contenders)
+        self._pool = ThreadPoolExecutor(fits_at_a_time(size), thread_name_prefix="probe")
         # Principal axes of the features of whole training parts, by contender and fold.
         self._axes: dict[tuple[int, int], Float32Array] = {}
 

@@ -84,6 +84,14 @@ def test_who_has_seen_enough_waits_for_no_more_than_what_is_running(
     assert len(fitted) <= 3 + 12
 
 
+def test_many_cores_do_not_multiply_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 64 fits of 10,000 x 768 would hold a few copies of it: 10 GB."""
+    monkeypatch.setattr(parts, "usable_cores", lambda: 64)
+    assert parts.fits_at_a_time(10_000 * 768) == 6
+    assert parts.fits_at_a_time(2_000 * 192) == 64
+    assert parts.fits_at_a_time(10**9) == 1
+
+
 @pytest.fixture(scope="module")
 def command(opened: OpenedRun, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return a command that probes waves of two classes, without its folder."""
