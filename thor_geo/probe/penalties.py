@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ CS = (1e-3, 1e-1, 10.0)
 ALPHAS = tuple(float(10.0**k) for k in range(-2, 6))
 # Folds of the inner cross-validation that chooses the penalty.
 _INNER = 3
+
+# Which warnings are shown is the process's setting: threads that change it and put it back in turn
+# would leave it changed.
+_SPLITTING = threading.Lock()
 
 #: Training and test indices of inner folds.
 _Splits = list[tuple[Int64Array, Int64Array]]
@@ -142,7 +147,7 @@ def _inner(targets: AnyArray, groups: Int64Array, classes: bool, seed: int) -> _
         divide, divided_by = KFold(**options), None
     else:
         return []
-    with warnings.catch_warnings():
+    with _SPLITTING, warnings.catch_warnings():
         # A class with fewer members than folds is spread as far as possible.
         warnings.filterwarnings("ignore", message="The least populated class")
         splits = list(divide.split(targets, targets, divided_by))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _thread
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,21 @@ def test_who_has_seen_enough_waits_for_no_more_than_what_is_running(
     next(growing)
     growing.close()
     assert len(fitted) <= 3 + 12
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each fit hides a warning of scikit-learn's about classes with fewer samples than folds."""
+    monkeypatch.setattr(parts, "usable_cores", lambda: 4)
+    asked, features = problem()
+    asked.targets[:2] = 3
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        evaluate(replace(asked, classes=4), "embeddings", features, "linear")
+        assert list(warnings.filters) == before
+    assert not seen
 
 
 def test_many_cores_do_not_multiply_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
