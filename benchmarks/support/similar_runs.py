@@ -32,6 +32,8 @@ def real_run(folder: Path, cells: int) -> Path:
         folder: For scenes, cache and run; what is there already is taken.
         cells: Number of cells.
     """
+    if (folder / "complete").exists():
+        return folder / "run"
     side = int(np.sqrt(cells)) * _CELL_M
     archive = ensure_archive(
         folder / "scenes",
@@ -55,6 +57,7 @@ def real_run(folder: Path, cells: int) -> Path:
         "output.dir": folder / "run",
     }
     thor_geo(*quickstart(settings))
+    (folder / "complete").touch()
     return folder / "run"
 
 

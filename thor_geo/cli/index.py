@@ -20,7 +20,7 @@ examples:
   thor-geo index out/oslo --on cells         # the cells of its maps
   thor-geo similar out/oslo --at 10.75,59.91 --on cells
 
-`similar` then reads some ten thousand vectors for an answer instead of all of them: worth it from a
+`similar` then reads some hundred thousand vectors for an answer and not all of them: worth it from a
 million vectors on. It finds at least 97 of 100 of the ten nearest, with their exact cosines;
 `similar --exact` still reads everything.
 

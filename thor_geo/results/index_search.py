@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -25,11 +26,15 @@ from thor_geo.runs.similar_index import (
     row_type,
 )
 from thor_geo.support.arrays import Float32Array, Int64Array
+from thor_geo.support.processes import usable_cores
 
-# Lists that are read, and rows in them for each answer, at least.
-_LISTS, _ROWS_PER_ANSWER = 32, 64
+# The nearest lists are read until they have so many bytes and rows, and so many rows for each
+# answer: fewer find too little among the vectors of a real encoder, more take too long.
+_BYTES, _ROWS, _ROWS_PER_ANSWER = 96 * 1024**2, 65_536, 64
 # Bytes of rows that are compared at once; they and their float32 fit in a processor's cache.
 _AT_ONCE = 1024**2
+# Threads that read and compare.
+_THREADS = 4
 # Answers beyond those asked for whose cosines are computed again, as a scan computes them.
 _SPARE = 32
 
@@ -119,53 +124,46 @@ class NeighbourIndex:
             )
         direction = unit_vectors(query[None])[0]
         hidden = np.union1d(self._left_out, np.array(sorted(without), dtype=np.int64))
-        best = np.empty(0, dtype=self._type)
-        score = np.empty(0, dtype=np.float32)
-        for rows in self._near(direction, k + len(without)):
-            values = rows["vector"].astype(np.float32)
-            lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
-            # Not by BLAS, whose threads would wait for each other more than they multiply.
-            cosine = np.einsum("ij,j->i", values, direction)
-            np.divide(cosine, lengths, out=cosine, where=lengths > 0)
-            found = np.flatnonzero(cosine >= _least(score, k + _SPARE))
-            found = found[~np.isin(rows["place"][found], hidden)]
-            best = np.concatenate([best, rows[found]])
-            score = np.concatenate([score, cosine[found]])
-            if len(score) > k + _SPARE:
-                kept = np.lexsort((best["number"], -score))[: k + _SPARE]
-                best, score = best[kept], score[kept]
+
+        def best_of(blocks: Int64Array) -> npt.NDArray[Any]:
+            return self._best_of(blocks, direction, hidden, k + _SPARE)
+
+        with ThreadPoolExecutor(min(_THREADS, usable_cores())) as pool:
+            best = np.concatenate(list(pool.map(best_of, self._near(direction, k + len(without)))))
         exact = unit_vectors(best["vector"].astype(np.float32)) @ direction
         np.clip(exact, -1, 1, out=exact)
         order = np.lexsort((best["number"], -exact))[:k]
         return Neighbours(best["place"][order].astype(np.int64), exact[order])
 
-    def _near(self, direction: Float32Array, answers: int) -> Iterator[npt.NDArray[Any]]:
-        """Yield the rows of the lists that are nearest to a direction, some at a time."""
+    def _near(self, direction: Float32Array, answers: int) -> list[Int64Array]:
+        """Return the blocks of the lists that are nearest to a direction, some at a time."""
         along = self._nearness.project(direction[None])[0]
         order = np.argsort(self._squares - 2 * (self._nearness.centres @ along), kind="stable")
-        enough = np.searchsorted(np.cumsum(self._sizes[order]), _ROWS_PER_ANSWER * answers)
+        wanted = max(_BYTES // self._type.itemsize, _ROWS, _ROWS_PER_ANSWER * answers)
+        enough = np.searchsorted(np.cumsum(self._sizes[order]), wanted)
         chosen = np.zeros(self.about.lists, dtype=np.bool_)
-        chosen[order[: max(_LISTS, int(enough) + 1)]] = True
-        step = max(1, _AT_ONCE // self._type.itemsize)
+        chosen[order[: int(enough) + 1]] = True
         # In the order of the file: it is read from its start to its end.
         blocks = np.flatnonzero(chosen[self._list])
-        waiting: list[npt.NDArray[Any]] = []
-        count = 0
-        for start, rows in zip(self._start[blocks], self._rows[blocks], strict=True):
-            waiting.append(self._read(int(start), int(rows)))
-            count += int(rows)
-            if count >= step:
-                yield np.concatenate(waiting)
-                waiting, count = [], 0
-        if waiting:
-            yield np.concatenate(waiting)
+        parts = np.cumsum(self._rows[blocks]) * self._type.itemsize // _AT_ONCE
+        return np.split(blocks, np.flatnonzero(np.diff(parts)) + 1)
+
+    def _best_of(
+        self, blocks: Int64Array, direction: Float32Array, hidden: Int64Array, most: int
+    ) -> npt.NDArray[Any]:
+        """Return the rows of some blocks that are most similar to a direction, in any order."""
+        each = zip(self._start[blocks].tolist(), self._rows[blocks].tolist(), strict=True)
+        rows = np.concatenate([self._read(start, count) for start, count in each])
+        rows = rows[~np.isin(rows["place"], hidden)]
+        values = rows["vector"].astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
+        # Not by BLAS, whose threads would wait for each other more than they multiply.
+        cosine = np.einsum("ij,j->i", values, direction)
+        np.divide(cosine, lengths, out=cosine, where=lengths > 0)
+        # Of equal ones, the first in the order of a scan.
+        return rows[np.lexsort((rows["number"], -cosine))[:most]]
 
     def _read(self, start: int, rows: int) -> npt.NDArray[Any]:
         size = self._type.itemsize
         content = os.pread(self._descriptor, rows * size, start * size)
         return np.frombuffer(content, dtype=self._type)
-
-
-def _least(score: Float32Array, most: int) -> float:
-    """Return the cosine below which a further answer is not among the best."""
-    return float(score.min()) if len(score) >= most else -np.inf

@@ -11,7 +11,7 @@ from thor_geo.support.arrays import Float32Array
 
 # Lists for so many vectors: about the square root of their number, so that choosing lists and
 # reading a few of them cost alike. More would make the build slow without making answers faster.
-_MOST_LISTS = 4096
+_MOST_LISTS = 2048
 # Nearness is measured in so many principal components. All of a vector's dimensions would take
 # twelve times the arithmetic (of 768) and find no more neighbours (benchmarks/similar.py).
 _COMPONENTS = 64

@@ -97,8 +97,9 @@ def test_few_lists_hold_nearly_all_of_the_nearest(
     write_run(tmp_path, plan, dtype="int8")
     opened = read_run(tmp_path)
     _, about = build_index(opened, "cells", progress=False)
-    monkeypatch.setattr(index_search, "_LISTS", 3)
-    monkeypatch.setattr(index_search, "_ROWS_PER_ANSWER", 0)
+    for name in ("_BYTES", "_ROWS_PER_ANSWER"):
+        monkeypatch.setattr(index_search, name, 0)
+    monkeypatch.setattr(index_search, "_ROWS", about.rows // 12)
     index, read = index_of(opened, "cells"), []
     whole = index._read
     monkeypatch.setattr(index, "_read", lambda at, rows: read.append(rows) or whole(at, rows))
@@ -299,13 +300,8 @@ def test_cells_are_packed_and_unpacked() -> None:
 
 
 def test_there_are_about_as_many_lists_as_vectors_in_one() -> None:
-    assert [lists_for(n) for n in (1, 100, 1_000_000, 10_000_000, 10**9)] == [
-        1,
-        8,
-        1024,
-        4096,
-        4096,
-    ]
+    vectors = (1, 100, 1_000_000, 10_000_000, 10**9)
+    assert [lists_for(n) for n in vectors] == [1, 8, 1024, 2048, 2048]
 
 
 def test_zones_are_those_of_the_plan() -> None:
