@@ -77,7 +77,7 @@ EvaluateAll = Callable[[Problem], Sequence[Evaluation]]
 def other_folds(
     folds: Folds, spec: ProbeSpec, divide: Callable[[ProbeSpec], Folds]
 ) -> tuple[tuple[ProbeSpec, Folds], ...]:
-    """Return other divisions of the same samples, with their settings.
+    """Return other divisions of the same samples, with their settings: blocks are dealt anew.
 
     Args:
         folds: The report's own.
@@ -89,7 +89,7 @@ def other_folds(
     """
     found = []
     for step in range(1, spec.seed_noise + 1):
-        settings = replace(spec, seed=spec.seed + step)
+        settings = replace(spec, seed=spec.seed + step, dealt=True)
         try:
             found.append((settings, divide(settings)))
         except ThorGeoError as error:

@@ -58,6 +58,8 @@ class ProbeSpec:
         group: Column of a table of places: test samples are of other groups than training samples.
         split_date: Places whose window has its middle before this day (UTC) train, others test.
         besides: Other vectors to compare with on the same samples and folds.
+        dealt: Whether blocks are dealt to folds in random order. Otherwise the most uneven ones go
+            first, which spreads classes best and leaves next to nothing to the seed.
         seed_noise: Number of other seeds with which samples are divided again, to see how much of a
             difference that alone makes.
 
@@ -85,6 +87,7 @@ class ProbeSpec:
     group: str | None = None
     split_date: dt.date | None = None
     besides: tuple[Beside, ...] = ()
+    dealt: bool = False
     seed_noise: int = 0
 
     def __post_init__(self) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from thor_geo.errors import ConfigError
+from thor_geo.probe import ProbeSpec
 from thor_geo.probe.curve import Evaluation, Point, Problem
 from thor_geo.probe.differences import Difference
 from thor_geo.probe.finding import finding
-from thor_geo.probe.folds import Folds
+from thor_geo.probe.folds import Folds, divide
 from thor_geo.probe.metrics import Score
 from thor_geo.probe.report_lines import noise_lines
 from thor_geo.probe.seeds import SeedNoise, noise_json, other_folds, seed_noise
-from thor_geo.probe.spec import ProbeSpec
 
 N = 40
 
@@ -118,3 +119,44 @@ def test_a_seed_that_cannot_divide_is_named() -> None:
     with pytest.raises(ConfigError) as error:
         other_folds(divided(spec), spec, fails)
     assert "--seed 1" in error.value.__notes__[0]
+
+
+def patches() -> tuple[Any, Any, np.ndarray]:
+    """Return samples and labels of 16 blocks, each with a mixture of three classes of its own."""
+    rng, block = np.random.default_rng(1), np.repeat(np.arange(16), 16)
+    shares = rng.dirichlet([0.7, 0.7, 0.7], 16)
+    values = np.array([float(rng.choice(3, p=shares[k])) for k in block])
+    samples = SimpleNamespace(vectors=np.zeros((len(block), 1)), values=values)
+    return samples, SimpleNamespace(task="classification"), block
+
+
+def test_other_seeds_deal_blocks_anew() -> None:
+    """The usual division spreads classes best, whatever the seed: it would show no noise at all."""
+    samples, labels, block = patches()
+
+    def divisions(**settings: Any) -> int:
+        found = set()
+        for seed in range(20):
+            spec = ProbeSpec(seed=seed, **settings)
+            found.add(
+                frozenset(test.tobytes() for _, test in divide(samples, labels, spec, block, 5))
+            )
+        return len(found)
+
+    assert divisions() <= 2
+    assert divisions(dealt=True) == 20
+
+
+def test_dealt_folds_are_whole_blocks_with_their_share_of_each_class() -> None:
+    samples, labels, block = patches()
+    for seed in range(5):
+        parts = divide(samples, labels, ProbeSpec(seed=seed, dealt=True), block, 5)
+        tested = np.concatenate([test for _, test in parts])
+        assert sorted(tested.tolist()) == list(range(len(block)))
+        for train, test in parts:
+            assert not set(block[train]) & set(block[test])
+            assert sorted([*train, *test]) == list(range(len(block)))
+            assert set(samples.values[train]) == {0, 1, 2}
+        for value in (0, 1, 2):
+            counts = [int((samples.values[test] == value).sum()) for _, test in parts]
+            assert max(counts) < 2.5 * np.mean(counts)
