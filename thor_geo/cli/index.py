@@ -20,8 +20,8 @@ examples:
   thor-geo index out/oslo --on cells         # the cells of its maps
   thor-geo similar out/oslo --at 10.75,59.91 --on cells
 
-`similar` then reads some hundred thousand vectors for an answer and not all of them: worth it from a
-million vectors on. It finds at least 97 of 100 of the ten nearest, with their exact cosines;
+`similar` then reads some hundred thousand vectors for an answer and not all of them: worth it from
+a million vectors on. It finds at least 97 of 100 of the ten nearest, with their exact cosines;
 `similar --exact` still reads everything.
 
 After a sample, the vectors are read once, and written once more, sorted by nearness, to index/ in

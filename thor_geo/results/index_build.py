@@ -20,6 +20,7 @@ from thor_geo.runs.similar_index import (
     IndexAbout,
     IndexUnit,
     index_path,
+    markers_state,
     new_index,
     vectors_digest,
 )
@@ -59,7 +60,7 @@ def build_index(
     parts = index_parts(opened, unit, window)
     path = index_path(opened.run, unit, time)
     # Before the first vector is read: what changes meanwhile makes the index outdated.
-    digest = vectors_digest(opened)
+    markers, digest = markers_state(opened), vectors_digest(opened)
     with new_index(path) as folder:
         lists = lists_for(parts.most)
         sample = _sample(parts, lists * _SAMPLE_PER_LIST, progress=progress)
@@ -84,6 +85,7 @@ def build_index(
             fingerprint=opened.fingerprint,
             digest=digest,
             files={name: ShardFile.from_path(folder / name) for name in (ROWS, LISTS)},
+            markers=markers,
         )
         about.write(folder)
     return path, about

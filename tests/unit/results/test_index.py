@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from thor_geo.results.index_search import NeighbourIndex
 from thor_geo.results.nearness import lists_for
 from thor_geo.results.similar_places import PlaceUnit, similar_places
 from thor_geo.results.similarity import SimilarPlaces, similar_cells, similar_tiles
+from thor_geo.runs import similar_index
 from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.runs.quantise import dequantise, quantise
 from thor_geo.runs.shard import Dtype
@@ -200,6 +202,33 @@ def test_an_index_of_a_run_that_went_on_is_refused(
     assert main([*asked, "--exact"]) == 0
     assert main(["index", str(tmp_path)]) == 0
     assert main(asked) == 0
+
+
+def test_markers_are_read_again_only_if_they_look_changed(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading those of ten million tiles would take minutes, for every answer."""
+    read = []
+    whole = similar_index.vectors_digest
+    monkeypatch.setattr(
+        similar_index, "vectors_digest", lambda opened: read.append(1) or whole(opened)
+    )
+    opened = read_run(run)
+    os.utime(opened.run.marker_path(opened.plan.shards[0]))  # as in a copy of the run
+    assert index_of(opened, "tiles").searched
+    assert read == [1]
+    build_index(opened, "tiles", progress=False)
+    assert index_of(opened, "tiles").searched
+    assert read == [1]
+    marker = opened.run.marker_path(opened.plan.shards[0])
+    marker.write_bytes(marker.read_bytes() + b" ")
+    assert index_of(opened, "tiles").searched, "the same outputs"
+    content = marker.read_text()
+    first = content.index('"sha256": "') + len('"sha256": "')
+    flipped = "0" if content[first] != "0" else "1"
+    marker.write_text(content[:first] + flipped + content[first + 1 :])
+    with pytest.raises(RunDirectoryError, match="vectors changed"):
+        index_of(opened, "tiles")
 
 
 def test_an_index_of_another_run_is_refused(run: Path, plan: Plan, tmp_path: Path) -> None:
