@@ -140,6 +140,19 @@ def test_a_table_of_few_samples_is_warned_of(
     assert f"  warning   {words}" in capsys.readouterr().out
 
 
+def test_too_few_samples_in_all_sides_are_told_with_the_reason(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty samples make too few blocks: that the table has no more is what has to change."""
+    pq.write_table(pq.read_table(folder / "noise.parquet").slice(0, 20), folder / "few.parquet")
+    command = ["probe", str(folder / "run"), "--labels", str(folder / "kind.gpkg")]
+    command += ["--target", "kind", "--on", "cells", *_QUICK, "--to", str(folder / "few")]
+    assert main([*command, "--beside", f"few={folder / 'few.parquet'}"]) == 2
+    told = capsys.readouterr().err
+    assert "--folds" in told or "--block-m" in told or "--target" in told
+    assert "20 of 1,872 cells have a vector in few: the others leave all sides." in told
+
+
 def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,8 +85,13 @@ def probe_steps(
     found = collect_samples(opened, labels, spec, progress=progress)
     sides = beside_sides(opened, found, spec, progress=progress)
     # Before pixels are fetched, so that problems with the labels are reported at once.
-    _classes(sides.samples, labels)
-    divide_samples(sides.samples, labels, opened.plan, spec)
+    try:
+        _classes(sides.samples, labels)
+        divide_samples(sides.samples, labels, opened.plan, spec)
+    except ConfigError as error:
+        for words in sides.matches:
+            error.add_note(words)
+        raise
     if spec.baseline:
         sides = band_sides(opened, sides, labels, spec, progress=progress)
     samples = sides.samples

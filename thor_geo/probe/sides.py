@@ -36,6 +36,16 @@ class Sides:
     without_pixels: int = 0
 
     @property
+    def matches(self) -> tuple[str, ...]:
+        """How many samples each of the other vectors has, if any is left out for want of one."""
+        if not self.without_beside:
+            return ()
+        return tuple(
+            f"{match_words(each, self.samples.unit)}: the others leave all sides."
+            for each in self.besides
+        )
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know before believing a comparison."""
         return tuple(
