@@ -18,7 +18,7 @@ from thor_geo.probe.curve import (
     curve_sizes,
 )
 from thor_geo.probe.models import ProbeKind
-from thor_geo.probe.parts import Made, Part, Parts
+from thor_geo.probe.parts import Made, TrainingPart, TrainingParts
 from thor_geo.probe.work import part_work
 from thor_geo.support.arrays import AnyArray
 from thor_geo.support.progress import Progress
@@ -54,7 +54,7 @@ def grow(
         progress: Whether to draw progress bars on standard error, where that is a terminal.
     """
     *sizes, whole = curve_sizes(problem)
-    with closing(Parts(problem, contenders)) as parts:
+    with closing(TrainingParts(problem, contenders)) as parts:
         first = _parts(problem, contenders, [whole])
         curves: list[list[Point]] = [[] for _ in contenders]
         pace = [1.0] * len(contenders)
@@ -107,10 +107,12 @@ def evaluate(problem: Problem, name: str, features: AnyArray, kind: ProbeKind) -
     return grown.evaluations[0]
 
 
-def _parts(problem: Problem, contenders: Sequence[Contender], sizes: Sequence[Size]) -> list[Part]:
+def _parts(
+    problem: Problem, contenders: Sequence[Contender], sizes: Sequence[Size]
+) -> list[TrainingPart]:
     """Return the parts of some points of the curve; the order of the points is that of sizes."""
     return [
-        Part(contender=k, size=size, draw=draw, fold=fold)
+        TrainingPart(contender=k, size=size, draw=draw, fold=fold)
         for size in sizes
         for k, contender in enumerate(contenders)
         if size[0] == 1 or contender.model != "chance"
@@ -120,13 +122,17 @@ def _parts(problem: Problem, contenders: Sequence[Contender], sizes: Sequence[Si
 
 
 def _by_size(
-    parts: Parts, asked: Sequence[Part], pace: Sequence[float], label: str, progress: bool
-) -> Generator[dict[Part, Made], None, None]:
+    parts: TrainingParts,
+    asked: Sequence[TrainingPart],
+    pace: Sequence[float],
+    label: str,
+    progress: bool,
+) -> Generator[dict[TrainingPart, Made], None, None]:
     """Yield the results of each size when all of them are there, in the order of sizes."""
     left: dict[Size, int] = {}
     for part in asked:
         left[part.size] = left.get(part.size, 0) + 1
-    waiting, made = list(left), dict[Part, Made]()
+    waiting, made = list(left), dict[TrainingPart, Made]()
     work = {
         part: pace[part.contender]
         * part_work(parts.problem, parts.contenders[part.contender], part.size, part.fold)
@@ -146,19 +152,21 @@ def _by_size(
                 yield {each: result for each, result in made.items() if each.size == size}
 
 
-def _pace(problem: Problem, contender: Contender, made: dict[Part, Made], index: int) -> float:
+def _pace(
+    problem: Problem, contender: Contender, made: dict[TrainingPart, Made], index: int
+) -> float:
     """Return how much longer a contender's parts have taken than they should have."""
     own = [(part, result) for part, result in made.items() if part.contender == index]
     expected = sum(part_work(problem, contender, part.size, part.fold) for part, _ in own)
     return sum(result.seconds for _, result in own) / expected
 
 
-def _point(problem: Problem, size: Size, made: dict[Part, Made], contender: int) -> Point:
+def _point(problem: Problem, size: Size, made: dict[TrainingPart, Made], contender: int) -> Point:
     labels = [result.labels for part, result in made.items() if part.contender == contender]
     return curve_point(problem, size, _predictions(problem, made, contender), labels)
 
 
-def _predictions(problem: Problem, made: dict[Part, Made], contender: int) -> AnyArray:
+def _predictions(problem: Problem, made: dict[TrainingPart, Made], contender: int) -> AnyArray:
     """Return the predictions of a contender for all samples, by draw, (R, N)."""
     own = {part: result for part, result in made.items() if part.contender == contender}
     rows = 1 + max(part.draw for part in own)

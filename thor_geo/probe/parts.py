@@ -25,7 +25,7 @@ _MEMORY, _COPIES = 1 << 30, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TrainingPart:
     """A model to fit and to test.
 
     Attributes:
@@ -65,11 +65,11 @@ def fits_at_a_time(size: int) -> int:
     return max(1, min(usable_cores(), _MEMORY // (4 * _COPIES * max(size, 1))))
 
 
-class Parts:
+class TrainingParts:
     """Fits parts of one cross-validation; use it as a context manager."""
 
     def __init__(self, problem: Problem, contenders: Sequence[Contender]) -> None:
-        """Initialize a new Parts instance.
+        """Initialize a new TrainingParts instance.
 
         Args:
             problem: The task, with folds and settings.
@@ -81,7 +81,9 @@ class Parts:
         # Principal axes of the features of whole training parts, by contender and fold.
         self._axes: dict[tuple[int, int], Float32Array] = {}
 
-    def run(self, parts: Sequence[Part]) -> Generator[tuple[Part, Made], None, None]:
+    def run(
+        self, parts: Sequence[TrainingPart]
+    ) -> Generator[tuple[TrainingPart, Made], None, None]:
         """Yield parts with their results, as they come.
 
         If the caller stops before the end, those that have not begun are dropped.
@@ -91,7 +93,7 @@ class Parts:
                 from what they know.
         """
         with one_blas_thread():
-            futures: dict[Future[Made], Part] = {
+            futures: dict[Future[Made], TrainingPart] = {
                 self._pool.submit(self._fit, part): part for part in parts
             }
             try:
@@ -105,7 +107,7 @@ class Parts:
         """Wait for what is running, and drop the rest."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _fit(self, part: Part) -> Made:
+    def _fit(self, part: TrainingPart) -> Made:
         problem, contender = self.problem, self.contenders[part.contender]
         train, test = problem.folds.splits[part.fold]
         spec, features = problem.spec, contender.features
