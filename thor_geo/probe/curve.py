@@ -37,7 +37,8 @@ class Evaluation:
     """The cross-validation of one model on some features.
 
     Attributes:
-        features: ``embeddings``, ``bands`` or ``none``.
+        features: ``embeddings``, ``bands``, the name that the user gave other vectors, or ``none``
+            for chance.
         model: Kind of the model.
         curve: In ascending number of labels; the last point has all of them. While it is being
             measured, points before that are missing.
@@ -156,13 +157,11 @@ def curve_point(
     """
     folds = problem.folds
     tested = folds.tested
-    # Blocks without a test sample have nothing to say about the scores.
-    block = np.unique(folds.block[tested], return_inverse=True)[1].reshape(-1)
     scores = block_scores(
         problem.task,
         problem.targets[tested],
         predictions[:, tested],
-        block,
+        folds.tested_block,
         classes=problem.classes,
         seed=problem.spec.seed,
     )

@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from thor_geo.probe.curve import Evaluation
 from thor_geo.probe.folds import Folds
-from thor_geo.probe.metrics import Score, draw_intervals, score_draws
+from thor_geo.probe.metrics import Score, score_draws
 from thor_geo.probe.models import ProbeKind
 from thor_geo.probe.spec import Task
-from thor_geo.support.arrays import Int64Array
 
 #: Scores of which less is better.
 LESS_IS_BETTER = ("rmse", "mae")
@@ -57,8 +56,7 @@ def paired_differences(
         classes: Number of classes.
         seed: Seed of the bootstrap: that of the scores, so that the draws are theirs.
     """
-    tested = folds.tested
-    block = tested_blocks(folds)
+    tested, block = folds.tested, folds.tested_block
     draws = [
         score_draws(
             task, targets[tested], each.predictions[tested], block, classes=classes, seed=seed
@@ -74,7 +72,7 @@ def paired_differences(
         Difference(
             model=model,
             features=other.features,
-            scores=draw_intervals(task, own - found),
+            scores=own.minus(found).intervals(),
         )
         for model, own in ours.items()
         for other, found in zip(evaluations, draws, strict=True)
@@ -82,20 +80,8 @@ def paired_differences(
     )
 
 
-def tested_blocks(folds: Folds) -> Int64Array:
-    """Return the block of each tested sample, numbered from 0 without gaps.
-
-    Blocks without a test sample have nothing to say about the scores.
-
-    Args:
-        folds: The cross-validation.
-    """
-    numbers: Int64Array = np.unique(folds.block[folds.tested], return_inverse=True)[1].reshape(-1)
-    return numbers
-
-
 def shows(difference: Score) -> int:
-    """Return 1 or -1 if a difference's interval lies above or below 0, or else 0.
+    """Return 1 or -1 if a difference's interval lies above or below 0, or else 0; 0 without one.
 
     Args:
         difference: With its interval.

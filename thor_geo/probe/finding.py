@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from thor_geo.probe.curve import Evaluation
-from thor_geo.probe.differences import Difference, shows, tested_blocks
+from thor_geo.probe.differences import Difference, shows
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import SCORES
 from thor_geo.probe.names import SCORE_NAMES, features_name
@@ -33,7 +33,7 @@ def finding(
     """Return in one sentence what the linear probe of the embeddings found.
 
     It says no more than the paired intervals do: a side is better if the interval of the difference
-    lies on its side of 0.
+    lies on its side of 0, and nothing can be told of a difference without an interval.
 
     Args:
         target: What is predicted.
@@ -52,25 +52,35 @@ def finding(
         for e in evaluations[1:]
         if e.model in ("linear", "chance") and e.features != "embeddings"
     }
-    score = f"{SCORE_NAMES[name]} {_two(ours.value)} [{_two(ours.low)}, {_two(ours.high)}]"
-    where, what = _where(spec), f"{int(tested_blocks(folds).max()) + 1:,} {folds.drawn}"
-    verb, chance = _VERBS[task], others.get("none", math.nan)
+    score = f"{SCORE_NAMES[name]} {_two(ours.value)}"
+    if math.isfinite(ours.low):
+        score += f" [{_two(ours.low)}, {_two(ours.high)}]"
     if not math.isfinite(ours.value):
-        return f"Nothing can be said of {target} {where}: there is no {SCORE_NAMES[name]}."
-    if shows(by_features["none"]) > 0:
-        parts = [f"THOR {verb}s {target} {where} with {score} (chance {_two(chance)})"]
+        return f"Nothing can be said of {target} {_where(spec)}: there is no {SCORE_NAMES[name]}."
+    what, chance = _these(folds), _two(others.get("none", math.nan))
+    does = f"{_VERBS[task]}s {target} {_where(spec)}"
+    gained = by_features["none"]
+    if not math.isfinite(gained.low):
+        parts = [
+            f"Whether THOR {does} better than chance, {what} cannot tell: {score}, chance {chance}"
+        ]
+    elif shows(gained) > 0:
+        parts = [f"THOR {does} with {score} (chance {chance})"]
     else:
         parts = [
-            f"THOR does not {verb} {target} {where} better than chance, as far as these {what} "
-            f"can show: {score}, chance {_two(chance)}"
+            f"THOR does not {_VERBS[task]} {target} {_where(spec)} better than chance, as far as "
+            f"{what} can show: {score}, chance {chance}"
         ]
     for features, difference in by_features.items():
         if features == "none":
             continue
         label = features_name(features)
         part, winner = f"{label} {_two(others[features])}", shows(difference)
+        if not math.isfinite(difference.low):
+            parts.append(f"{part}: too few {folds.drawn} to tell a difference")
+            continue
         if winner == 0:
-            parts.append(f"{part}: no difference that these {what} can show")
+            parts.append(f"{part}: no difference that {what} can show")
             continue
         low, high = sorted((abs(difference.low), abs(difference.high)))
         parts.append(
@@ -100,11 +110,24 @@ def small_classes(names: Sequence[str], targets: Int64Array) -> tuple[str, ...]:
 
 def _despite(noise: SeedNoise, features: str, name: str) -> str:
     """Return what other folds say against a difference; empty if all agree on its sign."""
-    values = noise.differences[features, "linear"][name].values
+    every = noise.differences[features, "linear"][name].values
+    values = [value for value in every if math.isfinite(value)]
     ahead = sum(value > 0 for value in values)
     if ahead in (0, len(values)):
         return ""
-    return f", though THOR is ahead in {ahead} of {len(values)} divisions into folds"
+    gone = len(every) - len(values)
+    return f", though THOR is ahead in {ahead} of {len(values)} divisions into folds" + (
+        f" ({gone} more without a {SCORE_NAMES[name]})" if gone else ""
+    )
+
+
+def _these(folds: Folds) -> str:
+    """Return what the bootstrap drew from: ``these 16 blocks``, ``this 1 block``."""
+    count = int(folds.tested_block.max()) + 1
+    if count > 1:
+        return f"these {count:,} {folds.drawn}"
+    noun, *rest = folds.drawn.split(" ", 1)
+    return " ".join(["this 1", noun.removesuffix("s"), *rest])
 
 
 def _two(value: float) -> str:

@@ -59,6 +59,15 @@ class Folds:
         """Indices of the samples that are in a test part, ascending."""
         return np.sort(np.concatenate([test for _, test in self.splits]))
 
+    @property
+    def tested_block(self) -> Int64Array:
+        """The block of each tested sample, numbered from 0 without gaps.
+
+        Blocks without a test sample have nothing to say about the scores.
+        """
+        numbers: Int64Array = np.unique(self.block[self.tested], return_inverse=True)[1].reshape(-1)
+        return numbers
+
 
 def divide(
     samples: Samples, labels: Labels, spec: ProbeSpec, groups: Int64Array | None, count: int

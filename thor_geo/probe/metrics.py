@@ -5,13 +5,15 @@ too narrow. Instead, whole blocks are drawn with replacement, 1,000 times, and t
 between the 2.5th and 97.5th percentiles (Efron & Tibshirani 1993, chapter 13; blocks: Kuensch
 1989). The scores of a draw are those of all its samples together, from sums for each block. For
 means over classes, draws without a sample of some class do not count. Classes of which no sample
-is tested at all have no part in such means.
+is tested at all have no part in such means. There is no interval if all draws that count have the
+same blocks, as those of a single block do: they say nothing about other ground.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +33,7 @@ SCORES: dict[Task, tuple[str, ...]] = {
 
 
 class Score(NamedTuple):
-    """A score with its 95 % confidence interval."""
+    """A score with its 95 % confidence interval, whose ends are NaN if there are too few blocks."""
 
     value: float
     low: float
@@ -64,9 +66,47 @@ def block_scores(
         classes: Number of classes.
         seed: Seed of the draws.
     """
-    return draw_intervals(
-        task, score_draws(task, truth, predictions, block, classes=classes, seed=seed)
-    )
+    return score_draws(task, truth, predictions, block, classes=classes, seed=seed).intervals()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreDraws:
+    """Scores of draws of blocks.
+
+    Attributes:
+        task: What was predicted.
+        values: (S, 1 + `DRAWS`) in the order of `SCORES`: first those of all blocks; NaN where a
+            draw has no score.
+        drawn: How often each draw has each block, (`DRAWS`, blocks).
+    """
+
+    task: Task
+    values: Float64Array
+    drawn: Float64Array
+
+    def minus(self, other: ScoreDraws) -> ScoreDraws:
+        """Return the differences, draw by draw.
+
+        Args:
+            other: Of the same draws.
+        """
+        return replace(self, values=self.values - other.values)
+
+    def intervals(self) -> dict[str, Score]:
+        """Return the scores by name, with their intervals."""
+        return {
+            name: Score(float(values[0]), *self._ends(values[1:]))
+            for name, values in zip(SCORES[self.task], self.values, strict=True)
+        }
+
+    def _ends(self, values: Float64Array) -> tuple[float, float]:
+        finite = np.isfinite(values)
+        drawn = self.drawn[finite]
+        # Equal values are no sign of it: equal predictions never differ, whatever is drawn.
+        if not (drawn[1:] != drawn[:1]).any():
+            return math.nan, math.nan
+        low, high = np.percentile(values[finite], _PERCENTILES)
+        return float(low), float(high)
 
 
 def score_draws(
@@ -77,7 +117,7 @@ def score_draws(
     *,
     classes: int = 0,
     seed: int = 0,
-) -> Float64Array:
+) -> ScoreDraws:
     """Return all scores of a task for all blocks, and for each draw of them.
 
     Equal blocks and seeds give equal draws, so that the scores of two models can be subtracted draw
@@ -90,10 +130,6 @@ def score_draws(
         block: Block of each sample, (N,).
         classes: Number of classes.
         seed: Seed of the draws.
-
-    Returns:
-        (S, 1 + `DRAWS`) in the order of `SCORES`: first those of all blocks; NaN where a draw has
-        no score.
     """
     several = np.atleast_2d(predictions)
     rng = np.random.default_rng(seed)
@@ -109,21 +145,7 @@ def score_draws(
         else:
             sums = _moments(truth, repeat, block)
             values += _number_scores(weights @ sums) / len(several)
-    return values
-
-
-def draw_intervals(task: Task, draws: Float64Array) -> dict[str, Score]:
-    """Return scores, or differences of scores, with the intervals of their draws.
-
-    Args:
-        task: What was predicted.
-        draws: As `score_draws` returns them.
-    """
-    low, high = np.nanpercentile(draws[:, 1:], _PERCENTILES, axis=1)
-    return {
-        name: Score(float(draws[k, 0]), float(low[k]), float(high[k]))
-        for k, name in enumerate(SCORES[task])
-    }
+    return ScoreDraws(task=task, values=values, drawn=draws)
 
 
 def confusions(

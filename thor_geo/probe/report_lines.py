@@ -22,7 +22,7 @@ _REASONS = {
 
 
 def score_cell(score: Score, *, signed: bool = False) -> str:
-    """Return a score with its interval, e.g. ``0.687 [0.549, 0.899]``.
+    """Return a score with its interval, e.g. ``0.687 [0.549, 0.899]``; alone if it has none.
 
     Args:
         score: The score, or a difference.
@@ -33,7 +33,7 @@ def score_cell(score: Score, *, signed: bool = False) -> str:
     digits = 3 if max(map(abs, score)) < 100 else 1
     sign = "+" if signed else ""
     value, low, high = (f"{each:{sign}.{digits}f}" for each in score)
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if math.isfinite(score.low) else value
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -58,7 +58,8 @@ def draw_scatter(
     lines = []
     for name in ("r2", "rmse", "mae"):
         value, least, most = (f"{each:.{_digits(scores[name])}f}" for each in scores[name])
-        lines.append(f"{SCORE_NAMES[name]} {value} [{least}, {most}]")
+        ends = f" [{least}, {most}]" if math.isfinite(scores[name].low) else ""
+        lines.append(f"{SCORE_NAMES[name]} {value}{ends}")
     beyond = int(((made < low) | (made > high)).sum())
     lines.append(f"n = {len(truth):,}")
     lines += [f"predicted beyond the axes: {beyond:,}"] if beyond else []

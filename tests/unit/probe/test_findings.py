@@ -13,6 +13,7 @@ from thor_geo.probe.differences import Difference, paired_differences, shows
 from thor_geo.probe.finding import finding, small_classes
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import Score, block_scores
+from thor_geo.probe.report_lines import score_cell
 from thor_geo.probe.spec import ProbeSpec
 
 BLOCKS, EACH = 16, 25
@@ -142,6 +143,18 @@ def test_less_than_zero_is_a_difference_too() -> None:
         0,
     ]
     assert shows(Score(0, float("nan"), float("nan"))) == 0
+
+
+def test_draws_of_the_same_blocks_have_no_interval() -> None:
+    """Of two blocks with a class each, only the draws that have both count: all are the same."""
+    truth = np.repeat([0, 1], 20)
+    made = np.where(np.arange(40) % 4 == 0, 1 - truth, truth)
+    scores = block_scores("classification", truth, made, truth, classes=2)
+    assert scores["macro_f1"].value == 0.75
+    assert np.isnan(scores["macro_f1"][1:]).all()
+    assert scores["accuracy"] == Score(0.75, 0.75, 0.75)
+    assert score_cell(scores["macro_f1"]) == "0.750"
+    assert score_cell(scores["accuracy"]) == "0.750 [0.750, 0.750]"
 
 
 def test_rare_classes_are_named() -> None:

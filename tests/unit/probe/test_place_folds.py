@@ -15,10 +15,11 @@ from scipy.sparse.csgraph import connected_components
 from thor_geo.errors import ConfigError
 from thor_geo.ground.area import transformer
 from thor_geo.probe import ProbeSpec
-from thor_geo.probe.curve import Problem
+from thor_geo.probe.compared import compare_sides
+from thor_geo.probe.curve import Contender, Problem
 from thor_geo.probe.folds import Folds, geocentric
 from thor_geo.probe.growing import evaluate
-from thor_geo.probe.metrics import block_scores
+from thor_geo.probe.metrics import block_scores, json_scores
 from thor_geo.probe.models import fit_linear
 from thor_geo.probe.place_blocks import clusters, place_blocks
 from thor_geo.probe.place_folds import place_folds
@@ -231,6 +232,35 @@ def test_later_places_are_tested_by_what_was_known_before() -> None:
     assert made.scores["accuracy"].value == pytest.approx(right.mean())
     assert made.scores["accuracy"].value > 0.8
     np.testing.assert_array_equal(folds.tested, test)
+
+
+def test_one_test_block_cannot_tell_a_difference() -> None:
+    """Every draw of it is the same, so that low = high = the difference seemed certain."""
+    rng = np.random.default_rng(1)
+    lon = np.concatenate([rng.uniform(9, 15, 90), np.full(30, 17.0)])
+    lat = np.concatenate([rng.uniform(50, 53, 90), np.full(30, 51.0)])
+    samples = survey(lon, lat, days=np.where(np.arange(120) < 90, 0, 400))
+    spec = ProbeSpec(split_date=dt.date(1971, 1, 1), fractions=(1.0,), neighbours=3)
+    folds = place_folds(samples, labels(), spec)
+    assert set(folds.tested_block) == {0}
+    noise = rng.normal(size=samples.vectors.shape)
+    contenders = [
+        Contender(name="embeddings", features=samples.vectors, model="linear"),
+        Contender(name="bands", features=noise, model="linear"),
+        Contender(name="none", features=np.zeros((120, 1)), model="chance"),
+    ]
+    asked = problem(samples, folds, spec)
+    made = [evaluate(asked, each.name, each.features, each.model) for each in contenders]
+    found = compare_sides("crop", asked, contenders, made, ())
+    gained = found.differences[0].scores["macro_f1"]
+    assert gained.value > 0.3
+    assert json_scores({"macro_f1": gained}) == {"macro_f1": [gained.value, None, None]}
+    assert found.finding.startswith(
+        "Whether THOR tells crop from 1971-01-01 on better than chance, this 1 cluster of places "
+        f"cannot tell: macro F1 {made[0].scores['macro_f1'].value:.2f}, chance 0."
+    )
+    assert "; raw bands 0." in found.finding
+    assert found.finding.endswith(": too few clusters of places to tell a difference.")
 
 
 def test_a_class_that_only_trains_has_no_part_in_the_scores() -> None:

@@ -103,6 +103,23 @@ def test_a_difference_whose_sign_hangs_on_the_folds_is_said_to() -> None:
     )
 
 
+def test_a_division_without_a_score_says_nothing_against_a_difference() -> None:
+    bands = [scored("embeddings", 0.6), scored("bands", 0.5), scored("none", 0.1, "chance")]
+    better = {"macro_f1": Score(0.1, 0.05, 0.15)}
+    differences = [
+        Difference(model="linear", features=features, scores=better)
+        for features in ("bands", "none")
+    ]
+    spec = ProbeSpec()
+    arguments = ("crop", "classification", bands, differences, divided(spec), spec)
+    ahead = noise_of([0.6, 0.7, float("nan")], [0.5, 0.6, 0.7])
+    assert finding(*arguments, ahead).endswith("THOR is better by 0.10 [0.05, 0.15].")
+    mixed = noise_of([0.6, 0.7, float("nan")], [0.5, 0.8, 0.7])
+    assert finding(*arguments, mixed).endswith(
+        ", though THOR is ahead in 1 of 2 divisions into folds (1 more without a macro F1)."
+    )
+
+
 def test_seeds_that_change_nothing_are_refused() -> None:
     """One fold for each group is the same whatever the seed: its spread would be 0."""
     spec = ProbeSpec(seed_noise=3)
