@@ -151,6 +151,15 @@ def test_too_few_samples_in_all_sides_are_told_with_the_reason(
     told = capsys.readouterr().err
     assert "--folds" in told or "--block-m" in told or "--target" in told
     assert "20 of 1,872 cells have a vector in few: the others leave all sides." in told
+    # A single vector is not one that all samples share.
+    pq.write_table(pq.read_table(folder / "noise.parquet").slice(0, 1), folder / "one.parquet")
+    both = ["--beside", f"one={folder / 'one.parquet'}"]
+    both += ["--beside", f"noise={folder / 'noise.parquet'}"]
+    assert main([*command, *both]) == 2
+    told = capsys.readouterr().err
+    assert "1 sample with no label other than" in told
+    assert "1 of 1,872 cells has a vector in one: the others leave all sides." in told
+    assert "a vector in noise" not in told
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_written(

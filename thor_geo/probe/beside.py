@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from thor_geo.errors import ConfigError
 from thor_geo.support.arrays import BoolArray, Float32Array
@@ -101,7 +101,8 @@ class BesideVectors:
         joined: How they were joined to the samples, for people.
         vectors: (N, D); meaningless where `has` is false.
         has: Which samples have one, (N,).
-        rows: Rows of the table, or vectors of the run.
+        rows: Rows of the table, or vectors of the run that were read: of its maps, those of shards
+            with a sample.
         left_out: Rows without a usable vector, by reason.
     """
 
@@ -114,18 +115,10 @@ class BesideVectors:
     rows: int
     left_out: dict[str, int]
 
-    @property
+    @cached_property
     def distinct(self) -> int:
         """Number of different vectors that the samples have."""
         return len(np.unique(self.vectors[self.has], axis=0))
-
-    def take(self, chosen: npt.NDArray[Any]) -> Self:
-        """Return those of some of the samples.
-
-        Args:
-            chosen: Indices or a mask.
-        """
-        return replace(self, vectors=self.vectors[chosen], has=self.has[chosen])
 
     def record(self) -> dict[str, Any]:
         """Return what probe.json says of them."""

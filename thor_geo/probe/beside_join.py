@@ -154,7 +154,7 @@ def _check_repeated(placed: PlacedVectors) -> None:
     """Refuse rows with different vectors at one place: their mean would be of two years, say."""
     assert placed.lon is not None
     assert placed.lat is not None
-    rows = np.flatnonzero(placed.found.usable & np.isfinite(placed.lon))
+    rows = np.flatnonzero(placed.placed)
     order = rows[np.lexsort((placed.lat[rows], placed.lon[rows]))]
     a, b = order[:-1], order[1:]
     same = (placed.lon[a] == placed.lon[b]) & (placed.lat[a] == placed.lat[b])
@@ -195,7 +195,9 @@ def _nearest_rows(placed: PlacedVectors, samples: PlaceSamples, reach_m: float) 
 
     assert placed.lon is not None
     assert placed.lat is not None
-    rows = np.flatnonzero(placed.found.usable & np.isfinite(placed.lon))
+    rows = np.flatnonzero(placed.placed)
+    if not len(rows):
+        return np.full(len(samples), -1, dtype=np.int64)
     tree = KDTree(geocentric(placed.lon[rows], placed.lat[rows]))
     apart, nearest = tree.query(geocentric(samples.lon, samples.lat))
     found: Int64Array = np.where(apart <= reach_m, rows[nearest], -1)
@@ -208,7 +210,7 @@ def _means(placed: PlacedVectors, samples: Samples) -> JoinedVectors:
 
     assert placed.lon is not None
     assert placed.lat is not None
-    usable = np.flatnonzero(placed.found.usable & np.isfinite(placed.lon))
+    usable = np.flatnonzero(placed.placed)
     vectors = np.zeros((len(samples), placed.found.values.shape[1]), dtype=np.float32)
     counts, half = np.zeros(len(samples), dtype=np.int64), samples.side / 2
     for epsg in np.unique(samples.epsg).tolist():

@@ -80,7 +80,7 @@ def area_vectors(
         progress: Whether to draw a progress bar.
 
     Returns:
-        What its vectors are, how many it has, and those of the samples.
+        What its vectors are, how many were read, and those of the samples.
 
     Raises:
         ConfigError: If there are several time windows and none is chosen.
@@ -140,18 +140,19 @@ def _cells(
     vectors = np.zeros((len(samples), dimension), dtype=np.float32)
     counts = np.zeros(len(samples), dtype=np.int64)
     half = 0.0 if isinstance(samples, PlaceSamples) else samples.side / 2
-    read = 0
+    read: dict[str, int] = {}
     # Ground on a zone's edge is in two maps; its own zone's goes first.
     for same in (True, False):
         for code, zone in zones.items():
             left = np.flatnonzero((counts == 0) & ((own == code) == same))
             if len(left):
-                read += _add_cells(zone, lonlat[left], left, half, vectors, counts)
+                read |= _add_cells(zone, lonlat[left], left, half, vectors, counts)
     has = counts > 0
     vectors[has] /= counts[has, None]
     most = int(counts.max(initial=0))
     how = "the cell that holds the middle" if most <= 1 else f"means of up to {most:,} cells"
-    return f"cells of {cell:g} m", read, JoinedVectors(vectors, has, f"by place: {how}")
+    rows = sum(read.values())
+    return f"cells of {cell:g} m", rows, JoinedVectors(vectors, has, f"by place: {how}")
 
 
 def _add_cells(
@@ -161,8 +162,8 @@ def _add_cells(
     half: float,
     vectors: np.ndarray,
     counts: Int64Array,
-) -> int:
-    """Add the cells of a map in squares of ground, and return how many cells were read."""
+) -> dict[str, int]:
+    """Add the cells of a map in squares of ground; return how many each shard has that was read."""
     x, y = transformer(LONLAT, f"EPSG:{zone.epsg}").transform(*lonlat.T)
     known = np.isfinite(x) & np.isfinite(y)
     x, y, samples = x[known], y[known], samples[known]
@@ -178,7 +179,7 @@ def _add_cells(
         last[alone] = first[alone] + 1
         spans.append((first, last))
     (top, bottom), (left, right) = spans
-    read = 0
+    read = {}
     for shard in zone.shards:
         rows, cols = zone.shard_cells(shard)
         meets = (
@@ -188,7 +189,7 @@ def _add_cells(
             continue
         values = zone.read(shard)
         finite: BoolArray = np.asarray(np.isfinite(values).all(axis=2))
-        read += int(finite.sum())
+        read[shard.id] = int(finite.sum())
         for k in np.flatnonzero(meets).tolist():
             part = (
                 slice(max(top[k] - rows.start, 0), max(bottom[k] - rows.start, 0)),

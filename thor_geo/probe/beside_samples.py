@@ -9,7 +9,7 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.beside import ARGUMENT, Beside, BesideVectors
 from thor_geo.probe.beside_join import SampleIds, join_vectors, sample_lonlat
 from thor_geo.probe.beside_run import area_vectors, placed_run
-from thor_geo.probe.beside_table import read_placed_vectors, texts_of
+from thor_geo.probe.beside_table import PlacedVectors, read_placed_vectors, texts_of
 from thor_geo.probe.place_vectors import read_done
 from thor_geo.probe.samples import PlaceSamples, Samples
 from thor_geo.probe.spec import ProbeSpec
@@ -38,7 +38,8 @@ def read_besides(
     """
     found = tuple(_read(opened, samples, each, spec, progress) for each in spec.besides)
     for each in found:
-        if each.distinct == 1:
+        # A single one is no fault of the vectors: the labels are said to be too few.
+        if each.has.sum() > 1 and each.distinct == 1:
             raise ConfigError(
                 ARGUMENT,
                 f"{each.name}={each.source}",
@@ -80,7 +81,9 @@ def match_words(beside: BesideVectors, unit: str) -> str:
         beside: The vectors.
         unit: What samples are.
     """
-    return f"{beside.has.sum():,} of {len(beside.has):,} {unit} have a vector in {beside.name}"
+    count = int(beside.has.sum())
+    have = "has" if count == 1 else "have"
+    return f"{count:,} of {len(beside.has):,} {unit} {have} a vector in {beside.name}"
 
 
 def sample_ids(opened: OpenedRun, samples: Samples) -> SampleIds:
@@ -141,8 +144,8 @@ def _read(
             placed = read_placed_vectors(path, ids)
         joined = join_vectors(placed, samples, ids, _reach(opened, samples))
         columns, rows, left_out = placed.found.words, len(placed), placed.found.left_out
-        if placed.lon is not None and placed.lat is not None and not joined.has.any():
-            where = f" at {_extent(placed.lon, placed.lat)}"
+        if not joined.has.any():
+            where = _where(placed)
     if not joined.has.any():
         raise ConfigError(
             ARGUMENT,
@@ -165,12 +168,20 @@ def _read(
     )
 
 
+def _where(placed: PlacedVectors) -> str:
+    """Return where the rows with a vector lie; empty if no row has a position."""
+    if placed.lon is None or placed.lat is None:
+        return ""
+    rows = placed.placed
+    if not rows.any():
+        places, vectors = np.isfinite(placed.lon).sum(), placed.found.usable.sum()
+        return f", {places:,} with a place and {vectors:,} with a vector, none with both"
+    return f" at {_extent(placed.lon[rows], placed.lat[rows])}"
+
+
 def _extent(lon: Float64Array, lat: Float64Array) -> str:
     """Return where points lie, e.g. ``10.6000 to 10.8000 E, 59.8500 to 59.9700 N``."""
-    return (
-        f"{np.nanmin(lon):.4f} to {np.nanmax(lon):.4f} E, "
-        f"{np.nanmin(lat):.4f} to {np.nanmax(lat):.4f} N"
-    )
+    return f"{lon.min():.4f} to {lon.max():.4f} E, {lat.min():.4f} to {lat.max():.4f} N"
 
 
 def _reach(opened: OpenedRun, samples: Samples) -> float:

@@ -15,7 +15,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.geofile import GeoFile, checked_geometry, read_geotable
 from thor_geo.probe.beside import ARGUMENT
 from thor_geo.probe.beside_columns import TableVectors, table_vectors
-from thor_geo.support.arrays import Float64Array, ObjectArray
+from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 from thor_geo.support.words import rows_text
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ class PlacedVectors:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.found.usable)
+
+    @property
+    def placed(self) -> BoolArray:
+        """Which rows have both a vector and a position, (R,)."""
+        if self.lon is None:
+            return np.zeros(len(self), dtype=np.bool_)
+        both: BoolArray = self.found.usable & np.isfinite(self.lon)
+        return both
 
 
 def read_placed_vectors(path: Path, id_columns: Collection[str]) -> PlacedVectors:

@@ -85,21 +85,13 @@ def probe_steps(
     found = collect_samples(opened, labels, spec, progress=progress)
     sides = beside_sides(opened, found, spec, progress=progress)
     # Before pixels are fetched, so that problems with the labels are reported at once.
-    try:
-        _classes(sides.samples, labels)
-        divide_samples(sides.samples, labels, opened.plan, spec)
-    except ConfigError as error:
-        for words in sides.matches:
-            error.add_note(words)
-        raise
+    _classes(sides.samples, labels)
+    _divisions(opened, sides, labels, spec)
     if spec.baseline:
         sides = band_sides(opened, sides, labels, spec, progress=progress)
     samples = sides.samples
     classes, targets = _classes(samples, labels)
-    folds = divide_samples(samples, labels, opened.plan, spec)
-    others = other_folds(
-        folds, spec, lambda other: divide_samples(samples, labels, opened.plan, other)
-    )
+    folds, others = _divisions(opened, sides, labels, spec)
     problem = Problem(
         task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
     )
@@ -158,6 +150,28 @@ def _saved(
             "scores": json_scores(evaluation.scores),
         },
     )
+
+
+def _divisions(
+    opened: OpenedRun, sides: Sides, labels: Labels, spec: ProbeSpec
+) -> tuple[Folds, tuple[tuple[ProbeSpec, Folds], ...]]:
+    """Return the folds of the samples, and those of other seeds.
+
+    Raises:
+        ConfigError: If they cannot be divided so; with a note where others were left out since they
+            lack a vector, as labels are not to blame then.
+    """
+
+    def divide(settings: ProbeSpec) -> Folds:
+        return divide_samples(sides.samples, labels, opened.plan, settings)
+
+    try:
+        folds = divide(spec)
+        return folds, other_folds(folds, spec, divide)
+    except ConfigError as error:
+        for words in sides.matches:
+            error.add_note(words)
+        raise
 
 
 def divide_samples(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) -> Folds:

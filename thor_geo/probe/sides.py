@@ -37,12 +37,11 @@ class Sides:
 
     @property
     def matches(self) -> tuple[str, ...]:
-        """How many samples each of the other vectors has, if any is left out for want of one."""
-        if not self.without_beside:
-            return ()
+        """How many samples have one of the other vectors, of each that not all have."""
         return tuple(
             f"{match_words(each, self.samples.unit)}: the others leave all sides."
             for each in self.besides
+            if not each.has.all()
         )
 
     @property

@@ -100,6 +100,9 @@ def test_the_same_run_beside_itself_has_the_same_vectors(
             found = joined(run, samples, run.run.path)
             assert found.has.all()
             np.testing.assert_allclose(found.vectors, samples.vectors, rtol=1e-6)
+            # No shard counts twice, although the overlap of zones is looked at in both.
+            if on == "cells":
+                assert found.rows == len(run.plan) * CELLS**2
 
 
 def test_cells_take_the_mean_of_the_points_in_them(
@@ -200,6 +203,46 @@ def test_places_take_the_row_of_their_id_or_the_point_at_hand(
     path = table(tmp_path / "t.parquet", lon[once], lat[once] + 1e-2, samples.vectors[once])
     with pytest.raises(ConfigError, match=f"none of the {len(samples)} places has a vector"):
         joined(survey, samples, path)
+
+
+def test_places_and_vectors_of_different_rows_are_counted_apart(
+    survey: OpenedRun, tmp_path: Path
+) -> None:
+    """Exports have a row for each place, and one without geometry for each that failed."""
+    samples = collect_samples(survey, kept_labels(survey, "country"), ProbeSpec())
+    (lon, lat), n = sample_lonlat(samples), len(samples)
+    gone, nothing = np.full(n, np.nan), np.full_like(samples.vectors, np.nan)
+    path = table(
+        tmp_path / "t.parquet",
+        np.concatenate([lon, gone]),
+        np.concatenate([lat, gone]),
+        np.concatenate([nothing, samples.vectors]),
+    )
+    with pytest.raises(
+        ConfigError, match=f"{2 * n} rows, {n} with a place and {n} with a vector, none with both"
+    ):
+        joined(survey, samples, path)
+
+
+def test_rows_without_a_vector_have_no_part_in_the_extent(
+    opened: OpenedRun, sampled: Any, tmp_path: Path
+) -> None:
+    samples = sampled(opened, "cells")
+    lon, _ = sample_lonlat(samples)
+    vectors = samples.vectors.copy()
+    vectors[10:] = np.nan
+    lon = np.where(np.arange(len(lon)) < 10, 50.0, lon)
+    path = table(tmp_path / "t.parquet", lon, np.arange(len(lon)) / 1e4, vectors)
+    with pytest.raises(ConfigError, match=r"at 50\.0000 to 50\.0000 E, 0\.0000 to 0\.0009 N"):
+        joined(opened, samples, path)
+
+
+def test_different_vectors_are_counted_once(opened: OpenedRun, sampled: Any) -> None:
+    """The report is written anew with the curve, and counting sorts all vectors."""
+    found = joined(opened, sampled(opened, "cells"), opened.run.path)
+    count = found.distinct
+    found.vectors[:] = 0
+    assert found.record()["distinct"] == count > 1
 
 
 def test_ids_that_agree_by_chance_are_refused(survey: OpenedRun, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 
 from thor_geo.errors import ConfigError
-from thor_geo.probe import ProbeSpec
+from thor_geo.probe import ProbeSpec, open_labels, run
 from thor_geo.probe.curve import Evaluation, Point, Problem
 from thor_geo.probe.differences import Difference
 from thor_geo.probe.finding import finding
@@ -18,6 +21,7 @@ from thor_geo.probe.folds import Folds, divide
 from thor_geo.probe.metrics import Score
 from thor_geo.probe.report_lines import noise_lines
 from thor_geo.probe.seeds import SeedNoise, noise_json, other_folds, seed_noise
+from thor_geo.runs.opened_run import OpenedRun
 
 N = 40
 
@@ -126,6 +130,25 @@ def test_seeds_that_change_nothing_are_refused() -> None:
     same = divided(spec)
     with pytest.raises(ConfigError, match="divided the same way whatever the seed"):
         other_folds(same, spec, lambda _: same)
+
+
+def test_seeds_that_change_nothing_are_refused_before_pixels_are_fetched(
+    opened: OpenedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetching composites may take hours."""
+    halves = [shapely.box(9, 59, 10.7, 61), shapely.box(10.7, 59, 14, 61)]
+    path = tmp_path / "halves.gpkg"
+    gpd.GeoDataFrame({"kind": [1.5, 2.5]}, geometry=halves, crs=4326).to_file(path)
+
+    def same(samples: Any, *_: Any) -> Folds:
+        index = np.arange(len(samples))
+        parts = ((index[::2], index[1::2]), (index[1::2], index[::2]))
+        return replace(divided(ProbeSpec()), block=index, blocks=len(index), splits=parts)
+
+    monkeypatch.setattr(run, "divide_samples", same)
+    monkeypatch.setattr(run, "band_sides", lambda *_, **__: pytest.fail("pixels were fetched"))
+    with pytest.raises(ConfigError, match="divided the same way whatever the seed"):
+        run.probe_run(opened, open_labels(path, "kind"), ProbeSpec(seed_noise=1))
 
 
 def test_a_seed_that_cannot_divide_is_named() -> None:
