@@ -124,8 +124,8 @@ def made_run(folder: Path, cells: int, dimension: int) -> Path:
     done = folder / "complete"
     if done.exists():
         return path
-    # A few tiles lie twice, in both zones, and two per cent more lose cells to the other's strip.
-    plan = square_plan(round(1.02 * cells / _CELLS**2))
+    # Where the zones overlap, a tile in ten lies twice, and its cells count once.
+    plan = square_plan(round(1.1 * cells / _CELLS**2))
     run = RunDirectory(path)
     settings = {
         "data": {"start": "2022-06-01", "end": "2022-09-01", "source": "synthetic"},

@@ -30,7 +30,7 @@ from thor_geo.support.processes import usable_cores
 
 # The nearest lists are read until they have so many bytes and rows, and so many rows for each
 # answer: fewer find too little among the vectors of a real encoder, more take too long.
-_BYTES, _ROWS, _ROWS_PER_ANSWER = 96 * 1024**2, 65_536, 64
+_BYTES, _ROWS, _ROWS_PER_ANSWER = 48 * 1024**2, 65_536, 64
 # Bytes of rows that are compared at once; they and their float32 fit in a processor's cache.
 _AT_ONCE = 1024**2
 # Threads that read and compare.
