@@ -100,9 +100,18 @@ def test_the_same_run_beside_itself_has_the_same_vectors(
             found = joined(run, samples, run.run.path)
             assert found.has.all()
             np.testing.assert_allclose(found.vectors, samples.vectors, rtol=1e-6)
-            # No shard counts twice, although the overlap of zones is looked at in both.
-            if on == "cells":
-                assert found.rows == len(run.plan) * CELLS**2
+
+
+def test_cells_that_serve_two_zones_are_counted_once(
+    two_zones: OpenedRun, sampled: Any, tmp_path: Path
+) -> None:
+    """Tiles at a zone's edge reach into the next one, whose samples come second."""
+    write_run(tmp_path / "west", plan_of((*TWO_ZONES[:2], 12.0, TWO_ZONES[3])))
+    west = read_run(tmp_path / "west")
+    samples = sampled(two_zones, "cells")
+    found = joined(two_zones, samples, west.run.path)
+    assert set(samples.epsg[found.has]) == {32632, 32633}
+    assert found.rows == len(west.plan) * CELLS**2
 
 
 def test_cells_take_the_mean_of_the_points_in_them(
