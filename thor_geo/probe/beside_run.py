@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 
 from thor_geo.errors import ConfigError
@@ -18,8 +20,10 @@ from thor_geo.probe.spec import ProbeSpec
 from thor_geo.results import ZoneCells, read_tiles, zone_cells
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_reading import id_column
+from thor_geo.specs import TemporalSpec
 from thor_geo.support.arrays import BoolArray, Float64Array, Int64Array
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NAMES = {"pooled": "pooled vectors", "centre": "vectors of cells", "both": "both vectors"}
 
 
@@ -63,10 +67,57 @@ def placed_run(other: OpenedRun, samples: Samples, *, progress: bool) -> PlacedV
     )
 
 
+def probed_span(opened: OpenedRun, samples: Samples, window: int | None) -> TemporalSpec:
+    """Return the time of some samples: their run's window, or all windows of places.
+
+    Args:
+        opened: The run that is probed.
+        samples: Its samples.
+        window: Which of its time windows is probed; None if there is only one.
+    """
+    if not isinstance(samples, PlaceSamples):
+        return opened.windows.spans[window or 0]
+    first, last = (int(t) for t in (samples.starts.min(), samples.ends.max()))
+    return TemporalSpec(
+        start=_EPOCH + dt.timedelta(microseconds=first),
+        end=_EPOCH + dt.timedelta(microseconds=last),
+    )
+
+
+def beside_window(other: OpenedRun, span: TemporalSpec) -> int:
+    """Return the index of the window of another run that goes with a span.
+
+    It has the same dates, or is the only one, or else overlaps most.
+
+    Args:
+        other: A run of an area.
+        span: The time of the samples.
+
+    Raises:
+        ConfigError: If there are several windows and none overlaps.
+    """
+    spans = other.windows.spans
+    if span in spans:
+        return spans.index(span)
+    if len(spans) == 1:
+        return 0
+    overlaps = [min(each.end, span.end) - max(each.start, span.start) for each in spans]
+    longest = max(overlaps)
+    if longest <= dt.timedelta():
+        raise ConfigError(
+            ARGUMENT,
+            str(other.run.path),
+            f"the samples are of {_dates(span)}, and none of its {len(spans)} time windows "
+            f"overlaps that: they are of {_dates(other.span)}",
+            "Compare with a run of the same time, or of a single window.",
+        )
+    return overlaps.index(longest)
+
+
 def area_vectors(
-    other: OpenedRun, samples: Samples, window: int | None, *, progress: bool
+    other: OpenedRun, samples: Samples, span: TemporalSpec, *, progress: bool
 ) -> tuple[str, int, JoinedVectors]:
-    """Return the vectors of a run of an area at some samples.
+    """Return the vectors of a run of an area at some samples, of the window of `beside_window`.
 
     Cells, and the cells that hold places, take those of its maps: the mean of the cells in a
     sample's square, or the cell that holds its middle. Tiles, and the chips of places, take the
@@ -76,32 +127,39 @@ def area_vectors(
     Args:
         other: The run.
         samples: The samples.
-        window: Which of its time windows; needed only if there are several.
+        span: The time of the samples.
         progress: Whether to draw a progress bar.
 
     Returns:
-        What its vectors are, how many were read, and those of the samples.
+        What its vectors are, with the window unless it is the samples' own and the only one; how
+        many were read; and those of the samples.
 
     Raises:
-        ConfigError: If there are several time windows and none is chosen.
+        ConfigError: If there are several time windows and none overlaps, or there is no vector.
         RunDirectoryError: If a file cannot be read.
     """
     cells = samples.unit == "cells" or (
         isinstance(samples, PlaceSamples) and samples.kind == "centre"
     )
+    window = beside_window(other, span)
+    taken = other.windows.spans[window]
+    when = f", window {window} ({_dates(taken)})"
+    if len(other.windows) == 1 and taken == span:
+        when = ""
     if other.grid and (cells or not other.pooled):
-        return _cells(other, samples, window)
+        words, rows, joined = _cells(other, samples, window)
+        return f"{words}{when}", rows, joined
     if not other.pooled:
         raise ConfigError(
             ARGUMENT, str(other.run.path), "the run has no vectors", "Give one that has."
         )
     tiles = read_tiles(other, window=window, progress=progress)
     side = float(tiles.bounds[0, 2] - tiles.bounds[0, 0])
-    rows = _tiles_around(tiles.bounds, tiles.epsg.astype(np.int64), tiles.primary, samples, side)
+    at = _tiles_around(tiles.bounds, tiles.epsg.astype(np.int64), tiles.primary, samples, side)
     joined = JoinedVectors(
-        tiles.vectors[np.maximum(rows, 0)], rows >= 0, "by place: the tile that holds the middle"
+        tiles.vectors[np.maximum(at, 0)], at >= 0, "by place: the tile that holds the middle"
     )
-    return f"tiles of {side:g} m", len(tiles), joined
+    return f"tiles of {side:g} m{when}", len(tiles), joined
 
 
 def _tiles_around(
@@ -129,9 +187,11 @@ def _tiles_around(
     return found
 
 
-def _cells(
-    other: OpenedRun, samples: Samples, window: int | None
-) -> tuple[str, int, JoinedVectors]:
+def _dates(span: TemporalSpec) -> str:
+    return f"{span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}"
+
+
+def _cells(other: OpenedRun, samples: Samples, window: int) -> tuple[str, int, JoinedVectors]:
     zones = zone_cells(other, window=window)
     lonlat = np.stack(sample_lonlat(samples), axis=1)
     own = np.array([zone_of(lon, lat) for lon, lat in lonlat.tolist()], dtype=np.int64)

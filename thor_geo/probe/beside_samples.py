@@ -8,7 +8,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.probe.beside import ARGUMENT, Beside, BesideVectors
 from thor_geo.probe.beside_join import SampleIds, join_vectors, sample_lonlat
-from thor_geo.probe.beside_run import area_vectors, placed_run
+from thor_geo.probe.beside_run import area_vectors, placed_run, probed_span
 from thor_geo.probe.beside_table import PlacedVectors, read_placed_vectors, texts_of
 from thor_geo.probe.place_vectors import read_done
 from thor_geo.probe.samples import PlaceSamples, Samples
@@ -134,8 +134,8 @@ def _read(
             "Give a run directory, or a table.",
         )
     if other is not None and not other.places:
-        window = spec.window if len(other.windows) > 1 else None
-        columns, rows, joined = area_vectors(other, samples, window, progress=progress)
+        span = probed_span(opened, samples, spec.window)
+        columns, rows, joined = area_vectors(other, samples, span, progress=progress)
         left_out: dict[str, int] = {}
     else:
         if other is not None:
