@@ -40,7 +40,9 @@ def build_ours(codes: Any, folder: Path) -> None:
     parts, lists = _Codes(codes), lists_for(len(codes))
     sample = index_build._sample(parts, lists * 64, progress=False)
     nearness = learn_nearness(sample, lists)
-    writer = RowWriter(folder / ROWS, "int8", codes.shape[1], lists=len(nearness.centres))
+    writer = RowWriter(
+        folder / ROWS, "int8", codes.shape[1], lists=len(nearness.centres), index=folder
+    )
     with writer:
         index_build._fill(writer, nearness, parts, progress=False)
     arrays = nearness._asdict() | writer.blocks()

@@ -20,6 +20,7 @@ from thor_geo.runs.similar_index import (
     IndexAbout,
     IndexUnit,
     index_path,
+    index_written,
     markers_state,
     new_index,
     vectors_digest,
@@ -67,13 +68,18 @@ def build_index(
         nearness = learn_nearness(sample, lists)
         del sample
         writer = RowWriter(
-            folder / ROWS, opened.dtype, len(nearness.axes), lists=len(nearness.centres)
+            folder / ROWS,
+            opened.dtype,
+            len(nearness.axes),
+            lists=len(nearness.centres),
+            index=path,
         )
         with writer:
             _fill(writer, nearness, parts, progress=progress)
         arrays = nearness._asdict() | writer.blocks()
         arrays["left_out"] = parts.left_out(np.concatenate(writer.places))
-        np.savez(folder / LISTS, allow_pickle=False, **arrays)
+        with index_written(path):
+            np.savez(folder / LISTS, allow_pickle=False, **arrays)
         about = IndexAbout(
             layout=LAYOUT,
             unit=unit,
@@ -87,7 +93,8 @@ def build_index(
             files={name: ShardFile.from_path(folder / name) for name in (ROWS, LISTS)},
             markers=markers,
         )
-        about.write(folder)
+        with index_written(path):
+            about.write(folder)
     return path, about
 
 

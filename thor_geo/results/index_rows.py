@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thor_geo.runs.shard import Dtype
-from thor_geo.runs.similar_index import row_type
+from thor_geo.runs.similar_index import index_written, row_type
 from thor_geo.support.arrays import Float32Array, Int64Array
 
 # Bytes of blocks that are not full yet, at most: on average, half of it.
@@ -26,7 +26,9 @@ class RowWriter:
         places: Their places, in the order in which they came.
     """
 
-    def __init__(self, path: Path, dtype: Dtype, dimension: int, *, lists: int) -> None:
+    def __init__(
+        self, path: Path, dtype: Dtype, dimension: int, *, lists: int, index: Path
+    ) -> None:
         """Initialize a new RowWriter instance.
 
         Args:
@@ -34,9 +36,10 @@ class RowWriter:
             dtype: Type of the vectors' elements on disk.
             dimension: Number of them.
             lists: Number of lists.
+            index: Folder of the index, as errors name it.
         """
         self.rows, self.places = 0, list[Int64Array]()
-        self._path, self._dtype = path, dtype
+        self._path, self._dtype, self._index = path, dtype, index
         self._type = row_type(dtype, dimension)
         most = _MOST_BYTES // (lists * self._type.itemsize)
         self._length = min(max(most, _LEAST_ROWS), _MOST_ROWS)
@@ -46,18 +49,28 @@ class RowWriter:
         self._written = 0
 
     def __enter__(self) -> Self:
-        """Open the file."""
-        self._file = self._path.open("wb")
+        """Open the file.
+
+        Raises:
+            RunDirectoryError: If that fails.
+        """
+        with index_written(self._index):
+            self._file = self._path.open("wb")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write the blocks that are not full, unless there was an error."""
+        """Write the blocks that are not full, unless there was an error.
+
+        Raises:
+            RunDirectoryError: If they cannot be written.
+        """
         try:
             if kind is None:
                 for each in sorted(self._open):
                     self._flush(each)
         finally:
-            self._file.close()
+            with index_written(self._index):
+                self._file.close()
 
     def add(self, lists: Int64Array, places: Int64Array, vectors: Float32Array) -> None:
         """Add rows.
@@ -66,6 +79,9 @@ class RowWriter:
             lists: The list of each, (n,).
             places: Their places, (n,).
             vectors: As the run's readers return them, (n, D).
+
+        Raises:
+            RunDirectoryError: If they cannot be written.
         """
         rows = np.empty(len(lists), dtype=self._type)
         rows["number"] = np.arange(self.rows, self.rows + len(lists))
@@ -99,7 +115,8 @@ class RowWriter:
 
     def _flush(self, each: int) -> None:
         count = int(self._filled[each])
-        self._file.write(self._open.pop(each)[:count].data)
+        with index_written(self._index):
+            self._file.write(self._open.pop(each)[:count].data)
         self._blocks.append((each, self._written, count))
         self._written += count
         self._filled[each] = 0

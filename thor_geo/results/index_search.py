@@ -63,7 +63,7 @@ class NeighbourIndex:
         Raises:
             RunDirectoryError: If it is damaged.
         """
-        self.about = about
+        self.about, self._path = about, path
         self._type = row_type(about.dtype, about.dimension)
         try:
             with np.load(path / LISTS) as file:
@@ -165,5 +165,10 @@ class NeighbourIndex:
 
     def _read(self, start: int, rows: int) -> npt.NDArray[Any]:
         size = self._type.itemsize
-        content = os.pread(self._descriptor, rows * size, start * size)
+        try:
+            content = os.pread(self._descriptor, rows * size, start * size)
+            if len(content) != rows * size:
+                raise OSError(f"{ROWS} ends before row {start + rows:,}")
+        except OSError as error:
+            raise damaged_index(self._path, error) from error
         return np.frombuffer(content, dtype=self._type)

@@ -264,33 +264,39 @@ def new_index(path: Path) -> Iterator[Path]:
             written.
     """
     temporary, old = temporary_path(path), temporary_path(path)
-    with _explained(path):
+    with index_written(path):
         path.parent.mkdir(exist_ok=True)
-        with index_lock(path.parent) as ours:
-            if not ours:
-                raise RunDirectoryError(
-                    f"`{path.parent}`: another process is building an index there. Wait for it, "
-                    "or stop it."
-                )
-            for left in path.parent.glob(".*.tmp"):
-                shutil.rmtree(left, ignore_errors=True)
-            try:
+    with index_lock(path.parent) as ours:
+        if not ours:
+            raise RunDirectoryError(
+                f"`{path.parent}`: another process is building an index there. Wait for it, "
+                "or stop it."
+            )
+        for left in path.parent.glob(".*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            with index_written(path):
                 temporary.mkdir()
-                yield temporary
+            # Not in `index_written`: the block reads the run, too.
+            yield temporary
+            with index_written(path):
                 for file in [*temporary.iterdir(), temporary]:
                     sync(file)
                 if path.exists():
                     path.rename(old)
                 temporary.rename(path)
                 sync(path.parent)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-                shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn errors of the file system into one that names the remedy.
+def index_written(path: Path) -> Iterator[None]:
+    """Turn errors of the file system while an index is written into one that names the remedy.
+
+    Args:
+        path: Folder of the index, under the name that it gets in the end.
 
     Raises:
         RunDirectoryError: In place of any OSError.

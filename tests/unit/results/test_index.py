@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -20,9 +21,9 @@ from tests.support.windowed_run import write_windows
 from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, DependencyError, RunDirectoryError
 from thor_geo.ground.plan import Plan
-from thor_geo.results import index_build, index_search
+from thor_geo.results import index_build, index_parts, index_search
 from thor_geo.results.index_build import build_index
-from thor_geo.results.index_rows import stored
+from thor_geo.results.index_rows import RowWriter, stored
 from thor_geo.results.index_search import NeighbourIndex
 from thor_geo.results.nearness import lists_for
 from thor_geo.results.similar_places import PlaceUnit, similar_places
@@ -266,6 +267,33 @@ def test_a_damaged_index_is_refused_with_the_remedy(run: Path, name: str) -> Non
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(RunDirectoryError, match="Delete it; `thor-geo index` builds it again"):
         NeighbourIndex.of_run(read_run(run), "tiles", None)
+
+
+def test_rows_that_go_missing_under_an_open_index_are_refused_with_the_remedy(run: Path) -> None:
+    opened = read_run(run)
+    index = index_of(opened, "tiles")
+    os.truncate(run / "index" / "tiles" / "rows.bin", 10)
+    with pytest.raises(RunDirectoryError, match=r"rows\.bin ends before row .*Delete it"):
+        find(opened, "tiles", index=index)
+
+
+def test_what_fails_while_the_run_is_read_is_no_matter_of_writing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(index_parts.TileParts, "read", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        build_index(read_run(run), "tiles", progress=False)
+
+
+def test_rows_that_do_not_fit_on_the_disk_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    """`/dev/full` is a disk without space."""
+    writer = RowWriter(Path("/dev/full"), "float32", 2, lists=1, index=tmp_path / "tiles")
+    message = r"tiles` cannot be written \(No space left on device, .* GB are free\)\. .*free some"
+    with pytest.raises(RunDirectoryError, match=message), writer:
+        writer.add(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, 2), np.float32))
 
 
 def test_two_builds_do_not_remove_each_others_files(run: Path) -> None:
