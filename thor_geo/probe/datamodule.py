@@ -199,7 +199,19 @@ class ProbeDataModule(BaseDataModule):
     def _check_classes(
         self, labels: Labels, targets: Int64Array, parts: dict[str, Int64Array]
     ) -> None:
-        """Refuse classes without a training sample, and name those without a test sample."""
+        """Refuse classes without a training sample, and name those without a test sample.
+
+        Raises:
+            ConfigError: Also if nothing is left of a validation fold that was asked for.
+        """
+        if self.val_fold is not None and not len(parts["val"]):
+            raise ConfigError(
+                "val_fold",
+                self.val_fold,
+                f"no sample of it is left: all are nearer than buffer_m to samples of fold "
+                f"{self.fold}, which is tested",
+                "Choose another fold, a smaller buffer_m, or smaller blocks (block_m).",
+            )
         for part in ("train", "test"):
             present = set(targets[parts[part]].tolist())
             gone = [str(name) for k, name in enumerate(self.classes) if k not in present]

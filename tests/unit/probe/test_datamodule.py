@@ -166,6 +166,32 @@ def test_labels_that_cannot_be_used_are_refused_in_the_words_of_the_config(
         assert "--" not in str(caught.value)
 
 
+def test_a_validation_fold_of_which_the_buffer_leaves_nothing_is_refused(
+    two_zones: OpenedRun, tmp_path: Path, write_tif: Any
+) -> None:
+    """Labels of two of the three tiles meet, so the buffer around one's covers the other's."""
+    classes = np.zeros((1, 2400, 2400), np.uint8)
+    col = (662_400 - 650_000) // 20
+    for top in (6_660_000, 6_658_560, 6_652_800):
+        row = (6_672_000 - top) // 20
+        classes[:, row : row + 72, col : col + 144] = 1
+        classes[:, row : row + 72, col : col + 72] = 2
+    path = write_tif(tmp_path / "near.tif", classes, (650_000, 6_672_000), 20, nodata=0)
+    refused = {}
+    for fold, val_fold in permutations(range(3), 2):
+        data = ProbeDataModule(
+            two_zones.run.path, path, folds=3, fold=fold, val_fold=val_fold, buffer_m=2000
+        )
+        with pytest.raises(ConfigError) as caught:
+            data.setup("fit")
+        if caught.value.argument == "val_fold":
+            refused[fold, val_fold] = str(caught.value)
+    (one, other) = refused
+    assert one == other[::-1]
+    assert "no sample of it is left" in refused[one]
+    assert "a smaller buffer_m" in refused[one]
+
+
 def test_a_class_without_a_training_sample_is_refused_by_name(
     two_zones: OpenedRun, tmp_path: Path, write_tif: Any
 ) -> None:
