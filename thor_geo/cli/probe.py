@@ -8,9 +8,12 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser
+
+if TYPE_CHECKING:
+    from thor_geo.probe.spec import ProbeSpec
 
 _N = TypeVar("_N", int, float)
 
@@ -98,6 +101,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--window", type=int, metavar="N", help=WINDOW)
     add_overwrite(parser)
+    _add_samples(parser)
+    _add_cross_validation(parser)
+    _add_comparison(parser)
+    return parser
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what a sample is, and which ones count."""
     add = parser.add_argument_group("samples").add_argument
     add("--on", choices=("tiles", "cells"), help="what is a sample (default: cells for rasters)")
     add(
@@ -115,6 +126,10 @@ def parser() -> argparse.ArgumentParser:
     add("--nodata", type=float, help="a raster's value for no label, besides the file's own")
     add("--min-cover", type=float, metavar="SHARE", help="least labelled share of a sample (0.5)")
     add("--max-samples", type=int, metavar="N", help="most samples, picked at random (10000)")
+
+
+def _add_cross_validation(parser: argparse.ArgumentParser) -> None:
+    """Add the options of folds, models and the learning curve."""
     add = parser.add_argument_group("cross-validation").add_argument
     add(
         "--block-m",
@@ -134,6 +149,10 @@ def parser() -> argparse.ArgumentParser:
     add("--neighbours", type=int, metavar="K", help="k of kNN (10)")
     add("--seed", type=int, help="seed of folds, draws and bootstrap (0)")
     add("--no-baseline", action="store_true", help="no raw bands, e.g. if the pixels are gone")
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what scores are compared with."""
     add = parser.add_argument_group("comparison").add_argument
     add(
         "--beside",
@@ -150,7 +169,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"score with N other divisions into folds, too ({SEEDS})",
     )
-    return parser
 
 
 def run_probe(args: Sequence[str]) -> int:
@@ -174,9 +192,7 @@ def run_probe(args: Sequence[str]) -> int:
         command.error(f"give one of {' and '.join(given)}")
     if given != ["--labels or --target"] and given and (options.beside or options.seed_noise):
         command.error(f"--beside and --seed-noise compare scores, and {given[0]} gives none")
-    from thor_geo.probe.beside import Beside
     from thor_geo.probe.jobs import apply_probe, export, fit
-    from thor_geo.probe.spec import ProbeSpec
 
     if options.export_csv is not None:
         return export(
@@ -194,26 +210,32 @@ def run_probe(args: Sequence[str]) -> int:
             to=options.to,
             overwrite=options.overwrite,
         )
-    if options.no_curve:
-        if options.fractions or options.counts:
-            command.error("--no-curve: there are no points for --fractions or --counts to set")
-        options.fractions = (1.0,)
-    # An option left out keeps the default of `ProbeSpec`.
-    options.ignore = tuple(options.ignore)
-    values = {field.name: getattr(options, field.name, None) for field in fields(ProbeSpec)}
-    spec = ProbeSpec(
-        **{name: value for name, value in values.items() if value is not None},
-        baseline=not options.no_baseline,
-        besides=tuple(Beside.parse(text) for text in options.beside),
-    )
     return fit(
         options.dir,
         options.labels,
         options.target,
-        spec,
+        _spec(command, options),
         layer=options.layer,
         nodata=options.nodata,
         names=options.names,
         to=options.to,
         overwrite=options.overwrite,
+    )
+
+
+def _spec(command: argparse.ArgumentParser, options: argparse.Namespace) -> ProbeSpec:
+    """Return the settings; an option left out keeps the default of `ProbeSpec`."""
+    from thor_geo.probe.beside import Beside
+    from thor_geo.probe.spec import ProbeSpec
+
+    if options.no_curve:
+        if options.fractions or options.counts:
+            command.error("--no-curve: there are no points for --fractions or --counts to set")
+        options.fractions = (1.0,)
+    options.ignore = tuple(options.ignore)
+    values = {field.name: getattr(options, field.name, None) for field in fields(ProbeSpec)}
+    return ProbeSpec(
+        **{name: value for name, value in values.items() if value is not None},
+        baseline=not options.no_baseline,
+        besides=tuple(Beside.parse(text) for text in options.beside),
     )

@@ -112,6 +112,32 @@ def draw_curve(probed: Probed) -> Figure:
         box = axes.get_position(original=True)
         axes.set_position((box.x0, box.y0, 8.0 / width, box.height))
     most = max(e.curve[-1].labels for e in probed.evaluations)
+    _draw_lines(axes, probed, name)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    ticks = [point.labels for point in probed.evaluations[0].curve]
+    axes.set_xticks(ticks)
+    axes.set_xlim(min(ticks) / 1.15, most * 1.15)
+    axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
+    axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
+    axes.grid(color=_GRID, lw=0.8)
+    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {"loc": "lower right"}
+    legend = axes.legend(fontsize=10, labelcolor=INK, edgecolor=_GRID, **place)
+    legend.set_zorder(5)
+    figure.text(
+        0.83 / width,
+        0.028,
+        f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
+        f"mean of {counted(probed.spec.repeats, 'draw')} of labels.",
+        fontsize=9.5,
+        color=MUTED,
+    )
+    return figure
+
+
+def _draw_lines(axes: Axes, probed: Probed, name: str) -> None:
+    """Draw a line for each evaluation, of the score *name*; chance is the same for any labels."""
     colours = _colours(probed)
     for k, evaluation in enumerate(probed.evaluations):
         colour = colours[evaluation.features]
@@ -136,27 +162,6 @@ def draw_curve(probed: Probed) -> Figure:
         if not dashed:
             low, high = [s.low for s in scores], [s.high for s in scores]
             axes.fill_between(labels, low, high, color=colour, alpha=0.13, lw=0)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    ticks = [point.labels for point in probed.evaluations[0].curve]
-    axes.set_xticks(ticks)
-    axes.set_xlim(min(ticks) / 1.15, most * 1.15)
-    axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
-    axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
-    axes.grid(color=_GRID, lw=0.8)
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {"loc": "lower right"}
-    legend = axes.legend(fontsize=10, labelcolor=INK, edgecolor=_GRID, **place)
-    legend.set_zorder(5)
-    figure.text(
-        0.83 / width,
-        0.028,
-        f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
-        f"mean of {counted(probed.spec.repeats, 'draw')} of labels.",
-        fontsize=9.5,
-        color=MUTED,
-    )
-    return figure
 
 
 def _figure(probed: Probed, width: float, height: float, title: str) -> tuple[Figure, Axes]:

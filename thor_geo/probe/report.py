@@ -52,7 +52,7 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         opened: The run.
         probed: The results of the probe.
     """
-    folds, samples = probed.folds, probed.samples
+    samples = probed.samples
     report: dict[str, Any] = {
         "format": "thor-geo-probe-report/1",
         "run": str(opened.run.path),
@@ -79,18 +79,8 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
             }
             for k, name in enumerate(probed.classes)
         ],
-        "folds": {
-            "split": split_name(probed.spec),
-            "words": " ".join(filter(None, (folds.words, folds.detail))),
-            "folds": len(folds.splits),
-            "blocks": folds.blocks,
-            "block_m": folds.block_m,
-            "buffer_m": folds.buffer_m,
-            "buffer_across_zones_m": folds.across_m,
-            "buffered": folds.buffered,
-            "test_samples": [len(test) for _, test in folds.splits],
-        },
-        "intervals": f"95 %, bootstrap over {folds.drawn}, {DRAWS} draws",
+        "folds": _folds(probed),
+        "intervals": f"95 %, bootstrap over {probed.folds.drawn}, {DRAWS} draws",
         "curve_complete": probed.curve_complete,
         "results": [_result(probed, k, e) for k, e in enumerate(probed.evaluations)],
         "differences": [
@@ -113,6 +103,22 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
     if probed.classes:
         report["confusion"] = probed.confusion.astype(int).tolist()
     return report
+
+
+def _folds(probed: Probed) -> dict[str, Any]:
+    """Return how samples were divided as JSON."""
+    folds = probed.folds
+    return {
+        "split": split_name(probed.spec),
+        "words": " ".join(filter(None, (folds.words, folds.detail))),
+        "folds": len(folds.splits),
+        "blocks": folds.blocks,
+        "block_m": folds.block_m,
+        "buffer_m": folds.buffer_m,
+        "buffer_across_zones_m": folds.across_m,
+        "buffered": folds.buffered,
+        "test_samples": [len(test) for _, test in folds.splits],
+    }
 
 
 def _settings(spec: ProbeSpec) -> dict[str, Any]:

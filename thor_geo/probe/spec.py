@@ -119,6 +119,25 @@ class ProbeSpec:
                 math.isfinite(metres) and (metres > 0 or (zero and metres == 0))
             ):
                 raise ConfigError(name, metres, "not a length", "Give metres, e.g. 5000.")
+        self._check_division()
+        check_besides(self.besides)
+        if not 0 <= self.min_cover <= 1:
+            raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
+        for share in self.fractions:
+            if not 0 < share <= 1:
+                raise ConfigError(
+                    "fractions", share, "not a share of the labels", "Give 0 to 1, e.g. 0.05."
+                )
+        for count in self.counts:
+            if count < 2:
+                raise ConfigError("counts", count, "too few labels", "Give 2 or more.")
+
+    def _check_division(self) -> None:
+        """Refuse two ways to divide samples, and what one way leaves nothing to say.
+
+        Raises:
+            ConfigError: If there is such a setting.
+        """
         ways = {"group": self.group, "split_date": self.split_date}
         ways["split"] = self.split if self.split == "random" else None
         given = {name: str(way) for name, way in ways.items() if way is not None}
@@ -142,17 +161,6 @@ class ProbeSpec:
                     f"{way} is given too, which alone says how samples are divided",
                     "Leave it out.",
                 )
-        check_besides(self.besides)
-        if not 0 <= self.min_cover <= 1:
-            raise ConfigError("min_cover", self.min_cover, "not a share", "Give 0 to 1, e.g. 0.5.")
-        for share in self.fractions:
-            if not 0 < share <= 1:
-                raise ConfigError(
-                    "fractions", share, "not a share of the labels", "Give 0 to 1, e.g. 0.05."
-                )
-        for count in self.counts:
-            if count < 2:
-                raise ConfigError("counts", count, "too few labels", "Give 2 or more.")
 
 
 def ignore_option(*labels: str) -> str:
