@@ -18,10 +18,9 @@ from thor_geo.explorer.located import (
     ExplorerUnit,
     LocatedVectors,
     RasterVectors,
-    shard_patches,
     tile_pixels,
-    web_mercator,
 )
+from thor_geo.explorer.patches import shard_patches, web_mercator
 from thor_geo.explorer.points import PointVectors, point_vectors
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.caption import run_caption

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.synthetic_run import CELLS, embed
 from thor_geo.explorer import located as module
-from thor_geo.explorer.located import RasterVectors, cell_places, shard_patches
+from thor_geo.explorer.located import RasterVectors, cell_places
+from thor_geo.explorer.patches import shard_patches
 from thor_geo.runs.opened_run import OpenedRun
 
 

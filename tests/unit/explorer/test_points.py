@@ -15,7 +15,7 @@ from tests.support.asking import ask, request, running, unpacked
 from tests.support.place_files import plan_of_places, table_of, vector_of, write_place_run
 from tests.support.place_run import write_places
 from thor_geo.explorer.http import Server
-from thor_geo.explorer.located import web_mercator
+from thor_geo.explorer.patches import web_mercator
 from thor_geo.explorer.points import PointVectors
 from thor_geo.explorer.session import ExplorerSession
 from thor_geo.ground.places import Places
