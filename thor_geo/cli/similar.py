@@ -126,11 +126,7 @@ def run_similar(args: Sequence[str]) -> int:
     opened, overwrite = read_run(options.dir), options.overwrite
     if isinstance(opened.plan, PlacePlan):
         return _similar_places(command, opened, places, options)
-    for name in ("place", "id"):
-        if getattr(options, name):
-            command.error(f"--{name} goes with a run of places; give --at or --tile")
-    if options.on in ("chips", "centres"):
-        command.error(f"--on {options.on} goes with a run of places; this one has tiles and cells")
+    _refuse_places(command, options)
     options.on = options.on or "tiles"
     opened.time_index(options.window)  # refuses a window that the run does not have
     maps = {} if options.tif is None else cosine_map_paths(opened, options.tif, options.on)
@@ -161,6 +157,15 @@ def run_similar(args: Sequence[str]) -> int:
     for path in written:
         print(redact(f"  written   {path}"))
     return 0
+
+
+def _refuse_places(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that go with a run of places, where the run is of an area."""
+    for name in ("place", "id"):
+        if getattr(options, name):
+            command.error(f"--{name} goes with a run of places; give --at or --tile")
+    if options.on in ("chips", "centres"):
+        command.error(f"--on {options.on} goes with a run of places; this one has tiles and cells")
 
 
 def _similar_places(

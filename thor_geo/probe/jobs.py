@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -87,17 +88,22 @@ def fit(
         probed = next(steps)
         written = _write_scores(opened, probed, folder)
         print(redact(report_text(opened, probed, folder, written)), flush=True)
-        try:
-            drawn = time.monotonic()
-            for probed in steps:
-                # Drawing takes half a second, as does a point of a few hundred samples.
-                if probed.curve_complete or time.monotonic() - drawn >= _REDRAW_S:
-                    _write_curve(opened, probed, folder)
-                    drawn = time.monotonic()
-        except KeyboardInterrupt:
-            _write_curve(opened, probed, folder)
-            print(f"thor-geo: {redact(_kept(probed, folder))}", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        return _grow_curve(opened, probed, steps, folder)
+
+
+def _grow_curve(opened: OpenedRun, probed: Probed, steps: Iterator[Probed], folder: Path) -> int:
+    """Draw the curve again and again while it grows; return the exit code."""
+    try:
+        drawn = time.monotonic()
+        for probed in steps:
+            # Drawing takes half a second, as does a point of a few hundred samples.
+            if probed.curve_complete or time.monotonic() - drawn >= _REDRAW_S:
+                _write_curve(opened, probed, folder)
+                drawn = time.monotonic()
+    except KeyboardInterrupt:
+        _write_curve(opened, probed, folder)
+        print(f"thor-geo: {redact(_kept(probed, folder))}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if probed.points > 1:
         print(f"  curve     {counted(probed.points, 'point')}, complete", flush=True)
     return 0
