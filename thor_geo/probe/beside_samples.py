@@ -86,12 +86,13 @@ def match_words(beside: BesideVectors, unit: str) -> str:
     return f"{count:,} of {len(beside.has):,} {unit} {have} a vector in {beside.name}"
 
 
-def sample_ids(opened: OpenedRun, samples: Samples) -> SampleIds:
+def sample_ids(opened: OpenedRun, samples: Samples, window: int | None = None) -> SampleIds:
     """Return the ids of samples, by the names of columns in which tables may have them.
 
     Args:
         opened: Their run.
         samples: The samples; cells have no ids.
+        window: Which of the run's time windows they are of; needed only if there are several.
     """
     if samples.unit == "cells":
         return {}
@@ -109,10 +110,11 @@ def sample_ids(opened: OpenedRun, samples: Samples) -> SampleIds:
         return {own: found, **({} if own == "id" else {"id": found}), "place": place}
     assert not isinstance(plan, PlacePlan)
     tiles = [tile.id for tile in plan.tiles(samples.tile.tolist())]
-    windows = [window_name(window) for window in opened.windows]
+    # A row of another window is of the same ground, but not of the same time.
+    name = window_name(list(opened.windows)[opened.time_index(window) or 0])
     return {
         "tile_id": [(tile,) for tile in tiles],
-        "id": [(tile, *(f"{tile}_{name}" for name in windows)) for tile in tiles],
+        "id": [(tile, f"{tile}_{name}") for tile in tiles],
     }
 
 
@@ -124,7 +126,7 @@ def _read(
         raise ConfigError(
             ARGUMENT, f"{beside.name}={path}", "no such file or run", "Check the path."
         )
-    ids, where = sample_ids(opened, samples), ""
+    ids, where = sample_ids(opened, samples, spec.window), ""
     other = read_run(path) if (path / _FILE).is_file() else None
     if path.is_dir() and other is None and path.suffix.lower() != ".gdb":
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -73,6 +74,18 @@ def test_the_number_of_a_window_of_the_probed_run_says_nothing_of_the_other(
         (found,) = read_besides(windowed, samples, spec)
         np.testing.assert_allclose(found.vectors, samples.vectors + step, rtol=1e-5, atol=1e-5)
         assert found.columns.endswith(words)
+
+
+def test_a_table_of_all_windows_gives_the_rows_of_the_probed_one(
+    windowed: OpenedRun, labels: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(windowed.run.pooled, columns=["id", "embedding", "geometry"])
+    pq.write_table(rows, tmp_path / "all.parquet")
+    besides = (Beside(name="table", path=tmp_path / "all.parquet"),)
+    spec = ProbeSpec(on="tiles", window=2, besides=besides)
+    samples = collect_samples(windowed, open_labels(labels, "kind"), spec)
+    (found,) = read_besides(windowed, samples, spec)
+    np.testing.assert_array_equal(found.vectors, samples.vectors)
 
 
 @pytest.mark.parametrize(
