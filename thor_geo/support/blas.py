@@ -9,7 +9,7 @@ time by threads of Python, since NumPy lets go of the interpreter's lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,16 +25,21 @@ def one_blas_thread() -> Iterator[None]:
 
     The setting is the process's. It may be entered several times, also by several threads: the last
     to leave gives the threads back, so that none of them finds it changed in between.
+
+    A BLAS that is built with OpenMP, as the one that faiss brings, keeps its threads: its setting
+    is each thread's own, and the last to leave could not give back what the first has taken.
     """
     global _inside, _limits
     # NumPy and SciPy bring a BLAS each, and one that is loaded later would not be limited.
     import scipy.linalg
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController
 
     assert scipy.linalg
     with _LOCK:
         if _inside == 0:
-            _limits = threadpool_limits(1, user_api="blas")
+            blas = ThreadpoolController().select(user_api="blas")
+            shared = [lib.filepath for lib in blas.lib_controllers if not own_setting(lib.info())]
+            _limits = blas.select(filepath=shared).limit(limits=1)
         _inside += 1
     try:
         yield
@@ -46,6 +51,15 @@ def one_blas_thread() -> Iterator[None]:
                 _limits.restore_original_limits()
                 _release()
                 _limits = None
+
+
+def own_setting(library: Mapping[str, Any]) -> bool:
+    """Return whether each thread has its own number of threads of a library.
+
+    Args:
+        library: What threadpoolctl says of it.
+    """
+    return library.get("threading_layer") == "openmp"
 
 
 def _release() -> None:
