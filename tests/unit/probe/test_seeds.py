@@ -91,8 +91,8 @@ def test_differences_are_taken_fold_by_fold() -> None:
     assert len(entries[0]["scores"]["kappa"]["values"]) == 3
 
 
-def test_a_difference_whose_sign_hangs_on_the_folds_is_said_to() -> None:
-    noise = noise_of([0.6, 0.7, 0.8], [0.5, 0.6, 0.9])
+def better_than_bands() -> tuple[Any, ...]:
+    """Return what a finding is made of where THOR is better than raw bands by 0.10."""
     evaluations = [scored("embeddings", 0.6), scored("bands", 0.5), scored("none", 0.1, "chance")]
     better = {"macro_f1": Score(0.1, 0.05, 0.15)}
     differences = [
@@ -100,7 +100,12 @@ def test_a_difference_whose_sign_hangs_on_the_folds_is_said_to() -> None:
         for features in ("bands", "none")
     ]
     spec = ProbeSpec()
-    arguments = ("crop", "classification", evaluations, differences, divided(spec), spec)
+    return "crop", "classification", evaluations, differences, divided(spec), spec
+
+
+def test_a_difference_whose_sign_hangs_on_the_folds_is_said_to() -> None:
+    noise = noise_of([0.6, 0.7, 0.8], [0.5, 0.6, 0.9])
+    arguments = better_than_bands()
     assert finding(*arguments).endswith("THOR is better by 0.10 [0.05, 0.15].")
     assert finding(*arguments, noise).endswith(
         "[0.05, 0.15], though THOR is ahead in 2 of 3 divisions into folds."
@@ -108,14 +113,7 @@ def test_a_difference_whose_sign_hangs_on_the_folds_is_said_to() -> None:
 
 
 def test_a_division_without_a_score_says_nothing_against_a_difference() -> None:
-    bands = [scored("embeddings", 0.6), scored("bands", 0.5), scored("none", 0.1, "chance")]
-    better = {"macro_f1": Score(0.1, 0.05, 0.15)}
-    differences = [
-        Difference(model="linear", features=features, scores=better)
-        for features in ("bands", "none")
-    ]
-    spec = ProbeSpec()
-    arguments = ("crop", "classification", bands, differences, divided(spec), spec)
+    arguments = better_than_bands()
     ahead = noise_of([0.6, 0.7, float("nan")], [0.5, 0.6, 0.7])
     assert finding(*arguments, ahead).endswith("THOR is better by 0.10 [0.05, 0.15].")
     mixed = noise_of([0.6, 0.7, float("nan")], [0.5, 0.8, 0.7])
