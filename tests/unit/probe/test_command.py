@@ -17,39 +17,27 @@ import shapely
 import shapely.affinity
 from PIL import Image
 
+from tests.support.label_raster import write_labels
 from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, plan_of, write_run
 from thor_geo.cli.main import main
 from thor_geo.cli.probe import parser
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
 from thor_geo.probe.spec import ignore_option
-from thor_geo.results import read_tiles, zone_cells
+from thor_geo.results import read_tiles
 from thor_geo.runs.opened_run import OpenedRun, read_run
+from thor_geo.support.arrays import AnyArray
 
 
 @pytest.fixture(scope="session")
 def raster(opened: OpenedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return classes 11, 12, 40 in waves that the synthetic embeddings know, at 120 m."""
-    (zone,) = zone_cells(opened).values()
-    left, _, _, top = zone.bounds
-    n = zone.shape[0] * 4
-    x, y = left + (np.arange(n) + 0.5) * 120, top - (np.arange(n) + 0.5) * 120
-    waves = np.sin(x[None] / 1000) + np.cos(y[:, None] / 1000)
-    values = np.select([waves > 0.5, waves > -0.5], [11, 12], 40).astype(np.uint8)
-    path = tmp_path_factory.mktemp("labels") / "kind.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=n,
-        height=n,
-        count=1,
-        dtype="uint8",
-        crs="EPSG:32632",
-        transform=rasterio.Affine(120, 0, left, 0, -120, top),
-    ) as file:
-        file.write(values, 1)
-    return path
+
+    def kinds(x: AnyArray, y: AnyArray) -> AnyArray:
+        waves = np.sin(x / 1000) + np.cos(y / 1000)
+        return np.select([waves > 0.5, waves > -0.5], [11, 12], 40)
+
+    return write_labels(opened, tmp_path_factory.mktemp("labels") / "kind.tif", kinds)
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
 
+from tests.support.label_raster import write_labels
 from thor_geo.cli.main import main
 from thor_geo.probe import jobs, parts
 from thor_geo.probe.curve import Contender, Problem
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.growing import evaluate, grow
 from thor_geo.probe.spec import ProbeSpec
-from thor_geo.results import zone_cells
 from thor_geo.runs.opened_run import OpenedRun
 
 
@@ -112,24 +111,11 @@ def test_many_cores_do_not_multiply_the_memory(monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="module")
 def command(opened: OpenedRun, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return a command that probes waves of two classes, without its folder."""
-    (zone,) = zone_cells(opened).values()
-    left, _, _, top = zone.bounds
-    n = zone.shape[0] * 4
-    x, y = left + (np.arange(n) + 0.5) * 120, top - (np.arange(n) + 0.5) * 120
-    values = 1 + (np.sin(x[None] / 1000) + np.cos(y[:, None] / 900) > 0).astype(np.uint8)
-    path = tmp_path_factory.mktemp("waves") / "waves.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=n,
-        height=n,
-        count=1,
-        dtype="uint8",
-        crs="EPSG:32632",
-        transform=rasterio.Affine(120, 0, left, 0, -120, top),
-    ) as file:
-        file.write(values, 1)
+    path = write_labels(
+        opened,
+        tmp_path_factory.mktemp("waves") / "waves.tif",
+        lambda x, y: 1 + (np.sin(x / 1000) + np.cos(y / 900) > 0),
+    )
     options = ["--no-baseline", "--fractions", "2,10,100", "--repeats", "2"]
     return ["probe", str(opened.run.path), "--labels", str(path), *options]
 
