@@ -64,7 +64,7 @@ def places(columns: pa.Table | None = None, *, id: str | None = "plot_id") -> Pl
         np.array([WINDOWS[k % 3][edge] for k in range(n)], dtype="datetime64[us]")
         for edge in (0, 1)
     )
-    starts[skipped] = ends[skipped] = np.datetime64("NaT")
+    starts[skipped] = ends[skipped] = np.datetime64("NaT", "us")
     columns = table() if columns is None else columns
     return Places(
         source="survey.parquet",

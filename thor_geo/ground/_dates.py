@@ -64,7 +64,7 @@ def instants_of(column: Any) -> Instants | None:
         values = _microseconds(pc.cast(column, pa.timestamp("us", zone), safe=False))
         missing = np.isnat(values)
         wrong = ~missing & ~_plausible(values)
-        values[wrong] = np.datetime64("NaT")
+        values[wrong] = np.datetime64("NaT", "us")
         return Instants(values=values, wrong=wrong, zoned=np.full(len(values), zone is not None))
     if pa.types.is_floating(kind):
         column = pc.cast(column, pa.float64())
@@ -97,7 +97,7 @@ def _microseconds(column: Any) -> Datetime64Array:
     values = pc.cast(column, pa.int64()).to_numpy(zero_copy_only=False)
     mask = np.asarray(column.is_null())
     out = np.where(mask, 0, values).astype("int64").astype("datetime64[us]")
-    out[mask] = np.datetime64("NaT")
+    out[mask] = np.datetime64("NaT", "us")
     return out
 
 
@@ -129,7 +129,7 @@ def _instants_of_text(column: Any) -> Instants:
         day, month = (second, first) if month_first.any() else (first, second)
         read.add(either, month=month, day=day)
     index = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    values = np.append(read.values, np.datetime64("NaT"))
+    values = np.append(read.values, np.datetime64("NaT", "us"))
     zoned = np.append(read.zoned, False)
     wrong = np.append(np.isnat(read.values) & ~blank, False)
     return Instants(values=values[index], wrong=wrong[index], zoned=zoned[index], unclear=unclear)
@@ -139,7 +139,7 @@ class _Readings:
     """Instants of texts, filled in pattern by pattern."""
 
     def __init__(self, count: int) -> None:
-        self.values: Datetime64Array = np.full(count, np.datetime64("NaT"), dtype="datetime64[us]")
+        self.values: Datetime64Array = np.full(count, np.datetime64("NaT", "us"))
         self.zoned: BoolArray = np.zeros(count, dtype=np.bool_)
 
     def add(self, match: Any, **given: Int64Array) -> None:
@@ -164,14 +164,15 @@ class _Readings:
         inside = matched & (year >= FIRST_YEAR) & (year <= LAST_YEAR)
         inside &= (month >= 1) & (month <= 12) & (day >= 1)
         months = np.where(inside, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-        days = months.astype("datetime64[D]") + np.where(inside, day - 1, 0)
+        days = months.astype("datetime64[D]") + np.where(inside, day - 1, 0).astype("timedelta64[D]")
         inside &= days.astype("datetime64[M]") == months
         hour, minute, second = (_field(match, name) for name in ("hour", "minute", "second"))
         inside &= (hour < 24) & (minute < 60) & (second < 60)
         fraction = pc.utf8_slice_codeunits(pc.utf8_rpad(match.field("fraction"), 6, "0"), 0, 6)
         offset, zoned = _offsets(match.field("zone"))
         seconds = (hour * 60 + minute - offset) * 60 + second
-        instants = days.astype("datetime64[us]") + (seconds * 1_000_000 + _integers(fraction))
+        microseconds = (seconds * 1_000_000 + _integers(fraction)).astype("timedelta64[us]")
+        instants = days.astype("datetime64[us]") + microseconds
         self.values[inside] = instants[inside]
         self.zoned |= inside & zoned
 

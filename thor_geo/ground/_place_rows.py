@@ -75,7 +75,7 @@ def read_places(
         hint = "" if bad.all() else _SKIP
         raise faults_error(source, faults, len(table), table.lines, hint)
     lon, lat = np.where(bad, np.nan, located.lon), np.where(bad, np.nan, located.lat)
-    starts[bad] = ends[bad] = np.datetime64("NaT")
+    starts[bad] = ends[bad] = np.datetime64("NaT", "us")
     polygons = located.polygons
     if polygons is not None:
         polygons[bad] = None

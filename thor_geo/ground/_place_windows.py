@@ -46,7 +46,8 @@ def row_windows(
     faults: list[RowFault] = []
     if spec.date is not None:
         day = _read(columns, "date", spec.date, faults).astype("datetime64[D]")
-        starts, ends = day + spec.days[0], day + (spec.days[1] + 1)
+        before, after = (np.timedelta64(days, "D") for days in (spec.days[0], spec.days[1] + 1))
+        starts, ends = day + before, day + after
         argument, value = "date", spec.date
     elif spec.start is not None and spec.end is not None:
         starts = _read(columns, "start", spec.start, faults)
@@ -66,7 +67,7 @@ def row_windows(
             )
     elif spec.year is not None:
         years = _years(columns, spec.year, faults)
-        starts, ends = years.astype("datetime64[us]"), (years + 1).astype("datetime64[us]")
+        starts, ends = years, years + np.timedelta64(1, "Y")
         argument, value = "year", spec.year
     elif window is not None:
         return *_of_all(window, len(columns), earliest), faults
@@ -157,7 +158,7 @@ def _years(columns: Any, name: str, faults: list[RowFault]) -> Datetime64Array:
     blank = np.asarray(pc.fill_null(pc.equal(texts, ""), True), dtype=np.bool_)
     _report("year", name, column, blank, ~inside & ~blank, "year", faults)
     years: Datetime64Array = np.where(inside, numbers - 1970, 0).astype("datetime64[Y]")
-    years[~inside] = np.datetime64("NaT")
+    years[~inside] = np.datetime64("NaT", "Y")
     return years
 
 

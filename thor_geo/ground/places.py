@@ -210,7 +210,7 @@ class Places:
             reasons: Reason by row, from 0, of rows that are not skipped yet.
         """
         out = np.isin(np.arange(len(self)), list(reasons))
-        nothing, polygons = np.datetime64("NaT"), self.polygons
+        nothing, polygons = np.datetime64("NaT", "us"), self.polygons
         if polygons is not None:
             polygons = polygons.copy()
             polygons[out] = None
