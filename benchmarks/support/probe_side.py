@@ -4,13 +4,17 @@
     python probe_side.py made MADE.npz OUT.json          # cross-validation of made features
 
 Writes JSON: the penalty of each fitted linear model by a checksum of its features; where the build
-tells, the mean recalls from which it was chosen; CPU seconds before the first fit and in all; when
-the scores with all labels were there. It imports nothing of `benchmarks`, which is of this build.
+tells, the mean recalls from which it was chosen; CPU seconds before the first fit and in all; the
+largest resident set; when the scores with all labels were there. It imports nothing of
+`benchmarks`, which is of this build. With the environment variable OPTIMUM, fits of scikit-learn
+are not stopped early.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import sys
 import threading
 import time
@@ -28,6 +32,13 @@ class Record:
         """Watch the fits of this process."""
         from thor_geo.probe import models, run
 
+        if os.environ.get("OPTIMUM"):
+            from sklearn import linear_model
+
+            linear_model.LogisticRegression = functools.partial(
+                linear_model.LogisticRegression, tol=1e-7
+            )
+            models._ITERATIONS = 20_000
         self.fits: dict[str, dict[str, Any]] = {}
         self.before: float | None = None
         self._began, self._local = time.monotonic(), threading.local()
@@ -64,9 +75,16 @@ class Record:
             "cpu_before": self.before,
             "cpu": time.process_time(),
             "seconds": time.monotonic() - self._began,
+            "peak_mb": _peak_mb(),
             **more,
         }
         Path(path).write_text(json.dumps(content))
+
+
+def _peak_mb() -> float:
+    """Return the largest resident set, MB; getrusage would count that of who started this, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def command(path: str, arguments: list[str]) -> None:
