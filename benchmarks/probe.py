@@ -1,11 +1,11 @@
 """What a probe takes beside the build that fitted one model after the other, and the same answers.
 
 Claim (docs/performance.md, "Probes"): a probe of 2,710 samples of 768 dimensions takes 15 times
-less wall time, and its fits 15 times less CPU time, with no more memory; those of the quickstart's
-probe take 5 times less CPU time. 10,000 samples of 768 dimensions and ten classes with the default
-curve take less than a minute on two cores. The answers are the optimum's, which the old build comes
-to when it is not stopped early: scores within 0.005, the same penalty in 95 of 100 choices, and the
-same prediction for 99 of 100 samples.
+less wall time, and its fits 15 times less CPU time, with 1.2 times the memory (two fits at a time);
+those of the quickstart's probe take 5 times less CPU time. 10,000 samples of 768 dimensions and ten
+classes with the default curve take less than a minute on two cores. Scores are within 0.005 of the
+old build's, and 99 of 100 predictions of the saved probe are the same. 95 of 100 penalties are
+those of the optimum, to which the old build comes when it is not stopped early.
 
     python -m benchmarks.probe            # 15 minutes, nearly all of them the old build's
     python -m benchmarks.probe --quick    # 1,000 samples of 64 dimensions: 1 minute
@@ -43,7 +43,7 @@ from benchmarks.support.report import ROOT, Report, parser
 OLD = "12ffb46"
 #: Samples, dimensions and classes; the last is measured with the new build only.
 COMPARED, LARGE, QUICK = (2_710, 768, 4), (10_000, 768, 10), (1_000, 64, 3)
-FASTER, QUICKSTART_FASTER, LARGE_S = 15, 5, 60
+FASTER, QUICKSTART_FASTER, MEMORY, LARGE_S = 15, 5, 1.2, 60
 SCORE, PENALTIES, PREDICTIONS = 0.005, 0.95, 0.99
 
 _SIDE = Path(__file__).parent / "support" / "probe_side.py"
@@ -155,11 +155,11 @@ def compare(
                 "same predictions": f"{equal:.2%}",
             }
         )
-    same, score, equal = answers["new and optimum"]
+    same, (_, score, equal) = answers["new and optimum"][0], answers["new and old"]
     for holds, fault in (
         (fits >= faster, f"fits take 1/{fits:.1f} of the CPU time"),
         (faster < FASTER or wall >= faster, f"it takes 1/{wall:.1f} of the wall time"),
-        (peak["new"] <= 1.02 * peak["old"], "it takes more memory"),
+        (peak["new"] <= MEMORY * peak["old"], "it takes more memory"),
         (score <= SCORE, f"a score differs by {score:.4f}"),
         (same >= PENALTIES, f"{same:.1%} of the penalties are the same"),
         (equal >= PREDICTIONS, f"{equal:.2%} of the predictions are the same"),
@@ -246,10 +246,10 @@ def main() -> int:
     report = Report(
         name="probe",
         claim=f"{FASTER} times less CPU time for the fits and {FASTER} times less wall time than "
-        f"build {OLD}, with no more memory ({QUICKSTART_FASTER} times for the quickstart's fits); "
-        f"macro F1 within {SCORE} of the optimum's, the same penalty in {PENALTIES:.0%} and the "
-        f"same predictions for {PREDICTIONS:.0%}; 10,000 samples of 768 dimensions and ten classes "
-        f"in less than {LARGE_S} s",
+        f"build {OLD}, with {MEMORY} times the memory ({QUICKSTART_FASTER} times for the "
+        f"quickstart's fits); macro F1 within {SCORE}, the same predictions for {PREDICTIONS:.0%}, "
+        f"the optimum's penalty in {PENALTIES:.0%}; 10,000 samples of 768 dimensions and ten "
+        f"classes in less than {LARGE_S} s",
         quick=quick,
     )
     with (

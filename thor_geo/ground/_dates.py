@@ -164,7 +164,8 @@ class _Readings:
         inside = matched & (year >= FIRST_YEAR) & (year <= LAST_YEAR)
         inside &= (month >= 1) & (month <= 12) & (day >= 1)
         months = np.where(inside, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
-        days = months.astype("datetime64[D]") + np.where(inside, day - 1, 0).astype("timedelta64[D]")
+        days = months.astype("datetime64[D]")
+        days += np.where(inside, day - 1, 0).astype("timedelta64[D]")
         inside &= days.astype("datetime64[M]") == months
         hour, minute, second = (_field(match, name) for name in ("hour", "minute", "second"))
         inside &= (hour < 24) & (minute < 60) & (second < 60)

@@ -71,6 +71,7 @@ def quoted() -> Iterator[str]:
         share = result("fetch")["figures"][f"share of the possible of {kind}, median of the runs"]
         yield f"reaches {100 * share:.0f} %"
     yield from quoted_places()
+    yield from quoted_probes()
     start = "quickstart, archive {}: first tile embedded"
     for text, what, digits in (
         ("`thor-geo --help`", "thor-geo --help", 2),
@@ -90,6 +91,36 @@ def quoted() -> Iterator[str]:
 
 
 SIZES = ("tiny", "small", "base")
+
+
+def quoted_probes() -> Iterator[str]:
+    probe = result("probe")
+    for what, start in (
+        ("made: 2,710 x 768, 4 classes", "| 2,710 x 768, 4 classes |"),
+        ("quickstart: 1,948 x 192, 4 classes", "| 1,948 x 192, 4 classes, "),
+    ):
+        old, new = (row("probe", what=what, build=build) for build in ("old", "new"))
+        fits = [f"{old['of these fits']:.0f} s", f"{new['of these fits']:.1f} s"]
+        yield start
+        yield " | ".join([*fits, f"{old['wall s']:.0f} s", f"{new['wall s']:.1f} s"])
+    large = row("probe", what="made: 10,000 x 768, 10 classes", build="new")
+    yield f"| {large['of these fits']:.0f} s | | {large['wall s']:.1f} s |"
+    same = [each for each in probe["figures"]["the same answers"] if each["sides"] == "new and old"]
+    yield f"at most {max(each['largest difference of macro F1'] for each in same)} from"
+    yield f"and {min((each['same predictions'] for each in same), key=_percent)} of the saved".replace(
+        "%", " %"
+    )
+    for sides in ("new and optimum", "old and optimum"):
+        quickstart, made = (
+            _percent(each["same penalty"])
+            for each in probe["figures"]["the same answers"]
+            if each["sides"] == sides
+        )
+        yield f"{made:g} and {quickstart:g} %"
+
+
+def _percent(text: str) -> float:
+    return float(text.removesuffix("%"))
 
 
 def quoted_places() -> Iterator[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -43,6 +44,30 @@ def test_logistic_regression_is_that_of_scikit_learn(classes: int) -> None:
         pipe.predict_proba(x.astype(np.float64)),
         atol=2e-4,
     )
+
+
+def test_the_penalty_is_chosen_at_the_optimum() -> None:
+    """Of features like embeddings; at scikit-learn's default tolerance two of 20 are others."""
+    rng = np.random.default_rng(0)
+    n, d, k = 120, 96, 4
+    turn, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    same = {1e-4: 0, 1e-8: 0}
+    for _ in range(20):
+        y, groups = rng.integers(0, k, n), rng.integers(0, 12, n)
+        x = rng.normal(size=(n, d)) + 0.3 * rng.normal(size=(k, d))[y]
+        x = (x * (1.0 + np.arange(d)) ** -0.75 @ turn).astype(np.float32)
+        chosen = fit_linear(x, y, groups, "classification", 0).penalty
+        z = StandardScaler().fit_transform(x.astype(np.float64))
+        for tol in same:
+            models = [LogisticRegression(C=c, tol=tol, max_iter=10_000) for c in sorted(CS)]
+            folds = StratifiedGroupKFold(3, shuffle=True, random_state=0)
+            recalls = [
+                cross_val_score(m, z, y, groups=groups, cv=folds, scoring="balanced_accuracy")
+                for m in models
+            ]
+            same[tol] += sorted(CS)[int(np.mean(recalls, axis=1).argmax())] == chosen
+    assert same[1e-8] >= 19
+    assert same[1e-4] < same[1e-8]
 
 
 def test_ridge_regression_solves_the_normal_equations() -> None:
