@@ -37,9 +37,10 @@ from benchmarks.support.timing import compare
 from thor_geo.ground.lattice import zone_name
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.grid_layout import ARRAY, SCALE
-from thor_geo.runs.pooled import pooled_table, write_pooled
+from thor_geo.runs.pooled import pooled_bytes, pooled_table
 from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.shard import Dtype
+from thor_geo.storage.files import write_all, write_bytes
 from thor_geo.tasks import RunWriter
 
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
@@ -59,7 +60,7 @@ def write_vectors(folder: Path, many: Embedded, dtype: Dtype) -> None:
         table = pooled_table(
             many.result(shard, dtype), many.plan, many.opened.span, dtype, run.metadata
         )
-        write_pooled(folder / f"{shard.id}.parquet", table)
+        write_bytes(folder / f"{shard.id}.parquet", pooled_bytes(table))
 
 
 def read_vectors(folder: Path, many: Embedded) -> Vectors:
@@ -85,7 +86,7 @@ def write_map(path: Path, large: Embedded, dtype: Dtype) -> None:
     cells = result.grid.shape[1] // large.plan.lattices[0].shard_tiles
     store = GridStore(path, large.plan, (len(result.grid), cells, cells), dtype)
     store.create("{}")
-    store.write(shard, result.grid)
+    write_all(store.path, store.encode(shard, result.grid))
 
 
 def read_map(path: Path) -> Vectors:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from thor_geo.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
     from thor_geo.specs.sentinel1 import Sentinel1Spec
     from thor_geo.specs.sources import EarthEngineSpec, EmulatorSpec, StacSpec
+    from thor_geo.storage import StoreOptions
     from thor_geo.tasks import RunWriter, THOREmbeddingTask
     from thor_geo.transforms import THORNormalize
 
@@ -47,6 +48,7 @@ _HOMES = {
     "SensorStack": "datasets",
     "Sentinel1Spec": "specs.sentinel1",
     "StacSpec": "specs.sources",
+    "StoreOptions": "storage",
     "THOREmbeddingTask": "tasks",
     "THORNormalize": "transforms",
     "TemporalSpec": "specs",
@@ -75,6 +77,7 @@ __all__ = [
     "SensorStack",
     "Sentinel1Spec",
     "StacSpec",
+    "StoreOptions",
     "THOREmbeddingTask",
     "THORNormalize",
     "TemporalSpec",

@@ -143,6 +143,20 @@ class CacheError(ThorGeoError, RuntimeError):
     """The block cache cannot be written: full, read-only, or over a quota; the run cannot go on."""
 
 
+class StoreError(ThorGeoError, RuntimeError):
+    """An object store refused a request, or kept failing."""
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        """Initialize a new StoreError instance.
+
+        Args:
+            message: What happened.
+            retryable: Whether the store failed, so that a second attempt may succeed.
+        """
+        super().__init__(message)
+        self.retryable = retryable
+
+
 class PrefetchError(ThorGeoError, RuntimeError):
     """The prefetch process died or could not start; the run cannot go on."""
 

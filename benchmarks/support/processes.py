@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Usage:
     Attributes:
         seconds: From start to end.
         cpu: CPU seconds of all its processes.
-        peak_mb: Largest resident set among its processes, MB (10^6 bytes).
+        peak_mb: Largest resident set of the command itself, MB (10^6 bytes).
         output: What it printed on standard output.
     """
 
@@ -55,8 +56,9 @@ def python(
             text=True,
         )
         assert process.stdout is not None
-        output = process.stdout.read()
-        _, state, usage = os.wait4(process.pid, 0)
+        with _Peak(process.pid) as peak:
+            output = process.stdout.read()
+            _, state, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(state)
         if process.returncode not in codes:
@@ -68,9 +70,36 @@ def python(
     return Usage(
         seconds=seconds,
         cpu=usage.ru_utime + usage.ru_stime,
-        peak_mb=usage.ru_maxrss / 1000,
+        peak_mb=peak.mb,
         output=output,
     )
+
+
+class _Peak:
+    """Follows the largest resident set of a process, which only grows.
+
+    getrusage would be no help: what is counted there begins with that of who started the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self.mb = pid, 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> _Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._over.wait(0.02):
+            try:
+                self.mb = max(self.mb, resident_mb(pid=self._pid))
+            except (FileNotFoundError, KeyError, ProcessLookupError):
+                return  # it has ended
 
 
 def status(pid: int | str = "self") -> dict[str, str]:
@@ -84,14 +113,15 @@ def status(pid: int | str = "self") -> dict[str, str]:
     return {name: value.strip() for name, value in fields}
 
 
-def resident_mb(field: str = "VmHWM") -> float:
-    """Return the resident memory of this process, MB (10^6 bytes).
+def resident_mb(field: str = "VmHWM", pid: int | str = "self") -> float:
+    """Return the resident memory of a process, MB (10^6 bytes).
 
     Args:
         field: ``VmHWM``, the most so far, or ``VmRSS``, now. Linux counts both in units of
             1,024 bytes.
+        pid: The process.
     """
-    return int(status()[field].split()[0]) * 1024 / 1e6
+    return int(status(pid)[field].split()[0]) * 1024 / 1e6
 
 
 def cpu_seconds(pid: int) -> float:

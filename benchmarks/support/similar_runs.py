@@ -14,6 +14,7 @@ from thor_geo.emulator import Acquisition, ensure_archive
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import ShardFile
+from thor_geo.storage.files import write_all
 
 Vectors = npt.NDArray[np.float32]
 
@@ -145,8 +146,9 @@ def made_run(folder: Path, cells: int, dimension: int) -> Path:
         for k, (rows, cols) in enumerate(places):
             part = drawn[:, k * _CELLS**2 : (k + 1) * _CELLS**2]
             values[:, rows, cols] = part.reshape(dimension, _CELLS, _CELLS)
-        files = store.write(shard, values)
-        outputs = {file.relative_to(path).as_posix(): ShardFile.from_path(file) for file in files}
+        contents = store.encode(shard, values)
+        write_all(store.path, contents)
+        outputs = {f"grid.zarr/{name}": ShardFile.of(each) for name, each in contents.items()}
         write_marker(run, shard, failed=[], outputs=outputs)
     done.touch()
     return path

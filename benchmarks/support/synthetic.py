@@ -16,9 +16,10 @@ from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.markers import Marker, ShardFile, write_failures
-from thor_geo.runs.pooled import pooled_table, write_pooled
+from thor_geo.runs.pooled import pooled_bytes, pooled_table
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import TemporalSpec
+from thor_geo.storage.files import write_bytes
 
 WINDOW = TemporalSpec.range("2022-06-01", "2022-09-01")
 #: Scenes of every tile: as many clear ones as a summer has over a place.
@@ -62,15 +63,14 @@ def write_shards(run: RunDirectory, plan: Plan, dimension: int) -> None:
         result.status, result.scenes = ["ok"] * n, [SCENES] * n
         for k in np.flatnonzero(random.random(n) < 0.001).tolist():
             result.status[k], result.error[k], result.scenes[k] = "failed", "no such block", ()
-        write_pooled(
-            run.pooled_path(shard), pooled_table(result, plan, WINDOW, "float32", run.metadata)
-        )
+        content = pooled_bytes(pooled_table(result, plan, WINDOW, "float32", run.metadata))
+        write_bytes(run.pooled_path(shard), content)
         failed = [
             plan.tile(shard.start + k).id
             for k, word in enumerate(result.status)
             if word == "failed"
         ]
-        outputs = {f"pooled/{shard.id}.parquet": ShardFile.from_path(run.pooled_path(shard))}
+        outputs = {f"pooled/{shard.id}.parquet": ShardFile.of(content)}
         write_marker(run, shard, failed=failed, outputs=outputs)
 
 

@@ -16,6 +16,7 @@ from thor_geo.ground.plan import Shard
 from thor_geo.runs.opened_run import THREADS, OpenedRun
 from thor_geo.runs.reading import read_markers, read_rows
 from thor_geo.runs.vectors import SCALES
+from thor_geo.storage.files import readable
 from thor_geo.support.arrays import AnyArray, BoolArray, Int64Array
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class RunRows:
         if self._opened.places and run.skipped.exists():
             import pyarrow.parquet as pq
 
-            tables.append(pq.read_table(run.skipped, columns=tables[0].column_names))
+            tables.append(pq.read_table(readable(run.skipped), columns=tables[0].column_names))
         return pa.concat_tables(tables).combine_chunks()
 
     @cached_property

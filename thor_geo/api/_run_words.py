@@ -9,6 +9,7 @@ from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.lattice import zone_name
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.vectors import EMBEDDING, vector_length
+from thor_geo.storage.files import readable
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted
 
@@ -115,7 +116,7 @@ def _length(opened: OpenedRun) -> int | None:
         if opened.marker(shards[k]) is not None:
             path = opened.run.pooled_path(shards[k])
             try:
-                return vector_length(pq.read_schema(path), EMBEDDING)
+                return vector_length(pq.read_schema(readable(path)), EMBEDDING)
             except (OSError, ValueError):
                 return None  # `X` says what is wrong with the file
     return None

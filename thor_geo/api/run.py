@@ -17,6 +17,7 @@ from thor_geo.ground.plan import Plan
 from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.specs import check_choice
 from thor_geo.specs.choices import check_least
+from thor_geo.storage import Location, StoreOptions
 from thor_geo.support.arrays import AnyArray, BoolArray, Float32Array
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Run:
             ConfigError: If the run has no such vectors or window.
         """
         check_choice("vectors", kind, RunVectors)
-        self.path: Path = opened.run.path
+        self.path: Location = opened.run.path
         self.kind, self.window = kind, window
         self._opened = opened
         if kind != "pooled":
@@ -324,21 +325,30 @@ class Run:
             )
 
 
-def open_run(dir: str | Path, *, vectors: RunVectors = "pooled", window: int | None = None) -> Run:
+def open_run(
+    dir: str | Path,
+    *,
+    vectors: RunVectors = "pooled",
+    window: int | None = None,
+    store: StoreOptions | None = None,
+) -> Run:
     """Open a run for scikit-learn, pandas, xarray and notebooks; nothing in it is written.
 
     Args:
-        dir: The run's directory, finished or not.
+        dir: The run's directory, finished or not; or its address in an object store
+            (``s3://bucket/oslo``) or on a web server.
         vectors: ``pooled``, ``centre`` (of the map's cell that holds each place, where the run has
             been asked for it), or ``both`` side by side.
         window: Index of the time window, in a run that has several; without it such a run has
             maps, and no rows.
+        store: How the object store of an address is reached.
 
     Returns:
         The run; its vectors and columns are read when they are asked for.
 
     Raises:
         RunDirectoryError: If it is not a run, or cannot be read.
-        ConfigError: If it has no such vectors or window.
+        ConfigError: If it has no such vectors or window, or the address is none of a bucket.
+        StoreError: If a store refuses a request, or keeps failing.
     """
-    return Run(read_run(dir), kind=vectors, window=window)
+    return Run(read_run(dir, store), kind=vectors, window=window)

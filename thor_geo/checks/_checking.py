@@ -21,6 +21,7 @@ from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_reading import own_columns
 from thor_geo.runs.place_rows import PlaceFields
 from thor_geo.runs.vectors import EMBEDDING, vector_length
+from thor_geo.storage.files import readable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,7 +133,7 @@ def _sample_schemas(opened: OpenedRun) -> Iterator[pa.Schema]:
             continue
         looked += 1
         try:
-            yield pq.read_schema(opened.run.pooled_path(shard))
+            yield pq.read_schema(readable(opened.run.pooled_path(shard)))
         except (pa.ArrowException, OSError, ValueError):
             continue  # reported as a fault when the file is checked
 

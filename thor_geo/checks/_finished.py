@@ -13,6 +13,7 @@ from thor_geo.ground.plan import Shard
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import THREADS, OpenedRun
 from thor_geo.runs.pooled import row_ids
+from thor_geo.storage.files import below
 from thor_geo.support.progress import PATIENCE_S, Progress
 
 _AT_ONCE = 4096
@@ -81,4 +82,4 @@ def _usable(opened: OpenedRun, shard: Shard) -> Marker | None:
 
 
 def _name(opened: OpenedRun, shard: Shard) -> str:
-    return opened.run.pooled_path(shard).relative_to(opened.run.path).as_posix()
+    return below(opened.run.pooled_path(shard), opened.run.path)

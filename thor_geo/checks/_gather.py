@@ -6,7 +6,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.vectors import CENTRE
+from thor_geo.storage import Location
+from thor_geo.storage.files import below
 from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Gatherer:
             own[CENTRE] = table.schema.metadata[CENTRE.encode()]
         return table.replace_schema_metadata(own)
 
-    def _check_content(self, content: bytes, path: Path, marker: Marker | None) -> None:
+    def _check_content(self, content: bytes, path: Location, marker: Marker | None) -> None:
         """Refuse a file that is not the one its marker vouches for.
 
         Raises:
@@ -190,7 +191,7 @@ class Gatherer:
             ValueError: If there is no marker any more, or the file has another size.
         """
         run = self._opened.run
-        name = path.relative_to(run.path).as_posix()
+        name = below(path, run.path)
         output = None if marker is None else marker.outputs.get(name)
         if output is None or len(content) != output.size:
             raise ValueError("it, or its marker, has changed since the merge began")

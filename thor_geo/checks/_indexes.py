@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 from thor_geo.checks._strays import Temporaries
@@ -22,8 +23,8 @@ def check_indexes(opened: OpenedRun, outdated: list[str], into: Temporaries) -> 
         into: Collects what killed builds left behind, which is no fault.
     """
     folder = opened.run.index
-    if not folder.is_dir():
-        return
+    if not isinstance(folder, Path) or not folder.is_dir():
+        return  # runs in a store have none
     times = range(len(opened.windows)) if opened.windows.listed else [None]
     known = {
         index_path(opened.run, unit, time): (unit, time)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,8 @@ from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs import Windows
+from thor_geo.storage import Location
+from thor_geo.storage.files import below
 
 
 class Part(NamedTuple):
@@ -46,7 +47,7 @@ class MapsExpected:
             these are, so any cell may then be absent, but only in all bands.
     """
 
-    store: Path
+    store: Location
     zones: Mapping[int, ZoneGrid]
     cells: int
     arrays: tuple[str, ...]
@@ -62,13 +63,13 @@ class MapsExpected:
         """Return whether a shard's zone has metadata that is right."""
         return shard.epsg in self.zones
 
-    def file_path(self, shard: Shard, part: Part) -> Path:
+    def file_path(self, shard: Shard, part: Part) -> Location:
         """Return the path of the file with a shard's part of an array."""
         return self.store / array_file(self.zones[shard.epsg], shard, *part)
 
 
 def open_maps(
-    store: Path,
+    store: Location,
     plan: Plan,
     dtype: Dtype,
     fingerprint: str,
@@ -245,7 +246,7 @@ def _decode(expected: MapsExpected, shard: Shard, part: Part) -> npt.NDArray[Any
     )
 
 
-def decode_file(folder: Path, path: Path, where: tuple[Any, ...]) -> npt.NDArray[Any]:
+def decode_file(folder: Location, path: Location, where: tuple[Any, ...]) -> npt.NDArray[Any]:
     """Return a part of an array that lies in one file, read from that file alone.
 
     Args:
@@ -259,12 +260,12 @@ def decode_file(folder: Path, path: Path, where: tuple[Any, ...]) -> npt.NDArray
 
     buffer = default_buffer_prototype().buffer
     files = {
-        key.relative_to(folder).as_posix(): buffer.from_bytes(key.read_bytes())
+        below(key, folder): buffer.from_bytes(key.read_bytes())
         for key in (folder / "zarr.json", path)
     }
     array: Any = zarr.open_array(MemoryStore(files), mode="r")
     return np.asarray(array[where])
 
 
-def _fault(store: Path, name: str, reason: str) -> Fault:
+def _fault(store: Location, name: str, reason: str) -> Fault:
     return Fault(kind="grid", file=f"{store.name}/{name}".rstrip("/"), reason=reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.files import file_sha256
+from thor_geo.storage import Location
+from thor_geo.storage.files import below, sha256_of, size_of
 from thor_geo.support.jsontext import parse_json
 from thor_geo.support.words import counted
 
@@ -46,7 +46,7 @@ class Expected:
         windows: Time windows of the composites.
     """
 
-    path: Path
+    path: Location
     fingerprint: str
     rows: RowsExpected | None
     grid: bool
@@ -101,7 +101,7 @@ def check_shard(
         checked = _ShardCheck(run, expected, plan, shard).look(before, reader)
         if not checked.faults or _bytes(run.marker_path(shard)) == before:
             break
-    marker = run.marker_path(shard).relative_to(run.path).as_posix()
+    marker = below(run.marker_path(shard), run.path)
     checked.faults = [replace(fault, marker=marker) for fault in checked.faults]
     return checked
 
@@ -111,7 +111,7 @@ def seam_reader(expected: Expected) -> SeamReader:
     return SeamReader(expected.maps.cells if isinstance(expected.maps, MapsExpected) else 1)
 
 
-def _bytes(path: Path) -> bytes | None:
+def _bytes(path: Location) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError:
@@ -141,15 +141,17 @@ class _ShardCheck:
         self._check_failures(marker, rows)
         return self._checked
 
-    def _fault(self, kind: FaultKind, file: Path, reason: str, *, noticed: bool = False) -> None:
+    def _fault(
+        self, kind: FaultKind, file: Location, reason: str, *, noticed: bool = False
+    ) -> None:
         # A damaged file may contain names of any length.
         shown = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
         self._checked.faults.append(
             Fault(kind=kind, file=self._name(file), reason=shown, noticed=noticed)
         )
 
-    def _name(self, file: Path) -> str:
-        return file.relative_to(self._run.path).as_posix()
+    def _name(self, file: Location) -> str:
+        return below(file, self._run.path)
 
     def _read_marker(self, content: bytes | None) -> Marker | None:
         """Return the shard's marker if it is sound."""
@@ -180,10 +182,10 @@ class _ShardCheck:
             self._fault("marker", path, reason)
         return None if problems else marker
 
-    def _named_files(self, marker: Marker) -> dict[Path, Part | None] | None:
+    def _named_files(self, marker: Marker) -> dict[Location, Part | None] | None:
         """Return the shard's files and their parts of maps; None if the marker names others."""
         expected, maps = self._expected, self._expected.maps
-        files: dict[Path, Part | None] = {}
+        files: dict[Location, Part | None] = {}
         if expected.rows is not None:
             files[self._run.pooled_path(self._shard)] = None
         known = maps is not None and maps.holds(self._shard)
@@ -200,7 +202,7 @@ class _ShardCheck:
         return None
 
     def _check_files(
-        self, marker: Marker, files: dict[Path, Part | None]
+        self, marker: Marker, files: dict[Location, Part | None]
     ) -> tuple[Rows | None, list[Part]]:
         """Return rows, and parts of maps, from files whose content is what it should be."""
         rows: Rows | None = None
@@ -268,15 +270,17 @@ class _ShardCheck:
             ]
 
 
-def _content_problem(path: Path, size: int, sha256: str) -> str | None:
+def _content_problem(path: Location, size: int, sha256: str) -> str | None:
     """Return how a file differs from its marker, None if it does not."""
     try:
-        actual = path.stat().st_size
+        actual = size_of(path)
+        if actual is None:
+            return "missing"
         if actual != size:
             return f"has {actual:,} bytes, the marker says {size:,}"
-        if file_sha256(path) != sha256:
+        if sha256_of(path) != sha256:
             return f"{_CONTENT} (sha256 differs)"
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return "missing"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,8 @@ from thor_geo.runs.place_layout import (
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.zarr_metadata import array_differences
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 from thor_geo.support.arrays import BoolArray
 from thor_geo.support.jsontext import parse_json
 
@@ -42,7 +43,7 @@ class PlaceMapsExpected:
         layout: Shapes of its arrays.
     """
 
-    store: Path
+    store: Location
     layout: PlaceLayout
 
     @property
@@ -54,13 +55,13 @@ class PlaceMapsExpected:
         """Return whether the metadata is right for a shard: for all it is, or for none."""
         return True
 
-    def file_path(self, shard: Shard, part: Part) -> Path:
+    def file_path(self, shard: Shard, part: Part) -> Location:
         """Return the path of the file with a shard's part of an array."""
         return self.store / place_file(shard, part.name)
 
 
 def open_place_maps(
-    store: Path, plan: PlacePlan, dtype: Dtype, fingerprint: str
+    store: Location, plan: PlacePlan, dtype: Dtype, fingerprint: str
 ) -> tuple[PlaceMapsExpected | None, list[Fault]]:
     """Check the metadata of a store against the plan.
 
@@ -134,7 +135,7 @@ def check_place_maps(
     return faults
 
 
-def _cells(store: Path) -> tuple[int, int, int]:
+def _cells(store: Location) -> tuple[int, int, int]:
     """Return the shape of one chip's map, by the store's metadata.
 
     Raises:
@@ -151,12 +152,12 @@ def _cells(store: Path) -> tuple[int, int, int]:
 
 
 def _problems(
-    store: Path, plan: PlacePlan, layout: PlaceLayout, fingerprint: str
+    store: Location, plan: PlacePlan, layout: PlaceLayout, fingerprint: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the array (or the root's file) and the reason of every fault of the metadata."""
     import zarr
 
-    group: Any = zarr.open_group(str(store), mode="r", use_consolidated=False)
+    group: Any = zarr.open_group(zarr_store(store), mode="r", use_consolidated=False)
     values = coordinates(plan, layout)
     wanted = {name: coordinate_attributes(name) for name in values}
     for name in layout.names:
@@ -182,7 +183,7 @@ def _problems(
 
 
 def _root_problems(
-    store: Path, layout: PlaceLayout, fingerprint: str, names: tuple[str, ...]
+    store: Location, layout: PlaceLayout, fingerprint: str, names: tuple[str, ...]
 ) -> Iterator[str]:
     """Yield the faults of what the root says of the embeddings, and repeats of its arrays."""
     try:
@@ -209,5 +210,5 @@ def _root_problems(
         yield f"its consolidated metadata differs from the zarr.json of {first_few(other)}"
 
 
-def _fault(store: Path, name: str, reason: str) -> Fault:
+def _fault(store: Location, name: str, reason: str) -> Fault:
     return Fault(kind="grid", file=f"{store.name}/{name}", reason=reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,8 @@ from thor_geo.checks._rows import SAME_PLACE
 from thor_geo.checks.faults import Fault
 from thor_geo.ground.plan import Plan
 from thor_geo.runs.plan_file import plan_columns, plan_schema
+from thor_geo.storage import Location
+from thor_geo.storage.files import readable
 from thor_geo.support.progress import PATIENCE_S, Progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _ROWS = 65_536
 
 
-def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterator[Fault]:
+def check_plan_file(path: Location, plan: Plan, *, progress: bool = False) -> Iterator[Fault]:
     """Yield the faults of the columns that are not needed to read the plan.
 
     Args:
@@ -33,7 +34,7 @@ def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterat
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             if not file.schema_arrow.equals(plan_schema(plan), check_metadata=False):
                 yield _fault(path, "its columns are not those of a plan")
                 return
@@ -47,7 +48,7 @@ def check_plan_file(path: Path, plan: Plan, *, progress: bool = False) -> Iterat
         yield _fault(path, f"cannot be read as Parquet ({str(error)[:200]})")
 
 
-def _differences(path: Path, batch: pa.RecordBatch, plan: Plan, start: int) -> Iterator[Fault]:
+def _differences(path: Location, batch: pa.RecordBatch, plan: Plan, start: int) -> Iterator[Fault]:
     expected = plan_columns(plan, start, start + len(batch))
     for name, actual, wanted in zip(batch.schema.names, batch.columns, expected, strict=True):
         if actual.equals(wanted):
@@ -70,5 +71,5 @@ def _differences(path: Path, batch: pa.RecordBatch, plan: Plan, start: int) -> I
         yield _fault(path, f"`{name}` is wrong among rows {start} to {start + len(batch) - 1}")
 
 
-def _fault(path: Path, reason: str) -> Fault:
+def _fault(path: Location, reason: str) -> Fault:
     return Fault(kind="run", file=path.name, reason=reason)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from thor_geo.runs.pooled import pooled_schema, row_ids, window_name
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.vectors import CENTRE, EMBEDDING, vector_facts, vector_length
 from thor_geo.specs import Windows
+from thor_geo.storage import Location
+from thor_geo.storage.files import readable
 from thor_geo.support.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Rows:
 
 
 def check_rows(
-    path: Path, plan: Plan, shard: Shard, expected: RowsExpected
+    path: Location, plan: Plan, shard: Shard, expected: RowsExpected
 ) -> tuple[Rows | None, list[tuple[FaultKind, str]]]:
     """Check one pooled file.
 
@@ -87,7 +88,7 @@ def check_rows(
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -5,7 +5,6 @@ Only this module lists folders: a file that should not exist cannot be looked up
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,6 +15,7 @@ from thor_geo.checks.faults import Fault
 from thor_geo.runs.grid_layout import ARRAY
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_layout import shard_number
+from thor_geo.storage.files import names_in, size_of
 
 
 @dataclass(kw_only=True)
@@ -48,6 +48,7 @@ def find_strays(
     places = [(run.markers.name, ".json"), (run.failures.name, ".jsonl")]
     places += [(run.pooled.name, ".parquet")]
     _temporaries(opened, "", into)
+    top = set(names_in(run.path))
     for folder, suffix in places:
         for name in _files(opened, folder, into):
             if folder == run.pooled.name and not opened.pooled:
@@ -61,7 +62,7 @@ def find_strays(
         (run.grid, opened.grid and not opened.places),
         (run.place_store, opened.grid and opened.places),
     ):
-        if not wanted and store.exists():
+        if not wanted and store.name in top:
             yield _stray(store.name, "the run writes no maps" + (" of this kind" * opened.grid))
     if isinstance(maps, MapsExpected):
         yield from _stray_maps(opened, maps, into)
@@ -80,7 +81,7 @@ def _stray_maps(opened: OpenedRun, maps: MapsExpected, into: Temporaries) -> Ite
         first = "" if part.time is None else f"/{part.time}"
         band = "/0" if part.name == ARRAY else ""
         top = f"{store}/{zone.name}/{part.name}/c{first}{band}"
-        for row in _names(opened, top):
+        for row in names_in(opened.run.path / top):
             for col in _files(opened, f"{top}/{row}", into):
                 if (row, col) not in planned[epsg]:
                     yield _stray(f"{top}/{row}/{col}", "belongs to no shard of the plan")
@@ -91,7 +92,7 @@ def _stray_places(opened: OpenedRun, maps: PlaceMapsExpected, into: Temporaries)
     for part in maps.parts:
         top = f"{maps.store.name}/{part.name}/c"
         below = "/0/0" if part.name == ARRAY else "/0"
-        for number in _names(opened, top):
+        for number in names_in(opened.run.path / top):
             for name in _files(opened, f"{top}/{number}{below}", into):
                 if number not in numbers or name != "0":
                     yield _stray(f"{top}/{number}{below}/{name}", "belongs to no shard of the plan")
@@ -101,19 +102,9 @@ def _stray(name: str, reason: str) -> Fault:
     return Fault(kind="stray", file=name, reason=reason)
 
 
-def _names(opened: OpenedRun, folder: str) -> Iterator[str]:
-    """Yield the names in a folder, in any order; none if it is missing or not a folder."""
-    try:
-        with os.scandir(opened.run.path / folder) as entries:
-            for entry in entries:
-                yield entry.name
-    except (FileNotFoundError, NotADirectoryError):
-        return
-
-
 def _files(opened: OpenedRun, folder: str, into: Temporaries) -> Iterator[str]:
     """Yield the names in a folder except temporary files."""
-    for name in _names(opened, folder):
+    for name in names_in(opened.run.path / folder):
         if not _temporary(opened, folder, name, into):
             yield name
 
@@ -128,9 +119,8 @@ def _temporary(opened: OpenedRun, folder: str, name: str, into: Temporaries) -> 
     if not (name.startswith(".") and name.endswith(".tmp")):
         return False
     path = f"{folder}/{name}".lstrip("/")
-    into.paths.append(path)
-    try:
-        into.bytes += (opened.run.path / path).stat().st_size
-    except OSError:  # renamed meanwhile by a running job
-        into.paths.pop()
+    size = size_of(opened.run.path / path)
+    if size is not None:  # else renamed meanwhile by a running job
+        into.paths.append(path)
+        into.bytes += size
     return True

@@ -14,6 +14,7 @@ from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_reading import own_columns
 from thor_geo.runs.place_rows import SKIPPED, PlaceFields
 from thor_geo.runs.pooled import pooled_schema
+from thor_geo.storage.files import below, readable
 from thor_geo.support.jsontext import parse_json
 
 # What a row that was skipped has.
@@ -37,13 +38,13 @@ def check_skipped(opened: OpenedRun, plan: PlacePlan, fields: PlaceFields) -> It
     if not skipped:
         return  # a file that should not be there is a stray
     path = opened.run.skipped
-    name = path.relative_to(opened.run.path).as_posix()
+    name = below(path, opened.run.path)
 
     def fault(kind: FaultKind, reason: str) -> Fault:
         return Fault(kind=kind, file=name, reason=reason, noticed=True)
 
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(readable(path)).read()
         table.validate(full=True)
         about = parse_json((table.schema.metadata or {})[b"thor_geo"])
         same_run = about["fingerprint"] == opened.fingerprint
@@ -90,7 +91,9 @@ def check_kept(opened: OpenedRun) -> Iterator[Fault]:
     files = [opened.run.pooled_path(shard) for shard in opened.plan.shards]
     if opened.table is not None and opened.table[1]:
         files.append(opened.run.skipped)
-    table = pa.concat_tables(pq.ParquetFile(file).read(columns=["place", *names]) for file in files)
+    table = pa.concat_tables(
+        pq.ParquetFile(readable(file)).read(columns=["place", *names]) for file in files
+    )
     order = pa.array(np.argsort(table["place"].to_numpy()))
     for name in names:
         if column_digest(table[name].take(order)) != digests.get(name):

@@ -20,6 +20,7 @@ from thor_geo.checks._gather import Gatherer
 from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.storage.files import readable
 from thor_geo.support.arrays import Int64Array, UInt8Array
 from thor_geo.support.files import temporary_path
 
@@ -190,7 +191,7 @@ def _skipped(opened: OpenedRun) -> pa.Table | None:
     if opened.table is None or not opened.table[1]:
         return None
     try:
-        table = pq.ParquetFile(opened.run.skipped).read()
+        table = pq.ParquetFile(readable(opened.run.skipped)).read()
         if len(table) != opened.table[1]:
             raise ValueError(f"it has {len(table)} rows, and {opened.table[1]} were skipped")
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,15 @@ from thor_geo.runs.times import END, TIME, time_attributes, time_coordinates
 from thor_geo.runs.zarr_metadata import array_differences
 from thor_geo.runs.zone_grid import ZoneGrid
 from thor_geo.specs import Windows
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 from thor_geo.support.jsontext import parse_json
 
 #: More than any map has. Larger numbers in a store are not trusted: arrays are allocated by them.
 MOST_BANDS, MOST_CELLS = 1 << 20, 4096
 
 
-def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
+def sides_of(store: Location, zone: str, shard_tiles: int) -> tuple[int, int]:
     """Return the length of an embedding and the cells of a tile's side, by a zone's metadata.
 
     Args:
@@ -59,7 +60,7 @@ def sides_of(store: Path, zone: str, shard_tiles: int) -> tuple[int, int]:
 
 
 def zone_problems(
-    store: Path,
+    store: Location,
     zone: ZoneGrid,
     bands: int,
     dtype: Dtype,
@@ -81,7 +82,7 @@ def zone_problems(
     coordinates = _coordinates(zone, bands, windows)
     times = len(windows) if windows is not None and windows.listed else None
     try:
-        group = zarr.open_group(str(store / zone.name), mode="r", use_consolidated=False)
+        group = zarr.open_group(zarr_store(store / zone.name), mode="r", use_consolidated=False)
         arrays: dict[str, Any] = {name: group[name] for name in (*array_names(dtype), *coordinates)}
         differences = {
             name: array_differences(arrays[name], array_layout(zone, name, bands, dtype, times))
@@ -121,7 +122,7 @@ def zone_problems(
 
 
 def root_problems(
-    store: Path, zone: ZoneGrid, bands: int, dtype: Dtype, fingerprint: str, resolution: float
+    store: Location, zone: ZoneGrid, bands: int, dtype: Dtype, fingerprint: str, resolution: float
 ) -> Iterator[str]:
     """Yield the faults of what the store's root says about the embeddings.
 
@@ -149,7 +150,7 @@ def root_problems(
 
 
 def repeated_problems(
-    store: Path, zones: Iterable[str], dtype: Dtype, windows: Windows | None = None
+    store: Location, zones: Iterable[str], dtype: Dtype, windows: Windows | None = None
 ) -> Iterator[str]:
     """Yield the faults of the zones' metadata as repeated at the store's root.
 
@@ -184,7 +185,7 @@ def repeated_problems(
         yield f"its consolidated metadata has {names_shown}, of no zone of the plan"
 
 
-def repeats(store: Path, name: str, repeated: Any) -> bool:
+def repeats(store: Location, name: str, repeated: Any) -> bool:
     """Return whether the root repeats the metadata of a group or array correctly."""
     try:
         original = parse_json((store / name / "zarr.json").read_bytes())

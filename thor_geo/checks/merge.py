@@ -20,7 +20,7 @@ from thor_geo.checks.overlap import redundant_tiles
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.runs.target import atomic_target, check_target
+from thor_geo.runs.target import atomic_target, check_target, made_from
 from thor_geo.support.processes import usable_cores
 from thor_geo.support.progress import Progress
 
@@ -197,5 +197,5 @@ def _target(opened: OpenedRun, to: Path | None, *, folder: bool) -> Path:
             f"merge. Its maps are one store already: {'places' if opened.places else 'grid'}.zarr."
         )
     if to is None:
-        return opened.run.path / ("embeddings" if folder else "embeddings.parquet")
+        return made_from(opened.run, "embeddings" if folder else "embeddings.parquet")
     return to.expanduser()

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from thor_geo.runs.lock import is_locked
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
+from thor_geo.storage import Location
 from thor_geo.support.progress import PATIENCE_S, track
 
 # The rate is measured over the last quarter of an hour, or if shards are slow over the last few.
@@ -199,7 +199,7 @@ class _Counts:
         self.messages: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}
 
-    def add(self, marker: Marker, failures: Path) -> None:
+    def add(self, marker: Marker, failures: Location) -> None:
         """Count a shard by its marker and, where tiles failed, its list of failures."""
         self.done += marker.failed == 0
         self.with_failures += marker.failed > 0

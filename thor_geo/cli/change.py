@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from thor_geo.cli.options import WINDOW, add_overwrite, command_parser
+from thor_geo.cli.options import WINDOW, add_overwrite, add_store, command_parser, run_of
 from thor_geo.support.redact import redact
 
 _EXAMPLES = """\
@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "change", "Measure how far embeddings moved between two runs of the same model.", _EXAMPLES
     )
-    parser.add_argument("before", type=Path, metavar="OUT_A", help="a run directory (output.dir)")
-    parser.add_argument("after", type=Path, metavar="OUT_B", help="a run of another time")
+    parser.add_argument("before", metavar="OUT_A", help="a run directory (output.dir)")
+    parser.add_argument("after", metavar="OUT_B", help="a run of another time")
     parser.add_argument(
         "--to", type=Path, metavar="DIR", help="where the files go (default: OUT_B/change)"
     )
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
             f"--window-{letter}", type=int, metavar="N", help=f"OUT_{letter.upper()}: {WINDOW}"
         )
     add_overwrite(parser, "an earlier comparison")
+    add_store(parser)
     return parser
 
 
@@ -73,9 +74,10 @@ def run_change(args: Sequence[str]) -> int:
     from thor_geo.results.place_changes import PlaceChange
     from thor_geo.results.place_parts import refuse_window
     from thor_geo.runs.opened_run import read_run
+    from thor_geo.runs.target import made_from
 
-    before, after = read_run(options.before), read_run(options.after)
-    folder = options.after / "change" if options.to is None else options.to.expanduser()
+    before, after = (read_run(run_of(options, run)) for run in (options.before, options.after))
+    folder = made_from(after.run, "change") if options.to is None else options.to.expanduser()
     if any(isinstance(run.plan, PlacePlan) for run in (before, after)):
         refuse_window(before, options.window_a, "--window-a")
         refuse_window(after, options.window_b, "--window-b")

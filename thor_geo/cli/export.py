@@ -12,6 +12,7 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
+    run_of,
 )
 from thor_geo.cli.part import BANDS, COORDINATES, add_part, check_part, part_to_show
 from thor_geo.support.redact import redact
@@ -76,13 +77,14 @@ def run_export(args: Sequence[str]) -> int:
     from thor_geo.results.export import export_embeddings
     from thor_geo.results.place_parts import refuse_maps
     from thor_geo.runs.opened_run import read_run
+    from thor_geo.runs.target import made_from
 
     bands = Bands.parse(options.bands)
-    opened = read_run(options.dir)
+    opened = read_run(run_of(options))
     refuse_maps(opened, "--cog", options.cog)
     if options.window is not None:
         opened.time_index(options.window)  # refuses a window that the run does not have
-    folder = opened.run.path / "cog" if options.cog == Path() else options.cog.expanduser()
+    folder = made_from(opened.run, "cog") if options.cog == Path() else options.cog.expanduser()
     for path in export_embeddings(
         opened,
         part_to_show(opened, options),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from thor_geo.cli.options import WINDOW, add_run, command_parser
+from thor_geo.cli.options import WINDOW, add_run, command_parser, run_of
 from thor_geo.support.redact import redact
 from thor_geo.support.words import size_of
 
@@ -67,7 +67,7 @@ def run_index(args: Sequence[str]) -> int:
     from thor_geo.results.place_parts import refuse_window
     from thor_geo.runs.opened_run import read_run
 
-    opened = read_run(options.dir)
+    opened = read_run(run_of(options))
     unit = index_unit(command, opened, options.on)
     refuse_window(opened, options.window)
     path, about = build_index(opened, unit, window=options.window)

@@ -16,6 +16,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from thor_geo.cli.main import EXIT_ERROR, let_first_rank_speak
 from thor_geo.errors import ConfigError
 from thor_geo.ground.job import Job
+from thor_geo.storage import Location
 
 #: Names of jobs in which Lightning takes no notice of SLURM (SLURMEnvironment.detect).
 INTERACTIVE = frozenset({"bash", "interactive"})
@@ -160,7 +161,7 @@ def refuse(launch: Launch, argument: str, value: object, problem: str, remedy: s
     raise ConfigError(argument, value, problem, remedy)
 
 
-def root_dir(configured: str | None, run: Path) -> Path:
+def root_dir(configured: str | None, run: Location) -> Path:
     """Return the folder in which Lightning keeps files of its own: a run's, where nobody names one.
 
     Under SLURM, Lightning loads the last ``hpc_ckpt_*.ckpt`` of that folder over any model; it lies
@@ -174,7 +175,8 @@ def root_dir(configured: str | None, run: Path) -> Path:
         ConfigError: If there is such a checkpoint in the folder of the config.
     """
     if configured is None:
-        return run / "lightning"
+        # Nothing is written there: a run in a store has no such folder.
+        return run / "lightning" if isinstance(run, Path) else Path("lightning")
     checkpoint = next(Path(configured).glob("hpc_ckpt_*.ckpt"), None)
     if checkpoint is not None and "SLURM_NTASKS" in os.environ:
         raise ConfigError(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thor_geo.cli.options import add_overwrite, add_run, command_parser
+from thor_geo.cli.options import add_overwrite, add_run, command_parser, run_of
 from thor_geo.errors import ConfigError
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, size_of
@@ -82,7 +82,7 @@ def run_merge(args: Sequence[str]) -> int:
     from thor_geo.runs.opened_run import read_run
 
     merged = merge_run(
-        read_run(options.dir),
+        read_run(run_of(options)),
         to=options.to,
         max_rows=options.max_rows,
         max_bytes=None if options.max_size is None else parse_size(options.max_size),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from thor_geo.errors import ConfigError
+from thor_geo.storage import Location, StoreOptions, located
 
 #: West, south, east and north, degrees.
 LonLatBox = tuple[float, float, float, float]
@@ -33,8 +33,48 @@ def command_parser(command: str, description: str, epilog: str) -> argparse.Argu
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add ``OUT``, the run that a command reads."""
-    parser.add_argument("dir", type=Path, metavar="OUT", help="the run directory (output.dir)")
+    """Add ``OUT``, the run that a command reads, and how a store is reached; see `run_of`."""
+    parser.add_argument(
+        "dir", metavar="OUT", help="the run directory (output.dir), or its address in a store"
+    )
+    add_store(parser)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add how the store of an address is reached; see `store_options`."""
+    group = parser.add_argument_group("runs in an object store (s3://, gs://, az://, https://)")
+    group.add_argument(
+        "--endpoint", metavar="URL", help="address of a store that is not the cloud's own"
+    )
+    group.add_argument("--region", help="region of the bucket")
+    group.add_argument("--anonymous", action="store_true", help="send no credentials")
+    group.add_argument(
+        "--requester-pays", action="store_true", help="pay for reading somebody else's bucket"
+    )
+
+
+def store_options(options: argparse.Namespace) -> StoreOptions:
+    """Return how a store is reached, as `add_store` reads it."""
+    return StoreOptions(
+        endpoint=options.endpoint,
+        region=options.region,
+        anonymous=options.anonymous,
+        requester_pays=options.requester_pays,
+    )
+
+
+def run_of(options: argparse.Namespace, path: str | None = None) -> Location:
+    """Return where a run lies.
+
+    Args:
+        options: As `add_run` reads them.
+        path: The run; None for ``OUT``.
+
+    Raises:
+        ConfigError: If it begins as an address does, and is none of a bucket.
+    """
+    given = options.dir if path is None else path
+    return located(given, store_options(options), argument="OUT")
 
 
 def add_overwrite(parser: argparse.ArgumentParser, replaced: str = "earlier files") -> None:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser
+from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser, run_of
 
 if TYPE_CHECKING:
     from thor_geo.probe.spec import ProbeSpec
@@ -196,7 +196,7 @@ def run_probe(args: Sequence[str]) -> int:
 
     if options.export_csv is not None:
         return export(
-            options.dir,
+            run_of(options),
             options.export_csv,
             window=options.window,
             vectors=options.vectors,
@@ -204,14 +204,14 @@ def run_probe(args: Sequence[str]) -> int:
         )
     if options.apply is not None:
         return apply_probe(
-            options.dir,
+            run_of(options),
             options.apply,
             window=options.window,
             to=options.to,
             overwrite=options.overwrite,
         )
     return fit(
-        options.dir,
+        run_of(options),
         options.labels,
         options.target,
         _spec(command, options),

@@ -14,7 +14,9 @@ from thor_geo.cli.options import (
     command_parser,
     join_coordinates,
     parse_lonlat,
+    run_of,
 )
+from thor_geo.storage import Location
 from thor_geo.support.redact import redact
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def run_similar(args: Sequence[str]) -> int:
 
     if options.to is not None:
         check_suffix("--to", options.to)
-    opened, overwrite = read_run(options.dir), options.overwrite
+    opened, overwrite = read_run(run_of(options)), options.overwrite
     if isinstance(opened.plan, PlacePlan):
         return _similar_places(command, opened, places, options)
     _refuse_places(command, options)
@@ -145,7 +147,7 @@ def run_similar(args: Sequence[str]) -> int:
         overwrite=overwrite,
         index=index,
     )
-    print(redact(similar_text(options.dir, similar, options.on)))
+    print(redact(similar_text(run_of(options), similar, options.on)))
     _say_how(opened, options.on, options, index, similar.compared)
     written = list(maps.values())
     if options.to is not None:
@@ -201,7 +203,7 @@ def _similar_places(
         opened, options.k, at=at, places=options.place, ids=options.id, unit=unit, index=index
     )
     head = (
-        f"{options.dir}: {len(similar.index):,} of {similar.compared:,} {unit}, by cosine to "
+        f"{run_of(options)}: {len(similar.index):,} of {similar.compared:,} {unit}, by cosine to "
         f"{', '.join(similar.queries)} (not listed)"
     )
     lines = place_lines(similar.plan, similar.index, similar.columns, similar.cosine, "cosine")
@@ -239,6 +241,8 @@ def _say_how(
     """Say where the answer comes from, if that is not a matter of course."""
     from thor_geo.runs.similar_index import index_command, index_path
 
+    if not isinstance(opened.run.path, Path):
+        return  # a run in a store has no index
     time = opened.time_index(options.window)
     path = index_path(opened.run, unit, time)
     if index is not None:
@@ -278,7 +282,7 @@ def _check(command: argparse.ArgumentParser, options: argparse.Namespace) -> Non
         command.error("--tile goes with --on tiles; give the place of a cell with --at")
 
 
-def similar_text(path: Path, similar: SimilarPlaces, unit: str) -> str:
+def similar_text(path: Location, similar: SimilarPlaces, unit: str) -> str:
     """Return a table of similar places as text.
 
     Args:

@@ -7,10 +7,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thor_geo.cli.options import add_json, add_run, command_parser
+from thor_geo.cli.options import add_json, add_run, command_parser, run_of
+from thor_geo.storage import Location
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted, duration, size_of
@@ -75,13 +75,13 @@ def run_status(args: Sequence[str]) -> int:
     from thor_geo.checks.tally import count_markers
     from thor_geo.runs.opened_run import read_run
 
-    opened = read_run(options.dir)
+    opened = read_run(run_of(options))
     while True:
         counts = count_markers(opened, progress=True)
         text = (
-            json.dumps(redact_json(status_json(options.dir, counts)))
+            json.dumps(redact_json(status_json(run_of(options), counts)))
             if options.json
-            else redact(status_text(options.dir, counts))
+            else redact(status_text(run_of(options), counts))
         )
         print(text, flush=True)
         if options.watch is None or counts.shards_left == 0:
@@ -89,7 +89,7 @@ def run_status(args: Sequence[str]) -> int:
         time.sleep(options.watch)
 
 
-def status_json(path: Path, counts: Tally) -> dict[str, Any]:
+def status_json(path: Location, counts: Tally) -> dict[str, Any]:
     """Return a tally as JSON.
 
     Args:
@@ -130,7 +130,7 @@ def status_json(path: Path, counts: Tally) -> dict[str, Any]:
     }
 
 
-def status_text(path: Path, counts: Tally) -> str:
+def status_text(path: Location, counts: Tally) -> str:
     """Return a tally as text.
 
     Args:

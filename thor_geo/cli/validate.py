@@ -8,10 +8,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thor_geo.cli.options import add_json, add_run, command_parser
+from thor_geo.cli.options import add_json, add_run, command_parser, run_of
+from thor_geo.storage import Location
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted, size_of
 
@@ -67,15 +67,15 @@ def run_validate(args: Sequence[str]) -> int:
     options = command.parse_args(args)
     if options.workers is not None and options.workers < 1:
         command.error("--workers: give 1 or more")
-    findings = _check(options.dir, options.workers)
+    findings = _check(run_of(options), options.workers)
     if options.json:
-        print(json.dumps(redact_json(findings_json(options.dir, findings))))
+        print(json.dumps(redact_json(findings_json(run_of(options), findings))))
     else:
-        print(redact(findings_text(options.dir, findings)))
+        print(redact(findings_text(run_of(options), findings)))
     return findings.exit_code
 
 
-def _check(path: Path, workers: int | None) -> Findings:
+def _check(path: Location, workers: int | None) -> Findings:
     from thor_geo.checks.faults import Fault
     from thor_geo.checks.validate import Findings, check_run
     from thor_geo.errors import RunDirectoryError
@@ -99,7 +99,7 @@ def _check(path: Path, workers: int | None) -> Findings:
         log.setLevel(level)
 
 
-def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
+def findings_json(path: Location, findings: Findings) -> dict[str, Any]:
     """Return findings as JSON.
 
     Args:
@@ -128,7 +128,7 @@ def findings_json(path: Path, findings: Findings) -> dict[str, Any]:
     }
 
 
-def findings_text(path: Path, findings: Findings) -> str:
+def findings_text(path: Location, findings: Findings) -> str:
     """Return findings as text.
 
     Args:

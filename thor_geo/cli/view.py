@@ -15,6 +15,7 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
+    run_of,
 )
 from thor_geo.cli.part import (
     BANDS,
@@ -127,7 +128,7 @@ def run_view(args: Sequence[str]) -> int:
 
     bands = None if options.bands is None else Bands.parse(options.bands)
 
-    opened = read_run(options.dir)
+    opened = read_run(run_of(options))
     refuse_window(opened, options.window)
     if options.by is not None and not isinstance(opened.plan, PlacePlan):
         command.error("--by goes with a run of places")
@@ -216,9 +217,10 @@ def _part_in_words(options: argparse.Namespace) -> str | None:
 
 
 def _target(opened: OpenedRun, options: argparse.Namespace) -> Path:
-    from thor_geo.runs.target import check_target
+    from thor_geo.runs.target import check_target, made_from
 
-    target = opened.run.path / "view.png" if options.png == Path() else Path(options.png)
+    given = options.png != Path()
+    target = Path(options.png) if given else made_from(opened.run, "view.png")
     overwrite = options.overwrite
     check_target(opened.run, target, folder=False, overwrite=overwrite, argument="--png")
     return target

@@ -23,6 +23,7 @@ from thor_geo.ground.lattice import zone_name
 from thor_geo.pictures.colours import load_or_fit_colours
 from thor_geo.runs.opened_run import OpenedRun, read_run
 from thor_geo.runs.zone_map import ZoneMap
+from thor_geo.storage import Location
 from thor_geo.support.arrays import Float32Array, Int64Array
 from thor_geo.support.words import counted
 
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 class HasRunPath(Protocol):
     """What `thor_geo.open_run` returns: a run that knows its directory, and perhaps a window."""
 
-    path: Path
+    path: Location
     window: int | None
 
 

@@ -44,10 +44,12 @@ def row_windows(
         ConfigError: If a column is missing or holds no dates, or there is no window at all.
     """
     faults: list[RowFault] = []
+    starts: Datetime64Array
+    ends: Datetime64Array
     if spec.date is not None:
-        day = _read(columns, "date", spec.date, faults).astype("datetime64[D]")
-        before, after = (np.timedelta64(days, "D") for days in (spec.days[0], spec.days[1] + 1))
-        starts, ends = day + before, day + after
+        day: Datetime64Array = _read(columns, "date", spec.date, faults).astype("datetime64[D]")
+        starts = day + np.timedelta64(spec.days[0], "D")
+        ends = day + np.timedelta64(spec.days[1] + 1, "D")
         argument, value = "date", spec.date
     elif spec.start is not None and spec.end is not None:
         starts = _read(columns, "start", spec.start, faults)

@@ -19,7 +19,7 @@ from thor_geo.pictures.pca import Colours
 from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.files import write_bytes
+from thor_geo.storage.files import write_bytes
 from thor_geo.support.jsontext import indented_json, parse_json
 
 # Version of the file.
@@ -114,9 +114,9 @@ def fit_colours(run: RunDirectory, plan: Plan) -> RunColours:
     fitted: RunColours = {}
     times = _times(run)
     sources: list[Callable[[Shard, int | None], npt.NDArray[np.float32]]] = []
-    if run.grid.exists():
+    if run.has_grid:
         sources.append(_cells(run, plan))
-    if run.pooled.exists():
+    if run.has_pooled:
         sources.append(VectorReader(run).read)
     for read in sources:
         parts = list(_samples(read, shards, times))

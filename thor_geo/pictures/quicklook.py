@@ -32,7 +32,7 @@ from thor_geo.pictures.zone_pictures import (
 )
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.files import atomic_path
+from thor_geo.storage.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def write_quicklook(
 def _write_place_quicklook(
     run: RunDirectory, plan: PlacePlan, truecolour: TrueColour | None, colours: RunColours | None
 ) -> None:
-    if not run.pooled.exists():
+    if not run.has_pooled:
         _log.warning(
             "quicklook.png is not drawn: a run of places without vectors (output.pooled=false) has "
             "nothing to colour its places by."

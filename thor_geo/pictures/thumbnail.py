@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from pathlib import Path
+
+from thor_geo.storage import Location
 
 # Of JPEG: text of a quicklook stays readable, at a tenth of the bytes of a PNG.
 _QUALITY = 80
 
 
-def thumbnail_uri(path: Path, side: int) -> str:
+def thumbnail_uri(path: Location, side: int) -> str:
     """Return a picture as a data URI, at most *side* pixels wide and high.
 
     Args:
@@ -23,7 +24,7 @@ def thumbnail_uri(path: Path, side: int) -> str:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(path.read_bytes())) as picture:
             small = picture.convert("RGB")
     except (ValueError, SyntaxError) as error:  # what Pillow raises for some damage
         raise OSError(str(error)) from error

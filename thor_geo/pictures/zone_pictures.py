@@ -334,7 +334,7 @@ class _Grid:
 
 def _source(run: RunDirectory, plan: Plan, shards: int) -> _Grid | _Pooled:
     """Return the source of embeddings for a picture of so many shards."""
-    pooled, grid = run.pooled.exists(), run.grid.exists()
+    pooled, grid = run.has_pooled, run.has_grid
     if grid and pooled:
         # One file per shard, all about as large as the first.
         first = Marker.read(run.marker_path(plan.shards[0]))

@@ -15,6 +15,7 @@ from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.geofile import GeoFile, checked_geometry, read_geotable
 from thor_geo.probe.beside import ARGUMENT
 from thor_geo.probe.beside_columns import TableVectors, table_vectors
+from thor_geo.storage import Location
 from thor_geo.support.arrays import BoolArray, Float64Array, ObjectArray
 from thor_geo.support.words import rows_text
 
@@ -41,7 +42,7 @@ class PlacedVectors:
         side_m: Typical side of an outline, metres; 0 for points.
     """
 
-    path: Path
+    path: Location
     found: TableVectors
     ids: Mapping[str, ObjectArray]
     lon: Float64Array | None = None

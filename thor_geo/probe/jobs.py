@@ -24,6 +24,8 @@ from thor_geo.probe.run import probe_steps
 from thor_geo.probe.saved import read_probe
 from thor_geo.probe.spec import ProbeSpec, Vectors
 from thor_geo.runs.opened_run import OpenedRun, read_run
+from thor_geo.runs.target import made_from
+from thor_geo.storage import Location
 from thor_geo.support.files import write_bytes
 from thor_geo.support.redact import redact, redact_json
 from thor_geo.support.words import counted
@@ -38,7 +40,7 @@ _OUTPUTS = (_REPORT, _MODEL, "confusion.png", "scatter.png", "curve.png")
 
 
 def fit(
-    run: Path,
+    run: Location,
     labels: Path | None,
     target: str | None,
     spec: ProbeSpec,
@@ -142,7 +144,7 @@ def _kept(probed: Probed, folder: Path) -> str:
 
 
 def apply_probe(
-    run: Path,
+    run: Location,
     probe: Path,
     *,
     window: int | None = None,
@@ -187,7 +189,7 @@ def apply_probe(
 
 
 def export(
-    run: Path,
+    run: Location,
     path: Path,
     *,
     window: int | None = None,
@@ -246,7 +248,8 @@ def _folder(opened: OpenedRun, target: str, to: Path | None) -> Path:
     if to is not None:
         return to.expanduser()
     # A column's name may hold characters that a folder's may not.
-    return opened.run.path / "probe" / (re.sub(r"[^\w.-]+", "_", target).strip(".") or "target")
+    name = re.sub(r"[^\w.-]+", "_", target).strip(".") or "target"
+    return made_from(opened.run, "probe") / name
 
 
 def _check_folder(folder: Path, names: tuple[str, ...] | list[str], *, overwrite: bool) -> None:

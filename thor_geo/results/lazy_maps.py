@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from xarray.core.indexing import (
 from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.runs.grid_layout import ARRAY, SCALE
 from thor_geo.runs.quantise import dequantise
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 from thor_geo.support.arrays import Float32Array
 
 
@@ -27,14 +28,14 @@ class StoredMaps(BackendArray):
     It can be pickled, and read by several threads.
     """
 
-    def __init__(self, store: Path, group: str) -> None:
+    def __init__(self, store: Location, group: str) -> None:
         """Initialize a new StoredMaps instance.
 
         Args:
             store: ``grid.zarr`` or ``places.zarr``.
             group: Name of the zone; empty for places.
         """
-        opened: Any = zarr.open_group(str(store), path=group, mode="r")
+        opened: Any = zarr.open_group(zarr_store(store), path=group, mode="r")
         self._path = store / group
         self._codes: Any = opened[ARRAY]
         self._scales: Any = opened.get(SCALE)
@@ -66,7 +67,7 @@ class StoredMaps(BackendArray):
         return dequantise(values, scales)
 
 
-def lazy_maps(store: Path, group: str) -> LazilyIndexedArray:
+def lazy_maps(store: Location, group: str) -> LazilyIndexedArray:
     """Return the embeddings of a group, for an `xarray.Variable`.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from thor_geo.runs.grid_layout import ARRAY
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.times import END, TIME
 from thor_geo.runs.zone_grid import zone_grids
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 
 if TYPE_CHECKING:
     import xarray
@@ -103,12 +104,14 @@ def _check_maps(opened: OpenedRun) -> None:
         )
 
 
-def _open(store: Path, group: str) -> xarray.Dataset:
+def _open(store: Location, group: str) -> xarray.Dataset:
     """Open a group for its coordinates."""
     import xarray
 
     try:
-        found: xarray.Dataset = xarray.open_zarr(str(store), group=group or None, chunks=None)
+        found: xarray.Dataset = xarray.open_zarr(
+            zarr_store(store), group=group or None, chunks=None
+        )
     except (OSError, ValueError, KeyError) as error:
         raise RunDirectoryError(
             f"`{store / group}` cannot be opened ({first_line(error)}): the run is just starting, "
@@ -117,7 +120,7 @@ def _open(store: Path, group: str) -> xarray.Dataset:
     return found
 
 
-def _float_array(store: Path, group: str, found: xarray.Dataset) -> xarray.DataArray:
+def _float_array(store: Location, group: str, found: xarray.Dataset) -> xarray.DataArray:
     """Return the embeddings of a group as float32, with its coordinates."""
     import xarray
 

@@ -13,6 +13,7 @@ from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.results.place_parts import nearest_place, no_place_error
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_reading import PlaceRows, id_column, read_place_rows
+from thor_geo.storage.files import readable
 from thor_geo.support.arrays import Int64Array
 
 # Degrees of latitude in a metre, at most (polar radius of curvature of WGS 84).
@@ -134,7 +135,7 @@ def _refuse_skipped(opened: OpenedRun, argument: str, value: int | str, column: 
 
     if not opened.run.skipped.exists():
         return
-    rows = pq.read_table(opened.run.skipped, columns=[column, "error"])
+    rows = pq.read_table(readable(opened.run.skipped), columns=[column, "error"])
     reasons = {str(key): why for key, why in zip(*rows.to_pydict().values(), strict=True)}
     if str(value) in reasons:
         raise ConfigError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
+from thor_geo.storage import Location
 from thor_geo.support.jsontext import parse_json
 
 
@@ -49,7 +49,7 @@ class Failure:
         return {**row, "tile_id": self.tile, "error": self.error}
 
 
-def read_failures(path: Path) -> Iterator[Failure]:
+def read_failures(path: Location) -> Iterator[Failure]:
     """Yield the failed tiles of a shard, in plan order.
 
     A damaged list must not stop a look at a run: lines, or a file, that cannot be read are left out

@@ -50,7 +50,8 @@ from thor_geo.runs.zarr_metadata import (
 )
 from thor_geo.runs.zone_grid import centre_trim, zone_grids
 from thor_geo.specs import Windows
-from thor_geo.support.files import write_bytes
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 
 
 class GridStore:
@@ -63,7 +64,7 @@ class GridStore:
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         plan: Plan,
         shape: tuple[int, int, int],
         dtype: Dtype = "float32",
@@ -100,7 +101,7 @@ class GridStore:
     def create(self, metadata: str, build_version: str | None = None) -> None:
         """Create groups, coordinates and attributes, or check existing ones.
 
-        The whole store is built under another name and renamed, so one of several processes wins.
+        The whole store is built elsewhere and then put here, so one of several processes wins.
 
         Args:
             metadata: JSON text for the attribute ``thor_geo``.
@@ -112,10 +113,10 @@ class GridStore:
         create_store(self.path, lambda path: self._build(path, metadata, build_version))
         self._compare()
 
-    def write(
+    def encode(
         self, shard: Shard, values: npt.NDArray[Any], time: int | None = None
-    ) -> tuple[Path, ...]:
-        """Write a shard's map; equal values give equal bytes, and no other file is touched.
+    ) -> dict[str, bytes]:
+        """Return the files of a shard's map; equal values give equal bytes.
 
         Args:
             shard: The shard.
@@ -124,27 +125,26 @@ class GridStore:
             time: Index of the time window; None in a store without a time axis.
 
         Returns:
-            The shard's files: its embeddings, and for int8 their scales.
+            Contents by path below the store: embeddings, and for int8 their scales.
 
         Raises:
-            OSError: If the store's metadata cannot be read, or a file cannot be written.
+            OSError: If the store's metadata cannot be read.
         """
         if self._crop is not None:
             values[:, ~self._crop.inside(self.zones[shard.epsg], shard)] = np.nan
         if self._dtype != "int8":
-            return (self._put(shard, ARRAY, values, time),)
+            return dict([self._file(shard, ARRAY, values, time)])
         codes, scale = quantise(values, axis=0)
-        return (
-            self._put(shard, ARRAY, codes, time),
-            self._put(shard, SCALE, scale, time),
-        )
+        return dict([self._file(shard, ARRAY, codes, time), self._file(shard, SCALE, scale, time)])
 
-    def embeddings_path(self, shard: Shard, time: int | None = None) -> Path:
+    def embeddings_path(self, shard: Shard, time: int | None = None) -> Location:
         """Return the path of the file with a shard's embeddings (in a time window, if any)."""
         return self.path / array_file(self.zones[shard.epsg], shard, ARRAY, time)
 
-    def _put(self, shard: Shard, name: str, values: npt.NDArray[Any], time: int | None) -> Path:
-        """Write a shard's part of an array into its file."""
+    def _file(
+        self, shard: Shard, name: str, values: npt.NDArray[Any], time: int | None
+    ) -> tuple[str, bytes]:
+        """Return the path of a shard's part of an array, below the store, and its content."""
         zone = self.zones[shard.epsg]
         array, files = self._encoder(shard.epsg, name)
         height, width = values.shape[-2:]
@@ -154,8 +154,7 @@ class GridStore:
         array[*first, ..., *where] = values
         path = array_file(zone, shard, name, time)
         key = path.relative_to(PurePosixPath(zone.name, name)).as_posix()
-        write_bytes(self.path / path, files.pop(key).to_bytes())
-        return self.path / path
+        return path.as_posix(), files.pop(key).to_bytes()
 
     def _encoder(self, epsg: int, name: str) -> tuple[Any, dict[str, Any]]:
         """Return an array of the zone in memory, and the files that writing to it makes."""
@@ -198,7 +197,7 @@ class GridStore:
             path = f"{zone.name}/{name}"
             wanted = array_layout(zone, name, self._bands, self._dtype, self._times)
             try:
-                array = zarr.open_array(str(self.path), path=path, mode="r")
+                array = zarr.open_array(zarr_store(self.path), path=path, mode="r")
                 differences = array_differences(array, wanted)
                 bounds = dict(array.attrs).get("spatial:bbox")
             except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:

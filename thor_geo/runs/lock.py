@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from thor_geo.errors import RunDirectoryError, RunLockedError
+from thor_geo.storage import Location, StorePath
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +39,12 @@ class RunLock:
     and host.
     """
 
-    def __init__(self, folder: Path, shards: range) -> None:
+    def __init__(self, folder: Location, shards: range) -> None:
         """Initialize a new RunLock instance; nothing is locked yet.
 
         Args:
-            folder: The run directory.
+            folder: The run directory. A store has no locks, and needs none: two processes on one
+                shard put the same bytes.
             shards: The shards, as indices in the plan.
         """
         self._folder, self._shards = folder, shards
@@ -58,6 +60,8 @@ class RunLock:
             RunLockedError: If another process keeps it; names that process.
             RunDirectoryError: If the lock file cannot be written.
         """
+        if isinstance(self._folder, StorePath):
+            return
         descriptor = _open(self._folder / ".run.lock")
         deadline, announced = time.monotonic() + patience_s, False
         while len(self._shards) and not _lock(descriptor, self._folder, self._shards):
@@ -124,7 +128,7 @@ def index_lock(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def is_locked(folder: Path) -> bool | None:
+def is_locked(folder: Location) -> bool | None:
     """Return whether any process holds shards of a run.
 
     Never call it in a process that holds some itself: closing the file would release its locks.
@@ -134,8 +138,10 @@ def is_locked(folder: Path) -> bool | None:
 
     Returns:
         None if that is unknown: there is no lock file, it cannot be read, or the file system has no
-        locks.
+        locks, as stores have none.
     """
+    if isinstance(folder, StorePath):
+        return None
     try:
         descriptor = os.open(folder / ".run.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

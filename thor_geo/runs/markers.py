@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -12,7 +13,9 @@ from typing import Any, Self
 
 from thor_geo.errors import RunDirectoryError
 from thor_geo.runs.failures import Failure
-from thor_geo.support.files import file_sha256, write_bytes
+from thor_geo.storage import Location
+from thor_geo.storage.files import sha256_of, size_of, write_bytes
+from thor_geo.support.files import file_sha256
 from thor_geo.support.jsontext import indented_json, parse_json
 
 _log = logging.getLogger(__name__)
@@ -37,17 +40,18 @@ class ShardFile:
     size: int
 
     @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Describe a file by its content."""
+        return cls(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+    @classmethod
     def from_path(cls, path: Path) -> Self:
-        """Describe a file on disk."""
+        """Describe a file of this machine, however large."""
         return cls(sha256=file_sha256(path), size=path.stat().st_size)
 
-    def matches(self, path: Path, *, verify: bool = False) -> bool:
+    def matches(self, path: Location, *, verify: bool = False) -> bool:
         """Return whether a file exists with this size and, with *verify*, this content."""
-        try:
-            same = path.stat().st_size == self.size
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return same and (not verify or file_sha256(path) == self.sha256)
+        return size_of(path) == self.size and (not verify or sha256_of(path) == self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +111,12 @@ class Marker:
     fetch: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Location) -> None:
         """Write the marker; the outputs must already be on the disk."""
         write_bytes(path, indented_json(asdict(self)))
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: Location) -> Self | None:
         """Read a marker.
 
         Returns:
@@ -235,7 +239,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+def write_failures(path: Location, failures: Sequence[Failure]) -> None:
     """Write the failed tiles of a shard, or remove the file if there are none any more.
 
     Args:

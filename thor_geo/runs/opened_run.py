@@ -14,6 +14,7 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype
 from thor_geo.specs import TemporalSpec, Windows
+from thor_geo.storage import StoreOptions, StorePath
 from thor_geo.support.words import counted
 
 #: Threads that read small files: more than cores, since they wait for the file system.
@@ -113,17 +114,19 @@ class OpenedRun:
         return self.windows.span
 
 
-def read_run(path: str | Path) -> OpenedRun:
+def read_run(path: str | Path | StorePath, options: StoreOptions | None = None) -> OpenedRun:
     """Open a run directory for reading; nothing in it is written.
 
     Args:
-        path: The directory.
+        path: The directory, or its address in a store.
+        options: How the store of an address is reached.
 
     Raises:
+        ConfigError: If it begins as an address does, and is none of a bucket.
         RunDirectoryError: If it is not a run, or run.json or plan.parquet cannot be read or belong
             to different runs.
     """
-    run = RunDirectory(path)
+    run = RunDirectory(path, options)
     document = run.document()
     settings = document["settings"]
     try:

@@ -30,7 +30,8 @@ from thor_geo.runs.zarr_metadata import (
     create_store,
     memory_array,
 )
-from thor_geo.support.files import write_bytes
+from thor_geo.storage import Location
+from thor_geo.storage.zarr_stores import zarr_store
 
 
 class PlaceStore:
@@ -43,7 +44,7 @@ class PlaceStore:
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         plan: PlacePlan,
         shape: tuple[int, int, int],
         dtype: Dtype = "float32",
@@ -64,7 +65,7 @@ class PlaceStore:
     def create(self, metadata: str, build_version: str | None = None) -> None:
         """Create arrays, coordinates and attributes, or check existing ones.
 
-        The whole store is built under another name and renamed, so one of several processes wins.
+        The whole store is built elsewhere and then put here, so one of several processes wins.
 
         Args:
             metadata: JSON text for the attribute ``thor_geo``.
@@ -76,10 +77,10 @@ class PlaceStore:
         create_store(self.path, lambda path: self._build(path, metadata, build_version))
         self._compare()
 
-    def write(
+    def encode(
         self, shard: Shard, values: npt.NDArray[Any], time: int | None = None
-    ) -> tuple[Path, ...]:
-        """Write a shard's maps; equal values give equal bytes, and no other file is touched.
+    ) -> dict[str, bytes]:
+        """Return the files of a shard's maps; equal values give equal bytes.
 
         Args:
             shard: The shard, of n places.
@@ -87,30 +88,29 @@ class PlaceStore:
             time: None: every place has its own window.
 
         Returns:
-            The shard's files: its embeddings, and for int8 their scales.
+            Contents by path below the store: embeddings, and for int8 their scales.
 
         Raises:
-            OSError: If the store's metadata cannot be read, or a file cannot be written.
+            OSError: If the store's metadata cannot be read.
         """
         if self.layout.dtype != "int8":
-            return (self._put(shard, ARRAY, values),)
+            return dict([self._file(shard, ARRAY, values)])
         codes, scale = quantise(values, axis=1)
-        return self._put(shard, ARRAY, codes), self._put(shard, SCALE, scale)
+        return dict([self._file(shard, ARRAY, codes), self._file(shard, SCALE, scale)])
 
-    def embeddings_path(self, shard: Shard) -> Path:
+    def embeddings_path(self, shard: Shard) -> Location:
         """Return the path of the file with a shard's embeddings."""
         return self.path / place_file(shard, ARRAY)
 
-    def _put(self, shard: Shard, name: str, values: npt.NDArray[Any]) -> Path:
-        """Write a shard's part of an array into its file."""
+    def _file(self, shard: Shard, name: str, values: npt.NDArray[Any]) -> tuple[str, bytes]:
+        """Return the path of a shard's part of an array, below the store, and its content."""
         if name not in self._encoders:
             self._encoders[name] = memory_array(self.path / name / "zarr.json")
         array, files = self._encoders[name]
         start = shard_number(shard) * self.layout.shard_places
         array[start : start + len(values)] = values
         path = place_file(shard, name)
-        write_bytes(self.path / path, files.pop(path.relative_to(name).as_posix()).to_bytes())
-        return self.path / path
+        return path.as_posix(), files.pop(path.relative_to(name).as_posix()).to_bytes()
 
     def _build(self, path: Path, metadata: str, build_version: str | None) -> None:
         import zarr
@@ -140,9 +140,9 @@ class PlaceStore:
         remedy = "Choose another output.dir, or remove the store so that it is written again."
         for name in self.layout.names:
             try:
-                array = zarr.open_array(str(self.path), path=name, mode="r")
+                array = zarr.open_array(zarr_store(self.path), path=name, mode="r")
                 differences = array_differences(array, self.layout.array(name))
-                places = zarr.open_array(str(self.path), path=PLACE, mode="r")[...]
+                places = zarr.open_array(zarr_store(self.path), path=PLACE, mode="r")[...]
             except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
                 raise RunDirectoryError(
                     f"`{self.path}`: {name} cannot be opened as this run's maps ({error}). {remedy}"

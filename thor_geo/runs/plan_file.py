@@ -23,6 +23,8 @@ from thor_geo.runs.place_plan_file import (
     place_footer,
     place_shard_ids,
 )
+from thor_geo.storage import Location
+from thor_geo.storage.files import readable
 from thor_geo.support.antimeridian import cut_rings
 from thor_geo.support.arrays import Int32Array
 from thor_geo.support.jsontext import canonical_json, parse_json
@@ -103,7 +105,7 @@ def write_plan(path: Path, plan: Plan, *, rows_at_once: int = _ROWS) -> None:
                 progress.set(stop)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Location) -> Plan:
     """Read a plan written by `write_plan`; the result equals that plan, to the last tile.
 
     Args:
@@ -116,7 +118,7 @@ def read_plan(path: Path) -> Plan:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(readable(path)) as file:
             footer, lattices = _footer(file.schema_arrow.metadata)
             batches = file.iter_batches(_ROWS, columns=["epsg", "transform", "primary"])
             parts = [_integers(batch, lattices) for batch in batches]

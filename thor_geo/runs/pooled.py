@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -32,7 +33,6 @@ from thor_geo.runs.vectors import (
     vector_facts,
 )
 from thor_geo.specs import TemporalSpec, Windows
-from thor_geo.support.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -244,15 +244,16 @@ def interleave_windows(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks().take(pa.array(order))
 
 
-def write_pooled(path: Path, table: pa.Table) -> None:
-    """Write a shard's rows; equal tables give equal bytes.
+def pooled_bytes(table: pa.Table) -> bytes:
+    """Return the content of a shard's file of rows; equal tables give equal bytes.
 
     Args:
-        path: ``pooled/<shard_id>.parquet``.
         table: From `pooled_table`.
     """
-    with atomic_path(path) as temporary, pooled_writer(temporary, table.schema) as out:
+    content = io.BytesIO()
+    with pooled_writer(content, table.schema) as out:
         out.write_table(table)
+    return content.getvalue()
 
 
 def pooled_writer(where: Path | BinaryIO, schema: pa.Schema, **options: Any) -> Any:

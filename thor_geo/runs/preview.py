@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from thor_geo.runs.georeference import MAP_ATTRIBUTES, array_attributes
 from thor_geo.runs.times import TIME
 from thor_geo.runs.zarr_metadata import add_coordinates, add_grid_mapping, memory_array
 from thor_geo.runs.zone_grid import ZoneGrid
+from thor_geo.storage import Location
+from thor_geo.storage.files import write_bytes
 from thor_geo.support.arrays import UInt8Array
-from thor_geo.support.files import write_bytes
 from thor_geo.support.jsontext import parse_json
 
 PREVIEW, COLOURS = "preview", "colours"
@@ -145,7 +145,7 @@ def _multiscales(levels: list[PreviewLevel]) -> dict[str, Any]:
     }
 
 
-def has_preview(store: Path, zone: str) -> bool:
+def has_preview(store: Location, zone: str) -> bool:
     """Return whether a zone of a store has a preview to fill.
 
     Args:
@@ -155,7 +155,7 @@ def has_preview(store: Path, zone: str) -> bool:
     return (store / zone / PREVIEW / "zarr.json").exists()
 
 
-def is_preview_filled(store: Path, zone: str, times: Sequence[int | None]) -> bool:
+def is_preview_filled(store: Location, zone: str, times: Sequence[int | None]) -> bool:
     """Return whether the last file of each time window is there; the others were written before.
 
     Args:
@@ -174,13 +174,13 @@ def is_preview_filled(store: Path, zone: str, times: Sequence[int | None]) -> bo
         raise ValueError(f"no levels: {error!r:.100}") from error
     chunks = store / zone / PREVIEW / coarsest / COLOURS / "c"
     return all(
-        chunks.joinpath(*([] if time is None else [str(time)]), "0", "0", "0").exists()
+        (chunks / "/".join([*([] if time is None else [str(time)]), "0/0/0"])).exists()
         for time in times
     )
 
 
 def write_level(
-    store: Path, zone: str, level: PreviewLevel, image: UInt8Array, time: int | None
+    store: Location, zone: str, level: PreviewLevel, image: UInt8Array, time: int | None
 ) -> None:
     """Fill one level; equal images give equal bytes, and a reader sees the old file or the new.
 

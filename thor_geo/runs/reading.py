@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thor_geo.errors import RunDirectoryError, first_line
+from thor_geo.errors import RunDirectoryError, StoreError, first_line
 from thor_geo.ground.lattice import Bounds, zone_name
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid_layout import ARRAY, SCALE, array_file
@@ -22,6 +21,9 @@ from thor_geo.runs.quantise import dequantise
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.vectors import EMBEDDING, SCALES, stack_vectors, vector_length
 from thor_geo.runs.zone_grid import zone_grids
+from thor_geo.storage import Location
+from thor_geo.storage.files import readable
+from thor_geo.storage.zarr_stores import zarr_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +57,7 @@ class VectorReader:
 
         # Only int8 has scales; `read` leaves missing columns out.
         with _readable(self._run, shard, self._run.pooled_path(shard)) as path:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(readable(path)) as file:
                 length = vector_length(file.schema_arrow, column)
                 table = file.read(columns=[column, SCALES[column]])
             rows = table[column].combine_chunks()
@@ -88,7 +90,7 @@ def read_rows(
     import pyarrow.parquet as pq
 
     path = run.pooled_path(shard)
-    with _readable(run, shard, path), pq.ParquetFile(path) as file:
+    with _readable(run, shard, path), pq.ParquetFile(readable(path)) as file:
         names = [name for name in file.schema_arrow.names if name not in without]
         wanted = names if columns is None else list(columns)
         # Files are read side by side.
@@ -120,7 +122,7 @@ class MapReader:
         """
         import zarr
 
-        zone = zarr.open_group(str(self._run.grid), path=zone_name(epsg), mode="r")
+        zone = zarr.open_group(zarr_store(self._run.grid), path=zone_name(epsg), mode="r")
         return zone[ARRAY], zone.get(SCALE)
 
     def read(
@@ -153,7 +155,7 @@ class MapReader:
                 values = dequantise(values, scales[*first, rows, cols])
         return np.moveaxis(values, 0, -1)
 
-    def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Path]:
+    def _file(self, shard: Shard, name: str, time: int | None) -> AbstractContextManager[Location]:
         place = array_file(self._zones[shard.epsg], shard, name, time)
         return _readable(self._run, shard, self._run.grid / place)
 
@@ -170,7 +172,7 @@ class PlaceMapReader:
         import zarr
 
         self._run = run
-        store: Any = zarr.open_group(str(run.place_store), mode="r")
+        store: Any = zarr.open_group(zarr_store(run.place_store), mode="r")
         self._array, self._scales = store[ARRAY], store.get(SCALE)
 
     def read(self, shard: Shard, chosen: slice = slice(None)) -> npt.NDArray[np.float32]:
@@ -194,7 +196,7 @@ class PlaceMapReader:
                 values = dequantise(values, self._scales[rows][:, None])
         return values
 
-    def _file(self, shard: Shard, name: str) -> AbstractContextManager[Path]:
+    def _file(self, shard: Shard, name: str) -> AbstractContextManager[Location]:
         return _readable(self._run, shard, self._run.place_store / place_file(shard, name))
 
 
@@ -216,11 +218,11 @@ def cell_window(array: Any, bounds: Bounds) -> tuple[int, int, int, int]:
 
 
 @contextmanager
-def _readable(run: RunDirectory, shard: Shard, path: Path) -> Iterator[Path]:
+def _readable(run: RunDirectory, shard: Shard, path: Location) -> Iterator[Location]:
     """Yield the path of a shard's file; an error while it is read names the file and the remedy."""
     try:
         yield path
-    except MemoryError:  # not damage
+    except (MemoryError, StoreError):  # not damage
         raise
     except Exception as error:  # zarr, numcodecs and pyarrow have no common error for damage
         raise RunDirectoryError(

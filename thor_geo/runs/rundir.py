@@ -1,4 +1,4 @@
-"""The run directory: one folder, bound to one plan and one set of settings."""
+"""The run directory: one folder, or prefix of a store, bound to one plan and set of settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from thor_geo.runs.place_layout import place_file
 from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
-from thor_geo.support.files import create_once, sync, temporary_path
+from thor_geo.storage import Location, StoreOptions, StorePath, located
+from thor_geo.storage.files import create_once, files_below
+from thor_geo.storage.probe import check_store
+from thor_geo.support.files import sync, temporary_path
 from thor_geo.support.jsontext import canonical_json, indented_json, parse_json
 
 _log = logging.getLogger(__name__)
@@ -56,80 +59,101 @@ class RunDirectory:
         path: The directory.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path | StorePath, options: StoreOptions | None = None) -> None:
         """Initialize a new RunDirectory instance; nothing is read or written yet.
 
         Args:
-            path: The directory; made by `prepare`.
+            path: The directory, made by `prepare`; or an address such as ``s3://bucket/oslo``.
+            options: How the store of an address is reached.
+
+        Raises:
+            ConfigError: If it begins as an address does, and is none of a bucket.
         """
-        self.path = Path(path).expanduser()
+        self.path: Location = located(path, options)
         self._fingerprint: str | None = None
         self._prepared: tuple[Mapping[str, Any], Plan] | None = None
 
     @property
-    def run_json(self) -> Path:
+    def run_json(self) -> Location:
         """Settings, versions and the plan's summary."""
         return self.path / "run.json"
 
     @property
-    def plan_parquet(self) -> Path:
+    def plan_parquet(self) -> Location:
         """Every tile, as GeoParquet."""
         return self.path / "plan.parquet"
 
     @property
-    def pooled(self) -> Path:
+    def pooled(self) -> Location:
         """Folder of the pooled embeddings, one GeoParquet file per shard."""
         return self.path / "pooled"
 
     @property
-    def grid(self) -> Path:
+    def grid(self) -> Location:
         """The Zarr store of the embedding maps."""
         return self.path / "grid.zarr"
 
     @property
-    def place_store(self) -> Path:
+    def place_store(self) -> Location:
         """The Zarr store of the maps of places."""
         return self.path / "places.zarr"
 
     @property
-    def skipped(self) -> Path:
+    def skipped(self) -> Location:
         """The rows of a table of places that were skipped, beside the pooled embeddings."""
         return self.pooled / "skipped.parquet"
 
     @property
-    def failures(self) -> Path:
+    def failures(self) -> Location:
         """Folder of the failed tiles, one file per shard that has any."""
         return self.path / "failures"
 
     @property
-    def markers(self) -> Path:
+    def markers(self) -> Location:
         """Folder of the markers."""
         return self.path / "markers"
 
     @property
-    def quicklook(self) -> Path:
+    def quicklook(self) -> Location:
         """The picture of the run."""
         return self.path / "quicklook.png"
 
     @property
-    def index(self) -> Path:
+    def index(self) -> Location:
         """Folder of the indexes of similar places, one folder for each."""
         return self.path / "index"
 
     @property
-    def colours(self) -> Path:
+    def colours(self) -> Location:
         """The colours of embeddings in all pictures of the run."""
         return self.path / "colours.json"
 
-    def pooled_path(self, shard: Shard) -> Path:
+    @property
+    def has_pooled(self) -> bool:
+        """Whether there are vectors; in a store, whether the run writes any."""
+        return self._has("pooled", self.pooled)
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether there are maps of zones; in a store, whether the run writes any."""
+        return self._has("grid", self.grid)
+
+    def _has(self, output: str, folder: Location) -> bool:
+        if isinstance(folder, Path):
+            return folder.exists()
+        settings = self.document()["settings"]
+        places = "places" in settings.get("data", {})
+        return bool(settings["output"][output]) and not (places and output == "grid")
+
+    def pooled_path(self, shard: Shard) -> Location:
         """Return the path of a shard's pooled embeddings."""
         return self.pooled / f"{shard.id}.parquet"
 
-    def failures_path(self, shard: Shard) -> Path:
+    def failures_path(self, shard: Shard) -> Location:
         """Return the path of a shard's failed tiles."""
         return self.failures / f"{shard.id}.jsonl"
 
-    def marker_path(self, shard: Shard) -> Path:
+    def marker_path(self, shard: Shard) -> Location:
         """Return the path of a shard's marker."""
         return self.markers / f"{shard.id}.json"
 
@@ -138,7 +162,11 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: If it cannot be made, is not a directory, or cannot be written.
+            StoreError: If a store cannot be written, or cannot decide between writers.
         """
+        if isinstance(self.path, StorePath):
+            check_store(self.path)
+            return
         probe = temporary_path(self.path / "probe")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -198,9 +226,10 @@ class RunDirectory:
         self._prepared = settings, plan
         if with_plan:
             self.write_plan_once(plan)
-        with self.explain_errors("its folders"):
-            for folder in (self.markers, self.failures):
-                folder.mkdir(exist_ok=True)
+        if isinstance(self.path, Path):  # a store has no folders
+            with self.explain_errors("its folders"):
+                for name in (self.markers.name, self.failures.name):
+                    (self.path / name).mkdir(exist_ok=True)
 
     def check_table(self, places: Mapping[str, JSON]) -> None:
         """Refuse a table of places that has changed since the run began, if it has begun.
@@ -254,6 +283,9 @@ class RunDirectory:
         from thor_geo.runs.lock import plan_lock
         from thor_geo.runs.plan_file import write_plan
 
+        if isinstance(self.path, StorePath):  # all compute the same, and the first wins
+            create_once(self.plan_parquet, lambda path: write_plan(path, plan))
+            return
         with self.explain_errors("plan.parquet"), plan_lock(self.path) as ours:
             if ours:
                 create_once(self.plan_parquet, lambda path: write_plan(path, plan))
@@ -279,7 +311,9 @@ class RunDirectory:
                 raise ValueError("its plan has no zones by name")
         except FileNotFoundError as error:
             problem = "does not exist"
-            if self.path.exists():
+            if isinstance(self.path, StorePath):
+                problem = "is no run: there is no run.json at that address"
+            elif self.path.exists():
                 problem = "is not a run directory: it has no run.json"
             raise RunDirectoryError(
                 f"`{self.path}` {problem}. Give the output.dir of a run."
@@ -342,7 +376,7 @@ class RunDirectory:
         """Return whether a marker confirms that its shard needs no more work.
 
         It does not if it belongs to another run or shard, if tiles failed, if it names other files
-        than the run writes, or if one of them is missing or has another size.
+        than the run writes, or if one of them is missing or has another size (in a folder).
 
         Args:
             marker: The shard's marker.
@@ -361,18 +395,20 @@ class RunDirectory:
             and marker.tiles == len(shard) * len(self._writes.times)
             and marker.fingerprint == self.fingerprint
             and marker.outputs.keys() == self._outputs_of(shard)
-            and all(
-                output.matches(self.path / name, verify=verify)
-                for name, output in marker.outputs.items()
+            # What a store has confirmed is there whole: asking for each would be a request more.
+            and (
+                (isinstance(self.path, StorePath) and not verify)
+                or all(
+                    output.matches(self.path / name, verify=verify)
+                    for name, output in marker.outputs.items()
+                )
             )
         )
 
     def _outputs_of(self, shard: Shard) -> set[str]:
         """Return the names of a shard's files, relative to the directory."""
         writes = self._writes
-        names = (
-            {self.pooled_path(shard).relative_to(self.path).as_posix()} if writes.pooled else set()
-        )
+        names = {f"{self.pooled.name}/{self.pooled_path(shard).name}"} if writes.pooled else set()
         if writes.places:
             return names | {
                 (self.place_store.name / place_file(shard, name)).as_posix()
@@ -410,7 +446,7 @@ class RunDirectory:
         return all(self.marker_path(shard).exists() for shard in shards)
 
     def _remedy(self, *, table: bool) -> str:
-        if any(self.markers.glob("*.json")):
+        if files_below(self.markers):
             if table:
                 return (
                     "Choose another output.dir (what was fetched is in the cache), or put the "

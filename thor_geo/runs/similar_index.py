@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from thor_geo.errors import RunDirectoryError
+from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.runs.lock import index_lock
 from thor_geo.runs.markers import ShardFile
 from thor_geo.runs.opened_run import OpenedRun
@@ -133,6 +133,25 @@ def unpack_cells(packed: Int64Array) -> Int64Array:
     return np.stack([packed >> 48, packed >> 24 & mask, packed & mask], axis=1)
 
 
+def index_folder(run: RunDirectory) -> Path:
+    """Return the folder of a run's indexes.
+
+    Args:
+        run: The run directory.
+
+    Raises:
+        ConfigError: If it lies in a store: an index is read in many small pieces.
+    """
+    if isinstance(run.path, Path):
+        return run.path / run.index.name
+    raise ConfigError(
+        "dir",
+        str(run.path),
+        "an index is read in many small pieces, which a store answers too slowly",
+        "Copy the run to a disk, or search without an index (--exact).",
+    )
+
+
 def index_path(run: RunDirectory, unit: IndexUnit, time: int | None) -> Path:
     """Return the folder of an index.
 
@@ -141,7 +160,7 @@ def index_path(run: RunDirectory, unit: IndexUnit, time: int | None) -> Path:
         unit: What it is of.
         time: Index of the time window; None for a run without a list of windows.
     """
-    return run.index / (unit if time is None else f"{unit}_{time}")
+    return index_folder(run) / (unit if time is None else f"{unit}_{time}")
 
 
 def vectors_digest(opened: OpenedRun) -> str:
@@ -174,7 +193,7 @@ def markers_state(opened: OpenedRun) -> str:
         RunDirectoryError: If the folder of markers cannot be listed.
     """
     try:
-        with os.scandir(opened.run.markers) as entries:
+        with os.scandir(index_folder(opened.run).parent / opened.run.markers.name) as entries:
             found = sorted((entry.name, entry.stat()) for entry in entries)
     except OSError as error:
         raise RunDirectoryError(
@@ -213,6 +232,8 @@ def current_index(
     Raises:
         RunDirectoryError: If it was made of other vectors than the run has now, or is damaged.
     """
+    if not isinstance(opened.run.path, Path):
+        return None
     path = index_path(opened.run, unit, time)
     about = IndexAbout.read(path)
     if about is None:

@@ -11,7 +11,7 @@ from thor_geo.runs.place_rows import PlaceFields, skipped_table
 from thor_geo.runs.pooled import footer_facts, pooled_schema, pooled_writer
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes
-from thor_geo.support.files import create_once, write_bytes
+from thor_geo.storage.files import create_once, write_bytes
 
 
 def write_skipped(run: RunDirectory, plan: Plan, places: Places, shapes: Shapes) -> None:
@@ -43,7 +43,6 @@ def write_skipped(run: RunDirectory, plan: Plan, places: Places, shapes: Shapes)
     content = io.BytesIO()
     with pooled_writer(content, schema) as out:
         out.write_table(skipped_table(places, schema))
-    run.pooled.mkdir(exist_ok=True)
     created = create_once(run.skipped, lambda path: path.write_bytes(content.getvalue()))
     # The table alone decides what it holds: one that is damaged is made again.
     if not created and run.skipped.read_bytes() != content.getvalue():

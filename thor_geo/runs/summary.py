@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,14 @@ from thor_geo.runs.failures import read_failures
 from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs.windows import time_axis
+from thor_geo.storage import Location
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, duration
 
 _LABEL_WIDTH = 10
 
-_SKIPPED = Path("pooled", "skipped.parquet")
+_SKIPPED = PurePosixPath("pooled", "skipped.parquet")
 
 #: Scenes left out that a summary names.
 _LISTED = 3
@@ -62,7 +63,7 @@ class Summary:
         table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
-    path: Path
+    path: Location
     shards: tuple[int, int]
     tiles: tuple[int, int]
     ok: int

@@ -121,17 +121,38 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def made_from(run: RunDirectory, name: str) -> Path:
+    """Return where a file that is made from a run goes, if the user does not say.
+
+    It lies beside the run's own files; of a run in a store it is ``<name of the run>-<name>`` in
+    the current folder.
+
+    Args:
+        run: The run directory.
+        name: Name of the file or folder.
+    """
+    if isinstance(run.path, Path):
+        return run.path / name
+    return Path(f"{run.path.name}-{name}")
+
+
+def _is_run(folder: Path) -> bool:
+    return RunDirectory(folder).run_json.exists()
+
+
 def _run_file(run: RunDirectory, target: Path) -> str | None:
     """Return the name of the run's file or folder that a path is or lies in, None without one."""
     real = Path(os.path.realpath(target))
     # Other runs' files are just as precious.
-    others = [RunDirectory(path) for path in real.parents if (path / run.run_json.name).is_file()]
+    runs = {path: RunDirectory(path) for path in real.parents if _is_run(path)}
+    if isinstance(run.path, Path):
+        runs[run.path] = run
     needed: list[Path] = []
-    for each in (run, *others):
-        needed += [each.run_json, each.plan_parquet, each.quicklook, each.colours]
-        needed += [each.markers, each.failures, each.pooled, each.grid, each.place_store]
-        needed.append(each.index)
-        needed += each.path.glob(".*.lock")
+    for folder, each in runs.items():
+        files = (each.run_json, each.plan_parquet, each.quicklook, each.colours)
+        folders = (each.markers, each.failures, each.pooled, each.grid, each.place_store)
+        needed += [folder / part.name for part in (*files, *folders, each.index)]
+        needed += folder.glob(".*.lock")
     for path in (real, *real.parents):
         for file in needed:
             # The same file by another name, on file systems that ignore upper and lower case.

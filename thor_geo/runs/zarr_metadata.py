@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,18 @@ import numpy.typing as npt
 
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
+from thor_geo.storage import Location, StorePath
 from thor_geo.support.files import sync, temporary_path
 
+# Name of the metadata of a Zarr v3 group or array.
+_METADATA = "zarr.json"
 
-def create_store(path: Path, build: Callable[[Path], None]) -> None:
-    """Create a store unless it exists: it is built under another name and renamed.
 
-    So one of several processes wins, and a store is complete or absent.
+def create_store(path: Location, build: Callable[[Path], None]) -> None:
+    """Create a store unless it exists: in a folder it is built under another name and renamed.
+
+    So one of several processes wins, and a store is complete or absent. In an object store files
+    are put one by one, the root's metadata last, which readers open first.
 
     Args:
         path: Directory of the store.
@@ -28,6 +34,9 @@ def create_store(path: Path, build: Callable[[Path], None]) -> None:
     Raises:
         OSError: If it cannot be written.
     """
+    if isinstance(path, StorePath):
+        _create_objects(path, build)
+        return
     if path.exists():
         return
     temporary = temporary_path(path)
@@ -45,7 +54,19 @@ def create_store(path: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def memory_array(about: Path) -> tuple[Any, dict[str, Any]]:
+def _create_objects(path: StorePath, build: Callable[[Path], None]) -> None:
+    root = path / _METADATA
+    if root.exists():
+        return
+    with TemporaryDirectory(prefix="thor-geo-store-") as folder:
+        build(Path(folder) / path.name)
+        base = Path(folder) / path.name
+        files = sorted(file for file in base.rglob("*") if file.is_file() and file.parent != base)
+        for file in (*files, base / _METADATA):
+            (path / file.relative_to(base).as_posix()).put_if_absent(file.read_bytes())
+
+
+def memory_array(about: Location) -> tuple[Any, dict[str, Any]]:
     """Return an array in memory with the layout of one on disk, and the files that writing makes.
 
     If zarr wrote to the store itself, it would first read the old file, even to replace it whole,

@@ -83,7 +83,7 @@ def create_once(path: Path, write: Callable[[Path], object]) -> bool:
     """Create a file unless it exists; of several processes the first wins.
 
     Args:
-        path: Target.
+        path: Target; its folder is made if needed.
         write: Writes the whole file to the path it is given.
 
     Returns:
@@ -91,6 +91,7 @@ def create_once(path: Path, write: Callable[[Path], object]) -> bool:
     """
     if path.exists():
         return False
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     try:
         write(temporary)

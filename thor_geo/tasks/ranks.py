@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thor_geo.errors import RankLostError
+from thor_geo.errors import RankLostError, StoreError, first_line
 from thor_geo.ground.job import Job
+from thor_geo.storage import Location, StorePath
 from thor_geo.support.words import counted
 from thor_geo.tasks.unfinished import Frontier
 
@@ -40,7 +41,7 @@ _TOLD_S = 3 * _BEAT_S
 _OLD_S = 3600.0
 
 
-def ranks_folder(run: Path, job: Job) -> Path:
+def ranks_folder(run: Location, job: Job) -> Location:
     """Return the folder of a launch's files; launches of different jobs may run at once.
 
     Args:
@@ -50,12 +51,16 @@ def ranks_folder(run: Path, job: Job) -> Path:
     return run / ".ranks" / f"{job.index}-{job.count}"
 
 
-def remove_signs(folder: Path) -> None:
+def remove_signs(folder: Location) -> None:
     """Remove a launch's files, and those that killed launches of other jobs have left.
 
     Args:
-        folder: See `ranks_folder`; its ranks are done.
+        folder: See `ranks_folder`; its ranks are done. In a store only a launch's own go.
     """
+    if isinstance(folder, StorePath):
+        for path in folder.files():
+            path.unlink()
+        return
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # there is none, or another launch has removed it meanwhile
         for other in list(folder.parent.iterdir()):
@@ -68,7 +73,7 @@ def remove_signs(folder: Path) -> None:
 class Heartbeat:
     """Tells the first rank that this one lives, how far it is, and why it ends."""
 
-    def __init__(self, folder: Path, rank: int, launch: str) -> None:
+    def __init__(self, folder: Location, rank: int, launch: str) -> None:
         """Initialize a new Heartbeat instance; nothing is written yet.
 
         Args:
@@ -110,8 +115,14 @@ class Heartbeat:
         self._over.set()
         self._thread.join()
         self._state |= {"done": reason is None, "ended": reason}
-        if self._path.exists():  # else the first rank has seen all markers, and tidied up
+        if self._signed():  # else the first rank has seen all markers, and tidied up
             self._write()
+
+    def _signed(self) -> bool:
+        try:
+            return self._path.exists()
+        except StoreError:
+            return False  # the first rank counts the silence
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT_S):
@@ -121,11 +132,14 @@ class Heartbeat:
         self._beats += 1
         text = json.dumps({**self._state, "beat": self._beats})
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(text)  # in place, see above
-        except OSError as error:
+            if isinstance(self._path, StorePath):
+                self._path.put(text.encode())
+            else:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.write_text(text)  # in place, see above
+        except (OSError, StoreError) as error:
             if not self._warned:
-                _log.warning("%s cannot be written (%s)", self._path, error.strerror or error)
+                _log.warning("%s cannot be written (%s)", self._path, first_line(error))
             self._warned = True
 
 
@@ -156,7 +170,7 @@ class RankState:
 class RankWatch:
     """Follows the signs of life of all ranks but the first, on the first."""
 
-    def __init__(self, folder: Path, world_size: int, launch: str) -> None:
+    def __init__(self, folder: Location, world_size: int, launch: str) -> None:
         """Initialize a new RankWatch instance, and make the ranks' files.
 
         Args:
@@ -168,10 +182,11 @@ class RankWatch:
         """
         self._folder, self._launch = folder, launch
         self._states = {rank: RankState(name=f"rank {rank}") for rank in range(1, world_size)}
-        with suppress(OSError):  # the ranks make them themselves, and warn if they cannot
-            folder.mkdir(parents=True, exist_ok=True)
-            for rank in self._states:
-                (folder / f"{rank}.json").touch()
+        if isinstance(folder, Path):
+            with suppress(OSError):  # the ranks make them themselves, and warn if they cannot
+                folder.mkdir(parents=True, exist_ok=True)
+                for rank in self._states:
+                    (folder / f"{rank}.json").touch()
         self._texts = {rank: "" if launch else self._read(rank) for rank in self._states}
         self._looked = time.monotonic()
         self._over = threading.Event()
@@ -248,8 +263,8 @@ class RankWatch:
 
     def _read(self, rank: int) -> str:
         try:
-            return (self._folder / f"{rank}.json").read_text()
-        except OSError:  # not there yet, no more, or out of reach for a moment
+            return (self._folder / f"{rank}.json").read_bytes().decode(errors="replace")
+        except (OSError, StoreError):  # not there yet, no more, or out of reach for a moment
             return ""
 
     def _parsed(self, rank: int, text: str) -> RankState | None:

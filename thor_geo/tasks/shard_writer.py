@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from thor_geo.errors import ThorGeoError
@@ -18,10 +17,11 @@ from thor_geo.runs.failures import Failure
 from thor_geo.runs.grid import GridStore
 from thor_geo.runs.markers import Marker, ShardFile, write_failures
 from thor_geo.runs.place_store import PlaceStore
-from thor_geo.runs.pooled import interleave_windows, pooled_table, row_ids, write_pooled
+from thor_geo.runs.pooled import interleave_windows, pooled_bytes, pooled_table, row_ids
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
+from thor_geo.storage.files import write_all
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ def write_shard(
     # If a shard with failures is computed again, it has a marker, whose files now change.
     with run.explain_errors(f"shard {shard.id}"):
         run.marker_path(shard).unlink(missing_ok=True)
-        files = _write_outputs(
+        outputs = _encoded(
             run, plan, results, shapes=shapes, windows=windows, store=store, places=places
         )
+        write_all(run.path, outputs)
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
         # Tile and result of each row, in the order of `row_ids`.
         rows = [(tile, result) for tile in range(len(shard)) for result in results]
@@ -100,9 +101,7 @@ def write_shard(
                 for s, (tile, result) in zip(status, rows, strict=True)
             ),
             scenes=tuple(sorted({name for tile, result in rows for name in result.scenes[tile]})),
-            outputs={
-                file.relative_to(run.path).as_posix(): ShardFile.from_path(file) for file in files
-            },
+            outputs={name: ShardFile.of(content) for name, content in outputs.items()},
             started_at=started_at.isoformat(),
             finished_at=dt.datetime.now(dt.UTC).isoformat(),
             compute_seconds=round(compute_seconds, 3),
@@ -117,7 +116,7 @@ def write_shard(
     return marker
 
 
-def _write_outputs(
+def _encoded(
     run: RunDirectory,
     plan: Plan,
     results: Sequence[ShardResult],
@@ -126,20 +125,22 @@ def _write_outputs(
     windows: Windows,
     store: GridStore | PlaceStore | None,
     places: Places | None,
-) -> list[Path]:
-    files: list[Path] = []
+) -> dict[str, bytes]:
+    """Return the contents of a shard's files, by path below the run directory."""
+    outputs: dict[str, bytes] = {}
     shard = results[0].shard
     if shapes.pooled is not None:
         tables = [
             pooled_table(result, plan, window, shapes.dtype, run.metadata, places)
             for result, window in zip(results, windows, strict=True)
         ]
-        write_pooled(run.pooled_path(shard), interleave_windows(tables))
-        files.append(run.pooled_path(shard))
+        content = pooled_bytes(interleave_windows(tables))
+        outputs[f"{run.pooled.name}/{run.pooled_path(shard).name}"] = content
     for result, time_index in zip(results, windows.times, strict=True):
         if result.grid is not None and store is not None:
-            files += store.write(shard, result.grid, time_index)
-    return files
+            encoded = store.encode(shard, result.grid, time_index)
+            outputs |= {f"{store.path.name}/{name}": each for name, each in encoded.items()}
+    return outputs
 
 
 class ShardWriter:

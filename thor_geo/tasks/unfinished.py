@@ -15,6 +15,7 @@ from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
+from thor_geo.storage import StorePath
 from thor_geo.support.arrays import Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -100,6 +101,8 @@ def find_unfinished(
 
 
 def _state(run: RunDirectory, shard: Shard, marker: Marker | None) -> int:
+    if marker is None and isinstance(run.path, StorePath):  # to ask again would double the requests
+        return _MISSING
     if marker is None:  # a damaged one exists, and is replaced
         return _REPLACED if run.marker_path(shard).exists() else _MISSING
     return _FINISHED if run.confirms(marker, shard) else _REPLACED

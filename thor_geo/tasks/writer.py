@@ -18,6 +18,7 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
+from thor_geo.storage import StoreOptions
 from thor_geo.support.arrays import Int64Array
 from thor_geo.tasks.ranks import ranks_folder, remove_signs
 from thor_geo.tasks.session import Session, open_session, wanted_shapes
@@ -47,18 +48,20 @@ class RunWriter(BasePredictionWriter):
 
     def __init__(
         self,
-        dir: Path,
+        dir: str | Path,
         pooled: bool = True,
         grid: bool = True,
         dtype: Dtype = "float32",
         quicklook: bool = True,
         crop: bool = False,
         centre: bool = False,
+        store: StoreOptions | None = None,
     ) -> None:
         """Initialize a new RunWriter instance.
 
         Args:
-            dir: Directory of the run; the same command continues the run in it.
+            dir: Directory of the run, or its address in an object store (s3://bucket/prefix, gs://,
+                az://); the same command continues the run in it.
             pooled: Write one vector for each tile, as GeoParquet.
             grid: Write georeferenced maps of vectors, as Zarr. Where tiles overlap, their centres.
             dtype: Data type of the embeddings on disk: float32, float16, or int8 (a value is
@@ -67,6 +70,7 @@ class RunWriter(BasePredictionWriter):
             crop: Leave out cells of maps whose centre lies outside the area: they become NaN, or
                 -128 for int8. Vectors are of whole tiles in any case.
             centre: Write the map's cell that holds each place, beside its vector.
+            store: How the object store of an address is reached.
 
         Raises:
             ConfigError: If there is nothing to write or to crop, centres have no vector to stand
@@ -95,7 +99,7 @@ class RunWriter(BasePredictionWriter):
                 "Set output.pooled to true, or leave output.centre out.",
             )
         check_choice("output.dtype", dtype, Dtype)
-        self.run = RunDirectory(dir)
+        self.run = RunDirectory(dir, store)
         self.config: Mapping[str, Any] | None = None
         self._pooled, self._grid, self._quicklook = pooled, grid, quicklook
         self._dtype: Dtype = dtype

@@ -107,9 +107,8 @@ def quoted_probes() -> Iterator[str]:
     yield f"| {large['of these fits']:.0f} s | | {large['wall s']:.1f} s |"
     same = [each for each in probe["figures"]["the same answers"] if each["sides"] == "new and old"]
     yield f"at most {max(each['largest difference of macro F1'] for each in same)} from"
-    yield f"and {min((each['same predictions'] for each in same), key=_percent)} of the saved".replace(
-        "%", " %"
-    )
+    least = min(_percent(each["same predictions"]) for each in same)
+    yield f"and {least:g} % of the saved"
     for sides in ("new and optimum", "old and optimum"):
         quickstart, made = (
             _percent(each["same penalty"])

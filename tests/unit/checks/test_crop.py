@@ -17,6 +17,7 @@ import zarr
 
 from tests.support.damage import faults_of, vouch
 from tests.support.synthetic_run import CELLS, DIMENSION, Data, plan_of, write_run
+from tests.support.written_maps import write_maps
 from thor_geo.cli.main import main as command
 from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.area import Area, AreaSpec
@@ -134,7 +135,7 @@ def test_a_cell_that_is_half_there_is_a_fault(tmp_path: Path) -> None:
     assert not faults_of(run, 0)
     y, x = np.argwhere(np.isfinite(values[0]))[0]
     values[2, y, x] = np.nan
-    (path,) = store.write(shard, values)
+    (path,) = write_maps(store, shard, values)
     vouch(run, shard, path)
     (fault,) = faults_of(run, 0)
     assert fault.kind == "values"

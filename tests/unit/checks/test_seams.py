@@ -13,6 +13,7 @@ import xarray as xr
 from tests.support import synthetic_run
 from tests.support.damage import faults_of, vouch
 from tests.support.synthetic_run import CELLS, DIMENSION, TWO_ZONES, embed, plan_of, write_run
+from tests.support.written_maps import write_maps
 from thor_geo.checks import _checking
 from thor_geo.checks._marked import check_shard, seam_reader
 from thor_geo.checks._seams import Seams
@@ -171,7 +172,7 @@ def test_a_shard_with_a_fault_is_not_measured(run: RunDirectory, plan: Plan) -> 
     shard = plan.shards[0]
     store = GridStore(run.grid, plan, (DIMENSION, CELLS, CELLS))
     values = np.full((DIMENSION, 2 * CELLS, 2 * CELLS), 1e6, dtype=np.float32)
-    (path,) = store.write(shard, values)  # in cells that are not planned, too
+    (path,) = write_maps(store, shard, values)  # in cells that are not planned, too
     vouch(run, shard, path)
     assert {fault.kind for fault in faults_of(run, 0)} == {"values"}
     after = check(run).checked.seams

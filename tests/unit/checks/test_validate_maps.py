@@ -12,6 +12,7 @@ import zarr
 
 from tests.support.damage import SHARD, damage_of, edit_json, faults_of_store, truncate, vouch
 from tests.support.synthetic_run import CELLS, DIMENSION
+from tests.support.written_maps import write_maps
 from thor_geo.checks._maps import open_maps
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
@@ -29,7 +30,7 @@ def map_of(run: RunDirectory, plan: Plan, change: Callable[[np.ndarray], Any]) -
     array = zarr.open_array(str(run.grid), path=f"{zone.name}/embeddings", mode="r")
     values = np.asarray(array[:, row * side : (row + 1) * side, col * side : (col + 1) * side])
     change(values)
-    for path in store.write(shard, values):
+    for path in write_maps(store, shard, values):
         vouch(run, shard, path)
 
 

@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 
 from tests.support.synthetic_run import CELLS, DIMENSION, ONE_ZONE, plan_of, write_run
+from tests.support.written_maps import write_maps
 from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.area import LONLAT, transformer
 from thor_geo.ground.plan import Plan
@@ -103,7 +104,7 @@ def test_one_work_shard_is_one_file_and_writing_it_touches_no_other(
     paths = set()
     for k, shard in enumerate(plan.shards):
         before = files(store.path)
-        (path,) = store.write(shard, np.full((DIMENSION, side, side), k, np.float32))
+        (path,) = write_maps(store, shard, np.full((DIMENSION, side, side), k, np.float32))
         after = files(store.path)
         name = path.relative_to(store.path).as_posix()
         assert after.keys() - before.keys() == {name}
@@ -120,9 +121,9 @@ def test_a_shard_is_written_without_reading_it(tmp_path: Path, plan: Plan) -> No
     path.parent.mkdir(parents=True)
     path.write_bytes(b"torn by a crash")  # reading this would raise
     values = np.random.default_rng(0).normal(size=(DIMENSION, side, side)).astype(np.float32)
-    store.write(shard, values)
+    write_maps(store, shard, values)
     first = path.read_bytes()
-    store.write(shard, values)
+    write_maps(store, shard, values)
     assert path.read_bytes() == first
 
 
@@ -131,7 +132,7 @@ def test_a_shard_of_one_value_has_its_file(tmp_path: Path, plan: Plan, fill: flo
     store = GridStore(tmp_path / "grid.zarr", plan, SHAPE)
     store.create("{}")
     side = 2 * CELLS
-    (path,) = store.write(plan.shards[0], np.full((DIMENSION, side, side), fill, np.float32))
+    (path,) = write_maps(store, plan.shards[0], np.full((DIMENSION, side, side), fill, np.float32))
     assert path.stat().st_size > 0
 
 
@@ -142,7 +143,7 @@ def test_bytes_do_not_depend_on_threads(tmp_path: Path, plan: Plan) -> None:
         with zarr.config.set({"threading.max_workers": workers, "async.concurrency": workers}):
             store = GridStore(tmp_path / f"{workers}.zarr", plan, SHAPE)
             store.create("{}")
-            (path,) = store.write(plan.shards[0], values)
+            (path,) = write_maps(store, plan.shards[0], values)
             contents.append(path.read_bytes())
     assert contents[0] == contents[1]
 

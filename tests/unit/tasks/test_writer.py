@@ -125,7 +125,7 @@ def test_other_settings_are_refused_before_any_batch(tmp_path: Path, plan: Plan)
     assert outputs(run) == before
 
 
-@pytest.mark.parametrize("step", ["write_pooled", "write_failures"])
+@pytest.mark.parametrize("step", ["write_all", "write_failures"])
 def test_the_marker_comes_last(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -159,7 +159,7 @@ def test_a_retry_removes_the_old_marker_first(
     def crash(path: Path, table: object) -> None:
         raise OSError("power failure")
 
-    monkeypatch.setattr(shard_writer, "write_pooled", crash)
+    monkeypatch.setattr(shard_writer, "write_all", crash)
     with pytest.raises(RunDirectoryError, match=r"power failure.*are kept"):
         write_run(tmp_path / "run", plan)
     assert not run.marker_path(plan.shards[0]).exists()
@@ -185,7 +185,7 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
 ) -> None:
     """PyTorch raises in a handler of SIGCHLD, wherever the main thread is; SIGUSR1 plays it."""
     writer, trainer, model = opened(tmp_path / "run", plan)
-    go, original = threading.Event(), shard_writer.write_pooled
+    go, original = threading.Event(), shard_writer.write_all
 
     def slow(path: Path, *args: Any) -> None:
         assert go.wait(20)
@@ -194,7 +194,7 @@ def test_a_dead_worker_told_while_a_shard_is_waited_for_costs_no_shard(
     def told(number: int, frame: object) -> None:
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
 
-    monkeypatch.setattr(shard_writer, "write_pooled", slow)
+    monkeypatch.setattr(shard_writer, "write_all", slow)
     for prediction, batch in batches(plan, plan.shards[0]):
         writer.write_on_batch_end(trainer, model, prediction, None, batch, 0, 0)
     before = signal.signal(signal.SIGUSR1, told)

@@ -1,0 +1,90 @@
+"""Connections to object stores: one for each store in a process."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from thor_geo.errors import ConfigError, DependencyError, StoreError
+from thor_geo.storage.address import StoreAddress
+
+#: Seconds without an answer after which a request counts as failed.
+_TIMEOUT = "60s"
+
+# The process that used a store first. obstore 0.12 starts threads then, which a forked child has
+# not: its first request would never end.
+_user: int | None = None
+
+
+def client(address: StoreAddress, *, retries: bool = False) -> Any:
+    """Return obstore's store for an address, connected on its first request.
+
+    Args:
+        address: The root of all keys.
+        retries: Whether it asks again by itself: for libraries that use it without `requests`.
+
+    Raises:
+        DependencyError: If obstore is not installed.
+        ConfigError: If the address or its options are not valid for the cloud.
+        StoreError: If this process was forked from one that has used a store.
+    """
+    global _user
+    if _user not in (None, os.getpid()):
+        raise StoreError(
+            f"`{address.url}` cannot be read in this process: it was forked from one that has "
+            "used an object store, and its requests would never end. Start processes afresh: "
+            "multiprocessing_context='spawn' for a DataLoader, or num_workers=0."
+        )
+    _user = os.getpid()
+    return _client(address, retries)
+
+
+@lru_cache(maxsize=64)
+def _client(address: StoreAddress, retries: bool) -> Any:
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError as error:
+        raise DependencyError(
+            f"`{address.url}` lies in an object store, for which obstore is needed. Install it "
+            'with: pip install "thor-geo[cloud]"'
+        ) from error
+    options: dict[str, Any] = {} if retries else {"retry_config": {"max_retries": 0}}
+    config, http = _config(address)
+    try:
+        connect: Any = from_url  # of which cloud these settings are, its types cannot know
+        return connect(
+            address.url,
+            client_options={"timeout": _TIMEOUT, "allow_http": http},
+            **({"config": config} if config else {}),
+            **options,
+        )
+    except (BaseError, ValueError) as error:
+        raise ConfigError(
+            "address",
+            address.url,
+            f"{str(error).splitlines()[0]}",
+            "See docs/object-stores.md for what each cloud needs.",
+        ) from error
+
+
+def _config(address: StoreAddress) -> tuple[dict[str, Any], bool]:
+    """Return obstore's settings of a cloud, and whether it is reached without encryption."""
+    given = address.options
+    config: dict[str, Any] = {}
+    endpoint = given.endpoint or ""
+    if address.read_only:
+        return {}, address.scheme == "http"
+    if given.anonymous:
+        config["skip_signature"] = True
+    if endpoint:
+        # The same setting has another name for Google, whose tests alone use it.
+        config["base_url" if address.scheme == "gs" else "endpoint"] = endpoint
+    if address.scheme == "s3":
+        if given.region:
+            config["region"] = given.region
+        if given.requester_pays:
+            config["request_payer"] = True
+    plain = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+    return config, plain.startswith("http://")

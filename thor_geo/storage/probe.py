@@ -1,0 +1,41 @@
+"""Whether a store can hold a run: asked before any work starts."""
+
+from __future__ import annotations
+
+import secrets
+
+from thor_geo.errors import ConfigError, StoreError
+from thor_geo.storage.store_path import StorePath
+
+
+def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
+    """Write an object twice, and remove it: the second conditional put must be refused.
+
+    Args:
+        root: Where the run is to lie.
+        argument: The setting that holds it, for messages.
+
+    Raises:
+        ConfigError: If it is an address that can only be read.
+        StoreError: If nothing can be written there, or the store lets a second writer replace what
+            the first has put, so that two could bind it to different runs.
+    """
+    if root.address.read_only:
+        raise ConfigError(
+            argument,
+            str(root),
+            "a web server can only be read",
+            "Write to s3://, gs:// or az://, or to a folder.",
+        )
+    probe = root / f".probe.{secrets.token_hex(8)}"
+    probe.put_if_absent(b"first")
+    try:
+        if probe.put_if_absent(b"second"):
+            raise StoreError(
+                f"`{argument}={str(root)!r}`: the store takes a conditional put (If-None-Match) "
+                "for an object that exists, so that two writers would replace each other's "
+                "run.json. Use one that has conditional puts, as S3, Google Cloud and Azure have, "
+                "or write to a folder and copy it."
+            )
+    finally:
+        probe.unlink()

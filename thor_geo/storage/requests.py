@@ -1,0 +1,218 @@
+"""Requests to object stores: asked again where that may help, counted, their errors put in words.
+
+obstore 0.12 asks again itself, but says nothing of it, and not for a conditional put that got no
+answer: that may have been done, so that asking again may find "exists", of one's own making. Here
+the content decides: if it is there, it is written, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from thor_geo.errors import StoreError
+from thor_geo.storage.address import StoreAddress
+from thor_geo.storage.clients import client
+from thor_geo.storage.wording import explanation, is_absent, may_help
+
+T = TypeVar("T")
+Kind = Literal["get", "put", "head", "list", "delete"]
+
+#: Times a request is made, at most, and seconds between the first and the last, about: the waits
+#: double from `_FIRST_WAIT_S` to `_LONGEST_WAIT_S`, each shortened by up to half at random.
+_ATTEMPTS, _FIRST_WAIT_S, _LONGEST_WAIT_S = 10, 0.1, 15.0
+#: Up to here an object is one request; S3 takes 5 GiB in one.
+_ONE_REQUEST_BYTES = 1 << 30
+_PART_BYTES = 64 << 20
+
+
+@dataclass(kw_only=True)
+class StoreCounts:
+    """What this process has asked of stores.
+
+    Attributes:
+        get: Requests for content, whole or in part.
+        put: Requests that wrote.
+        head: Requests for a size.
+        list: Requests for names.
+        delete: Requests that removed.
+        repeated: How many of all these were made again because one before had failed.
+        bytes_read: Bytes of content.
+        bytes_written: Bytes of content.
+    """
+
+    get: int = 0
+    put: int = 0
+    head: int = 0
+    list: int = 0
+    delete: int = 0
+    repeated: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the counts that are not zero, by name."""
+        return {name: value for name, value in vars(self).items() if value}
+
+
+_counts = StoreCounts()
+_counting = threading.Lock()
+
+
+def counted() -> dict[str, float]:
+    """Return what this process has asked of stores so far; see `StoreCounts`."""
+    with _counting:
+        return _counts.as_dict()
+
+
+def _count(**more: int) -> None:
+    with _counting:
+        for name, value in more.items():
+            setattr(_counts, name, getattr(_counts, name) + value)
+
+
+def size(address: StoreAddress, key: str) -> int | None:
+    """Return the size of an object in bytes, None where there is none; see `StorePath.size`."""
+    import obstore
+
+    try:
+        return int(_asked(address, key, "head", lambda store: obstore.head(store, key)["size"]))
+    except FileNotFoundError:
+        return None
+
+
+def read(address: StoreAddress, key: str) -> bytes:
+    """Return the content of an object; see `StorePath.read_bytes`."""
+    import obstore
+
+    content: bytes = _asked(
+        address, key, "get", lambda store: obstore.get(store, key).bytes().to_bytes()
+    )
+    _count(bytes_read=len(content))
+    return content
+
+
+def read_range(address: StoreAddress, key: str, start: int, length: int) -> bytes:
+    """Return part of an object; see `StorePath.read_range`."""
+    import obstore
+
+    content: bytes = _asked(
+        address,
+        key,
+        "get",
+        lambda store: obstore.get_range(store, key, start=start, length=length).to_bytes(),
+    )
+    if len(content) != length:
+        raise StoreError(
+            f"`{address.url}/{key}`: {len(content)} bytes from {start:,} on came, {length} were "
+            "asked for: the file is shorter than it says, or the server ignores the Range header. "
+            "Serve the files as they are, by a server that answers range requests."
+        )
+    _count(bytes_read=length)
+    return content
+
+
+def put(address: StoreAddress, key: str, content: bytes) -> None:
+    """Write an object; see `StorePath.put`."""
+    import obstore
+
+    large = len(content) > _ONE_REQUEST_BYTES
+    _asked(
+        address,
+        key,
+        "put",
+        # obstore ends a large upload, or takes its parts back.
+        lambda store: obstore.put(
+            store, key, content, use_multipart=large, chunk_size=_PART_BYTES, max_concurrency=4
+        ),
+    )
+    _count(bytes_written=len(content))
+
+
+def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
+    """Write an object unless it exists; see `StorePath.put_if_absent`."""
+    import obstore
+    from obstore.exceptions import AlreadyExistsError
+
+    try:
+        _asked(
+            address,
+            key,
+            "put",
+            lambda store: obstore.put(store, key, content, mode="create", use_multipart=False),
+        )
+    except AlreadyExistsError:
+        return read(address, key) == content
+    _count(bytes_written=len(content))
+    return True
+
+
+def remove(address: StoreAddress, key: str) -> None:
+    """Remove an object, if there is one; see `StorePath.unlink`."""
+    import obstore
+
+    try:
+        _asked(address, key, "delete", lambda store: obstore.delete(store, key))
+    except FileNotFoundError:  # S3 does not say so, others do
+        return
+
+
+def keys(address: StoreAddress, prefix: str) -> Iterator[str]:
+    """Yield the keys below a prefix, in order; see `StorePath.files`."""
+    import obstore
+
+    below = None if prefix == "." else prefix
+
+    def found(store: Any) -> list[str]:
+        pages = obstore.list(store, prefix=below, chunk_size=1000)
+        return [entry["path"] for page in pages for entry in page]
+
+    yield from sorted(_asked(address, prefix, "list", found))
+
+
+def names(address: StoreAddress, prefix: str) -> Iterator[str]:
+    """Yield the names below a prefix, without what is below them; see `StorePath.names`."""
+    import obstore
+
+    below = None if prefix == "." else prefix
+
+    def found(store: Any) -> list[str]:
+        level = obstore.list_with_delimiter(store, prefix=below)
+        paths = [*level["common_prefixes"], *(entry["path"] for entry in level["objects"])]
+        return [path.rstrip("/").rpartition("/")[2] for path in paths]
+
+    yield from sorted(_asked(address, prefix, "list", found))
+
+
+def _asked(address: StoreAddress, key: str, kind: Kind, ask: Callable[[Any], T]) -> T:
+    """Make a request, again and again while that may help.
+
+    Raises:
+        FileNotFoundError: If there is no such object.
+        AlreadyExistsError: If a conditional put found the object.
+        StoreError: If the store refuses, or keeps failing.
+    """
+    from obstore.exceptions import AlreadyExistsError, BaseError
+
+    store = client(address)
+    wait = _FIRST_WAIT_S
+    for attempt in range(1, _ATTEMPTS + 1):
+        _count(**{kind: 1, "repeated": int(attempt > 1)})
+        try:
+            return ask(store)
+        except AlreadyExistsError:
+            raise
+        except FileNotFoundError as error:
+            if is_absent(error):
+                raise FileNotFoundError(f"{address.url}/{key}") from None
+            raise explanation(address, key, kind, error, attempt) from error
+        except BaseError as error:
+            if attempt == _ATTEMPTS or not may_help(error):
+                raise explanation(address, key, kind, error, attempt) from error
+        time.sleep(wait * random.uniform(0.5, 1.0))
+        wait = min(2 * wait, _LONGEST_WAIT_S)
+    raise AssertionError("the last attempt returns or raises")
