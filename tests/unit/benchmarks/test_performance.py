@@ -72,6 +72,7 @@ def quoted() -> Iterator[str]:
         yield f"reaches {100 * share:.0f} %"
     yield from quoted_places()
     yield from quoted_probes()
+    yield from quoted_similar()
     start = "quickstart, archive {}: first tile embedded"
     for text, what, digits in (
         ("`thor-geo --help`", "thor-geo --help", 2),
@@ -91,6 +92,24 @@ def quoted() -> Iterator[str]:
 
 
 SIZES = ("tiny", "small", "base")
+
+
+def quoted_similar() -> Iterator[str]:
+    made, real = result("similar")["rows"]
+    yield f"| {made['vectors'].split()[0]} made vectors of 768 | {real['vectors'].split()[0]} cells"
+    for start, *keys in (
+        ("first answer, files not in memory", "first answer s"),
+        (
+            "later ones: median, 95th percentile",
+            "later, files dropped: median s",
+            "later, files dropped: p95 s",
+        ),
+    ):
+        cells = [", ".join(f"{row[key]:.2f} s" for key in keys) for row in (made, real)]
+        yield f"| {start} | {' | '.join(cells)} |"
+    for row in result("similar_libraries")["rows"]:
+        yield f"| {row['index']} | {row['build s']} s, {row['build peak MB']:,} MB |"
+        yield f"| {row['median ms']:.1f} ms, {row['p95 ms']:.1f} ms | {row['peak MB']:,} MB |"
 
 
 def quoted_probes() -> Iterator[str]:
