@@ -21,8 +21,8 @@ import numpy as np
 from thor_geo.support.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 #: A problem is solved when no element of its gradient is larger. At scikit-learn's default, 1e-4,
-#: the weakest penalty is far from its optimum where the variances of components span orders of
-#: magnitude: a quarter of the penalties would be chosen otherwise (benchmarks/probe.py, and
+#: predictions still change where the variances of components span orders of magnitude, and a
+#: quarter of the penalties would be chosen otherwise (benchmarks/probe.py, and
 #: findings/logistic-regression-tolerance.sh).
 TOLERANCE = 3e-6
 # The largest element of a gradient in the coordinates of the features, over the root of the mean
