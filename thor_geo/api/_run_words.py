@@ -78,8 +78,15 @@ def _ground(opened: OpenedRun) -> str:
 def _files(opened: OpenedRun) -> str:
     """Return where the files are, and which of those for readers are there."""
     run = opened.run
-    paths = (run.run_json, run.plan_parquet, run.pooled, run.grid, run.place_store, run.quicklook)
-    return f"{run.path}: " + ", ".join(path.name for path in paths if path.exists())
+    files = {
+        run.run_json: True,
+        run.plan_parquet: True,
+        run.pooled: run.has_pooled,
+        run.grid: run.has_grid,
+        run.place_store: run.has_place_store,
+        run.quicklook: run.quicklook.exists(),
+    }
+    return f"{run.path}: " + ", ".join(path.name for path, there in files.items() if there)
 
 
 def _facts(opened: OpenedRun) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from xarray.core.indexing import (
     explicit_indexing_adapter,
 )
 
-from thor_geo.errors import RunDirectoryError, first_line
+from thor_geo.errors import RunDirectoryError, StoreError, first_line
 from thor_geo.runs.grid_layout import ARRAY, SCALE
 from thor_geo.runs.quantise import dequantise
 from thor_geo.storage import Location
@@ -54,7 +54,7 @@ class StoredMaps(BackendArray):
                 return values
             *before, band, row, col = key
             scales = np.asarray(self._scales.oindex[(*before, row, col)])
-        except (IndexError, MemoryError):
+        except (IndexError, MemoryError, StoreError):
             raise
         except Exception as error:  # zarr and numcodecs have no common error for damage
             raise RunDirectoryError(

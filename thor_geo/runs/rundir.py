@@ -138,12 +138,18 @@ class RunDirectory:
         """Whether there are maps of zones; in a store, whether the run writes any."""
         return self._has("grid", self.grid)
 
+    @property
+    def has_place_store(self) -> bool:
+        """Whether there are maps of places; in a store, whether the run writes any."""
+        return self._has("grid", self.place_store)
+
     def _has(self, output: str, folder: Location) -> bool:
         if isinstance(folder, Path):
             return folder.exists()
         settings = self.document()["settings"]
         places = "places" in settings.get("data", {})
-        return bool(settings["output"][output]) and not (places and output == "grid")
+        kind = output != "grid" or places == (folder == self.place_store)
+        return bool(settings["output"][output]) and kind
 
     def pooled_path(self, shard: Shard) -> Location:
         """Return the path of a shard's pooled embeddings."""

@@ -30,14 +30,26 @@ def client(address: StoreAddress, *, retries: bool = False) -> Any:
         StoreError: If this process was forked from one that has used a store.
     """
     global _user
-    if _user not in (None, os.getpid()):
-        raise StoreError(
-            f"`{address.url}` cannot be read in this process: it was forked from one that has "
-            "used an object store, and its requests would never end. Start processes afresh: "
-            "multiprocessing_context='spawn' for a DataLoader, or num_workers=0."
-        )
+    refuse_forked(address.url)
     _user = os.getpid()
     return _client(address, retries)
+
+
+def refuse_forked(store: str) -> None:
+    """Refuse to use a store in a process that was forked from one that has used any.
+
+    Args:
+        store: Its address or name, for the message.
+
+    Raises:
+        StoreError: If it was.
+    """
+    if _user not in (None, os.getpid()):
+        raise StoreError(
+            f"`{store}` cannot be read in this process: it was forked from one that has used an "
+            "object store, and its requests would never end. Start processes afresh: "
+            "multiprocessing_context='spawn' for a DataLoader, or num_workers=0."
+        )
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ from thor_geo.support import files
 from thor_geo.support.jsontext import indented_json
 
 #: Bytes that are read at once of a file in a store, and kept: Parquet's footers and columns are
-#: read in pieces of a few hundred bytes.
+#: read in pieces of a few hundred bytes. A file that is not larger is one request.
 _READ_AHEAD = 1 << 18
 
 
@@ -178,17 +178,17 @@ def readable(path: Location) -> Path | IO[bytes]:
     """
     if not isinstance(path, StorePath):
         return path
-    return io.BufferedReader(_StoreFile(path), buffer_size=_READ_AHEAD)
+    start, size = path.read_start(_READ_AHEAD)
+    if len(start) == size:
+        return io.BytesIO(start)
+    return io.BufferedReader(_StoreFile(path, size), buffer_size=_READ_AHEAD)
 
 
 class _StoreFile(io.RawIOBase):
     """A file in a store, read by range."""
 
-    def __init__(self, path: StorePath) -> None:
+    def __init__(self, path: StorePath, size: int) -> None:
         super().__init__()
-        size = path.size()
-        if size is None:
-            raise FileNotFoundError(str(path))
         self._path, self._size, self._at = path, size, 0
 
     def readable(self) -> bool:

@@ -109,11 +109,23 @@ def read_range(address: StoreAddress, key: str, start: int, length: int) -> byte
     if len(content) != length:
         raise StoreError(
             f"`{address.url}/{key}`: {len(content)} bytes from {start:,} on came, {length} were "
-            "asked for: the file is shorter than it says, or the server ignores the Range header. "
-            "Serve the files as they are, by a server that answers range requests."
+            "asked for: the file is shorter than it was when it was opened. Open it again."
         )
     _count(bytes_read=length)
     return content
+
+
+def read_start(address: StoreAddress, key: str, length: int) -> tuple[bytes, int]:
+    """Return an object's first bytes and its size; see `StorePath.read_start`."""
+    import obstore
+
+    def ask(store: Any) -> tuple[bytes, int]:
+        found = obstore.get(store, key, options={"range": (0, length)})
+        return found.bytes().to_bytes(), int(found.meta["size"])
+
+    content, size = _asked(address, key, "get", ask)
+    _count(bytes_read=len(content))
+    return content, size
 
 
 def put(address: StoreAddress, key: str, content: bytes) -> None:
@@ -165,7 +177,7 @@ def keys(address: StoreAddress, prefix: str) -> Iterator[str]:
     """Yield the keys below a prefix, in order; see `StorePath.files`."""
     import obstore
 
-    below = None if prefix == "." else prefix
+    below = _listed(address, prefix)
 
     def found(store: Any) -> list[str]:
         pages = obstore.list(store, prefix=below, chunk_size=1000)
@@ -178,7 +190,7 @@ def names(address: StoreAddress, prefix: str) -> Iterator[str]:
     """Yield the names below a prefix, without what is below them; see `StorePath.names`."""
     import obstore
 
-    below = None if prefix == "." else prefix
+    below = _listed(address, prefix)
 
     def found(store: Any) -> list[str]:
         level = obstore.list_with_delimiter(store, prefix=below)
@@ -186,6 +198,17 @@ def names(address: StoreAddress, prefix: str) -> Iterator[str]:
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
 
     yield from sorted(_asked(address, prefix, "list", found))
+
+
+def _listed(address: StoreAddress, prefix: str) -> str | None:
+    """Return the prefix as obstore wants it; a web server has no listing that all agree on."""
+    if address.read_only:
+        raise StoreError(
+            f"`{address.url}/{prefix}` cannot be listed: web servers do not say which files they "
+            "have. Give the address of the bucket behind it (s3://, gs://, az://), or copy it to a "
+            "folder."
+        )
+    return None if prefix == "." else prefix
 
 
 def _asked(address: StoreAddress, key: str, kind: Kind, ask: Callable[[Any], T]) -> T:

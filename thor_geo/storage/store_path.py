@@ -138,6 +138,18 @@ class StorePath:
         """
         return requests.read_range(self.address, str(self.key), start, length)
 
+    def read_start(self, length: int) -> tuple[bytes, int]:
+        """Return the object's first bytes, and its size: in one request.
+
+        Args:
+            length: Number of bytes; fewer come if the object is shorter.
+
+        Raises:
+            FileNotFoundError: If there is no such object.
+            StoreError: If it cannot be read, or a web server ignores ranges.
+        """
+        return requests.read_start(self.address, str(self.key), length)
+
     def put(self, content: bytes) -> None:
         """Write the object whole; another with its name is replaced.
 

@@ -87,12 +87,22 @@ def explanation(
         error: obstore's.
         attempts: How often it was asked.
     """
-    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import (
+        NotSupportedError,
+        PermissionDeniedError,
+        UnauthenticatedError,
+    )
 
     what = f"`{address.url}/{key}` cannot {_DEEDS[kind]}"
     code, answer = _code(error), status(error)
     if code in _REMEDIES:
         return StoreError(f"{what}: {_REMEDIES[code]}.")
+    if isinstance(error, NotSupportedError) and kind == "get":
+        return StoreError(
+            f"{what} in part: the web server ignores the Range header, and answered with all of "
+            "it. Serve the run by one that answers range requests, as nginx, Apache, Caddy and all "
+            "object stores do (Python's http.server does not)."
+        )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or answer in {401, 403}:
         how = "" if address.read_only else f" ({_RIGHTS[kind]}, or what it is called there)"
         return StoreError(

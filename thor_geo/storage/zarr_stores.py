@@ -17,7 +17,7 @@ def zarr_store(path: Location) -> Any:
     """
     if not isinstance(path, StorePath):
         return str(path)
-    from zarr.storage import ObjectStore
+    from thor_geo.storage.zarr_objects import UnforkedStore  # loads zarr
 
     address = type(path.address)(url=str(path), options=path.address.options)
-    return ObjectStore(client(address, retries=True), read_only=True)
+    return UnforkedStore(client(address, retries=True), read_only=True)
