@@ -99,8 +99,9 @@ def read_parquet(source: GeoFile, file: Path | BytesIO) -> GeoTable:
     kinds = {column.path: json.loads(column.logical_type.to_json()) for column in columns}
     crs = {n: str(kind.get("crs") or LONLAT) for n, kind in kinds.items() if "crs" in kind}
     unknown = {name for name, kind in kinds.items() if kind["Type"] == "Undefined"}
-    if b"geo" in metadata:
-        geo = json.loads(metadata[b"geo"])
+    geo = json.loads(metadata.get(b"geo", b"null"))
+    # pyarrow keeps the metadata of a column that was not selected.
+    if geo is not None and geo["primary_column"] in opened.schema_arrow.names:
         name = geo["primary_column"]
         # Without a CRS there GeoParquet means CRS84, but DuckDB may write one to the type alone.
         stated = "crs" in geo["columns"][name]

@@ -179,6 +179,20 @@ def test_the_covering_of_geoparquet_is_no_column_of_the_user(tmp_path: Path) -> 
     assert load(path).columns.column_names == ["crop", "count"]
 
 
+def test_columns_cut_from_geoparquet_are_a_plain_table(tmp_path: Path) -> None:
+    """pyarrow keeps the metadata of a geometry that was not selected."""
+    layer(crop=["rye", "oats"]).to_parquet(tmp_path / "whole.parquet")
+    cut = pq.read_table(tmp_path / "whole.parquet", columns=["crop"])
+    cut = cut.append_column("lon", pa.array([10.0, 11.0])).append_column(
+        "lat", pa.array([59.0, 60.0])
+    )
+    pq.write_table(cut, tmp_path / "cut.parquet")
+    assert b"geo" in pq.read_schema(tmp_path / "cut.parquet").metadata
+    places = load(tmp_path / "cut.parquet")
+    assert places.lon.tolist() == [10, 11]
+    assert places.columns["crop"].to_pylist() == ["rye", "oats"]
+
+
 @pytest.mark.parametrize("encoding", ["wkb", "geoarrow"])
 def test_both_encodings_of_geoparquet_are_read(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.parquet"
