@@ -150,17 +150,26 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
     import obstore
     from obstore.exceptions import AlreadyExistsError
 
-    try:
-        _asked(
-            address,
-            key,
-            "put",
-            lambda store: obstore.put(store, key, content, mode="create", use_multipart=False),
-        )
-    except AlreadyExistsError:
-        return read(address, key) == content
-    _count(bytes_written=len(content))
-    return True
+    def create(store: Any) -> object:
+        return obstore.put(store, key, content, mode="create", use_multipart=False)
+
+    for _ in range(_ATTEMPTS):
+        try:
+            _asked(address, key, "put", create)
+        except AlreadyExistsError:
+            try:
+                return read(address, key) == content
+            except FileNotFoundError:
+                # S3 says so (409), too, while another put of the object is under way.
+                time.sleep(_FIRST_WAIT_S)
+        else:
+            _count(bytes_written=len(content))
+            return True
+    raise StoreError(
+        f"`{address.url}/{key}` cannot be written: the store says that it exists, and that it does "
+        "not. Run the same command again: what is written is kept.",
+        retryable=True,
+    )
 
 
 def remove(address: StoreAddress, key: str) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from obstore.exceptions import AlreadyExistsError
 
 from tests.support.faulty_store import Fault, FaultyStore, faulty_store
 from tests.support.object_store import ObjectStore
@@ -37,6 +38,24 @@ def test_the_first_writer_wins_and_equal_content_is_no_conflict(bucket: ObjectSt
     assert not path.put_if_absent(b"second")
     assert path.put_if_absent(b"first")
     assert path.read_bytes() == b"first"
+
+
+def test_a_put_under_way_elsewhere_is_waited_for(
+    bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers 409 to the second of two puts at once, before the first object is there."""
+    path = bucket.path("oslo") / "run.json"
+    asked, found = requests._asked, []
+
+    def conflict(address: StoreAddress, key: str, kind: requests.Kind, ask: object) -> object:
+        if kind == "put" and not found:
+            found.append(key)
+            raise AlreadyExistsError("409 ConditionalRequestConflict")
+        return asked(address, key, kind, ask)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(requests, "_asked", conflict)
+    assert path.put_if_absent(b"ours")
+    assert path.read_bytes() == b"ours"
 
 
 @pytest.fixture
