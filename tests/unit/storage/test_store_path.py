@@ -45,7 +45,8 @@ def test_a_put_under_way_elsewhere_is_waited_for(
 ) -> None:
     """S3 answers 409 to the second of two puts at once, before the first object is there."""
     path = bucket.path("oslo") / "run.json"
-    asked, found = requests._asked, []
+    asked = requests._asked
+    found: list[str] = []
 
     def conflict(address: StoreAddress, key: str, kind: requests.Kind, ask: object) -> object:
         if kind == "put" and not found:
