@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thor_geo.errors import RunDirectoryError
+from thor_geo.errors import ConfigError, RunDirectoryError
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_differences, plain_json
@@ -302,6 +302,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If it is missing, cannot be read, or describes a run of another
                 layout.
+            ConfigError: If the store that holds it cannot be reached with these settings.
         """
         try:
             document = parse_json(self.run_json.read_bytes())
@@ -324,6 +325,8 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"`{self.path}` {problem}. Give the output.dir of a run."
             ) from error
+        except ConfigError:  # how the store is reached, not what is in the file
+            raise
         except (OSError, ValueError) as error:
             raise RunDirectoryError(
                 f"`{self.run_json}` cannot be read ({error}). Restore it, or choose another "

@@ -7,10 +7,17 @@ from functools import lru_cache
 from typing import Any
 
 from thor_geo.errors import ConfigError, DependencyError, StoreError
-from thor_geo.storage.address import StoreAddress
+from thor_geo.storage.address import StoreAddress, StoreOptions
 
 #: Seconds without an answer after which a request counts as failed.
 _TIMEOUT = "60s"
+
+# Where obstore finds the address of a store that is not the cloud's own; the first that is set.
+_ENDPOINTS: dict[str, tuple[str, ...]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 
 # The process that used a store first. obstore 0.12 starts threads then, which a forked child has
 # not: its first request would never end.
@@ -82,21 +89,55 @@ def _client(address: StoreAddress, retries: bool) -> Any:
 
 
 def _config(address: StoreAddress) -> tuple[dict[str, Any], bool]:
-    """Return obstore's settings of a cloud, and whether it is reached without encryption."""
-    given = address.options
-    config: dict[str, Any] = {}
-    endpoint = given.endpoint or ""
+    """Return obstore's settings of a cloud, and whether it is reached without encryption.
+
+    Raises:
+        ConfigError: If an option has no meaning there, or the environment would outweigh it.
+    """
+    scheme, given = address.scheme, address.options
+    _check(scheme, given)
     if address.read_only:
-        return {}, address.scheme == "http"
+        return {}, scheme == "http"
+    config: dict[str, Any] = {}
     if given.anonymous:
         config["skip_signature"] = True
-    if endpoint:
+    if given.endpoint:
         # The same setting has another name for Google, whose tests alone use it.
-        config["base_url" if address.scheme == "gs" else "endpoint"] = endpoint
-    if address.scheme == "s3":
-        if given.region:
-            config["region"] = given.region
-        if given.requester_pays:
-            config["request_payer"] = True
-    plain = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-    return config, plain.startswith("http://")
+        config["base_url" if scheme == "gs" else "endpoint"] = given.endpoint
+    if given.region:
+        config["region"] = given.region
+    if given.requester_pays:
+        config["request_payer"] = True
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if scheme == "az" and account:
+        # obstore 0.12 takes it from the environment, but then cannot show the store as text, as
+        # zarr does: it panics.
+        config["account_name"] = account
+    variables = [os.environ.get(name, "") for name in _ENDPOINTS[scheme]]
+    endpoint = next(filter(None, [given.endpoint, *variables]), "")
+    return config, endpoint.startswith("http://")
+
+
+def _check(scheme: str, given: StoreOptions) -> None:
+    """Refuse options that would not count.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name, value, schemes in (
+        ("endpoint", given.endpoint, _ENDPOINTS),
+        ("region", given.region, {"s3"}),
+        ("requester_pays", given.requester_pays or None, {"s3"}),
+    ):
+        if value is not None and scheme not in schemes:
+            raise ConfigError(
+                name, value, f"it means nothing for {scheme}://", "Leave this option out."
+            )
+    outweighing = os.environ.get("AWS_ENDPOINT_URL_S3") or given.endpoint
+    if scheme == "s3" and given.endpoint not in (None, outweighing):
+        raise ConfigError(
+            "endpoint",
+            given.endpoint,
+            f"AWS_ENDPOINT_URL_S3={outweighing} in the environment comes before it",
+            "Unset that variable, or leave this option out.",
+        )

@@ -9,6 +9,10 @@ from thor_geo.storage.address import StoreAddress
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>|x-ms-error-code: (\w+)")
+# Where machines and pods are asked for the credentials of their role.
+_ROLE = re.compile(
+    r"http://169\.254\.|/latest/(?:api/token|meta-data)|/computeMetadata/|/metadata/identity/"
+)
 #: Answers after which a request is made again, besides those of 500 and more.
 _AGAIN = frozenset({408, 429})
 
@@ -39,10 +43,10 @@ _DEEDS = {
     "list": "be listed",
     "delete": "be removed",
 }
-_HIDDEN = "without s3:ListBucket the store answers this way for a missing object, too"
+_READ = "s3:GetObject, and s3:ListBucket, without which a missing object is refused, too"
 _RIGHTS = {
-    "get": f"s3:GetObject; {_HIDDEN}",
-    "head": f"s3:GetObject; {_HIDDEN}",
+    "get": _READ,
+    "head": _READ,
     "put": "s3:PutObject",
     "list": "s3:ListBucket",
     "delete": "s3:DeleteObject",
@@ -95,6 +99,13 @@ def explanation(
 
     what = f"`{address.url}/{key}` cannot {_DEEDS[kind]}"
     code, answer = _code(error), status(error)
+    if _ROLE.search(str(error).partition("Debug source")[0]):
+        return StoreError(
+            f"{what}: no credentials were found. None are in the environment, and this machine has "
+            f"no role that gives any ({first_line(error)}). docs/object-stores.md says which "
+            "variables are read; for public data send none (anonymous).",
+            retryable=may_help(error),
+        )
     if code in _REMEDIES:
         return StoreError(f"{what}: {_REMEDIES[code]}.")
     if isinstance(error, NotSupportedError) and kind == "get":
@@ -104,10 +115,10 @@ def explanation(
             "object stores do (Python's http.server does not)."
         )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or answer in {401, 403}:
-        how = "" if address.read_only else f" ({_RIGHTS[kind]}, or what it is called there)"
+        how = "" if address.read_only else f" (on S3 {_RIGHTS[kind]})"
         return StoreError(
-            f"{what}: the store refuses it ({answer} {code}). Use credentials with the right to do "
-            f"so{how}."
+            f"{what}: the store refuses it ({f'{answer} {code}'.strip()}). Use credentials with "
+            f"the right to do so{how}."
         )
     if may_help(error):
         return StoreError(
