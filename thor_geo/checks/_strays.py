@@ -5,17 +5,25 @@ Only this module lists folders: a file that should not exist cannot be looked up
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 
 from thor_geo.checks._maps import MapsExpected
 from thor_geo.checks._place_maps import PlaceMapsExpected
 from thor_geo.checks.faults import Fault
 from thor_geo.runs.grid_layout import ARRAY
+from thor_geo.runs.lock import is_locked
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_layout import shard_number
-from thor_geo.storage.files import names_in, size_of
+from thor_geo.storage import StorePath
+from thor_geo.storage.files import below, files_below, modified, names_in, size_of
+
+# Younger files may be those of a running job, seconds.
+_OLD_S = 3600.0
 
 
 @dataclass(kw_only=True)
@@ -44,10 +52,14 @@ def find_strays(
         into: Collects the temporary files, which are not faults.
     """
     run = opened.run
+    if isinstance(run.path, StorePath) and run.path.address.read_only:
+        return  # a web server lists nothing
     ids = {shard.id for shard in opened.plan.shards}
     places = [(run.markers.name, ".json"), (run.failures.name, ".jsonl")]
     places += [(run.pooled.name, ".parquet")]
     _temporaries(opened, "", into)
+    for path in files_below(run.ranks):
+        _collect(opened, below(path, run.path), into)
     top = set(names_in(run.path))
     for folder, suffix in places:
         for name in _files(opened, folder, into):
@@ -118,9 +130,42 @@ def _temporary(opened: OpenedRun, folder: str, name: str, into: Temporaries) -> 
     """Return whether a name is that of a temporary file (see `temporary_name`), and collect it."""
     if not (name.startswith(".") and name.endswith(".tmp")):
         return False
-    path = f"{folder}/{name}".lstrip("/")
+    _collect(opened, f"{folder}/{name}".lstrip("/"), into)
+    return True
+
+
+def _collect(opened: OpenedRun, path: str, into: Temporaries) -> None:
     size = size_of(opened.run.path / path)
     if size is not None:  # else renamed meanwhile by a running job
         into.paths.append(path)
         into.bytes += size
-    return True
+
+
+def remove_temporaries(opened: OpenedRun, found: Temporaries) -> list[str]:
+    """Remove temporary files that nobody can be writing any more; return their paths.
+
+    Those of the last hour stay: a job may be writing them. In a folder all stay while a job holds
+    the run's lock.
+
+    Args:
+        opened: The run.
+        found: From `find_strays`.
+
+    Raises:
+        OSError: If one cannot be removed.
+        StoreError: If a store refuses to remove one.
+    """
+    root = opened.run.path
+    if is_locked(root):
+        return []
+    removed = []
+    for name in found.paths:
+        written = modified(root / name)
+        if written is None or time.time() - written < _OLD_S:
+            continue
+        if isinstance(root, Path) and (root / name).is_dir():
+            shutil.rmtree(root / name)
+        else:
+            (root / name).unlink(missing_ok=True)
+        removed.append(name)
+    return removed

@@ -11,7 +11,7 @@ from thor_geo.checks._marked import Checked, Expected
 from thor_geo.checks._place_maps import PlaceMapsExpected, open_place_maps
 from thor_geo.checks._planned import check_plan_file
 from thor_geo.checks._rows import RowsExpected
-from thor_geo.checks._strays import Temporaries, find_strays
+from thor_geo.checks._strays import Temporaries, find_strays, remove_temporaries
 from thor_geo.checks._table import check_kept, check_skipped
 from thor_geo.checks.faults import Fault
 from thor_geo.errors import RunDirectoryError
@@ -102,6 +102,25 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
     )
     findings.faults += check_indexes(opened, findings.outdated, findings.temporaries)
     return findings
+
+
+def clean_run(opened: OpenedRun, findings: Findings) -> int:
+    """Remove what killed jobs left behind, if it is older than an hour; return the number of files.
+
+    Nothing is removed from a folder whose run a job holds.
+
+    Args:
+        opened: The run.
+        findings: From `check_run`; what is removed is left out of them.
+
+    Raises:
+        OSError: If a file cannot be removed.
+        StoreError: If a store refuses to remove one.
+    """
+    removed = set(remove_temporaries(opened, findings.temporaries))
+    paths = findings.temporaries.paths
+    paths[:] = [path for path in paths if path not in removed]
+    return len(removed)
 
 
 def expected_shards(opened: OpenedRun) -> tuple[Expected, list[Fault]]:

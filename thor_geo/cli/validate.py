@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -23,7 +24,8 @@ examples:
   thor-geo validate out/oslo
   thor-geo validate out/oslo --json --workers 8 > faults.json
 
-Reads every file and writes none. Exit codes: 0 the run is whole; 1 something is wrong or not done
+Reads every file and writes none; --clean removes what killed jobs left behind, if it is older than
+an hour and no job holds the run. Exit codes: 0 the run is whole; 1 something is wrong or not done
 yet; 2 the directory holds no run; 3 nothing is wrong except tiles recorded as failed.
 
 A shard whose file is missing, or of another size than its marker says, is made again by the same
@@ -46,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     add_run(parser)
     add_json(parser, "print JSON, with every fault")
     parser.add_argument(
+        "--clean", action="store_true", help="remove temporary files that killed jobs left behind"
+    )
+    parser.add_argument(
         "--workers", type=int, metavar="N", help="number of processes (default: one for each core)"
     )
     return parser
@@ -67,7 +72,13 @@ def run_validate(args: Sequence[str]) -> int:
     options = command.parse_args(args)
     if options.workers is not None and options.workers < 1:
         command.error("--workers: give 1 or more")
+    from thor_geo.checks.validate import clean_run
+    from thor_geo.runs.opened_run import read_run
+
     findings = _check(run_of(options), options.workers)
+    if options.clean and findings.temporaries.paths:
+        removed = clean_run(read_run(run_of(options)), findings)
+        print(f"thor-geo: {counted(removed, 'temporary file')} removed", file=sys.stderr)
     if options.json:
         print(json.dumps(redact_json(findings_json(run_of(options), findings))))
     else:
@@ -179,8 +190,8 @@ def _notes(findings: Findings) -> Iterator[str]:
         files = counted(len(temporaries.paths), "temporary file")
         yield (
             f"note: {files} ({size_of(temporaries.bytes)}), e.g. {temporaries.paths[0]}, of jobs "
-            "at work or left behind by killed ones; readers ignore them, and they may be deleted "
-            "when nothing runs"
+            "at work or left behind by killed ones; readers ignore them, and --clean removes "
+            "those of more than an hour ago"
         )
 
 

@@ -114,6 +114,11 @@ class RunDirectory:
         return self.path / "markers"
 
     @property
+    def ranks(self) -> Location:
+        """Folder of the signs of life of launches' ranks, while they run."""
+        return self.path / ".ranks"
+
+    @property
     def quicklook(self) -> Location:
         """The picture of the run."""
         return self.path / "quicklook.png"

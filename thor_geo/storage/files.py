@@ -127,6 +127,16 @@ def size_of(path: Location) -> int | None:
         return None
 
 
+def modified(path: Location) -> float | None:
+    """Return when a file or folder was written, seconds since 1970, None where there is none."""
+    if isinstance(path, StorePath):
+        return path.modified()
+    try:
+        return path.stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def sha256_of(path: Location) -> str:
     """Return the sha256 of a file's content as 64 hexadecimal digits."""
     if isinstance(path, StorePath):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
-
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.storage.store_path import StorePath
+from thor_geo.support.files import temporary_name
 
 
 def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
@@ -27,7 +26,7 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
             "a web server can only be read",
             "Write to s3://, gs:// or az://, or to a folder.",
         )
-    probe = root / f".probe.{secrets.token_hex(8)}"
+    probe = root / temporary_name("probe")
     probe.put_if_absent(b"first")
     try:
         if probe.put_if_absent(b"second"):

@@ -85,6 +85,19 @@ def size(address: StoreAddress, key: str) -> int | None:
         return None
 
 
+def modified(address: StoreAddress, key: str) -> float | None:
+    """Return when an object was written, None where there is none; see `StorePath.modified`."""
+    import obstore
+
+    def ask(store: Any) -> float:
+        return float(obstore.head(store, key)["last_modified"].timestamp())
+
+    try:
+        return _asked(address, key, "head", ask)
+    except FileNotFoundError:
+        return None
+
+
 def read(address: StoreAddress, key: str) -> bytes:
     """Return the content of an object; see `StorePath.read_bytes`."""
     import obstore

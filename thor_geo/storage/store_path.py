@@ -116,6 +116,14 @@ class StorePath:
         """
         return requests.size(self.address, str(self.key))
 
+    def modified(self) -> float | None:
+        """Return when the object was written, seconds since 1970, None where there is none.
+
+        Raises:
+            StoreError: If the store does not say.
+        """
+        return requests.modified(self.address, str(self.key))
+
     def read_bytes(self) -> bytes:
         """Return the object's content.
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from thor_geo.errors import RankLostError, StoreError, first_line
 from thor_geo.ground.job import Job
+from thor_geo.runs.rundir import RunDirectory
 from thor_geo.storage import Location, StorePath
 from thor_geo.support.words import counted
 from thor_geo.tasks.unfinished import Frontier
@@ -41,14 +42,14 @@ _TOLD_S = 3 * _BEAT_S
 _OLD_S = 3600.0
 
 
-def ranks_folder(run: Location, job: Job) -> Location:
+def ranks_folder(run: RunDirectory, job: Job) -> Location:
     """Return the folder of a launch's files; launches of different jobs may run at once.
 
     Args:
         run: The run directory.
         job: The launch's part of the run.
     """
-    return run / ".ranks" / f"{job.index}-{job.count}"
+    return run.ranks / f"{job.index}-{job.count}"
 
 
 def remove_signs(folder: Location) -> None:

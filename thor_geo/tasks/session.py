@@ -203,7 +203,7 @@ def _signs(
     together: bool,
 ) -> tuple[RankWatch | None, Heartbeat | None]:
     """Return the watch of the first rank, or the started heartbeat of another."""
-    folder, world_size = ranks_folder(run.path, started.job), trainer.world_size
+    folder, world_size = ranks_folder(run, started.job), trainer.world_size
     # Ranks that have not exchanged anything have no id in common.
     launch = todo.session if together else ""
     if trainer.is_global_zero:

@@ -313,6 +313,6 @@ class RunWriter(BasePredictionWriter):
                 session=session.todo.session,
                 seconds=seconds,
             )
-            remove_signs(ranks_folder(self.run.path, started.job))
+            remove_signs(ranks_folder(self.run, started.job))
             self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)

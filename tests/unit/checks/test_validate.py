@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,11 @@ import pytest
 
 from tests.support.damage import SHARD, damage_of, edit_json, faults_of, truncate, with_row
 from tests.support.synthetic_run import CELLS, DIMENSION, write_run
-from thor_geo.checks import _marked
+from thor_geo.checks import _marked, _strays
 from thor_geo.checks._marked import Checked
 from thor_geo.checks._planned import check_plan_file
 from thor_geo.checks.faults import Fault
-from thor_geo.checks.validate import check_run
+from thor_geo.checks.validate import check_run, clean_run
 from thor_geo.cli.main import main as command
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
@@ -186,6 +188,25 @@ def test_files_of_no_shard_are_faults_and_temporaries_are_told(run: RunDirectory
     assert sorted(f.file for f in found.faults if f.kind == "stray") == sorted(strays)
     assert found.temporaries.paths == ["pooled/.a.parquet.1-2.tmp"]
     assert found.temporaries.bytes == 4
+
+
+def test_old_temporary_files_are_removed_when_nobody_writes(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, young = run.pooled / ".a.parquet.1-2.tmp", run.markers / ".b.json.1-2.tmp"
+    sign = run.ranks / "0-1" / "1.json"
+    sign.parent.mkdir(parents=True)
+    for path in (old, young, sign):
+        path.write_bytes(b"half")
+    for path in (old, sign):
+        os.utime(path, (0, time.time() - 7200))
+    found = check_run(read_run(run.path))
+    with monkeypatch.context() as patch:
+        patch.setattr(_strays, "is_locked", lambda folder: True)
+        assert clean_run(read_run(run.path), found) == 0
+    assert clean_run(read_run(run.path), found) == 2
+    assert found.temporaries.paths == ["markers/.b.json.1-2.tmp"]
+    assert [path.exists() for path in (old, young, sign)] == [False, True, False]
 
 
 def test_an_edited_run_json_is_a_fault(run: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from tests.support.synthetic_run import Data, Model, batches, plan_of, trainer_o
 from thor_geo.errors import RankLostError
 from thor_geo.ground.job import Job
 from thor_geo.ground.plan import Plan
+from thor_geo.runs import RunDirectory
 from thor_geo.tasks import RunWriter, ranks
 from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder, remove_signs
 
@@ -143,7 +144,7 @@ def test_a_file_that_is_being_written_is_read_again(tmp_path: Path, clock: list[
 
 
 def test_nothing_is_left_of_a_launch_that_is_done(tmp_path: Path) -> None:
-    folder = ranks_folder(tmp_path, Job())
+    folder = ranks_folder(RunDirectory(tmp_path), Job())
     heartbeats = [Heartbeat(folder, rank, LAUNCH) for rank in (1, 2)]
     watch = RankWatch(folder, 3, LAUNCH)
     watch.start()
@@ -158,7 +159,7 @@ def test_nothing_is_left_of_a_launch_that_is_done(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_says_so_last_makes_no_file_anew(tmp_path: Path) -> None:
-    folder = ranks_folder(tmp_path, Job())
+    folder = ranks_folder(RunDirectory(tmp_path), Job())
     heartbeat = Heartbeat(folder, 1, LAUNCH)
     heartbeat.start()
     remove_signs(folder)  # the first rank needs its markers alone to end
@@ -167,7 +168,9 @@ def test_a_rank_that_says_so_last_makes_no_file_anew(tmp_path: Path) -> None:
 
 
 def test_what_killed_launches_of_other_jobs_left_goes_when_it_is_old(tmp_path: Path) -> None:
-    ours, old, alive = (ranks_folder(tmp_path, Job(index=k, count=3)) for k in (1, 2, 3))
+    ours, old, alive = (
+        ranks_folder(RunDirectory(tmp_path), Job(index=k, count=3)) for k in (1, 2, 3)
+    )
     for folder in (ours, old, alive):
         RankWatch(folder, 2, LAUNCH)
     os.utime(old / "1.json", (1e9, 1e9))
@@ -178,7 +181,7 @@ def test_what_killed_launches_of_other_jobs_left_goes_when_it_is_old(tmp_path: P
 def test_one_process_that_ends_a_run_of_several_leaves_none_of_their_files(
     tmp_path: Path, plan: Plan
 ) -> None:
-    folder = ranks_folder(tmp_path / "run", Job())
+    folder = ranks_folder(RunDirectory(tmp_path / "run"), Job())
     RankWatch(folder, 4, LAUNCH)  # and then it was killed
     write_run(tmp_path / "run", plan)
     assert not folder.parent.exists()
