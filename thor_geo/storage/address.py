@@ -92,6 +92,15 @@ class StoreAddress:
             )
         if not parts.netloc:
             raise ConfigError(argument, text, "the address names no bucket", f"Use {_FORM}.")
+        if parts.scheme == "az" and "." in parts.netloc:
+            account = parts.netloc.partition(".")[0]
+            raise ConfigError(
+                argument,
+                text,
+                "it names the host of an account where a container's name belongs",
+                f"Write az://container/prefix, and set AZURE_STORAGE_ACCOUNT_NAME={account} in the "
+                "environment.",
+            )
         path = "/".join(part for part in parts.path.split("/") if part)
         if any(part in {".", ".."} for part in path.split("/")):
             raise ConfigError(

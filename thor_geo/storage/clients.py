@@ -11,7 +11,6 @@ from thor_geo.storage.address import StoreAddress, StoreOptions
 
 #: Seconds without an answer after which a request counts as failed.
 _TIMEOUT = "60s"
-
 # Where obstore finds the address of a store that is not the cloud's own; the first that is set.
 _ENDPOINTS: dict[str, tuple[str, ...]] = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -63,7 +62,7 @@ def refuse_forked(store: str) -> None:
 def _client(address: StoreAddress, retries: bool) -> Any:
     try:
         from obstore.exceptions import BaseError
-        from obstore.store import from_url
+        from obstore.store import HTTPStore, from_url
     except ImportError as error:
         raise DependencyError(
             f"`{address.url}` lies in an object store, for which obstore is needed. Install it "
@@ -71,8 +70,9 @@ def _client(address: StoreAddress, retries: bool) -> Any:
         ) from error
     options: dict[str, Any] = {} if retries else {"retry_config": {"max_retries": 0}}
     config, http = _config(address)
+    # A web address stays one, though `from_url` knows those of S3 and Azure, and would sign.
+    connect: Any = HTTPStore.from_url if address.read_only else from_url
     try:
-        connect: Any = from_url  # of which cloud these settings are, its types cannot know
         return connect(
             address.url,
             client_options={"timeout": _TIMEOUT, "allow_http": http},
@@ -84,7 +84,7 @@ def _client(address: StoreAddress, retries: bool) -> Any:
             "address",
             address.url,
             f"{str(error).splitlines()[0]}",
-            "See docs/object-stores.md for what each cloud needs.",
+            _remedy(address, str(error)),
         ) from error
 
 
@@ -141,3 +141,12 @@ def _check(scheme: str, given: StoreOptions) -> None:
             f"AWS_ENDPOINT_URL_S3={outweighing} in the environment comes before it",
             "Unset that variable, or leave this option out.",
         )
+
+
+def _remedy(address: StoreAddress, error: str) -> str:
+    if address.scheme == "az" and "Account must be specified" in error:
+        return (
+            "Set AZURE_STORAGE_ACCOUNT_NAME in the environment, and AZURE_STORAGE_ACCOUNT_KEY or "
+            "other credentials; AZURE_STORAGE_CONNECTION_STRING is not read."
+        )
+    return "See docs/object-stores.md for what each cloud needs."

@@ -168,7 +168,7 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
 
     for _ in range(_ATTEMPTS):
         try:
-            _asked(address, key, "put", create)
+            _asked(address, key, "put", create, conditional=True)
         except AlreadyExistsError:
             try:
                 return read(address, key) == content
@@ -233,7 +233,14 @@ def _listed(address: StoreAddress, prefix: str) -> str | None:
     return None if prefix == "." else prefix
 
 
-def _asked(address: StoreAddress, key: str, kind: Kind, ask: Callable[[Any], T]) -> T:
+def _asked(
+    address: StoreAddress,
+    key: str,
+    kind: Kind,
+    ask: Callable[[Any], T],
+    *,
+    conditional: bool = False,
+) -> T:
     """Make a request, again and again while that may help.
 
     Raises:
@@ -249,14 +256,15 @@ def _asked(address: StoreAddress, key: str, kind: Kind, ask: Callable[[Any], T])
         _count(**{kind: 1, "repeated": int(attempt > 1)})
         try:
             return ask(store)
-        except AlreadyExistsError:
-            raise
         except FileNotFoundError as error:
             if is_absent(error):
                 raise FileNotFoundError(f"{address.url}/{key}") from None
             raise explanation(address, key, kind, error, attempt) from error
         except BaseError as error:
-            if attempt == _ATTEMPTS or not may_help(error):
+            again = may_help(error)
+            if conditional and isinstance(error, AlreadyExistsError) and not again:
+                raise
+            if attempt == _ATTEMPTS or not again:
                 raise explanation(address, key, kind, error, attempt) from error
         time.sleep(wait * random.uniform(0.5, 1.0))
         wait = min(2 * wait, _LONGEST_WAIT_S)

@@ -33,6 +33,10 @@ def test_an_address_is_a_bucket_and_a_prefix(text: str, url: str) -> None:
         ("s3:///oslo", "names no bucket"),
         ("ftp://host/oslo", "there are no stores of ftp://"),
         ("s3://bucket/a/../b", "no folders"),
+        (
+            "az://me.blob.core.windows.net/container/oslo",
+            "host of an account.*az://container/prefix.*AZURE_STORAGE_ACCOUNT_NAME=me",
+        ),
     ],
 )
 def test_other_addresses_are_refused_without_repeating_a_secret(text: str, says: str) -> None:

@@ -7,8 +7,11 @@ import pytest
 from tests.support.object_store import ObjectStore
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.runs import RunDirectory
-from thor_geo.storage import StoreAddress, StoreOptions, StorePath
+from thor_geo.storage import StoreAddress, StoreOptions, StorePath, requests
 from thor_geo.storage.clients import client
+
+#: A port at which nothing listens.
+CLOSED = "http://127.0.0.1:9"
 
 
 def path(url: str) -> StorePath:
@@ -71,3 +74,39 @@ def test_half_a_pair_of_keys_is_no_damaged_run(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ConfigError, match=r"Missing SecretAccessKey.*object-stores\.md"):
         RunDirectory(bucket.url("half")).document()
+
+
+@pytest.mark.parametrize("host", ["bucket.s3.eu-north-1.amazonaws.com", "me.blob.core.windows.net"])
+def test_a_web_address_is_not_taken_for_a_cloud(host: str) -> None:
+    """It would be read with credentials, or wait for some."""
+    assert type(client(StoreAddress.parse(f"https://{host}/oslo"))).__name__ == "HTTPStore"
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"),
+    [
+        ("az://container/d", "AZURE_STORAGE_ENDPOINT"),
+        ("az://container/e", "AZURE_ENDPOINT"),
+        ("az://container/f", ""),
+        ("s3://bucket/f", ""),
+    ],
+)
+def test_an_endpoint_may_be_unencrypted(
+    url: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the environment, or given: else no request is made ("builder error")."""
+    monkeypatch.setattr(requests, "_ATTEMPTS", 1)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_NAME"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "cGxhbnRlZA==")
+    if variable:
+        monkeypatch.setenv(variable, CLOSED)
+    options = StoreOptions(endpoint=None if variable else CLOSED)
+    with pytest.raises(StoreError, match=r"1 attempts failed.*127\.0\.0\.1:9/.*error sending"):
+        (StorePath(StoreAddress.parse(url, options)) / "a").read_bytes()
+
+
+def test_azure_needs_the_name_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(ConfigError, match="Set AZURE_STORAGE_ACCOUNT_NAME"):
+        client(StoreAddress.parse("az://container/oslo"))

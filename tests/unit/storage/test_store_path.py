@@ -48,11 +48,11 @@ def test_a_put_under_way_elsewhere_is_waited_for(
     asked = requests._asked
     found: list[str] = []
 
-    def conflict(address: StoreAddress, key: str, kind: requests.Kind, ask: object) -> object:
+    def conflict(address: StoreAddress, key: str, kind: str, ask: object, **how: bool) -> object:
         if kind == "put" and not found:
             found.append(key)
             raise AlreadyExistsError("409 ConditionalRequestConflict")
-        return asked(address, key, kind, ask)  # type: ignore[arg-type]
+        return asked(address, key, kind, ask, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(requests, "_asked", conflict)
     assert path.put_if_absent(b"ours")
