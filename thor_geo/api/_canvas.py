@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from thor_geo.api._items import EmbeddingItem
-from thor_geo.composites import BlockStore, DirectSource
+from thor_geo.composites import DirectSource, block_store
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datasets import CompositeDataset
 from thor_geo.ground.blocks import blocks_of
@@ -20,6 +21,9 @@ from thor_geo.ground.lattice import Block, Lattice, Rect
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.bands import Sensor
 from thor_geo.support.arrays import AnyArray
+
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ def place_canvases(
         ProjectError: If the project is missing or may not be used.
         EarthEngineError: If the service refused.
         CacheError: If the cache cannot be used.
+        StoreError: If it cannot, and lies in an object store.
     """
     connection = source.connect()
     try:
@@ -89,19 +94,25 @@ class _Pixels:
 
     def fetch(self, items: Sequence[EmbeddingItem]) -> list[Rect]:
         """Fetch what is missing; return what each item takes, a chip as it is fetched."""
-        rects = [self._as_cached(item, rect) for item, rect in self._fetched(items)]
-        missing = {
+        rects = self._looked_up(lambda pair: self._as_cached(*pair), list(self._fetched(items)))
+        wanted = {
             (kind, item.window, block.id): (self._of(kind, item.window), block)
             for item, rect in zip(items, rects, strict=True)
             for block in blocks_of(rect, self._block_size)
             for kind in self._sensors
             if item.window is not None
         }
-        _fetch(
-            [(each, block) for each, block in missing.values() if not each.store.has(block)],
-            self._threads,
-        )
+        pairs = list(wanted.values())
+        here = self._looked_up(lambda pair: pair[0].store.has(pair[1]), pairs)
+        _fetch([pair for pair, has in zip(pairs, here, strict=True) if not has], self._threads)
         return rects
+
+    def _looked_up(self, look: Callable[[_Key], _Found], keys: Sequence[_Key]) -> list[_Found]:
+        """Look things up in the cache: in an object store side by side, as each takes a while."""
+        if self._connection.shared is None or not keys:
+            return [look(key) for key in keys]
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="thor-geo-look") as pool:
+            return list(pool.map(look, keys))
 
     def _fetched(self, items: Sequence[EmbeddingItem]) -> Iterator[tuple[EmbeddingItem, Rect]]:
         """Yield items with what they take; chips as a plan of all of them would fetch each."""
@@ -136,8 +147,9 @@ class _Pixels:
     def _of(self, kind: Sensor, window: TemporalSpec | None) -> DirectSource:
         assert window is not None  # items whose pixels are fetched have one
         if (kind, window) not in self._direct:
-            store = BlockStore(
-                self._source.cache_dir,
+            store = block_store(
+                self._connection.cache,
+                self._connection.shared,
                 sensor=self._sensors[kind],
                 window=window,
                 catalogue=self._connection.catalogues[kind],

@@ -12,6 +12,7 @@ from thor_geo.errors import ConfigError
 from thor_geo.specs import NodataFill, Normalize, OutputKind, OutputSpec
 from thor_geo.specs.sentinel1 import AnySensor
 from thor_geo.specs.sources import AnySource
+from thor_geo.storage import StoreOptions
 
 Inspect = Literal["report", "error"]
 Backend = Literal["auto", "gee", "emulator", "stac"]
@@ -82,8 +83,9 @@ class EmbeddingOptions(TypedDict, total=False):
         batch_size: Most inputs in a forward pass. None (default) is 32, and 8 on a CPU, whose
             caches hold no more.
         fetch_workers: Threads that fetch. Default 8.
-        cache_dir: Folder where composites are kept. None for $THOR_GEO_CACHE, or
-            ~/.cache/thor-geo.
+        cache_dir: Folder where composites are kept, or its address in an object store
+            (s3://bucket/cache, gs://, az://). None for $THOR_GEO_CACHE, or ~/.cache/thor-geo.
+        cache_store: How the object store of `cache_dir` is reached; see `StoreOptions`.
     """
 
     bands: Sequence[str] | None
@@ -111,6 +113,7 @@ class EmbeddingOptions(TypedDict, total=False):
     batch_size: int | None
     fetch_workers: int | None
     cache_dir: str | Path | None
+    cache_store: StoreOptions | None
 
 
 #: The options of a call, by name.

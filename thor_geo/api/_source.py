@@ -8,7 +8,7 @@ from typing import get_args
 
 from thor_geo.api._options import Backend, Options
 from thor_geo.datamodules.sensors import Sensors
-from thor_geo.datamodules.source import CompositeSource, cache_folder
+from thor_geo.datamodules.source import CompositeSource, cache_location
 from thor_geo.errors import ConfigError
 from thor_geo.specs.sources import AnySource, EarthEngineSpec, EmulatorSpec, StacSpec
 
@@ -19,7 +19,7 @@ _NAMED: Mapping[object, type[EarthEngineSpec | EmulatorSpec]] = {
 }
 
 # Options that say how pixels are fetched. The name of a backend alone is let pass.
-_FETCHING = ("project", "fetch_workers", "cache_dir")
+_FETCHING = ("project", "fetch_workers", "cache_dir", "cache_store")
 
 
 def composite_source(options: Options, sensors: Sensors, threads: int) -> CompositeSource:
@@ -36,7 +36,7 @@ def composite_source(options: Options, sensors: Sensors, threads: int) -> Compos
     return CompositeSource(
         source=_source(options),
         sensors=sensors,
-        cache_dir=cache_folder(options.get("cache_dir")),
+        cache_dir=cache_location(options.get("cache_dir"), options.get("cache_store")),
         pool_size=threads,
     )
 

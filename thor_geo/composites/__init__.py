@@ -11,6 +11,7 @@ from thor_geo.composites.prefetch import (
     PrefetchSpec,
     PrefetchStats,
 )
+from thor_geo.composites.shared import SharedBlockStore, block_store
 from thor_geo.composites.source import BlockSource, DirectSource, PrefetchedSource, StrictSource
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
@@ -25,6 +26,8 @@ __all__ = [
     "PrefetchedSource",
     "PrefetchedSources",
     "Prefetcher",
+    "SharedBlockStore",
     "StoredBlock",
     "StrictSource",
+    "block_store",
 ]

@@ -95,6 +95,12 @@ def end_writing(seconds: float) -> None:
 def _message(root: Path, needed: int, error: OSError) -> str:
     reason = error.strerror or str(error)
     kept = "Then run again: what was fetched is kept."
+    if any(part.startswith(STATE_PREFIX) for part in root.parts):
+        return (
+            f"{root}: the copies of composites in the object store cannot be kept here ({reason}; "
+            f"{_free(root)} free). Set the environment variable TMPDIR to a folder on a disk of "
+            f"this machine, with room for the composites of the run. {kept}"
+        )
     if error.errno in _FULL:
         wants = f", {_megabytes(needed)} MB are needed for one more block" if needed else ""
         return (

@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from thor_geo.support.files import write_json
-from thor_geo.support.jsontext import canonical_sha256, parse_json
+from thor_geo.support.files import write_atomic
+from thor_geo.support.jsontext import canonical_sha256, indented_json, parse_json
 
 
 class DamagedError(Exception):
     """A file of the cache is not what was written."""
+
+
+def record_bytes(content: dict[str, Any]) -> bytes:
+    """Return JSON with a checksum of itself, as `write_record` writes it.
+
+    Args:
+        content: What to write; without the key ``record_sha256``.
+    """
+    return indented_json({**content, "record_sha256": canonical_sha256(content)})
 
 
 def write_record(path: Path, content: dict[str, Any], **how: Any) -> bool:
@@ -24,7 +33,7 @@ def write_record(path: Path, content: dict[str, Any], **how: Any) -> bool:
     Returns:
         Whether the file is this content, see `write_atomic`.
     """
-    return write_json(path, {**content, "record_sha256": canonical_sha256(content)}, **how)
+    return write_atomic(path, record_bytes(content), **how)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from thor_geo.composites._folder import STATE_PREFIX, remove_dead_states
+from thor_geo.composites.shared import block_store
 from thor_geo.composites.source import PrefetchedSource
 from thor_geo.composites.state import StateDir
 from thor_geo.composites.store import BlockStore
@@ -32,6 +33,7 @@ from thor_geo.sources.policy import FetchStats, RetryPolicy
 from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.specs import TemporalSpec
 from thor_geo.specs.sentinel1 import AnySensor
+from thor_geo.storage import StorePath
 from thor_geo.support.processes import child_environment
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,9 @@ class PrefetchSpec:
     """What a prefetch process needs to know; picklable.
 
     Attributes:
-        root: Folder of the cache.
+        root: Folder of the cache, which readers read.
+        shared: Root of the cache in an object store, of which `root` holds copies; None where the
+            folder is the cache.
         session: How to reach the source.
         sensor: Collection, bands and recipe.
         window: Time window.
@@ -77,6 +81,7 @@ class PrefetchSpec:
     """
 
     root: Path
+    shared: StorePath | None = None
     session: SessionSpec | CatalogueSpec
     sensor: AnySensor
     window: TemporalSpec
@@ -108,15 +113,23 @@ class PrefetchSpec:
         return tuple(store for window in windows for store in self.stores_in(window))
 
     def stores_in(self, window: TemporalSpec) -> tuple[BlockStore, ...]:
-        """Return the cache of each sensor in a window.
+        """Return the cache of each sensor in a window, as whoever fills it sees it.
 
         Args:
             window: Time window; any.
         """
         return tuple(
-            BlockStore(self.root, sensor=sensor, window=window, catalogue=catalogue)
+            block_store(self.root, self.shared, sensor=sensor, window=window, catalogue=catalogue)
             for sensor, catalogue in ((self.sensor, self.catalogue), *self.beside)
         )
+
+    def read_in(self, window: TemporalSpec) -> tuple[BlockStore, ...]:
+        """Return the cache of each sensor in a window, as readers see it: the folder alone.
+
+        Args:
+            window: Time window; any.
+        """
+        return replace(self, shared=None).stores_in(window)
 
 
 @dataclass(kw_only=True)
@@ -167,7 +180,7 @@ class PrefetchedSources:
         """
         return tuple(
             PrefetchedSource(store, self.state, sensor)
-            for sensor, store in enumerate(self.spec.stores_in(window))
+            for sensor, store in enumerate(self.spec.read_in(window))
         )
 
 
@@ -207,6 +220,7 @@ class Prefetcher:
 
         Raises:
             ConfigError: If the cache folder cannot be written.
+            StoreError: If the cache lies in an object store, and it refuses or keeps failing.
             AuthenticationError: If there are no usable credentials.
             ProjectError: If the project is missing or may not be used.
             UnreachableError: If Earth Engine cannot be reached.
@@ -254,6 +268,7 @@ class Prefetcher:
             EarthEngineError: If the process has ended because Earth Engine refused.
             StacError: If it has ended because a STAC catalogue refused.
             CacheError: If it has ended because the cache cannot be written.
+            StoreError: If it has, and the cache lies in an object store.
             PrefetchError: If it ended otherwise, or was never started.
         """
         self.check()
@@ -337,6 +352,7 @@ class Prefetcher:
             EarthEngineError: If Earth Engine refused (its subclasses too).
             StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be written.
+            StoreError: If it cannot, and lies in an object store.
             PrefetchError: If it ended otherwise, with its traceback or its last output; or was
                 never started.
         """

@@ -143,6 +143,7 @@ class PrefetchService:
             EarthEngineError: If Earth Engine refuses.
             StacError: If a STAC catalogue refuses.
             CacheError: If the cache cannot be written.
+            StoreError: If it cannot, and lies in an object store.
             Exception: Whatever else goes wrong beyond a single block.
         """
         self._client.connect()

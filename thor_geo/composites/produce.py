@@ -53,6 +53,7 @@ def produce(
         EarthEngineError: If Earth Engine refused.
         StacError: If a STAC catalogue refused.
         CacheError: If the cache cannot be written.
+        StoreError: If it cannot, and lies in an object store.
     """
     stats = FetchStats() if stats is None else stats
     service.client.connect()

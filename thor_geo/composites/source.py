@@ -38,6 +38,7 @@ class BlockSource(Protocol):
             EarthEngineError: If Earth Engine refuses everything.
             StacError: If a STAC catalogue does.
             CacheError: If the cache cannot be used.
+            StoreError: If it cannot, and lies in an object store.
         """
         ...
 
@@ -150,6 +151,7 @@ class DirectSource:
                 names cannot be used.
             StacError: If a STAC catalogue refused.
             CacheError: If the cache cannot be used.
+            StoreError: If it cannot, and lies in an object store.
         """
         stored = self.store.get(block)
         if stored is not None:
@@ -186,6 +188,7 @@ class PrefetchedSource:
             EarthEngineError: If the prefetch process ended because Earth Engine refused.
             StacError: If it ended because a STAC catalogue refused.
             CacheError: If the cache cannot be used.
+            StoreError: If it cannot, and lies in an object store.
             PrefetchError: If it ended otherwise, or was never started.
         """
         key = self.store.query_key(block)

@@ -35,6 +35,7 @@ from thor_geo.errors import (
     ProjectError,
     StacError,
     StacUnreachableError,
+    StoreError,
     ThorGeoError,
     UnreachableError,
 )
@@ -54,6 +55,7 @@ _SAME: dict[str, type[ThorGeoError]] = {
         StacUnreachableError,
         StacError,
         CacheError,
+        StoreError,
     )
 }
 
@@ -157,6 +159,7 @@ class StateDir:
             {
                 "class": type(error).__name__,
                 "message": redact(error),
+                "retryable": bool(getattr(error, "retryable", False)),
                 "traceback": redact(traceback_text),
             },
         )
@@ -312,14 +315,17 @@ class StateDir:
             exit_code: Its exit code, where it is known.
 
         Returns:
-            The source's error that ended it, or a PrefetchError with traceback or log.
+            The source's or the cache's error that ended it, or a PrefetchError with traceback or
+            log.
         """
         try:
             error = json.loads((self.path / "error.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return self._unexplained(exit_code)
         if error["class"] in _SAME:
-            return _SAME[error["class"]](error["message"])
+            same = _SAME[error["class"]](error["message"])
+            same.retryable = error["retryable"]
+            return same
         return PrefetchError(f"The prefetch process ended with an error.\n{error['traceback']}")
 
     def _unexplained(self, exit_code: int | None) -> PrefetchError:

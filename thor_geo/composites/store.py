@@ -8,7 +8,7 @@
 
 The query key says what was asked for, the block key what was computed. Any number of processes and
 nodes may share a store: files appear whole, and two writers of one key write the same. What is
-damaged is reported, removed and counts as absent.
+damaged is reported, removed and counts as absent. `shared` has the same names in an object store.
 
 Costs (``fetch``: requests, retries, splits, bytes, seconds, seconds_waiting) are not to be added up
 twice: a sidecar says what its block cost in all, the listing of its scenes included. A block
@@ -160,7 +160,7 @@ class BlockStore:
         if pinned.cost is not None:
             content["fetch"] = asdict(pinned.cost)
         with _folder.writing(self.root, _RECORD_BYTES):
-            if write_record(path, content, scratch=self._scratch, replace=False):
+            if self._record(path, content, replace=False):
                 return pinned
             before = self.pinned(block)
             if before is not None and (
@@ -168,8 +168,12 @@ class BlockStore:
             ):
                 return before
             # The same scenes under another key, or a list that turned out damaged.
-            write_record(path, content, scratch=self._scratch)
+            self._record(path, content, replace=True)
         return pinned
+
+    def _record(self, path: Path, content: dict[str, Any], *, replace: bool) -> bool:
+        """Write a list of scenes; return False if there is one, which must stay."""
+        return write_record(path, content, scratch=self._scratch, replace=replace)
 
     def has(self, block: Block) -> bool:
         """Return whether a block is here, damaged or not.
@@ -331,11 +335,15 @@ class BlockStore:
             "created": _now(),
         }
         with _folder.writing(self.root, len(content) + _RECORD_BYTES):
-            write_atomic(path, content, scratch=self._scratch)
-            # Not durable: if a crash takes the sidecar, the block is fetched again.
-            write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
+            self._keep(path, content, sidecar)
         which = _tiff.identity(path)
         return self.block(block, pinned, path=path, which=which, checksum=checksum)
+
+    def _keep(self, path: Path, content: bytes, sidecar: dict[str, Any]) -> None:
+        """Write the file of a block, and then its sidecar."""
+        write_atomic(path, content, scratch=self._scratch)
+        # Not durable: if a crash takes the sidecar, the block is fetched again.
+        write_record(path.with_suffix(".json"), sidecar, scratch=self._scratch, durable=False)
 
     def _discard(self, why: str, *paths: Path) -> None:
         logger.warning("Damaged file in the cache, it will be fetched again: %s", why)

@@ -17,7 +17,7 @@ from thor_geo.datamodules.places import PlaceTable, one_ground, refuse_beside_pl
 from thor_geo.datamodules.planned import PlannedDataModule
 from thor_geo.datamodules.sampler import refuse_lightnings_sampler
 from thor_geo.datamodules.sensors import Sensors, as_spec
-from thor_geo.datamodules.source import CompositeSource, Connection, cache_folder
+from thor_geo.datamodules.source import CompositeSource, Connection, cache_location
 from thor_geo.datamodules.splits import check_fractions, check_split, split_tiles
 from thor_geo.datamodules.windows import check_windows, refuse_training
 from thor_geo.datasets import PlaceDataset, PlanDataset, WindowDataset
@@ -38,6 +38,7 @@ from thor_geo.specs.sources import (
     chosen_source,
     expanded_path,
 )
+from thor_geo.storage import StoreOptions
 from thor_geo.support.coverage import Coverage
 
 # Frozen, so that all instances may share it.
@@ -79,7 +80,8 @@ class CompositeDataModule(PlannedDataModule):
         block_size: int = 576,
         batch_size: int = 32,
         num_workers: int = 4,
-        cache_dir: Path | None = None,
+        cache_dir: str | Path | None = None,
+        cache_store: StoreOptions | None = None,
         concurrency: int = 40,
         fetch_workers: int | None = None,
         ahead: int = 64,
@@ -91,7 +93,8 @@ class CompositeDataModule(PlannedDataModule):
     ) -> None:
         """Initialize a new CompositeDataModule instance.
 
-        The groups of settings, `area` to `sentinel1`, also take a dict of their fields.
+        The groups of settings, `area` to `sentinel1` and `cache_store`, also take a dict of their
+        fields.
 
         Args:
             area: Where to embed: a box, a point, a polygon file or a table of points.
@@ -122,8 +125,9 @@ class CompositeDataModule(PlannedDataModule):
             block_size: Side in pixels of the blocks that are fetched and cached.
             batch_size: Tiles per batch; batches never cross a shard.
             num_workers: Processes that read cached composites.
-            cache_dir: Folder where composites are kept; None for $THOR_GEO_CACHE, or
-                ~/.cache/thor-geo.
+            cache_dir: Folder where composites are kept, or its address in an object store
+                (s3://bucket/cache, gs://, az://); None for $THOR_GEO_CACHE, or ~/.cache/thor-geo.
+            cache_store: How the object store of `cache_dir` is reached.
             concurrency: Requests in flight over all processes, and all jobs that run at once; an
                 Earth Engine project may have 40.
             fetch_workers: Most requests in flight per process. None for an equal share.
@@ -178,7 +182,7 @@ class CompositeDataModule(PlannedDataModule):
                 stac=as_spec(StacSpec, stac, "stac"),
             ),
             sensors=self.sensors,
-            cache_dir=cache_folder(cache_dir),
+            cache_dir=cache_location(cache_dir, as_spec(StoreOptions, cache_store, "cache_store")),
             pool_size=concurrency,
         )
         self._set_normalisation(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from shapely.geometry.base import BaseGeometry
 
-from thor_geo.composites import BlockStore, Prefetcher, PrefetchSpec
+from thor_geo.composites import Prefetcher, PrefetchSpec, block_store
 from thor_geo.composites.prefetch import PrefetchStats
 from thor_geo.datamodules.source import CompositeSource, Connection, disconnect
 from thor_geo.datamodules.zones import Composites, PlaceComposites
@@ -114,7 +114,8 @@ class Feed:
             )
             window, *later = self.spec.windows
             spec = PrefetchSpec(
-                root=self.spec.source.cache_dir,
+                root=connection.cache,
+                shared=connection.shared,
                 session=connection.session,
                 sensor=first[0],
                 window=window,
@@ -301,11 +302,13 @@ class Feed:
         rect = Rect.covering(
             bounds, epsg=epsg, resolution=lattice.resolution, anchor=lattice.anchor
         )
-        store = BlockStore(
-            self.spec.source.cache_dir,
+        connection = self.connect()
+        store = block_store(
+            connection.cache,
+            connection.shared,
             sensor=sensor,
             window=window,
-            catalogue=self.connect().catalogues[kind],
+            catalogue=connection.catalogues[kind],
         )
         blocks = list(blocks_of(rect, self.spec.block_size))
         if rect.width == rect.height:
@@ -315,7 +318,7 @@ class Feed:
         return composite_picture(store.get, sensor, rect, shape, blocks=blocks)
 
     def close(self) -> None:
-        """End the prefetch process, and the emulator if this process started it."""
+        """End the prefetch process, and what this process started or made for it."""
         if self.prefetcher is not None:
             self.prefetcher.close()
             self.prefetcher = None

@@ -6,10 +6,11 @@ import logging
 import os
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thor_geo.composites.copies import Copies
 from thor_geo.datamodules.sensors import Sensors
 from thor_geo.errors import ConfigError
 from thor_geo.sources.earthengine.spec import SessionSpec
@@ -17,6 +18,7 @@ from thor_geo.sources.stac import CatalogueSpec
 from thor_geo.sources.stac.recipe import catalogue_spec
 from thor_geo.specs.bands import Sensor
 from thor_geo.specs.sources import AnySource, EarthEngineSpec, EmulatorSpec, StacSpec, source_name
+from thor_geo.storage import Location, StoreOptions, StorePath, located
 from thor_geo.support.coverage import Coverage
 from thor_geo.support.jsontext import parse_json
 from thor_geo.support.progress import is_first_process
@@ -30,9 +32,21 @@ _log = logging.getLogger(__name__)
 EMULATOR_URL = "THOR_GEO_EMULATOR_URL"
 
 
-def cache_folder(folder: str | Path | None) -> Path:
-    """Return the folder of the block cache: this one, $THOR_GEO_CACHE, or the usual one."""
-    return Path(folder or os.environ.get("THOR_GEO_CACHE", "~/.cache/thor-geo")).expanduser()
+_USUAL_CACHE = "~/.cache/thor-geo"
+
+
+def cache_location(given: str | Path | None, options: StoreOptions | None = None) -> Location:
+    """Return where the block cache is: here, in $THOR_GEO_CACHE, or in the usual folder.
+
+    Args:
+        given: A folder, or the address of an object store.
+        options: How the object store is reached.
+
+    Raises:
+        ConfigError: If it begins as an address does, and is none of a bucket.
+    """
+    named = given or os.environ.get("THOR_GEO_CACHE", _USUAL_CACHE)
+    return located(named, options, argument="data.cache_dir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +56,18 @@ class Connection:
     Attributes:
         session: How to reach it.
         catalogues: Each sensor's; part of every cache key: two catalogues never share a block.
+        cache: Folder from which blocks are read: the cache, or copies of it.
+        shared: Root of the cache in an object store; None where the folder is the cache.
+        copies: What holds the copies of one in an object store.
         emulator: The emulator that this process started, if it did.
         inherited: Address of an emulator that the environment named before.
     """
 
     session: SessionSpec | CatalogueSpec
     catalogues: Mapping[Sensor, str]
+    cache: Path
+    shared: StorePath | None = None
+    copies: Copies | None = None
     emulator: EmulatorProcess | None = None
     inherited: str | None = None
 
@@ -59,7 +79,8 @@ class CompositeSource:
     Attributes:
         source: Earth Engine, its emulator, or a STAC catalogue.
         sensors: Bands and recipes. The emulator serves its scenes under their collections' ids.
-        cache_dir: Folder of the block cache, and of the generated archive.
+        cache_dir: Folder of the block cache, and of the generated archive; or the root of the
+            cache in an object store: archives then lie in the usual folder.
         pool_size: Connections to keep open.
 
     Raises:
@@ -68,7 +89,7 @@ class CompositeSource:
 
     source: AnySource
     sensors: Sensors
-    cache_dir: Path
+    cache_dir: Location
     pool_size: int = 40
 
     def __post_init__(self) -> None:
@@ -99,7 +120,19 @@ class CompositeSource:
                 collection, or there is no such catalogue.
             DependencyError: If what reads a catalogue is not installed.
             StacError: If a catalogue cannot be reached, refuses, or lacks the bands.
+            CacheError: If no folder for copies of a cache in an object store can be made.
         """
+        if isinstance(self.cache_dir, StorePath):
+            copies = Copies.open()
+            try:
+                return replace(
+                    self._connected(copies.of(self.cache_dir)),
+                    shared=self.cache_dir,
+                    copies=copies,
+                )
+            except BaseException:
+                copies.close()
+                raise
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,11 +142,14 @@ class CompositeSource:
                 f"it cannot be made ({error.strerror})",
                 "Choose a folder where you may write.",
             ) from error
+        return self._connected(self.cache_dir)
+
+    def _connected(self, cache: Path) -> Connection:
         if isinstance(self.source, StacSpec):
-            return self._stac(self.source)
+            return self._stac(self.source, cache)
         if isinstance(self.source, EmulatorSpec):
-            return self._emulator()
-        return self._earthengine(self.source)
+            return self._emulator(cache)
+        return self._earthengine(self.source, cache)
 
     def coverage(self) -> Coverage | None:
         """Return where and when the source's scenes are; None for Earth Engine, which has all.
@@ -142,29 +178,29 @@ class CompositeSource:
             return None
         from thor_geo.emulator import ensure_places
 
-        table = ensure_places(self.cache_dir / "emulator-places.csv")
+        table = ensure_places(self._generated_folder / "emulator-places.csv")
         if is_first_process():
             _log.warning("The places are those of %s, a table of the generated land.", table)
         return table
 
-    def _stac(self, source: StacSpec) -> Connection:
+    def _stac(self, source: StacSpec, cache: Path) -> Connection:
         # Loads what no other source needs.
         from thor_geo.sources.stac.opening import catalogue_name
 
         spec = self._catalogue_spec(source)
         catalogues = dict.fromkeys(self.collections, catalogue_name(spec))
-        return Connection(session=spec, catalogues=catalogues)
+        return Connection(session=spec, catalogues=catalogues, cache=cache)
 
     def _catalogue_spec(self, source: StacSpec) -> CatalogueSpec:
         sensors = self.sensors.by_kind.values()
         return catalogue_spec(source, sensors, pool_size=self.pool_size)
 
-    def _earthengine(self, source: EarthEngineSpec) -> Connection:
+    def _earthengine(self, source: EarthEngineSpec, cache: Path) -> Connection:
         session = SessionSpec(**vars(source), pool_size=self.pool_size)
         catalogues = dict.fromkeys(self.collections, "earthengine")
-        return Connection(session=session, catalogues=catalogues)
+        return Connection(session=session, catalogues=catalogues, cache=cache)
 
-    def _emulator(self) -> Connection:
+    def _emulator(self, cache: Path) -> Connection:
         from thor_geo.emulator import Archive, EmulatorProcess
 
         # By collection: a sensor's own, and what its masks need besides.
@@ -187,6 +223,7 @@ class CompositeSource:
                 kind: self._catalogue(kind, name, fingerprints)
                 for kind, name in self.collections.items()
             },
+            cache=cache,
             emulator=emulator,
             inherited=inherited,
         )
@@ -210,7 +247,7 @@ class CompositeSource:
                 return self._generated(collection)
             return archive / collection if (archive / collection).is_dir() else archive
         if archive is None:
-            return ensure_sentinel1_archive(self.cache_dir / "emulator-archive-s1")
+            return ensure_sentinel1_archive(self._generated_folder / "emulator-archive-s1")
         if not (archive / SENTINEL1_FOLDER).is_dir():
             raise ConfigError(
                 "emulator.archive",
@@ -235,11 +272,16 @@ class CompositeSource:
             )
         return folder
 
+    @property
+    def _generated_folder(self) -> Path:
+        cache = self.cache_dir
+        return cache if isinstance(cache, Path) else Path(_USUAL_CACHE).expanduser()
+
     def _generated(self, collection: str) -> Path:
         from thor_geo.emulator import COLLECTIONS, ensure_archive
 
         # First, as a folder that is not empty is never generated into.
-        root = ensure_archive(self.cache_dir / "emulator-archive")
+        root = ensure_archive(self._generated_folder / "emulator-archive")
         products = {name: product for product, name in COLLECTIONS.items() if product != "sr"}
         if collection not in products:
             return root
@@ -257,7 +299,9 @@ def _served(url: str) -> dict[str, str]:
 
 
 def disconnect(connection: Connection) -> None:
-    """Stop the emulator if this process started it."""
+    """Stop the emulator if this process started it, and remove the copies if it made them."""
+    if connection.copies is not None:
+        connection.copies.close()
     if connection.emulator is None:
         return
     connection.emulator.stop()

@@ -33,7 +33,7 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
             raise StoreError(
                 f"`{argument}={str(root)!r}`: the store takes a conditional put (If-None-Match) "
                 "for an object that exists, so that two writers would replace each other's "
-                "run.json. Use one that has conditional puts, as S3, Google Cloud and Azure have, "
+                "files. Use one that has conditional puts, as S3, Google Cloud and Azure have, "
                 "or write to a folder and copy it."
             )
     finally:
