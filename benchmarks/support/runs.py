@@ -223,7 +223,7 @@ _QUICK: dict[str, object] = {
 
 def outputs(run: Path) -> dict[str, str]:
     """Return the sha256 of every file that a user opens, by its path in the run directory."""
-    patterns = ("run.json", "plan.parquet", "quicklook.png", "pooled/*", "grid.zarr/**/*")
+    patterns = ("run.json", "*.parquet", "quicklook.png", "pooled/*", "grid.zarr/**/*")
     return {
         str(file.relative_to(run)): file_sha256(file)
         for pattern in patterns

@@ -8,6 +8,7 @@ from thor_geo.checks._checking import check_shards, common_dimension, common_fie
 from thor_geo.checks._indexes import check_indexes
 from thor_geo.checks._maps import MapsExpected, open_maps
 from thor_geo.checks._marked import Checked, Expected
+from thor_geo.checks._overview import check_overview
 from thor_geo.checks._place_maps import PlaceMapsExpected, open_place_maps
 from thor_geo.checks._planned import check_plan_file
 from thor_geo.checks._rows import RowsExpected
@@ -38,6 +39,8 @@ class Findings:
         temporaries: Temporary files of running or killed jobs, which are not faults.
         outdated: Indexes that were made of other vectors than the run has now, which are not
             faults.
+        overview_outdated: Whether the overview was made of other vectors than the run has now,
+            which is no fault.
         table: Rows of the table of places, and how many of them were skipped; None for an area.
     """
 
@@ -47,6 +50,7 @@ class Findings:
     faults: list[Fault] = field(default_factory=list)
     temporaries: Temporaries = field(default_factory=Temporaries)
     outdated: list[str] = field(default_factory=list)
+    overview_outdated: bool = False
     table: tuple[int, int] | None = None
 
     @property
@@ -91,6 +95,8 @@ def check_run(opened: OpenedRun, *, workers: int = 1, progress: bool = False) ->
             findings.checked.add(checked)
             bar.advance(tiles * len(opened.windows))
     findings.faults += findings.checked.faults
+    faults, findings.overview_outdated = check_overview(opened, findings.checked)
+    findings.faults += faults
     fields = None if expected.rows is None else expected.rows.places
     if fields is not None and isinstance(opened.plan, PlacePlan):
         findings.faults += check_skipped(opened, opened.plan, fields)

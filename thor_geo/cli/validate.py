@@ -136,6 +136,7 @@ def findings_json(path: Location, findings: Findings) -> dict[str, Any]:
         "seams": checked.seams.summary_json(),
         "temporaries": findings.temporaries.paths,
         "outdated_indexes": findings.outdated,
+        "outdated_overview": findings.overview_outdated,
     }
 
 
@@ -184,6 +185,11 @@ def _notes(findings: Findings) -> Iterator[str]:
         yield (
             f"note: {', '.join(findings.outdated)}: made before the run's vectors changed; "
             "`similar` refuses it until `thor-geo index` builds it again"
+        )
+    if findings.overview_outdated:
+        yield (
+            "note: overview.parquet was made before the run's vectors changed; the same predict "
+            "command makes it again when the run is complete"
         )
     temporaries = findings.temporaries
     if temporaries.paths:

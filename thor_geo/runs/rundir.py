@@ -21,8 +21,9 @@ from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
 from thor_geo.storage import Location, StoreOptions, StorePath, located
-from thor_geo.storage.files import create_once, files_below
+from thor_geo.storage.files import create_once, files_below, readers_of
 from thor_geo.storage.probe import check_store
+from thor_geo.support.ahead import read_ahead
 from thor_geo.support.files import sync, temporary_path
 from thor_geo.support.jsontext import canonical_json, indented_json, parse_json
 
@@ -122,6 +123,11 @@ class RunDirectory:
     def quicklook(self) -> Location:
         """The picture of the run."""
         return self.path / "quicklook.png"
+
+    @property
+    def overview(self) -> Location:
+        """The colours and states of all rows, for a first map."""
+        return self.path / "overview.parquet"
 
     @property
     def index(self) -> Location:
@@ -456,8 +462,14 @@ class RunDirectory:
         return _Writes(pooled=pooled, arrays=arrays, zones=zones, times=times)
 
     def all_marked(self, shards: Iterable[Shard]) -> bool:
-        """Return whether all shards have a marker; stops at the first without one."""
-        return all(self.marker_path(shard).exists() for shard in shards)
+        """Return whether all shards have a marker; stops soon after the first without one."""
+        return all(
+            read_ahead(
+                lambda shard: self.marker_path(shard).exists(),
+                shards,
+                threads=readers_of(self.path),
+            )
+        )
 
     def _remedy(self, *, table: bool) -> str:
         if files_below(self.markers):

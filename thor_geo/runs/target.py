@@ -149,7 +149,7 @@ def _run_file(run: RunDirectory, target: Path) -> str | None:
         runs[run.path] = run
     needed: list[Path] = []
     for folder, each in runs.items():
-        files = (each.run_json, each.plan_parquet, each.quicklook, each.colours)
+        files = (each.run_json, each.plan_parquet, each.quicklook, each.colours, each.overview)
         folders = (each.markers, each.failures, each.pooled, each.grid, each.place_store)
         needed += [folder / part.name for part in (*files, *folders, each.index)]
         needed += folder.glob(".*.lock")

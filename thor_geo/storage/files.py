@@ -25,6 +25,8 @@ from thor_geo.support.jsontext import indented_json
 #: Bytes that are read at once of a file in a store, and kept: Parquet's footers and columns are
 #: read in pieces of a few hundred bytes. A file that is not larger is one request.
 _READ_AHEAD = 1 << 18
+#: Threads that read many files: more than cores, as they wait; most of all for a store's answers.
+_READERS, _STORE_READERS = 8, 32
 
 
 def write_bytes(path: Location, content: bytes) -> None:
@@ -178,6 +180,11 @@ def files_below(path: Location) -> list[Location]:
     if isinstance(path, StorePath):
         return list(path.files())
     return sorted(found for found in path.rglob("*") if found.is_file())
+
+
+def readers_of(path: Location) -> int:
+    """Return how many threads should read the many files below a path side by side."""
+    return _STORE_READERS if isinstance(path, StorePath) else _READERS
 
 
 def readable(path: Location) -> Path | IO[bytes]:

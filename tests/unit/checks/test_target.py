@@ -21,7 +21,7 @@ from thor_geo.runs import target as targets
 from thor_geo.runs.opened_run import read_run
 
 OWN = ["run.json", "plan.parquet", "quicklook.png", "colours.json", "markers", "failures"]
-OWN += ["pooled", "grid.zarr"]
+OWN += ["overview.parquet", "pooled", "grid.zarr"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
