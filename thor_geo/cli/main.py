@@ -38,6 +38,7 @@ use a run:
   index       let similar answer at once, among millions
   change      compare two runs
   probe       measure what the embeddings know about your labels, and map it
+  publish     describe it for catalogues and people, and check its address
 
 without an account:
   emulator    serve a folder of scenes to the Earth Engine client
@@ -67,6 +68,7 @@ COMMANDS = {
     "index": ("thor_geo.cli.index", "run_index"),
     "change": ("thor_geo.cli.change", "run_change"),
     "probe": ("thor_geo.cli.probe", "run_probe"),
+    "publish": ("thor_geo.cli.publish", "run_publish"),
     "emulator": ("thor_geo.emulator", "main"),
 }
 

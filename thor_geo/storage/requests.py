@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from thor_geo.errors import StoreError
@@ -28,6 +29,13 @@ _ATTEMPTS, _FIRST_WAIT_S, _LONGEST_WAIT_S = 10, 0.1, 15.0
 #: Up to here an object is one request; S3 takes 5 GiB in one.
 _ONE_REQUEST_BYTES = 1 << 30
 _PART_BYTES = 64 << 20
+# A bucket may be a web site. Without a type, browsers save a page or a picture.
+_CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".parquet": "application/vnd.apache.parquet",
+}
 
 
 @dataclass(kw_only=True)
@@ -152,7 +160,13 @@ def put(address: StoreAddress, key: str, content: bytes) -> None:
         "put",
         # obstore ends a large upload, or takes its parts back.
         lambda store: obstore.put(
-            store, key, content, use_multipart=large, chunk_size=_PART_BYTES, max_concurrency=4
+            store,
+            key,
+            content,
+            attributes=_attributes(key),
+            use_multipart=large,
+            chunk_size=_PART_BYTES,
+            max_concurrency=4,
         ),
     )
     _count(bytes_written=len(content))
@@ -164,7 +178,10 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
     from obstore.exceptions import AlreadyExistsError
 
     def create(store: Any) -> object:
-        return obstore.put(store, key, content, mode="create", use_multipart=False)
+        about = _attributes(key)
+        return obstore.put(
+            store, key, content, attributes=about, mode="create", use_multipart=False
+        )
 
     for _ in range(_ATTEMPTS):
         try:
@@ -183,6 +200,12 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
         "not. Run the same command again: what is written is kept.",
         retryable=True,
     )
+
+
+def _attributes(key: str) -> dict[str, str]:
+    """Return what a store is to say of an object when a browser asks for it."""
+    kind = _CONTENT_TYPES.get(PurePosixPath(key).suffix)
+    return {} if kind is None else {"Content-Type": kind}
 
 
 def remove(address: StoreAddress, key: str) -> None:

@@ -7,7 +7,7 @@ to -179, or with longitudes beyond 180.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,25 @@ def middle_of(geometry: BaseGeometry) -> tuple[float, float]:
     ]
     centre = shapely.MultiPolygon(turned).centroid if len(turned) > 1 else turned[0].centroid
     return (centre.x + 180) % 360 - 180 if centre.x >= 180 else centre.x, centre.y
+
+
+def bounding_box(geometries: Iterable[BaseGeometry]) -> tuple[float, float, float, float]:
+    """Return west, south, east and north of polygons that are cut at the antimeridian.
+
+    Args:
+        geometries: (Multi)polygons between -180 and 180, at least one.
+
+    Returns:
+        The smallest box; west is greater than east where it crosses the antimeridian (RFC 7946,
+        section 5.2).
+    """
+    bounds = np.concatenate([shapely.bounds(shapely.get_parts(each)) for each in geometries])
+    turned = np.where(bounds[:, 0] < _longest_gap(*bounds[:, [0, 2]].T.tolist()), 360.0, 0.0)
+    west, east = float((bounds[:, 0] + turned).min()), float((bounds[:, 2] + turned).max())
+    south, north = float(bounds[:, 1].min()), float(bounds[:, 3].max())
+    if west >= 180:
+        west, east = west - 360, east - 360
+    return west, south, east - 360 if east > 180 else east, north
 
 
 def _longest_gap(west: Sequence[float], east: Sequence[float]) -> float:
