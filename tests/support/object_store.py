@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from thor_geo.storage import StoreAddress, StorePath
@@ -44,6 +45,20 @@ class ObjectStore:
     def path(self, prefix: str = "") -> StorePath:
         """Return a path below the bucket."""
         return StorePath(StoreAddress.parse(self.url(prefix)))
+
+    def upload(self, folder: Path, prefix: str, *, public: bool = False) -> None:
+        """Copy a folder into the bucket, as a store's own tools do.
+
+        Args:
+            folder: The folder.
+            prefix: What its files' names begin with there.
+            public: Whether everybody may read them.
+        """
+        for path in folder.rglob("*"):
+            if path.is_file():
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                acl = "public-read" if public else "private"
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=path.read_bytes(), ACL=acl)
 
     def contents(self, prefix: str = "") -> dict[str, bytes]:
         """Return all objects below a prefix, by the rest of their names."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from thor_geo.cli.options import WINDOW, add_overwrite, add_store, command_parser, run_of
+from thor_geo.cli.options import (
+    WINDOW,
+    add_overwrite,
+    add_store,
+    command_parser,
+    local_path,
+    run_of,
+)
 from thor_geo.support.redact import redact
 
 _EXAMPLES = """\
@@ -37,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("before", metavar="OUT_A", help="a run directory (output.dir)")
     parser.add_argument("after", metavar="OUT_B", help="a run of another time")
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="where the files go (default: OUT_B/change)"
+        "--to", type=local_path, metavar="DIR", help="where the files go (default: OUT_B/change)"
     )
     parser.add_argument(
         "-k", type=int, default=10, metavar="N", help="how many tiles to list (default: 10)"

@@ -12,6 +12,7 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
+    local_path,
     run_of,
 )
 from thor_geo.cli.part import BANDS, COORDINATES, add_part, check_part, part_to_show
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add_run(parser)
     parser.add_argument(
         "--cog",
-        type=Path,
+        type=local_path,
         nargs="?",
         const=Path(),
         required=True,

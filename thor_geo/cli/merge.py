@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thor_geo.cli.options import add_overwrite, add_run, command_parser, run_of
+from thor_geo.cli.options import add_overwrite, add_run, command_parser, local_path, run_of
 from thor_geo.errors import ConfigError
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, size_of
@@ -45,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add_run(parser)
     parser.add_argument(
         "--to",
-        type=Path,
+        type=local_path,
         metavar="PATH",
         help="the file or folder to write (default: embeddings.parquet or embeddings/ in OUT)",
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from thor_geo.errors import ConfigError
-from thor_geo.storage import Location, StoreOptions, located
+from thor_geo.storage import Location, StoreOptions, is_address, located
 
 #: West, south, east and north, degrees.
 LonLatBox = tuple[float, float, float, float]
@@ -75,6 +76,23 @@ def run_of(options: argparse.Namespace, path: str | None = None) -> Location:
     """
     given = options.dir if path is None else path
     return located(given, store_options(options), argument="OUT")
+
+
+def local_path(text: str) -> Path:
+    """Return the path of a file or folder of this machine: argparse's `type` of all but runs.
+
+    Args:
+        text: What the user wrote.
+
+    Raises:
+        ArgumentTypeError: If it is an address, of which a path would make a folder ``s3:``.
+    """
+    if is_address(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is an address, and this file is read or written on this machine. Give a "
+            "path, and copy the file with the store's own tools."
+        )
+    return Path(text)
 
 
 def add_overwrite(parser: argparse.ArgumentParser, replaced: str = "earlier files") -> None:

@@ -7,10 +7,16 @@ import csv
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from thor_geo.cli.options import WINDOW, add_overwrite, add_run, command_parser, run_of
+from thor_geo.cli.options import (
+    WINDOW,
+    add_overwrite,
+    add_run,
+    command_parser,
+    local_path,
+    run_of,
+)
 
 if TYPE_CHECKING:
     from thor_geo.probe.spec import ProbeSpec
@@ -87,15 +93,20 @@ def parser() -> argparse.ArgumentParser:
     )
     add_run(parser)
     add = parser.add_argument
-    add("--labels", type=Path, metavar="FILE", help="points, polygons or a raster of labels")
+    add("--labels", type=local_path, metavar="FILE", help="points, polygons or a raster of labels")
     add("--target", metavar="COLUMN", help="column of the labels (raster: name of the band) or run")
     add("--layer", help="which layer of a vector file that has several")
-    add("--names", type=Path, metavar="JSON", help='names of the classes: {"11": "crops"}')
-    add("--apply", type=Path, metavar="PROBE", help="predict with a saved probe (model.json)")
-    add("--export-csv", type=Path, metavar="FILE", help="write the vectors as CSV for NeuCo-Bench")
+    add("--names", type=local_path, metavar="JSON", help='names of the classes: {"11": "crops"}')
+    add("--apply", type=local_path, metavar="PROBE", help="predict with a saved probe (model.json)")
+    add(
+        "--export-csv",
+        type=local_path,
+        metavar="FILE",
+        help="write the vectors as CSV for NeuCo-Bench",
+    )
     add(
         "--to",
-        type=Path,
+        type=local_path,
         metavar="DIR",
         help="where the files go (default: OUT/probe/TARGET; --apply: .../TARGET-applied)",
     )

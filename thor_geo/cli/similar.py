@@ -13,6 +13,7 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
+    local_path,
     parse_lonlat,
     run_of,
 )
@@ -87,10 +88,13 @@ def parser() -> argparse.ArgumentParser:
         choices=("tiles", "cells", "chips", "centres"),
         help="what to compare (default: tiles, or the chips of places)",
     )
-    parser.add_argument("--to", type=Path, metavar="FILE", help="write the places as a table")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw a map of the places")
+    parser.add_argument("--to", type=local_path, metavar="FILE", help="write the places as a table")
+    parser.add_argument("--png", type=local_path, metavar="FILE", help="draw a map of the places")
     parser.add_argument(
-        "--tif", type=Path, metavar="DIR", help="write the cosines as COGs, one for each UTM zone"
+        "--tif",
+        type=local_path,
+        metavar="DIR",
+        help="write the cosines as COGs, one for each UTM zone",
     )
     parser.add_argument("--window", type=int, metavar="N", help=WINDOW)
     parser.add_argument(

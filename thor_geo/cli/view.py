@@ -15,6 +15,7 @@ from thor_geo.cli.options import (
     add_run,
     command_parser,
     join_coordinates,
+    local_path,
     run_of,
 )
 from thor_geo.cli.part import (
@@ -66,13 +67,15 @@ def parser() -> argparse.ArgumentParser:
     add_run(parser)
     parser.add_argument(
         "--png",
-        type=Path,
+        type=local_path,
         nargs="?",
         const=Path(),
         metavar="FILE",
         help="draw a picture (default: view.png in OUT)",
     )
-    parser.add_argument("--cog", type=Path, metavar="DIR", help="write cloud-optimised GeoTIFFs")
+    parser.add_argument(
+        "--cog", type=local_path, metavar="DIR", help="write cloud-optimised GeoTIFFs"
+    )
     add_overwrite(parser)
     part = add_part(parser)
     part.add_argument(

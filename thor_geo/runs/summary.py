@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -134,17 +134,17 @@ class Summary:
         lines += _row("run", f"{self.path / 'run.json'}")
         if self.pooled:
             folder = self.path / "pooled"
-            lines += _row("pooled", f"{folder}/", f'geopandas.read_parquet("{folder}")')
+            lines += _row("pooled", f"{folder}/", self._opening(folder, "vectors()"))
         if self.grid and self.table is not None:
             store = self.path / "places.zarr"
-            lines += _row("grid", f"{store}/", f'xarray.open_zarr("{store}")')
+            lines += _row("grid", f"{store}/", self._opening(store, "places()"))
         elif self.grid:
             store = self.path / "grid.zarr"
-            code = [f'xarray.open_zarr("{store}", group="{zone}")' for zone in self.zones]
-            lines += _row("grid", f"{store}/", *code[:1])
-            if len(code) > 1:
+            code = [self._opening(store, f'grid("{zone}")', zone) for zone in self.zones[:1]]
+            lines += _row("grid", f"{store}/", *code)
+            if len(self.zones) > 1:
                 others = ", ".join(f'"{zone}"' for zone in self.zones[1:6])
-                more = ", ..." if len(code) > 6 else ""
+                more = ", ..." if len(self.zones) > 6 else ""
                 lines += _row("", f"other groups: {others}{more}")
             if self.windows > 1:
                 lines += _row("", f"its axis `time` has {self.windows} windows: .isel(time=0)")
@@ -160,6 +160,20 @@ class Summary:
             lines += _row("", "run the same command again: only shards with failures are redone")
         # Both readers named above accept a path with ~.
         return redact("\n".join(lines))
+
+    def _opening(self, path: Location, call: str, zone: str | None = None) -> str:
+        """Return the Python that opens vectors or maps.
+
+        Args:
+            path: Where they lie.
+            call: What opens them of an opened run.
+            zone: The UTM zone, if it is a map of one.
+        """
+        if not isinstance(path, Path):  # what xarray and geopandas open it with is not installed
+            return f'thor_geo.open_run("{self.path}").{call}'
+        if path.suffix != ".zarr":
+            return f'geopandas.read_parquet("{path}")'
+        return f'xarray.open_zarr("{path}"' + ("" if zone is None else f', group="{zone}"') + ")"
 
     @property
     def _noun(self) -> str:

@@ -13,6 +13,8 @@ import geopandas  # noqa: F401  (the printed line uses it)
 import pytest
 import xarray  # noqa: F401  (likewise)
 
+import thor_geo
+from tests.support.object_store import ObjectStore
 from tests.support.synthetic_run import Data, Model, batches, trainer_of, write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise
@@ -34,6 +36,18 @@ def test_the_summary_counts_and_its_lines_open_the_files(written: RunDirectory, 
     tiles, grid = (eval(line, dict(modules)) for line in lines)
     assert len(tiles) == len(plan)
     assert grid.embeddings.dims == ("band", "y", "x")
+
+
+def test_lines_of_a_run_in_a_store_open_it_with_what_is_installed(
+    written: RunDirectory, plan: Plan, bucket: ObjectStore
+) -> None:
+    assert isinstance(written.path, Path)
+    bucket.upload(written.path, "oslo")
+    text = str(summarise(RunDirectory(bucket.url("oslo")), plan, seconds=2.0))
+    lines = re.findall(r"thor_geo\.\S+\(.*\)", text)
+    tiles, grid = (eval(line, {"thor_geo": thor_geo}) for line in lines)
+    assert len(tiles) == len(plan) - 2
+    assert grid.dims == ("band", "y", "x")
 
 
 def test_a_run_of_nothing_but_failures_embedded_nothing(written: RunDirectory, plan: Plan) -> None:
