@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from thor_geo.errors import RunDirectoryError, first_line
 from thor_geo.ground.lattice import zone_name
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.overview import Overview, read_overview
 from thor_geo.runs.vectors import EMBEDDING, vector_length
+from thor_geo.storage import StorePath
 from thor_geo.storage.files import readable
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted
-
-if TYPE_CHECKING:
-    from thor_geo.checks.tally import Tally
 
 # Zones that are named.
 _ZONES = 4
@@ -99,17 +98,32 @@ def _facts(opened: OpenedRun) -> list[tuple[str, str]]:
     if len(opened.windows) > 1:
         spans = [f"{k}: {format_days(span)}" for k, span in enumerate(opened.windows)]
         facts[-1] = ("windows", "; ".join(spans))
-    facts.append(("done", _done(opened)))
+    length: int | None
+    try:
+        overview = _overview(opened)
+        if overview is None:
+            done, length = _done(opened), _length(opened) if opened.pooled else None
+        else:
+            done, length = _drawn(opened, overview), overview.dimension
+    except RunDirectoryError as error:
+        done, length = first_line(error), None
+    facts.append(("done", done))
     if opened.pooled:
-        facts.append(("vectors", _vectors(opened)))
+        facts.append(("vectors", _vectors(opened, length)))
     if opened.grid:
         store = opened.run.place_store if opened.places else opened.run.grid
         facts.append(("maps", f"{opened.dtype} in {store.name}"))
     return facts
 
 
-def _vectors(opened: OpenedRun) -> str:
-    length = _length(opened)
+def _overview(opened: OpenedRun) -> Overview | None:
+    """Return the overview of a run in a store, where each marker is a request."""
+    if not isinstance(opened.run.path, StorePath):
+        return None
+    return read_overview(opened.run, opened.plan)
+
+
+def _vectors(opened: OpenedRun, length: int | None) -> str:
     size = opened.dtype if length is None else f"{length} x {opened.dtype}"
     return f"{size} in {opened.run.pooled.name}/" + (" (pooled and centre)" * opened.centre)
 
@@ -135,18 +149,21 @@ def _done(opened: OpenedRun) -> str:
 
     if len(opened.plan.shards) > _COUNTED:
         return f"{len(opened.plan.shards):,} shards; run.status() counts those that are done"
-    try:
-        counts = count_markers(opened)
-    except RunDirectoryError as error:
-        return first_line(error)
-    return f"{_counts(counts)}; {counts.headline}"
+    counts = count_markers(opened)
+    states = {"ok": counts.ok, "empty": counts.empty, "failed": counts.failed, "left": counts.left}
+    return f"{_states(opened, states)}; {counts.headline}"
 
 
-def _counts(counts: Tally) -> str:
-    parts = [f"{counts.ok:,} ok"]
-    for number, word in ((counts.empty, "empty"), (counts.failed, "failed"), (counts.left, "left")):
-        if number:
-            parts.append(f"{number:,} {word}")
-    if counts.table is not None and counts.table[1]:
-        parts.append(f"{counts.table[1]:,} of {counts.table[0]:,} rows skipped")
+def _drawn(opened: OpenedRun, overview: Overview) -> str:
+    """Return the same of a run with an overview, which only a complete one has."""
+    counts = overview.counts()
+    noun = "places" if opened.places else "tiles"
+    complete = f"complete, except for failed {noun}" if counts["failed"] else "complete"
+    return f"{_states(opened, counts)}; {complete}"
+
+
+def _states(opened: OpenedRun, counts: Mapping[str, int]) -> str:
+    parts = [f"{number:,} {word}" for word, number in counts.items() if number or word == "ok"]
+    if opened.table is not None and opened.table[1]:
+        parts.append(f"{opened.table[1]:,} of {opened.table[0]:,} rows skipped")
     return ", ".join(parts)

@@ -118,10 +118,15 @@ class Comparison:
         return scores
 
     def prepare(self) -> None:
-        """Do the work now that the first request would have to wait for."""
+        """Do the work now that the first request would have to wait for.
+
+        Vectors that are far away, and not needed for the map, are left for that request.
+        """
         from sklearn.linear_model import LogisticRegression
 
         assert LogisticRegression
+        if self.places.colours is not None:
+            return
         with self._lock:
             assert self._cosine is not None
             assert self._scale is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from thor_geo.ground.plan import Plan, Shards
 from thor_geo.results import zone_cells
 from thor_geo.results.tiles import no_embedding_error, tile_ground, tile_parts
 from thor_geo.runs.opened_run import OpenedRun
-from thor_geo.support.arrays import Int64Array
+from thor_geo.support.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 
 #: Most bytes of the cells' vectors in memory: 699,050 cells of 192 dimensions. From larger runs,
 #: every second, third, ... cell is taken; likewise of tiles, if an index finds the others.
@@ -31,29 +32,82 @@ ExplorerUnit = Literal["tiles", "cells", "chips", "centres"]
 ProgressCallback = Callable[[int, int], None]
 
 
+class VectorSource(Protocol):
+    """Where vectors come from: memory, or files that are read when they are asked for."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+
+    def read(self) -> Float32Array:
+        """Return the vectors, (N, D), finite.
+
+        Raises:
+            RunDirectoryError: If they cannot be read.
+        """
+
+
+class HeldVectors(NamedTuple):
+    """Vectors in memory, (N, D)."""
+
+    vectors: Float32Array
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return int(self.vectors.shape[1])
+
+    def read(self) -> Float32Array:
+        """Return them."""
+        return self.vectors
+
+
+class DrawnColours(NamedTuple):
+    """Colours of vectors, (N, 3), and the share of the variance in red, green and blue."""
+
+    rgb: UInt8Array
+    share: tuple[float, float, float]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocatedVectors(ABC):
     """Vectors of tiles, cells or places of a table, and where on the Earth they are.
 
     Attributes:
         unit: What has a vector.
-        vectors: (N, D) float32, finite.
+        source: Where the vectors come from.
         searched: Whether searches consider the place, (N,) bool.
         lonlat: Longitude and latitude, degrees, (N, 2) float64.
         tile: Index in the plan of each place's tile or chip, (N,) int64; None for cells.
         missing: Shards that are not done yet.
+        colours: Their colours, where they need not be computed.
     """
 
     unit: ExplorerUnit
-    vectors: npt.NDArray[np.float32]
+    source: VectorSource
     searched: npt.NDArray[np.bool_]
     lonlat: npt.NDArray[np.float64]
     tile: npt.NDArray[np.int64] | None
     missing: int
+    colours: DrawnColours | None = None
 
     def __len__(self) -> int:
         """Return the number of places."""
-        return len(self.vectors)
+        return len(self.lonlat)
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+        return self.source.dimension
+
+    @cached_property
+    def vectors(self) -> Float32Array:
+        """Vectors, (N, D) float32, finite; read when they are first asked for.
+
+        Raises:
+            RunDirectoryError: If they cannot be read.
+        """
+        return self.source.read()
 
     @abstractmethod
     def bounds(self, place: int) -> Bounds:
@@ -79,6 +133,7 @@ class RasterVectors(LocatedVectors):
         main: Whether the centre lies in the zone's own strip, (N,) bool: ground on a zone's edge
             is in both zones. These are drawn on top.
         step: Distance, in tiles or cells, between those that are compared.
+        observations: Mean clear observations of each place's tile, (N,); None if only markers know.
     """
 
     shards: Shards
@@ -88,6 +143,7 @@ class RasterVectors(LocatedVectors):
     side: int
     main: npt.NDArray[np.bool_]
     step: int
+    observations: Float32Array | None = None
 
     def bounds(self, place: int) -> Bounds:
         """Return left, bottom, right, top of a place, metres in its zone.
@@ -153,11 +209,44 @@ def tile_places(
             vectors.append(part[1][kept])
     if not sum(map(len, indices)):
         raise no_embedding_error(opened, time, undone)
-    index = np.concatenate(indices)
+    source = HeldVectors(np.concatenate(vectors))
+    return raster_of_tiles(
+        plan,
+        np.concatenate(indices),
+        produced,
+        source,
+        step=step,
+        missing=missing if undone else 0,
+    )
+
+
+def raster_of_tiles(
+    plan: Plan,
+    index: Int64Array,
+    produced: BoolArray,
+    source: VectorSource,
+    *,
+    step: int = 1,
+    missing: int = 0,
+    colours: DrawnColours | None = None,
+    observations: Float32Array | None = None,
+) -> RasterVectors:
+    """Return some tiles of a plan as pixels of rasters.
+
+    Args:
+        plan: The plan.
+        index: Their indices in it, (N,), ascending.
+        produced: Which tiles of the plan have an embedding.
+        source: Where their vectors come from.
+        step: Every which of them is among them, along each side of a shard.
+        missing: Shards that are not done yet.
+        colours: Their colours, where they need not be computed.
+        observations: Their mean clear observations, (N,), where they are known.
+    """
     row, col = tile_pixels(plan, index)
     return RasterVectors(
         unit="tiles",
-        vectors=np.concatenate(vectors),
+        source=source,
         shards=plan.shards,
         shard=np.searchsorted(plan.shards.starts, index, side="right") - 1,
         row=row // step,
@@ -168,7 +257,9 @@ def tile_places(
         lonlat=tile_ground(plan, index).lonlat,
         tile=index,
         step=step,
-        missing=missing if undone else 0,
+        missing=missing,
+        colours=colours,
+        observations=observations,
     )
 
 
@@ -220,7 +311,7 @@ def cell_places(
     in_strip = np.concatenate(main)
     return RasterVectors(
         unit="cells",
-        vectors=np.concatenate(vectors),
+        source=HeldVectors(np.concatenate(vectors)),
         shards=shards,
         shard=np.concatenate(shard),
         row=np.concatenate(row),

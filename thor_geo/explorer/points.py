@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thor_geo.explorer.located import LocatedVectors
+from thor_geo.explorer.located import DrawnColours, HeldVectors, LocatedVectors, VectorSource
 from thor_geo.ground.lattice import Bounds
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.caption import format_days
@@ -17,7 +17,7 @@ from thor_geo.pictures.classes import PlaceClasses, first_with_classes
 from thor_geo.results.similar_places import PlaceUnit, embedded_rows
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.place_reading import id_column
-from thor_geo.support.arrays import Float32Array
+from thor_geo.support.arrays import Float32Array, Int64Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,19 +136,54 @@ def point_vectors(opened: OpenedRun, unit: PlaceUnit, *, progress: bool = False)
     rows, valid = embedded_rows(opened, unit, progress=progress)
     assert rows.vectors is not None
     whole = len(valid) == len(rows)
-    index = rows.index[valid]
+    return points_of_chips(
+        opened,
+        unit,
+        rows.index[valid],
+        HeldVectors(rows.vectors if whole else rows.vectors[valid]),
+        rows.observations[valid],
+        rows.columns if whole else rows.columns.take(valid),
+        missing=-(-rows.missing // plan.shard_places),
+    )
+
+
+def points_of_chips(
+    opened: OpenedRun,
+    unit: PlaceUnit,
+    index: Int64Array,
+    source: VectorSource,
+    observations: Float32Array,
+    columns: pa.Table,
+    *,
+    missing: int = 0,
+    colours: DrawnColours | None = None,
+) -> PointVectors:
+    """Return some places of a run as points.
+
+    Args:
+        opened: A run of places.
+        unit: Which of its vectors.
+        index: Indices of the places in the plan, (N,), ascending.
+        source: Where their vectors come from.
+        observations: Mean clear observations of their chips, (N,).
+        columns: The table's columns, N rows.
+        missing: Shards that are not done yet.
+        colours: Their colours, where they need not be computed.
+    """
+    plan = opened.plan
+    assert isinstance(plan, PlacePlan)
     return PointVectors(
         unit=unit,
-        vectors=rows.vectors if whole else rows.vectors[valid],
-        searched=np.ones(len(valid), dtype=np.bool_),
+        source=source,
+        searched=np.ones(len(index), dtype=np.bool_),
         lonlat=np.stack([plan.lon[index], plan.lat[index]], axis=1),
         tile=index,
-        missing=-(-rows.missing // plan.shard_places),
+        missing=missing,
+        colours=colours,
         plan=plan,
-        # In one piece: a value is looked up by its row.
-        columns=(rows.columns if whole else rows.columns.take(valid)).combine_chunks(),
+        columns=columns.combine_chunks(),  # in one piece: a value is looked up by its row
         id=id_column(opened.run),
-        observations=rows.observations[valid],
+        observations=observations,
         shards=len(plan.shards),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,18 @@ from thor_geo.explorer.download import Answer, ExplorerFindings, findings_file
 from thor_geo.explorer.frames import pack_arrays
 from thor_geo.explorer.large import compared_cells, compared_tiles
 from thor_geo.explorer.located import (
+    DrawnColours,
     ExplorerUnit,
     LocatedVectors,
     RasterVectors,
     tile_pixels,
 )
+from thor_geo.explorer.overviewed import overview_places
 from thor_geo.explorer.patches import shard_patches, web_mercator
 from thor_geo.explorer.points import PointVectors, point_vectors
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.pictures.caption import run_caption
-from thor_geo.pictures.colours import load_or_fit_colours
+from thor_geo.pictures.colours import RunColours, load_or_fit_colours
 from thor_geo.pictures.pca import Colours
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.support.arrays import Int64Array
@@ -71,15 +74,16 @@ class ExplorerSession:
             )
         self._comparisons: dict[ExplorerUnit, Comparison] = {}
         self._drawn: dict[ExplorerUnit, bytes] = {}
-        self._colours = load_or_fit_colours(opened.run, opened.plan)
         self._reading = threading.Lock()
         self._read = (0, 0)
-        if self.units[0] == "tiles":
-            self._comparisons["tiles"] = compared_tiles(opened, window, progress=progress)
-        if self.units[0] == "chips":
-            self._comparisons["chips"] = Comparison(
-                point_vectors(opened, "chips", progress=progress)
-            )
+        first = self.units[0]
+        drawn = overview_places(opened, window, self._count_shards) if opened.pooled else None
+        if drawn is not None:
+            self._comparisons[first] = Comparison(drawn)
+        elif first == "tiles":
+            self._comparisons[first] = compared_tiles(opened, window, progress=progress)
+        elif first == "chips":
+            self._comparisons[first] = Comparison(point_vectors(opened, "chips", progress=progress))
         # Now, so that the page is ready when it is opened.
         self.places(self.units[0])
 
@@ -118,7 +122,7 @@ class ExplorerSession:
         }
 
     def progress(self) -> dict[str, Any]:
-        """Return how many of the shards of cells have been read."""
+        """Return how many shards have been read, of cells or of vectors that were far away."""
         return {"read": self._read[0], "total": self._read[1]}
 
     def places(self, unit: ExplorerUnit) -> bytes:
@@ -135,45 +139,36 @@ class ExplorerSession:
 
     def _pack_points(self, places: PointVectors) -> bytes:
         """Return points: what a page needs of each is 19 bytes, whatever the table has."""
-        # The centres of a run with `group_merge: concat` are longer than its chips' vectors.
-        colours = self._colours.get(places.vectors.shape[1])
-        if colours is None:
-            step = max(1, len(places) // _FITTED)
-            colours = Colours.fit(places.vectors[::step])
+        drawn = places.colours or self._coloured(places)
         header = {
             "unit": places.unit,
             "points": True,
             "n": len(places),
-            "dimension": places.vectors.shape[1],
+            "dimension": places.dimension,
             "missing": places.missing,
             "shards": places.shards,
             "side_m": places.side_m,
             "columns": [name for name in places.columns.column_names if name != places.id],
             "column": places.few,
-            "share": list(colours.share),
+            "share": list(drawn.share),
         }
-        rgb = np.empty((len(places), 3), dtype=np.uint8)
-        for start in range(0, len(places), _COLOURED):  # of a part at a time: floats take more room
-            part = slice(start, start + _COLOURED)
-            rgb[part] = colours(places.vectors[part])
         x, y = web_mercator(*places.lonlat.T).T
-        return pack_arrays(header, x=x, y=y, rgb=rgb)
+        return pack_arrays(header, x=x, y=y, rgb=drawn.rgb)
 
     def _pack_raster(self, places: LocatedVectors) -> bytes:
         assert isinstance(places, RasterVectors)
-        patches = shard_patches(places)
-        colours = self._colours[places.vectors.shape[1]]
+        patches, drawn = shard_patches(places), places.colours or self._coloured(places)
         header = {
             "unit": places.unit,
             "n": len(places),
             "main": int(places.main.sum()),
             "side": places.side,
             "step": places.step,
-            "dimension": places.vectors.shape[1],
+            "dimension": places.dimension,
             "missing": places.missing,
             "shards": len(places.shards),
             "km2": places.km2,
-            "share": list(colours.share),
+            "share": list(drawn.share),
         }
         return pack_arrays(
             header,
@@ -182,8 +177,23 @@ class ExplorerSession:
             pixel=(places.row * places.side + places.col).astype(np.uint32),
             shard=patches.shard,
             main=places.main.astype(np.uint8),
-            rgb=colours(places.vectors),
+            rgb=drawn.rgb,
         )
+
+    @cached_property
+    def _colours(self) -> RunColours:
+        return load_or_fit_colours(self._opened.run, self._opened.plan)
+
+    def _coloured(self, places: LocatedVectors) -> DrawnColours:
+        colours = self._colours.get(places.dimension)
+        if colours is None:
+            # The centres of a run with `group_merge: concat` are longer than its chips' vectors.
+            colours = Colours.fit(places.vectors[:: max(1, len(places) // _FITTED)])
+        rgb = np.empty((len(places), 3), dtype=np.uint8)
+        for start in range(0, len(places), _COLOURED):  # of a part at a time: floats take more room
+            part = slice(start, start + _COLOURED)
+            rgb[part] = colours(places.vectors[part])
+        return DrawnColours(rgb, colours.share)
 
     def similar(self, unit: ExplorerUnit, place: int, k: int) -> bytes:
         """Return the cosine of each place to one of them, and the most similar places."""
@@ -239,7 +249,8 @@ class ExplorerSession:
     def observations(self, unit: ExplorerUnit) -> bytes:
         """Return the mean number of clear observations of each place's tile; NaN if unknown."""
         places, plan = self.comparison(unit).places, self._opened.plan
-        if isinstance(places, PointVectors):
+        assert isinstance(places, PointVectors | RasterVectors)
+        if places.observations is not None:
             return pack_arrays({}, values=places.observations)
         assert isinstance(places, RasterVectors)
         k = plan.lattices[0].shard_tiles

@@ -15,6 +15,8 @@ from thor_geo.ground.meeting import tile_bounds
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import VectorReader
+from thor_geo.storage.files import readers_of
+from thor_geo.support.ahead import read_ahead
 from thor_geo.support.arrays import Float32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -117,10 +119,20 @@ def tile_parts(
     """
     time = opened.time_index(window)
     check_pooled(opened)
-    for shard in track(
-        opened.plan.shards, "shards", label="reading vectors", shown=progress, delay=PATIENCE_S
+    shards = opened.plan.shards
+    parts = read_ahead(
+        lambda shard: (shard, tile_vectors(opened, shard, time)),
+        shards,
+        threads=readers_of(opened.run.path),
+    )
+    for shard, values in track(
+        parts,
+        "shards",
+        total=len(shards),
+        label="reading vectors",
+        shown=progress,
+        delay=PATIENCE_S,
     ):
-        values = tile_vectors(opened, shard, time)
         if values is None:
             yield shard, None
         else:

@@ -20,7 +20,7 @@ from thor_geo.runs.geoparquet import parquet_writer
 from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs.windows import time_axis
-from thor_geo.storage.files import readable, write_bytes
+from thor_geo.storage.files import write_bytes
 from thor_geo.support.arrays import BoolArray, Float32Array, UInt8Array
 from thor_geo.support.jsontext import canonical_json, parse_json
 
@@ -126,7 +126,8 @@ def read_overview(run: RunDirectory, plan: Plan) -> Overview | None:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(readable(run.overview)) as file:
+        # All of it is read: one request.
+        with pq.ParquetFile(io.BytesIO(run.overview.read_bytes())) as file:
             about = _about(file.schema_arrow.metadata)
             if about["fingerprint"] != run.fingerprint:
                 raise ValueError("it belongs to another run")

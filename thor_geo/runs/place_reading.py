@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -17,6 +16,8 @@ from thor_geo.runs.markers import Marker
 from thor_geo.runs.reading import VectorReader, read_rows
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.vectors import CENTRE
+from thor_geo.storage.files import readers_of
+from thor_geo.support.ahead import read_ahead
 from thor_geo.support.arrays import BoolArray, Float32Array, Int64Array
 from thor_geo.support.progress import PATIENCE_S, track
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Columns of vectors: of the whole chip, and of the cell that holds the place.
 PlaceVectors = Literal["embedding", "centre"]
-# Files that are read at once, and kept in memory until their turn.
-_THREADS, _AT_ONCE = 8, 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,7 +208,5 @@ def _parts(
             )
         return _Part(None if vectors is None else reader.read(shard, None, vectors), table)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-places") as pool:
-        for start in range(0, len(shards), _AT_ONCE):
-            batch = shards[start : start + _AT_ONCE]
-            yield from zip(batch, pool.map(read, batch), strict=True)
+    parts = read_ahead(read, shards, threads=readers_of(run.path))
+    yield from zip(shards, parts, strict=True)

@@ -22,7 +22,7 @@ from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.vectors import EMBEDDING, SCALES, stack_vectors, vector_length
 from thor_geo.runs.zone_grid import zone_grids
 from thor_geo.storage import Location
-from thor_geo.storage.files import readable
+from thor_geo.storage.files import readable, readers_of
 from thor_geo.storage.zarr_stores import zarr_store
 
 if TYPE_CHECKING:
@@ -233,8 +233,7 @@ def _readable(run: RunDirectory, shard: Shard, path: Location) -> Iterator[Locat
 
 
 # Markers are read together: small files on a shared file system are slow one by one.
-_THREADS = 16
-_AT_ONCE = 1024
+_THREADS, _AT_ONCE = 16, 1024
 
 
 def read_markers(
@@ -252,11 +251,11 @@ def read_markers(
         return [(shard, Marker.read(run.marker_path(shard))) for shard in batch]
 
     shards = plan.shards
-    remaining = iter(indices)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="thor-geo-markers") as pool:
+    remaining, threads = iter(indices), max(_THREADS, readers_of(run.path))
+    with ThreadPoolExecutor(threads, thread_name_prefix="thor-geo-markers") as pool:
         while batch := [shards[k] for k in islice(remaining, _AT_ONCE)]:
             # One task for each thread: tasks themselves cost time.
-            count = -(-len(batch) // _THREADS)
+            count = -(-len(batch) // threads)
             shares = [batch[k : k + count] for k in range(0, len(batch), count)]
             for pairs in pool.map(read, shares):
                 yield from pairs

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from thor_geo.errors import InputError
 from thor_geo.explorer.compare import Comparison
-from thor_geo.explorer.located import RasterVectors
+from thor_geo.explorer.located import HeldVectors, RasterVectors
 
 
 @pytest.mark.parametrize("unit", ["tiles", "cells"])
@@ -50,7 +50,7 @@ def test_the_probe_is_scikit_learns_on_standardised_embeddings(cells: RasterVect
 def test_a_dimension_without_variance_does_no_harm(tiles: RasterVectors) -> None:
     flat = tiles.vectors.copy()
     flat[:, 2] = 7
-    scores = Comparison(dataclasses.replace(tiles, vectors=flat)).probe(
+    scores = Comparison(dataclasses.replace(tiles, source=HeldVectors(flat))).probe(
         np.array([0]), np.array([3])
     )
     assert np.isfinite(scores).all()

@@ -47,7 +47,9 @@ def test_a_run_is_read_without_a_listing(written: RunDirectory) -> None:
         np.testing.assert_array_equal(there.X, here.X)
         assert there.table.equals(here.table)
         np.testing.assert_array_equal(there.grid("utm32n"), here.grid("utm32n"))
+        web.forget()
         assert repr(there).replace(web.url, str(written.path)) == repr(here)
+        assert {path for _, path, _ in web.asked} == {"/run.json", "/overview.parquet"}
         html = there._repr_html_().replace(web.url, str(written.path))
         assert html == here._repr_html_()
         assert {asked[0] for asked in web.asked} == {"GET", "HEAD"}

@@ -46,23 +46,33 @@ const count = (n) => {
 /** A picture of RGBA values of places. */
 const painted = (places, rgba) => new (places.points ? Dots : Atlas)(places).paint(rgba);
 
-async function load(unit) {
-  if (units.has(unit)) return units.get(unit);
+/** Wait for an answer, and say meanwhile how many shards the server has read for it. */
+async function patiently(answer, what) {
+  let done = false;
+  let said = false;
   const waiting = setInterval(async () => {
     const { read, total } = await ask("progress");
-    if (total) say(`Reading cells: ${number(read)} of ${number(total)} shards …`, { stays: true });
+    if (done || read >= total) return;
+    said = true;
+    say(`Reading ${what}: ${number(read)} of ${number(total)} shards …`, { stays: true });
   }, 500);
   try {
-    const answer = await askArrays("places", { unit });
-    const places = new (answer.points ? Points : Places)(answer);
-    const embeddings = painted(places, opaque(places.rgb));
-    const found = { places, embeddings, examples: new Examples(), neighbours: [], query: null };
-    units.set(unit, found);
-    return found;
+    return await answer;
   } finally {
+    done = true;
     clearInterval(waiting);
-    say("");
+    if (said) say("");
   }
+}
+
+async function load(unit) {
+  if (units.has(unit)) return units.get(unit);
+  const answer = await patiently(askArrays("places", { unit }), unit);
+  const places = new (answer.points ? Points : Places)(answer);
+  const embeddings = painted(places, opaque(places.rgb));
+  const found = { places, embeddings, examples: new Examples(), neighbours: [], query: null };
+  units.set(unit, found);
+  return found;
 }
 
 // Drawing -----------------------------------------------------------------------------------------
@@ -133,7 +143,8 @@ async function similar(place) {
   const at = now;
   const unit = at.places.unit;
   try {
-    const answer = await askArrays("similar", { unit, place, k: Number($("count").value) }, signal);
+    const question = { unit, place, k: Number($("count").value) };
+    const answer = await patiently(askArrays("similar", question, signal), "vectors");
     if (at !== now) return;
     Object.assign(at, { query: answer.query, neighbours: answer.neighbours });
     at.similarity = picture(answer.values, {
@@ -197,7 +208,7 @@ async function probe() {
   }
   try {
     const examples = { unit: at.places.unit, positive, negative };
-    const { values } = await askArrays("probe", examples, probing.signal);
+    const { values } = await patiently(askArrays("probe", examples, probing.signal), "vectors");
     if (at !== now) return;
     at.scores = { values };
     colourScores();
