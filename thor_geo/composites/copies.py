@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -27,10 +28,12 @@ class Copies:
     Attributes:
         folder: The folder.
         inherited: What the environment named before; None if nothing.
+        maker: Process that made it, and removes it at its end at the latest; None if it was joined.
     """
 
     folder: Path
     inherited: str | None
+    maker: int | None
 
     @classmethod
     def open(cls) -> Self:
@@ -43,7 +46,7 @@ class Copies:
         own = f"{STATE_PREFIX}{os.getpid()}-"
         # A second one of the same process has its own, whichever is closed first.
         if inherited and Path(inherited).is_dir() and not Path(inherited).name.startswith(own):
-            return cls(folder=Path(inherited), inherited=inherited)
+            return cls(folder=Path(inherited), inherited=inherited, maker=None)
         try:
             folder = tempfile.mkdtemp(prefix=own)
         except OSError as error:
@@ -53,7 +56,9 @@ class Copies:
                 "a disk of this machine, with room for the composites of a run."
             ) from error
         os.environ[FOLDER] = folder
-        return cls(folder=Path(folder), inherited=inherited)
+        made = cls(folder=Path(folder), inherited=inherited, maker=os.getpid())
+        atexit.register(made.close)
+        return made
 
     def of(self, shared: StorePath) -> Path:
         """Return the folder for one cache.
@@ -66,8 +71,9 @@ class Copies:
 
     def close(self) -> None:
         """Remove the folder if this process made it."""
-        if self.inherited == str(self.folder):
+        if self.maker != os.getpid():  # it was joined, or this is a fork of its maker
             return
+        atexit.unregister(self.close)
         shutil.rmtree(self.folder, ignore_errors=True)
         if os.environ.get(FOLDER) != str(self.folder):
             return

@@ -8,7 +8,8 @@ object store cannot use it. Whoever fills the cache has the folder and the store
     made      1 conditional PUT for the list of scenes, 2 PUTs for pixels and sidecar, in this order
 
 and, for what is made, 2 GETs that find no list of scenes. Nothing is ever listed or removed. The
-store has a block before the folder has it, so that nothing is read which others will not find.
+store has a block before the folder has it, so that nothing is read which others will not find. The
+folder holds the latest blocks, up to a size (`_latest`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from thor_geo.composites import _folder
+from thor_geo.composites._latest import latest_in
 from thor_geo.composites._records import record_bytes
 from thor_geo.composites.store import BlockStore
 from thor_geo.composites.stored import Pinned, StoredBlock
@@ -101,13 +103,20 @@ class SharedBlockStore(BlockStore):
             return stored
         if pinned.block_key is not None:
             path = self._block_path(pinned.block_key)
+            latest_in(self.root).expect(path)
             # The sidecar was written last: without it there is no block.
             if not (self._copied(path.with_suffix(".json")) and self._copied(path)):
                 return None
         stored = super().get(block)
         if stored is None and pinned.block_key is not None:
             self._report(self._block_path(pinned.block_key))
+        if stored is not None and stored.path is not None and stored.which is not None:
+            self._count(stored.path, stored.which[1])
         return stored
+
+    def _count(self, path: Path, size: int) -> None:
+        with _folder.explained(self.root):
+            latest_in(self.root).add(path, size)
 
     def _behind(self, path: Path) -> StorePath:
         return self.shared / path.relative_to(self.root).as_posix()
@@ -143,8 +152,10 @@ class SharedBlockStore(BlockStore):
         sidecar_path, record = path.with_suffix(".json"), record_bytes(sidecar)
         self._behind(path).put(content)
         self._behind(sidecar_path).put(record)
+        latest_in(self.root).expect(path)
         self._copy(path, content)
         self._copy(sidecar_path, record)
+        self._count(path, len(content))
 
 
 def block_store(root: Path, shared: StorePath | None, **recipe: Any) -> BlockStore:

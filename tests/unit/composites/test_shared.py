@@ -27,6 +27,7 @@ from thor_geo.composites import (
     SharedBlockStore,
     StoredBlock,
 )
+from thor_geo.composites.state import StateDir
 from thor_geo.emulator import EmulatorServer
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.ground.lattice import Block
@@ -302,6 +303,16 @@ def test_a_store_that_keeps_failing_ends_the_prefetch_process_with_its_error(
         bucket.client.delete_bucket(Bucket=bucket.bucket)
         with pytest.raises(StoreError, match=r"no such bucket"):
             source.get(block)
+
+
+def test_whether_a_second_attempt_may_succeed_reaches_the_parent(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    for retryable in (True, False):
+        state.reset()
+        state.set_error(StoreError("The store is busy.", retryable=retryable), "")
+        death = state.death()
+        assert isinstance(death, StoreError)
+        assert death.retryable == retryable
 
 
 @pytest.fixture
