@@ -15,7 +15,7 @@ from thor_geo.ground.lattice import Lattice
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs import RunDirectory
 from thor_geo.runs.failures import Failure
-from thor_geo.runs.markers import Marker, ShardFile, write_failures
+from thor_geo.runs.markers import Marker, ShardFile, failures_bytes
 from thor_geo.runs.pooled import pooled_bytes, pooled_table
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import TemporalSpec
@@ -104,4 +104,6 @@ def write_marker(
     run.marker_path(shard).write_text(text + "\n", encoding="utf-8")
     if failed:
         failures = [Failure(tile=tile, error="no such block") for tile in failed]
-        write_failures(run.failures_path(shard), failures)
+        content = failures_bytes(failures)
+        assert content is not None
+        write_bytes(run.failures_path(shard), content)

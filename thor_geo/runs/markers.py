@@ -239,15 +239,13 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def write_failures(path: Location, failures: Sequence[Failure]) -> None:
-    """Write the failed tiles of a shard, or remove the file if there are none any more.
+def failures_bytes(failures: Sequence[Failure]) -> bytes | None:
+    """Return the content of ``failures/<shard_id>.jsonl``, None where there is to be no such file.
 
     Args:
-        path: ``failures/<shard_id>.jsonl``.
         failures: In the order of the rows.
     """
-    if failures:
-        lines = [json.dumps(failure.as_record()) for failure in failures]
-        write_bytes(path, ("\n".join(lines) + "\n").encode())
-    else:
-        path.unlink(missing_ok=True)
+    if not failures:
+        return None
+    lines = [json.dumps(failure.as_record()) for failure in failures]
+    return ("\n".join(lines) + "\n").encode()

@@ -37,22 +37,29 @@ def write_bytes(path: Location, content: bytes) -> None:
         files.write_bytes(path, content)
 
 
-def write_all(root: Location, contents: Mapping[str, bytes]) -> None:
+def write_all(root: Location, contents: Mapping[str, bytes | None]) -> None:
     """Write several files whole, in a store side by side.
 
     Args:
         root: The folder.
-        contents: Their contents, by path below it.
+        contents: Their contents, by path below it; None removes the file, if there is one.
     """
     if isinstance(root, StorePath):
         with ThreadPoolExecutor(len(contents) or 1, thread_name_prefix="thor-geo-put") as pool:
             # All are waited for, so that no put is under way when an error is raised.
-            puts = [pool.submit((root / name).put, each) for name, each in contents.items()]
+            puts = [pool.submit(_write, root / name, each) for name, each in contents.items()]
         for put in puts:
             put.result()
         return
     for name, content in contents.items():
-        files.write_bytes(root / name, content)
+        _write(root / name, content)
+
+
+def _write(path: Location, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_bytes(path, content)
 
 
 def write_json(path: Location, content: dict[str, Any]) -> None:

@@ -167,6 +167,7 @@ def open_session(
             strict=started.strict,
             fetch_cost=started.fetch_cost,
             left_out=started.left_out,
+            marked={started.plan.shards[k].id for k in todo.shards[todo.marked].tolist()},
         ),
         todo=todo,
         frontier=Frontier(run, started.plan, todo, trainer.world_size) if first else None,

@@ -1,11 +1,12 @@
-"""Writing the shards of one process: one is written while the next is collected."""
+"""Writing the shards of one process: some are written while the next is collected."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,15 +16,20 @@ from thor_geo.ground.places import Places
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.failures import Failure
 from thor_geo.runs.grid import GridStore
-from thor_geo.runs.markers import Marker, ShardFile, write_failures
+from thor_geo.runs.markers import Marker, ShardFile, failures_bytes
 from thor_geo.runs.place_store import PlaceStore
 from thor_geo.runs.pooled import interleave_windows, pooled_bytes, pooled_table, row_ids
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
-from thor_geo.storage.files import write_all
+from thor_geo.storage import StorePath
+from thor_geo.storage.files import below, write_all
 
 _log = logging.getLogger(__name__)
+
+#: Shards that are written at a time: to a store two, because most of that time is spent waiting
+#: for answers; to a folder one, because two would only share the disk.
+_WRITING_TO_STORE, _WRITING_TO_FOLDER = 2, 1
 
 
 def write_shard(
@@ -40,8 +46,9 @@ def write_shard(
     session: str = "",
     fetch: Mapping[str, float] | None = None,
     left_out: Mapping[str, str] | None = None,
+    marked: bool = True,
 ) -> Marker:
-    """Write a complete shard: pooled file, map, failures, and last the marker.
+    """Write a complete shard: pooled file, map and failures, and last the marker.
 
     Args:
         run: The prepared run directory.
@@ -56,6 +63,7 @@ def write_shard(
         session: Id of the launch.
         fetch: Cost of fetching since the previous marker.
         left_out: Scenes left out of its composites, and why.
+        marked: Whether it may have a marker already; in a folder it costs nothing to make sure.
 
     Returns:
         The marker.
@@ -69,11 +77,11 @@ def write_shard(
     shard = results[0].shard
     # If a shard with failures is computed again, it has a marker, whose files now change.
     with run.explain_errors(f"shard {shard.id}"):
-        run.marker_path(shard).unlink(missing_ok=True)
+        if marked or not isinstance(run.path, StorePath):
+            run.marker_path(shard).unlink(missing_ok=True)
         outputs = _encoded(
             run, plan, results, shapes=shapes, windows=windows, store=store, places=places
         )
-        write_all(run.path, outputs)
         tiles = [tile.id for tile in plan.tiles(range(shard.start, shard.stop))]
         # Tile and result of each row, in the order of `row_ids`.
         rows = [(tile, result) for tile in range(len(shard)) for result in results]
@@ -86,7 +94,8 @@ def write_shard(
             for row, (tile, result) in zip(ids, rows, strict=True)
             if (error := result.error[tile]) is not None
         ]
-        write_failures(run.failures_path(shard), failures)
+        listed = below(run.failures_path(shard), run.path)
+        write_all(run.path, {**outputs, listed: failures_bytes(failures)})
         marker = Marker(
             shard_id=shard.id,
             fingerprint=run.fingerprint,
@@ -144,12 +153,13 @@ def _encoded(
 
 
 class ShardWriter:
-    """Collects batches into shards and writes them in a thread of its own.
+    """Collects batches into shards and writes them in threads of its own.
 
-    At most two shards are in memory: one being collected, one being written.
+    At most two shards are in memory, one being collected and one being written; three where the run
+    lies in a store, in which two are written side by side.
 
     Attributes:
-        written: Shards on the disk, markers included.
+        written: Shards that are written, markers included.
     """
 
     def __init__(
@@ -165,6 +175,7 @@ class ShardWriter:
         strict: bool = False,
         fetch_cost: Callable[[], Mapping[str, float]] | None = None,
         left_out: Callable[[Iterable[int]], Mapping[str, str]] | None = None,
+        marked: Container[str] | None = None,
     ) -> None:
         """Initialize a new ShardWriter instance.
 
@@ -179,11 +190,13 @@ class ShardWriter:
             strict: Refuse a tile without a finite embedding.
             fetch_cost: Returns the cost of this process's fetching so far.
             left_out: Returns the scenes left out of the composites of some tiles, and why.
+            marked: Ids of the shards that may have a marker already; None for all.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
         self._windows, self._store, self._places = windows, store, places
         self._session, self._strict = session, strict
         self._fetch_cost, self._left_out = fetch_cost, left_out
+        self._marked = marked
         self._recorded_cost: Mapping[str, float] = {}
         self.written = 0
         self._complete: set[str] = set()
@@ -191,8 +204,13 @@ class ShardWriter:
         self._current: list[ShardResult] | None = None
         self._started_at = dt.datetime.now(dt.UTC)
         self._previous_end = time.monotonic()
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="thor-geo-writer")
-        self._writing: Future[Marker] | None = None
+        in_store = isinstance(run.path, StorePath)
+        self._at_a_time = _WRITING_TO_STORE if in_store else _WRITING_TO_FOLDER
+        self._threads = ThreadPoolExecutor(
+            max_workers=self._at_a_time, thread_name_prefix="thor-geo-writer"
+        )
+        # Those that are being written, the oldest first.
+        self._writing: deque[Future[Marker]] = deque()
 
     def add(self, prediction: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
         """Add a batch, and write its shard if it is complete now.
@@ -203,7 +221,7 @@ class ShardWriter:
 
         Raises:
             ThorGeoError: If the batch does not fit the shard that is being collected.
-            RunDirectoryError: If the previous shard could not be written.
+            RunDirectoryError: If a previous shard could not be written.
         """
         if self._current is None:
             shard = self._shard_of(int(prediction["tile"][0]))
@@ -221,35 +239,43 @@ class ShardWriter:
         if not all(result.complete for result in self._current):
             return
         results, self._current = self._current, None
-        self._complete.add(results[0].shard.id)
+        shard = results[0].shard
+        self._complete.add(shard.id)
         now = time.monotonic()
         seconds, self._previous_end = now - self._previous_end, now
-        self.wait()
-        self._writing = self._threads.submit(
-            write_shard,
-            self._run,
-            self._plan,
-            results,
-            shapes=self._shapes,
-            windows=self._windows,
-            store=self._store,
-            places=self._places,
-            started_at=self._started_at,
-            compute_seconds=seconds,
-            session=self._session,
-            fetch=self._fetched(),
-            left_out=self._missed(results[0].shard),
+        self._wait(beyond=self._at_a_time - 1)
+        self._writing.append(
+            self._threads.submit(
+                write_shard,
+                self._run,
+                self._plan,
+                results,
+                shapes=self._shapes,
+                windows=self._windows,
+                store=self._store,
+                places=self._places,
+                started_at=self._started_at,
+                compute_seconds=seconds,
+                session=self._session,
+                fetch=self._fetched(),
+                left_out=self._missed(shard),
+                marked=self._marked is None or shard.id in self._marked,
+            )
         )
 
     def wait(self) -> None:
-        """Wait until every complete shard is on the disk; raise the error of writing it, if any."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
+        """Wait until every complete shard is written; raise the error of writing one, if any."""
+        self._wait(beyond=0)
+
+    def _wait(self, *, beyond: int) -> None:
+        """Wait until at most so many shards are being written."""
+        while len(self._writing) > beyond:
+            writing = self._writing.popleft()
             try:
                 writing.result()
             finally:
                 if not writing.done():  # a signal's handler raised while this waited
-                    self._writing = writing
+                    self._writing.appendleft(writing)
             self.written += 1
 
     def close(self) -> None:
@@ -258,6 +284,9 @@ class ShardWriter:
             self.wait()
         finally:
             self._threads.shutdown()
+            # Those that were not waited for, because one before failed.
+            self.written += sum(writing.exception() is None for writing in self._writing)
+            self._writing.clear()
         if self._current is not None:
             _log.warning(
                 "Shard %s is incomplete and was not written; run the same command again.",

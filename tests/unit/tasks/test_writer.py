@@ -125,18 +125,19 @@ def test_other_settings_are_refused_before_any_batch(tmp_path: Path, plan: Plan)
     assert outputs(run) == before
 
 
-@pytest.mark.parametrize("step", ["write_all", "write_failures"])
+@pytest.mark.parametrize("step", ["write_all", "failures_bytes"])
 def test_the_marker_comes_last(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     original = getattr(shard_writer, step)
     calls = []
 
-    def crash(path: Path, *args: Any) -> None:
-        original(path, *args)
-        calls.append(path)
+    def crash(*args: Any) -> Any:
+        result = original(*args)
+        calls.append(args)
         if len(calls) == 2:
             raise OSError("power failure")
+        return result
 
     with monkeypatch.context() as patch:
         patch.setattr(shard_writer, step, crash)
