@@ -140,7 +140,7 @@ def batches(
 
 
 def write_run(
-    path: Path,
+    path: Path | str,
     plan: Plan,
     *,
     only: int | None = None,
