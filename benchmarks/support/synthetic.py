@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,13 +72,24 @@ def write_shards(run: RunDirectory, plan: Plan, dimension: int) -> None:
             if word == "failed"
         ]
         outputs = {f"pooled/{shard.id}.parquet": ShardFile.of(content)}
-        write_marker(run, shard, failed=failed, outputs=outputs)
+        observed = [
+            None if status == "failed" else round(float(mean), 2)
+            for status, mean in zip(result.status, result.observations_mean, strict=True)
+        ]
+        write_marker(run, shard, failed=failed, outputs=outputs, observations=observed)
 
 
 def write_marker(
-    run: RunDirectory, shard: Shard, *, failed: list[str], outputs: dict[str, ShardFile]
+    run: RunDirectory,
+    shard: Shard,
+    *,
+    failed: list[str],
+    outputs: dict[str, ShardFile],
+    observations: Sequence[float | None] | None = None,
 ) -> None:
     """Write a shard's marker, without waiting for the disk: that is not measured here."""
+    if observations is None:
+        observations = (None,) * len(failed) + (4.25,) * (len(shard) - len(failed))
     now = dt.datetime.now(dt.UTC).isoformat()
     marker = Marker(
         shard_id=shard.id,
@@ -88,7 +100,7 @@ def write_marker(
         failed=len(failed),
         empty_tiles=(),
         failed_tiles=tuple(failed),
-        observations_mean=(None,) * len(failed) + (4.25,) * (len(shard) - len(failed)),
+        observations_mean=tuple(observations),
         scenes=SCENES,
         outputs=outputs,
         started_at=now,

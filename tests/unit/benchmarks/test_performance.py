@@ -42,6 +42,22 @@ def test_the_page_quotes_the_results() -> None:
     assert missing == []
 
 
+def test_the_explorers_page_quotes_what_a_run_on_a_web_server_takes() -> None:
+    page = " ".join((ROOT / "docs" / "explorer.md").read_text(encoding="utf-8").split())
+    drawn, click = (
+        row("remote_view", run="with its overview", what=what)
+        for what in ("until the map is drawn", "the first click")
+    )
+    without = row("remote_view", run="without an overview", what="until the map is drawn")
+    for text in (
+        f"takes {drawn['MB']} MB in {drawn['requests']} requests",
+        f"{drawn['seconds']:.1f} s after the command was typed",
+        f"{click['MB']} MB of 192 dimensions, in {click['seconds']:.1f} s",
+        f"read first: {without['seconds']:.1f} s",
+    ):
+        assert text in page
+
+
 def quoted() -> Iterator[str]:
     for size in ("tiny", "small", "base", "large"):
         for patch in (16, 8) if size != "large" else (16,):
@@ -84,6 +100,9 @@ def quoted() -> Iterator[str]:
     ):
         link = " " if text[0] in "PL" else " | "
         yield f"{text}{link}{row('startup', what=what)['median']:.{digits}f}"
+    drawn = row("remote_view", run="with its overview", what="until the map is drawn")
+    tiles = result("remote_view")["figures"]["tiles"]
+    yield f"{drawn['seconds']:.1f} s, {drawn['MB']} MB for {tiles:,}"
     yield from quoted_sizes()
     for name, text in (("kill", "kills"), ("determinism", "runs"), ("disk", "cases")):
         yield f"| {len(result(f'chaos_{name}')['rows'])} {text} |"

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.support.web_files import WebFiles, web_files
 from tests.support.asking import unpacked
+from tests.support.object_store import ObjectStore
 from tests.support.place_run import write_places
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
-from tests.support.web_files import WebFiles, web_files
 from tests.support.windowed_run import write_windows
 from thor_geo.errors import RunDirectoryError
 from thor_geo.explorer.session import ExplorerSession
@@ -106,3 +107,16 @@ def test_vectors_of_other_tiles_are_refused(tmp_path: Path) -> None:
         session = ExplorerSession(read_run(web.url))
         with pytest.raises(RunDirectoryError, match=r"other tiles than `overview.parquet` says"):
             session.similar("tiles", 3, 5)
+
+
+def test_a_run_that_was_written_to_a_bucket_has_an_overview(
+    bucket: ObjectStore, tmp_path: Path
+) -> None:
+    """It is the same as in a folder."""
+    plan = plan_of(ONE_ZONE)
+    write_run(tmp_path / "run", plan, failed={1: "lost"})
+    write_run(bucket.url("run"), plan, failed={1: "lost"})
+    local = read_run(tmp_path / "run")
+    assert bucket.contents("run")["overview.parquet"] == local.run.overview.read_bytes()
+    session = ExplorerSession(read_run(bucket.url("run")))
+    both(session, ExplorerSession(local), "similar", "tiles", 3, 5)

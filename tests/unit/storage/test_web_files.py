@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.web_files import web_files
+from benchmarks.support.web_files import web_files
 from thor_geo import open_run
 from thor_geo.datasets.embeddings import EmbeddingDataset
 from thor_geo.errors import RunDirectoryError, StoreError
