@@ -101,9 +101,11 @@ def served_text(url: str, faults: Sequence[ServedFault]) -> str:
     """
     if not faults:
         return f"  served    {url}: CORS, ranges and content types are as readers need them"
-    remedies = dict.fromkeys(fault.remedy for fault in faults)
+    files: dict[str, dict[str, list[str]]] = {}
+    for fault in faults:
+        files.setdefault(fault.remedy, {}).setdefault(fault.problem, []).append(fault.file)
     lines = [f"  served    {url}: {counted(len(faults), 'fault')}"]
-    for remedy in remedies:
-        lines += [f"    {each.file}: {each.problem}" for each in faults if each.remedy == remedy]
+    for remedy, problems in files.items():
+        lines += [f"    {', '.join(names)}: {problem}" for problem, names in problems.items()]
         lines.append(f"      {remedy}")
     return "\n".join(lines)

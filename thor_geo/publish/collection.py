@@ -32,7 +32,7 @@ _UP = "./"
 
 
 def collection(
-    facts: RunFacts, parts: Sequence[ItemPart], terms: Terms, *, quicklook: bool, model: bool
+    facts: RunFacts, parts: Sequence[ItemPart], terms: Terms, *, model: bool
 ) -> dict[str, JSON]:
     """Return the collection.
 
@@ -40,7 +40,6 @@ def collection(
         facts: The run.
         parts: What its items describe.
         terms: What the publisher says.
-        quicklook: Whether the run has a picture.
         model: Whether the model has an item of its own.
     """
     box = [round(edge, 7) for edge in bounding_box(part.geometry for part in parts)]
@@ -62,7 +61,7 @@ def collection(
         **_embeddings(facts),
         "summaries": {"gsd": [facts.about["gsd"]]},
         "links": _links(facts, parts, terms, model=model),
-        "assets": common_assets(facts, _UP, quicklook=quicklook),
+        "assets": common_assets(facts, _UP),
     }
 
 

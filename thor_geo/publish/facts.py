@@ -42,6 +42,8 @@ class RunFacts:
         vectors: Paths of the files of vectors among them, by index of the shard in the plan.
         failed: Tiles that could not be produced; with a list of windows, one counts for each.
         finished: When the newest shard was finished, UTC, to the second.
+        quicklook: Whether there is a picture.
+        overview: Whether there is a file with the colours of all rows.
         about: The facts of `thor_geo.runs.conventions`: dimensions, type, model, sources.
     """
 
@@ -51,6 +53,8 @@ class RunFacts:
     vectors: tuple[str, ...]
     failed: int
     finished: dt.datetime
+    quicklook: bool
+    overview: bool
     about: Mapping[str, Any]
 
     @property
@@ -149,6 +153,8 @@ def read_facts(opened: OpenedRun, *, progress: bool = False) -> RunFacts:
         vectors=tuple(vectors),
         failed=failed,
         finished=dt.datetime.fromisoformat(newest).astimezone(dt.UTC).replace(microsecond=0),
+        quicklook=opened.run.quicklook.exists(),
+        overview=opened.run.overview.exists(),
         about=_about(opened, vectors),
     )
 

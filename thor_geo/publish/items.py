@@ -108,16 +108,13 @@ def item_parts(facts: RunFacts) -> Iterator[ItemPart]:
             )
 
 
-def item(
-    facts: RunFacts, part: ItemPart, collection: str, *, quicklook: bool, model: bool
-) -> dict[str, JSON]:
+def item(facts: RunFacts, part: ItemPart, collection: str, *, model: bool) -> dict[str, JSON]:
     """Return an item.
 
     Args:
         facts: The run.
         part: What it describes.
         collection: Id of its collection.
-        quicklook: Whether the run has a picture.
         model: Whether the model has an item of its own.
 
     Raises:
@@ -185,7 +182,7 @@ def item(
         "bbox": box_of(part.geometry),
         "properties": properties,
         "links": links,
-        "assets": {**assets, **common_assets(facts, _UP, quicklook=quicklook)},
+        "assets": {**assets, **common_assets(facts, _UP)},
     }
 
 

@@ -115,7 +115,7 @@ def model_item(facts: RunFacts, geometry: BaseGeometry, collection: str) -> dict
         "bbox": box_of(geometry),
         "properties": properties,
         "links": links,
-        "assets": {"weights": weights, "run": common_assets(facts, up, quicklook=False)["run"]},
+        "assets": {"weights": weights, "run": common_assets(facts, up)["run"]},
     }
 
 

@@ -27,14 +27,13 @@ from thor_geo.support.words import size_of
 _NAMED_ITEMS = 20
 
 
-def page(facts: RunFacts, parts: Sequence[ItemPart], terms: Terms, *, quicklook: bool) -> str:
+def page(facts: RunFacts, parts: Sequence[ItemPart], terms: Terms) -> str:
     """Return the page.
 
     Args:
         facts: The run.
         parts: What the items of the collection describe.
         terms: What the publisher says.
-        quicklook: Whether the run has a picture.
     """
     template = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     picture = '<img src="quicklook.png" alt="Quicklook: embeddings of the run in colours">'
@@ -43,10 +42,10 @@ def page(facts: RunFacts, parts: Sequence[ItemPart], terms: Terms, *, quicklook:
         title=escape(title_of(facts, terms)),
         warning=warning if facts.random_weights else "",
         description=escape(terms.description or description(facts)),
-        picture=picture if quicklook else "",
+        picture=picture if facts.quicklook else "",
         facts=_table(_facts(facts, parts, terms)),
         code=escape(_code(facts, parts, terms)),
-        files=_table(_files(facts, parts, quicklook=quicklook)),
+        files=_table(_files(facts, parts)),
         licence=_licence(facts, terms),
         citation=_citations(facts, terms),
         stac=VERSION,
@@ -125,9 +124,7 @@ def _code(facts: RunFacts, parts: Sequence[ItemPart], terms: Terms) -> str:
     return "\n".join(lines)
 
 
-def _files(
-    facts: RunFacts, parts: Sequence[ItemPart], *, quicklook: bool
-) -> Iterable[tuple[str, str]]:
+def _files(facts: RunFacts, parts: Sequence[ItemPart]) -> Iterable[tuple[str, str]]:
     opened = facts.opened
     size = sum(file.size for file in facts.files.values())
     if opened.pooled:
@@ -138,7 +135,9 @@ def _files(
         yield f"{name}/", f"Zarr version 3, {what}: the maps"
     yield "plan.parquet", f"every {'place' if opened.places else 'tile'}, its shard and footprint"
     yield "run.json", '<a href="run.json">all settings</a>, weights and versions'
-    if quicklook:
+    if facts.overview:
+        yield "overview.parquet", "colour and state of every row, for a first map"
+    if facts.quicklook:
         yield "quicklook.png", '<a href="quicklook.png">the picture</a>'
     named = [f'<a href="{ITEMS}/{part.id}.json">{part.id}</a>' for part in parts[:_NAMED_ITEMS]]
     rest = "" if len(parts) <= _NAMED_ITEMS else f", and {len(parts) - _NAMED_ITEMS} more"

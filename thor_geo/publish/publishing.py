@@ -92,17 +92,16 @@ def publish_run(
 
 def _contents(facts: RunFacts, terms: Terms) -> dict[str, bytes]:
     parts = list(item_parts(facts))
-    quicklook, model = facts.opened.run.quicklook.exists(), describes_model(facts)
+    model = describes_model(facts)
     documents = {
-        f"{ITEMS}/{part.id}.json": item(facts, part, facts.name, quicklook=quicklook, model=model)
-        for part in parts
+        f"{ITEMS}/{part.id}.json": item(facts, part, facts.name, model=model) for part in parts
     }
     if model:
         ground = joined([part.geometry for part in parts])
         documents[MODEL] = model_item(facts, ground, facts.name)
-    documents[COLLECTION] = collection(facts, parts, terms, quicklook=quicklook, model=model)
+    documents[COLLECTION] = collection(facts, parts, terms, model=model)
     return {
-        PAGE: page(facts, parts, terms, quicklook=quicklook).encode(),
+        PAGE: page(facts, parts, terms).encode(),
         **{name: indented_json(document) for name, document in documents.items()},
     }
 

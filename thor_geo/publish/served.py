@@ -81,7 +81,7 @@ def _whole_files(session: Session, url: str, published: Published) -> Iterator[S
     contents: dict[str, bytes | None] = {"run.json": run.run_json.read_bytes()}
     for name in (COLLECTION, PAGE, next(n for n in published.contents if n.startswith(ITEMS))):
         contents[name] = published.contents[name]
-    if run.quicklook.exists():
+    if published.facts.quicklook:
         contents[run.quicklook.name] = None
     for name, content in contents.items():
         with session.get(f"{url}/{name}", timeout=_TIMEOUT_S, stream=True) as answer:

@@ -20,8 +20,7 @@ FILE = f"{_EXTENSIONS}/file/v2.1.0/schema.json"
 PROCESSING = f"{_EXTENSIONS}/processing/v1.2.0/schema.json"
 SCIENTIFIC = f"{_EXTENSIONS}/scientific/v1.0.0/schema.json"
 ZARR_STORE = f"{_EXTENSIONS}/zarr/v1.1.0/schema.json"
-# 1.5.2 is newer. 1.4.0 is the newest that pystac reads (1.15, December 2026), and has all we say.
-MLM = f"{_EXTENSIONS}/mlm/v1.4.0/schema.json"
+MLM = f"{_EXTENSIONS}/mlm/v1.5.2/schema.json"
 # No collection says that it uses the extension for embeddings (v0.0.1, a proposal), though its
 # fields `emb:` are here: its schema allows STAC 1.0 alone, so that validators would refuse it.
 
@@ -76,13 +75,12 @@ def period(start: dt.datetime, end: dt.datetime) -> tuple[str, str]:
     return time_text(start), time_text(end - dt.timedelta(seconds=1))
 
 
-def common_assets(facts: RunFacts, up: str, *, quicklook: bool) -> dict[str, JSON]:
+def common_assets(facts: RunFacts, up: str) -> dict[str, JSON]:
     """Return the assets that a collection and all its items have.
 
     Args:
         facts: The run.
         up: What leads from the file to the run's folder: ``./`` or ``../``.
-        quicklook: Whether the run has a picture.
     """
     noun = "place" if facts.opened.places else "tile"
     assets: dict[str, JSON] = {
@@ -101,7 +99,15 @@ def common_assets(facts: RunFacts, up: str, *, quicklook: bool) -> dict[str, JSO
             "roles": ["metadata"],
         },
     }
-    if quicklook:
+    if facts.overview:
+        assets["overview"] = {
+            "href": f"{up}overview.parquet",
+            "type": PARQUET,
+            "title": f"Colour and state of every {noun}",
+            "description": "What a first map needs, in the order of plan.parquet.",
+            "roles": ["metadata"],
+        }
+    if facts.quicklook:
         assets["quicklook"] = {
             "href": f"{up}quicklook.png",
             "type": "image/png",
