@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from benchmarks.support.object_store import CREDENTIALS, ObjectStore, new_bucket, s3_server
+
 ROOT = Path(__file__).parent.parent
 
 WriteTif = Callable[..., Path]
+
+_buckets = count()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,3 +104,20 @@ def write_tif() -> WriteTif:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Serve S3 on loopback."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """Return an empty bucket, which this process and those that it starts can reach."""
+    made = new_bucket(s3_endpoint, f"bucket-{next(_buckets)}")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    assert CREDENTIALS.items() <= made.environment.items()
+    return made

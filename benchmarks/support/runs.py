@@ -28,8 +28,8 @@ from thor_geo.support.files import file_sha256
 PATIENCE_S = 600.0
 
 #: Keys of a marker that depend on the moment and the process, not on the shard.
-_MOMENTARY = frozenset(
-    {"started_at", "finished_at", "compute_seconds", "write_seconds", "session", "fetch"}
+MOMENTARY = frozenset(
+    {"started_at", "finished_at", "compute_seconds", "write_seconds", "session", "fetch", "store"}
 )
 
 THOR_GEO = (sys.executable, "-m", "thor_geo")
@@ -252,7 +252,7 @@ def about_shards(run: Path) -> dict[str, Any]:
         file.name: {
             key: value
             for key, value in json.loads(file.read_bytes()).items()
-            if key not in _MOMENTARY
+            if key not in MOMENTARY
         }
         for file in markers(run)
     }

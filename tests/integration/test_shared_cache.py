@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.object_store import ObjectStore, new_bucket, s3_server
+from benchmarks.support.object_store import ObjectStore, new_bucket, s3_server
 from thor_geo import (
     EmulatorSpec,
     PointBuffer,

@@ -40,6 +40,7 @@ NOWHERE = {
     "IPython",
     "duckdb",
     "kornia",
+    "obstore",
     "pandas.plotting._matplotlib",
     "sklearn",
     "tensorboard",
@@ -94,7 +95,7 @@ def test_each_process_imports_little(
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"emulator"}))
 def test_help_loads_nothing_heavy(command: str, tmp_path: Path, root: Path) -> None:
     found = loaded(_RUN, tmp_path / "modules.json", command, "--help", root=root)
-    assert not found & {"torch", "lightning", "numpy", "yaml", "rasterio"}
+    assert not found & {"torch", "lightning", "numpy", "yaml", "rasterio", "obstore"}
 
 
 def test_the_page_has_the_keys_of_the_classes() -> None:

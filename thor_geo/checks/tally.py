@@ -55,6 +55,8 @@ class Tally:
         running: Whether a process works on it. If locks do not show it: whether shards are left and
             the newest marker is younger than 10 minutes, or than 10 typical shards take.
         fetch: Requests, retries, splits, bytes, seconds, seconds_waiting, summed.
+        store: What object stores were asked, by the fields of `StoreCounts`, summed; empty for a
+            run in a folder.
         failures: The first failed tiles, in plan order.
         messages: Failed tiles by message, most frequent first; ids in messages are replaced by
             ``<id>``.
@@ -82,6 +84,7 @@ class Tally:
     messages: dict[str, int]
     windows: int = 1
     left_out: Mapping[str, str] = field(default_factory=dict)
+    store: Mapping[str, float] = field(default_factory=dict)
     table: tuple[int, int] | None = None
 
     @property
@@ -183,6 +186,7 @@ def count_markers(
         messages=dict(counts.messages.most_common()),
         windows=len(opened.windows),
         left_out=counts.left_out,
+        store=dict(counts.store),
         table=opened.table,
     )
 
@@ -194,6 +198,7 @@ class _Counts:
         self._first = first
         self.done = self.with_failures = self.ok = self.empty = self.failed = 0
         self.fetch = dict.fromkeys(COSTS, 0.0)
+        self.store: Counter[str] = Counter()
         self.finished: list[_FinishedShard] = []
         self.failures: list[Failure] = []
         self.messages: Counter[str] = Counter()
@@ -208,6 +213,7 @@ class _Counts:
         self.failed += marker.failed
         for name in COSTS:
             self.fetch[name] += marker.fetch.get(name, 0.0)
+        self.store.update(marker.store)
         self.left_out = {**marker.left_out, **self.left_out}
         time = _timestamp(marker.finished_at)
         self.finished.append(

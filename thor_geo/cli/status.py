@@ -124,6 +124,7 @@ def status_json(path: Location, counts: Tally) -> dict[str, Any]:
         "seconds_left": counts.seconds_left,
         "seconds_since_newest": counts.newest_age,
         "fetch": counts.fetch,
+        "store": dict(counts.store),
         "scenes_left_out": dict(sorted(counts.left_out.items())),
         "failures": [asdict(failure) for failure in counts.failures],
         "messages": counts.messages,
@@ -137,7 +138,7 @@ def status_text(path: Location, counts: Tally) -> str:
         path: The run directory.
         counts: What its markers say.
     """
-    from thor_geo.runs.summary import left_out_rows
+    from thor_geo.runs.summary import left_out_rows, store_rows
 
     done = counts.ok + counts.empty
     each = ""
@@ -173,6 +174,7 @@ def status_text(path: Location, counts: Tally) -> str:
             f"{counted(fetch['splits'], 'split')}, {size_of(fetch['bytes'])}, "
             f"{duration(fetch['seconds_waiting'])} waiting"
         )
+    lines += store_rows(counts.store)
     lines += left_out_rows(counts.left_out)
     return "\n".join([*lines, *_failure_lines(counts)])
 

@@ -88,6 +88,9 @@ class Marker:
             its next marker.
         left_out: Why each scene that passes the filters and could not be used is missing from its
             composites, or from some of them, by the scene's id.
+        store: What the process has asked of object stores since the marker that it wrote before, by
+            the fields of `StoreCounts`; not in the file of a run in a folder. Shards are put side
+            by side: what means something is the sum over markers.
     """
 
     shard_id: str
@@ -110,10 +113,14 @@ class Marker:
     threads: int = 0
     fetch: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    store: dict[str, float] = field(default_factory=dict)
 
     def write(self, path: Location) -> None:
         """Write the marker; the outputs must already be on the disk."""
-        write_bytes(path, indented_json(asdict(self)))
+        content = asdict(self)
+        if not self.store:
+            del content["store"]
+        write_bytes(path, indented_json(content))
 
     @classmethod
     def read(cls, path: Location) -> Self | None:

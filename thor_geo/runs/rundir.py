@@ -73,6 +73,7 @@ class RunDirectory:
         self.path: Location = located(path, options)
         self._fingerprint: str | None = None
         self._prepared: tuple[Mapping[str, Any], Plan] | None = None
+        self._store_checked = False
 
     @property
     def run_json(self) -> Location:
@@ -175,14 +176,16 @@ class RunDirectory:
         return self.markers / f"{shard.id}.json"
 
     def check_writable(self) -> None:
-        """Make the directory and write a file into it, before any work starts.
+        """Make the directory and write a file into it, before any work starts; a store only once.
 
         Raises:
             RunDirectoryError: If it cannot be made, is not a directory, or cannot be written.
             StoreError: If a store cannot be written, or cannot decide between writers.
         """
         if isinstance(self.path, StorePath):
-            check_store(self.path)
+            if not self._store_checked:
+                check_store(self.path)
+            self._store_checked = True
             return
         probe = temporary_path(self.path / "probe")
         try:

@@ -19,6 +19,7 @@ from thor_geo.runs.reading import read_markers
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs.windows import time_axis
 from thor_geo.storage import Location
+from thor_geo.storage.requests import KINDS
 from thor_geo.support.progress import speed
 from thor_geo.support.redact import redact
 from thor_geo.support.words import counted, duration
@@ -58,6 +59,8 @@ class Summary:
             seconds_waiting; empty if nothing was fetched.
         left_out: Why each scene that passes the filters and could not be used is missing from
             composites, by the scene's id.
+        store: What object stores were asked so far, by the fields of `StoreCounts`; empty for a
+            run in a folder.
         quantised: Whether the embeddings are int8.
         windows: Number of time windows.
         table: Rows of the table of places, and how many of them were skipped; None for an area.
@@ -81,6 +84,7 @@ class Summary:
     job: Job = field(default_factory=Job)
     fetch: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    store: Mapping[str, float] = field(default_factory=dict)
     quantised: bool = False
     windows: int = 1
     table: tuple[int, int] | None = None
@@ -131,6 +135,8 @@ class Summary:
         lines += left_out_rows(self.left_out)
         if self.new_tiles and self.fetch.get("requests"):
             lines += _row("fetched", _fetched(self.fetch))
+        if self.new_tiles:
+            lines += store_rows(self.store)
         lines += _row("run", f"{self.path / 'run.json'}")
         if self.pooled:
             folder = self.path / "pooled"
@@ -202,6 +208,19 @@ def left_out_rows(left_out: Mapping[str, str]) -> list[str]:
     return _row("left out", f"{counted(len(listed), 'scene')} that could not be used:", *lines)
 
 
+def store_rows(store: Mapping[str, float]) -> list[str]:
+    """Return a line about what object stores were asked; none if they were not.
+
+    Args:
+        store: Counts by the fields of `StoreCounts`.
+    """
+    requests = sum(int(store.get(kind, 0)) for kind in KINDS)
+    if not requests:
+        return []
+    repeated = int(store.get("repeated", 0))
+    return _row("asked", f"object store: {counted(requests, 'request')}, {repeated:,} repeated")
+
+
 def summarise(
     run: RunDirectory,
     plan: Plan,
@@ -224,6 +243,7 @@ def summarise(
     shards = tiles = total = ok = empty = failed = new = 0
     scenes: set[str] = set()
     fetch: Counter[str] = Counter()
+    store: Counter[str] = Counter()
     left_out: dict[str, str] = {}
     first_failure: tuple[str, str] | None = None
     document = run.document() if run.run_json.exists() else {"settings": {}, "info": {}}
@@ -236,6 +256,7 @@ def summarise(
         ok, empty, failed = ok + marker.ok, empty + marker.empty, failed + marker.failed
         scenes.update(marker.scenes)
         fetch.update(marker.fetch)
+        store.update(marker.store)
         left_out = {**marker.left_out, **left_out}
         if session is None or marker.session == session:
             new += marker.tiles
@@ -265,6 +286,7 @@ def summarise(
         job=job,
         fetch=dict(fetch),
         left_out=left_out,
+        store=dict(store),
         quantised=shards > 0 and "quantisation" in document["info"],
         windows=windows,
         table=_table(plan, document["settings"]),

@@ -21,6 +21,10 @@ SCHEMES: dict[str, str] = {
 READ_ONLY = frozenset({"http", "https"})
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_CREDENTIALS = (
+    "Leave them out, and give them as the cloud's own tools take them, e.g. AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY in the environment."
+)
 _FORM = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or https://host/prefix"
 
 
@@ -42,6 +46,30 @@ class StoreOptions:
     region: str | None = None
     anonymous: bool = False
     requester_pays: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an endpoint that is no web address, or holds credentials.
+
+        Raises:
+            ConfigError: If it is.
+        """
+        if self.endpoint is None:
+            return
+        parts = urlsplit(self.endpoint)
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(
+                "endpoint",
+                f"{parts.scheme}://***@{parts.hostname or ''}",
+                "the address holds credentials, which would end up in records and logs",
+                _CREDENTIALS,
+            )
+        if parts.scheme not in READ_ONLY or not parts.hostname:
+            raise ConfigError(
+                "endpoint",
+                self.endpoint,
+                "it begins with neither http:// nor https://",
+                "Give the whole address, e.g. https://minio.example.org.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +104,7 @@ class StoreAddress:
                 argument,
                 f"{parts.scheme}://***@{parts.hostname or ''}{parts.path}",
                 "the address holds credentials, which would end up in records and logs",
-                "Leave them out, and give them as the cloud's own tools take them, e.g. "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment.",
+                _CREDENTIALS,
             )
         if parts.query or parts.fragment:
             raise ConfigError(

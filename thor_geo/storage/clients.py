@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from thor_geo.errors import ConfigError, DependencyError, StoreError
@@ -31,7 +32,6 @@ def client(address: StoreAddress, *, retries: bool = False) -> Any:
         retries: Whether it asks again by itself: for libraries that use it without `requests`.
 
     Raises:
-        DependencyError: If obstore is not installed.
         ConfigError: If the address or its options are not valid for the cloud.
         StoreError: If this process was forked from one that has used a store.
     """
@@ -58,16 +58,27 @@ def refuse_forked(store: str) -> None:
         )
 
 
-@lru_cache(maxsize=64)
-def _client(address: StoreAddress, retries: bool) -> Any:
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import HTTPStore, from_url
-    except ImportError as error:
+def check_installed(address: StoreAddress) -> None:
+    """Refuse an address where the library for stores is missing; it is not loaded.
+
+    Args:
+        address: What the user gave.
+
+    Raises:
+        DependencyError: If obstore is not installed.
+    """
+    if find_spec("obstore") is None:
         raise DependencyError(
             f"`{address.url}` lies in an object store, for which obstore is needed. Install it "
             'with: pip install "thor-geo[cloud]"'
-        ) from error
+        )
+
+
+@lru_cache(maxsize=64)
+def _client(address: StoreAddress, retries: bool) -> Any:
+    from obstore.exceptions import BaseError
+    from obstore.store import HTTPStore, from_url
+
     options: dict[str, Any] = {} if retries else {"retry_config": {"max_retries": 0}}
     config, http = _config(address)
     # A web address stays one, though `from_url` knows those of S3 and Azure, and would sign.
@@ -83,7 +94,7 @@ def _client(address: StoreAddress, retries: bool) -> Any:
         raise ConfigError(
             "address",
             address.url,
-            f"{str(error).splitlines()[0]}",
+            str(error).splitlines()[0].rstrip("."),
             _remedy(address, str(error)),
         ) from error
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from thor_geo.storage.address import StoreAddress, StoreOptions, is_address
+from thor_geo.storage.clients import check_installed
 from thor_geo.storage.store_path import StorePath
 
 #: What is common to both, and means the same: ``/``, name, stem, suffix, parent, with_suffix,
@@ -28,9 +29,12 @@ def located(
 
     Raises:
         ConfigError: If it begins as an address does, and is none of a bucket.
+        DependencyError: If it is an address, and obstore is not installed.
     """
     if isinstance(path, StorePath):
         return path
     if is_address(path):
-        return StorePath(StoreAddress.parse(str(path), options, argument=argument))
+        address = StoreAddress.parse(str(path), options, argument=argument)
+        check_installed(address)
+        return StorePath(address)
     return Path(path).expanduser()

@@ -8,7 +8,7 @@ from thor_geo.support.files import temporary_name
 
 
 def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
-    """Write an object twice, and remove it: the second conditional put must be refused.
+    """Do to an object all that a run does: put it twice, read, look for one not there, remove.
 
     Args:
         root: Where the run is to lie.
@@ -16,8 +16,8 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
 
     Raises:
         ConfigError: If it is an address that can only be read.
-        StoreError: If nothing can be written there, or the store lets a second writer replace what
-            the first has put, so that two could bind it to different runs.
+        StoreError: If one of these is refused, or the store lets a second writer replace what the
+            first has put, so that two could bind it to different runs.
     """
     if root.address.read_only:
         raise ConfigError(
@@ -27,6 +27,7 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
             "Write to s3://, gs:// or az://, or to a folder.",
         )
     probe = root / temporary_name("probe")
+    # The first request is one whose answer says what is wrong: to a HEAD, stores send no text.
     probe.put_if_absent(b"first")
     try:
         if probe.put_if_absent(b"second"):
@@ -36,5 +37,6 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
                 "files. Use one that has conditional puts, as S3, Google Cloud and Azure have, "
                 "or write to a folder and copy it."
             )
+        (root / temporary_name("absent")).exists()
     finally:
         probe.unlink()

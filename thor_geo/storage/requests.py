@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from thor_geo.errors import StoreError
 from thor_geo.storage.address import StoreAddress
@@ -22,6 +22,7 @@ from thor_geo.storage.wording import explanation, is_absent, may_help
 
 T = TypeVar("T")
 Kind = Literal["get", "put", "head", "list", "delete"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Times a request is made, at most, and seconds between the first and the last, about: the waits
 #: double from `_FIRST_WAIT_S` to `_LONGEST_WAIT_S`, each shortened by up to half at random.
@@ -65,6 +66,23 @@ class StoreCounts:
     def as_dict(self) -> dict[str, float]:
         """Return the counts that are not zero, by name."""
         return {name: value for name, value in vars(self).items() if value}
+
+
+class NewRequests:
+    """What this process has asked of stores since this was made, or told last."""
+
+    def __init__(self) -> None:
+        """Initialize a new NewRequests instance."""
+        self._told = counted()
+        self._telling = threading.Lock()
+
+    def take(self) -> dict[str, float]:
+        """Return the counts that are not zero, by name; the next call begins after them."""
+        with self._telling:  # shards are written side by side
+            now, before = counted(), self._told
+            self._told = now
+        new = {name: value - before.get(name, 0) for name, value in now.items()}
+        return {name: value for name, value in new.items() if value}
 
 
 _counts = StoreCounts()

@@ -52,15 +52,16 @@ def ranks_folder(run: RunDirectory, job: Job) -> Location:
     return run.ranks / f"{job.index}-{job.count}"
 
 
-def remove_signs(folder: Location) -> None:
+def remove_signs(folder: Location, world_size: int) -> None:
     """Remove a launch's files, and those that killed launches of other jobs have left.
 
     Args:
         folder: See `ranks_folder`; its ranks are done. In a store only a launch's own go.
+        world_size: Number of its ranks.
     """
     if isinstance(folder, StorePath):
-        for path in folder.files():
-            path.unlink()
+        for rank in range(1, world_size):
+            (folder / f"{rank}.json").unlink()
         return
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # there is none, or another launch has removed it meanwhile

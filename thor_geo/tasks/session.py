@@ -17,6 +17,7 @@ from thor_geo.runs.place_store import PlaceStore
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.runs.shard import Dtype, Shapes
 from thor_geo.runs.skipped_rows import write_skipped
+from thor_geo.storage.requests import NewRequests
 from thor_geo.tasks.ranks import Heartbeat, RankWatch, ranks_folder
 from thor_geo.tasks.shard_writer import ShardWriter
 from thor_geo.tasks.started_run import StartedRun
@@ -40,6 +41,7 @@ class Session:
         frontier: Progress of the other ranks; on the first rank only.
         watch: Their signs of life, likewise; None without other ranks.
         heartbeat: This rank's, on every rank but the first that has shards to compute.
+        world_size: Number of ranks.
         began: When it began, on the steady clock.
     """
 
@@ -49,6 +51,7 @@ class Session:
     frontier: Frontier | None
     watch: RankWatch | None
     heartbeat: Heartbeat | None
+    world_size: int
     began: float = field(default_factory=time.monotonic)
 
     def break_off(self, exception: BaseException) -> None:
@@ -128,6 +131,7 @@ def open_session(
     info: Mapping[str, JSON],
     trainer: pl.Trainer,
     *,
+    asked: NewRequests,
     together: bool,
 ) -> Session:
     """Create or join the run directory, and find what is left to do.
@@ -138,6 +142,7 @@ def open_session(
         shapes: Of what is written for a tile.
         info: What else a reader of the files must know, besides the run's own.
         trainer: The trainer.
+        asked: Counts what this process asks of stores.
         together: Whether every rank calls this at the same point.
     """
     store = _store(run, started, shapes)
@@ -167,12 +172,14 @@ def open_session(
             strict=started.strict,
             fetch_cost=started.fetch_cost,
             left_out=started.left_out,
+            asked=asked,
             marked={started.plan.shards[k].id for k in todo.shards[todo.marked].tolist()},
         ),
         todo=todo,
         frontier=Frontier(run, started.plan, todo, trainer.world_size) if first else None,
         watch=watch,
         heartbeat=heartbeat,
+        world_size=trainer.world_size,
     )
     if watch is not None:
         watch.start()

@@ -24,6 +24,7 @@ from thor_geo.runs.shard import Shapes, ShardResult
 from thor_geo.specs import Windows
 from thor_geo.storage import StorePath
 from thor_geo.storage.files import below, write_all
+from thor_geo.storage.requests import NewRequests
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def write_shard(
     session: str = "",
     fetch: Mapping[str, float] | None = None,
     left_out: Mapping[str, str] | None = None,
+    asked: NewRequests | None = None,
     marked: bool = True,
 ) -> Marker:
     """Write a complete shard: pooled file, map and failures, and last the marker.
@@ -63,6 +65,7 @@ def write_shard(
         session: Id of the launch.
         fetch: Cost of fetching since the previous marker.
         left_out: Scenes left out of its composites, and why.
+        asked: Counts what the process asks of stores, and was told by the previous marker.
         marked: Whether it may have a marker already; in a folder it costs nothing to make sure.
 
     Returns:
@@ -120,6 +123,7 @@ def write_shard(
             threads=torch.get_num_threads(),
             fetch=dict(fetch or {}),
             left_out=dict(left_out or {}),
+            store={} if asked is None else asked.take(),
         )
         marker.write(run.marker_path(shard))
     return marker
@@ -175,6 +179,7 @@ class ShardWriter:
         strict: bool = False,
         fetch_cost: Callable[[], Mapping[str, float]] | None = None,
         left_out: Callable[[Iterable[int]], Mapping[str, str]] | None = None,
+        asked: NewRequests | None = None,
         marked: Container[str] | None = None,
     ) -> None:
         """Initialize a new ShardWriter instance.
@@ -190,13 +195,14 @@ class ShardWriter:
             strict: Refuse a tile without a finite embedding.
             fetch_cost: Returns the cost of this process's fetching so far.
             left_out: Returns the scenes left out of the composites of some tiles, and why.
+            asked: Counts what this process asks of stores.
             marked: Ids of the shards that may have a marker already; None for all.
         """
         self._run, self._plan, self._shapes = run, plan, shapes
         self._windows, self._store, self._places = windows, store, places
         self._session, self._strict = session, strict
         self._fetch_cost, self._left_out = fetch_cost, left_out
-        self._marked = marked
+        self._asked, self._marked = asked, marked
         self._recorded_cost: Mapping[str, float] = {}
         self.written = 0
         self._complete: set[str] = set()
@@ -259,6 +265,7 @@ class ShardWriter:
                 session=self._session,
                 fetch=self._fetched(),
                 left_out=self._missed(shard),
+                asked=self._asked,
                 marked=self._marked is None or shard.id in self._marked,
             )
         )

@@ -19,6 +19,7 @@ from thor_geo.runs.shard import Dtype
 from thor_geo.runs.summary import Summary, summarise
 from thor_geo.specs import check_choice
 from thor_geo.storage import StoreOptions
+from thor_geo.storage.requests import NewRequests
 from thor_geo.support.arrays import Int64Array
 from thor_geo.tasks.ranks import ranks_folder, remove_signs
 from thor_geo.tasks.session import Session, open_session, wanted_shapes
@@ -110,6 +111,7 @@ class RunWriter(BasePredictionWriter):
         self._lock: RunLock | None = None
         self._summary: Summary | None = None
         self._failed = 0
+        self._asked = NewRequests()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse a directory that cannot be written, and become the datamodule's ledger.
@@ -159,7 +161,7 @@ class RunWriter(BasePredictionWriter):
             self._lock = RunLock(self.run.path, started.job.part(len(started.plan.shards)))
             self._lock.acquire()
         self._session = open_session(
-            self.run, started, shapes, self.info(), trainer, together=together
+            self.run, started, shapes, self.info(), trainer, asked=self._asked, together=together
         )
         if together and trainer.is_global_zero and not len(self._session.todo):
             # Lightning calls no predict hook if there is nothing to predict.
@@ -313,6 +315,6 @@ class RunWriter(BasePredictionWriter):
                 session=session.todo.session,
                 seconds=seconds,
             )
-            remove_signs(ranks_folder(self.run, started.job))
+            remove_signs(ranks_folder(self.run, started.job), session.world_size)
             self._unlock()
             print(f"\n{self._summary}\n", file=sys.stdout, flush=True)

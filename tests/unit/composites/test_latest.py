@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.object_store import ObjectStore
+from benchmarks.support.object_store import ObjectStore
 from thor_geo.composites import BlockStore, SharedBlockStore, StoredBlock, _latest
 from thor_geo.ground.lattice import Block
 

@@ -1,6 +1,6 @@
 """If one of these fails, a cache in an object store is read wrongly, paid for twice, or not shared.
 
-Requests are counted by the door of `tests.support.faulty_store`, beside this package.
+Requests are counted by the door of `benchmarks.support.faulty_store`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.faulty_store import Fault, FaultyStore, faulty_store
-from tests.support.object_store import ObjectStore
+from benchmarks.support.faulty_store import Fault, FaultyStore, Plan, faulty_store
+from benchmarks.support.object_store import ObjectStore
 from thor_geo.composites import (
     BlockStore,
     DirectSource,
@@ -59,7 +59,7 @@ def door(
     store: SharedBlockStore, bucket: ObjectStore, plan: dict[Fault, float] | None = None
 ) -> Iterator[tuple[SharedBlockStore, FaultyStore]]:
     """Give the same cache through a door that counts and fails."""
-    with faulty_store(bucket.endpoint, plan or {}) as behind:
+    with faulty_store(bucket.endpoint, Plan(shares=plan or {})) as behind:
         options = StoreOptions(endpoint=behind.url)
         address = StoreAddress(url=store.shared.address.url, options=options)
         path = StorePath(address, store.shared.key)
@@ -145,8 +145,9 @@ def test_requests_for_a_block_are_counted_and_few(
     with door(machine("one"), bucket) as (one, asked):
         source = DirectSource(one, session)
         source.get(block_at(0))
-        # The check at the start: two conditional PUTs, the content compared, the probe removed.
-        assert asked.asked == {"GET": 2 + 1, "PUT": 3 + 2, "POST": 1}
+        # The check at the start: two conditional PUTs, the content compared, an object that is not
+        # there, the probe removed.
+        assert asked.asked == {"GET": 2 + 1, "PUT": 3 + 2, "HEAD": 1, "POST": 1}
         asked.asked.clear()
         source.get(block_at(1))
         assert asked.asked == {"GET": 2, "PUT": 3}

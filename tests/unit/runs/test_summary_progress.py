@@ -14,7 +14,7 @@ import pytest
 import xarray  # noqa: F401  (likewise)
 
 import thor_geo
-from tests.support.object_store import ObjectStore
+from benchmarks.support.object_store import ObjectStore
 from tests.support.synthetic_run import Data, Model, batches, trainer_of, write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory, summarise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.object_store import ObjectStore
+from benchmarks.support.object_store import ObjectStore
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.runs import RunDirectory
 from thor_geo.storage import StoreAddress, StoreOptions, StorePath, requests

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from obstore.exceptions import AlreadyExistsError
 
-from tests.support.faulty_store import Fault, FaultyStore, faulty_store
-from tests.support.object_store import ObjectStore
+from benchmarks.support.faulty_store import Fault, FaultyStore, Plan, faulty_store
+from benchmarks.support.object_store import ObjectStore
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.storage import StoreAddress, StoreOptions, StorePath, clients, requests
 from thor_geo.storage.probe import check_store
@@ -65,7 +65,7 @@ def door(bucket: ObjectStore) -> Iterator[FaultyStore]:
     plan: dict[Fault, float] = {
         "503": 0.08, "429": 0.05, "500": 0.05, "reset": 0.05, "late reset": 0.05, "cut": 0.05,
     }  # fmt: skip
-    with faulty_store(bucket.endpoint, plan) as store:
+    with faulty_store(bucket.endpoint, Plan(shares=plan)) as store:
         yield store
 
 
@@ -95,7 +95,7 @@ def test_a_store_that_keeps_failing_is_named_with_the_remedy(
     bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests, "_FIRST_WAIT_S", 0.0001)
-    with faulty_store(bucket.endpoint, {"503": 1.0}) as door:
+    with faulty_store(bucket.endpoint, Plan(refused={"PUT": "503"})) as door:
         root = StorePath(StoreAddress.parse(bucket.url(), StoreOptions(endpoint=door.url)))
         with pytest.raises(StoreError, match=r"10 attempts failed.*same command again") as caught:
             (root / "a").put(b"1")

@@ -154,7 +154,7 @@ def test_nothing_is_left_of_a_launch_that_is_done(tmp_path: Path) -> None:
     for heartbeat in heartbeats:
         heartbeat.end()
     watch.stop()
-    remove_signs(folder)
+    remove_signs(folder, 3)
     assert not list(tmp_path.iterdir())
 
 
@@ -162,7 +162,7 @@ def test_a_rank_that_says_so_last_makes_no_file_anew(tmp_path: Path) -> None:
     folder = ranks_folder(RunDirectory(tmp_path), Job())
     heartbeat = Heartbeat(folder, 1, LAUNCH)
     heartbeat.start()
-    remove_signs(folder)  # the first rank needs its markers alone to end
+    remove_signs(folder, 2)  # the first rank needs its markers alone to end
     heartbeat.end()
     assert not folder.parent.exists()
 
@@ -174,7 +174,7 @@ def test_what_killed_launches_of_other_jobs_left_goes_when_it_is_old(tmp_path: P
     for folder in (ours, old, alive):
         RankWatch(folder, 2, LAUNCH)
     os.utime(old / "1.json", (1e9, 1e9))
-    remove_signs(ours)
+    remove_signs(ours, 2)
     assert [path.name for path in (tmp_path / ".ranks").iterdir()] == [alive.name]
 
 

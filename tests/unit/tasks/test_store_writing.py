@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.object_store import ObjectStore
+from benchmarks.support.object_store import ObjectStore
 from tests.support.synthetic_run import write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
