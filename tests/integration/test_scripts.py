@@ -7,12 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
 
+from tests.support.object_store import ObjectStore, new_bucket, s3_server
 from tests.support.survey import DAYS, POINTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -43,6 +44,8 @@ REPLACED: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (r'"http://127\.0\.0\.1:8765"', "EMULATOR"),
     (r"~/\.cache/thor-geo", "cache"),
+    (r'"https://data\.example\.org/oslo"', 'f"{STORE}/my-bucket/oslo"'),
+    (r'"https://minio\.example\.org"', "STORE"),
 ]
 
 #: Blocks that are no script: what they do needs something that the page only describes.
@@ -69,19 +72,26 @@ WITH_SCRIPTS = [
 ]
 
 
-def prepared(block: str, archive: Path, emulator: str) -> str:
+def prepared(block: str, archive: Path, emulator: str, store: str = "") -> str:
     """Return a script that needs no account."""
     for pattern, new in REPLACED:
         block = re.sub(pattern, new, block)
-    return f"ARCHIVE, EMULATOR = {str(archive)!r}, {emulator!r}\n{block}"
+    names = {"ARCHIVE": str(archive), "EMULATOR": emulator, "STORE": store}
+    return "".join(f"{name} = {value!r}\n" for name, value in names.items()) + block
 
 
-def run(folder: Path, *command: object, emulator: str) -> None:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(FORKSERVER), str(ROOT)]),
-        "THOR_GEO_EMULATOR_URL": emulator,
-        "THOR_GEO_CACHE": str(folder / "cache"),
-    }
+def run(
+    folder: Path, *command: object, emulator: str, more: Mapping[str, str] | None = None
+) -> None:
+    environment = (
+        os.environ
+        | dict(more or {})
+        | {
+            "PYTHONPATH": os.pathsep.join([str(FORKSERVER), str(ROOT)]),
+            "THOR_GEO_EMULATOR_URL": emulator,
+            "THOR_GEO_CACHE": str(folder / "cache"),
+        }
+    )
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=folder,
@@ -120,14 +130,25 @@ def test_the_script_that_starts_processes(
     assert (folder / "out" / "oslo" / "run.json").is_file()
 
 
-def test_the_other_scripts(folder: Path, archive: Path, emulator_url: str) -> None:
+@pytest.fixture
+def bucket(quick_run: Path) -> Iterator[ObjectStore]:
+    """Yield a public bucket that holds the run of the quickstart, as pages have it."""
+    with s3_server() as endpoint:
+        made = new_bucket(endpoint, "my-bucket")
+        made.upload(quick_run / "run", "oslo", public=True)
+        yield made
+
+
+def test_the_other_scripts(
+    folder: Path, archive: Path, emulator_url: str, bucket: ObjectStore
+) -> None:
     """In one process, page by page: what is imported once need not be so again."""
     names = []
     for page in WITH_SCRIPTS:
         blocks = [block for block in scripts(page) if "__main__" not in block]
         path = folder / f"page_{page.stem}.py"
-        path.write_text(prepared("\n".join(blocks), archive, emulator_url))
+        path.write_text(prepared("\n".join(blocks), archive, emulator_url, bucket.endpoint))
         names.append(path.name)
     assert {"page_README.py", "page_python.py", "page_sensors.py"} <= set(names)
     every = "import runpy, sys\nfor name in sys.argv[1:]: runpy.run_path(name, run_name='__main__')"
-    run(folder, "-c", every, *names, emulator=emulator_url)
+    run(folder, "-c", every, *names, emulator=emulator_url, more=bucket.environment)

@@ -1,30 +1,24 @@
-"""If this fails, a script of configs/cluster/ or docs/clusters.md starts the wrong run."""
+"""If this fails, a script of configs/cluster/ starts the wrong run, or ends wrongly."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
+from tests.support.cluster_scripts import FOLDER, RECORD, ROOT, RUN, SRUN, Parse, parsed, recorded
 from thor_geo.cli.main import EXIT_ERROR, EXIT_RETRY
-from thor_geo.cli.predict import EXIT_FAILED_TILES, PredictCLI, make_cli
+from thor_geo.cli.predict import EXIT_FAILED_TILES
 from thor_geo.ground.job import Job
 from thor_geo.tasks.signals import EXIT_SIGTERM
 
-Parse: TypeAlias = Callable[[list[str], dict[str, str]], PredictCLI]
-
-ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "configs" / "cluster").iterdir())
-RUN = str(ROOT / "configs" / "gee_pooled.yaml")
-# A GPU cannot be asked for on every machine; numbers of devices and nodes stay the script's.
-ANY_MACHINE = ["--trainer.accelerator=cpu", "--trainer.precision=32-true"]
+SCRIPTS = [path for path in sorted(FOLDER.iterdir()) if path.suffix != ".yaml"]
 
 # What SLURM tells a job and its first process. The array's size is that of `--array=17,23`.
 SLURM = {
@@ -37,10 +31,6 @@ SLURM = {
     "SLURM_NODELIST": "node[1-2]",
 }
 ARRAY = {"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "17", "SLURM_ARRAY_TASK_COUNT": "2"}
-
-# Stand-ins: srun starts its command, the others write their arguments down.
-SRUN = '#!/bin/bash\nwhile [[ "$1" == -* ]]; do shift; done\nexec "$@"\n'
-RECORD = '#!/bin/bash\nprintf "%s\\0" "$0" "$@" > "$RECORD"\n'
 
 
 def directives(script: str) -> dict[str, str]:
@@ -62,48 +52,16 @@ def slurm(script: str) -> dict[str, str]:
     return variables
 
 
-def recorded(command: list[str], folder: Path, variables: dict[str, str]) -> tuple[str, list[str]]:
-    """Run a script with stand-ins; return which command it started last, and its arguments.
-
-    It runs in a folder that has nothing to do with the checkout.
-    """
-    command = [
-        str(ROOT / word) if word.startswith("configs/cluster/") else word for word in command
-    ]
-    for name, text in {"srun": SRUN, "thor-geo": RECORD, "torchrun": RECORD}.items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    record = folder / "record"
-    # SLURM variables of the machine that runs the tests would get in the way.
-    inherited = {key: value for key, value in os.environ.items() if "SLURM" not in key}
-    path = f"{folder}:{os.environ['PATH']}"
-    env = {**inherited, **variables, "PATH": path, "RECORD": str(record)}
-    subprocess.run(command, cwd=folder, env=env, check=True, timeout=60)
-    name, *args = record.read_text().split("\0")[:-1]
-    return Path(name).name, args
-
-
 @pytest.fixture
 def parse(monkeypatch: pytest.MonkeyPatch) -> Parse:
     """Return a function that parses a command's arguments as that process would."""
-
-    def parse(args: list[str], variables: dict[str, str]) -> PredictCLI:
-        for key in ("MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED", *os.environ):
-            if "SLURM" in key or key in ("MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"):
-                monkeypatch.setenv(key, "")  # restored, whatever is set by Lightning
-                monkeypatch.delenv(key)
-        for key, value in variables.items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.chdir(ROOT)
-        return make_cli([*args, *ANY_MACHINE], run=False)
-
-    return parse
+    return partial(parsed, monkeypatch)
 
 
 def test_the_folder_holds_what_the_page_names() -> None:
     page = (ROOT / "docs" / "clusters.md").read_text()
     named = set(re.findall(r"\(\.\./configs/cluster/([\w.]+)\)", page))
-    assert named == {path.name for path in SCRIPTS}
+    assert named == {path.name for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -363,39 +321,3 @@ def test_further_arguments_are_passed_on_and_make_a_run_on_cpus(
         assert args[args.index("-c", 3) :][:3] == more
     _, args = recorded(["bash", "configs/cluster/torchrun.sh", "node1", RUN, *more], tmp_path, {})
     assert more[-1] in args
-
-
-def test_the_kubernetes_job_is_a_job_array(tmp_path: Path, parse: Parse) -> None:
-    page = (ROOT / "docs" / "clusters.md").read_text()
-    _, job = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])  # type: ignore[index]
-    spec, pod = job["spec"], job["spec"]["template"]["spec"]
-    container = pod["containers"][0]
-    assert (spec["completionMode"], pod["restartPolicy"]) == ("Indexed", "Never")
-    # every index is one job, the first one 1, the last one the number of jobs
-    for index in (0, spec["completions"] - 1):
-        args = [*container["args"]]
-        for key, path in {"run": RUN, "gpu": "configs/trainer/gpu.yaml"}.items():
-            args[0] = args[0].replace(f"/etc/thor-geo/{key}.yaml", path)
-        variables = {"JOB_COMPLETION_INDEX": str(index)}
-        name, words = recorded([*container["command"], *args], tmp_path, variables)
-        assert (name, words[0]) == ("thor-geo", "predict")
-        cli = parse(words[1:], {})
-        assert cli.job == Job(
-            index=index + 1, count=spec["completions"], at_once=spec["parallelism"]
-        )
-    # every mounted folder has a volume
-    assert {v["name"] for v in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
-    # what each exit code leads to
-    rules = spec["podFailurePolicy"]["rules"]
-    actions = {
-        code: rule["action"]
-        for rule in rules
-        for code in rule.get("onExitCodes", {}).get("values", [])
-    }
-    assert actions == {
-        EXIT_SIGTERM: "Ignore",
-        EXIT_ERROR: "FailJob",
-        EXIT_FAILED_TILES: "Count",
-        EXIT_RETRY: "Count",
-    }
-    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
