@@ -40,8 +40,7 @@ def outline(lattice: Lattice, col: Int32Array, row: Int32Array) -> BaseGeometry:
     Returns:
         (Multi)polygons between -180 and 180, shells counter-clockwise.
     """
-    boxes = shapely.box(*tile_bounds(lattice, col, row))
-    exact = shapely.simplify(shapely.union_all(boxes), 0)
+    exact = shapely.simplify(shapely.union_all(_strips(lattice, col, row)), 0)
     side = lattice.tile_size * lattice.resolution
     whole, reach = exact, side / 2
     while shapely.get_num_coordinates(whole) > _MOST_CORNERS:
@@ -49,6 +48,21 @@ def outline(lattice: Lattice, col: Int32Array, row: Int32Array) -> BaseGeometry:
         whole = shapely.simplify(shapely.buffer(grown, -reach, join_style="mitre"), 0)
         reach *= 2
     return _in_degrees(whole, lattice.epsg)
+
+
+def _strips(lattice: Lattice, col: Int32Array, row: Int32Array) -> npt.NDArray[np.object_]:
+    """Return a box around each sequence of tiles without a gap in a row, in metres.
+
+    The union is that of the tiles, which a country has hundreds of thousands of.
+    """
+    order = np.lexsort((col, row))
+    col, row = col[order], row[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(row) != 0) | (np.diff(col) != 1)))
+    ends = np.append(begins[1:], len(col)) - 1
+    left, bottom, _, top = tile_bounds(lattice, col[begins], row[begins])
+    _, _, right, _ = tile_bounds(lattice, col[ends], row[ends])
+    strips: npt.NDArray[np.object_] = shapely.box(left, bottom, right, top)
+    return strips
 
 
 def _in_degrees(geometry: BaseGeometry, epsg: int) -> BaseGeometry:

@@ -165,8 +165,8 @@ def _range_faults(
             return
         given = answer.headers.get("Content-Range", "")
         total = given.rpartition("/")[2]
-        body = answer.raw.read(5)
-        right = len(body) == 4 and given.startswith("bytes ") and total.isdigit()
+        body = next(answer.iter_content(5), b"")
+        right = len(body) == 4 and given.startswith("bytes ") and total.isdecimal()
         if not right or (name.endswith(".parquet") and body != b"PAR1"):
             yield ServedFault(
                 file=name,
