@@ -39,7 +39,7 @@ class ConfigError(ThorGeoError, ValueError):
 
         Args:
             argument: Name of the argument or config key.
-            value: The offending value.
+            value: The offending value; None of a command's option if it was not given.
             problem: What is wrong with it, with the numbers.
             remedy: What to do instead.
         """
@@ -47,8 +47,9 @@ class ConfigError(ThorGeoError, ValueError):
         self.value = value
         self.problem = problem
         self.remedy = remedy
-        shown = shorten(f"{value!r}", _LONGEST_VALUE)
-        super().__init__(f"`{argument}={shown}`: {shorten(problem, _LONGEST_PROBLEM)}. {remedy}")
+        absent = value is None and argument.startswith("--")
+        shown = "" if absent else f"={shorten(repr(value), _LONGEST_VALUE)}"
+        super().__init__(f"`{argument}{shown}`: {shorten(problem, _LONGEST_PROBLEM)}. {remedy}")
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str, str]]:
         """Pickle with the four arguments (the default would pass the message alone)."""

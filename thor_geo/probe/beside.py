@@ -104,6 +104,7 @@ class BesideVectors:
         rows: Rows of the table, or vectors of the run that were read: of its maps, those of shards
             with a sample.
         left_out: Rows without a usable vector, by reason.
+        doubt: What speaks against these vectors; may be empty.
     """
 
     name: str
@@ -114,6 +115,7 @@ class BesideVectors:
     has: BoolArray
     rows: int
     left_out: dict[str, int]
+    doubt: str = ""
 
     @cached_property
     def distinct(self) -> int:

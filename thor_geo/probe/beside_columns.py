@@ -28,6 +28,14 @@ _LIST = re.compile(r"\s*\[")
 # NumPy writes long arrays so.
 _CUT = "..."
 _CANDIDATES = 8
+# Columns of a table that say where its rows are.
+_POSITIONS = ("lon", "lat", "longitude", "latitude", "x", "y")
+#: Why a row has no vector, for people, by the keys of `TableVectors.left_out`.
+REASONS = {
+    "null": "without a vector (null or NaN)",
+    "not_finite": "with some NaN or infinite values",
+    "constant": "with one value throughout",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,13 +46,15 @@ class TableVectors:
         words: Which columns hold them, for people.
         values: (R, D); meaningless where `usable` is false.
         usable: Which rows have a vector, (R,).
-        left_out: Number of the other rows by reason: ``null``, ``not_finite`` or ``constant``.
+        left_out: Number of the other rows by reason, the keys of `REASONS`.
+        doubt: What speaks against these columns; may be empty.
     """
 
     words: str
     values: Float32Array
     usable: BoolArray
     left_out: dict[str, int]
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +107,7 @@ def table_vectors(source: GeoFile, table: pa.Table) -> TableVectors:
         "constant": int((~null & finite & ~varied).sum()),
     }
     if not usable.any():
-        reasons = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in left_out.items() if n)
+        reasons = ", ".join(f"{n:,} {REASONS[key]}" for key, n in left_out.items() if n)
         raise source.refusal(
             f"none of its {len(table):,} rows has a vector in {chosen.words} ({reasons})",
             "Give rows with finite vectors.",
@@ -107,7 +117,33 @@ def table_vectors(source: GeoFile, table: pa.Table) -> TableVectors:
         raise source.refusal(
             f"all its {usable.sum():,} vectors are the same", "Give vectors that differ by place."
         )
-    return TableVectors(words=chosen.words, values=values, usable=usable, left_out=left_out)
+    return TableVectors(
+        words=chosen.words,
+        values=values,
+        usable=usable,
+        left_out=left_out,
+        doubt=_doubt(chosen, table),
+    )
+
+
+def _doubt(chosen: _Candidate, table: pa.Table) -> str:
+    """Return what speaks against a short series of columns: numbers in others beside it."""
+    if chosen.length >= _USUAL or chosen.columns[0].lower() in _NAMES:
+        return ""
+    others = [
+        field.name
+        for field in table.schema
+        if _is_number(field.type)
+        and field.name not in chosen.columns
+        and field.name.lower() not in _POSITIONS
+    ]
+    if not others:
+        return ""
+    more = f" and {len(others) - _CANDIDATES:,} more" if len(others) > _CANDIDATES else ""
+    return (
+        f"{chosen.words} ({chosen.length} values), not {', '.join(others[:_CANDIDATES])}{more}: "
+        "other columns belong to a vector if they are numbered with it (f0, f1, f2 and so on)"
+    )
 
 
 def _choose(source: GeoFile, table: pa.Table) -> _Candidate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from thor_geo.errors import ConfigError
@@ -126,7 +128,30 @@ def _read(
         raise ConfigError(
             ARGUMENT, f"{beside.name}={path}", "no such file or run", "Check the path."
         )
+    try:
+        return _joined(opened, samples, beside, path, spec, progress)
+    except ConfigError as error:
+        # Those that read files know the path, but not the name that was given with it.
+        if (error.argument, error.value) != (ARGUMENT, str(path)):
+            raise
+        raise ConfigError(ARGUMENT, f"{beside.name}={path}", error.problem, error.remedy) from error
+
+
+def _joined(
+    opened: OpenedRun,
+    samples: Samples,
+    beside: Beside,
+    path: Path,
+    spec: ProbeSpec,
+    progress: bool,
+) -> BesideVectors:
+    """Read the vectors at a path, and join them to the samples."""
     ids, where = sample_ids(opened, samples, spec.window), ""
+    remedy = (
+        "Check that it covers the run's ground and states the right CRS, or give the ids of the "
+        "run."
+    )
+    doubt = ""
     other = read_run(path) if (path / _FILE).is_file() else None
     if path.is_dir() and other is None and path.suffix.lower() != ".gdb":
         raise ConfigError(
@@ -146,8 +171,11 @@ def _read(
             placed = read_placed_vectors(path, ids)
         joined = join_vectors(placed, samples, ids, _reach(opened, samples))
         columns, rows, left_out = placed.found.words, len(placed), placed.found.left_out
+        doubt = placed.found.doubt
         if not joined.has.any():
             where = _where(placed)
+            if _exchanged(placed, samples):
+                remedy = "They would meet with longitude and latitude exchanged: swap the two."
     if not joined.has.any():
         raise ConfigError(
             ARGUMENT,
@@ -155,8 +183,7 @@ def _read(
             f"none of the {len(samples):,} {samples.unit} has a vector in it (joined "
             f"{joined.how}; {rows:,} rows{where}; the samples lie at "
             f"{_extent(*sample_lonlat(samples))})",
-            "Check that it covers the run's ground and states the right CRS, or give the ids "
-            "of the run.",
+            remedy,
         )
     return BesideVectors(
         name=beside.name,
@@ -167,7 +194,22 @@ def _read(
         has=joined.has,
         rows=rows,
         left_out=left_out,
+        doubt=doubt,
     )
+
+
+def _exchanged(placed: PlacedVectors, samples: Samples) -> bool:
+    """Return whether rows meet the samples with longitude and latitude exchanged, and only so."""
+    rows = placed.placed
+    if placed.lon is None or placed.lat is None or not rows.any():
+        return False
+    lon, lat = sample_lonlat(samples)
+
+    def meets(x: Float64Array, y: Float64Array) -> bool:
+        return all(a.min() <= b.max() and b.min() <= a.max() for a, b in ((x, lon), (y, lat)))
+
+    x, y = placed.lon[rows], placed.lat[rows]
+    return meets(y, x) and not meets(x, y)
 
 
 def _where(placed: PlacedVectors) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def read_placed_vectors(path: Path, id_columns: Collection[str]) -> PlacedVector
         if not ids:
             raise source.refusal(
                 "its rows have neither an id nor a place",
-                f"Give {_or(id_columns)}, or lon and lat (degrees), or a geometry.",
+                f"Give {_or([*id_columns, 'lon and lat (degrees)', 'a geometry'])}.",
             )
         return PlacedVectors(path=path, found=found, ids=ids)
     return _with_places(source, table.crs, geometry, found, ids)
@@ -157,6 +157,6 @@ def texts_of(column: pa.ChunkedArray) -> ObjectArray:
     return texts
 
 
-def _or(names: Collection[str]) -> str:
-    *others, last = sorted(names)
-    return f"{', '.join(others)} or {last}" if others else last
+def _or(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"

@@ -54,7 +54,8 @@ class RasterLabels:
 
         Args:
             path: A raster that GDAL reads, in any CRS.
-            target: Description of the band, or a name for the only one; None for the file's name.
+            target: Description of the band, or a name for the only one if that has none; None for
+                the only band, which reports call by the file's name.
             task: What is predicted; None: integers, and whole numbers with NaN among them, are
                 classes; other floats are regressed.
             nodata: Value for no label, besides the raster's own nodata value.
@@ -242,11 +243,18 @@ def _open(path: Path) -> DatasetReader:
 def _band(file: DatasetReader, path: Path, target: str | None) -> int:
     if target is not None and target in file.descriptions:
         return int(file.descriptions.index(target)) + 1
+    if target is not None and file.count == 1 and file.descriptions[0]:
+        raise ConfigError(
+            "--target",
+            target,
+            f"the band of {path} is called {file.descriptions[0]}",
+            f"Leave it out (the report then says {path.stem}), or give {file.descriptions[0]}.",
+        )
     if file.count > 1:
         names = [d or f"(band {k + 1} has no name)" for k, d in enumerate(file.descriptions)]
         raise ConfigError(
             "--target",
-            target or "",
+            target,
             f"{path} has {file.count} bands",
             f"Name one of them: {', '.join(names)}.",
         )
@@ -258,5 +266,8 @@ def _numbers(argument: str, values: tuple[str, ...]) -> list[float]:
         return [float(value) for value in values]
     except ValueError as error:
         raise ConfigError(
-            argument, values, "not numbers, which the values of a raster are", "Give e.g. 0,255."
+            argument,
+            ",".join(values),
+            "not numbers, which the values of a raster are",
+            "Give e.g. 0,255.",
         ) from error

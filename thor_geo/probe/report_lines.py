@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from thor_geo.probe.beside import BesideVectors
+from thor_geo.probe.beside_columns import REASONS
 from thor_geo.probe.beside_samples import match_words
 from thor_geo.probe.differences import Difference
 from thor_geo.probe.metrics import SCORES, Score
@@ -13,12 +14,6 @@ from thor_geo.probe.names import SCORE_NAMES, evaluation_name, features_name
 from thor_geo.probe.seeds import SeedNoise, Spread
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.support.words import counted
-
-_REASONS = {
-    "null": "without a vector",
-    "not_finite": "with NaN or infinite values",
-    "constant": "with one value throughout",
-}
 
 
 def score_cell(score: Score, *, signed: bool = False) -> str:
@@ -90,7 +85,7 @@ def beside_lines(besides: Sequence[BesideVectors], unit: str) -> list[str]:
         if distinct < each.has.sum():
             words.append(f"{counted(distinct, 'different vector')}")
         lines.append(f"  beside    {'; '.join(words)}")
-        gone = [f"{n:,} {_REASONS[key]}" for key, n in each.left_out.items() if n]
+        gone = [f"{n:,} {REASONS[key]}" for key, n in each.left_out.items() if n]
         if gone:
             lines.append(f"            of its {counted(each.rows, 'row')}: {', '.join(gone)}")
     return lines

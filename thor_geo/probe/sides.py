@@ -47,11 +47,13 @@ class Sides:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know before believing a comparison."""
-        return tuple(
+        few = (
             f"{match_words(each, self.samples.unit)}: the others leave all sides"
             for each in self.besides
             if each.has.mean() < 0.5
         )
+        doubts = (f"{each.name} is {each.doubt}" for each in self.besides if each.doubt)
+        return (*few, *doubts)
 
 
 def beside_sides(

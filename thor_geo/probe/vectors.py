@@ -83,7 +83,7 @@ class VectorLabels:
         if target is None or target not in columns:
             raise ConfigError(
                 "--target",
-                target or "",
+                target,
                 f"no such column in {path}" if target else f"not given, and {path} has columns",
                 f"Choose one of {', '.join(columns) or '(it has none)'}.",
             )

@@ -306,3 +306,20 @@ def test_what_does_not_cover_the_run_is_refused(
     write_run(tmp_path / "run", plan_of(TWO_ZONES))
     with pytest.raises(ConfigError, match=f"none of the {len(samples):,} cells"):
         joined(opened, samples, tmp_path / "run")
+
+
+def test_exchanged_coordinates_are_recognised_and_the_option_shown_as_typed(
+    opened: OpenedRun, sampled: Any, tmp_path: Path
+) -> None:
+    samples = sampled(opened, "tiles")
+    lon, lat = sample_lonlat(samples)
+    exchanged = table(tmp_path / "exchanged.parquet", lat, lon, samples.vectors)
+    with pytest.raises(ConfigError, match="meet with longitude and latitude exchanged"):
+        joined(opened, samples, exchanged)
+    elsewhere = table(tmp_path / "elsewhere.parquet", lon + 40, lat, samples.vectors)
+    with pytest.raises(ConfigError, match="Check that it covers the run's ground"):
+        joined(opened, samples, elsewhere)
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(pa.table({"lon": lon, "lat": lat}), bare)
+    with pytest.raises(ConfigError, match=f"--beside='other={bare}'`: it holds no vectors"):
+        joined(opened, samples, bare)

@@ -63,8 +63,10 @@ def test_an_export_without_geometries_is_joined_by_its_ids(tmp_path: Path) -> No
     found = read(path)
     assert found.lon is None
     assert found.ids["plot_id"].tolist() == IDS
-    with pytest.raises(ConfigError, match="neither an id nor a place"):
+    with pytest.raises(ConfigError, match=r"neither an id nor a place.*Give tile_id, lon and lat"):
         read(path, ids=("tile_id",))
+    with pytest.raises(ConfigError, match=r"place\. Give lon and lat \(degrees\) or a geometry\."):
+        read(path, ids=())  # cells have none
 
 
 @pytest.mark.parametrize("kind", ["list", "fixed", "half", "json", "numpy", "f", "dim_", "bare"])
@@ -127,7 +129,7 @@ def test_vectors_that_say_nothing_are_left_out_and_counted(tmp_path: Path) -> No
         (numbered("A", 2) | numbered("f", 3), "columns A00 to A63 .*; columns f000 to f063"),
         ({k: v for k, v in numbered("A", 2).items() if k != "A17"}, "A17 missing"),
         ({"embedding": [[1.0, 2.0]] * 11 + [[1.0]]}, r"of 2 values, and others in row 12 \(1\)"),
-        ({"embedding": [[0.0] * D] * N}, r"none of its 12 rows .* \(12 constant"),
+        ({"embedding": [[0.0] * D] * N}, r"none of its 12 rows .* \(12 with one value"),
         ({"embedding": [[1.0, 2.0, 3.0]] * N}, "all its 12 vectors are the same"),
         ({"embedding": ["[0.1 0.2 ... 0.3]"] * N}, "It was cut when"),
         ({"embedding": ["[0.1, 0.2, 0.3]"] * 11 + ["[0.1, 0.2, 0.31"]}, r"row 12 .* It was cut"),
@@ -194,3 +196,22 @@ def test_a_name_is_given_once() -> None:
     assert Beside.parse("aef=a=b.csv").path == Path("a=b.csv")
     with pytest.raises(ConfigError, match="given twice"):
         check_besides((Beside.parse("aef=a.csv"), Beside.parse("AEF=b.csv")))
+
+
+def test_a_short_series_among_other_numbers_is_doubted(tmp_path: Path) -> None:
+    """Four columns of temperatures are no embedding, and the bands beside them were meant."""
+    place = {"lon": LON, "lat": LAT}
+    short = {f"t{k}": VECTORS[:, k] for k in range(1, 5)}
+    bands = {name: VECTORS[:, k] for k, name in enumerate(("red", "nir"), start=5)}
+    found = read(written(tmp_path, {**place, **short, **bands})).found
+    assert found.words == "columns t1 to t4"
+    assert found.doubt.startswith("columns t1 to t4 (4 values), not red, nir: ")
+    assert read(written(tmp_path, {**place, **short, "note": IDS})).found.doubt == ""
+    assert read(written(tmp_path, {**place, **numbered("f"), **bands})).found.doubt == ""
+
+
+def test_rows_of_nan_are_said_to_be_null_or_nan(tmp_path: Path) -> None:
+    """Pandas writes what is missing as NaN, so that "null" alone sends people looking for nulls."""
+    gaps = {f"f{k}": np.full(N, np.nan) for k in range(D)}
+    with pytest.raises(ConfigError, match=r"\(12 without a vector \(null or NaN\)\)"):
+        read(written(tmp_path, {"lon": LON, "lat": LAT, **gaps}))

@@ -241,7 +241,7 @@ def test_classes_have_the_names_of_a_file(tmp_path: Path) -> None:
 
 def test_a_missing_target_is_named_with_the_columns_there_are(tmp_path: Path) -> None:
     path = vector(tmp_path / "a.gpkg", [shapely.Point(LEFT, TOP)], use=["wood"])
-    with pytest.raises(ConfigError, match=r"--target=''`: not given.*Choose one of use\."):
+    with pytest.raises(ConfigError, match=r"`--target`: not given.*Choose one of use\."):
         open_labels(path, None)
 
 
@@ -403,3 +403,17 @@ def test_a_raster_of_labels_may_reach_beyond_180_degrees(
     joined = open_labels(path).join(Squares(epsg, x - 2000, y + 1000, 500, 4, 8))
     assert (joined.value == 3).all()
     assert joined.cover.min() > 0.9
+
+
+def test_the_target_of_a_raster_is_its_band_or_a_name_for_a_nameless_one(
+    tmp_path: Path, write_tif: Callable[...
+) -> None:
+    """A band that is not there would give its name to the labels of another."""
+    path = write_tif(tmp_path / "scene.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP))
+    assert open_labels(path).name == "scene"
+    assert open_labels(path, "cover").name == "cover"
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "SCL")
+    assert open_labels(path, "SCL").name == "SCL"
+    with pytest.raises(ConfigError, match=r"--target='cover'`: the band of .* is called SCL"):
+        open_labels(path, "cover")
