@@ -147,7 +147,9 @@ class RunRows:
     def embedded(self) -> BoolArray:
         """Whether each of `rows` has a vector."""
         there = embedded(self._brief)
-        return there if self.order is None else there[self.order]
+        there = there if self.order is None else there[self.order]
+        there.setflags(write=False)  # all readers of `Run.embedded` share it
+        return there
 
     @cached_property
     def tiles(self) -> Int64Array:

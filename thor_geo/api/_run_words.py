@@ -93,7 +93,7 @@ def _facts(opened: OpenedRun) -> list[tuple[str, str]]:
     from thor_geo.pictures.caption import format_days, run_caption
 
     caption = run_caption(opened.run, opened.plan)
-    model = f"{caption.title}; {caption.notice}" if caption.notice else caption.title
+    model = f"{caption.title}; {caption.weights}" if caption.weights else caption.title
     facts = [("model", model), ("time", format_days(opened.span))]
     if len(opened.windows) > 1:
         spans = [f"{k}: {format_days(span)}" for k, span in enumerate(opened.windows)]

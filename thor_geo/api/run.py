@@ -75,7 +75,9 @@ class Run:
         return dict(self._opened.document)
 
     def status(self) -> Tally:
-        """Count what is done, failed and left, as `thor-geo status` does; anew with each call.
+        """Count what is done, failed and left; anew with each call.
+
+        ``print(run.status())`` shows what `thor-geo status` does.
 
         Raises:
             RunDirectoryError: If a marker cannot be read.
@@ -84,24 +86,30 @@ class Run:
 
         return count_markers(self._opened)
 
-    @cached_property
+    @property
     def table(self) -> geopandas.GeoDataFrame:
-        """All rows without their vectors: ids, kept columns, geometry, window, status.
+        """All rows of finished shards without their vectors: ids, kept columns, geometry, status.
 
         The geometry is the tile's footprint in longitude and latitude. The columns `embedding`,
-        `centre`, their scales, `bbox`, `transform` and `source_ids` are in the files alone.
+        `centre`, their scales, `bbox`, `transform` and `source_ids` are in the files alone. Each
+        time it is a copy of its own, to which columns can be added.
         """
+        return self._table.copy()
+
+    @cached_property
+    def _table(self) -> geopandas.GeoDataFrame:
         return geo_table(self._known.rows)
 
     @property
     def embedded(self) -> BoolArray:
-        """Whether each row of `table` has a vector, and so a row in `X`."""
+        """Whether each row of `table` has a vector, and so a row in `X`; read-only."""
         return self._known.embedded
 
-    @cached_property
+    @property
     def X(self) -> Float32Array:  # noqa: N802 -- as scikit-learn calls it
         """Vectors, float32 (n, D), whatever their type on disk; D + D' for ``both``.
 
+        The array is read-only, since all that ask for it share it: ``run.X.copy()`` can be changed.
         They are read when they are first asked for, and then kept: in memory up to 2 GiB, and
         beyond that in a memory-mapped file in the folder for temporary files (TMPDIR), which is
         deleted when the matrix is, or when Python ends.
@@ -110,11 +118,17 @@ class Run:
             ConfigError: If the run has no vectors, or several time windows and none is chosen.
             RunDirectoryError: If a file cannot be read, or the folder has no room.
         """
+        return self._matrix
+
+    @cached_property
+    def _matrix(self) -> Float32Array:
         known = self._known
-        return read_matrix(known, ShardVectors(self._opened.run, self.kind, known.time))
+        matrix = read_matrix(known, ShardVectors(self._opened.run, self.kind, known.time))
+        matrix.setflags(write=False)
+        return matrix
 
     def vectors(self) -> geopandas.GeoDataFrame:
-        """Return the rows that have a vector, in the order of `X`, which is their matrix.
+        """Return what is known of each row of `X`, as a table; the vectors themselves are `X`.
 
         Returns:
             The rows of `table` where `embedded` is true, counted from 0: row k has the vector
@@ -188,7 +202,7 @@ class Run:
             block_m: See `groups`.
 
         Returns:
-            float32 (n, D), (n,) and (n,).
+            float32 (n, D), (n,) and (n,). If no row is left out, the first is `X` itself.
 
         Raises:
             ConfigError: If there is no such column, or no row has both.

@@ -123,6 +123,12 @@ class Tally:
             return f"no shard is finished yet{state}"
         return f"{100 * (self.ok + self.empty) / self.tiles:.1f} % of the {noun} are done{state}"
 
+    def __str__(self) -> str:
+        """Return the counts as `thor-geo status` prints them, without the run's address."""
+        from thor_geo.checks.tally_text import tally_text
+
+        return tally_text(self)
+
 
 def count_markers(
     opened: OpenedRun,

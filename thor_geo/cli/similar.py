@@ -136,9 +136,10 @@ def run_similar(args: Sequence[str]) -> int:
     options.on = options.on or "tiles"
     opened.time_index(options.window)  # refuses a window that the run does not have
     maps = {} if options.tif is None else cosine_map_paths(opened, options.tif, options.on)
-    for path in (options.to, options.png, *maps.values()):
+    targets = [("--to", options.to), ("--png", options.png)]
+    for argument, path in [*targets, *(("--tif", path) for path in maps.values())]:
         if path is not None:
-            check_target(opened.run, path, folder=False, overwrite=overwrite)
+            check_target(opened.run, path, folder=False, overwrite=overwrite, argument=argument)
     index = _open_index(opened, options.on, options)
     similar = find_similar(
         opened,
@@ -199,9 +200,9 @@ def _similar_places(
         refuse_maps(opened, "--tif", options.tif)
     overwrite = options.overwrite
     unit: PlaceUnit = options.on or "chips"
-    for path in (options.to, options.png):
+    for argument, path in (("--to", options.to), ("--png", options.png)):
         if path is not None:
-            check_target(opened.run, path, folder=False, overwrite=overwrite)
+            check_target(opened.run, path, folder=False, overwrite=overwrite, argument=argument)
     index = _open_index(opened, unit, options)
     similar = similar_places(
         opened, options.k, at=at, places=options.place, ids=options.id, unit=unit, index=index

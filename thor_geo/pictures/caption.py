@@ -26,6 +26,7 @@ class Caption:
         title: Title.
         subtitle: The line below.
         notice: A warning that must be seen, or nothing.
+        weights: Says that the weights are random, or nothing; part of the notice.
         mark: Identifies the run.
         picture: Describes the composite's colours.
         rest: Names what is not drawn for lack of room, or nothing.
@@ -35,6 +36,7 @@ class Caption:
     subtitle: str
     notice: str
     mark: str
+    weights: str = ""
     picture: str = "true colour"
     rest: str = ""
 
@@ -52,6 +54,7 @@ def run_caption(run: RunDirectory, plan: Plan) -> Caption:
         for part in ("model", "data")
     )
     name = model.get("model_key")
+    random = _random_weights(model)
     parts = [
         _when(data),
         _source(data),
@@ -61,7 +64,8 @@ def run_caption(run: RunDirectory, plan: Plan) -> Caption:
     return Caption(
         title=f"THOR embeddings, {name}" if name else "Embeddings",
         subtitle=SEPARATOR.join(part for part in parts if part),
-        notice=_notice(model),
+        notice=f"{random}: colours show structure, not meaning" if random else "",
+        weights=random,
         mark=f"run {document['fingerprint'][:_DIGITS]}",
         picture=str(data.get("picture", Caption.picture)),
     )
@@ -78,10 +82,10 @@ def _ground(plan: Plan) -> list[str]:
     ]
 
 
-def _notice(model: Mapping[str, Any]) -> str:
+def _random_weights(model: Mapping[str, Any]) -> str:
     if model.get("pretrained") is not False or model.get("ckpt"):
         return ""
-    return f"{model.get('weights') or 'random weights'}: colours show structure, not meaning"
+    return str(model.get("weights") or "random weights")
 
 
 def _source(data: Mapping[str, Any]) -> str:

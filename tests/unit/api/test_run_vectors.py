@@ -17,6 +17,7 @@ from tests.support.synthetic_run import TWO_ZONES, embed, plan_of, write_run
 from tests.support.windowed_run import write_windows
 from thor_geo import open_run
 from thor_geo.api import _run_matrix
+from thor_geo.cli.main import main
 from thor_geo.errors import ConfigError, RunDirectoryError
 
 
@@ -135,12 +136,43 @@ def test_no_room_for_a_large_matrix_is_told_before_it_is_filled(
     assert list(mapped.iterdir()) == []
 
 
-def test_status_is_what_the_command_counts(area: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_a_reader_changes_nothing_that_others_see(
+    area: Path, large: bool, request: pytest.FixtureRequest
+) -> None:
+    if large:
+        request.getfixturevalue("mapped")
+    run: Any = open_run(area)
+    before = run.X.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        run.X -= 1
+    with pytest.raises(ValueError, match="read-only"):
+        run.samples("tile_id")[0][0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        run.embedded[0] = False
+    with pytest.raises(AttributeError):
+        run.X = before
+    np.testing.assert_array_equal(run.X, before)
+    table = run.table
+    table["fold"] = 1
+    table.loc[0, "status"] = "changed"
+    assert "fold" not in run.table
+    assert "changed" not in set(run.table["status"])
+
+
+def test_status_is_what_the_command_counts(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     counts = open_run(area).status()
     plan = plan_of(TWO_ZONES)
     assert (counts.tiles, counts.failed, counts.empty) == (len(plan), 1, 1)
     write_run(tmp_path / "run", plan, only=1)
     run = open_run(tmp_path / "run")
     assert run.status().shards_left == len(plan.shards) - 1
+    capsys.readouterr()
+    assert main(["status", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert f"shards    1 of {len(plan.shards)} done" in str(run.status())
+    assert str(run.status()).splitlines()[2:4] == printed.splitlines()[2:4]
     write_run(tmp_path / "run", plan)
     assert run.status().shards_left == 0, "counted anew"

@@ -43,6 +43,7 @@ def test_a_few_lines_say_what_is_there(tmp_path: Path) -> None:
     ):
         assert told in text
         assert told in re.sub("<[^>]*>", "", html(open_run(tmp_path / "run")))
+    assert "colours" not in text, "there are none in a text"
 
 
 @pytest.mark.parametrize(("only", "told"), [(0, "no shard is finished yet"), (1, "left; ")])

@@ -141,6 +141,10 @@ def test_what_similar_writes_opens_with_its_numbers(
         centre = found.bounds[0, :2] + file.res[0] / 2
         np.testing.assert_allclose(next(file.sample([centre]))[0], found.cosine[0])
     assert Image.open(tmp_path / "a.png").width == 1600
+    capsys.readouterr()
+    for name, option in (("a.png", "--png"), ("tif", "--tif")):
+        assert main([*asked, "--on", "cells", option, str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err.startswith(f"thor-geo: ConfigError: `{option}="), "exists"
 
 
 def test_distance_keeps_its_digits_where_little_changed() -> None:
