@@ -406,7 +406,7 @@ def test_a_raster_of_labels_may_reach_beyond_180_degrees(
 
 
 def test_the_target_of_a_raster_is_its_band_or_a_name_for_a_nameless_one(
-    tmp_path: Path, write_tif: Callable[...
+    tmp_path: Path, write_tif: Callable[..., Path]
 ) -> None:
     """A band that is not there would give its name to the labels of another."""
     path = write_tif(tmp_path / "scene.tif", np.ones((1, 4, 4), dtype=np.uint8), (LEFT, TOP))
