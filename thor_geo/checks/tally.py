@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
+from thor_geo.ground.plan import Shard
 from thor_geo.runs.failures import Failure, read_failures
 from thor_geo.runs.lock import is_locked
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.opened_run import OpenedRun
 from thor_geo.runs.reading import read_markers
-from thor_geo.storage import Location
+from thor_geo.storage.files import readers_of
+from thor_geo.support.ahead import read_ahead
 from thor_geo.support.progress import PATIENCE_S, track
 
 # The rate is measured over the last quarter of an hour, or if shards are slow over the last few.
@@ -151,16 +153,28 @@ def count_markers(
     now = now or dt.datetime.now(dt.UTC)
     counts = _Counts(first)
     shards = range(len(opened.plan.shards))
-    for shard, marker in track(
-        read_markers(opened.run, opened.plan, shards),
+
+    def failures_of(pair: tuple[Shard, Marker | None]) -> tuple[Marker | None, list[Failure]]:
+        shard, marker = pair
+        if marker is None or not opened.fits(marker, shard):
+            return None, []
+        path = opened.run.failures_path(shard)
+        return marker, list(read_failures(path)) if marker.failed else []
+
+    for marker, failures in track(
+        read_ahead(
+            failures_of,
+            read_markers(opened.run, opened.plan, shards),
+            threads=readers_of(opened.run.path),
+        ),
         "shards",
         total=len(shards),
         label="reading markers",
         shown=progress,
         delay=PATIENCE_S,
     ):
-        if marker is not None and opened.fits(marker, shard):
-            counts.add(marker, opened.run.failures_path(shard))
+        if marker is not None:
+            counts.add(marker, failures)
     newest = max((shard.time for shard in counts.finished), default=None)
     age = None if newest is None else max(0.0, now.timestamp() - newest)
     left = len(shards) - counts.done - counts.with_failures
@@ -210,8 +224,8 @@ class _Counts:
         self.messages: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}
 
-    def add(self, marker: Marker, failures: Location) -> None:
-        """Count a shard by its marker and, where tiles failed, its list of failures."""
+    def add(self, marker: Marker, failures: Iterable[Failure]) -> None:
+        """Count a shard by its marker and its list of failures."""
         self.done += marker.failed == 0
         self.with_failures += marker.failed > 0
         self.ok += marker.ok
@@ -225,7 +239,7 @@ class _Counts:
         self.finished.append(
             _FinishedShard(time, marker.compute_seconds, marker.tiles, marker.session)
         )
-        for failure in read_failures(failures) if marker.failed else ():
+        for failure in failures:
             if len(self.failures) < self._first:
                 self.failures.append(failure)
             text = _IDS.sub("<id>", failure.error)

@@ -131,7 +131,7 @@ def _sampled(run: RunDirectory, plan: Plan) -> list[Shard]:
     done: Any = range(len(plan.shards))
     count = min(_SAMPLE_SHARDS, len(done))
     chosen = np.linspace(0, len(done) - 1, count).round().astype(int)
-    if not all(run.marker_path(plan.shards[k]).exists() for k in chosen.tolist()):
+    if not run.all_marked(plan.shards[k] for k in chosen.tolist()):
         done = [k for k in done if run.marker_path(plan.shards[k]).exists()]
         count = min(_SAMPLE_SHARDS, len(done))
         chosen = np.linspace(0, max(len(done) - 1, 0), count).round().astype(int)

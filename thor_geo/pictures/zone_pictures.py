@@ -21,7 +21,9 @@ from thor_geo.runs.pooled import row_ids
 from thor_geo.runs.reading import MapReader, VectorReader, cell_window
 from thor_geo.runs.rundir import RunDirectory
 from thor_geo.specs import Windows
-from thor_geo.support.arrays import IntegerArray, UInt8Array
+from thor_geo.storage.files import readers_of
+from thor_geo.support.ahead import read_ahead
+from thor_geo.support.arrays import Float32Array, IntegerArray, UInt8Array
 
 #: Longest side of a raster in pixels.
 MAX_SIDE = 2000
@@ -241,8 +243,12 @@ def _read_markers(
     failed: list[Bounds] = []
     empty: list[Bounds] = []
     rows_of_window = slice(None) if listed is None else slice(time, None, len(listed))
-    for shard in zone.shards:
-        marker = Marker.read(run.marker_path(shard))
+    markers = read_ahead(
+        lambda shard: Marker.read(run.marker_path(shard)),
+        zone.shards,
+        threads=readers_of(run.path),
+    )
+    for shard, marker in zip(zone.shards, markers, strict=True):
         if marker is None:
             continue
         chosen, rows, cols = zone.tile_positions(plan, shard)
@@ -281,12 +287,19 @@ class _Pooled:
     def image(self, zone: _Zone, colours: Colours | None, time: int | None) -> UInt8Array:
         """Return the zone in colours, (rows, columns, 4)."""
         image = np.zeros((zone.rows, zone.cols, 4), dtype=np.uint8)
-        for shard in zone.shards if colours else ():
-            assert colours is not None
-            if not self._run.marker_path(shard).exists():
+        if colours is None:
+            return image
+
+        def read(shard: Shard) -> Float32Array | None:
+            done = self._run.marker_path(shard).exists()
+            return self._vectors(shard, time) if done else None
+
+        parts = read_ahead(read, zone.shards, threads=readers_of(self._run.path))
+        for shard, vectors in zip(zone.shards, parts, strict=True):
+            if vectors is None:
                 continue
             chosen, rows, cols = zone.tile_positions(self._plan, shard)
-            values = self._vectors(shard, time)[chosen]
+            values = vectors[chosen]
             valid = np.isfinite(values).all(axis=1)
             image[rows[valid], cols[valid], :3] = colours(values[valid])
             image[rows[valid], cols[valid], 3] = 255
