@@ -27,8 +27,8 @@ _GRID = "#dfe4e9"
 # Embeddings, raw bands, chance; then whatever else is compared, in turn.
 _COLOURS = {"embeddings": "#1f6fb4", "bands": "#c2571a", "none": "#7b8691"}
 _OTHERS = ("#2a8c55", "#8a4fa3", "#b0891a", "#c23b6b", "#3a9aa8")
-# Most lines that a legend can name inside the axes without hiding them.
-_INSIDE = 5
+# Where the axis of R² ends below: a regression on a few labels may be far worse than the mean.
+_LOWEST_R2 = -1.0
 _LONGEST_NAME = 22
 # Most classes for which numbers are written into the matrix.
 _NUMBERED = 20
@@ -38,7 +38,7 @@ _LINE_SIZE, _LINE, _CHARACTER, _BOLD = 10.5, 0.25, 0.088, 0.1
 
 
 def write_pictures(probed: Probed, folder: Path) -> list[Path]:
-    """Draw ``confusion.png`` (classes) or ``scatter.png`` (numbers), and ``curve.png``.
+    """Draw ``confusion.png`` (classes) or ``scatter.png`` (numbers), and ``curve.png``, if any.
 
     Args:
         probed: The results of the probe.
@@ -47,20 +47,25 @@ def write_pictures(probed: Probed, folder: Path) -> list[Path]:
     path = folder / ("confusion.png" if probed.classes else "scatter.png")
     with atomic_path(path) as temporary:
         save_png(draw_first(probed), temporary, _DPI)
-    return [path, write_curve(probed, folder)]
+    return [path, *write_curve(probed, folder)]
 
 
-def write_curve(probed: Probed, folder: Path) -> Path:
+def write_curve(probed: Probed, folder: Path) -> list[Path]:
     """Draw ``curve.png``, as far as the curve has been measured.
 
     Args:
         probed: The results of the probe.
         folder: Where the picture goes.
+
+    Returns:
+        Its path; none if the curve is to have a single point, the scores with all labels.
     """
+    if probed.points == 1:
+        return []
     path = folder / "curve.png"
     with atomic_path(path) as temporary:
         save_png(draw_curve(probed), temporary, _DPI)
-    return path
+    return [path]
 
 
 def draw_first(probed: Probed) -> Figure:
@@ -105,12 +110,11 @@ def draw_curve(probed: Probed) -> Figure:
     title = f"Learning curve: {SCORE_NAMES[name]}"
     if not probed.curve_complete:
         title += f", {probed.measured} of {counted(probed.points, 'point')} so far"
-    beside = len(probed.evaluations) > _INSIDE
-    width = 12.4 if beside else 9.2
+    width = 12.4
     figure, axes = _figure(probed, width, 6.4, title)
-    if beside:
-        box = axes.get_position(original=True)
-        axes.set_position((box.x0, box.y0, 8.0 / width, box.height))
+    box = axes.get_position(original=True)
+    # Room for the legend on the right: on the axes it would hide lines.
+    axes.set_position((box.x0, box.y0, 8.0 / width, box.height))
     most = max(e.curve[-1].labels for e in probed.evaluations)
     _draw_lines(axes, probed, name)
     axes.set_xscale("log")
@@ -122,17 +126,17 @@ def draw_curve(probed: Probed) -> Figure:
     axes.set_xlabel("training labels (mean of the folds)", fontsize=11, color=MUTED)
     axes.set_ylabel(SCORE_NAMES[name], fontsize=11, color=MUTED)
     axes.grid(color=_GRID, lw=0.8)
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if beside else {"loc": "lower right"}
-    legend = axes.legend(fontsize=10, labelcolor=INK, edgecolor=_GRID, **place)
-    legend.set_zorder(5)
-    figure.text(
-        0.83 / width,
-        0.028,
-        f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
-        f"mean of {counted(probed.spec.repeats, 'draw')} of labels.",
-        fontsize=9.5,
-        color=MUTED,
+    axes.legend(
+        fontsize=10, labelcolor=INK, edgecolor=_GRID, loc="upper left", bbox_to_anchor=(1.02, 1)
     )
+    note = (
+        f"Bands: 95 % intervals of the linear probes (bootstrap over {probed.folds.drawn}), "
+        f"mean of {counted(probed.spec.repeats, 'draw')} of labels."
+    )
+    if name == "r2" and (lowest := axes.dataLim.y0) < _LOWEST_R2:
+        axes.set_ylim(_LOWEST_R2, max(axes.dataLim.y1, 0) + 0.06)
+        note += f" The axis ends at {_LOWEST_R2:g}; lines and bands go down to {lowest:.3g}."
+    figure.text(0.83 / width, 0.028, note, fontsize=9.5, color=MUTED)
     return figure
 
 

@@ -199,3 +199,4 @@ def test_without_a_curve_there_are_the_scores_alone(
     report = json.loads((tmp_path / "probe.json").read_text())
     assert report["curve_complete"] is True
     assert [len(result["curve"]) for result in report["results"]] == [1, 1, 1]
+    assert not (tmp_path / "curve.png").exists(), "there is no curve to draw"
