@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.support.faulty_store import Fault, Plan, faulty_store
 from benchmarks.support.object_store import ObjectStore, new_bucket, s3_server
 from thor_geo import (
     EmulatorSpec,
@@ -23,6 +24,9 @@ from thor_geo import (
 from thor_geo.datamodules.reopened import pixels_of
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.runs.opened_run import read_run
+
+#: The summary's line about what the source was asked for.
+FETCHED = "\n  fetched "
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def test_a_run_is_that_of_a_cache_in_a_folder(
     filled = run_with("fetch", "--job=1/2")
     assert f"cache     {bucket.url('cache')}" in filled.stdout
     run = run_with("predict", "--data.num_workers=2")
-    assert "requests" in run.stdout, "the second half was fetched"
+    assert FETCHED in run.stdout, "the second half was not in the cache"
     assert contents(tmp_path / "run") == contents(quick_run / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert "cache" not in json.dumps(record["settings"])
@@ -90,7 +94,7 @@ def test_a_run_is_that_of_a_cache_in_a_folder(
     again = run_with(
         "predict", f"--output.dir={tmp_path / 'again'}", THOR_GEO_EMULATOR_URL=no_pixels
     )
-    assert "requests" not in again.stdout, "nothing was fetched"
+    assert FETCHED not in again.stdout
     assert contents(tmp_path / "again") == contents(quick_run / "run")
     fetched = run_with("fetch", THOR_GEO_EMULATOR_URL=no_pixels)
     assert "Fetched 0 blocks" in fetched.stdout
@@ -105,6 +109,25 @@ def test_ranks_on_one_machine_share_the_copies(
     run_with("predict", *options, "--output.quicklook=true", THOR_GEO_EMULATOR_URL=no_pixels)
     assert contents(tmp_path / "run") == contents(quick_run / "run")
     assert (tmp_path / "run" / "quicklook.png").stat().st_size > 10_000
+
+
+def test_a_store_that_fails_now_and_then_changes_no_byte(
+    run_with: Any, quick_run: Path, bucket: ObjectStore, tmp_path: Path
+) -> None:
+    shares: dict[Fault, float] = {"503": 0.1, "reset": 0.05, "late reset": 0.05, "cut": 0.05}
+    outputs = []
+    for name in ("filling", "reading"):
+        with faulty_store(bucket.endpoint, Plan(shares=shares, seed=3)) as door:
+            done = run_with(
+                "predict",
+                f"--data.cache_dir={bucket.url('trouble')}",
+                f"--data.cache_store.endpoint={door.url}",
+                f"--output.dir={tmp_path / name}",
+            )
+            outputs.append(done.stdout)
+        assert sum(door.met.values()) > door.met["none"], "no fault was met"
+        assert contents(tmp_path / name) == contents(quick_run / "run")
+    assert [FETCHED in output for output in outputs] == [True, False]
 
 
 def test_pixels_of_a_run_and_of_places_come_from_the_bucket(

@@ -47,13 +47,15 @@ class SharedBlockStore(BlockStore):
         self.shared = shared
 
     def prepare(self) -> None:
-        """Make the folder, and check that both can be written.
+        """Make the folder, and check that the store can be written.
 
         Raises:
-            ConfigError: If the folder cannot, or the address can only be read.
-            StoreError: If the store cannot.
+            CacheError: If the folder cannot be made.
+            ConfigError: If the address can only be read.
+            StoreError: If the store cannot be written.
         """
-        super().prepare()
+        with _folder.explained(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
         _check(self.shared)
 
     def pinned(self, block: Block) -> Pinned | None:
