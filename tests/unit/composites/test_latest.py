@@ -61,8 +61,13 @@ def test_the_latest_blocks_are_kept_and_all_can_be_had(
 
 
 def test_who_has_found_a_block_can_read_it_when_its_time_has_come(
-    shared: SharedBlockStore, reader: BlockStore, block_at: Callable[[int], Block], put: Put
+    shared: SharedBlockStore,
+    reader: BlockStore,
+    block_at: Callable[[int], Block],
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_latest, "GRACE_S", 60.0)
     expected = put(shared, block_at(0), 0).read()[0]
     found = reader.get(block_at(0))
     assert found is not None
