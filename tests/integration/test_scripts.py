@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
 
-from tests.support.object_store import ObjectStore, new_bucket, s3_server
+from benchmarks.support.object_store import ObjectStore, new_bucket
 from tests.support.survey import DAYS, POINTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -131,24 +131,23 @@ def test_the_script_that_starts_processes(
 
 
 @pytest.fixture
-def bucket(quick_run: Path) -> Iterator[ObjectStore]:
-    """Yield a public bucket that holds the run of the quickstart, as pages have it."""
-    with s3_server() as endpoint:
-        made = new_bucket(endpoint, "my-bucket")
-        made.upload(quick_run / "run", "oslo", public=True)
-        yield made
+def my_bucket(s3_endpoint: str, quick_run: Path) -> ObjectStore:
+    """Return a public bucket that holds the run of the quickstart, as pages have it."""
+    made = new_bucket(s3_endpoint, "my-bucket")
+    made.upload(quick_run / "run", "oslo", public=True)
+    return made
 
 
 def test_the_other_scripts(
-    folder: Path, archive: Path, emulator_url: str, bucket: ObjectStore
+    folder: Path, archive: Path, emulator_url: str, my_bucket: ObjectStore
 ) -> None:
     """In one process, page by page: what is imported once need not be so again."""
     names = []
     for page in WITH_SCRIPTS:
         blocks = [block for block in scripts(page) if "__main__" not in block]
         path = folder / f"page_{page.stem}.py"
-        path.write_text(prepared("\n".join(blocks), archive, emulator_url, bucket.endpoint))
+        path.write_text(prepared("\n".join(blocks), archive, emulator_url, my_bucket.endpoint))
         names.append(path.name)
     assert {"page_README.py", "page_python.py", "page_sensors.py"} <= set(names)
     every = "import runpy, sys\nfor name in sys.argv[1:]: runpy.run_path(name, run_name='__main__')"
-    run(folder, "-c", every, *names, emulator=emulator_url, more=bucket.environment)
+    run(folder, "-c", every, *names, emulator=emulator_url, more=my_bucket.environment)
