@@ -17,6 +17,7 @@ from thor_geo.runs.fingerprint import JSON, compute_fingerprint, json_difference
 from thor_geo.runs.grid_layout import array_file, array_names
 from thor_geo.runs.markers import Marker
 from thor_geo.runs.place_layout import place_file
+from thor_geo.runs.run_paths import RunPaths
 from thor_geo.runs.table_changes import TABLE_KEYS, table_changes
 from thor_geo.runs.zone_grid import ZoneGrid, zone_grids
 from thor_geo.specs.windows import time_axis
@@ -50,7 +51,7 @@ class _Writes(NamedTuple):
     places: bool = False
 
 
-class RunDirectory:
+class RunDirectory(RunPaths):
     """The files of one run.
 
     Any number of processes may prepare the same directory at the same time: files are created
@@ -70,75 +71,10 @@ class RunDirectory:
         Raises:
             ConfigError: If it begins as an address does, and is none of a bucket.
         """
-        self.path: Location = located(path, options)
+        super().__init__(located(path, options))
         self._fingerprint: str | None = None
         self._prepared: tuple[Mapping[str, Any], Plan] | None = None
         self._store_checked = False
-
-    @property
-    def run_json(self) -> Location:
-        """Settings, versions and the plan's summary."""
-        return self.path / "run.json"
-
-    @property
-    def plan_parquet(self) -> Location:
-        """Every tile, as GeoParquet."""
-        return self.path / "plan.parquet"
-
-    @property
-    def pooled(self) -> Location:
-        """Folder of the pooled embeddings, one GeoParquet file per shard."""
-        return self.path / "pooled"
-
-    @property
-    def grid(self) -> Location:
-        """The Zarr store of the embedding maps."""
-        return self.path / "grid.zarr"
-
-    @property
-    def place_store(self) -> Location:
-        """The Zarr store of the maps of places."""
-        return self.path / "places.zarr"
-
-    @property
-    def skipped(self) -> Location:
-        """The rows of a table of places that were skipped, beside the pooled embeddings."""
-        return self.pooled / "skipped.parquet"
-
-    @property
-    def failures(self) -> Location:
-        """Folder of the failed tiles, one file per shard that has any."""
-        return self.path / "failures"
-
-    @property
-    def markers(self) -> Location:
-        """Folder of the markers."""
-        return self.path / "markers"
-
-    @property
-    def ranks(self) -> Location:
-        """Folder of the signs of life of launches' ranks, while they run."""
-        return self.path / ".ranks"
-
-    @property
-    def quicklook(self) -> Location:
-        """The picture of the run."""
-        return self.path / "quicklook.png"
-
-    @property
-    def overview(self) -> Location:
-        """The colours and states of all rows, for a first map."""
-        return self.path / "overview.parquet"
-
-    @property
-    def index(self) -> Location:
-        """Folder of the indexes of similar places, one folder for each."""
-        return self.path / "index"
-
-    @property
-    def colours(self) -> Location:
-        """The colours of embeddings in all pictures of the run."""
-        return self.path / "colours.json"
 
     @property
     def has_pooled(self) -> bool:
@@ -162,18 +98,6 @@ class RunDirectory:
         places = "places" in settings.get("data", {})
         kind = output != "grid" or places == (folder == self.place_store)
         return bool(settings["output"][output]) and kind
-
-    def pooled_path(self, shard: Shard) -> Location:
-        """Return the path of a shard's pooled embeddings."""
-        return self.pooled / f"{shard.id}.parquet"
-
-    def failures_path(self, shard: Shard) -> Location:
-        """Return the path of a shard's failed tiles."""
-        return self.failures / f"{shard.id}.jsonl"
-
-    def marker_path(self, shard: Shard) -> Location:
-        """Return the path of a shard's marker."""
-        return self.markers / f"{shard.id}.json"
 
     def check_writable(self) -> None:
         """Make the directory and write a file into it, before any work starts; a store only once.
