@@ -17,6 +17,7 @@ from benchmarks.support.commands import flags
 from benchmarks.support.free import MAP, TOKENS, FreeEncoder
 from benchmarks.support.ground import BANDS, TILE, Ground
 from benchmarks.support.place_ground import PlaceGround
+from thor_geo.storage import located
 
 #: CPU threads of every model, and the settings that the two sides share.
 THREADS, BATCH, PATCH = 2, 32, 16
@@ -71,8 +72,12 @@ class Settings:
     workers: int = 2
     concurrency: int | None = None
 
-    def arguments(self, out: Path) -> list[str]:
-        """Return the command's arguments."""
+    def arguments(self, out: Path | str) -> list[str]:
+        """Return the command's arguments.
+
+        Args:
+            out: Folder or address of the run.
+        """
         model: dict[str, object] = {
             "model.model_key": self.model_key,
             "model.pretrained": "false",
@@ -103,21 +108,30 @@ class Settings:
         return ["predict", *flags(settings)]
 
 
-def predict(settings: Settings, out: Path) -> dict[str, float]:
+def predict(settings: Settings, out: Path | str, *, keep: bool = False) -> dict[str, float]:
     """Run the command in this process, into a new folder.
+
+    Args:
+        settings: What to run.
+        out: The folder, or an address in a store.
+        keep: Whether what is there stays; what is in a store always does.
 
     Returns:
         Seconds: ``phase`` as `Clock` has it, and ``before``, from the call to the phase.
     """
     from thor_geo.cli import predict as command
 
-    shutil.rmtree(out, ignore_errors=True)
+    where = located(out)
+    if isinstance(where, Path) and not keep:
+        shutil.rmtree(where, ignore_errors=True)
     began = time.perf_counter()
     code = command.predict(settings.arguments(out))
+    phase, before = Clock.seconds, Clock.began - began
     assert code == 0, f"thor-geo predict ended with {code}"
-    markers = len(list((out / "markers").glob("*.json")))
-    assert markers == len(settings.ground.plan.shards), f"{markers} shards were written"
-    return {"phase": Clock.seconds, "before": Clock.began - began}
+    if isinstance(where, Path):  # elsewhere it would be requests of ours among the command's
+        markers = len(list((where / "markers").glob("*.json")))
+        assert markers == len(settings.ground.plan.shards), f"{markers} shards were written"
+    return {"phase": phase, "before": before}
 
 
 class Encoder:
