@@ -165,9 +165,10 @@ def main() -> int:
         command=f"python -m benchmarks.chaos.determinism --seed {options.seed}",
         quick=quick,
         notes=[
-            "Compared: plan.parquet, every file of pooled/ and grid.zarr/, quicklook.png, run.json "
-            "without the command's own config, and markers without times and sessions, hence with "
-            "the recorded batch shapes and threads. Each run has an empty cache.",
+            "Compared: plan.parquet, overview.parquet, every file of pooled/ and grid.zarr/, "
+            "quicklook.png, run.json without the command's own config, and markers without times "
+            "and sessions, hence with the recorded batch shapes and threads. Each run has an empty "
+            "cache.",
         ],
     )
     rng = random.Random(options.seed)

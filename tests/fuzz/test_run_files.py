@@ -213,6 +213,17 @@ def test_plan(run: Run) -> None:
     fuzz("plan.parquet", damaged([seed]), check)
 
 
+def test_overview_when_validating(run: Run) -> None:
+    path = run.dir.overview
+    seed = run.files[path]
+    fuzz(
+        "overview.parquet, thor-geo validate",
+        damaged([seed]),
+        lambda content: run.validate({path: content}),
+        share=0.3,
+    )
+
+
 @pytest.mark.parametrize("name", ["pooled", "map"])
 def test_outputs(run: Run, name: str) -> None:
     path: Path = getattr(run, name)

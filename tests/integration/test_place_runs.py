@@ -35,7 +35,7 @@ def ranks(number: int) -> tuple[str, ...]:
 
 def digests(run: Path) -> dict[str, str]:
     """Return the sha256 of the plan and of every file that holds or describes embeddings."""
-    files = [run / "plan.parquet", *run.glob("pooled/*.parquet"), *run.rglob("places.zarr/**/*")]
+    files = [*run.glob("*.parquet"), *run.glob("pooled/*.parquet"), *run.rglob("places.zarr/**/*")]
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(files)

@@ -72,7 +72,7 @@ def no_pixels(archive: Path) -> Iterator[str]:
 
 
 def contents(run: Path) -> dict[str, str]:
-    files = [run / "plan.parquet", *run.glob("pooled/*.parquet"), *run.rglob("grid.zarr/**/*")]
+    files = [*run.glob("*.parquet"), *run.glob("pooled/*.parquet"), *run.rglob("grid.zarr/**/*")]
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

@@ -40,7 +40,7 @@ ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
 
 
 def bytes_of(run: Path) -> dict[str, str]:
-    files = [run / "plan.parquet", *run.glob("pooled/*.parquet"), *run.rglob("grid.zarr/**/*")]
+    files = [*run.glob("*.parquet"), *run.glob("pooled/*.parquet"), *run.rglob("grid.zarr/**/*")]
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
