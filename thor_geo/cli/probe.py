@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime as dt
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
@@ -76,6 +77,16 @@ def _day(text: str) -> dt.date:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(_number(part, int) for part in text.split(",") if part.strip())
+
+
+def _seeds(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number; a run stands before --seed-noise, or write "
+            f"--seed-noise={SEEDS}"
+        ) from None
 
 
 def _texts(text: str) -> tuple[str, ...]:
@@ -174,11 +185,11 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--seed-noise",
-        type=int,
+        type=_seeds,
         nargs="?",
         const=SEEDS,
         metavar="N",
-        help=f"score with N other divisions into folds, too ({SEEDS})",
+        help=f"score with N other divisions into folds, too ({SEEDS}); write OUT before it",
     )
 
 
@@ -203,6 +214,8 @@ def run_probe(args: Sequence[str]) -> int:
         command.error(f"give one of {' and '.join(given)}")
     if given != ["--labels or --target"] and given and (options.beside or options.seed_noise):
         command.error(f"--beside and --seed-noise compare scores, and {given[0]} gives none")
+    if sys.stderr.isatty():  # what is loaded first takes seconds
+        print("thor-geo: opening the run", file=sys.stderr, flush=True)
     from thor_geo.probe.jobs import apply_probe, export, fit
 
     if options.export_csv is not None:

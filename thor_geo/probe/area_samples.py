@@ -66,12 +66,12 @@ def tile_samples(
         epsg=tiles.epsg[used].astype(np.int64),
         x=(bounds[:, 0] + bounds[:, 2]) / 2,
         y=(bounds[:, 1] + bounds[:, 3]) / 2,
+        tied=np.array(tied, dtype=np.bool_)[kept],
         counts=Counts(
             labelled=len(chosen),
             unlabelled=tally.unlabelled,
             thin=tally.thin,
             without_embedding=tiles.without + tiles.missing,
-            tied=sum(tied),
             thinned=len(chosen) - len(used),
         ),
     )
@@ -152,12 +152,12 @@ def cell_samples(
         epsg=epsg,
         x=x,
         y=y,
+        tied=tied.astype(np.bool_),
         counts=Counts(
             labelled=total - without,
             unlabelled=tally.unlabelled,
             thin=tally.thin,
             without_embedding=without,
-            tied=int(tied.sum()),
             thinned=total - len(chosen),
         ),
     )

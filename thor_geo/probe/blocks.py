@@ -126,8 +126,15 @@ def make_folds(samples: Samples, labels: Labels, plan: Plan, spec: ProbeSpec) ->
         words=f"{len(splits)} random folds"
         if random
         else f"{len(splits)} folds of {counted(count, 'block')} of {side:g} m",
-        buffer_words=f"{buffer:g} m" + (f" ({across:,.0f} m across UTM zones)" if across else ""),
+        buffer_words=_buffer_words(buffer, across),
     )
+
+
+def _buffer_words(buffer: float, across: float) -> str:
+    """Return how far training samples are kept from test samples, and where that holds."""
+    if across and not buffer:
+        return f"{across:,.0f} m, only from samples of another UTM zone"
+    return f"{buffer:g} m" + (f" ({across:,.0f} m across UTM zones)" if across else "")
 
 
 def _near(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from thor_geo.probe.curve import Contender, Evaluation, Problem
 from thor_geo.probe.differences import Difference, paired_differences
 from thor_geo.probe.finding import finding
@@ -36,7 +38,7 @@ def compare_sides(
     problem: Problem,
     contenders: Sequence[Contender],
     evaluations: Sequence[Evaluation],
-    others: Sequence[tuple[ProbeSpec, Folds]],
+    others: Sequence[tuple[ProbeSpec, Folds]] = (),
     *,
     progress: bool = False,
 ) -> Compared:
@@ -74,6 +76,18 @@ def compare_sides(
         differences=differences,
         noise=noise,
         finding=finding(
-            target, problem.task, evaluations, differences, problem.folds, problem.spec, noise
+            target,
+            problem.task,
+            evaluations,
+            differences,
+            problem.folds,
+            problem.spec,
+            noise,
+            identical={
+                other.name
+                for other in contenders
+                if other.name != contenders[0].name
+                and np.array_equal(other.features, contenders[0].features)
+            },
         ),
     )

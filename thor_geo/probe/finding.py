@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from thor_geo.support.arrays import Int64Array
 
 #: Classes with fewer samples are warned of.
 FEW = 5
+#: With fewer blocks to draw from, a bootstrap's intervals are not to be relied on.
+FEW_BLOCKS = 10
 _VERBS: Mapping[Task, str] = {"classification": "tell", "regression": "predict"}
 
 
@@ -29,6 +31,7 @@ def finding(
     folds: Folds,
     spec: ProbeSpec,
     noise: SeedNoise | None = None,
+    identical: Collection[str] = (),
 ) -> str:
     """Return in one sentence what the linear probe of the embeddings found.
 
@@ -43,6 +46,7 @@ def finding(
         folds: The cross-validation.
         spec: Settings.
         noise: What other folds change; a difference whose sign hangs on them is said to.
+        identical: Other features that are the embeddings themselves.
     """
     name = SCORES[task][0]
     ours = evaluations[0].scores[name]
@@ -76,6 +80,9 @@ def finding(
             continue
         label = features_name(features)
         part, winner = f"{label} {_two(others[features])}", shows(difference)
+        if features in identical:
+            parts.append(f"{part}: identical vectors")
+            continue
         if not math.isfinite(difference.low):
             parts.append(f"{part}: too few {folds.drawn} to tell a difference")
             continue
@@ -99,12 +106,27 @@ def small_classes(names: Sequence[str], targets: Int64Array) -> tuple[str, ...]:
         targets: Index of each sample's class, (N,).
     """
     counts = np.bincount(targets, minlength=len(names)).tolist() if names else []
-    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < FEW]
+    few = [f"{name} has {n}" for name, n in zip(names, counts, strict=True) if n < FEW]
     if not few:
         return ()
     return (
-        f"fewer than {FEW} samples of {', '.join(few)}: their scores, and the means over classes, "
-        "hang on one or two of them",
+        f"classes with fewer than {FEW} samples ({', '.join(few)}): their scores, and the means "
+        "over classes, depend on these few",
+    )
+
+
+def few_blocks(folds: Folds) -> tuple[str, ...]:
+    """Return a warning of intervals that are drawn from fewer than `FEW_BLOCKS`, if they are.
+
+    Args:
+        folds: The cross-validation. Of a single block there is no interval to warn of.
+    """
+    count = int(folds.tested_block.max()) + 1
+    if count == 1 or count >= FEW_BLOCKS:
+        return ()
+    return (
+        f"only {count} {folds.drawn}: intervals drawn from fewer than about {FEW_BLOCKS} may be "
+        "far too narrow",
     )
 
 

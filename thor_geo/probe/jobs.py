@@ -53,7 +53,7 @@ def fit(
 ) -> int:
     """Probe a run: write scores, map and model, print a summary, then let the learning curve grow.
 
-    Ctrl-C during the curve keeps what there is.
+    Ctrl-C keeps what there is, as soon as there are scores.
 
     Args:
         run: The run directory.
@@ -89,7 +89,19 @@ def fit(
     with closing(steps):
         probed = next(steps)
         written = _write_scores(opened, probed, folder)
+        interrupted = False
+        if spec.seed_noise:
+            # Scoring other folds takes as many times as long: what is known is there before.
+            try:
+                first, probed = probed, next(steps)
+                if probed.finding != first.finding:
+                    write_pictures(probed, folder)
+                _write_report(opened, probed, folder)
+            except KeyboardInterrupt:
+                interrupted = True
         print(redact(report_text(opened, probed, folder, written)), flush=True)
+        if interrupted:
+            return _interrupted(probed, folder)
         return _grow_curve(opened, probed, steps, folder)
 
 
@@ -104,8 +116,7 @@ def _grow_curve(opened: OpenedRun, probed: Probed, steps: Iterator[Probed], fold
                 drawn = time.monotonic()
     except KeyboardInterrupt:
         _write_curve(opened, probed, folder)
-        print(f"thor-geo: {redact(_kept(probed, folder))}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _interrupted(probed, folder)
     if probed.points > 1:
         print(f"  curve     {counted(probed.points, 'point')}, complete", flush=True)
     return 0
@@ -134,13 +145,17 @@ def _write_report(opened: OpenedRun, probed: Probed, folder: Path) -> Path:
     return folder / _REPORT
 
 
-def _kept(probed: Probed, folder: Path) -> str:
-    """Return what an interrupted probe has left, and how to get the rest."""
-    curve = f"{probed.measured} of {counted(probed.points, 'point')}"
-    return (
-        f"interrupted; scores, map and model in {folder} are complete, the learning curve has "
-        f"{curve}. The same command with --overwrite measures all of them."
-    )
+def _interrupted(probed: Probed, folder: Path) -> int:
+    """Say what an interrupted probe has left, and how to get the rest; return the exit code."""
+    parts = [f"interrupted; scores, map and model in {folder} are complete"]
+    if probed.spec.seed_noise and probed.compared.noise is None:
+        parts.append("the other divisions into folds (--seed-noise) are missing")
+    if probed.points > 1:
+        curve = f"{probed.measured} of {counted(probed.points, 'point')}"
+        parts.append(f"the learning curve has {curve}")
+    words = f"{', '.join(parts)}. The same command with --overwrite measures everything."
+    print(f"thor-geo: {redact(words)}", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def apply_probe(

@@ -68,6 +68,7 @@ def report_json(opened: OpenedRun, probed: Probed) -> dict[str, Any]:
         "samples": len(samples),
         "counts": {
             **dataclasses.asdict(samples.counts),
+            "tied": int(samples.tied.sum()),
             "without_pixels": probed.sides.without_pixels,
             "without_beside": probed.sides.without_beside,
         },
@@ -171,7 +172,7 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
         *_table(probed, names),
         *difference_lines(probed.compared.differences, probed.task, names, probed.spec),
         "",
-        f"  [95 % confidence interval: bootstrap over {folds.drawn}, not over samples]",
+        f"  [95 % confidence interval: bootstrap over {_drawn(probed)}, not over samples]",
         *_group_lines(probed),
         *noise_lines(probed.compared.noise, probed.task),
     ]
@@ -180,16 +181,17 @@ def report_text(opened: OpenedRun, probed: Probed, folder: Path, written: Sequen
         (counts.thin, f"labelled on less than {probed.spec.min_cover:g} of their ground"),
         (counts.without_embedding, "without an embedding"),
         (probed.sides.without_pixels, "without pixels in some band"),
-        (probed.sides.without_beside, "without a vector of all that is compared"),
+        (probed.sides.without_beside, "without a vector in every table compared"),
         (counts.without_group, f"without {probed.spec.group}"),
         (counts.thinned, f"thinned at random (--max-samples {probed.spec.max_samples:,})"),
     ]
     reasons = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
     lines += ["", f"  left out  {reasons or 'none'}", *_label_lines(probed.labels)]
     lines += beside_lines(probed.sides.besides, samples.unit)
-    if counts.tied:
+    tied = int(samples.tied.sum())
+    if tied:
         lines.append(
-            f"  ties      {counts.tied:,} samples with equally frequent classes: the first counts"
+            f"  ties      {counted(tied, 'sample')} with equally frequent classes: the first counts"
         )
     if folds.buffered:
         lines.append(
@@ -229,6 +231,14 @@ def unit_words(samples: Samples) -> str:
         "both": f"vectors of their cells, and pooled ones of chips of {samples.side:g} m",
     }
     return f"places ({vectors[samples.kind]})"
+
+
+def _drawn(probed: Probed) -> str:
+    """Return what the bootstrap draws; a random split has blocks only for that."""
+    folds = probed.folds
+    if probed.spec.split == "random" and folds.block_m is not None:
+        return f"{folds.drawn} of {folds.block_m:g} m (the folds are random)"
+    return folds.drawn
 
 
 def _group_lines(probed: Probed) -> list[str]:

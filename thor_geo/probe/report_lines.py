@@ -26,8 +26,7 @@ def score_cell(score: Score, *, signed: bool = False) -> str:
     if not math.isfinite(score.value):
         return "-"
     digits = 3 if max(map(abs, score)) < 100 else 1
-    sign = "+" if signed else ""
-    value, low, high = (f"{each:{sign}.{digits}f}" for each in score)
+    value, low, high = (_rounded(each, digits, signed=signed) for each in score)
     return f"{value} [{low}, {high}]" if math.isfinite(score.low) else value
 
 
@@ -104,19 +103,27 @@ def noise_lines(noise: SeedNoise | None, task: Task) -> list[str]:
     count = len(noise.seeds)
     lines = ["", f"  {SCORE_NAMES[name]} with {count} divisions into folds (lowest to highest, SD)"]
     rows = [
-        [f"  {features_name(features)}", _spread(scores[name], "")]
+        [f"  {features_name(features)}", _spread(scores[name], signed=False)]
         for (features, model), scores in noise.scores.items()
         if model == linear
     ]
     rows += [
-        [f"  THOR minus {features_name(features)}", _spread(scores[name], "+")]
+        [f"  THOR minus {features_name(features)}", _spread(scores[name], signed=True)]
         for (features, model), scores in noise.differences.items()
         if model == linear and features != "none"
     ]
     return lines + aligned(rows)
 
 
-def _spread(spread: Spread, sign: str) -> str:
+def _spread(spread: Spread, *, signed: bool) -> str:
     if not math.isfinite(spread.deviation):
         return "-"
-    return f"{spread.lowest:{sign}.3f} to {spread.highest:{sign}.3f}, SD {spread.deviation:.3f}"
+    lowest, highest = (_rounded(v, 3, signed=signed) for v in (spread.lowest, spread.highest))
+    return f"{lowest} to {highest}, SD {spread.deviation:.3f}"
+
+
+def _rounded(value: float, digits: int, *, signed: bool) -> str:
+    """Return a rounded number; one that is zero then has no sign."""
+    rounded = round(value, digits) + 0.0  # no minus zero
+    sign = "+" if signed and rounded else ""
+    return f"{rounded:{sign}.{digits}f}"

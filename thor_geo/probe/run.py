@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -13,11 +13,11 @@ from thor_geo.errors import ConfigError
 from thor_geo.ground.plan import Plan
 from thor_geo.probe.blocks import make_folds
 from thor_geo.probe.collect import collect_samples
-from thor_geo.probe.compared import compare_sides
+from thor_geo.probe.compared import Compared, compare_sides
 from thor_geo.probe.curve import Contender, Evaluation, Problem
-from thor_geo.probe.finding import small_classes
+from thor_geo.probe.finding import few_blocks, small_classes
 from thor_geo.probe.folds import Folds
-from thor_geo.probe.growing import grow
+from thor_geo.probe.growing import Grown, grow
 from thor_geo.probe.joining import Labels
 from thor_geo.probe.metrics import json_scores
 from thor_geo.probe.models import LinearProbe, ProbeKind, fit_linear
@@ -29,6 +29,7 @@ from thor_geo.probe.seeds import other_folds
 from thor_geo.probe.sides import Sides, band_sides, beside_sides
 from thor_geo.probe.spec import ProbeSpec, Task
 from thor_geo.runs.opened_run import OpenedRun
+from thor_geo.runs.reading import read_markers
 
 # With more classes than this, the labels are numbers that were taken for classes.
 _MOST_CLASSES = 256
@@ -68,8 +69,9 @@ def probe_steps(
 ) -> Generator[Probed, None, None]:
     """Do the same as `probe_run`, and yield what is known so far.
 
-    First come all scores with all labels, and the fitted probe. Then the learning curve grows one
-    point at a time, few labels first. Whoever has seen enough stops.
+    First come all scores with all labels, and the fitted probe; then, with `ProbeSpec.seed_noise`,
+    what other folds change. Then the learning curve grows one point at a time, few labels first.
+    Whoever has seen enough stops.
 
     Args:
         opened: The run; it may be unfinished.
@@ -96,13 +98,12 @@ def probe_steps(
         task=labels.task, targets=targets, classes=len(classes), folds=folds, spec=spec
     )
     linear = fit_linear(samples.vectors, targets, folds.block, labels.task, spec.seed)
-    contenders, compared = _contenders(sides), None
+    contenders, unfinished = _contenders(sides), _unfinished(opened)
     with closing(grow(problem, contenders, progress=progress)) as growing:
-        for grown in growing:
+        for grown, compared in _compared(
+            labels.name, problem, contenders, growing, others, progress
+        ):
             evaluations = grown.evaluations
-            compared = compared or compare_sides(
-                labels.name, problem, contenders, evaluations, others, progress=progress
-            )
             probe = _saved(opened, labels, samples, classes, linear, evaluations[0])
             yield Probed(
                 spec=spec,
@@ -116,11 +117,51 @@ def probe_steps(
                 compared=compared,
                 groups=_group_scores(samples, targets, folds, evaluations[0], labels.task),
                 probe=probe,
-                warnings=(*sides.warnings, *small_classes(probe.names, targets)),
+                warnings=(
+                    *unfinished,
+                    *sides.warnings,
+                    *small_classes(probe.names, targets),
+                    *few_blocks(folds),
+                ),
                 notice=_notice(opened, spec, labels, classes, targets, folds),
                 points=grown.points,
                 measured=grown.measured,
             )
+
+
+def _compared(
+    target: str,
+    problem: Problem,
+    contenders: Sequence[Contender],
+    growing: Iterator[Grown],
+    others: Sequence[tuple[ProbeSpec, Folds]],
+    progress: bool,
+) -> Iterator[tuple[Grown, Compared]]:
+    """Yield what has grown with what it says; the first twice, if other folds are asked for."""
+    first = next(growing)
+    compared = compare_sides(target, problem, contenders, first.evaluations)
+    yield first, compared
+    if others:
+        compared = compare_sides(
+            target, problem, contenders, first.evaluations, others, progress=progress
+        )
+        yield first, compared
+    for grown in growing:
+        yield grown, compared
+
+
+def _unfinished(opened: OpenedRun) -> tuple[str, ...]:
+    """Return a warning of the tiles or places that are not done yet, if there are any."""
+    shards = range(len(opened.plan.shards))
+    left = sum(
+        len(shard)
+        for shard, marker in read_markers(opened.run, opened.plan, shards)
+        if marker is None or not opened.fits(marker, shard)
+    )
+    if not left:
+        return ()
+    what = "places" if opened.places else "tiles"
+    return (f"the run is not finished: {left:,} of {len(opened.plan):,} {what} are not done yet",)
 
 
 def _saved(

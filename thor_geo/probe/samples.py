@@ -22,7 +22,6 @@ class Counts:
         unlabelled: Without a label.
         thin: Labelled on too little of their ground (`ProbeSpec.min_cover`).
         without_embedding: With a label, but failed, empty, outside the area or not done yet.
-        tied: Labelled, with several classes that are equally frequent.
         thinned: Labelled, but left out at random (`ProbeSpec.max_samples`).
         without_group: Places with a label and an embedding, but no group (`ProbeSpec.group`).
     """
@@ -31,7 +30,6 @@ class Counts:
     unlabelled: int
     thin: int
     without_embedding: int
-    tied: int
     thinned: int
     without_group: int = 0
 
@@ -49,6 +47,7 @@ class Samples:
         epsg: UTM zone, (N,) int64.
         x: Easting of the centre of that ground, metres, (N,).
         y: Northing of the centre, metres, (N,).
+        tied: Whether several classes are equally frequent on that ground, (N,) bool.
         counts: What became of all tiles, cells or places.
     """
 
@@ -60,6 +59,7 @@ class Samples:
     epsg: Int64Array
     x: Float64Array
     y: Float64Array
+    tied: BoolArray
     counts: Counts
 
     def __len__(self) -> int:

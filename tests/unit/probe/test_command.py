@@ -22,7 +22,9 @@ from tests.support.synthetic_run import CELLS, DIMENSION, Data, Model, embed, pl
 from thor_geo.cli.main import main
 from thor_geo.cli.probe import parser
 from thor_geo.errors import ConfigError, RunDirectoryError
+from thor_geo.ground.plan import Plan
 from thor_geo.probe import ProbeSpec, open_labels, probe_run, read_probe
+from thor_geo.probe.collect import collect_samples
 from thor_geo.probe.spec import ignore_option
 from thor_geo.results import read_tiles
 from thor_geo.runs.opened_run import OpenedRun, read_run
@@ -326,3 +328,28 @@ def test_labels_with_a_comma_can_be_ignored() -> None:
     for label in ("maize, silage", 'so "called", it\'s'):
         written = shlex.split(ignore_option(label))
         assert parser().parse_args(["out/a", *written]).ignore == [label]
+
+
+def test_a_run_that_is_not_finished_is_warned_of(plan: Plan, raster: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", plan, only=len(plan.shards) - 1)
+    opened, spec = read_run(tmp_path / "run"), ProbeSpec(fractions=(1.0,), baseline=False)
+    (warning, *_) = probe_run(opened, open_labels(raster), spec).warnings
+    left = len(plan.shards[-1])
+    assert warning == f"the run is not finished: {left} of {len(plan)} tiles are not done yet"
+
+
+def test_ties_are_counted_among_the_samples_alone(opened: OpenedRun, tmp_path: Path) -> None:
+    """Squares of 120 m in stripes: each cell of 480 m has as many of either class."""
+    stripes = write_labels(
+        opened, tmp_path / "stripes.tif", lambda x, y: 1 + (np.floor((x + 0 * y) / 120) % 2)
+    )
+    samples = collect_samples(opened, open_labels(stripes), ProbeSpec(max_samples=200))
+    assert len(samples) == samples.tied.sum() == 200
+
+
+def test_a_number_that_may_be_left_out_does_not_take_the_run(
+    opened: OpenedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["probe", "--seed-noise", str(opened.run.path), "--labels", "a.tif"])
+    assert "a run stands before --seed-noise, or write --seed-noise=5" in capsys.readouterr().err

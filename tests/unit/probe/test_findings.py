@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from thor_geo.probe.curve import Evaluation, Point
 from thor_geo.probe.differences import Difference, paired_differences, shows
-from thor_geo.probe.finding import finding, small_classes
+from thor_geo.probe.finding import few_blocks, finding, small_classes
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.metrics import Score, block_scores
 from thor_geo.probe.report_lines import score_cell
@@ -160,7 +161,7 @@ def test_draws_of_the_same_blocks_have_no_interval() -> None:
 def test_rare_classes_are_named() -> None:
     targets = np.array([0] * 9 + [1] * 4 + [2])
     (warning,) = small_classes(["maize", "oats", "rye"], targets)
-    assert warning.startswith("fewer than 5 samples of oats (4), rye (1): ")
+    assert warning.startswith("classes with fewer than 5 samples (oats has 4, rye has 1): ")
     assert small_classes(["maize"], targets[:9]) == ()
 
 
@@ -179,3 +180,27 @@ def test_nothing_is_not_less_than_zero() -> None:
     assert sentence == (
         "THOR predicts ndvi on unseen ground with R² 0.90 [0.80, 0.95] (chance 0.00)."
     )
+
+
+@pytest.mark.parametrize(("blocks", "warned"), [(1, False), (2, True), (9, True), (10, False)])
+def test_intervals_of_few_blocks_are_warned_of(blocks: int, warned: bool) -> None:
+    few = replace(folds(), block=BLOCK * blocks // BLOCKS, blocks=blocks)
+    expected = (
+        f"only {blocks} blocks: intervals drawn from fewer than about 10 may be far too narrow",
+    )
+    assert few_blocks(few) == (expected if warned else ())
+
+
+def test_identical_vectors_are_called_so() -> None:
+    ours, copy = evaluation("embeddings", guessed(0.3, 1)), evaluation("copy", guessed(0.3, 1))
+    every = (ours, copy, CHANCE)
+    found = compare(*every)
+    arguments = ("crop", "classification", every, found, folds(), ProbeSpec())
+    assert finding(*arguments).endswith("no difference that these 16 blocks can show.")
+    assert finding(*arguments, identical={"copy"}).endswith(": identical vectors.")
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert score_cell(Score(-0.0002, -0.005, 0.007), signed=True) == "0.000 [-0.005, +0.007]"
+    assert score_cell(Score(-0.0002, -0.005, 0.007)) == "0.000 [-0.005, 0.007]"
+    assert score_cell(Score(0.0, -0.0, 0.0), signed=True) == "0.000 [0.000, 0.000]"

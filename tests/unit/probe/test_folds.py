@@ -23,7 +23,7 @@ from thor_geo.probe.samples import Counts, Samples
 from thor_geo.probe.spec import Task
 
 RNG = np.random.default_rng(0)
-COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, tied=0, thinned=0)
+COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, thinned=0)
 
 
 def field(side: int = 40, step: float = 160.0) -> Samples:
@@ -43,6 +43,7 @@ def field(side: int = 40, step: float = 160.0) -> Samples:
         epsg=np.full(len(x), 32632, dtype=np.int64),
         x=np.asarray(x + 600_000.0 + step / 2),
         y=np.asarray(y + 6_640_000.0 + step / 2),
+        tied=np.zeros(len(x), dtype=np.bool_),
         counts=COUNTS,
     )
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.support.label_raster import write_labels
 from thor_geo.cli.main import main
-from thor_geo.probe import jobs, parts
+from thor_geo.probe import compared, jobs, parts
 from thor_geo.probe.curve import Contender, Problem
 from thor_geo.probe.folds import Folds
 from thor_geo.probe.growing import evaluate, grow
@@ -200,3 +200,26 @@ def test_without_a_curve_there_are_the_scores_alone(
     assert report["curve_complete"] is True
     assert [len(result["curve"]) for result in report["results"]] == [1, 1, 1]
     assert not (tmp_path / "curve.png").exists(), "there is no curve to draw"
+
+
+def test_ctrl_c_while_other_folds_are_scored_keeps_the_scores(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A hundred divisions take minutes, and what they are added to is there before."""
+
+    def interrupted(*_: Any) -> None:
+        assert (tmp_path / "probe.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compared, "seed_noise", interrupted)
+    assert main([*command, "--seed-noise", "100", "--to", str(tmp_path)]) == 130
+    out, err = capsys.readouterr()
+    assert "macro F1" in out
+    assert "(--seed-noise) are missing" in err
+    report = json.loads((tmp_path / "probe.json").read_text())
+    assert report["seed_noise"] is None
+    assert report["results"][0]["scores"]["macro_f1"][0] > 0
+    assert (tmp_path / "map_utm32n.tif").exists()

@@ -26,7 +26,7 @@ from thor_geo.probe.place_folds import place_folds
 from thor_geo.probe.samples import Counts, PlaceSamples
 from thor_geo.probe.spec import Task
 
-COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, tied=0, thinned=0)
+COUNTS = Counts(labelled=0, unlabelled=0, thin=0, without_embedding=0, thinned=0)
 DAY = 86_400_000_000
 #: Of chips of 2,880 m.
 REACH = 4101.0
@@ -65,6 +65,7 @@ def survey(
         starts=starts,
         ends=starts + length * DAY,
         group=None if group is None else np.array(group, dtype=object),
+        tied=np.zeros(n, dtype=np.bool_),
         counts=COUNTS,
     )
 

@@ -236,7 +236,7 @@ def test_the_report_says_how_places_were_divided(opened: OpenedRun, probed: Path
     assert report["labels"]["kind"] == "column"
     assert report["counts"]["unlabelled"] == COUNT // 20 - 1
     assert np.sum(report["confusion"]) == report["samples"]
-    names = {"probe.json", "model.json", "confusion.png", "curve.png", "predictions.parquet"}
+    names = {"probe.json", "model.json", "confusion.png", "predictions.parquet"}
     assert {path.name for path in probed.iterdir()} == names
     with Image.open(probed / "confusion.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 100
