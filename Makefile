@@ -120,7 +120,7 @@ gallery: $(VENV)/.installed-test
 
 # Each is run whatever the others say; the disk campaign needs the right to mount (root).
 chaos: $(VENV)/.installed-test
-	failed=0; for campaign in kill determinism disk memory faults fuzz; do \
+	failed=0; for campaign in kill determinism disk memory faults fuzz store; do \
 		$(BIN)/python -m benchmarks.chaos.$$campaign || failed=1; \
 	done; \
 	exit $$failed

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks.support.browser import REMEDY, find
+from benchmarks.support.warm import WarmServer
 from tests.support.survey import survey_arguments as arguments_of
 from tests.support.survey import write_survey
-from tests.support.warm import WarmServer
 from thor_geo.emulator import (
     Acquisition,
     EmulatorProcess,

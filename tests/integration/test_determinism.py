@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.warm import WarmProcess, WarmServer
+from benchmarks.support.warm import WarmProcess, WarmServer
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")

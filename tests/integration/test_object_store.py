@@ -14,10 +14,12 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
+from benchmarks.chaos.store import kills
 from benchmarks.support.copied_runs import copy_down, file_differences
 from benchmarks.support.faulty_store import faulty_store
 from benchmarks.support.object_store import ObjectStore
-from tests.support.warm import WarmServer
+from benchmarks.support.report import Report
+from benchmarks.support.warm import WarmServer
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 
 ONE_PROCESS = ("--trainer.devices=1", "--data.num_workers=0")
@@ -242,6 +244,15 @@ def test_a_stopped_run_resumes(
     assert resumed.returncode == 0, resumed.stderr
     assert before.items() <= stored.markers().items(), "finished shards are not done again"
     stored.assert_same(quick_run / "run", tmp_path)
+
+
+@pytest.mark.long
+def test_killed_at_a_request_it_ends_in_the_same_bytes(bucket: ObjectStore) -> None:
+    """A short form of `benchmarks/chaos/store.py`."""
+    report = Report(name="chaos_store", claim="", quick=True)
+    kills(report, bucket, 2, seed=1)
+    assert report.faults == []
+    assert [row["exit of the next run"] for row in report.rows] == [0, 0]
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 import torch
 import xarray as xr
 
+from benchmarks.support.warm import WarmServer
 from tests.support.survey import BAD_ROW, EMPTY_ROW, POINTS, survey_columns
-from tests.support.warm import WarmServer
 from thor_geo.datamodules import CompositeDataModule
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
 from thor_geo.ground.place_plan import PlacePlan

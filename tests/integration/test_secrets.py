@@ -15,6 +15,9 @@ import xarray as xr
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from benchmarks.support.copied_runs import copy_down
+from benchmarks.support.faulty_store import Plan, faulty_store
+from benchmarks.support.object_store import ObjectStore
 from thor_geo.cli.main import main
 from thor_geo.composites.prefetch import Prefetcher, PrefetchSpec
 from thor_geo.emulator import EmulatorProcess, FaultPlan, FaultRule
@@ -122,6 +125,52 @@ def test_a_run_leaves_no_secret_behind_even_where_the_service_repeats_them(
     assert 'read_parquet("~/run/pooled")' in done.stdout
 
 
+def test_a_run_in_a_store_leaves_no_credentials_behind(
+    thor_geo: Any, bucket: ObjectStore, quickstart: list[str], quick_run: Path, tmp_path: Path
+) -> None:
+    ann = Planted(tmp_path)
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIAPLANTEDOFANN0000",
+        "AWS_SECRET_ACCESS_KEY": "planted-secret-key-of-ann",
+        "AWS_SESSION_TOKEN": "planted-session-of-ann",
+        "AZURE_STORAGE_ACCOUNT_KEY": "planted-account-key-of-ann",
+        "AZURE_STORAGE_SAS_KEY": "sv=2022&sig=planted-signature-of-ann",
+        "GOOGLE_SERVICE_ACCOUNT": str(ann.key),
+    }
+    ann.secrets += [*keys.values(), "planted-signature-of-ann"]
+    arguments = [
+        *(one for one in quickstart if not one.startswith("--output.dir")),
+        f"--data.cache_dir={quick_run / 'cache'}",
+        f"--output.dir={bucket.url('oslo')}",
+        "--trainer.devices=1",
+        "--data.num_workers=0",
+    ]
+    environment = {**keys, "HOME": str(ann.home)}
+    done = thor_geo(*arguments, env=environment)
+    assert done.returncode == 0, done.stderr
+    status = thor_geo("status", bucket.url("oslo"), "--json", env=environment)
+    copied = copy_down(bucket, "oslo", tmp_path / "copied")
+    assert (copied / "run.json").is_file()
+    ann.check_folder(copied)
+    ann.check_text(done.stdout, done.stderr, status.stdout, status.stderr)
+
+    # The command says what is refused before it loads a model.
+    refusing = Plan(refused={"PUT": "AccessDenied"})
+    with faulty_store(bucket.endpoint, refusing) as door:
+        refused = thor_geo(*arguments, env={**environment, "AWS_ENDPOINT_URL": door.url})
+    assert refused.returncode == 2, refused.stderr
+    assert "StoreError" in refused.stderr
+    assert "s3:PutObject" in refused.stderr
+    assert "RANDOM weights" in done.stderr
+    assert "RANDOM weights" not in refused.stderr
+    # A key that is no base64, as Azure's are.
+    unusable = thor_geo(*arguments, "--output.dir=az://container/oslo", env=environment)
+    assert unusable.returncode == 2, unusable.stderr
+    assert "az://container/oslo" in unusable.stderr
+    for said in (refused, unusable):
+        ann.check_text(said.stdout, said.stderr)
+
+
 def test_what_the_summary_says_opens_a_run_below_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +252,9 @@ def _loaded() -> None:
         "--model.ckpt=HOME/key.json",
         "-c=HOME/key.json",
         "--data.earthengine.url=ftp://ann:PASSWORD@example.org",
+        "--output.dir=s3://ann:PASSWORD@bucket/oslo",
+        "--output.dir=https://example.org/oslo?X-Amz-Signature=PASSWORD",
+        "--output.store={endpoint: 'https://ann:PASSWORD@example.org'}",
     ],
 )
 def test_errors_of_the_command(

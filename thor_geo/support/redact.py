@@ -49,6 +49,27 @@ SECRET_NAMES: frozenset[str] = frozenset(
         "x-amz-security-token",
         "x-amz-signature",
         "x-goog-signature",
+        # Of object stores, as their variables and connection strings are called.
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "secret_access_key",
+        "session_token",
+        "accountkey",
+        "account_key",
+        "azure_storage_account_key",
+        "azure_storage_access_key",
+        "azure_storage_master_key",
+        "azure_storage_key",
+        "azure_storage_sas_key",
+        "azure_storage_sas_token",
+        "azure_storage_token",
+        "azure_storage_client_secret",
+        "azure_client_secret",
+        "sas_token",
+        "sharedaccesssignature",
+        "google_service_account_key",
+        "x-amz-server-side-encryption-customer-key",
     }
 )
 #: Settings left out of records: they name files of credentials, which mean nothing elsewhere.
@@ -71,7 +92,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (  # HTTP's headers
         re.compile(
             r"\b((?:proxy-)?authorization[\"']?\s{0,8}[:=]\s{0,8}[\"']?)"
-            r"(?:(?:basic|bearer|digest|token)\s{1,8})?[^\s,;\"'}]++",
+            r"(?:(?:basic|bearer|digest|token|sharedkey|sharedkeylite|aws)\s{1,8})?[^\s,;\"'}]++",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
@@ -84,7 +105,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(
             r"\bya29\.[\w.-]++|\b1//[\w-]{20,}+|\bGOCSPX-[\w-]++|\bAIza[\w-]{30,}+"
             r"|\beyJ[\w-]{8,512}+\.[\w-]{8,}+(?:\.[\w-]*+)?|\bhf_[A-Za-z0-9]{20,}+"
-            r"|\bgh[opsur]_[A-Za-z0-9]{20,}+|\bAKIA[A-Z0-9]{16}\b"
+            r"|\bgh[opsur]_[A-Za-z0-9]{20,}+|\bA(?:KI|SI)A[A-Z0-9]{16}\b"
+            r"|(?<=\bSignature=)[0-9a-f]{64}\b"  # in AWS's Authorization header
         ),
         HIDDEN,
     ),

@@ -56,7 +56,7 @@ _NUMBER = struct.Struct("<q")
 
 
 class WarmProcess:
-    """A running command: the part of `subprocess.Popen` that tests use."""
+    """A running command: the part of `subprocess.Popen` that is needed here."""
 
     def __init__(self, connection: socket.socket, args: list[str]) -> None:
         self.args = args
@@ -168,7 +168,7 @@ class WarmServer:
 
 def _started(address: str, cwd: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.warm", address],
+        [sys.executable, "-m", "benchmarks.support.warm", address],
         cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
