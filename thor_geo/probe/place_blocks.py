@@ -165,4 +165,4 @@ def _share(spec: ProbeSpec) -> float:
 
 
 def _why(tried: list[str]) -> str:
-    return f"instead of {'; '.join(tried)}" if tried else ""
+    return f"tried first, too few or too uneven: {'; '.join(tried)}" if tried else ""

@@ -149,7 +149,7 @@ def test_places_of_one_valley_are_divided_at_a_distance_without_common_pixels() 
     assert folds.block_m == REACH
     assert nearest(samples, folds) >= REACH
     assert "4.1 km" in folds.words
-    assert folds.detail.startswith("instead of")
+    assert folds.detail.startswith("tried first, too few or too uneven: ")
     assert "10 km apart" in folds.detail
 
 
