@@ -7,9 +7,9 @@ import json
 import pytest
 
 from benchmarks.support import store_questions
+from benchmarks.support.object_store import ObjectStore
 from benchmarks.support.report import RESULTS
 from benchmarks.support.store_questions import QUESTIONS
-from tests.support.object_store import ObjectStore
 from thor_geo.storage import StorePath
 
 RESULT = json.loads((RESULTS / "object_stores.json").read_text())

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.support.object_store import ObjectStore
 from benchmarks.support.web_files import WebFiles, web_files
 from tests.support.asking import unpacked
-from tests.support.object_store import ObjectStore
 from tests.support.place_run import write_places
 from tests.support.synthetic_run import ONE_ZONE, plan_of, write_run
 from tests.support.windowed_run import write_windows
