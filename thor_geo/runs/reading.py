@@ -111,6 +111,7 @@ class MapReader:
         self._run = run
         # For the places of shards, which do not depend on the number of cells in a tile.
         self._zones = zone_grids(plan, 1)
+        self._opened: dict[int, tuple[Any, Any]] = {}
 
     def open(self, epsg: int) -> tuple[Any, Any]:
         """Return the zone's array of embeddings (D, y, x) and, for int8, its array of scales.
@@ -122,8 +123,13 @@ class MapReader:
         """
         import zarr
 
-        zone = zarr.open_group(zarr_store(self._run.grid), path=zone_name(epsg), mode="r")
-        return zone[ARRAY], zone.get(SCALE)
+        if epsg not in self._opened:
+            # Without its number zarr looks for older formats, too: requests, in a store.
+            zone = zarr.open_group(
+                zarr_store(self._run.grid), path=zone_name(epsg), mode="r", zarr_format=3
+            )
+            self._opened[epsg] = zone[ARRAY], zone.get(SCALE)
+        return self._opened[epsg]
 
     def read(
         self,
