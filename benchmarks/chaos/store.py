@@ -4,7 +4,7 @@ Claim (docs/performance.md, "Robustness"): after the kill the same command ends 
 run in a folder, and makes no finished shard again; whatever the store does, nothing is lost: what
 may pass is asked again and counted, and what does not is named with its remedy.
 
-    python -m benchmarks.chaos.store            # 10 minutes: 20 kills, 11 plans of faults
+    python -m benchmarks.chaos.store            # 8 minutes: 20 kills, 11 plans of faults
     python -m benchmarks.chaos.store --quick    # 2 kills, fewer objects: 2 minutes
     python -m benchmarks.chaos.store --seed N   # other moments
 

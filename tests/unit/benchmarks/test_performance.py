@@ -108,6 +108,8 @@ def quoted() -> Iterator[str]:
         yield f"| {len(result(f'chaos_{name}')['rows'])} {text} |"
     yield f"| {len(result('chaos_faults')['rows'])} runs |"
     yield f"| {result('chaos_fuzz')['figures']['inputs']:,} inputs |"
+    yield f"| {len(result('chaos_store')['rows'])} of its runs |"
+    yield f"| {len(result('chaos_store')['figures']['Plans of faults'])} plans |"
 
 
 SIZES = ("tiny", "small", "base")
