@@ -84,10 +84,10 @@ def memory_array(about: Location) -> tuple[Any, dict[str, Any]]:
 
     buffer = default_buffer_prototype().buffer
     files: dict[str, Any] = {"zarr.json": buffer.from_bytes(about.read_bytes())}
-    # A chunk full of NaN is a file too: its absence means "not done".
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        array = zarr.open_array(MemoryStore(files), mode="r+")
-    return array, files
+    # A chunk full of NaN is a file too: its absence means "not done". Not by `zarr.config.set`, which
+    # is the process's: two threads that set it and put it back in turn leave it set.
+    array = zarr.open_array(MemoryStore(files), mode="r+")
+    return array.with_config({"write_empty_chunks": True}), files
 
 
 def add_coordinates(group: Any, coordinates: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -148,6 +148,20 @@ def test_bytes_do_not_depend_on_threads(tmp_path: Path, plan: Plan) -> None:
     assert contents[0] == contents[1]
 
 
+def test_writing_leaves_the_settings_of_the_process_alone(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two shards are written side by side, and zarr's settings are not each thread's own."""
+    store = GridStore(tmp_path / "grid.zarr", plan, SHAPE)
+    store.create("{}")
+    monkeypatch.setattr(zarr.config, "set", lambda *_: pytest.fail("a setting of the process"))
+    side = 2 * CELLS
+    (path,) = write_maps(
+        store, plan.shards[0], np.full((DIMENSION, side, side), np.nan, np.float32)
+    )
+    assert path.stat().st_size > 0
+
+
 def test_many_writers_may_create_the_store(tmp_path: Path, plan: Plan) -> None:
     store = GridStore(tmp_path / "grid.zarr", plan, SHAPE)
     store.create("{}")
