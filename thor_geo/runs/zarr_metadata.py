@@ -84,8 +84,8 @@ def memory_array(about: Location) -> tuple[Any, dict[str, Any]]:
 
     buffer = default_buffer_prototype().buffer
     files: dict[str, Any] = {"zarr.json": buffer.from_bytes(about.read_bytes())}
-    # A chunk full of NaN is a file too: its absence means "not done". Not by `zarr.config.set`, which
-    # is the process's: two threads that set it and put it back in turn leave it set.
+    # A chunk full of NaN is a file too: its absence means "not done". Not by `zarr.config.set`,
+    # which is the process's: two threads that set it and put it back in turn leave it set.
     array = zarr.open_array(MemoryStore(files), mode="r+")
     return array.with_config({"write_empty_chunks": True}), files
 
