@@ -168,5 +168,5 @@ def _refusal_faults(trial: Trial, refused: list[StoreError], door: FaultyStore) 
 
 @contextmanager
 def _short_timeout() -> Iterator[None]:
-    with mock.patch.object(clients, "_TIMEOUT", f"{_TIMEOUT_S:.0f}s"):
+    with mock.patch.dict(clients._TIMEOUTS, read_timeout=f"{_TIMEOUT_S:.0f}s"):
         yield

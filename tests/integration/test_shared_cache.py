@@ -100,6 +100,7 @@ def test_a_run_is_that_of_a_cache_in_a_folder(
     assert "Fetched 0 blocks" in fetched.stdout
 
 
+@pytest.mark.long
 def test_ranks_on_one_machine_share_the_copies(
     run_with: Any, quick_run: Path, no_pixels: str, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from thor_geo.checks._seams import SeamReader, Seams
 from thor_geo.checks._vectors import OWN_SCALE
 from thor_geo.checks._zones import repeated_problems, root_problems, sides_of, zone_problems
 from thor_geo.checks.faults import Fault, FaultKind
-from thor_geo.errors import first_line
+from thor_geo.errors import StoreError, first_line
 from thor_geo.ground.plan import Plan, Shard
 from thor_geo.runs.grid_layout import ARRAY, SCALE, array_file, array_names
 from thor_geo.runs.quantise import NODATA, is_scale, is_scale_of
@@ -177,6 +177,8 @@ def check_maps(
         try:
             values = _decode(expected, shard, part)
         # zarr, numcodecs and blosc have no common error for damage.
+        except StoreError:  # not damage
+            raise
         except Exception as error:
             faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
             continue

@@ -13,7 +13,7 @@ from thor_geo.checks._maps import Part, decode_file
 from thor_geo.checks._vectors import OWN_SCALE
 from thor_geo.checks._zones import MOST_BANDS, MOST_CELLS, coordinate_problem, repeats
 from thor_geo.checks.faults import Fault, FaultKind, first_few
-from thor_geo.errors import first_line
+from thor_geo.errors import StoreError, first_line
 from thor_geo.ground.place_plan import PlacePlan
 from thor_geo.ground.plan import Shard
 from thor_geo.runs.grid_layout import ARRAY, SCALE
@@ -77,6 +77,8 @@ def open_place_maps(
     try:
         layout = PlaceLayout.of(plan, _cells(store), dtype)
         problems = list(_problems(store, plan, layout, fingerprint))
+    except StoreError:  # not damage
+        raise
     except Exception as error:  # zarr has no common error for damaged metadata
         return None, [_fault(store, ARRAY, f"cannot be opened ({error!r:.200})")]
     faults = [_fault(store, where, reason) for where, reason in problems]
@@ -109,6 +111,8 @@ def check_place_maps(
         try:
             values = decode_file(folder, path, (slice(start, start + len(shard)),))
         # zarr, numcodecs and blosc have no common error for damage.
+        except StoreError:  # not damage
+            raise
         except Exception as error:
             faults.append((part, "file", f"cannot be decoded ({first_line(error)})"))
             continue

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyproj
 
 from thor_geo.checks.faults import first_few
+from thor_geo.errors import StoreError
 from thor_geo.runs.georeference import grid_mapping
 from thor_geo.runs.grid_layout import (
     ARRAY,
@@ -92,6 +93,8 @@ def zone_problems(
         group_attributes = dict(group.attrs)
         about = parse_json(str(group_attributes["thor_geo"]))
         same_run = about["fingerprint"] == fingerprint
+    except StoreError:  # not damage
+        raise
     except Exception as error:  # zarr has no common error for damaged metadata
         yield ARRAY, f"cannot be opened ({error!r:.200})"
         return
@@ -226,6 +229,8 @@ def coordinate_problem(array: Any, wanted: npt.NDArray[Any]) -> str | None:
                 f"{wanted.dtype} of {wanted.shape} in one"
             )
         values = np.asarray(array[...])
+    except StoreError:
+        raise
     except Exception as error:  # nor does it have one for damaged chunks
         return f"cannot be read ({error!r:.200})"
     return None if np.array_equal(values, wanted) else "the coordinates are not those of the plan"

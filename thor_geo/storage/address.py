@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from thor_geo.errors import ConfigError
 
@@ -55,11 +55,11 @@ class StoreOptions:
         """
         if self.endpoint is None:
             return
-        parts = urlsplit(self.endpoint)
-        if parts.username is not None or parts.password is not None:
+        parts = _split(self.endpoint, "endpoint")
+        if "@" in self.endpoint or parts.query or parts.fragment:
             raise ConfigError(
                 "endpoint",
-                f"{parts.scheme}://***@{parts.hostname or ''}",
+                f"{parts.scheme}://***",
                 "the address holds credentials, which would end up in records and logs",
                 _CREDENTIALS,
             )
@@ -70,6 +70,18 @@ class StoreOptions:
                 "it begins with neither http:// nor https://",
                 "Give the whole address, e.g. https://minio.example.org.",
             )
+
+
+def _split(text: str, argument: str) -> SplitResult:
+    """Return the parts of an address.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise ConfigError(argument, "***", f"it is no address ({error})", f"Use {_FORM}.") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,7 @@ class StoreAddress:
         Raises:
             ConfigError: If it is not the address of a bucket, or holds credentials.
         """
-        parts = urlsplit(text)
+        parts = _split(text, argument)
         if parts.username is not None or parts.password is not None:
             raise ConfigError(
                 argument,

@@ -10,8 +10,9 @@ from typing import Any
 from thor_geo.errors import ConfigError, DependencyError, StoreError
 from thor_geo.storage.address import StoreAddress, StoreOptions
 
-#: Seconds without an answer after which a request counts as failed.
-_TIMEOUT = "60s"
+# After so long without a byte of an answer, or without a connection, a request has failed; all of
+# it, a large object's too, may take the last.
+_TIMEOUTS = {"read_timeout": "60s", "connect_timeout": "10s", "timeout": "1h"}
 # Where obstore finds the address of a store that is not the cloud's own; the first that is set.
 _ENDPOINTS: dict[str, tuple[str, ...]] = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -86,7 +87,7 @@ def _client(address: StoreAddress, retries: bool) -> Any:
     try:
         return connect(
             address.url,
-            client_options={"timeout": _TIMEOUT, "allow_http": http},
+            client_options={**_TIMEOUTS, "allow_http": http},
             **({"config": config} if config else {}),
             **options,
         )

@@ -201,6 +201,7 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
             store, key, content, attributes=about, mode="create", use_multipart=False
         )
 
+    wait = _FIRST_WAIT_S
     for _ in range(_ATTEMPTS):
         try:
             _asked(address, key, "put", create, conditional=True)
@@ -209,7 +210,8 @@ def put_if_absent(address: StoreAddress, key: str, content: bytes) -> bool:
                 return read(address, key) == content
             except FileNotFoundError:
                 # S3 says so (409), too, while another put of the object is under way.
-                time.sleep(_FIRST_WAIT_S)
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
         else:
             _count(bytes_written=len(content))
             return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from thor_geo.storage.clients import client
 from thor_geo.storage.location import Location
 from thor_geo.storage.store_path import StorePath
 
@@ -20,4 +19,4 @@ def zarr_store(path: Location) -> Any:
     from thor_geo.storage.zarr_objects import UnforkedStore  # loads zarr
 
     address = type(path.address)(url=str(path), options=path.address.options)
-    return UnforkedStore(client(address, retries=True), read_only=True)
+    return UnforkedStore(address)

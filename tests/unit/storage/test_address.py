@@ -69,3 +69,19 @@ def test_paths_below_an_address() -> None:
         path.relative_to(other)
     with pytest.raises(TypeError):
         open(path)  # type: ignore[call-overload]  # noqa: PTH123, SIM115
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["ann:planted@host", "https://ann:planted@host", "https://host/?X-Amz-Signature=planted"],
+)
+def test_an_endpoint_with_a_secret_is_refused_without_repeating_it(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="holds credentials") as caught:
+        StoreOptions(endpoint=endpoint)
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["https://[oslo/x", "s3://[x/y"])
+def test_what_is_no_address_at_all_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="it is no address"):
+        located(text)
