@@ -97,6 +97,9 @@ def write_shard(
             for row, (tile, result) in zip(ids, rows, strict=True)
             if (error := result.error[tile]) is not None
         ]
+        held = _finished_elsewhere(run, shard) if failures else None
+        if held is not None:
+            return held
         listed = below(run.failures_path(shard), run.path)
         write_all(run.path, {**outputs, listed: failures_bytes(failures)})
         marker = Marker(
@@ -127,6 +130,19 @@ def write_shard(
         )
         marker.write(run.marker_path(shard))
     return marker
+
+
+def _finished_elsewhere(run: RunDirectory, shard: Shard) -> Marker | None:
+    """Return the marker of another process that had no failures in a shard meanwhile.
+
+    A store has no locks. Two processes on one shard write the same, unless tiles failed in one of
+    them: then what the other has finished must stay.
+    """
+    if not isinstance(run.path, StorePath):
+        return None
+    held = Marker.read(run.marker_path(shard))
+    sound = held is not None and held.failed == 0 and held.fingerprint == run.fingerprint
+    return held if sound else None
 
 
 def _encoded(

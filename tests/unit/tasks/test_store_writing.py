@@ -13,10 +13,11 @@ from benchmarks.support.object_store import ObjectStore
 from tests.support.synthetic_run import write_run
 from thor_geo.ground.plan import Plan
 from thor_geo.runs import RunDirectory
+from thor_geo.runs.markers import Marker
 from thor_geo.storage import Location, StorePath
 from thor_geo.storage.files import write_all
 from thor_geo.storage.requests import counted
-from thor_geo.tasks import shard_writer
+from thor_geo.tasks import shard_writer, unfinished
 
 
 class Writing:
@@ -110,3 +111,18 @@ def test_a_failed_put_leaves_its_shard_without_a_marker(
     assert not run.marker_path(first).exists()
     write_run(bucket.url("run"), plan)
     assert run.all_marked(plan.shards)
+
+
+def test_a_failed_attempt_leaves_what_another_process_has_finished(
+    bucket: ObjectStore, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store has no locks: this launch began before the other had put a marker."""
+    run = write_run(bucket.url("run"), plan).run
+    before = bucket.contents("run")
+    monkeypatch.setattr(unfinished, "_state", lambda *_: 0)
+    write_run(bucket.url("run"), plan, failed={0: "no such block"})
+    first = plan.shards[0]
+    names = [f"markers/{first.id}.json", f"pooled/{first.id}.parquet"]
+    after = bucket.contents("run")
+    assert [after[name] for name in names] == [before[name] for name in names]
+    assert run.confirms(Marker.read(run.marker_path(first)), first, verify=True)  # type: ignore[arg-type]
