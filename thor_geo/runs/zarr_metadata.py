@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thor_geo.errors import RunDirectoryError
 from thor_geo.ground.lattice import Bounds
 from thor_geo.runs.georeference import coordinate_attributes, grid_mapping
 from thor_geo.storage import Location, StorePath
@@ -33,6 +34,7 @@ def create_store(path: Location, build: Callable[[Path], None]) -> None:
 
     Raises:
         OSError: If it cannot be written.
+        RunDirectoryError: If an object store holds part of another one.
     """
     if isinstance(path, StorePath):
         _create_objects(path, build)
@@ -63,7 +65,12 @@ def _create_objects(path: StorePath, build: Callable[[Path], None]) -> None:
         base = Path(folder) / path.name
         files = sorted(file for file in base.rglob("*") if file.is_file() and file.parent != base)
         for file in (*files, base / _METADATA):
-            (path / file.relative_to(base).as_posix()).put_if_absent(file.read_bytes())
+            name = file.relative_to(base).as_posix()
+            if not (path / name).put_if_absent(file.read_bytes()):
+                raise RunDirectoryError(
+                    f"`{path / name}` is there already, with other content: another version of "
+                    "zarr began this store. Use that version, or choose another output.dir."
+                )
 
 
 def memory_array(about: Location) -> tuple[Any, dict[str, Any]]:

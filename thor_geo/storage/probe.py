@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from thor_geo.errors import ConfigError, StoreError
 from thor_geo.storage.store_path import StorePath
 from thor_geo.support.files import temporary_name
@@ -38,5 +40,8 @@ def check_store(root: StorePath, *, argument: str = "output.dir") -> None:
                 "or write to a folder and copy it."
             )
         (root / temporary_name("absent")).exists()
-    finally:
-        probe.unlink()
+    except BaseException:
+        with suppress(StoreError):  # what was wrong first is what counts
+            probe.unlink()
+        raise
+    probe.unlink()
