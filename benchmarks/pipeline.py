@@ -103,10 +103,7 @@ class Bench:
                 "part": part,
                 "what": what,
                 "tiles": tiles,
-                "median s": timing.median,
-                "min s": timing.min,
-                "max s": timing.max,
-                "repeats": len(timing.seconds),
+                **timing.seconds_row(),
                 "tiles/s": tiles / timing.median,
                 "ratio": timing.median / against.median,
             }

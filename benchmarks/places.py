@@ -82,10 +82,7 @@ def main() -> int:
             {
                 "what": what,
                 "tiles or places": grounds[what].tiles,
-                "median s": timing.median,
-                "min s": timing.min,
-                "max s": timing.max,
-                "repeats": repeats,
+                **timing.seconds_row(),
                 "each/s": rates[what],
                 "share of the area's rate": rates[what] / rates[AREA],
             }

@@ -164,10 +164,7 @@ def measure(report: Report, us: Side, them: RsEmbed, folder: Path, repeats: int)
             {
                 "what": what,
                 "places": ours["places"],
-                "median s": timing.median,
-                "min s": timing.min,
-                "max s": timing.max,
-                "repeats": len(timing.seconds),
+                **timing.seconds_row(),
                 "CPU s, median": statistics.median(cpu[what][1:]),
                 "places/s": ours["places"] / timing.median,
                 "ratio": timing.median / timings[THEIRS].median,

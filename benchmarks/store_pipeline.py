@@ -58,10 +58,7 @@ def measure(
                 "part": part,
                 "what": what,
                 "tiles": tiles,
-                "median s": timing.median,
-                "min s": timing.min,
-                "max s": timing.max,
-                "repeats": len(timing.seconds),
+                **timing.seconds_row(),
                 "tiles/s": tiles / timing.median,
                 "of the folder's": folder.median / timing.median,
             }

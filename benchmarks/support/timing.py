@@ -33,6 +33,15 @@ class Timing:
         """Longest, seconds."""
         return max(self.seconds)
 
+    def seconds_row(self) -> dict[str, float]:
+        """Return the columns of a table that say how long it took, and how often."""
+        return {
+            "median s": self.median,
+            "min s": self.min,
+            "max s": self.max,
+            "repeats": len(self.seconds),
+        }
+
     def row(self, name: str, *, against: Timing | None = None) -> dict[str, object]:
         """Return a row of a table; its ratio is to another alternative."""
         return {

@@ -20,7 +20,6 @@ from typing import IO, Any
 from thor_geo.storage.location import Location
 from thor_geo.storage.store_path import StorePath
 from thor_geo.support import files
-from thor_geo.support.jsontext import indented_json
 
 #: Bytes that are read at once of a file in a store, and kept: Parquet's footers and columns are
 #: read in pieces of a few hundred bytes. A file that is not larger is one request.
@@ -60,11 +59,6 @@ def _write(path: Location, content: bytes | None) -> None:
         path.unlink(missing_ok=True)
     else:
         write_bytes(path, content)
-
-
-def write_json(path: Location, content: dict[str, Any]) -> None:
-    """Write JSON as `write_bytes` does."""
-    write_bytes(path, indented_json(content))
 
 
 def create_once(path: Location, write: Callable[[Path], object]) -> bool:
@@ -109,21 +103,6 @@ def atomic_path(path: Location) -> Iterator[Path]:
 def _scratch(path: StorePath) -> Iterator[Path]:
     with TemporaryDirectory(prefix="thor-geo-store-") as folder:
         yield Path(folder) / path.name
-
-
-@contextmanager
-def local_copy(path: Location) -> Iterator[Path]:
-    """Give a file of this machine with the content of *path*, for libraries that want one.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-    """
-    if not isinstance(path, StorePath):
-        yield path
-        return
-    with _scratch(path) as temporary:
-        temporary.write_bytes(path.read_bytes())
-        yield temporary
 
 
 def size_of(path: Location) -> int | None:

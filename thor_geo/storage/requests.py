@@ -103,23 +103,22 @@ def _count(**more: int) -> None:
 
 def size(address: StoreAddress, key: str) -> int | None:
     """Return the size of an object in bytes, None where there is none; see `StorePath.size`."""
-    import obstore
-
-    try:
-        return int(_asked(address, key, "head", lambda store: obstore.head(store, key)["size"]))
-    except FileNotFoundError:
-        return None
+    found = _head(address, key)
+    return None if found is None else int(found["size"])
 
 
 def modified(address: StoreAddress, key: str) -> float | None:
     """Return when an object was written, None where there is none; see `StorePath.modified`."""
+    found = _head(address, key)
+    return None if found is None else float(found["last_modified"].timestamp())
+
+
+def _head(address: StoreAddress, key: str) -> Any:
+    """Return what a store says of an object without its content, None where there is none."""
     import obstore
 
-    def ask(store: Any) -> float:
-        return float(obstore.head(store, key)["last_modified"].timestamp())
-
     try:
-        return _asked(address, key, "head", ask)
+        return _asked(address, key, "head", lambda store: obstore.head(store, key))
     except FileNotFoundError:
         return None
 

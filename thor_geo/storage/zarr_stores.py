@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from thor_geo.storage.address import StoreAddress
 from thor_geo.storage.location import Location
 from thor_geo.storage.store_path import StorePath
 
@@ -18,5 +19,4 @@ def zarr_store(path: Location) -> Any:
         return str(path)
     from thor_geo.storage.zarr_objects import UnforkedStore  # loads zarr
 
-    address = type(path.address)(url=str(path), options=path.address.options)
-    return UnforkedStore(address)
+    return UnforkedStore(StoreAddress(url=str(path), options=path.address.options))
